@@ -1,0 +1,1 @@
+//! See `core/ARCHITECTURE.md`.

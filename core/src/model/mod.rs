@@ -1,0 +1,18 @@
+//! What the gateway talks about, as plain data: no behaviour beyond checking itself.
+
+pub mod capability;
+pub mod event;
+pub mod ids;
+pub mod principal;
+pub mod registration;
+pub mod server;
+
+pub use capability::{Capability, CapabilityKind, Listing};
+pub use event::{AuditEntry, Event};
+pub use ids::{ServerId, ServiceName, TenantId};
+pub use principal::{Principal, Role};
+pub use registration::{Patch, Registration};
+pub use server::{
+    Affinity, Algorithm, Configuration, Drift, Endpoint, HealthCheck, HealthStatus, ProbeKind, Server,
+    Sharing, Status, TransportType,
+};

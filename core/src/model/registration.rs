@@ -1,0 +1,105 @@
+//! What a user sends to register or to change a server.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::server::{Configuration, HealthCheck, Status, TransportType};
+
+/// A registration. Unknown members are refused, so that a misspelt one is noticed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Unique within the tenant.
+    pub name: String,
+    /// For `http`, `sse` and `websocket`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_url: Option<String>,
+    /// For `stdio`: the program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// For `stdio`: its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// For `stdio`: its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// For `stdio`: its working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// `http` with a URL and `stdio` with a command, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport_type: Option<TransportType>,
+    /// The server's own name, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The server's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// For people and for search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What it offers, until it answers for itself: `{tools: […], resources: […], resourceTemplates: […], prompts: […]}`
+    /// with the items as MCP's lists have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Box<RawValue>>,
+    /// For search and filters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// 1 unless said; 0 is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Whether the gateway asks the server what it offers; true unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_discover: Option<bool>,
+    /// How it is probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// How it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
+}
+
+/// A change: members that are absent stay as they are. The name and the tenant never change.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Patch {
+    /// New URL.
+    pub endpoint_url: Option<String>,
+    /// New program.
+    pub command: Option<String>,
+    /// New arguments.
+    pub args: Option<Vec<String>>,
+    /// New environment.
+    pub env: Option<BTreeMap<String, String>>,
+    /// New working directory.
+    pub cwd: Option<String>,
+    /// New transport.
+    pub transport_type: Option<TransportType>,
+    /// New service.
+    pub service: Option<String>,
+    /// New version.
+    pub version: Option<String>,
+    /// New display name.
+    pub display_name: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// New declared capabilities.
+    pub capabilities: Option<Box<RawValue>>,
+    /// New tags.
+    pub tags: Option<Vec<String>>,
+    /// New weight.
+    pub weight: Option<u32>,
+    /// Whether to ask the server.
+    pub auto_discover: Option<bool>,
+    /// New probing.
+    pub health_check: Option<HealthCheck>,
+    /// New way of calling.
+    pub configuration: Option<Configuration>,
+    /// What the operator wants.
+    pub status: Option<Status>,
+}

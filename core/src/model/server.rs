@@ -1,0 +1,344 @@
+//! One registered MCP endpoint.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{ServerId, ServiceName, TenantId};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A plain enum whose names in JSON, in the stores and on the command line are the same.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word for it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                    let words: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
+                    Error::new(ErrorKind::InvalidParams, format!("expected one of {}", words.join(", "))).with("found", text)
+                })
+            }
+        }
+    };
+}
+
+words! {
+    /// How a server is reached.
+    TransportType {
+        /// Streamable HTTP.
+        Http = "http",
+        /// HTTP+SSE of 2024-11-05.
+        Sse = "sse",
+        /// One JSON-RPC message a text frame.
+        Websocket = "websocket",
+        /// A child process.
+        Stdio = "stdio",
+    }
+}
+
+words! {
+    /// What an operator wants of a server. Never changed by a probe.
+    Status {
+        /// Takes calls.
+        Active = "active",
+        /// Drained: finishes what it has, takes nothing new, is still probed.
+        Inactive = "inactive",
+        /// Takes nothing, is not probed.
+        Maintenance = "maintenance",
+        /// Cannot be used as it is configured.
+        Error = "error",
+    }
+}
+
+words! {
+    /// What was observed of a server. Never changed by an operator.
+    HealthStatus {
+        /// The last probe succeeded.
+        Healthy = "healthy",
+        /// Failing, not yet often enough to be taken out.
+        Degraded = "degraded",
+        /// Answers, but wrongly, too often.
+        Unhealthy = "unhealthy",
+        /// Does not answer.
+        Unreachable = "unreachable",
+        /// Not probed yet.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// How a service spreads calls over its replicas.
+    Algorithm {
+        /// In turn, exactly even.
+        RoundRobin = "round_robin",
+        /// In exact proportion to weights, without bursts.
+        Weighted = "weighted",
+        /// To the one with the fewest calls in flight.
+        LeastConnections = "least_connections",
+        /// Uniformly at random.
+        Random = "random",
+        /// The same key to the same server.
+        ConsistentHash = "consistent_hash",
+    }
+}
+
+words! {
+    /// How a probe asks.
+    ProbeKind {
+        /// What the protocol offers: `ping`, or `server/discover`.
+        Protocol = "protocol",
+        /// A connection that is opened and closed; for stdio, whether the process runs.
+        Connect = "connect",
+    }
+}
+
+words! {
+    /// Whether clients share one upstream session.
+    Sharing {
+        /// Shared by clients of which the server has nothing to remember; a session of its own for a client
+        /// that can be asked things (sampling, elicitation, roots) or set a log level or a subscription.
+        Auto = "auto",
+        /// One for all. The server cannot ask its clients anything.
+        Shared = "shared",
+        /// One for each client session.
+        Session = "session",
+    }
+}
+
+words! {
+    /// What happens when a replica defines a tool otherwise than the others.
+    Drift {
+        /// It is shown, and the replica serves.
+        Report = "report",
+        /// The replica waits outside until an operator approves it.
+        Pin = "pin",
+    }
+}
+
+/// Where a server is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Endpoint {
+    /// Reached over the network.
+    Url {
+        /// The server's URL.
+        endpoint_url: String,
+    },
+    /// Started as a child process, without a shell.
+    Command {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        #[serde(default)]
+        args: Vec<String>,
+        /// What its environment has besides the few variables that every child gets.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        env: BTreeMap<String, String>,
+        /// Its working directory.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cwd: Option<String>,
+    },
+}
+
+impl Endpoint {
+    /// The URL, or `None` for a command.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Url { endpoint_url } => Some(endpoint_url),
+            Self::Command { .. } => None,
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url { endpoint_url } => f.write_str(endpoint_url),
+            // Arguments and environment often carry secrets.
+            Self::Command { command, args, .. } => write!(f, "{command} (+{} arguments)", args.len()),
+        }
+    }
+}
+
+/// What the key of consistent hashing is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Affinity {
+    /// The client's session, or its principal where there is none.
+    #[default]
+    Session,
+    /// Who calls.
+    Principal,
+    /// The value of a request header.
+    Header(String),
+    /// A JSON pointer (RFC 6901) into the arguments.
+    Argument(String),
+}
+
+/// How a server is probed. Durations are in seconds in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthCheck {
+    /// Whether it is probed at all.
+    pub enabled: bool,
+    /// How it is asked.
+    pub kind: ProbeKind,
+    /// Time between probes of a healthy server.
+    #[serde(rename = "interval_seconds", with = "seconds")]
+    pub interval: Duration,
+    /// How long one probe may take.
+    #[serde(rename = "timeout_seconds", with = "seconds")]
+    pub timeout: Duration,
+    /// Failures in a row that take it out.
+    pub unhealthy_after: u32,
+    /// Successes in a row that bring it back.
+    pub healthy_after: u32,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            kind: ProbeKind::Protocol,
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            unhealthy_after: 3,
+            healthy_after: 1,
+        }
+    }
+}
+
+/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `drift`) is taken from the replica
+/// that was registered first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Configuration {
+    /// How the service spreads calls.
+    pub algorithm: Algorithm,
+    /// Bounded loads for consistent hashing: no server has more than this factor of the mean in flight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_load: Option<f64>,
+    /// The key of consistent hashing.
+    pub affinity: Affinity,
+    /// What happens when replicas differ.
+    pub drift: Drift,
+    /// Longest wait for an answer.
+    #[serde(rename = "timeout_seconds", with = "seconds")]
+    pub timeout: Duration,
+    /// Connections at most (children, for stdio).
+    pub max_connections: u32,
+    /// Whether clients share one upstream session.
+    pub sharing: Sharing,
+    /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
+    pub trusted: bool,
+    /// Headers sent with every request to this server.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::RoundRobin,
+            max_load: None,
+            affinity: Affinity::default(),
+            drift: Drift::Report,
+            timeout: Duration::from_secs(30),
+            max_connections: 50,
+            sharing: Sharing::Auto,
+            trusted: false,
+            headers: BTreeMap::new(),
+        }
+    }
+}
+
+/// One registered server, as the registry keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its identifier.
+    pub id: ServerId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// Unique within the tenant among the living.
+    pub name: String,
+    /// The service whose replica it is.
+    pub service: ServiceName,
+    /// Where it is.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// How it is reached.
+    pub transport_type: TransportType,
+    /// Its own version, as declared.
+    pub version: Option<String>,
+    /// For people.
+    pub display_name: Option<String>,
+    /// For people and for search.
+    pub description: Option<String>,
+    /// For search and filters.
+    pub tags: Vec<String>,
+    /// Its share under `weighted` and `consistent_hash`; 0 is drained under every algorithm.
+    pub weight: u32,
+    /// Whether the gateway asks it what it offers.
+    pub auto_discover: bool,
+    /// How it is probed.
+    pub health_check: HealthCheck,
+    /// How it is called.
+    pub configuration: Configuration,
+    /// What the operator wants.
+    pub status: Status,
+    /// What was observed.
+    pub health_status: HealthStatus,
+    /// When it was last probed.
+    pub last_health_check: Option<Timestamp>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Counts changes of this record, from 1; the base of its `ETag`.
+    pub revision: u64,
+}
+
+/// Durations as seconds, with fractions, above zero.
+pub mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes seconds.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+
+    /// Reads seconds.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if !(0.001..=86_400.0).contains(&value) {
+            return Err(D::Error::custom("expected seconds from 0.001 to 86400"));
+        }
+        Ok(Duration::from_secs_f64(value))
+    }
+}

@@ -1,0 +1,258 @@
+//! One JSON-RPC 2.0 message: its bytes, and where in them the parts are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::MAX_DEPTH;
+use super::method::Method;
+use super::object::{Members, range_in, text};
+use super::splice::Splice;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Has a method and an id.
+    Request,
+    /// Has a method and no id.
+    Notification,
+    /// Has an id (or none that could be read) and a result or an error.
+    Response,
+}
+
+/// A checked message. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Message {
+    bytes: Bytes,
+    shape: Shape,
+    method: Option<Method>,
+    id: Option<Range<usize>>,
+    params: Option<Range<usize>>,
+    result: Option<Range<usize>>,
+    error: Option<Range<usize>>,
+}
+
+impl Message {
+    /// Checks `bytes` and finds the parts.
+    ///
+    /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8 or nests deeper than [`MAX_DEPTH`];
+    /// [`ErrorKind::InvalidRequest`] for a batch, a duplicate key, a wrong `jsonrpc`, an id that is neither a
+    /// string nor an integer, or a message that is neither request, notification nor response.
+    pub fn parse(bytes: Bytes) -> Result<Self> {
+        let source = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::new(ErrorKind::Parse, "the message is not valid UTF-8"))?;
+        check_depth(source)?;
+        if source.trim_start().starts_with('[') {
+            return Err(invalid("batches are not part of MCP; send one message a request"));
+        }
+        let members = Members::parse(source)?;
+        if members.text("jsonrpc").as_deref() != Some("2.0") {
+            return Err(invalid("`jsonrpc` must be \"2.0\""));
+        }
+        let span = |key: &str| members.get(key).map(|value| range_in(source, value));
+        let method = match members.get("method") {
+            Some(raw) => {
+                let name = text(raw).ok_or_else(|| invalid("`method` must be a string"))?;
+                Some(Method::of(&name))
+            }
+            None => None,
+        };
+        let id = members.get("id");
+        let shape = match (&method, id, members.get("result").is_some(), members.get("error").is_some()) {
+            (Some(_), Some(_), false, false) => Shape::Request,
+            (Some(_), None, false, false) => Shape::Notification,
+            (None, _, true, false) | (None, _, false, true) => Shape::Response,
+            _ => return Err(invalid("a message has a `method`, or exactly one of `result` and `error`")),
+        };
+        // The answer to a request whose id could not be read may carry `null` (JSON-RPC 2.0, section 5).
+        let null_answer = shape == Shape::Response && id == Some("null");
+        if id.is_some_and(|id| !null_answer && !is_id(id)) {
+            return Err(invalid("`id` must be a string or an integer"));
+        }
+        if shape == Shape::Response && id.is_none() && members.get("result").is_some() {
+            return Err(invalid("a response with a `result` must have an `id`"));
+        }
+        let params = members.get("params");
+        if params.is_some_and(|params| !params.starts_with('{')) {
+            return Err(invalid("`params` must be an object"));
+        }
+        let (id, params, result, error) =
+            (if null_answer { None } else { span("id") }, span("params"), span("result"), span("error"));
+        Ok(Self { method, shape, id, params, result, error, bytes: bytes.clone() })
+    }
+
+    /// A request or, without an id, a notification of this gateway's own.
+    pub fn request(id: Option<u64>, method: &str, params: Option<&str>) -> Bytes {
+        let mut out = String::with_capacity(64 + params.map_or(0, str::len));
+        out.push_str(r#"{"jsonrpc":"2.0","#);
+        if let Some(id) = id {
+            out.push_str(r#""id":"#);
+            out.push_str(&id.to_string());
+            out.push(',');
+        }
+        out.push_str(r#""method":"#);
+        out.push_str(&quote(method));
+        if let Some(params) = params {
+            out.push_str(r#","params":"#);
+            out.push_str(params);
+        }
+        out.push('}');
+        out.into()
+    }
+
+    /// A successful response with these raw parts.
+    pub fn result_of(id: &str, result: &str) -> Bytes {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into()
+    }
+
+    /// The whole message.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What it is.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The method; `None` for a response.
+    pub fn method(&self) -> Option<&Method> {
+        self.method.as_ref()
+    }
+
+    /// The raw id: a JSON string or integer.
+    pub fn id(&self) -> Option<&str> {
+        self.slice(self.id.as_ref())
+    }
+
+    /// The id if it is one that this gateway gives: a plain unsigned integer.
+    pub fn id_number(&self) -> Option<u64> {
+        self.id().and_then(|id| id.parse().ok())
+    }
+
+    /// The raw params.
+    pub fn params(&self) -> Option<&str> {
+        self.slice(self.params.as_ref())
+    }
+
+    /// The raw result.
+    pub fn result(&self) -> Option<&str> {
+        self.slice(self.result.as_ref())
+    }
+
+    /// The raw error.
+    pub fn error(&self) -> Option<&str> {
+        self.slice(self.error.as_ref())
+    }
+
+    /// The members of the params; none if there are no params. Duplicate keys are refused.
+    pub fn params_members(&self) -> Result<Members<'_>> {
+        Members::parse(self.params().unwrap_or("{}"))
+    }
+
+    /// The text of the message.
+    pub fn text(&self) -> &str {
+        // Checked when it was parsed; `unwrap_or_default` keeps this free of panics without a second check failing.
+        std::str::from_utf8(&self.bytes).unwrap_or_default()
+    }
+
+    /// Where `part`, a slice of this message as its accessors give them, lies in it.
+    pub fn range_of(&self, part: &str) -> Range<usize> {
+        let start = part.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        start..start + part.len()
+    }
+
+    /// Starts a change that puts `id` in the place of the message's id.
+    pub fn with_id(&self, id: impl Into<String>) -> Splice {
+        let mut splice = Splice::new();
+        if let Some(range) = &self.id {
+            splice.replace(range.clone(), id);
+        }
+        splice
+    }
+
+    fn slice(&self, range: Option<&Range<usize>>) -> Option<&str> {
+        std::str::from_utf8(&self.bytes[range?.clone()]).ok()
+    }
+}
+
+/// `text` as a JSON string.
+pub fn quote(text: &str) -> Cow<'_, str> {
+    Cow::Owned(serde_json::Value::from(text).to_string())
+}
+
+fn is_id(raw: &str) -> bool {
+    match raw.as_bytes() {
+        [b'"', ..] => true,
+        [b'-', rest @ ..] | rest => !rest.is_empty() && rest.iter().all(u8::is_ascii_digit),
+    }
+}
+
+fn invalid(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidRequest, message)
+}
+
+/// Refuses nesting beyond [`MAX_DEPTH`] in one pass, before any parser sees the text.
+fn check_depth(source: &str) -> Result<()> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in source.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(Error::new(
+                        ErrorKind::Parse,
+                        "the message nests deeper than the limit of 128",
+                    ));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(json: &str) -> ErrorKind {
+        Message::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap_err().kind()
+    }
+
+    #[test]
+    fn what_is_not_one_message_is_refused() {
+        assert_eq!(kind("{"), ErrorKind::Parse);
+        assert_eq!(kind("NaN"), ErrorKind::Parse);
+        assert_eq!(kind("[]"), ErrorKind::InvalidRequest);
+        assert_eq!(kind(r#"{"id":1,"method":"ping"}"#), ErrorKind::InvalidRequest);
+        for id in ["null", "1.5", "1e4", "{}", "true"] {
+            let json = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            assert_eq!(kind(&json), ErrorKind::InvalidRequest, "{id}");
+        }
+        assert_eq!(kind(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#), ErrorKind::InvalidRequest);
+        assert_eq!(kind(&format!("{}{}", "[".repeat(129), "]".repeat(129))), ErrorKind::Parse);
+    }
+
+    #[test]
+    fn a_big_id_is_echoed_byte_for_byte() {
+        let json = r#"{"jsonrpc":"2.0", "id": 123456789012345678901234567890 ,"method":"ping"}"#;
+        let message = Message::parse(Bytes::from_static(json.as_bytes())).unwrap();
+        assert_eq!(message.id(), Some("123456789012345678901234567890"));
+        let changed = message.with_id("7").apply(message.bytes());
+        assert_eq!(&changed[..], br#"{"jsonrpc":"2.0", "id": 7 ,"method":"ping"}"#);
+    }
+}

@@ -1,0 +1,136 @@
+//! One level of a JSON object as raw slices, with duplicate keys refused.
+//!
+//! Two parsers that disagree about which of two equal keys counts are how a policy is passed by: so there is
+//! one parser, and an object that has the same key twice does not pass it.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The members of one JSON object in their order, values as raw slices of the source.
+#[derive(Debug)]
+pub struct Members<'a> {
+    entries: Vec<(Key<'a>, &'a RawValue)>,
+}
+
+impl<'a> Members<'a> {
+    /// Reads the members of `json`, which must be one object.
+    ///
+    /// Errors: [`ErrorKind::Parse`] if it is not JSON, [`ErrorKind::InvalidRequest`] if it is not an object or
+    /// has a key twice.
+    pub fn parse(json: &'a str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|error| {
+            let kind = if error.is_data() { ErrorKind::InvalidRequest } else { ErrorKind::Parse };
+            Error::new(kind, error.to_string())
+        })
+    }
+
+    /// The raw value of `key`.
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        self.entries.iter().find(|(k, _)| k.0 == key).map(|(_, value)| value.get())
+    }
+
+    /// The value of `key` if it is a string.
+    pub fn text(&self, key: &str) -> Option<Cow<'a, str>> {
+        text(self.get(key)?)
+    }
+
+    /// Keys and raw values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.entries.iter().map(|(key, value)| (&*key.0, value.get()))
+    }
+}
+
+/// The text of a raw JSON string; `None` for any other JSON value.
+pub fn text(raw: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Key<'_>>(raw).ok().map(|key| key.0)
+}
+
+/// Where `part`, a slice of `whole`, lies in it.
+pub fn range_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut entries: Vec<(Key<'de>, &'de RawValue)> = Vec::with_capacity(4);
+                // Comparing pairs is fastest for the few keys of a message and quadratic for a hostile one.
+                let mut many: HashSet<String> = HashSet::new();
+                while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                    let twice = if entries.len() < 32 {
+                        entries.iter().any(|(seen, _)| *seen == key)
+                    } else {
+                        if many.is_empty() {
+                            many.extend(entries.iter().map(|(seen, _)| seen.0.to_string()));
+                        }
+                        !many.insert(key.0.to_string())
+                    };
+                    if twice {
+                        let shown: String = key.0.chars().take(40).collect();
+                        return Err(A::Error::custom(format_args!(
+                            "the key {shown:?} stands twice in one object"
+                        )));
+                    }
+                    entries.push((key, value));
+                }
+                Ok(Members { entries })
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_also_when_it_is_escaped() {
+        let error = Members::parse(r#"{"name":1,"n\u0061me":2}"#).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    }
+
+    #[test]
+    fn values_are_the_very_slices_of_the_source() {
+        let source = r#"{"a": 12345678901234567890123 , "b":{"c":1.0}}"#;
+        let members = Members::parse(source).unwrap();
+        assert_eq!(members.get("a"), Some("12345678901234567890123"));
+        assert_eq!(&source[range_in(source, members.get("b").unwrap())], r#"{"c":1.0}"#);
+    }
+}

@@ -1,0 +1,81 @@
+//! What must survive: servers, what they offer, their health history, and the audit trail.
+//!
+//! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace.
+//! Every backend runs the same contract suite.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::error::Result;
+use crate::model::{AuditEntry, HealthStatus, Listing, Server, ServerId, TenantId};
+
+/// One observation of a server's health.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct HealthRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What was concluded.
+    pub status: HealthStatus,
+    /// How long the probe took, in milliseconds.
+    pub latency_ms: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Rows of health history that are kept for each server.
+pub const HEALTH_HISTORY: u32 = 100;
+
+/// Where the registry keeps what must survive.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if
+    /// a living server of the tenant has its name.
+    async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
+
+    /// Replaces a living server whose stored revision is `expected`, and writes the audit row.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it is gone, `Conflict` if its revision is another.
+    async fn update_server(&self, server: &Server, expected: u64, audit: &AuditEntry) -> Result<()>;
+
+    /// Marks a living server as deleted and writes the audit row; `NotFound` if there is none in this tenant.
+    async fn remove_server(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<()>;
+
+    /// All living servers of all tenants, in order of creation.
+    async fn servers(&self) -> Result<Vec<Server>>;
+
+    /// Replaces what a server offers.
+    async fn put_listing(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        listing: &Listing,
+        at: Timestamp,
+    ) -> Result<()>;
+
+    /// What the living servers of all tenants offer.
+    async fn listings(&self) -> Result<Vec<(ServerId, Listing)>>;
+
+    /// Sets the observed health of servers and appends to their history, which keeps the newest [`HEALTH_HISTORY`] rows.
+    /// The record's revision does not change. Servers that are gone are passed over.
+    async fn record_health(&self, records: &[(ServerId, HealthRecord)]) -> Result<()>;
+
+    /// The newest observations first.
+    async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>>;
+
+    /// Appends to the audit trail: for what is refused, or done without touching a record.
+    async fn append_audit(&self, audit: &AuditEntry) -> Result<()>;
+
+    /// The tenant's newest audit rows first.
+    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>>;
+
+    /// Whether the store can be read and written now.
+    async fn check(&self) -> Result<()>;
+
+    /// Ends all connections after what is under way.
+    async fn close(&self);
+}

@@ -1,0 +1,54 @@
+//! The only place that spawns: every background task has a name, a token that stops it, and is awaited on shutdown.
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The background tasks of one gateway. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs `work` until it ends or [`Tasks::stop`] is called.
+    ///
+    /// Must be called within a tokio runtime.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn<F>(&self, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let token = self.token.clone();
+        drop(tokio::spawn(self.tracker.track_future(async move {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => {}
+                () = work => {}
+            }
+        })));
+    }
+
+    /// Runs `work` to its end, also past [`Tasks::stop`]: for work that must not be cut, such as reaping a child.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn_to_end<F>(&self, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        drop(tokio::spawn(self.tracker.track_future(work)));
+    }
+
+    /// The token that is cancelled when the gateway stops.
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Cancels every task and waits until all have ended.
+    pub async fn stop(&self) {
+        self.token.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

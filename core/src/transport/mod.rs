@@ -1,0 +1,76 @@
+//! To one server: a connector opens links, a link carries messages.
+//!
+//! Three layers, each with one job. A [`Connector`] belongs to one registered server and knows how to reach it
+//! (it owns the connection pool, or the command line). A [`Link`] is one conversation with the server: an HTTP
+//! session, or a child process. A [`Session`] is a link over which both sides have introduced themselves.
+//!
+//! A link does not interpret messages beyond what it needs to bring an answer to its question.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::error::Result;
+use crate::rpc::{Message, Method};
+
+/// A request on its way to a server. Its id and its progress token, if it has one, are both `id`.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The id in `body`, unique within the link.
+    pub id: u64,
+    /// The method in `body`.
+    pub method: Method,
+    /// The message.
+    pub body: Bytes,
+    /// Ties the log lines of a call together; sent along as `X-Correlation-Id` where the transport has headers.
+    pub correlation_id: Option<Arc<str>>,
+}
+
+/// What a server does with a request.
+pub enum Exchange {
+    /// It answers with one message, which is the response.
+    One(Message),
+    /// It sends notifications and requests of its own, then the response, with which the stream ends.
+    /// A stream that ends without the response was cut. Dropping it tells the transport that nobody waits any more.
+    Many(BoxStream<'static, Result<Message>>),
+}
+
+/// One conversation with a server.
+#[async_trait]
+pub trait Link: Send + Sync + fmt::Debug {
+    /// Sends a request and gives the answer, or the stream that ends with it.
+    ///
+    /// An error says by [`Error::delivery`](crate::Error::delivery) whether the server can have seen the request.
+    /// [`ErrorKind::SessionNotFound`](crate::ErrorKind::SessionNotFound): the server has forgotten the session; open another.
+    async fn request(&self, outgoing: Outgoing) -> Result<Exchange>;
+
+    /// Sends a notification, or the response to a request of the server's.
+    async fn notify(&self, message: Bytes) -> Result<()>;
+
+    /// What the server sends outside any exchange. `None` if the transport or the server has no such stream, or it
+    /// was taken already. For HTTP this opens the GET stream; it ends when the server ends it.
+    async fn listen(&self) -> Option<BoxStream<'static, Message>>;
+
+    /// Tells the link which revision was negotiated.
+    fn set_version(&self, version: &str);
+
+    /// Whether the link can still carry messages, as far as is known without trying.
+    fn is_open(&self) -> bool;
+
+    /// Ends the conversation: the HTTP session is deleted, the child asked to leave, then killed.
+    async fn close(&self);
+}
+
+/// Opens links to one server.
+#[async_trait]
+pub trait Connector: Send + Sync + fmt::Debug {
+    /// Opens a link. `own`: it will carry one client's messages only, so that a message that belongs to no exchange
+    /// may be handed to any exchange of it; on a shared link such a message goes to [`Link::listen`] alone.
+    async fn connect(&self, own: bool) -> Result<Arc<dyn Link>>;
+
+    /// Whether the server can be reached at all: opens a connection and closes it; for stdio, whether the program can be started.
+    async fn check(&self) -> Result<()>;
+}
