@@ -56,7 +56,7 @@ impl Observer {
     }
 
     /// Begins the record of `call`.
-    pub fn begin(self: &Arc<Self>, call: &Call) -> Record {
+    pub fn begin(self: &Arc<Self>, call: &Call) -> Arc<Record> {
         let method = match &call.action {
             Action::Send(message) => message.method().map_or("response", |method| method.as_str()),
             Action::Listen => "GET",
@@ -71,7 +71,7 @@ impl Observer {
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.table().insert(id, Arc::clone(&active));
-        Record { observer: Arc::clone(self), id, active }
+        Arc::new(Record { observer: Arc::clone(self), id, active })
     }
 
     /// The calls under way, oldest first.
