@@ -100,6 +100,10 @@ pub struct ActiveRequest {
 /// Whether the parts work: name and `None`, or what is wrong.
 pub type Components = Vec<(&'static str, Option<String>)>;
 
+/// How a gateway behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {}
+
 /// The gateway. Clones share it.
 #[derive(Clone)]
 pub struct Gateway(());
@@ -112,6 +116,11 @@ impl fmt::Debug for Gateway {
 
 #[expect(clippy::todo, clippy::unused_async, unused_variables, reason = "signatures first; being built")]
 impl Gateway {
+    /// A running gateway over what `store` holds.
+    pub async fn open(settings: Settings, store: Arc<dyn crate::store::Store>) -> Result<Self> {
+        todo!()
+    }
+
     /// Registers a server; it is asked what it offers in the background.
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
         todo!()
