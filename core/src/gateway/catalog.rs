@@ -41,15 +41,16 @@ impl Inner {
         let unheard: Vec<_> = view.services.values().filter(|service| service.initialize().is_none()).collect();
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
             // A closed breaker lets the question through and hears how it went; an open one costs no time.
-            let Some(mut permit) = place.replica.breaker().permit(self.clock.now()) else { return };
-            match tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id)).await {
-                Ok(Ok(_)) => permit.record(Outcome::Success, self.clock.now()),
+            let Ok(permit) = place.replica.breaker().try_acquire(self.clock.now()) else { return };
+            let outcome = match tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id)).await {
+                Ok(Ok(())) => Outcome::Success,
                 Ok(Err(error)) => {
                     tracing::debug!(server = place.server.name, %error, "asked for a list in vain");
-                    permit.record(Outcome::Failure, self.clock.now());
+                    Outcome::Failure
                 }
-                Err(_) => permit.record(Outcome::Failure, self.clock.now()),
-            }
+                Err(_) => Outcome::Failure,
+            };
+            permit.finish(outcome, self.clock.now());
         });
         join_all(asking).await;
         let view = self.view(&principal.tenant);

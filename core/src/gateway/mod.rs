@@ -33,12 +33,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use self::reads::{ActiveRequest, Components, Found, Hit, RouterMetrics, Stats};
+pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 use crate::auth::{Authenticator, LocalOnly};
 use crate::clock::Clock;
-use crate::discovery::Index;
+pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
 use crate::health::Monitor;
 use crate::limit::{Concurrency, Limiter};
@@ -77,7 +77,6 @@ struct Inner {
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
     snapshot: ArcSwap<Snapshot>,
-    index: ArcSwap<Index>,
     refreshing: std::sync::Mutex<()>,
     sessions: sessions::Sessions,
     observer: Arc<Observer>,
@@ -103,7 +102,6 @@ impl Gateway {
             limiter: Arc::new(Concurrency::new(settings.most_calls)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
-            index: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
             retries: forward::RetryBudget::default(),
@@ -167,7 +165,9 @@ impl Inner {
 
     /// What a tenant has, as of now.
     fn view(&self, tenant: &TenantId) -> Arc<View> {
-        self.snapshot.load().tenants.get(tenant).cloned().unwrap_or_default()
+        let snapshot = self.snapshot.load();
+        let nothing = || Arc::new(View::new(tenant.clone(), Default::default(), Arc::clone(&snapshot.index)));
+        snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
     }
 }
 

@@ -18,7 +18,7 @@ struct Seen(Weak<Inner>);
 
 pub(super) fn monitor(gateway: &Weak<Inner>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
     let seen = Arc::new(Seen(Weak::clone(gateway)));
-    Arc::new(Monitor::new(Arc::clone(&seen) as Arc<dyn Probe>, seen, Arc::clone(clock), Arc::clone(random)))
+    Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&seen) as Arc<dyn Probe>, seen))
 }
 
 #[async_trait]

@@ -4,34 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Caller, Gateway};
+use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind, Server, ServerId};
-
-/// A server with what it offers of what was asked for.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The server.
-    pub server: Arc<Server>,
-    /// The matches.
-    pub matches: Vec<Capability>,
-}
-
-/// One result of a ranked search, best first.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Hit {
-    /// The service that has it.
-    pub service: String,
-    /// The server that has it.
-    pub server_id: ServerId,
-    /// `server`, or the kind of capability.
-    pub kind: &'static str,
-    /// The name of the server or capability.
-    pub name: String,
-    /// What it says of itself.
-    pub description: Option<String>,
-    /// Higher is better; comparable within one answer only.
-    pub score: f64,
-}
 
 /// Counts over the register.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -95,32 +70,12 @@ impl Gateway {
         if names.is_empty() {
             return Err(Error::new(ErrorKind::InvalidParams, "name at least one tool or resource, separated by commas"));
         }
-        let state = self.0.registry.state();
-        let found = self.0.index.load().find_all(&caller.principal.tenant, kind, names);
-        Ok(found
-            .into_iter()
-            .filter_map(|(id, matches)| Some(Found { server: Arc::clone(state.server(id)?), matches }))
-            .collect())
+        Ok(self.0.snapshot.load().index.find_all(&caller.principal.tenant, kind, names))
     }
 
     /// Ranked search over names, descriptions and tags.
     pub fn search(&self, caller: &Caller, query: &str, limit: usize) -> Result<Vec<Hit>> {
-        let state = self.0.registry.state();
-        let hits = self.0.index.load().search(&caller.principal.tenant, query, limit);
-        Ok(hits
-            .into_iter()
-            .filter_map(|hit| {
-                let server = state.server(hit.server_id)?;
-                Some(Hit {
-                    service: server.service.to_string(),
-                    server_id: hit.server_id,
-                    kind: hit.kind.map_or("server", CapabilityKind::as_str),
-                    name: hit.name,
-                    description: hit.description,
-                    score: hit.score,
-                })
-            })
-            .collect())
+        Ok(self.0.snapshot.load().index.search(&caller.principal.tenant, query, limit))
     }
 
     /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.
@@ -139,7 +94,8 @@ impl Gateway {
     /// Counts.
     pub fn stats(&self, caller: &Caller) -> Result<Stats> {
         let mut stats = Stats::default();
-        for server in self.0.registry.state().servers_of(&caller.principal.tenant) {
+        for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
+            let server = &entry.server;
             stats.total_servers += 1;
             *stats.servers_by_status.entry(server.status.as_str()).or_default() += 1;
             *stats.servers_by_transport.entry(server.transport_type.as_str()).or_default() += 1;

@@ -11,7 +11,6 @@ use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
 use super::Inner;
-use crate::discovery::Index;
 use crate::model::{Event, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
 use crate::rpc::Message;
 use crate::select::Replica;
@@ -28,7 +27,6 @@ impl Inner {
         let mut grouped: HashMap<TenantId, BTreeMap<ServiceName, Vec<Place>>> = HashMap::new();
         let mut gone: HashMap<ServerId, Arc<Upstream>> =
             known.iter().map(|(id, place)| (*id, Arc::clone(&place.upstream))).collect();
-        let mut listings_changed = false;
         for server in state.servers() {
             let listing = state.listing(server.id);
             let old = known.get(&server.id);
@@ -48,7 +46,6 @@ impl Inner {
                     }
                 },
             };
-            listings_changed |= old.is_none_or(|old| !Arc::ptr_eq(&old.listing, &listing));
             let replica = old.map_or_else(
                 || Arc::new(Replica::new(server.id, &server.name, self.settings.breaker.clone(), self.random.next())),
                 |old| Arc::clone(&old.replica),
@@ -60,11 +57,12 @@ impl Inner {
                 .or_default()
                 .push(Place { server: Arc::clone(server), upstream, replica, listing });
         }
-        listings_changed |= !gone.is_empty();
+        let index = Arc::new(before.index.next(Arc::clone(&state)));
 
         let tenants = grouped.into_iter().map(|(tenant, services)| {
             let old = before.tenants.get(&tenant);
-            let services = services.into_iter().map(|(name, places)| {
+            let services = services.into_iter().map(|(name, mut places)| {
+                places.sort_by_key(|place| (place.server.created_at, place.server.id));
                 let old = old.and_then(|view| view.services.get(&name));
                 let service = match old {
                     Some(old) if unchanged(old, &places) => Arc::clone(old),
@@ -72,13 +70,11 @@ impl Inner {
                 };
                 (name, service)
             });
-            let view = View::new(services.collect());
+            let view = View::new(tenant.clone(), services.collect(), Arc::clone(&index));
             (tenant, Arc::new(view))
         });
-        self.snapshot.store(Arc::new(Snapshot { tenants: tenants.collect() }));
-        if listings_changed {
-            self.index.store(Arc::new(Index::build(&state)));
-        }
+        let tenants = tenants.collect();
+        self.snapshot.store(Arc::new(Snapshot { tenants, index: Arc::clone(&index) }));
         self.monitor.set_servers(
             state
                 .servers()

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::names;
 use super::service::Service;
+use crate::discovery::Index;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, ServiceName, TenantId};
 
@@ -12,19 +13,22 @@ use crate::model::{CapabilityKind, ServiceName, TenantId};
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) tenants: HashMap<TenantId, Arc<View>>,
+    pub(super) index: Arc<Index>,
 }
 
 /// What one tenant has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct View {
+    tenant: TenantId,
+    index: Arc<Index>,
     pub(super) services: BTreeMap<ServiceName, Arc<Service>>,
     /// Full names that were cut, and whose they are; filled when the first such name is asked for.
     cut: OnceLock<HashMap<String, (ServiceName, String)>>,
 }
 
 impl View {
-    pub(super) fn new(services: BTreeMap<ServiceName, Arc<Service>>) -> Self {
-        Self { services, cut: OnceLock::new() }
+    pub(super) fn new(tenant: TenantId, services: BTreeMap<ServiceName, Arc<Service>>, index: Arc<Index>) -> Self {
+        Self { tenant, index, services, cut: OnceLock::new() }
     }
 
     /// The service of this name; the caller learns no more from the error than that there is none for it.
@@ -45,13 +49,11 @@ impl View {
 
     /// The first service, by name, that offers the resource, or has a template for it.
     pub(super) fn service_of_resource(&self, uri: &str) -> Option<&Arc<Service>> {
-        let listed = |service: &&Arc<Service>| service.definition(CapabilityKind::Resource, uri).is_some();
-        let templated = |service: &&Arc<Service>| {
-            service.offers(CapabilityKind::ResourceTemplate).iter().any(|(_, template)| {
-                template.name == uri || crate::discovery::template_matches(&template.name, uri)
-            })
-        };
-        self.services.values().find(listed).or_else(|| self.services.values().find(templated))
+        let template = self.index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
+        let ids = self.index.resource(&self.tenant, uri);
+        let servers = ids.iter().chain(template).filter_map(|id| self.index.state().server(*id));
+        let name = servers.map(|server| &server.service).min()?;
+        self.services.get(name)
     }
 
     fn cut_names(&self) -> &HashMap<String, (ServiceName, String)> {

@@ -13,9 +13,9 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
 use crate::discovery;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
-use crate::rpc::{Method, version};
+use crate::rpc::{Members, Method, version};
 use crate::transport::{Connector, Hello, Session};
 
 /// How long a server may take to introduce itself.
@@ -106,9 +106,13 @@ impl Upstream {
         let capabilities = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let session = self.own(&hello(capabilities)).await?;
         let asking = Asking { session: &session, timeout: self.server.configuration.timeout };
-        let listing = discovery::fetch(&asking, session.initialize_result()).await;
+        let fetched = discovery::fetch(&asking, session.initialize_result()).await;
         session.close().await;
-        listing
+        let fetched = fetched?;
+        for item in &fetched.excluded {
+            tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
+        }
+        Ok(fetched.listing)
     }
 
     /// Asks the server whether it is there.
@@ -158,7 +162,14 @@ impl discovery::Ask for Asking<'_> {
         let answer = self.session.ask(&Method::of(method), params.as_deref(), self.timeout).await?;
         match answer.result() {
             Some(result) => Ok(result.to_owned()),
-            None => Err(discovery::refused(answer.error().unwrap_or("{}"))),
+            None => Err(refused(answer.error().unwrap_or("{}"))),
         }
     }
+}
+
+/// What a server's error response to a list means for discovery.
+fn refused(error: &str) -> Error {
+    let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
+    let kind = if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
+    Error::new(kind, "the server refused to list what it offers").with("code", code.as_deref().unwrap_or("?"))
 }

@@ -19,6 +19,9 @@ pub fn error_response(id: Option<&str>, error: &Error) -> Bytes {
         let outcome = if error.delivery() == Delivery::NotSent { "not_sent" } else { "unknown" };
         data["outcome"] = outcome.into();
     }
+    if error.kind() == ErrorKind::UnsupportedVersion {
+        data["supported"] = super::version::LEGACY.to_vec().into();
+    }
     if let Some(delay) = error.retry_delay() {
         data["retry_after_ms"] = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).into();
     }
