@@ -6,6 +6,9 @@
 //!
 //! A link does not interpret messages beyond what it needs to bring an answer to its question.
 
+pub mod memory;
+pub mod stdio;
+
 use std::fmt;
 use std::sync::Arc;
 
