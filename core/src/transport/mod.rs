@@ -9,7 +9,9 @@
 mod connect;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod memory;
 pub mod session;
+pub mod stdio;
 
 use std::fmt;
 use std::sync::Arc;
