@@ -64,9 +64,7 @@ impl HttpConnector {
             .endpoint
             .url()
             .ok_or_else(|| invalid("a server reached over HTTP needs an endpoint_url"))?;
-        let url = Url::parse(url).map_err(|error| {
-            invalid("endpoint_url is not a URL").with("endpoint_url", url).caused_by(error)
-        })?;
+        let url = Url::parse(url).map_err(|error| invalid("endpoint_url is not a URL").caused_by(error))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",

@@ -187,6 +187,11 @@ impl Pool {
     pub(super) fn idle_count(&self) -> usize {
         self.lock().len()
     }
+
+    #[cfg(test)]
+    pub(super) fn ready_count(&self) -> usize {
+        self.lock().iter_mut().map(|wire| wire.rest()).filter(|rest| *rest == Rest::Ready).count()
+    }
 }
 
 impl Held {
