@@ -1,8 +1,9 @@
 """The official Python client against one server; prints {feature: "ok" | "absent" | "FAIL: why"}.
 
-Usage: python_client.py TARGET PREFIX PROFILE.json [auto|legacy]
+Usage: python_client.py [--legacy] TARGET PREFIX PROFILE.json
 TARGET is an URL, or `stdio:` and a JSON array with a command. PREFIX stands before tool and prompt
-names. PROFILE names what the server offers; what it does not name is reported as absent.
+names. PROFILE names what the server offers; what it does not name is reported as absent. --legacy opens with `initialize` at once; without it the client first asks
+with `server/discover` which era the server speaks, as is its default.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ class Checks:
 
     async def outcome(self, key: str, check: Callable[[Any], Awaitable[None]]) -> str:
         if key not in self.profile:
-            return "absent"
+            return await self.absence(key)
         try:
             with anyio.fail_after(FEATURE_SECONDS):
                 await check(self.profile[key])
@@ -218,11 +219,30 @@ class Checks:
             return f"FAIL: {type(error).__name__}: {error}"[:400]
 
 
+    async def absence(self, key: str) -> str:
+        """Holds the profile to what it leaves out: where one server is asked alone, its list is empty or refused."""
+        lists = {
+            "resource": (self.client.list_resources, "resources"),
+            "template": (self.client.list_resource_templates, "resource_templates"),
+            "prompt": (self.client.list_prompts, "prompts"),
+        }
+        if key in lists and not self.prefix:
+            try:
+                with anyio.fail_after(FEATURE_SECONDS):
+                    if found := await self.every(*lists[key]):
+                        return f"FAIL: the profile leaves out what the server has: {found}"[:400]
+            except MCPError:
+                pass
+            except TimeoutError:
+                return f"FAIL: no refusal after {FEATURE_SECONDS} s"
+        return "absent"
+
+
 async def main() -> None:
-    target, prefix, path, *mode = sys.argv[1:]
+    *flags, target, prefix, path = sys.argv[1:]
     with open(path, encoding="utf-8") as file:
         profile = json.load(file)
-    print(json.dumps(await Checks(target, prefix, profile, *(mode or ["auto"])).run()))
+    print(json.dumps(await Checks(target, prefix, profile, "legacy" if "--legacy" in flags else "auto").run()))
 
 
 anyio.run(main)
