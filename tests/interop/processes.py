@@ -19,8 +19,6 @@ class NotReady(Exception):
     """A process did not get as far as it had to; the message ends with what it logged last."""
 
 
-
-
 class Group:
     """Processes that end when the `with` block ends, whatever ends it."""
 
@@ -147,5 +145,8 @@ def descendants(ancestor: int) -> dict[int, str]:
 def alive(family: dict[int, str]) -> list[int]:
     """Those of `family` that still run under the same command line."""
     listed = subprocess.run(["ps", "-axo", "pid=,args="], stdout=subprocess.PIPE, text=True, check=True)
-    running = {int(pid): " ".join(rest) for pid, *rest in (line.split(None, 1) for line in listed.stdout.splitlines())}
+    running = {
+        int(pid): " ".join(rest)
+        for pid, *rest in (line.split(None, 1) for line in listed.stdout.splitlines())
+    }
     return [pid for pid, arguments in family.items() if running.get(pid) == arguments]

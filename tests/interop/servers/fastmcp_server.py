@@ -67,7 +67,9 @@ async def ask_elicit(ctx: Context) -> Any:
     if is_modern(ctx):
         answers = ctx.input_responses
         if not answers:
-            params = types.ElicitRequestFormParams(message="What is your name?", requested_schema=ELICIT_SCHEMA)
+            params = types.ElicitRequestFormParams(
+                message="What is your name?", requested_schema=ELICIT_SCHEMA
+            )
             return types.InputRequiredResult(input_requests={"name": types.ElicitRequest(params=params)})
         answer = answers["name"]
     else:
@@ -85,12 +87,12 @@ async def ask_sampling(ctx: Context, prompt: str) -> Any:
         answers = ctx.input_responses
         if not answers:
             params = types.CreateMessageRequestParams(messages=messages, max_tokens=16)
-            return types.InputRequiredResult(input_requests={"model": types.CreateMessageRequest(params=params)})
+            return types.InputRequiredResult(
+                input_requests={"model": types.CreateMessageRequest(params=params)}
+            )
         answer = answers["model"]
     else:
-        answer = await ctx.session.create_message(
-            messages, max_tokens=16, related_request_id=ctx.request_id
-        )
+        answer = await ctx.session.create_message(messages, max_tokens=16, related_request_id=ctx.request_id)
     return f"sampled: {answer.content.text}"
 
 
@@ -119,4 +121,6 @@ def complete(ref: Any, argument: Any, context: Any) -> list[str] | None:
 
 
 if __name__ == "__main__":
-    server.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False, log_level="warning")
+    server.run(
+        transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False, log_level="warning"
+    )
