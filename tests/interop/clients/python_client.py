@@ -1,13 +1,16 @@
 """The official Python client against one server; prints {feature: "ok" | "absent" | "FAIL: why"}.
 
-Usage: python_client.py [--legacy] TARGET PREFIX PROFILE.json
+Usage: python_client.py [--legacy | --bare] TARGET PREFIX PROFILE.json
 TARGET is an URL, or `stdio:` and a JSON array with a command. PREFIX stands before tool and prompt
-names. PROFILE names what the server offers; what it does not name is reported as absent. --legacy opens with `initialize` at once; without it the client first asks
-with `server/discover` which era the server speaks, as is its default.
+names. PROFILE names what the server offers; what it does not name is reported as absent.
+--legacy opens with `initialize` at once; without it the client first asks with `server/discover`
+which era the server speaks, as is its default. --bare declares that it cannot be asked anything,
+and holds the server to not asking.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import warnings
@@ -25,7 +28,7 @@ warnings.simplefilter("ignore")
 
 
 class Checks:
-    def __init__(self, target: str, prefix: str, profile: dict[str, Any], mode: str) -> None:
+    def __init__(self, target: str, prefix: str, profile: dict[str, Any], flags: list[str]) -> None:
         self.prefix, self.profile = prefix, profile
         self.asked: list[str] = []
         self.logs: list[str] = []
@@ -33,14 +36,18 @@ class Checks:
         if target.startswith("stdio:"):
             command, *args = json.loads(target.removeprefix("stdio:"))
             server = StdioServerParameters(command=command, args=args)
+        self.bare = "--bare" in flags
+        callbacks: dict[str, Any] = {
+            "sampling_callback": self.sample,
+            "elicitation_callback": self.elicit,
+            "list_roots_callback": self.roots,
+        }
         self.client = Client(
             server,
-            mode=mode,
-            sampling_callback=self.sample,
-            elicitation_callback=self.elicit,
-            list_roots_callback=self.roots,
+            mode="legacy" if "--legacy" in flags else "auto",
             logging_callback=self.log,
             log_level="debug",
+            **({} if self.bare else callbacks),
         )
 
     async def sample(self, _: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
@@ -131,14 +138,15 @@ class Checks:
         text = await self.call(spec, progress_callback=note)
         steps = [step for step, _ in seen]
         assert spec["text"] in text, text
-        assert len(steps) >= 2 and all(a < b for a, b in zip(steps, steps[1:])), f"progress was {seen}"
+        assert len(steps) >= 2 and all(a < b for a, b in itertools.pairwise(steps)), f"progress was {seen}"
         assert all(total == spec["total"] for _, total in seen), f"progress was {seen}"
 
     async def log_messages(self, spec: dict[str, Any]) -> None:
         if self.client.protocol_version < "2026":
             await self.client.set_logging_level("debug")
         self.logs.clear()
-        await self.call(spec)
+        if spec.get("toggled_off", "\0") in await self.call(spec):
+            await self.call(spec)
         while not any(spec["text"] in line for line in self.logs):
             await anyio.sleep(0.05)
 
@@ -211,6 +219,8 @@ class Checks:
     async def outcome(self, key: str, check: Callable[[Any], Awaitable[None]]) -> str:
         if key not in self.profile:
             return await self.absence(key)
+        if self.bare and key in ("sampling", "elicitation", "roots"):
+            return "absent" if key == "roots" else await self.refusal(self.profile[key])
         try:
             with anyio.fail_after(FEATURE_SECONDS):
                 await check(self.profile[key])
@@ -219,6 +229,17 @@ class Checks:
             return f"FAIL: nothing after {FEATURE_SECONDS} s"
         except Exception as error:  # one broken feature must not hide the others
             return f"FAIL: {type(error).__name__}: {error}"[:400]
+
+    async def refusal(self, spec: dict[str, Any]) -> str:
+        """A server that needs to ask a client which cannot answer says so at once."""
+        try:
+            with anyio.fail_after(FEATURE_SECONDS):
+                result = await self.client.call_tool(self.prefix + spec["tool"], spec["arguments"])
+            return "absent" if result.is_error else f"FAIL: answered without asking: {result.content}"[:400]
+        except MCPError:
+            return "absent"
+        except TimeoutError:
+            return f"FAIL: no refusal after {FEATURE_SECONDS} s"
 
     async def absence(self, key: str) -> str:
         """Holds the profile to what it leaves out: where one server is asked alone, its list is empty or refused."""
@@ -243,9 +264,7 @@ async def main() -> None:
     *flags, target, prefix, path = sys.argv[1:]
     with open(path, encoding="utf-8") as file:
         profile = json.load(file)
-    print(
-        json.dumps(await Checks(target, prefix, profile, "legacy" if "--legacy" in flags else "auto").run())
-    )
+    print(json.dumps(await Checks(target, prefix, profile, flags).run()))
 
 
 anyio.run(main)
