@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,6 +68,7 @@ class Group:
         """Kills everything and ends this program."""
         for process in self.running:
             kill(process)
+        shutil.rmtree(self.logs, ignore_errors=True)
         os._exit(code)
 
     def wait_for(self, name: str, what: str, seconds: float, ready: Callable[[], bool]) -> None:
