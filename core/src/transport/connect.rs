@@ -6,13 +6,14 @@ use super::Connector;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, TransportType};
+use crate::random::Random;
 use crate::tasks::Tasks;
 
 /// The connector of `server`. Nothing is opened or started yet.
 ///
 /// [`ErrorKind::InvalidParams`] if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
-pub fn connect(server: &Server, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Result<Arc<dyn Connector>> {
+pub fn connect(server: &Server, clock: &Arc<dyn Clock>, tasks: &Tasks, random: &Arc<Random>) -> Result<Arc<dyn Connector>> {
     match server.transport_type {
         #[cfg(feature = "http")]
         TransportType::Http => {
@@ -24,7 +25,12 @@ pub fn connect(server: &Server, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Result
             Err(absent("sse", "use http, the streamable HTTP that replaced it in 2025-03-26"))
         }
         TransportType::Websocket => Err(absent("websocket", "use http or stdio")),
-        TransportType::Stdio => Err(absent("stdio", "use http")),
+        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::new(
+            server,
+            clock.clone(),
+            tasks.clone(),
+            random.clone(),
+        )?)),
     }
 }
 
