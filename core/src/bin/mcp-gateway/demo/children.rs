@@ -79,9 +79,8 @@ async fn spawn(name: &str, port: u16, ledger: &Path) -> Result<(Child, SocketAdd
         .map_err(|error| failed("cannot be started", name, error))?;
     let output = process.stdout.take().ok_or_else(|| Error::new(ErrorKind::Internal, "no output to read"))?;
     let first = timeout(PATIENCE, BufReader::new(output).lines().next_line()).await;
-    let line = match first {
-        Ok(Ok(Some(line))) => line,
-        _ => return Err(Error::new(ErrorKind::Unavailable, "a demo server did not start").with("name", name)),
+    let Ok(Ok(Some(line))) = first else {
+        return Err(Error::new(ErrorKind::Unavailable, "a demo server did not start").with("name", name));
     };
     let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
     let address = address.ok_or_else(|| {

@@ -37,8 +37,11 @@ impl Http {
             .body(Full::new(body))
             .map_err(|error| broken("the request cannot be built", self.address, error))?;
         let mut sender = match self.sender.take() {
-            Some(sender) if !sender.is_closed() => sender,
-            _ => self.connect().await?,
+            Some(mut kept) => match kept.ready().await {
+                Ok(()) => kept,
+                Err(_) => self.connect().await?,
+            },
+            None => self.connect().await?,
         };
         let response = sender
             .send_request(request)

@@ -89,20 +89,15 @@ fn end(report: &Report, screen: &Screen, json: bool) -> ExitCode {
             Err(error) => eprintln!("the report cannot be written: {error}"),
         }
     }
-    let verdict: Vec<(bool, String)> = if report.broken.is_empty() {
-        vec![(true, format!("everything held, in {:.1} s", report.seconds))]
-    } else {
-        report.broken.iter().map(|promise| (false, promise.clone())).collect()
-    };
-    for (good, text) in &verdict {
-        if *good {
-            screen.line(text);
-        } else if !screen.is_live() {
-            eprintln!("broken: {text}");
-        }
+    if report.broken.is_empty() {
+        let verdict = format!("everything held, in {:.1} s", report.seconds);
+        screen.line(&verdict);
+        screen.update(|board| board.verdict = Some(verdict));
     }
-    screen.update(|board| board.verdict = verdict);
     screen.draw();
+    for promise in &report.broken {
+        eprintln!("broken: {promise}");
+    }
     if report.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -161,7 +161,7 @@ impl Stage {
         for number in 1..=NOTES {
             let answer = session.call("notes__write", &json!({"text": format!("note {number}")})).await?;
             let right = match answer {
-                Answer::Result(result) => result["content"][0]["text"] == number.to_string(),
+                Answer::Result(result) => result["content"][0]["text"] == *number.to_string(),
                 Answer::Failure { .. } => false,
             };
             errors += u64::from(!right);

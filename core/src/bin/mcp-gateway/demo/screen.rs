@@ -1,6 +1,7 @@
 //! Where the demo shows itself: a table that is redrawn in a terminal, lines elsewhere, nothing for programs.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,8 +27,8 @@ pub(super) struct Board {
     pub(super) rows: Vec<Row>,
     /// The failover as far as it is.
     pub(super) failover: Progress,
-    /// The last lines.
-    pub(super) verdict: Vec<(bool, String)>,
+    /// The last line, if everything held.
+    pub(super) verdict: Option<String>,
 }
 
 /// One algorithm.
@@ -82,11 +83,6 @@ impl Screen {
         Self { mode, color, board: Arc::default(), drawn: Arc::default() }
     }
 
-    /// Whether the table is shown.
-    pub(super) fn is_live(&self) -> bool {
-        self.mode == Mode::Live
-    }
-
     /// Changes what is shown.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
         change(&mut lock(&self.board))
@@ -125,7 +121,8 @@ impl Screen {
         let mut drawn = lock(&self.drawn);
         let mut picture = String::new();
         if *drawn > 0 {
-            picture.push_str(&format!("\x1b[{drawn}A"));
+            // Writing to a string cannot fail.
+            let _ = write!(picture, "\x1b[{drawn}A");
         }
         for line in &lines {
             picture.push_str("\r\x1b[2K");

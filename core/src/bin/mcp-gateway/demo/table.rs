@@ -70,11 +70,8 @@ pub(super) fn lines(board: &Board, width: usize, color: bool) -> Vec<String> {
     all.extend(board.rows.iter().map(|row| algorithm(row, &board.servers, bars)));
     all.push(Line::default());
     all.extend(failover(&board.failover, &board.servers));
-    if !board.verdict.is_empty() {
-        all.push(Line::default());
-    }
-    for (good, text) in &board.verdict {
-        all.push(mark(*good).and(Style::Bold, format!(" {text}")));
+    if let Some(verdict) = &board.verdict {
+        all.extend([Line::default(), mark(true).and(Style::Bold, format!(" {verdict}"))]);
     }
     all.into_iter().map(|line| line.fit(width, color)).collect()
 }
@@ -192,7 +189,7 @@ mod tests {
         row.counts.calls = 30;
         row.counts.per_server = [("calc-1".to_owned(), 20), ("calc-2".to_owned(), 10)].into();
         let failover = Progress { steps: vec!["calc-2 killed".into()], ..Progress::default() };
-        let verdict = vec![(true, "everything held".into())];
+        let verdict = Some("everything held".into());
         Board { headline: "demo".into(), servers, rows: vec![row], failover, verdict }
     }
 

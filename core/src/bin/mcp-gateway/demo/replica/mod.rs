@@ -170,9 +170,9 @@ impl Replica {
         match (self.offer, call.name.as_str()) {
             (Offer::Calc, "add") => {
                 let Add { a, b } = read_value(call.arguments)?;
-                Ok(said(json!(a + b).to_string()))
+                Ok(said(&json!(a + b).to_string()))
             }
-            (Offer::Calc, "whoami") => Ok(said(self.name.clone())),
+            (Offer::Calc, "whoami") => Ok(said(&self.name)),
             (Offer::Calc, "echo") => {
                 let Echo { call_id, text, hold_ms } = read_value(call.arguments)?;
                 // The effect lies in the middle, so that a kill can hit before as well as after it.
@@ -180,7 +180,7 @@ impl Replica {
                 hold(half).await;
                 self.ledger.enter(&call_id)?;
                 hold(half).await;
-                let mut result = said(text);
+                let mut result = said(&text);
                 result["structuredContent"] = json!({"replica": self.name, "call_id": call_id});
                 Ok(result)
             }
@@ -188,10 +188,10 @@ impl Replica {
                 let Write { text } = read_value(call.arguments)?;
                 let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
                 notes.push(text);
-                Ok(said(notes.len().to_string()))
+                Ok(said(&notes.len().to_string()))
             }
             (Offer::Notes, "read") => {
-                Ok(said(self.notes.lock().unwrap_or_else(PoisonError::into_inner).join("\n")))
+                Ok(said(&self.notes.lock().unwrap_or_else(PoisonError::into_inner).join("\n")))
             }
             (_, other) => Err(Error::new(ErrorKind::InvalidParams, "no such tool").with("tool", other)),
         }
@@ -204,7 +204,7 @@ async fn hold(time: Duration) {
     }
 }
 
-fn said(text: String) -> Value {
+fn said(text: &str) -> Value {
     json!({"content": [{"type": "text", "text": text}]})
 }
 
