@@ -111,7 +111,7 @@ impl Loading {
         }
         // A variable has no types of its own: the key's type decides which reading is the right one.
         let readings = readings(text);
-        let fits = readings.iter().find(|reading| check_one(&path, reading).is_ok()).or(readings.last());
+        let fits = readings.iter().find(|reading| check_one(&path, reading).is_ok()).or(readings.first());
         if let Some(reading) = fits.cloned() {
             self.value(&path, place, reading);
         }
@@ -120,11 +120,12 @@ impl Loading {
     fn value(&mut self, path: &[&str], place: Place, value: Value) {
         let key = path.join(".");
         if !self.keys().contains(&key) {
-            let message = if self.defaults.get(path[0]).is_some_and(Value::is_object) && path.len() == 1 {
-                "expected a section".to_owned()
-            } else {
-                let known = self.keys();
-                format!("there is no such key{}", hint(&key, known.iter().map(String::as_str)))
+            let known = self.keys();
+            let sections = known.iter().map(|key| key.split('.').next().unwrap_or(key));
+            let message = match path {
+                [one] if self.defaults[*one].is_object() => "expected a section".to_owned(),
+                [_] => format!("there is no such key{}", hint(&key, sections)),
+                _ => format!("there is no such key{}", hint(&key, known.iter().map(String::as_str))),
             };
             return self.problem(place, &key, message);
         }
@@ -213,16 +214,12 @@ fn insert(target: &mut Value, path: &[&str], value: Value) {
     }
 }
 
-/// What a variable's text can mean, most particular first; the last is the one whose error is told.
+/// What a variable's text can mean, most particular first; the first is the one whose error is told.
 fn readings(text: &str) -> Vec<Value> {
     let list = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
-    let mut readings = vec![text.into(), Value::Array(list)];
-    if let Ok(value @ (Value::Number(_) | Value::Bool(_))) = serde_json::from_str::<Value>(text) {
-        readings.insert(0, value);
-    }
-    // A list fits nothing but a list, and its error would speak of a sequence that nobody wrote.
-    readings.rotate_right(1);
-    readings
+    let plain =
+        serde_json::from_str(text).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+    plain.into_iter().chain([text.into(), Value::Array(list)]).collect()
 }
 
 fn variable_of(key: &str) -> String {

@@ -32,12 +32,12 @@ pub(super) struct Match {
 
 /// The question and its answer differ between kinds in one member's name only.
 macro_rules! discovery {
-    ($query:ident $answer:ident $server:ident $function:ident $member:ident $kind:ident $split:ident $path:literal $what:literal) => {
+    ($query:ident $answer:ident $server:ident $function:ident $member:ident $kind:ident $split:ident $path:literal $summary:literal $what:literal) => {
         #[derive(Deserialize, IntoParams)]
         #[serde(deny_unknown_fields)]
         #[into_params(parameter_in = Query)]
         pub(super) struct $query {
-            #[doc = concat!($what, ", divided by commas; at most 100. A server must offer all of them.")]
+            #[doc = $what]
             $member: String,
         }
 
@@ -62,7 +62,7 @@ macro_rules! discovery {
             $member: Vec<Match>,
         }
 
-        #[doc = concat!("Finds the servers that offer all of some ", stringify!($member))]
+        #[doc = $summary]
         #[utoipa::path(get, path = $path, tag = "discovery", params($query),
                             responses((status = 200, description = "The servers", body = $answer), Refused))]
         pub(super) async fn $function(
@@ -88,9 +88,21 @@ macro_rules! discovery {
     };
 }
 
-discovery!(ToolQuery ToolAnswer ToolServer tools tools Tool items "/api/v1/discovery/tools" "Names of tools");
-discovery!(ResourceQuery ResourceAnswer ResourceServer resources resources Resource uris "/api/v1/discovery/resources" "URIs of resources");
-discovery!(PromptQuery PromptAnswer PromptServer prompts prompts Prompt items "/api/v1/discovery/prompts" "Names of prompts");
+discovery!(
+    ToolQuery ToolAnswer ToolServer tools tools Tool items "/api/v1/discovery/tools"
+    "Finds the servers that offer all of some tools"
+    "Names of tools, divided by commas; 1 to 100."
+);
+discovery!(
+    ResourceQuery ResourceAnswer ResourceServer resources resources Resource uris "/api/v1/discovery/resources"
+    "Finds the servers that offer all of some resources"
+    "URIs of resources, divided by commas; 1 to 100."
+);
+discovery!(
+    PromptQuery PromptAnswer PromptServer prompts prompts Prompt items "/api/v1/discovery/prompts"
+    "Finds the servers that offer all of some prompts"
+    "Names of prompts, divided by commas; 1 to 100."
+);
 
 fn find(
     door: &Shared,

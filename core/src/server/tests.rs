@@ -24,7 +24,10 @@ fn every_reference_of_the_document_leads_somewhere_and_every_operation_answers()
             assert!(operation["responses"].as_object().is_some_and(|all| !all.is_empty()), "{place}");
             for name in path.split(['{', '}']).skip(1).step_by(2) {
                 let named = |p: &Value| p["name"] == name && p["in"] == "path" && p["required"] == true;
-                assert!(operation["parameters"].as_array().is_some_and(|all| all.iter().any(named)), "{place}: {name}");
+                assert!(
+                    operation["parameters"].as_array().is_some_and(|all| all.iter().any(named)),
+                    "{place}: {name}"
+                );
             }
         }
     }
