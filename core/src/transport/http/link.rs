@@ -61,11 +61,15 @@ impl HttpLink {
         message: &Bytes,
         correlation_id: Option<&str>,
     ) -> Result<(Held, Response<Incoming>)> {
-        let mut headers = HeaderMap::clone(&self.headers.load());
-        if let Some(value) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            headers.insert(CORRELATION_ID, value);
-        }
-        let request = || self.connector.build(Method::POST, headers.clone(), message.clone());
+        let base = self.headers.load_full();
+        let correlation_id = correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
+        let request = || {
+            let mut headers = HeaderMap::clone(&base);
+            if let Some(value) = &correlation_id {
+                headers.insert(CORRELATION_ID, value.clone());
+            }
+            self.connector.build(Method::POST, headers, message.clone())
+        };
         self.connector.pool.send(Purpose::Call, request).await
     }
 
