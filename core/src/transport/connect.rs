@@ -19,10 +19,7 @@ pub fn connect(server: &Server, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Result
             Ok(Arc::new(super::http::HttpConnector::new(server, clock.clone(), tasks.clone())?))
         }
         #[cfg(not(feature = "http"))]
-        TransportType::Http => {
-            let _ = (clock, tasks);
-            Err(absent("http", "build with the feature `http`, or use stdio"))
-        }
+        TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
         TransportType::Sse => {
             Err(absent("sse", "use http, the streamable HTTP that replaced it in 2025-03-26"))
         }
