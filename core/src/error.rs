@@ -206,6 +206,19 @@ impl Error {
         self
     }
 
+    /// The same error for another who waited for the same thing; the source stays with the first.
+    #[must_use]
+    pub fn repeat(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            context: self.0.context.clone(),
+            source: None,
+            delivery: self.0.delivery,
+            retry_after: self.0.retry_after,
+        }))
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -45,6 +45,12 @@ impl Tasks {
         &self.token
     }
 
+    /// Waits until every task has ended by itself.
+    pub async fn finish(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
     /// Cancels every task and waits until all have ended.
     pub async fn stop(&self) {
         self.token.cancel();

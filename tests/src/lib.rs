@@ -1,1 +1,19 @@
+//! What holds the gateway to its promises.
+//!
+//! A fake MCP server that writes down everything it received, a proxy that breaks connections on demand, a load
+//! generator that checks every answer, and handles on the real `mcp-gateway` program. Nothing here knows the
+//! gateway's insides: the tests drive it as its users do, over HTTP and by signals.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a panic in the test package is a failed test"
+)]
 
+pub mod clock;
+pub mod fake;
+pub mod http;
+pub mod load;
+pub mod mcp;
+pub mod process;
+pub mod proxy;

@@ -1,1 +1,67 @@
-//! See `core/ARCHITECTURE.md`.
+//! Five ways to spread calls over the replicas of a service, each in a file of its own.
+//!
+//! A [`Balancer`] picks from one immutable candidate set; [`Spread`] makes balancers for a pool and holds what
+//! outlives a candidate set: whose turn it is, how many were picked, the hash ring.
+//!
+//! Invariants:
+//! - A pick takes no lock, allocates nothing, and costs the same for 3 candidates as for 10,000 (the hash ring: the
+//!   logarithm of its size).
+//! - Weight 0 is drained under every algorithm: it is never a candidate.
+//! - No candidates, or all of them excluded, is `None`, never a panic.
+//! - What a candidate set cannot tell (whose turn it is) is remembered in terms that hold in any other set.
+
+mod candidates;
+mod consistent_hash;
+mod least_connections;
+mod load;
+mod random;
+mod ring;
+mod round_robin;
+mod spread;
+mod weighted;
+
+pub use load::{Held, Load};
+pub use ring::{HASH_SEED, key_of};
+pub use spread::{Settings, Spread};
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::ServerId;
+
+/// A member of a pool, as far as balancing looks at it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Gives the order of turns.
+    pub id: ServerId,
+    /// Gives its places on the hash ring; unique in the pool.
+    pub name: Arc<str>,
+    /// Its share under `weighted` and `consistent_hash`; 0 is drained.
+    pub weight: u32,
+    /// Its calls in flight.
+    pub load: Load,
+}
+
+/// What a pick is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'a> {
+    /// Hash of the affinity key, of [`key_of`]; without one, consistent hashing picks at random.
+    pub key: Option<u64>,
+    /// Members not to pick, by index.
+    pub exclude: &'a [usize],
+}
+
+impl Ask<'_> {
+    fn allows(&self, index: usize) -> bool {
+        !self.exclude.contains(&index)
+    }
+}
+
+/// Picks from one immutable candidate set.
+pub trait Balancer: Send + Sync + fmt::Debug {
+    /// The index of the member picked, or `None` if there is no candidate that the ask allows.
+    fn pick(&self, ask: &Ask<'_>) -> Option<usize>;
+}
+
+#[cfg(test)]
+mod tests;

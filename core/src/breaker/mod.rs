@@ -1,1 +1,286 @@
-//! See `core/ARCHITECTURE.md`.
+//! A circuit breaker: closed, open, half-open; it keeps calls away from a server that fails.
+//!
+//! It is passive: no task, no timer, time is a parameter. So it decides the same under a manual clock as under
+//! the system's, and it can be embedded anywhere. The states are those of Nygard, *Release It!*; the limits are
+//! [`Settings`].
+//!
+//! Invariants:
+//! - While closed, [`Breaker::try_acquire`] is one atomic load; nothing on the path of a call takes a lock.
+//! - A [`Permit`] belongs to one generation. A result that comes after the breaker has moved on changes nothing.
+//! - A permit that is dropped frees its place without counting, so a cancelled or panicking probe cannot wedge a
+//!   half-open breaker.
+//! - Half-open lets in as many calls as it needs successes, and no more, however many ask at once.
+//! - The share of failures is looked at when a failure comes in; a success alone never opens a breaker.
+
+mod gate;
+mod signal;
+
+pub use signal::Signal;
+
+use std::fmt;
+use std::sync::atomic;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Tick;
+use crate::model::server::seconds;
+use crate::random::Random;
+
+use gate::{BUCKETS, Ending, Gate, Phase, Rules, Ticket};
+
+/// When a breaker opens and for how long. Durations are in seconds in configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Failures in a row that open it.
+    pub consecutive_failures: u32,
+    /// The time that the share of failures is taken over; it slides in ten steps.
+    #[serde(rename = "window_seconds", with = "seconds")]
+    pub window: Duration,
+    /// Calls in the window below which the share of failures says nothing.
+    pub minimum_calls: u32,
+    /// Share of failures in the window, in percent, that opens it.
+    pub failure_percent: u32,
+    /// How long it stays open the first time; doubles each time that a probe fails.
+    #[serde(rename = "open_seconds", with = "seconds")]
+    pub open: Duration,
+    /// The longest that it stays open, before jitter.
+    #[serde(rename = "open_max_seconds", with = "seconds")]
+    pub open_max: Duration,
+    /// By how much the open time is lengthened or shortened at random, as a share of it.
+    pub jitter: f64,
+    /// Calls let in while half-open; as many successes close it. Zero counts as one.
+    pub probes: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            window: Duration::from_secs(10),
+            minimum_calls: 20,
+            failure_percent: 50,
+            open: Duration::from_secs(1),
+            open_max: Duration::from_secs(60),
+            jitter: 0.2,
+            probes: 3,
+        }
+    }
+}
+
+impl Settings {
+    fn rules(&self) -> Rules {
+        Rules {
+            consecutive: u64::from(self.consecutive_failures),
+            bucket_nanos: (nanos(self.window) / BUCKETS as u64).max(1),
+            minimum_calls: u64::from(self.minimum_calls),
+            failure_percent: u64::from(self.failure_percent),
+            probes: u64::from(self.probes.max(1)),
+        }
+    }
+
+    /// The open time after `trips` openings in a row, before jitter.
+    fn open_time(&self, trips: u64) -> Duration {
+        let factor = 2_u32.saturating_pow(u32::try_from(trips).unwrap_or(u32::MAX));
+        self.open.saturating_mul(factor).min(self.open_max)
+    }
+}
+
+/// What a breaker does with calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Lets everything in.
+    Closed,
+    /// Lets nothing in.
+    Open,
+    /// Lets a few in, to see.
+    HalfOpen,
+}
+
+impl State {
+    /// `closed`, `open` or `half_open`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a call ended, in the terms of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The server did its part, whatever the answer said.
+    Success,
+    /// The server failed: no connection, no answer in time, a broken answer.
+    Failure,
+    /// It says nothing about the server: the caller gave up, or a limit of our own.
+    Ignored,
+}
+
+/// A call was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// When asking again makes sense.
+    pub retry_after: Duration,
+}
+
+/// What a breaker would answer, without asking it for a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It would let a call in.
+    Ready,
+    /// It is open until then.
+    Until(Tick),
+    /// All probes of half-open are under way; nobody knows for how long.
+    Full,
+}
+
+/// The breaker of one server. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Breaker(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    rules: Rules,
+    gate: Gate,
+    random: Random,
+    watchers: Mutex<Vec<Weak<Signal>>>,
+}
+
+impl Breaker {
+    /// A closed breaker. `seed` determines its jitter.
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        let rules = settings.rules();
+        let random = Random::seeded(seed);
+        Self(Arc::new(Inner { settings, rules, gate: Gate::new(), random, watchers: Mutex::default() }))
+    }
+
+    /// A permit for one call, or when to ask again.
+    pub fn try_acquire(&self, now: Tick) -> Result<Permit, Denied> {
+        match self.0.gate.enter(now.as_nanos(), self.0.rules.probes) {
+            Ok(entered) => {
+                if entered.filled {
+                    self.0.tell();
+                }
+                Ok(Permit { breaker: Arc::clone(&self.0), ticket: Some(entered.ticket) })
+            }
+            Err(phase) => Err(Denied { retry_after: self.0.wait(phase, now) }),
+        }
+    }
+
+    /// What it does now; an open breaker whose time has passed is half-open.
+    pub fn state(&self, now: Tick) -> State {
+        match self.0.gate.phase() {
+            Phase::Closed => State::Closed,
+            Phase::Open { due } if now.as_nanos() < due => State::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    /// What [`Self::try_acquire`] would answer.
+    pub fn readiness(&self, now: Tick) -> Readiness {
+        match self.0.gate.phase() {
+            Phase::Open { due } if now.as_nanos() < due => Readiness::Until(Tick::from_nanos(due)),
+            Phase::HalfOpen { out, successes } if out + successes >= self.0.rules.probes => Readiness::Full,
+            _ => Readiness::Ready,
+        }
+    }
+
+    /// Failures in a row; while open or half-open, those that led there and those of probes since.
+    pub fn failure_count(&self) -> u32 {
+        u32::try_from(self.0.gate.failures_in_a_row()).unwrap_or(u32::MAX)
+    }
+
+    /// When asking again makes sense, or `None` while it lets calls in. For a half-open breaker whose probes are
+    /// all under way this is the first open time of the settings: a guess.
+    pub fn retry_after(&self, now: Tick) -> Option<Duration> {
+        match self.readiness(now) {
+            Readiness::Ready => None,
+            Readiness::Until(due) => Some(due.since(now)),
+            Readiness::Full => Some(self.0.settings.open),
+        }
+    }
+
+    /// Has `signal` raised whenever this breaker would answer otherwise than before, except by the mere passing
+    /// of time. Watching twice with the same signal is watching once; a dropped signal is forgotten.
+    pub fn watch(&self, signal: &Arc<Signal>) {
+        let mut watchers = self.0.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|other| other.strong_count() > 0);
+        if !watchers.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(signal))) {
+            watchers.push(Arc::downgrade(signal));
+        }
+    }
+}
+
+impl Inner {
+    fn wait(&self, phase: Phase, now: Tick) -> Duration {
+        match phase {
+            Phase::Open { due } => Tick::from_nanos(due).since(now),
+            Phase::Closed | Phase::HalfOpen { .. } => self.settings.open,
+        }
+    }
+
+    fn finish(&self, ticket: Ticket, ending: Ending, now: Tick) {
+        let open_for =
+            |trips| nanos(self.random.jitter(self.settings.open_time(trips), self.settings.jitter));
+        if self.gate.finish(ticket, ending, now.as_nanos(), &self.rules, open_for) {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        for signal in watchers.iter().filter_map(Weak::upgrade) {
+            signal.raise();
+        }
+    }
+}
+
+/// The right to one call. Dropped without [`Permit::finish`] it counts as neither success nor failure.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped counts for nothing"]
+pub struct Permit {
+    breaker: Arc<Inner>,
+    ticket: Option<Ticket>,
+}
+
+impl Permit {
+    /// Says how the call ended. Late results, of a breaker that has moved on since, change nothing.
+    pub fn finish(mut self, outcome: Outcome, now: Tick) {
+        let ending = match outcome {
+            Outcome::Success => Ending::Success,
+            Outcome::Failure => Ending::Failure,
+            Outcome::Ignored => Ending::Ignored,
+        };
+        if let Some(ticket) = self.ticket.take() {
+            self.breaker.finish(ticket, ending, now);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            // An ignored ending looks at no time.
+            self.breaker.finish(ticket, Ending::Ignored, Tick::default());
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

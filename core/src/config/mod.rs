@@ -1,1 +1,24 @@
-//! See `core/ARCHITECTURE.md`.
+//! The configuration: one file, the environment over it, every problem reported at once.
+//!
+//! `mcp-gateway.toml` holds sections of plain keys, each of which is also `MREG_SECTION__KEY` in the environment.
+//! [`load`] is a pure function of what [`Sources`] gathered, so that a running gateway loads again and takes the result
+//! as a whole or not at all. This is the only module that reads the environment.
+
+mod check;
+mod load;
+mod paths;
+mod problem;
+mod sections;
+mod source;
+
+pub use load::load;
+pub use paths::default_data_dir;
+pub use problem::{Problem, Problems};
+pub use sections::{Breaker, Config, Health, Log, LogFormat, Server, Session, Store, Upstream};
+pub use source::{CONFIG_FILE, Sources};
+
+/// Largest configuration file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,20 @@
-//! See `core/ARCHITECTURE.md`.
+//! Who offers what: asking servers, and the index over their answers.
+//!
+//! An [`Index`] is immutable and follows from one [`State`](crate::registry::State) of the registry; the next one is
+//! made from it at the price of what changed. A lookup takes one hash and no lock.
+
+pub mod fetch;
+pub mod index;
+pub mod list;
+mod search;
+pub mod template;
+#[cfg(test)]
+mod tests;
+
+pub use fetch::{Ask, Fetched, fetch};
+pub use index::{Found, Index};
+pub use list::{ListPage, parse_list};
+pub use search::Hit;
+pub use template::Template;
+
+pub use crate::registry::items::Excluded;

@@ -1,13 +1,53 @@
 //! The handle: everything that a door, a binding or an embedding program can ask of the gateway.
+//!
+//! [`Gateway::handle`] takes MCP calls ([`pipeline`] reads from top to bottom); the other methods administer the
+//! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
-use std::collections::BTreeMap;
+mod admin;
+mod affinity;
+mod answering;
+mod catalog;
+mod client;
+mod conversation;
+mod discover;
+mod errand;
+mod forward;
+mod names;
+mod outbox;
+mod pipeline;
+mod probe;
+mod proxy;
+mod reads;
+mod refresh;
+mod relay;
+mod service;
+mod sessions;
+mod settings;
+mod snapshot;
+mod upstream;
+
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
+pub use self::settings::{SessionSettings, Settings};
+use self::snapshot::{Snapshot, View};
+use crate::auth::{Authenticator, LocalOnly};
+use crate::clock::Clock;
+pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
-use crate::model::{Capability, CapabilityKind, Patch, Principal, Registration, Server, ServerId};
-use crate::registry::{Filter, Page};
-use crate::store::HealthRecord;
+use crate::health::Monitor;
+use crate::limit::{Concurrency, Limiter};
+use crate::model::{Principal, TenantId};
+use crate::observe::Observer;
+use crate::random::Random;
+use crate::registry::Registry;
+use crate::store::Store;
+use crate::tasks::Tasks;
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
 #[derive(Clone, Debug)]
@@ -18,197 +58,121 @@ pub struct Caller {
     pub correlation_id: Arc<str>,
 }
 
-/// A server with what it offers of what was asked for.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The server.
-    pub server: Arc<Server>,
-    /// The matches.
-    pub matches: Vec<Capability>,
+impl Caller {
+    /// The program itself, acting for `principal`.
+    pub fn new(principal: Principal) -> Self {
+        Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
+    }
 }
-
-/// One result of a ranked search, best first.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Hit {
-    /// The service that has it.
-    pub service: String,
-    /// The server that has it.
-    pub server_id: ServerId,
-    /// `server`, or the kind of capability.
-    pub kind: &'static str,
-    /// The name of the server or capability.
-    pub name: String,
-    /// What it says of itself.
-    pub description: Option<String>,
-    /// Higher is better; comparable within one answer only.
-    pub score: f64,
-}
-
-/// Counts over the register.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct Stats {
-    /// Living servers.
-    pub total_servers: u64,
-    /// By operator state.
-    pub servers_by_status: BTreeMap<&'static str, u64>,
-    /// By transport.
-    pub servers_by_transport: BTreeMap<&'static str, u64>,
-    /// By observed health.
-    pub servers_by_health: BTreeMap<&'static str, u64>,
-    /// Client sessions that are open.
-    pub sessions: u64,
-    /// Calls under way.
-    pub active_requests: u64,
-}
-
-/// What routing knows of one server.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct RouterMetrics {
-    /// The server's name.
-    pub server_name: String,
-    /// Calls in flight.
-    pub active_connections: u64,
-    /// Calls since the start of this process.
-    pub total_requests: u64,
-    /// Share of calls that did not fail, 0 to 1; 1 while there were none.
-    pub success_rate: f64,
-    /// Share of calls that failed, 0 to 1.
-    pub error_rate: f64,
-    /// Mean time to the first byte of the answer, in milliseconds.
-    pub avg_response_time_ms: f64,
-    /// `closed`, `open` or `half_open`.
-    pub circuit_breaker_state: &'static str,
-    /// Failures in a row.
-    pub failure_count: u32,
-}
-
-/// One call under way.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct ActiveRequest {
-    /// Its correlation id.
-    pub request_id: String,
-    /// Its MCP method.
-    pub method: String,
-    /// How long it has been running.
-    pub duration_seconds: f64,
-    /// Whose.
-    pub tenant_id: String,
-    /// Who.
-    pub user_id: String,
-}
-
-/// Whether the parts work: name and `None`, or what is wrong.
-pub type Components = Vec<(&'static str, Option<String>)>;
 
 /// The gateway. Clones share it.
 #[derive(Clone)]
-pub struct Gateway(());
+pub struct Gateway(Arc<Inner>);
 
-impl fmt::Debug for Gateway {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gateway")
-    }
+struct Inner {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+    tasks: Tasks,
+    registry: Arc<Registry>,
+    store: Arc<dyn Store>,
+    snapshot: ArcSwap<Snapshot>,
+    refreshing: std::sync::Mutex<()>,
+    sessions: sessions::Sessions,
+    observer: Arc<Observer>,
+    auth: Arc<dyn Authenticator>,
+    limiter: Arc<dyn Limiter>,
+    retries: forward::RetryBudget,
+    monitor: Arc<Monitor>,
+    discoveries: discover::Discoveries,
+    stopping: AtomicBool,
 }
 
-#[expect(clippy::todo, clippy::unused_async, unused_variables, reason = "signatures first; being built")]
 impl Gateway {
-    /// Registers a server; it is asked what it offers in the background.
-    pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
-        todo!()
-    }
-
-    /// Changes a server; with `if_match`, only if its revision is still that.
-    pub async fn update(
-        &self,
-        caller: &Caller,
-        id: ServerId,
-        patch: Patch,
-        if_match: Option<u64>,
-    ) -> Result<Arc<Server>> {
-        todo!()
-    }
-
-    /// Removes a server: soft, its name is free again, its calls end.
-    pub async fn remove(&self, caller: &Caller, id: ServerId) -> Result<()> {
-        todo!()
-    }
-
-    /// One server of the caller's tenant.
-    pub fn get(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
-        todo!()
-    }
-
-    /// A page of the caller's servers.
-    pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
-        todo!()
-    }
-
-    /// What a server offers.
-    pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
-        todo!()
-    }
-
-    /// Probes a server now.
-    pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
-        todo!()
-    }
-
-    /// Asks a server now what it offers.
-    pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
-        todo!()
-    }
-
-    /// The servers that offer all of `names`, healthy or not.
-    pub fn find(&self, caller: &Caller, kind: CapabilityKind, names: &[String]) -> Result<Vec<Found>> {
-        todo!()
-    }
-
-    /// Ranked search over names, descriptions and tags.
-    pub fn search(&self, caller: &Caller, query: &str, limit: usize) -> Result<Vec<Hit>> {
-        todo!()
-    }
-
-    /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.
-    pub fn offered(
-        &self,
-        caller: &Caller,
-        kind: CapabilityKind,
-    ) -> Result<Vec<(String, Arc<Server>, Capability)>> {
-        todo!()
-    }
-
-    /// Counts.
-    pub fn stats(&self, caller: &Caller) -> Result<Stats> {
-        todo!()
-    }
-
-    /// What routing knows, by server.
-    pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
-        todo!()
-    }
-
-    /// The calls under way of the caller's tenant.
-    pub fn active(&self, caller: &Caller) -> Result<Vec<ActiveRequest>> {
-        todo!()
-    }
-
-    /// Cancels one call under way.
-    pub fn cancel(&self, caller: &Caller, request_id: &str) -> Result<()> {
-        todo!()
-    }
-
-    /// Whether `database`, `registry` and `router` work.
-    pub async fn components(&self) -> Components {
-        todo!()
+    /// Opens a gateway on what `store` holds, and begins to probe and to discover. Must be called within a tokio runtime.
+    ///
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the store cannot be read.
+    pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
+        let tasks = Tasks::default();
+        let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let inner = Arc::new_cyclic(|this| Inner {
+            observer: Observer::new(Arc::clone(&clock)),
+            auth: Arc::new(LocalOnly::default()),
+            limiter: Arc::new(Concurrency::new(settings.most_calls)),
+            monitor: probe::monitor(this, &clock, &random),
+            snapshot: ArcSwap::default(),
+            refreshing: std::sync::Mutex::default(),
+            sessions: sessions::Sessions::default(),
+            retries: forward::RetryBudget::default(),
+            discoveries: discover::Discoveries::default(),
+            stopping: AtomicBool::new(false),
+            settings,
+            clock,
+            random,
+            tasks,
+            registry,
+            store,
+        });
+        inner.refresh();
+        inner.run_background();
+        Ok(Self(inner))
     }
 
     /// Whether this gateway takes new calls: started, and not shutting down.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        !self.0.is_stopping()
     }
 
-    /// Takes no new calls, lets those under way end for as long as `grace`, then ends everything.
-    pub async fn shutdown(&self, grace: std::time::Duration) {
-        todo!()
+    /// Whom credentials stand for, for doors that administer rather than call.
+    pub async fn authenticate(&self, credentials: &crate::auth::Credentials) -> Result<Principal> {
+        self.0.auth.authenticate(credentials).await
+    }
+
+    /// The clock that this gateway goes by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The background tasks of this gateway: a door spawns its own here, so that shutdown waits for them.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// Takes no new calls, lets those under way end for as long as `grace`, then ends everything: sessions, children,
+    /// connections, the store.
+    pub async fn shutdown(&self, grace: Duration) {
+        let inner = &self.0;
+        if inner.stopping.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let began = inner.clock.now();
+        while inner.observer.calls() > 0 && inner.clock.now().since(began) < grace {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let clients = inner.sessions.all();
+        futures_util::future::join_all(clients.iter().map(|client| inner.end_session(client))).await;
+        inner.close_upstreams().await;
+        inner.tasks.stop().await;
+        inner.store.close().await;
+    }
+}
+
+impl Inner {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What a tenant has, as of now.
+    fn view(&self, tenant: &TenantId) -> Arc<View> {
+        let snapshot = self.snapshot.load();
+        let nothing = || Arc::new(View::new(tenant.clone(), Default::default(), Arc::clone(&snapshot.index)));
+        snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! What the gateway talks about, as plain data: no behaviour beyond checking itself.
 
+pub mod call;
 pub mod capability;
 pub mod event;
 pub mod ids;
@@ -7,6 +8,7 @@ pub mod principal;
 pub mod registration;
 pub mod server;
 
+pub use call::{Action, Call, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Listing};
 pub use event::{AuditEntry, Event};
 pub use ids::{ServerId, ServiceName, TenantId};

@@ -9,6 +9,7 @@ use super::server::{Configuration, HealthCheck, Status, TransportType};
 
 /// A registration. Unknown members are refused, so that a misspelt one is noticed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// Unique within the tenant.
@@ -46,6 +47,7 @@ pub struct Registration {
     /// What it offers, until it answers for itself: `{tools: […], resources: […], resourceTemplates: […], prompts: […]}`
     /// with the items as MCP's lists have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
     pub capabilities: Option<Box<RawValue>>,
     /// For search and filters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -66,6 +68,7 @@ pub struct Registration {
 
 /// A change: members that are absent stay as they are. The name and the tenant never change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Patch {
     /// New URL.
@@ -89,6 +92,7 @@ pub struct Patch {
     /// New description.
     pub description: Option<String>,
     /// New declared capabilities.
+    #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
     pub capabilities: Option<Box<RawValue>>,
     /// New tags.
     pub tags: Option<Vec<String>>,

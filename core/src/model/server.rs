@@ -16,6 +16,7 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
@@ -186,6 +187,7 @@ impl fmt::Debug for Endpoint {
 
 /// What the key of consistent hashing is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Affinity {
     /// The client's session, or its principal where there is none.
@@ -201,6 +203,7 @@ pub enum Affinity {
 
 /// How a server is probed. Durations are in seconds in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthCheck {
     /// Whether it is probed at all.
@@ -209,9 +212,11 @@ pub struct HealthCheck {
     pub kind: ProbeKind,
     /// Time between probes of a healthy server.
     #[serde(rename = "interval_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub interval: Duration,
     /// How long one probe may take.
     #[serde(rename = "timeout_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
     /// Failures in a row that take it out.
     pub unhealthy_after: u32,
@@ -235,6 +240,7 @@ impl Default for HealthCheck {
 /// How calls to a server are made; the service's part (`algorithm`, `affinity`, `drift`) is taken from the replica
 /// that was registered first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Configuration {
     /// How the service spreads calls.
@@ -248,6 +254,7 @@ pub struct Configuration {
     pub drift: Drift,
     /// Longest wait for an answer.
     #[serde(rename = "timeout_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
     /// Connections at most (children, for stdio).
     pub max_connections: u32,

@@ -1,1 +1,131 @@
-//! See `core/ARCHITECTURE.md`.
+//! What is going on: the calls under way, counts of those that ended, and a log line for each.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Tick};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Action, Call, Principal};
+
+/// Watches calls from beginning to end.
+#[derive(Debug)]
+pub struct Observer {
+    clock: Arc<dyn Clock>,
+    next: AtomicU64,
+    under_way: Mutex<HashMap<u64, Arc<Active>>>,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub struct Active {
+    /// Its correlation id.
+    pub correlation_id: Arc<str>,
+    /// Its MCP method, `GET` or `DELETE`.
+    pub method: Box<str>,
+    /// When it began.
+    pub since: Tick,
+    /// Who calls; unknown until authenticated.
+    pub principal: std::sync::OnceLock<Principal>,
+    /// Cancelled to end the call.
+    pub cancel: CancellationToken,
+}
+
+/// The record of one call; it ends when it is finished or, for a stream, when it is dropped with the stream.
+#[derive(Debug)]
+pub struct Record {
+    observer: Arc<Observer>,
+    id: u64,
+    active: Arc<Active>,
+}
+
+impl Observer {
+    /// Nothing seen yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            next: AtomicU64::new(0),
+            under_way: Mutex::default(),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins the record of `call`.
+    pub fn begin(self: &Arc<Self>, call: &Call) -> Arc<Record> {
+        let method = match &call.action {
+            Action::Send(message) => message.method().map_or("response", |method| method.as_str()),
+            Action::Listen => "GET",
+            Action::End => "DELETE",
+        };
+        let active = Arc::new(Active {
+            correlation_id: Arc::clone(&call.correlation_id),
+            method: method.into(),
+            since: self.clock.now(),
+            principal: std::sync::OnceLock::new(),
+            cancel: CancellationToken::new(),
+        });
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.table().insert(id, Arc::clone(&active));
+        Arc::new(Record { observer: Arc::clone(self), id, active })
+    }
+
+    /// The calls under way, oldest first.
+    pub fn active(&self) -> Vec<Arc<Active>> {
+        let mut calls: Vec<_> = self.table().values().cloned().collect();
+        calls.sort_by_key(|active| active.since);
+        calls
+    }
+
+    /// How many calls are under way.
+    pub fn count(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Calls that ended well and calls that did not, since the start.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.succeeded.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Active>>> {
+        // A panic elsewhere cannot leave the map half changed: every change is one insert or remove.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    /// The call that is recorded.
+    pub fn active(&self) -> &Arc<Active> {
+        &self.active
+    }
+
+    /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
+    pub fn outcome(&self, error: Option<&Error>) {
+        let millis = self.observer.clock.now().since(self.active.since).as_secs_f64() * 1000.0;
+        let (method, id) = (&*self.active.method, &*self.active.correlation_id);
+        match error {
+            None => {
+                self.observer.succeeded.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(method, correlation_id = id, millis, "call");
+            }
+            Some(error) => {
+                self.observer.failed.fetch_add(1, Ordering::Relaxed);
+                if error.kind() == ErrorKind::Internal {
+                    tracing::error!(method, correlation_id = id, millis, ?error, "call failed");
+                } else {
+                    tracing::info!(method, correlation_id = id, millis, %error, "call refused or failed");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.observer.table().remove(&self.id);
+    }
+}

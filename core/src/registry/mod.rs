@@ -1,5 +1,276 @@
 //! The register of servers: who is registered, as what, and what each offers.
+//!
+//! Readers take an immutable [`State`] and no lock. Writers go one after another: first the store, then memory, then
+//! the event; so what is in memory is on disk, and who hears an event finds the change. A write that has begun is
+//! brought to its end also when its caller gives up: otherwise the store could have what memory has not.
 
+pub mod import;
+pub mod items;
 pub mod query;
+pub(crate) mod shards;
+pub mod state;
+pub mod validate;
+mod fields;
+mod write;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, broadcast, oneshot};
 
 pub use query::{Filter, Page};
+pub use state::{Entry, State};
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{AuditEntry, Event, Listing, Server, ServerId, TenantId};
+use crate::store::{HealthRecord, Store};
+use crate::tasks::Tasks;
+
+/// Events that a slow subscriber may be behind before it misses some. It then hears
+/// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged) and reads [`Registry::state`] anew.
+pub const EVENTS_KEPT: usize = 4096;
+
+/// Who does something, for the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// `user:…`, `key:…` or `local`.
+    pub subject: String,
+    /// Ties the audit row to the request's log lines.
+    pub correlation_id: Option<String>,
+}
+
+/// The register. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    state: ArcSwap<State>,
+    writing: Mutex<()>,
+    events: broadcast::Sender<Event>,
+    tasks: Tasks,
+}
+
+impl Registry {
+    /// Loads everything from `store`.
+    pub async fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let servers = store.servers().await?;
+        let mut listings: std::collections::HashMap<ServerId, Listing> =
+            store.listings().await?.into_iter().collect();
+        let servers = servers.into_iter().map(|server| {
+            let listing = listings.remove(&server.id).unwrap_or_default();
+            (server, listing)
+        });
+        let state = ArcSwap::from_pointee(State::load(servers.collect()));
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let inner = Inner { store, clock, state, writing: Mutex::default(), events, tasks: Tasks::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The register as it is now.
+    pub fn state(&self) -> Arc<State> {
+        self.inner.state.load_full()
+    }
+
+    /// The changes from now on, in the order in which they take effect.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    /// A living server of this tenant.
+    pub fn get(&self, tenant: &TenantId, id: ServerId) -> Option<Arc<Server>> {
+        let state = self.inner.state.load();
+        state.server(id).filter(|server| server.tenant_id == *tenant).cloned()
+    }
+
+    /// The living server of this name.
+    pub fn find(&self, tenant: &TenantId, name: &str) -> Option<Arc<Server>> {
+        self.inner.state.load().find(tenant, name).cloned()
+    }
+
+    /// One page of a tenant's servers, ordered by name.
+    ///
+    /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
+    pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
+        self.state().list(tenant, filter)
+    }
+
+    /// The newest observations of a server's health first.
+    ///
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Storage`].
+    pub async fn health_history(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        limit: u32,
+    ) -> Result<Vec<HealthRecord>> {
+        self.get(tenant, id).ok_or_else(|| no_server(id))?;
+        self.inner.store.health_history(tenant, id, limit).await
+    }
+
+    /// Takes up what a server offers. `false`, without a write or an event, if it offered the same before.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] if it was removed meanwhile, [`ErrorKind::Storage`].
+    pub async fn set_listing(&self, id: ServerId, listing: Listing) -> Result<bool> {
+        self.to_end(|inner| async move {
+            let _writing = inner.writing.lock().await;
+            let state = inner.state.load_full();
+            let entry = state.entry(id).ok_or_else(|| no_server(id))?;
+            if *entry.listing == listing {
+                return Ok(false);
+            }
+            let tenant_id = entry.server.tenant_id.clone();
+            inner.store.put_listing(&tenant_id, id, &listing, inner.now()).await?;
+            inner.swap(|state| state.set_listing(id, Arc::new(listing)));
+            inner.tell(Event::Discovered { tenant_id, id });
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Takes up observations of health, in order; an event for each change. Give many at once: each call is one commit.
+    /// Servers that are gone are passed over.
+    ///
+    /// Errors: [`ErrorKind::Storage`]. Memory has taken up the observations also then: that the disk is full must
+    /// not keep calls going to a server that is down.
+    pub async fn record_health(&self, mut records: Vec<(ServerId, HealthRecord)>) -> Result<()> {
+        self.to_end(|inner| async move {
+            let _writing = inner.writing.lock().await;
+            for (_, record) in &mut records {
+                record.at = micros(record.at);
+            }
+            let mut events = Vec::new();
+            inner.swap(|state| {
+                events.extend(records.iter().filter_map(|(id, record)| state.observe(*id, record)));
+            });
+            for event in events {
+                inner.tell(event);
+            }
+            inner.store.record_health(&records).await
+        })
+        .await
+    }
+
+    /// Writes to the audit trail that something was refused: the outcome is the error's kind. That the trail cannot
+    /// be written is logged and does not hide the refusal.
+    pub async fn refuse(&self, tenant: &TenantId, actor: &Actor, action: &str, target: &str, error: &Error) {
+        self.inner.refuse(tenant, actor, action, target, error).await;
+    }
+
+    /// Writes to the audit trail what was done without touching a record, such as starting a stdio server.
+    ///
+    /// Errors: [`ErrorKind::Storage`].
+    pub async fn log(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        action: &str,
+        target: &str,
+        detail: serde_json::Value,
+    ) -> Result<()> {
+        let entry = self.inner.audit(tenant, actor, action, target, "ok", detail);
+        self.inner.store.append_audit(&entry).await
+    }
+
+    /// The tenant's newest audit rows first.
+    pub async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.inner.store.audit(tenant, limit).await
+    }
+
+    /// Whether the store can be read and written now.
+    pub async fn check(&self) -> Result<()> {
+        self.inner.store.check().await
+    }
+
+    /// Waits for the writes that have begun, then closes the store. Writes after this fail.
+    pub async fn close(&self) {
+        self.inner.tasks.stop().await;
+        self.inner.store.close().await;
+    }
+
+    /// Runs `work` to its end even if the caller stops waiting for it.
+    async fn to_end<T, F, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+        W: FnOnce(Arc<Inner>) -> F,
+    {
+        let (done, outcome) = oneshot::channel();
+        let work = work(self.inner.clone());
+        self.inner.tasks.spawn_to_end(async move {
+            // The caller may have gone; the work is done all the same.
+            drop(done.send(work.await));
+        });
+        outcome.await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Internal,
+                "the write was cut short; read the server to see whether it took",
+            ))
+        })
+    }
+}
+
+impl Inner {
+    /// To the microsecond, as stores keep it: what is in memory equals what is read after a restart.
+    fn now(&self) -> Timestamp {
+        micros(self.clock.timestamp())
+    }
+
+    fn swap(&self, change: impl FnOnce(&mut State)) {
+        let mut state = (*self.state.load_full()).clone();
+        change(&mut state);
+        self.state.store(Arc::new(state));
+    }
+
+    fn tell(&self, event: Event) {
+        // Fails only if nobody listens.
+        drop(self.events.send(event));
+    }
+
+    fn audit(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        action: &str,
+        target: &str,
+        outcome: &str,
+        detail: serde_json::Value,
+    ) -> AuditEntry {
+        AuditEntry {
+            at: self.now(),
+            tenant_id: tenant.clone(),
+            actor: actor.subject.clone(),
+            action: action.to_owned(),
+            // A target can be what a stranger sent as a name.
+            target: target.chars().take(128).collect(),
+            outcome: outcome.to_owned(),
+            correlation_id: actor.correlation_id.clone(),
+            detail,
+        }
+    }
+
+    async fn refuse(&self, tenant: &TenantId, actor: &Actor, action: &str, target: &str, error: &Error) {
+        let detail = serde_json::json!({ "message": error.message() });
+        let entry = self.audit(tenant, actor, action, target, error.kind().row().name, detail);
+        if let Err(fault) = self.store.append_audit(&entry).await {
+            tracing::error!(%fault, action, refused = %error, "a refusal could not be written to the audit trail");
+        }
+    }
+}
+
+fn micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+fn no_server(id: ServerId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}

@@ -1,6 +1,5 @@
 //! One JSON-RPC 2.0 message: its bytes, and where in them the parts are.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -102,11 +101,6 @@ impl Message {
         out.into()
     }
 
-    /// A successful response with these raw parts.
-    pub fn result_of(id: &str, result: &str) -> Bytes {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into()
-    }
-
     /// The whole message.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -179,8 +173,8 @@ impl Message {
 }
 
 /// `text` as a JSON string.
-pub fn quote(text: &str) -> Cow<'_, str> {
-    Cow::Owned(serde_json::Value::from(text).to_string())
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn is_id(raw: &str) -> bool {

@@ -3,6 +3,7 @@
 //! Nothing here builds a typed model of a message. What the gateway does not have to change stays the very
 //! bytes that came in: unknown members, key order and big numbers survive because nobody touches them.
 
+pub mod answer;
 pub mod envelope;
 pub mod method;
 pub mod object;

@@ -1,1 +1,168 @@
-//! See `core/ARCHITECTURE.md`.
+//! The HTTP surface as one tower [`Service`]: MCP, the REST API, operation, documentation.
+//!
+//! It decides nothing about servers, routes or rights: it turns requests into calls of the [`Gateway`] and answers
+//! into HTTP. What it does decide stands in front of every route, once: who may speak to it at all (`edge`), how
+//! large a body may be, and which id ties the lines of a request together. MCP requests branch off before the router,
+//! so that the hot path pays for no routing table.
+
+pub mod serve;
+
+mod answer;
+mod body;
+mod discovery;
+mod docs;
+mod edge;
+mod extract;
+mod mcp;
+mod openapi;
+mod operation;
+mod proxy;
+mod schema;
+mod servers;
+mod view;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Caller, Gateway};
+use crate::model::{Principal, TenantId};
+
+pub use openapi::document;
+pub use serve::serve;
+
+/// The address of the connection's other end, as an extension of the request.
+///
+/// Whoever drives the [`Service`] vouches for it: [`serve`] takes it from the socket, an adapter that runs inside the
+/// program that embeds the gateway says loopback. A request without it is nobody's, and is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// What every route needs.
+struct Shared {
+    gateway: Gateway,
+    settings: config::Server,
+    clock: Arc<dyn Clock>,
+    edge: edge::Edge,
+}
+
+type Door = Arc<Shared>;
+
+/// The HTTP surface of one gateway. Clones share it.
+#[derive(Clone)]
+pub struct Service {
+    shared: Door,
+    router: Router,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+/// The HTTP surface of `gateway`.
+pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
+    let edge = edge::Edge::new(&settings);
+    let shared = Arc::new(Shared { gateway, settings, clock, edge });
+    let (router, _) = openapi::routes().split_for_parts();
+    let router = router
+        .fallback(answer::no_route)
+        .method_not_allowed_fallback(answer::no_method)
+        .with_state(shared.clone());
+    Service { shared, router }
+}
+
+impl Service {
+    async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let correlation_id = edge::correlation_id(request.headers());
+        let span = tracing::info_span!(
+            "request",
+            correlation_id = &*correlation_id,
+            method = %request.method(),
+            path = request.uri().path(),
+        );
+        let place = answer::Place::of(request.uri().path());
+        let answer = async {
+            match self.admit(&request, &correlation_id) {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller.clone());
+                    self.route(caller, request).await
+                }
+                Err(error) => answer::refuse(error),
+            }
+        };
+        let response = answer.instrument(span.clone()).await;
+        let _entered = span.enter();
+        answer::finish(response, place, &correlation_id, &*self.shared.clock)
+    }
+
+    /// Everything that is checked before any route sees the request.
+    fn admit<B>(&self, request: &Request<B>, correlation_id: &Arc<str>) -> Result<Caller> {
+        self.shared.edge.check(request)?;
+        body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
+        let extensions = request.extensions();
+        let peer = extensions
+            .get::<Peer>()
+            .map(|peer| peer.0)
+            .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
+        if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+            let message = "without authentication the gateway serves this machine alone; connect over a loopback address";
+            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        }
+        let principal = Principal::local(TenantId::default_tenant());
+        Ok(Caller { principal, correlation_id: correlation_id.clone() })
+    }
+
+    async fn route<B>(&self, caller: Caller, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        match mcp::Door::of(request.uri().path()) {
+            Some(door) => mcp::answer(&self.shared, door, caller, request).await,
+            None => match self.router.clone().oneshot(request.map(Body::new)).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+        }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.answer(request).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

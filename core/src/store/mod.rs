@@ -1,12 +1,22 @@
 //! What must survive: servers, what they offer, their health history, and the audit trail.
 //!
 //! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace.
-//! Every backend runs the same contract suite.
+//! Every backend runs the same contract suite. Times are kept to the microsecond.
+
+#[cfg(test)]
+mod contract;
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, HealthStatus, Listing, Server, ServerId, TenantId};
 
 /// One observation of a server's health.
@@ -32,11 +42,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
 
-    /// Replaces a living server whose stored revision is `expected`, and writes the audit row.
+    /// Replaces a living server whose stored revision is `expected`, what it offers if `declared` is given, and
+    /// writes the audit row. Its name, its creation and its observed health stay as they are stored.
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it is gone, `Conflict` if its revision is another.
-    async fn update_server(&self, server: &Server, expected: u64, audit: &AuditEntry) -> Result<()>;
+    async fn update_server(
+        &self,
+        server: &Server,
+        expected: u64,
+        declared: Option<&Listing>,
+        audit: &AuditEntry,
+    ) -> Result<()>;
 
-    /// Marks a living server as deleted and writes the audit row; `NotFound` if there is none in this tenant.
+    /// Marks a living server as deleted, revokes its keys, forgets what it offered and its health history, and writes
+    /// the audit row; `NotFound` if there is none in this tenant.
     async fn remove_server(
         &self,
         tenant: &TenantId,
@@ -48,7 +66,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// All living servers of all tenants, in order of creation.
     async fn servers(&self) -> Result<Vec<Server>>;
 
-    /// Replaces what a server offers.
+    /// Replaces what a living server offers; `NotFound` if there is none in this tenant.
     async fn put_listing(
         &self,
         tenant: &TenantId,
@@ -57,14 +75,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         at: Timestamp,
     ) -> Result<()>;
 
-    /// What the living servers of all tenants offer.
+    /// What the living servers of all tenants offer: one entry for each server, in order of creation.
     async fn listings(&self) -> Result<Vec<(ServerId, Listing)>>;
 
     /// Sets the observed health of servers and appends to their history, which keeps the newest [`HEALTH_HISTORY`] rows.
     /// The record's revision does not change. Servers that are gone are passed over.
     async fn record_health(&self, records: &[(ServerId, HealthRecord)]) -> Result<()>;
 
-    /// The newest observations first.
+    /// The newest observations first; none for a server that this tenant does not have.
     async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>>;
 
     /// Appends to the audit trail: for what is refused, or done without touching a record.
@@ -78,4 +96,25 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Ends all connections after what is under way.
     async fn close(&self);
+}
+
+fn no_server(id: ServerId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}
+
+fn name_taken(name: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "a server of this name is registered; choose another name, or update or remove that server",
+    )
+    .with("name", name)
+}
+
+fn changed(id: ServerId, revision: u64) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "the server changed since it was read; read it again and repeat the change on what you find",
+    )
+    .with("id", id)
+    .with("revision", revision)
 }

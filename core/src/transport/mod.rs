@@ -6,6 +6,13 @@
 //!
 //! A link does not interpret messages beyond what it needs to bring an answer to its question.
 
+mod connect;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod memory;
+pub mod session;
+pub mod stdio;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +22,9 @@ use futures_util::stream::BoxStream;
 
 use crate::error::Result;
 use crate::rpc::{Message, Method};
+
+pub use connect::connect;
+pub use session::{Hello, Session};
 
 /// A request on its way to a server. Its id and its progress token, if it has one, are both `id`.
 #[derive(Clone, Debug)]

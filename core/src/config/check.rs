@@ -1,0 +1,108 @@
+//! What a value must be beyond its type.
+
+use serde_json::Value;
+use url::Url;
+
+use super::problem::hint;
+use super::sections::Config;
+use crate::model::Registration;
+
+/// Checks the range of the one key that `config` has besides the defaults.
+pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
+    let (session, breaker, upstream) = (&config.session, &config.breaker, &config.upstream);
+    let at_least_one = |value: usize| if value == 0 { Err("expected at least 1".to_owned()) } else { Ok(()) };
+    match key {
+        "server.max_body_bytes" => bytes(config.server.max_body_bytes, 1024, 64 * MIB),
+        "upstream.max_answer_bytes" => bytes(upstream.max_answer_bytes, 1024, 1024 * MIB),
+        "upstream.max_event_bytes" => bytes(upstream.max_event_bytes, 1024, 64 * MIB),
+        "server.allowed_hosts" => config.server.allowed_hosts.iter().try_for_each(|host| is_host(host)),
+        "server.allowed_origins" => {
+            config.server.allowed_origins.iter().try_for_each(|origin| is_origin(origin))
+        }
+        "session.max_sessions" => at_least_one(session.max_sessions),
+        "session.max_per_principal" => at_least_one(session.max_per_principal),
+        "breaker.consecutive_failures" => at_least_one(breaker.consecutive_failures as usize),
+        "breaker.minimum_calls" => at_least_one(breaker.minimum_calls as usize),
+        "breaker.half_open_calls" => at_least_one(breaker.half_open_calls as usize),
+        "breaker.half_open_successes" => at_least_one(breaker.half_open_successes as usize),
+        "breaker.failure_ratio" if !(breaker.failure_ratio > 0.0 && breaker.failure_ratio <= 1.0) => {
+            Err("expected a share above 0 and up to 1".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that keys agree with each other: key and message.
+pub(super) fn whole(config: &Config) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    let mut problem = |key: &str, message: &str| problems.push((key.to_owned(), message.to_owned()));
+    if config.session.idle > config.session.max {
+        problem("session.idle_seconds", "is longer than `session.max_seconds`");
+    }
+    if config.breaker.open > config.breaker.max_open {
+        problem("breaker.open_seconds", "is longer than `breaker.max_open_seconds`");
+    }
+    for (i, server) in config.servers.iter().enumerate() {
+        if config.servers[..i].iter().any(|other| other.name == server.name) {
+            problem("servers", &format!("two servers are named `{}`", server.name));
+        }
+    }
+    problems
+}
+
+/// Reads one entry of `servers`; an error has the field's path and a message that never repeats a value.
+pub(super) fn registration(value: &Value) -> Result<Registration, (String, String)> {
+    let text = value.to_string();
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|error| {
+        let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
+        let message = error.into_inner().to_string();
+        // The position is one in the text made above, which nobody has seen.
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        (field, without_values(message))
+    })
+}
+
+/// Environments and headers hold secrets, and so may a value at a place where it does not belong.
+fn without_values(message: &str) -> String {
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let mut names = rest.split('`').step_by(2);
+        let asked = names.next().unwrap_or("");
+        let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+        return format!("there is no such member{}", hint(asked, known));
+    }
+    match (message.strip_prefix("invalid "), message.split_once(", expected ")) {
+        (Some(_), Some((_, expected))) => format!("expected {expected}"),
+        _ => message.to_owned(),
+    }
+}
+
+const MIB: usize = 1024 * 1024;
+
+fn bytes(value: usize, least: usize, most: usize) -> Result<(), String> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err(format!("expected {least} to {most} bytes")) }
+}
+
+fn is_host(host: &str) -> Result<(), String> {
+    let parsed = Url::parse(&format!("http://{host}/"));
+    let plain = parsed.is_ok_and(|url| {
+        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()
+    });
+    if plain && !host.contains(['*', '/', '@']) {
+        return Ok(());
+    }
+    Err(format!(
+        "expected a host such as `gateway.example.com` or `gateway.example.com:8443`, found `{host}`"
+    ))
+}
+
+fn is_origin(origin: &str) -> Result<(), String> {
+    let exact = Url::parse(origin).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.origin().ascii_serialization() == origin.to_ascii_lowercase()
+    });
+    if exact {
+        Ok(())
+    } else {
+        Err(format!("expected an origin such as `https://app.example.com`, found `{origin}`"))
+    }
+}

@@ -1,0 +1,250 @@
+//! From text to a configuration, key by key, so that one wrong key does not hide the next.
+//!
+//! The defaults, written as JSON, are the table of all keys. Each key that is given is read alone, over the defaults:
+//! what serde says of it then is said of this key, whatever else is wrong.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::check;
+use super::problem::{Place, Problem, Problems, hint};
+use super::sections::Config;
+use super::source::{PREFIX, Sources};
+use crate::model::Registration;
+
+/// Variables that are not keys: they say where to look, and are read by the program.
+const OTHER_VARIABLES: [&str; 4] = ["MREG_CONFIG", "MREG_DATA_DIR", "MREG_URL", "MREG_LOG"];
+
+/// The configuration that `sources` describe, or everything that is wrong with them.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let mut loading = Loading::new();
+    if let Some((path, text)) = &sources.file {
+        loading.file(path, text);
+    }
+    for (name, value) in &sources.environment {
+        loading.variable(name, value);
+    }
+    loading.finish()
+}
+
+struct Loading {
+    /// Every key with its default; keys without one are `null`.
+    defaults: Value,
+    /// What was given and is right.
+    given: Value,
+    servers: Vec<Registration>,
+    /// Where each key was given, for checks that see the whole.
+    places: Vec<(String, Place)>,
+    problems: Vec<Problem>,
+}
+
+impl Loading {
+    fn new() -> Self {
+        Self {
+            defaults: serde_json::to_value(Config::default()).unwrap_or_default(),
+            given: Value::Object(Map::new()),
+            servers: Vec::new(),
+            places: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn file(&mut self, path: &Path, text: &str) {
+        let at =
+            |offset: Option<usize>| Place::File(path.to_owned(), offset.map(|offset| line_of(text, offset)));
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            self.problem(at(error.span().map(|span| span.start)), "", error.message().trim().to_owned());
+        }
+        if !errors.is_empty() {
+            return;
+        }
+        for (key, item) in table.get_ref() {
+            let (section, place) = (key.get_ref(), at(Some(key.span().start)));
+            match item.get_ref() {
+                DeValue::Table(entries) if section == "servers" => {
+                    for (name, entry) in entries {
+                        let key = format!("servers.{}", name.get_ref());
+                        self.server(
+                            key,
+                            at(Some(name.span().start)),
+                            json(entry.get_ref()),
+                            Some(name.get_ref()),
+                        );
+                    }
+                }
+                DeValue::Array(entries) if section == "servers" => {
+                    for (i, entry) in entries.iter().enumerate() {
+                        let place = at(Some(entry.span().start));
+                        self.server(format!("servers[{i}]"), place, json(entry.get_ref()), None);
+                    }
+                }
+                DeValue::Table(entries) if self.defaults[&**section].is_object() => {
+                    for (key, item) in entries {
+                        let place = at(Some(key.span().start));
+                        self.value(&[section, key.get_ref()], place, json(item.get_ref()));
+                    }
+                }
+                value => self.value(&[section], place, json(value)),
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, text: &str) {
+        let place = Place::Variable(name.to_owned());
+        if name == "MREG_LOG" {
+            return self.value(&["log", "level"], place, text.into());
+        }
+        if OTHER_VARIABLES.contains(&name) {
+            return;
+        }
+        let lower = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
+        let path: Vec<&str> = lower.split("__").collect();
+        let known = self.keys();
+        if !known.contains(&path.join(".")) {
+            let variables: Vec<String> = known.iter().map(|key| variable_of(key)).collect();
+            let known = variables.iter().map(String::as_str).chain(OTHER_VARIABLES);
+            let message = format!("the gateway has no such setting{}", hint(name, known));
+            return self.problem(place, "", message);
+        }
+        // A variable has no types of its own: the key's type decides which reading is the right one.
+        let readings = readings(text);
+        let fits = readings.iter().find(|reading| check_one(&path, reading).is_ok()).or(readings.first());
+        if let Some(reading) = fits.cloned() {
+            self.value(&path, place, reading);
+        }
+    }
+
+    fn value(&mut self, path: &[&str], place: Place, value: Value) {
+        let key = path.join(".");
+        if !self.keys().contains(&key) {
+            let known = self.keys();
+            let sections = known.iter().map(|key| key.split('.').next().unwrap_or(key));
+            let message = match path {
+                [one] if self.defaults[*one].is_object() => "expected a section".to_owned(),
+                [_] => format!("there is no such key{}", hint(&key, sections)),
+                _ => format!("there is no such key{}", hint(&key, known.iter().map(String::as_str))),
+            };
+            return self.problem(place, &key, message);
+        }
+        match check_one(path, &value) {
+            Ok(()) => {
+                insert(&mut self.given, path, value);
+                self.places.push((key, place));
+            }
+            Err(message) => self.problem(place, &key, message),
+        }
+    }
+
+    fn server(&mut self, key: String, place: Place, mut value: Value, name: Option<&str>) {
+        if let (Some(name), Some(entry)) = (name, value.as_object_mut()) {
+            entry.entry("name").or_insert_with(|| name.into());
+        }
+        match check::registration(&value) {
+            Ok(registration) => {
+                self.servers.push(registration);
+                self.places.push((key, place));
+            }
+            Err((field, message)) => {
+                let key = if field.is_empty() { key } else { format!("{key}.{field}") };
+                self.problem(place, &key, message);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Config, Problems> {
+        match serde_json::from_value::<Config>(self.given.take()) {
+            Ok(mut config) => {
+                config.servers = std::mem::take(&mut self.servers);
+                for (key, message) in check::whole(&config) {
+                    let given = self.places.iter().rev().find(|(given, _)| *given == key);
+                    let place = given.map_or(Place::Variable(variable_of(&key)), |(_, place)| place.clone());
+                    self.problem(place, &key, message);
+                }
+                if self.problems.is_empty() {
+                    return Ok(config);
+                }
+            }
+            Err(error) => self.problem(Place::File(super::CONFIG_FILE.into(), None), "", error.to_string()),
+        }
+        self.problems.sort_by(|a, b| a.place.cmp(&b.place));
+        Err(Problems(self.problems))
+    }
+
+    /// Every key, dotted.
+    fn keys(&self) -> Vec<String> {
+        let mut keys = vec!["servers".to_owned()];
+        for (section, value) in self.defaults.as_object().into_iter().flatten() {
+            match value {
+                Value::Object(entries) => keys.extend(entries.keys().map(|key| format!("{section}.{key}"))),
+                _ => keys.push(section.clone()),
+            }
+        }
+        keys
+    }
+
+    fn problem(&mut self, place: Place, key: &str, message: String) {
+        self.problems.push(Problem { place, key: key.to_owned(), message });
+    }
+}
+
+/// Reads one key over the defaults, then checks its range.
+fn check_one(path: &[&str], value: &Value) -> Result<(), String> {
+    if path == ["servers"] {
+        return Err("expected `[[servers]]` or `[servers.NAME]` in the file".into());
+    }
+    let mut alone = Value::Object(Map::new());
+    insert(&mut alone, path, value.clone());
+    let config = serde_json::from_value::<Config>(alone).map_err(|error| error.to_string())?;
+    check::range(&path.join("."), &config)
+}
+
+fn insert(target: &mut Value, path: &[&str], value: Value) {
+    match path {
+        [] => *target = value,
+        [first, rest @ ..] => {
+            let next = &mut target[*first];
+            if next.is_null() && !rest.is_empty() {
+                *next = Value::Object(Map::new());
+            }
+            insert(next, rest, value);
+        }
+    }
+}
+
+/// What a variable's text can mean, most particular first; the first is the one whose error is told.
+fn readings(text: &str) -> Vec<Value> {
+    let list = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
+    let plain =
+        serde_json::from_str(text).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+    plain.into_iter().chain([text.into(), Value::Array(list)]).collect()
+}
+
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => integer(number.as_str(), number.radix()),
+        DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Boolean(truth) => (*truth).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(entries) => {
+            entries.iter().map(|(key, item)| (key.get_ref().to_string(), json(item.get_ref()))).collect()
+        }
+    }
+}
+
+/// TOML's integers are 64 bits wide and signed; what is larger is no integer of any key.
+fn integer(text: &str, radix: u32) -> Value {
+    i64::from_str_radix(text, radix).map_or_else(|_| text.into(), Value::from)
+}

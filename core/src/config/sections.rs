@@ -1,0 +1,214 @@
+//! The sections: plain data, with the defaults that make a gateway without any setting work.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Registration, server::seconds};
+
+/// Everything that `mcp-gateway.toml` and the environment say.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where and to whom HTTP is served.
+    pub server: Server,
+    /// Sessions of legacy clients.
+    pub session: Session,
+    /// Calls to servers.
+    pub upstream: Upstream,
+    /// What must survive.
+    pub store: Store,
+    /// Log lines.
+    pub log: Log,
+    /// Probes.
+    pub health: Health,
+    /// Circuit breakers.
+    pub breaker: Breaker,
+    /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
+    pub import: Option<PathBuf>,
+    /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Registration>,
+}
+
+/// Where and to whom HTTP is served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 for any free one.
+    pub port: u16,
+    /// Whether `/legacy/mcp` is served.
+    pub legacy: bool,
+    /// Values of `Host` that are served besides loopback names, with or without a port.
+    pub allowed_hosts: Vec<String>,
+    /// Values of `Origin` that are served besides the gateway's own, such as `https://app.example.com`.
+    pub allowed_origins: Vec<String>,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long calls under way may go on after the gateway was told to stop.
+    #[serde(rename = "grace_seconds", with = "seconds")]
+    pub grace: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::from([127, 0, 0, 1]),
+            port: 8000,
+            legacy: false,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_body_bytes: 4 * 1024 * 1024,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Sessions of legacy clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// How long a session lives without a request.
+    #[serde(rename = "idle_seconds", with = "seconds")]
+    pub idle: Duration,
+    /// How long a session lives at most.
+    #[serde(rename = "max_seconds", with = "seconds")]
+    pub max: Duration,
+    /// Sessions at most.
+    pub max_sessions: usize,
+    /// Sessions of one principal at most.
+    pub max_per_principal: usize,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_mins(30),
+            max: Duration::from_hours(12),
+            max_sessions: 100_000,
+            max_per_principal: 100_000,
+        }
+    }
+}
+
+/// Calls to servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// How long a merged list waits for the servers it asks.
+    #[serde(rename = "list_budget_seconds", with = "seconds")]
+    pub list_budget: Duration,
+    /// Largest answer, in bytes.
+    pub max_answer_bytes: usize,
+    /// Largest event of an SSE stream, in bytes.
+    pub max_event_bytes: usize,
+    /// How often a server is asked again what it offers.
+    #[serde(rename = "refresh_seconds", with = "seconds")]
+    pub refresh: Duration,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            list_budget: Duration::from_secs(2),
+            max_answer_bytes: 16 * 1024 * 1024,
+            max_event_bytes: 1024 * 1024,
+            refresh: Duration::from_mins(5),
+        }
+    }
+}
+
+/// What must survive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// The SQLite file; `gateway.db` in the data directory unless said.
+    pub path: Option<PathBuf>,
+}
+
+/// Log lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people, or for programs.
+    pub format: LogFormat,
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,mcp_registry_gateway=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".into() }
+    }
+}
+
+/// For whom log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// People.
+    Human,
+    /// Programs: one JSON object a line.
+    Json,
+}
+
+/// Probes. How each server is probed is part of its registration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// Whether servers are probed at all.
+    pub enabled: bool,
+    /// Longest time between two probes of a failing server.
+    #[serde(rename = "max_backoff_seconds", with = "seconds")]
+    pub max_backoff: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { enabled: true, max_backoff: Duration::from_mins(5) }
+    }
+}
+
+/// Circuit breakers, one for each server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Breaker {
+    /// Failures in a row that open it.
+    pub consecutive_failures: u32,
+    /// Share of failed calls in the window that opens it, above 0 to 1.
+    pub failure_ratio: f64,
+    /// Calls in the window below which the share does not count.
+    pub minimum_calls: u32,
+    /// Length of the window.
+    #[serde(rename = "window_seconds", with = "seconds")]
+    pub window: Duration,
+    /// How long it is open the first time; each further time doubles it.
+    #[serde(rename = "open_seconds", with = "seconds")]
+    pub open: Duration,
+    /// How long it is open at most.
+    #[serde(rename = "max_open_seconds", with = "seconds")]
+    pub max_open: Duration,
+    /// Calls that are let in while it is half open, at the same time at most.
+    pub half_open_calls: u32,
+    /// Successes that close it again.
+    pub half_open_successes: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            failure_ratio: 0.5,
+            minimum_calls: 20,
+            window: Duration::from_secs(10),
+            open: Duration::from_secs(1),
+            max_open: Duration::from_mins(1),
+            half_open_calls: 3,
+            half_open_successes: 3,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where a configuration comes from: the file and the environment, gathered before anything is decided.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::MAX_FILE_BYTES;
+use super::problem::{Place, Problem, Problems};
+
+/// The file that is looked for in the working directory, then in the data directory.
+pub const CONFIG_FILE: &str = "mcp-gateway.toml";
+
+/// Prefix of every variable that the gateway reads.
+pub(super) const PREFIX: &str = "MREG_";
+
+/// What a configuration is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file's path and text, if there is one.
+    pub file: Option<(PathBuf, String)>,
+    /// The variables whose names begin with `MREG_`, with their values.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// Reads `file`, or else the first [`CONFIG_FILE`] in the working directory and in `data_dir`, and the environment.
+    ///
+    /// A file that is named and cannot be read is a problem; none at all is not.
+    pub fn gather(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self, Problems> {
+        let found = match file {
+            Some(file) => Some(file.to_owned()),
+            None => [Some(PathBuf::from(CONFIG_FILE)), data_dir.map(|dir| dir.join(CONFIG_FILE))]
+                .into_iter()
+                .flatten()
+                .find(|path| path.is_file()),
+        };
+        let file = match found {
+            Some(path) => Some((read(&path)?, path)),
+            None => None,
+        };
+        Ok(Self { file: file.map(|(text, path)| (path, text)), environment: environment() })
+    }
+}
+
+fn read(path: &Path) -> Result<String, Problems> {
+    let problem = |message: String| {
+        Problems(vec![Problem { place: Place::File(path.to_owned(), None), key: String::new(), message }])
+    };
+    let file = std::fs::File::open(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let mut bytes = Vec::new();
+    let mut limited = file.take(MAX_FILE_BYTES + 1);
+    limited.read_to_end(&mut bytes).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(problem(format!("is larger than the limit of {MAX_FILE_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text".to_owned()))
+}
+
+fn environment() -> Vec<(String, String)> {
+    let mut variables: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    variables.sort();
+    variables
+}

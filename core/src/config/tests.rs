@@ -1,0 +1,126 @@
+use super::*;
+
+fn file(text: &str) -> Sources {
+    Sources { file: Some(("c.toml".into(), text.into())), environment: Vec::new() }
+}
+
+fn environment(variables: &[(&str, &str)]) -> Sources {
+    let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Sources { file: None, environment: owned.collect() }
+}
+
+fn problems(sources: &Sources) -> Vec<String> {
+    load(sources).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let config = load(&Sources::default()).unwrap();
+    assert_eq!((config.server.host.to_string().as_str(), config.server.port), ("127.0.0.1", 8000));
+    assert_eq!(config.session.idle.as_secs(), 1800);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line_and_the_nearest_key() {
+    let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_ratio = 7\n";
+    assert_eq!(
+        problems(&file(text)),
+        [
+            "c.toml:2: `server.prot`: there is no such key; did you mean `server.port`?",
+            "c.toml:3: `server.port`: invalid type: string \"x\", expected u16",
+            "c.toml:4: `sever`: there is no such key; did you mean `server`?",
+            "c.toml:7: `breaker.failure_ratio`: expected a share above 0 and up to 1",
+        ]
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_is_refused_with_its_line() {
+    let found = problems(&file("[server]\nport = = 1\n"));
+    assert!(found[0].starts_with("c.toml:2: "), "{found:?}");
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_takes_the_keys_type() {
+    let mut sources = file("[server]\nport = 1\nlegacy = true\n");
+    sources.environment = environment(&[
+        ("MREG_SERVER__PORT", "9000"),
+        ("MREG_SERVER__LEGACY", "false"),
+        ("MREG_SERVER__ALLOWED_HOSTS", "a.example, b.example:1"),
+        ("MREG_STORE__PATH", "7"),
+        ("MREG_SESSION__IDLE_SECONDS", "1.5"),
+        ("MREG_LOG", "debug"),
+        ("MREG_DATA_DIR", "/x"),
+    ])
+    .environment;
+    let config = load(&sources).unwrap();
+    assert_eq!((config.server.port, config.server.legacy), (9000, false));
+    assert_eq!(config.server.allowed_hosts, ["a.example", "b.example:1"]);
+    assert_eq!(config.store.path.unwrap().to_str(), Some("7"));
+    assert_eq!(config.session.idle.as_millis(), 1500);
+    assert_eq!(config.log.level, "debug");
+}
+
+#[test]
+fn a_variable_that_is_misspelt_or_does_not_fit_is_named() {
+    let found = problems(&environment(&[
+        ("MREG_SERVER__PORTS", "1"),
+        ("MREG_SERVER__PORT", "70000"),
+        ("MREG_SERVER__HOST", "nowhere"),
+        ("MREG_SERVERS", "x"),
+    ]));
+    assert_eq!(
+        found,
+        [
+            "environment variable MREG_SERVERS: `servers`: expected `[[servers]]` or `[servers.NAME]` in the file",
+            "environment variable MREG_SERVER__HOST: `server.host`: invalid IP address syntax",
+            "environment variable MREG_SERVER__PORT: `server.port`: invalid value: integer `70000`, expected u16",
+            "environment variable MREG_SERVER__PORTS: the gateway has no such setting; did you mean `MREG_SERVER__PORT`?",
+        ]
+    );
+}
+
+#[test]
+fn servers_are_read_in_both_forms_and_named_by_their_table() {
+    let list = load(&file(
+        "[[servers]]\nname = \"a\"\nendpoint_url = \"http://x/\"\n[servers.capabilities]\ntools = [{name = \"t\"}]\n",
+    ));
+    let servers = list.unwrap().servers;
+    assert_eq!(servers[0].capabilities.as_ref().unwrap().get(), r#"{"tools":[{"name":"t"}]}"#);
+    let table = load(&file("[servers.b]\ncommand = \"x\"\nargs = [\"y\"]\n")).unwrap();
+    assert_eq!((table.servers[0].name.as_str(), table.servers[0].args.len()), ("b", 1));
+}
+
+#[test]
+fn a_wrong_server_is_reported_by_its_field_and_its_values_stay_secret() {
+    let text = "[[servers]]\nname = \"a\"\nenv = \"TOKEN=hunter2\"\n[[servers]]\nname = \"b\"\nendpoint_ulr = \"http://x\"\n\
+                [[servers]]\nendpoint_url = \"x\"\n";
+    let found = problems(&file(text));
+    assert_eq!(found[0], "c.toml:1: `servers[0].env`: expected a map");
+    assert_eq!(
+        found[1],
+        "c.toml:4: `servers[1].endpoint_ulr`: there is no such member; did you mean `endpoint_url`?"
+    );
+    assert_eq!(found[2], "c.toml:7: `servers[2]`: missing field `name`");
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_reported() {
+    let found = problems(&file("[session]\nmax_seconds = 10\nidle_seconds = 20\n"));
+    assert_eq!(found, ["c.toml:3: `session.idle_seconds`: is longer than `session.max_seconds`"]);
+    let found = problems(&file("[[servers]]\nname = \"a\"\n[[servers]]\nname = \"a\"\n"));
+    assert!(found[0].contains("two servers are named `a`"), "{found:?}");
+}
+
+#[test]
+fn a_bomb_is_refused_instead_of_eaten() {
+    let deep = format!("x = {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(load(&file(&deep)).is_err());
+}
+
+#[test]
+fn a_named_file_that_is_missing_is_a_problem_and_a_missing_default_is_not() {
+    let missing = std::path::Path::new("no/such/file.toml");
+    assert!(Sources::gather(Some(missing), None).unwrap_err().to_string().contains("no/such/file.toml"));
+    assert!(Sources::gather(None, Some(std::path::Path::new("no/such"))).is_ok());
+}

@@ -1,0 +1,126 @@
+//! Asks a server for everything that it offers.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use super::list::parse_list;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Capability, CapabilityKind, Listing};
+use crate::registry::items::{Excluded, MAX_ITEMS};
+use crate::rpc::Members;
+
+/// Pages of one list at most.
+pub const MAX_PAGES: usize = 1000;
+/// Bytes of all definitions of one server at most.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// A server that can be asked: a session, or what stands for one in tests.
+#[async_trait]
+pub trait Ask: Send + Sync {
+    /// Sends a request and gives the raw `result`. `params` is a raw JSON object.
+    ///
+    /// An answer with error -32601 is [`ErrorKind::MethodNotFound`].
+    async fn ask(&self, method: &str, params: Option<String>) -> Result<String>;
+}
+
+/// What a server offers, and what of its answers was not used.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// What it offers.
+    pub listing: Listing,
+    /// What was left out, for the log and the operator.
+    pub excluded: Vec<Excluded>,
+}
+
+/// Asks for each list whose capability `initialize`, the server's raw result, declares, through all pages.
+///
+/// A list that the server turns out not to have is empty. A list that passes a limit, or whose cursor comes again, is
+/// cut there, and [`Fetched::excluded`] says so.
+///
+/// Errors: those of `ask`, and [`ErrorKind::BadUpstream`] for an answer that is not a list: then what the server offered
+/// before is better than a part of what it offers now.
+pub async fn fetch(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
+    let mut fetched = Fetched {
+        listing: Listing { items: Vec::new(), initialize: Some(initialize.to_owned()) },
+        excluded: Vec::new(),
+    };
+    let mut bytes = 0;
+    for kind in declared(initialize)? {
+        let outcome = fetch_list(ask, kind, &mut fetched, &mut bytes).await;
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::MethodNotFound => {}
+            Err(error) => return Err(error.with("list", kind.list_method())),
+            Ok(()) => {}
+        }
+    }
+    Ok(fetched)
+}
+
+async fn fetch_list(
+    ask: &dyn Ask,
+    kind: CapabilityKind,
+    fetched: &mut Fetched,
+    bytes: &mut usize,
+) -> Result<()> {
+    let cut = |reason: String| Excluded { kind, name: String::new(), reason };
+    let mut names: HashSet<String> = HashSet::new();
+    let mut cursors = HashSet::new();
+    let mut params = None;
+    for _ in 0..MAX_PAGES {
+        let page = parse_list(kind, &ask.ask(kind.list_method(), params.take()).await?)?;
+        fetched.excluded.extend(page.excluded);
+        for item in page.items {
+            if names.contains(&item.name) {
+                let reason = "it stands on two pages; the first is used".to_owned();
+                fetched.excluded.push(Excluded { kind, name: item.name, reason });
+                continue;
+            }
+            if let Some(limit) = limit_passed(&fetched.listing.items, *bytes, &item) {
+                fetched.excluded.push(cut(limit));
+                return Ok(());
+            }
+            *bytes += item.definition.get().len();
+            names.insert(item.name.clone());
+            fetched.listing.items.push(item);
+        }
+        // A server that excludes for ever would fill the memory by its mistakes.
+        fetched.excluded.truncate(MAX_ITEMS);
+        let Some(cursor) = page.next_cursor else { return Ok(()) };
+        params = Some(format!(r#"{{"cursor":{}}}"#, serde_json::Value::from(cursor.as_str())));
+        if !cursors.insert(cursor) {
+            fetched.excluded.push(cut("the list was cut: its cursor came a second time".into()));
+            return Ok(());
+        }
+    }
+    fetched.excluded.push(cut(format!("the list was cut: it has more than {MAX_PAGES} pages")));
+    Ok(())
+}
+
+fn limit_passed(items: &[Capability], bytes: usize, next: &Capability) -> Option<String> {
+    if items.len() >= MAX_ITEMS {
+        return Some(format!("the list was cut: a server offers at most {MAX_ITEMS} items"));
+    }
+    let more = bytes + next.definition.get().len();
+    (more > MAX_BYTES)
+        .then(|| format!("the list was cut: a server's definitions have at most {MAX_BYTES} bytes"))
+}
+
+/// The lists that a server says it has.
+fn declared(initialize: &str) -> Result<Vec<CapabilityKind>> {
+    let bad = |error: Error| {
+        Error::new(ErrorKind::BadUpstream, format!("the server's introduction cannot be read: {error}"))
+    };
+    let introduction = Members::parse(initialize).map_err(bad)?;
+    let Some(capabilities) = introduction.get("capabilities") else { return Ok(Vec::new()) };
+    let capabilities = Members::parse(capabilities).map_err(bad)?;
+    let has = |kind: &CapabilityKind| {
+        let capability = match kind {
+            CapabilityKind::Tool => "tools",
+            CapabilityKind::Resource | CapabilityKind::ResourceTemplate => "resources",
+            CapabilityKind::Prompt => "prompts",
+        };
+        capabilities.get(capability).is_some_and(|value| value.starts_with('{'))
+    };
+    Ok(CapabilityKind::ALL.into_iter().filter(has).collect())
+}

@@ -1,0 +1,81 @@
+//! The register: register, update, remove, look at servers, probe and discover one now.
+
+use std::sync::Arc;
+
+use super::{Caller, Gateway};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Capability, Patch, Registration, Server, ServerId};
+use crate::registry::{Actor, Filter, Page};
+use crate::store::HealthRecord;
+
+impl Gateway {
+    /// Registers a server; it is asked what it offers in the background.
+    pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
+        let inner = &self.0;
+        let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
+        inner.refresh();
+        if server.auto_discover {
+            inner.discover_soon(server.id);
+        }
+        Ok(server)
+    }
+
+    /// Changes a server; with `if_match`, only if its revision is still that.
+    pub async fn update(&self, caller: &Caller, id: ServerId, patch: Patch, if_match: Option<u64>) -> Result<Arc<Server>> {
+        let inner = &self.0;
+        let before = self.get(caller, id)?;
+        let server = inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
+        inner.refresh();
+        if server.auto_discover && server.endpoint != before.endpoint {
+            inner.discover_soon(id);
+        }
+        Ok(server)
+    }
+
+    /// Removes a server: soft, its name is free again, its session is ended.
+    pub async fn remove(&self, caller: &Caller, id: ServerId) -> Result<()> {
+        self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
+        self.0.refresh();
+        Ok(())
+    }
+
+    /// One server of the caller's tenant.
+    pub fn get(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        self.0.registry.get(&caller.principal.tenant, id).ok_or_else(|| unknown(id))
+    }
+
+    /// A page of the caller's servers.
+    pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
+        self.0.registry.list(&caller.principal.tenant, filter)
+    }
+
+    /// What a server offers.
+    pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        let server = self.get(caller, id)?;
+        Ok(self.0.registry.state().listing(server.id).items.clone())
+    }
+
+    /// Probes a server now.
+    pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
+        let server = self.get(caller, id)?;
+        self.0.monitor.probe_now(server.id).await
+    }
+
+    /// Asks a server now what it offers.
+    pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        let server = self.get(caller, id)?;
+        self.0.discover_now(server.id).await?;
+        self.capabilities(caller, id)
+    }
+}
+
+fn actor(caller: &Caller) -> Actor {
+    Actor {
+        subject: caller.principal.subject.clone(),
+        correlation_id: Some(caller.correlation_id.to_string()),
+    }
+}
+
+fn unknown(id: ServerId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}

@@ -1,0 +1,159 @@
+//! The way back of one request: its answer with the client's own id, or the stream that ends with it.
+//!
+//! A stream is pumped by a task of its own: a legacy client that drops its connection has not cancelled the call, so the
+//! server is heard to the end; a client that reads slowly slows the server down, not the gateway.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tokio::sync::mpsc;
+
+use super::Inner;
+use super::client::Landing;
+use super::errand::Passage;
+use super::forward::outcome_of_answer;
+use super::relay::{Heard, Relay};
+use crate::breaker::Outcome;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Reply, ServerId};
+use crate::rpc::answer::error_response;
+use crate::rpc::{Message, Shape};
+use crate::select::Lease;
+
+/// Messages that wait for a slow reader before its server is slowed down.
+const WAITING: usize = 32;
+
+/// What is needed to bring an answer home.
+#[derive(Debug)]
+pub(super) struct Answering {
+    relay: Relay,
+    upstream_id: u64,
+    client_id: Box<str>,
+    token: Option<String>,
+    _landing: Option<Landing>,
+    pub(super) server: ServerId,
+}
+
+/// How a stream ended.
+enum End {
+    Answered(Message),
+    Broken(Error),
+}
+
+impl Answering {
+    pub(super) fn new(
+        relay: Relay,
+        upstream_id: u64,
+        client_id: &str,
+        token: Option<String>,
+        landing: Option<Landing>,
+        server: ServerId,
+    ) -> Self {
+        Self { relay, upstream_id, client_id: client_id.into(), token, _landing: landing, server }
+    }
+
+    /// The response with the client's own id.
+    pub(super) fn response(&self, message: &Message) -> Bytes {
+        message.with_id(&*self.client_id).apply(message.bytes())
+    }
+
+    /// Tells the server that nobody waits for the answer any more.
+    pub(super) async fn give_up(&mut self, reason: &str) {
+        let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, self.upstream_id);
+        let message = Message::request(None, "notifications/cancelled", Some(&params));
+        let told = tokio::time::timeout(std::time::Duration::from_secs(2), self.relay.session.notify(message)).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!("a server could not be told that a call was cancelled");
+        }
+    }
+
+    /// Passes the server's messages on as they come.
+    pub(super) async fn stream(
+        mut self,
+        gateway: &Arc<Inner>,
+        mut messages: BoxStream<'static, Result<Message>>,
+        mut lease: Lease,
+        started: Tick,
+        deadline: Tick,
+        passage: Arc<Passage>,
+    ) -> Result<Reply> {
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING);
+        let server = Some(self.server);
+        let streams = passage.streams;
+        let clock = Arc::clone(&gateway.clock);
+        gateway.tasks.spawn(async move {
+            let left = deadline.since(clock.now());
+            let sink = if streams { Some(&sender) } else { None };
+            let end = tokio::select! {
+                biased;
+                end = self.pump(&mut messages, sink) => end,
+                () = passage.cancel().cancelled() => End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+                () = tokio::time::sleep(left) => End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time")),
+            };
+            let now = clock.now();
+            let last = match end {
+                End::Answered(message) => {
+                    lease.record_answer(outcome_of_answer(&message), now.since(started), now);
+                    self.response(&message)
+                }
+                End::Broken(error) => {
+                    if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
+                        self.give_up("no longer wanted").await;
+                    }
+                    let cancelled = error.kind() == ErrorKind::Cancelled;
+                    lease.record(if cancelled { Outcome::Ignored } else { Outcome::Failure }, now);
+                    passage.record.outcome(Some(&error));
+                    error_response(Some(&self.client_id), &error)
+                }
+            };
+            drop((messages, lease));
+            // Whoever no longer reads has left; the answer is nobody's then.
+            let _ = sender.send(last).await;
+        });
+        if streams {
+            let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
+            return Ok(Reply::Stream { messages, server });
+        }
+        match receiver.recv().await {
+            Some(body) => Ok(Reply::Message { body, session: None, server }),
+            None => Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down")),
+        }
+    }
+
+    async fn pump(&mut self, messages: &mut BoxStream<'static, Result<Message>>, sink: Option<&mpsc::Sender<Bytes>>) -> End {
+        while let Some(next) = messages.next().await {
+            let message = match next {
+                Ok(message) => message,
+                Err(error) => return End::Broken(error),
+            };
+            if message.shape() == Shape::Response {
+                if message.id_number() == Some(self.upstream_id) {
+                    return End::Answered(message);
+                }
+                tracing::warn!("a server answered a question that was not asked here; the answer is dropped");
+                continue;
+            }
+            match (self.relay.hear(&message, self.token.as_deref()), sink) {
+                (Heard::Message(message), Some(sink)) => {
+                    // A send fails when the client has left; the answer is still waited for.
+                    let _ = sink.send(message).await;
+                }
+                (Heard::Message(message), None) => {
+                    if let Some(client) = &self.relay.client {
+                        client.tell(message);
+                    }
+                }
+                (Heard::Return(message), _) => {
+                    if let Err(error) = self.relay.session.notify(message).await {
+                        return End::Broken(error);
+                    }
+                }
+                (Heard::Nothing, _) => {}
+            }
+        }
+        End::Broken(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))
+    }
+}

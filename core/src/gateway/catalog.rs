@@ -1,0 +1,103 @@
+//! The merged lists of the aggregated route: what discovery found, under full names, in the order of service names.
+//!
+//! A server that was never heard is asked now, all such at once, for as long as the list budget; one whose breaker is
+//! open is not. Whoever could not be heard is named in `_meta`, and empties or delays nobody else's list.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::Inner;
+use super::service::Service;
+use super::snapshot::View;
+use crate::breaker::Outcome;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Capability, CapabilityKind, Principal};
+use crate::rpc::envelope::quote;
+use crate::rpc::object::range_in;
+use crate::rpc::{Members, Splice};
+
+/// The key in `_meta` under which a list names the services that could not be heard.
+const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
+
+impl Inner {
+    /// The `result` of a list on the aggregated route.
+    pub(super) async fn merged_list(self: &Arc<Self>, principal: &Principal, kind: CapabilityKind) -> Result<String> {
+        let silent = self.hear_everyone(principal).await;
+        let view = self.view(&principal.tenant);
+        if !view.services.is_empty() && silent.len() == view.services.len() {
+            return Err(Error::new(ErrorKind::Unavailable, "none of the services answers")
+                .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
+                .retry_after(std::time::Duration::from_secs(1)));
+        }
+        Ok(render(&view, kind, &silent))
+    }
+
+    /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
+    async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
+        let view = self.view(&principal.tenant);
+        let unheard: Vec<_> = view.services.values().filter(|service| service.initialize().is_none()).collect();
+        let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
+            // A closed breaker lets the question through and hears how it went; an open one costs no time.
+            let Ok(permit) = place.replica.breaker().try_acquire(self.clock.now()) else { return };
+            let outcome = match tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id)).await {
+                Ok(Ok(())) => Outcome::Success,
+                Ok(Err(error)) => {
+                    tracing::debug!(server = place.server.name, %error, "asked for a list in vain");
+                    Outcome::Failure
+                }
+                Err(_) => Outcome::Failure,
+            };
+            permit.finish(outcome, self.clock.now());
+        });
+        join_all(asking).await;
+        let view = self.view(&principal.tenant);
+        let silent = |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
+        view.services.values().filter(silent).map(|service| service.name.to_string()).collect()
+    }
+}
+
+/// The list as JSON.
+fn render(view: &View, kind: CapabilityKind, silent: &BTreeSet<String>) -> String {
+    let mut out = format!(r#"{{"{}":["#, kind.list_member());
+    let mut first = true;
+    let mut uris = std::collections::HashSet::new();
+    for service in view.services.values() {
+        for (_, item) in service.offers(kind) {
+            // A resource keeps its URI, so the first service that has it, has it for all.
+            if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) && !uris.insert(item.name.clone()) {
+                continue;
+            }
+            if !first {
+                out.push(',');
+            }
+            first = false;
+            out.push_str(&under_full_name(service, item));
+        }
+    }
+    out.push(']');
+    if !silent.is_empty() {
+        let names: Vec<_> = silent.iter().map(|name| quote(name)).collect();
+        let _ = write!(out, r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","));
+    }
+    out.push('}');
+    out
+}
+
+/// The definition, byte for byte but for its name.
+fn under_full_name(service: &Service, item: &Capability) -> String {
+    let raw = item.definition.get();
+    if matches!(item.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
+        return raw.to_owned();
+    }
+    let renamed = || {
+        let members = Members::parse(raw).ok()?;
+        let name = members.get("name")?;
+        let mut splice = Splice::new();
+        splice.replace(range_in(raw, name), quote(&service.full_name(&item.name)));
+        String::from_utf8(splice.apply(raw.as_bytes()).to_vec()).ok()
+    };
+    renamed().unwrap_or_else(|| raw.to_owned())
+}

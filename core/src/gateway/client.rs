@@ -1,0 +1,177 @@
+//! One legacy client's session: what it declared, its own sessions with servers, its calls under way, what servers
+//! asked it, and where to reach it.
+//!
+//! Invariant: everything that a server says within one of these sessions' own upstream sessions goes to this client
+//! and to nobody else, and an id that crosses the gateway is replaced in both directions.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::outbox::Outbox;
+use crate::clock::Tick;
+use crate::model::{Principal, Route, ServerId};
+use crate::rpc::Members;
+use crate::transport::{Hello, Session};
+
+/// A client's session.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) id: Arc<str>,
+    pub(super) principal: Principal,
+    pub(super) route: Route,
+    pub(super) hello: Hello,
+    pub(super) opened: Tick,
+    touched: AtomicU64,
+    /// Whether a server would have something to remember of this client.
+    apart: AtomicBool,
+    upstreams: Mutex<HashMap<ServerId, Arc<tokio::sync::OnceCell<Arc<Session>>>>>,
+    /// The requests under way, by the client's own ids, and the tokens that cancel them.
+    flights: Mutex<HashMap<Box<str>, CancellationToken>>,
+    asked: Mutex<HashMap<u64, Asked>>,
+    next_ask: AtomicU64,
+    pub(super) outbox: Outbox,
+    pub(super) log_level: Mutex<Option<String>>,
+    pub(super) ended: CancellationToken,
+}
+
+/// A request of a server to this client, waiting for the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) session: Arc<Session>,
+    /// The id that the server gave, byte for byte.
+    pub(super) raw_id: String,
+}
+
+impl Client {
+    pub(super) fn new(id: Arc<str>, principal: Principal, route: Route, hello: Hello, now: Tick) -> Arc<Self> {
+        let can_be_asked = Members::parse(&hello.capabilities).is_ok_and(|capabilities| {
+            ["sampling", "elicitation", "roots", "tasks"].iter().any(|name| capabilities.get(name).is_some())
+        });
+        Arc::new(Self {
+            id,
+            principal,
+            route,
+            hello,
+            opened: now,
+            touched: AtomicU64::new(now.as_nanos()),
+            apart: AtomicBool::new(can_be_asked),
+            upstreams: Mutex::default(),
+            flights: Mutex::default(),
+            asked: Mutex::default(),
+            next_ask: AtomicU64::new(1),
+            outbox: Outbox::default(),
+            log_level: Mutex::default(),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    pub(super) fn touch(&self, now: Tick) {
+        self.touched.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The last sign of life, or `None` while something keeps the session alive by itself.
+    pub(super) fn idle_since(&self) -> Option<Tick> {
+        let busy = self.outbox.is_attached() || !locked(&self.flights).is_empty();
+        (!busy).then(|| Tick::from_nanos(self.touched.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn wants_own_session(&self) -> bool {
+        self.apart.load(Ordering::Relaxed)
+    }
+
+    /// From now on servers have something to remember of this client: a log level, a subscription.
+    pub(super) fn set_apart(&self) {
+        self.apart.store(true, Ordering::Relaxed);
+    }
+
+    /// The place of this client's session with `server`.
+    pub(super) fn upstream(&self, server: ServerId) -> Arc<tokio::sync::OnceCell<Arc<Session>>> {
+        Arc::clone(locked(&self.upstreams).entry(server).or_default())
+    }
+
+    /// This client's open sessions with servers.
+    pub(super) fn upstreams(&self) -> Vec<(ServerId, Arc<Session>)> {
+        locked(&self.upstreams)
+            .iter()
+            .filter_map(|(id, cell)| cell.get().map(|session| (*id, Arc::clone(session))))
+            .collect()
+    }
+
+    /// Forgets a session that the server has forgotten or that broke.
+    pub(super) fn forget(&self, server: ServerId, lost: &Arc<Session>) {
+        let mut upstreams = locked(&self.upstreams);
+        if upstreams.get(&server).and_then(|cell| cell.get()).is_some_and(|session| Arc::ptr_eq(session, lost)) {
+            upstreams.remove(&server);
+        }
+    }
+
+    /// Enters a request; the entry lasts as long as the returned guard.
+    pub(super) fn take_off(self: &Arc<Self>, raw_id: &str, cancel: CancellationToken) -> Landing {
+        locked(&self.flights).insert(raw_id.into(), cancel);
+        Landing { client: Arc::clone(self), raw_id: raw_id.into() }
+    }
+
+    /// Cancels the request that the client calls `raw_id`; false if none is under way.
+    pub(super) fn cancel(&self, raw_id: &str) -> bool {
+        locked(&self.flights).get(raw_id).map(CancellationToken::cancel).is_some()
+    }
+
+    /// Notes that a server asks this client something, and gives the id under which the client hears it.
+    pub(super) fn ask(&self, session: &Arc<Session>, raw_id: &str) -> u64 {
+        let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
+        locked(&self.asked).insert(id, Asked { session: Arc::clone(session), raw_id: raw_id.into() });
+        id
+    }
+
+    /// Who asked what the client now answers; each question is answered once.
+    pub(super) fn answered(&self, id: u64) -> Option<Asked> {
+        locked(&self.asked).remove(&id)
+    }
+
+    /// The id by which the client knows the question that the server calls `raw_id`.
+    pub(super) fn asked_as(&self, session: &Arc<Session>, raw_id: &str) -> Option<u64> {
+        locked(&self.asked)
+            .iter()
+            .find(|(_, asked)| Arc::ptr_eq(&asked.session, session) && asked.raw_id == raw_id)
+            .map(|(id, _)| *id)
+    }
+
+    /// Sends a message that belongs to no exchange.
+    pub(super) fn tell(&self, message: Bytes) {
+        self.outbox.push(message);
+    }
+
+    /// Ends the session: calls under way are cancelled, sessions with servers closed.
+    pub(super) async fn end(&self) {
+        self.ended.cancel();
+        self.outbox.detach();
+        for cancel in locked(&self.flights).values() {
+            cancel.cancel();
+        }
+        let sessions: Vec<_> = std::mem::take(&mut *locked(&self.upstreams)).into_values().collect();
+        let closing = sessions.iter().filter_map(|cell| cell.get()).map(|session| session.close());
+        futures_util::future::join_all(closing).await;
+    }
+}
+
+/// Keeps a request entered until it is answered, cancelled or given up.
+#[derive(Debug)]
+pub(super) struct Landing {
+    client: Arc<Client>,
+    raw_id: Box<str>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        locked(&self.client.flights).remove(&self.raw_id);
+    }
+}
+
+/// A panic elsewhere cannot leave these maps half changed: every change is one insert or remove.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,130 @@
+//! Asking servers what they offer: once for all who want to know, again when they say that it changed, and on a schedule.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Shared};
+use futures_util::{FutureExt, StreamExt};
+
+use super::conversation::is_list_change;
+use super::service::Place;
+use super::Inner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{ServerId, Status, TransportType};
+use crate::transport::Session;
+
+/// Changes within this time of each other are asked about once.
+const SETTLE: Duration = Duration::from_millis(100);
+
+type Asking = Shared<BoxFuture<'static, Result<(), Arc<Error>>>>;
+
+/// The questions under way, by server.
+#[derive(Default)]
+pub(super) struct Discoveries {
+    under_way: Mutex<HashMap<ServerId, Asking>>,
+}
+
+impl Inner {
+    /// Asks a server what it offers, or joins whoever is asking, and waits until the register knows.
+    pub(super) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
+        self.discovery(id).await.map_err(|error| error.repeat())
+    }
+
+    /// Asks in the background.
+    pub(super) fn discover_soon(self: &Arc<Self>, id: ServerId) {
+        drop(self.discovery(id));
+    }
+
+    fn discovery(self: &Arc<Self>, id: ServerId) -> Asking {
+        let mut under_way = self.discoveries.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asking) = under_way.get(&id) {
+            return asking.clone();
+        }
+        let this = Arc::clone(self);
+        let asking = async move {
+            let result = this.ask_server(id).await;
+            this.discoveries.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            result.map_err(Arc::new)
+        }
+        .boxed()
+        .shared();
+        under_way.insert(id, asking.clone());
+        drop(under_way);
+        // Goes on although whoever asked first gives up: others may wait, and the answer is of use anyway.
+        let background = asking.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = background.await {
+                tracing::info!(server = %id, %error, "a server could not be asked what it offers");
+            }
+        });
+        asking
+    }
+
+    async fn ask_server(self: &Arc<Self>, id: ServerId) -> Result<()> {
+        let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+        let listing = place.upstream.discover().await?;
+        // The shared session hears of later changes.
+        let watched = Arc::clone(self);
+        let session = place.upstream.shared(|session| watched.watch(id, session)).await;
+        if let Err(error) = session {
+            tracing::debug!(server = place.server.name, %error, "no shared session yet");
+        }
+        self.registry.set_listing(id, listing).await?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Listens on the shared session for lists that changed.
+    pub(super) fn watch(self: &Arc<Self>, id: ServerId, session: &Arc<Session>) {
+        let (this, session) = (Arc::clone(self), Arc::clone(session));
+        self.tasks.spawn(async move {
+            while session.is_open() {
+                let Some(mut messages) = session.listen().await else { return };
+                while let Some(message) = messages.next().await {
+                    if is_list_change(&message) {
+                        tokio::time::sleep(SETTLE).await;
+                        if this.discover_now(id).await.is_err() {
+                            tracing::debug!(server = %id, "a server whose lists changed could not be asked");
+                        }
+                    } else if let crate::rpc::Shape::Request = message.shape() {
+                        let relay = super::relay::Relay { client: None, session: Arc::clone(&session) };
+                        if let super::relay::Heard::Return(answer) = relay.hear(&message, None) {
+                            let _ = session.notify(answer).await;
+                        }
+                    }
+                }
+                // A stream that the server ended is opened again, unhurriedly.
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        });
+    }
+
+    /// Asks the servers that are reached over the network, one after another. A child process says itself when its
+    /// lists change.
+    pub(super) async fn rediscover(self: &Arc<Self>) {
+        let due: Vec<_> = {
+            let state = self.registry.state();
+            state
+                .servers()
+                .filter(|server| {
+                    server.status == Status::Active
+                        && server.auto_discover
+                        && server.transport_type != TransportType::Stdio
+                })
+                .map(|server| server.id)
+                .collect()
+        };
+        futures_util::stream::iter(due)
+            .for_each_concurrent(16, |id| async move {
+                // It has been logged where it failed.
+                let _ = self.discover_now(id).await;
+            })
+            .await;
+    }
+
+    pub(super) fn place(&self, id: ServerId) -> Option<Place> {
+        let server = Arc::clone(self.registry.state().server(id)?);
+        self.view(&server.tenant_id).services.get(&server.service)?.place(id).cloned()
+    }
+}

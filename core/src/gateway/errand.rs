@@ -1,0 +1,157 @@
+//! What a call comes down to, once it is known who calls: decided from the message, the route and the snapshot, without
+//! talking to anybody.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use super::names::shown;
+use super::service::Service;
+use super::snapshot::View;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit::Admission;
+use crate::model::{CapabilityKind, Principal, Route, Wishes};
+use crate::observe::Record;
+use crate::rpc::envelope::quote;
+use crate::rpc::method::RoutingKey;
+use crate::rpc::{Members, Message, Method, object};
+
+/// Everything that goes along with a call and lasts as long as it, its stream included.
+#[derive(Debug)]
+pub(super) struct Passage {
+    pub(super) principal: Principal,
+    pub(super) client: Option<Arc<Client>>,
+    pub(super) correlation_id: Arc<str>,
+    pub(super) headers: HeaderMap,
+    pub(super) streams: bool,
+    pub(super) wishes: Option<Wishes>,
+    pub(super) record: Arc<Record>,
+    pub(super) _admission: Admission,
+}
+
+impl Passage {
+    /// Cancelled when the client or an administrator cancels the call.
+    pub(super) fn cancel(&self) -> &CancellationToken {
+        &self.record.active().cancel
+    }
+}
+
+/// A request that goes to a server of a service.
+#[derive(Debug)]
+pub(super) struct Forward {
+    pub(super) service: Arc<Service>,
+    pub(super) message: Message,
+    /// What must be offered by the server that gets it.
+    pub(super) what: Option<(CapabilityKind, String)>,
+    /// The place of the name, and the name that the server knows.
+    pub(super) rename: Option<(Range<usize>, String)>,
+}
+
+impl Forward {
+    pub(super) fn method(&self) -> &Method {
+        const UNKNOWN: &Method = &Method::Ping;
+        self.message.method().unwrap_or(UNKNOWN)
+    }
+}
+
+/// The service and the server's own name for what `message` asks for.
+pub(super) fn forward(view: &View, route: &Route, wishes: Option<&Wishes>, message: Message) -> Result<Forward> {
+    let method = message.method().cloned().unwrap_or(Method::Other("".into()));
+    let members = message.params_members()?;
+    let (raw, kind) = match method.routing_key() {
+        RoutingKey::Name => {
+            let kind = if method == Method::PromptsGet { CapabilityKind::Prompt } else { CapabilityKind::Tool };
+            (Some(required(&members, "name")?), kind)
+        }
+        RoutingKey::Uri => (Some(required(&members, "uri")?), CapabilityKind::Resource),
+        RoutingKey::Ref => reference(&members)?,
+        RoutingKey::None | RoutingKey::TaskId => (None, CapabilityKind::Tool),
+    };
+    let named = raw.map(|raw| Ok::<_, Error>((raw, text_of(raw)?))).transpose()?;
+    let range = named.as_ref().map(|(raw, _)| message.range_of(raw));
+    let name = named.map(|(_, name)| name.into_owned());
+    drop(members);
+
+    if let Some(wishes) = wishes {
+        let service = super::proxy::service_of(view, wishes, kind, name.as_deref())?;
+        let (service, rename) = match (service, &name) {
+            (Some(service), _) => (service, None),
+            (None, Some(name)) => found(view, kind, name, &message)?,
+            (None, None) => return Err(unknown_method(&method)),
+        };
+        return Ok(finish(service, message, kind, name, range, rename));
+    }
+    match (route, name) {
+        (Route::Service(service), name) => {
+            let service = Arc::clone(view.service(service.as_str())?);
+            Ok(finish(service, message, kind, name, range, None))
+        }
+        (Route::All, Some(name)) => {
+            let (service, rename) = found(view, kind, &name, &message)?;
+            Ok(finish(service, message, kind, Some(name), range, rename))
+        }
+        (Route::All, None) => Err(unknown_method(&method)),
+    }
+}
+
+fn finish(
+    service: Arc<Service>,
+    message: Message,
+    kind: CapabilityKind,
+    name: Option<String>,
+    range: Option<Range<usize>>,
+    rename: Option<String>,
+) -> Forward {
+    let own_name = rename.clone().or(name);
+    // Templates and completions name no item that a replica lists one by one.
+    let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
+    let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));
+    Forward { service, message, what, rename }
+}
+
+/// Finds what the aggregated route calls `name`: the service, and the name there if it is another.
+fn found(view: &View, kind: CapabilityKind, name: &str, message: &Message) -> Result<(Arc<Service>, Option<String>)> {
+    if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
+        return match view.service_of_resource(name) {
+            Some(service) => Ok((Arc::clone(service), None)),
+            None => Err(Error::new(ErrorKind::InvalidParams, format!("no resource {:?} here", shown(name)))),
+        };
+    }
+    match view.resolve(name) {
+        Some((service, own)) => Ok((Arc::clone(service), Some(own))),
+        None => {
+            let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
+            Err(Error::new(
+                ErrorKind::InvalidParams,
+                format!("Unknown {what}: {}. Names here are `service__{what}`, as the list has them", shown(name)),
+            ))
+        }
+    }
+}
+
+/// The name or URI that a completion refers to.
+fn reference<'a>(members: &Members<'a>) -> Result<(Option<&'a str>, CapabilityKind)> {
+    let reference = Members::parse(required(members, "ref")?)?;
+    match reference.text("type").as_deref() {
+        Some("ref/prompt") => Ok((Some(required(&reference, "name")?), CapabilityKind::Prompt)),
+        Some("ref/resource") => Ok((Some(required(&reference, "uri")?), CapabilityKind::ResourceTemplate)),
+        _ => Err(Error::new(ErrorKind::InvalidParams, "`ref.type` must be `ref/prompt` or `ref/resource`")),
+    }
+}
+
+fn required<'a>(members: &Members<'a>, key: &'static str) -> Result<&'a str> {
+    members
+        .get(key)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidParams, format!("`params` must have a member `{key}`")))
+}
+
+fn text_of(raw: &str) -> Result<std::borrow::Cow<'_, str>> {
+    object::text(raw).ok_or_else(|| Error::new(ErrorKind::InvalidParams, "names and URIs must be strings"))
+}
+
+fn unknown_method(method: &Method) -> Error {
+    Error::new(ErrorKind::MethodNotFound, format!("Method not found: {}", shown(method.as_str())))
+}

@@ -1,0 +1,285 @@
+//! Picks a server, sends, and fails over where that is safe.
+//!
+//! A call is sent a second time only if no byte of it was written, or if doing it twice is the same as doing it once;
+//! `tools/call` is not, unless the operator vouched for the server's own hint that it is. See `core/ARCHITECTURE.md`,
+//! "What is sent twice".
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::answering::Answering;
+use super::client::Client;
+use super::errand::{Forward, Passage};
+use super::relay::{Relay, progress_token};
+use super::service::Place;
+use super::{Inner, affinity, proxy};
+use crate::breaker::Outcome;
+use crate::clock::Tick;
+use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::model::{CapabilityKind, Reply, ServerId, Sharing, TransportType};
+use crate::rpc::{Members, Message, Method};
+use crate::select::{Ask, Lease};
+use crate::transport::{Exchange, Outgoing, Session};
+
+/// Attempts that one call gets at most.
+const ATTEMPTS: usize = 2;
+
+/// How many second attempts may be under way: 20 % of the active calls, and at least 3.
+#[derive(Debug, Default)]
+pub(super) struct RetryBudget {
+    under_way: AtomicUsize,
+}
+
+impl RetryBudget {
+    fn take(&self, active: usize) -> Option<Retrying<'_>> {
+        let most = (active / 5).max(3);
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let retrying = Retrying(&self.under_way);
+        (before < most).then_some(retrying)
+    }
+}
+
+struct Retrying<'a>(&'a AtomicUsize);
+
+impl Drop for Retrying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What one attempt came to.
+struct Sent {
+    exchange: Exchange,
+    answering: Answering,
+}
+
+impl Inner {
+    /// Brings a request to a server and its answer back.
+    pub(super) async fn forward(self: &Arc<Self>, forward: Forward, passage: Passage) -> Result<Reply> {
+        let passage = Arc::new(passage);
+        let first = forward.service.places.first().map(|place| &place.server);
+        let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
+        let timeout = passage.wishes.as_ref().and_then(|wishes| wishes.timeout).map_or(configured, |wish| wish.min(configured));
+        let deadline = self.clock.now() + timeout;
+        let key = first.and_then(|server| affinity::key(server, &passage, &forward.message));
+
+        let mut excluded: Vec<ServerId> = Vec::new();
+        let mut renewed = false;
+        let mut last: Option<Error> = None;
+        let mut _retrying = None;
+        loop {
+            let (mut lease, place) = match self.choose(&forward, &passage, key, &excluded) {
+                Ok(chosen) => chosen,
+                Err(error) => return Err(last.unwrap_or(error)),
+            };
+            let started = self.clock.now();
+            let error = match self.attempt(&forward, &passage, place, deadline).await {
+                Ok(Sent { exchange, answering }) => {
+                    return Ok(self.answer(exchange, answering, lease, started, deadline, passage).await?);
+                }
+                Err(error) => error.with("server", &place.server.name),
+            };
+            lease.record(outcome_of(&error), self.clock.now());
+            drop(lease);
+            // The server has forgotten the session, so it has not looked at the call: once more, with a new session.
+            if error.kind() == ErrorKind::SessionNotFound && !renewed {
+                renewed = true;
+                continue;
+            }
+            let safe = error.delivery() == Delivery::NotSent || is_repeatable(&forward, place);
+            let spent = excluded.len() + 1 >= ATTEMPTS || self.clock.now() >= deadline;
+            if !safe || spent || passage.cancel().is_cancelled() {
+                return Err(settle(error));
+            }
+            let Some(retrying) = self.retries.take(self.observer.count()) else { return Err(settle(error)) };
+            _retrying = Some(retrying);
+            tracing::debug!(correlation_id = &*passage.correlation_id, %error, "sending elsewhere");
+            excluded.push(place.server.id);
+            last = Some(settle(error));
+        }
+    }
+
+    fn choose<'f>(
+        &self,
+        forward: &'f Forward,
+        passage: &Passage,
+        key: Option<u64>,
+        excluded: &[ServerId],
+    ) -> Result<(Lease, &'f Place)> {
+        let now = self.clock.now();
+        let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
+        let service = &forward.service;
+        for wish in passage.wishes.iter().flat_map(|wishes| proxy::preferred(service, wishes)) {
+            if !excluded.contains(&wish) {
+                let others: Vec<_> = service.places.iter().map(|place| place.server.id).filter(|id| *id != wish).collect();
+                if let Ok(chosen) = service.pick(what, &Ask { key, exclude: &others }, now) {
+                    return Ok(chosen);
+                }
+            }
+        }
+        service.pick(what, &Ask { key, exclude: excluded }, now)
+    }
+
+    async fn attempt(
+        self: &Arc<Self>,
+        forward: &Forward,
+        passage: &Arc<Passage>,
+        place: &Place,
+        deadline: Tick,
+    ) -> Result<Sent> {
+        let client = passage.client.as_ref();
+        let session = self.in_time(deadline, passage, self.session_for(client, place)).await.map_err(Error::not_sent)?;
+        let message = &forward.message;
+        let id = session.next_id();
+        let mut splice = message.with_id(id.to_string());
+        if let Some((range, name)) = &forward.rename {
+            splice.replace(range.clone(), name.clone());
+        }
+        let token = progress_token(message);
+        if let Some((range, _)) = &token {
+            splice.replace(range.clone(), id.to_string());
+        }
+        let outgoing = Outgoing {
+            id,
+            method: forward.method().clone(),
+            body: splice.apply(message.bytes()),
+            correlation_id: Some(Arc::clone(&passage.correlation_id)),
+        };
+        let raw_id = message.id().unwrap_or("null");
+        let landing = client.map(|client| client.take_off(raw_id, passage.cancel().clone()));
+        let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };
+        let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), landing, place.server.id);
+        match self.in_time(deadline, passage, session.request(outgoing)).await {
+            Ok(exchange) => Ok(Sent { exchange, answering }),
+            Err(error) => {
+                match error.kind() {
+                    ErrorKind::SessionNotFound => self.forget(client, place, &session).await,
+                    ErrorKind::Timeout | ErrorKind::Cancelled => answering.give_up("no longer wanted").await,
+                    _ if !session.is_open() => self.forget(client, place, &session).await,
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        answering: Answering,
+        mut lease: Lease,
+        started: Tick,
+        deadline: Tick,
+        passage: Arc<Passage>,
+    ) -> Result<Reply> {
+        match exchange {
+            Exchange::One(message) => {
+                lease.record_answer(outcome_of_answer(&message), self.clock.now().since(started), self.clock.now());
+                let server = Some(answering.server);
+                Ok(Reply::Message { body: answering.response(&message), session: None, server })
+            }
+            Exchange::Many(messages) => {
+                answering.stream(self, messages, lease, started, deadline, passage).await
+            }
+        }
+    }
+
+    /// The session in which a client's calls reach a server: its own, or the one that is shared.
+    pub(super) async fn session_for(self: &Arc<Self>, client: Option<&Arc<Client>>, place: &Place) -> Result<Arc<Session>> {
+        let server = &place.server;
+        let own = client.filter(|client| match server.configuration.sharing {
+            Sharing::Shared => false,
+            Sharing::Session => true,
+            Sharing::Auto => server.transport_type != TransportType::Stdio || client.wants_own_session(),
+        });
+        let Some(client) = own else {
+            return place.upstream.shared(|session| self.watch(server.id, session)).await;
+        };
+        let cell = client.upstream(server.id);
+        if let Some(session) = cell.get() {
+            if session.is_open() {
+                return Ok(Arc::clone(session));
+            }
+            client.forget(server.id, session);
+        }
+        let cell = client.upstream(server.id);
+        let session = cell
+            .get_or_try_init(|| async {
+                let session = place.upstream.own(&client.hello).await?;
+                self.adopt(client, &session, server.transport_type).await;
+                Ok::<_, Error>(session)
+            })
+            .await?;
+        if client.ended.is_cancelled() {
+            session.close().await;
+            return Err(Error::new(ErrorKind::SessionNotFound, "the session was ended"));
+        }
+        Ok(Arc::clone(session))
+    }
+
+    async fn forget(&self, client: Option<&Arc<Client>>, place: &Place, session: &Arc<Session>) {
+        if let (Some(client), true) = (client, session.is_own()) {
+            client.forget(place.server.id, session);
+        } else {
+            place.upstream.forget(session);
+        }
+        if !session.is_open() {
+            session.close().await;
+        }
+    }
+
+    /// `work`, unless the deadline passes or the call is cancelled first.
+    async fn in_time<T>(&self, deadline: Tick, passage: &Passage, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let left = deadline.since(self.clock.now());
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = passage.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            () = tokio::time::sleep(left) => Err(Error::new(ErrorKind::Timeout, "the server did not answer in time")),
+        }
+    }
+}
+
+/// What a failed attempt says about the server.
+fn outcome_of(error: &Error) -> Outcome {
+    match error.kind() {
+        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Parse => Outcome::Failure,
+        _ => Outcome::Ignored,
+    }
+}
+
+/// What an answer says about the server: an internal error counts against it, every other answer speaks for it.
+pub(super) fn outcome_of_answer(message: &Message) -> Outcome {
+    let internal = message.error().is_some_and(|error| {
+        Members::parse(error).is_ok_and(|members| members.get("code") == Some("-32603"))
+    });
+    if internal { Outcome::Failure } else { Outcome::Success }
+}
+
+/// Whether the call may be sent again although the server may have seen it.
+fn is_repeatable(forward: &Forward, place: &Place) -> bool {
+    if forward.method().is_repeatable() {
+        return true;
+    }
+    let Some((CapabilityKind::Tool, name)) = &forward.what else { return false };
+    if *forward.method() != Method::ToolsCall || !place.server.configuration.trusted {
+        return false;
+    }
+    let hinted = |definition: &str| {
+        let tool = Members::parse(definition).ok()?;
+        let annotations = Members::parse(tool.get("annotations")?).ok()?;
+        let says = |hint| annotations.get(hint) == Some("true");
+        Some(says("readOnlyHint") || says("idempotentHint"))
+    };
+    let definition = forward.service.definition(CapabilityKind::Tool, name);
+    definition.and_then(|item| hinted(item.definition.get())).unwrap_or(false)
+}
+
+/// The error as the client gets it: a session that a server lost is that server's failure, not the client's.
+fn settle(error: Error) -> Error {
+    if error.kind() == ErrorKind::SessionNotFound {
+        return Error::new(ErrorKind::BadUpstream, "the server forgets the sessions that it opens").caused_by(error);
+    }
+    error
+}

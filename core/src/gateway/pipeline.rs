@@ -1,0 +1,162 @@
+//! The way of a call, whichever door it came in by: who, may they now, which service, send.
+
+use std::sync::Arc;
+
+use super::client::Client;
+use super::errand::{self, Forward, Passage};
+use super::{Gateway, Inner, names};
+use crate::auth::Credentials;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Action, Call, CapabilityKind, Reply, Route};
+use crate::rpc::answer::result_response;
+use crate::rpc::{Members, Message, Method, Shape, version};
+use crate::transport::Hello;
+
+/// What a call comes down to.
+enum Errand {
+    Open(Message, Passage),
+    Answer(String),
+    List(CapabilityKind, String, Passage),
+    SetLevel(Message, Passage),
+    Forward(Box<Forward>, Passage),
+    Note(Message, Arc<Client>),
+    Listen(Arc<Client>),
+    End(Arc<Client>),
+}
+
+impl Gateway {
+    /// Takes one call and gives its reply. Every door calls this, and nothing that decides stands outside of it.
+    pub async fn handle(&self, call: Call, credentials: &Credentials) -> Result<Reply> {
+        let inner = &self.0;
+        let record = inner.observer.begin(&call);
+        let outcome = async {
+            let principal = inner.auth.authenticate(credentials).await?;
+            let admission = inner.limiter.admit(&principal, &call)?;
+            // Set once: the record was begun by this very call.
+            let _ = record.active().principal.set(principal.clone());
+            let client = inner.client_of(&principal, &call)?;
+            let passage = Passage {
+                principal,
+                client,
+                correlation_id: call.correlation_id,
+                headers: call.headers,
+                streams: call.streams,
+                wishes: call.wishes,
+                record: Arc::clone(&record),
+                _admission: admission,
+            };
+            let errand = inner.resolve(&call.route, call.action, passage)?;
+            inner.run(&call.route, errand).await
+        }
+        .await;
+        record.outcome(outcome.as_ref().err());
+        outcome
+    }
+}
+
+impl Inner {
+    /// The session that the call belongs to. A call must have one unless it opens one or stands alone.
+    fn client_of(&self, principal: &crate::model::Principal, call: &Call) -> Result<Option<Arc<Client>>> {
+        if self.is_stopping() {
+            return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down").not_sent());
+        }
+        let opens = matches!(&call.action, Action::Send(message) if message.method() == Some(&Method::Initialize));
+        if opens || call.wishes.is_some() {
+            return Ok(None);
+        }
+        let Some(id) = &call.session else {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it gives",
+            ));
+        };
+        let client = self.sessions.find(id, principal, &call.route)?;
+        client.touch(self.clock.now());
+        Ok(Some(client))
+    }
+
+    /// Decides what the call comes down to, without talking to anybody.
+    fn resolve(&self, route: &Route, action: Action, passage: Passage) -> Result<Errand> {
+        let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
+        let message = match action {
+            Action::Send(message) => message,
+            Action::Listen => return passage.client.map(Errand::Listen).ok_or_else(missing),
+            Action::End => return passage.client.map(Errand::End).ok_or_else(missing),
+        };
+        if message.shape() != Shape::Request {
+            return passage.client.map(|client| Errand::Note(message, client)).ok_or_else(missing);
+        }
+        let id = || message.id().unwrap_or("null").to_owned();
+        let list = match (message.method(), route) {
+            (Some(Method::Initialize), _) => return Ok(Errand::Open(message, passage)),
+            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_text(&id(), "{}"))),
+            (Some(Method::SetLevel), _) if passage.client.is_some() => return Ok(Errand::SetLevel(message, passage)),
+            (Some(method), Route::All) => list_kind(method),
+            _ => None,
+        };
+        if let Some(kind) = list {
+            return Ok(Errand::List(kind, id(), passage));
+        }
+        if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
+            client.set_apart();
+        }
+        let view = self.view(&passage.principal.tenant);
+        let forward = errand::forward(&view, route, passage.wishes.as_ref(), message)?;
+        Ok(Errand::Forward(Box::new(forward), passage))
+    }
+
+    async fn run(self: &Arc<Self>, route: &Route, errand: Errand) -> Result<Reply> {
+        match errand {
+            Errand::Forward(forward, passage) => self.forward(*forward, passage).await,
+            Errand::Open(message, passage) => self.open_session(route, &message, &passage).await,
+            Errand::Answer(body) => Ok(Reply::own(body.into())),
+            Errand::List(kind, id, passage) => {
+                let result = self.merged_list(&passage.principal, kind).await?;
+                Ok(Reply::own(result_response(&id, &result)))
+            }
+            Errand::SetLevel(message, passage) => self.set_level(&message, &passage).await,
+            Errand::Note(message, client) => {
+                self.note(&message, &client).await;
+                Ok(Reply::Accepted)
+            }
+            Errand::Listen(client) => Ok(self.listen(&client).await),
+            Errand::End(client) => {
+                self.end_session(&client).await;
+                Ok(Reply::Accepted)
+            }
+        }
+    }
+
+    async fn open_session(self: &Arc<Self>, route: &Route, message: &Message, passage: &Passage) -> Result<Reply> {
+        let params = message.params_members()?;
+        let invalid = |what| Error::new(ErrorKind::InvalidParams, what);
+        let requested = params.text("protocolVersion").ok_or_else(|| invalid("`params.protocolVersion` must be a string"))?;
+        let capabilities = params.get("capabilities").unwrap_or("{}");
+        Members::parse(capabilities).map_err(|_| invalid("`params.capabilities` must be an object"))?;
+        let negotiated = version::negotiate(&requested);
+        let result = self.introduction(route, negotiated, &passage.principal).await?;
+        let hello = Hello {
+            version: negotiated.into(),
+            capabilities: capabilities.into(),
+            client_info: params.get("clientInfo").unwrap_or(r#"{"name":"unknown","version":"0"}"#).into(),
+        };
+        let client =
+            self.sessions.open(&self.settings.sessions, &passage.principal, route, hello, self.clock.now())?;
+        let body = result_response(message.id().unwrap_or("null"), &result);
+        Ok(Reply::Message { body, session: Some(Arc::clone(&client.id)), server: None })
+    }
+}
+
+/// The kind that a list method lists.
+fn list_kind(method: &Method) -> Option<CapabilityKind> {
+    CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str())
+}
+
+fn result_text(id: &str, result: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+}
+
+/// A name for a message.
+pub(super) fn shown_method(message: &Message) -> String {
+    names::shown(message.method().map_or("response", Method::as_str)).into_owned()
+}

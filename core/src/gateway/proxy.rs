@@ -1,0 +1,70 @@
+//! Calls that stand alone and say what they need of a server: `/mcp/proxy`.
+
+use std::sync::Arc;
+
+use super::names;
+use super::service::Service;
+use super::snapshot::View;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{CapabilityKind, ServerId, Wishes};
+
+/// The service that has what the wishes and the call name; `None` if the call uses a full name, or nothing was asked
+/// for. Replicas are declared, never guessed: if several services fit, the caller must say which.
+pub(super) fn service_of(
+    view: &View,
+    wishes: &Wishes,
+    kind: CapabilityKind,
+    name: Option<&str>,
+) -> Result<Option<Arc<Service>>> {
+    let offers = |service: &Service, kind, name: &str| service.definition(kind, name).is_some();
+    let asked = !wishes.required_tools.is_empty() || !wishes.required_resources.is_empty();
+    let fits = |service: &&Arc<Service>| {
+        wishes.required_tools.iter().all(|tool| offers(service, CapabilityKind::Tool, tool))
+            && wishes.required_resources.iter().all(|uri| offers(service, CapabilityKind::Resource, uri))
+            && name.is_none_or(|name| offers(service, kind, name))
+    };
+    if !asked && name.is_some_and(|name| view.resolve(name).is_some()) {
+        return Ok(None);
+    }
+    let mut fitting: Vec<_> = view.services.values().filter(fits).collect();
+    if fitting.len() > 1 {
+        let preferred = wishes.preferred_servers.iter().find_map(|wish| {
+            fitting.iter().position(|service| {
+                service.name.as_str() == wish || service.places.iter().any(|place| is(place.server.id, &place.server.name, wish))
+            })
+        });
+        if let Some(position) = preferred {
+            fitting = vec![fitting[position]];
+        }
+    }
+    match fitting[..] {
+        [service] => Ok(Some(Arc::clone(service))),
+        [] if asked => {
+            Err(Error::new(ErrorKind::Unavailable, "no server offers all that `required_tools` and `required_resources` name"))
+        }
+        [] => {
+            let name = names::shown(name.unwrap_or_default());
+            Err(Error::new(ErrorKind::InvalidParams, format!("Unknown name: {name}. No server offers it")))
+        }
+        _ => {
+            let services: Vec<_> = fitting.iter().map(|service| service.name.as_str()).collect();
+            Err(Error::new(
+                ErrorKind::InvalidParams,
+                "several services offer this; say which by `preferred_servers` or by the name `service__tool`",
+            )
+            .with("services", services.join(", ")))
+        }
+    }
+}
+
+/// The servers of the service that the caller would rather have, best first.
+pub(super) fn preferred(service: &Service, wishes: &Wishes) -> Vec<ServerId> {
+    let find = |wish: &String| {
+        service.places.iter().map(|place| &place.server).find(|server| is(server.id, &server.name, wish))
+    };
+    wishes.preferred_servers.iter().filter_map(find).map(|server| server.id).collect()
+}
+
+fn is(id: ServerId, name: &str, wish: &str) -> bool {
+    name == wish || id.to_string() == wish
+}

@@ -1,0 +1,174 @@
+//! What is going on, for people and programs: searches, counts, metrics, calls under way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Caller, Gateway};
+use crate::discovery::{Found, Hit};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Capability, CapabilityKind, Server, ServerId};
+
+/// Counts over the register.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Stats {
+    /// Living servers.
+    pub total_servers: u64,
+    /// By operator state.
+    pub servers_by_status: BTreeMap<&'static str, u64>,
+    /// By transport.
+    pub servers_by_transport: BTreeMap<&'static str, u64>,
+    /// By observed health.
+    pub servers_by_health: BTreeMap<&'static str, u64>,
+    /// Client sessions that are open.
+    pub sessions: u64,
+    /// Calls under way.
+    pub active_requests: u64,
+}
+
+/// What routing knows of one server.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RouterMetrics {
+    /// The server's name.
+    pub server_name: String,
+    /// Calls in flight.
+    pub active_connections: u64,
+    /// Calls since the start of this process.
+    pub total_requests: u64,
+    /// Share of calls that did not fail, 0 to 1; 1 while there were none.
+    pub success_rate: f64,
+    /// Share of calls that failed, 0 to 1.
+    pub error_rate: f64,
+    /// Mean time to the answer, or to the end of its stream, in milliseconds.
+    pub avg_response_time_ms: f64,
+    /// `closed`, `open` or `half_open`.
+    pub circuit_breaker_state: &'static str,
+    /// Failures in a row.
+    pub failure_count: u32,
+}
+
+/// One call under way.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ActiveRequest {
+    /// Its correlation id.
+    pub request_id: String,
+    /// Its MCP method; `GET` for an open stream.
+    pub method: String,
+    /// How long it has been running.
+    pub duration_seconds: f64,
+    /// Whose.
+    pub tenant_id: String,
+    /// Who.
+    pub user_id: String,
+}
+
+/// Whether the parts work: name and `None`, or what is wrong.
+pub type Components = Vec<(&'static str, Option<String>)>;
+
+impl Gateway {
+    /// The servers that offer all of `names`, healthy or not.
+    pub fn find(&self, caller: &Caller, kind: CapabilityKind, names: &[String]) -> Result<Vec<Found>> {
+        if names.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidParams, "name at least one tool or resource, separated by commas"));
+        }
+        Ok(self.0.snapshot.load().index.find_all(&caller.principal.tenant, kind, names))
+    }
+
+    /// Ranked search over names, descriptions and tags.
+    pub fn search(&self, caller: &Caller, query: &str, limit: usize) -> Result<Vec<Hit>> {
+        Ok(self.0.snapshot.load().index.search(&caller.principal.tenant, query, limit))
+    }
+
+    /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.
+    pub fn offered(&self, caller: &Caller, kind: CapabilityKind) -> Result<Vec<(String, Arc<Server>, Capability)>> {
+        let view = self.0.view(&caller.principal.tenant);
+        let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
+        let offers = view.services.values().flat_map(|service| {
+            service.offers(kind).into_iter().map(move |(place, item)| {
+                let name = if named { service.full_name(&item.name) } else { item.name.clone() };
+                (name, Arc::clone(&place.server), item.clone())
+            })
+        });
+        Ok(offers.collect())
+    }
+
+    /// Counts.
+    pub fn stats(&self, caller: &Caller) -> Result<Stats> {
+        let mut stats = Stats::default();
+        for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
+            let server = &entry.server;
+            stats.total_servers += 1;
+            *stats.servers_by_status.entry(server.status.as_str()).or_default() += 1;
+            *stats.servers_by_transport.entry(server.transport_type.as_str()).or_default() += 1;
+            *stats.servers_by_health.entry(server.health_status.as_str()).or_default() += 1;
+        }
+        stats.sessions = self.0.sessions.len() as u64;
+        stats.active_requests = self.0.observer.count() as u64;
+        Ok(stats)
+    }
+
+    /// What routing knows, by server.
+    #[expect(clippy::cast_precision_loss, reason = "shares and means of counts that fit 53 bits")]
+    pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
+        let view = self.0.view(&caller.principal.tenant);
+        let now = self.0.clock.now();
+        let places = view.services.values().flat_map(|service| &service.places);
+        Ok(places
+            .map(|place| {
+                let replica = &place.replica;
+                let stats = replica.stats();
+                let share = |count: u64, none: f64| {
+                    if stats.total == 0 { none } else { count as f64 / stats.total as f64 }
+                };
+                let metrics = RouterMetrics {
+                    server_name: place.server.name.clone(),
+                    active_connections: replica.in_flight() as u64,
+                    total_requests: stats.total,
+                    success_rate: share(stats.total - stats.failures, 1.0),
+                    error_rate: share(stats.failures, 0.0),
+                    avg_response_time_ms: stats.mean_latency().as_secs_f64() * 1000.0,
+                    circuit_breaker_state: replica.breaker().state(now).as_str(),
+                    failure_count: replica.breaker().failure_count(),
+                };
+                (place.server.id, metrics)
+            })
+            .collect())
+    }
+
+    /// The calls under way of the caller's tenant.
+    pub fn active(&self, caller: &Caller) -> Result<Vec<ActiveRequest>> {
+        let now = self.0.clock.now();
+        let calls = self.0.observer.active();
+        Ok(calls
+            .iter()
+            .filter_map(|active| {
+                let principal = active.principal.get()?;
+                (principal.tenant == caller.principal.tenant).then(|| ActiveRequest {
+                    request_id: active.correlation_id.to_string(),
+                    method: active.method.to_string(),
+                    duration_seconds: now.since(active.since).as_secs_f64(),
+                    tenant_id: principal.tenant.to_string(),
+                    user_id: principal.subject.clone(),
+                })
+            })
+            .collect())
+    }
+
+    /// Cancels one call under way.
+    pub fn cancel(&self, caller: &Caller, request_id: &str) -> Result<()> {
+        let calls = self.0.observer.active();
+        let call = calls.iter().find(|active| {
+            &*active.correlation_id == request_id
+                && active.principal.get().is_some_and(|principal| principal.tenant == caller.principal.tenant)
+        });
+        let call = call.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such request is under way"))?;
+        call.cancel.cancel();
+        Ok(())
+    }
+
+    /// Whether `database`, `registry` and `router` work.
+    pub async fn components(&self) -> Components {
+        let database = self.0.store.check().await.err().map(|error| error.to_string());
+        let router = self.0.is_stopping().then(|| "shutting down".to_owned());
+        vec![("database", database), ("registry", None), ("router", router)]
+    }
+}

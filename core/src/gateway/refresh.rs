@@ -1,0 +1,182 @@
+//! Keeps what routing knows in step with the register, and runs what goes on in the background.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::service::{Place, Service};
+use super::snapshot::{Snapshot, View};
+use super::upstream::Upstream;
+use super::Inner;
+use crate::model::{Event, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
+use crate::rpc::Message;
+use crate::select::Replica;
+use crate::transport;
+
+impl Inner {
+    /// Makes the snapshot of what the register says now. Services of which nothing changed stay the very same.
+    pub(super) fn refresh(self: &Arc<Self>) {
+        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.registry.state();
+        let before = self.snapshot.load_full();
+        let known = places(&before);
+
+        let mut grouped: HashMap<TenantId, BTreeMap<ServiceName, Vec<Place>>> = HashMap::new();
+        let mut gone: HashMap<ServerId, Arc<Upstream>> =
+            known.iter().map(|(id, place)| (*id, Arc::clone(&place.upstream))).collect();
+        for server in state.servers() {
+            let listing = state.listing(server.id);
+            let old = known.get(&server.id);
+            let same_way = old.filter(|old| {
+                old.server.endpoint == server.endpoint && old.server.configuration == server.configuration
+            });
+            let upstream = match same_way {
+                Some(old) => {
+                    gone.remove(&server.id);
+                    Arc::clone(&old.upstream)
+                }
+                None => match transport::connect(server, &self.clock, &self.tasks, &self.random) {
+                    Ok(connector) => Upstream::new(Arc::clone(server), connector),
+                    Err(error) => {
+                        tracing::warn!(server = server.name, %error, "a registered server cannot be reached as it is configured");
+                        continue;
+                    }
+                },
+            };
+            let replica = old.map_or_else(
+                || Arc::new(Replica::new(server.id, &server.name, self.settings.breaker.clone(), self.random.next())),
+                |old| Arc::clone(&old.replica),
+            );
+            grouped
+                .entry(server.tenant_id.clone())
+                .or_default()
+                .entry(server.service.clone())
+                .or_default()
+                .push(Place { server: Arc::clone(server), upstream, replica, listing });
+        }
+        let index = Arc::new(before.index.next(Arc::clone(&state)));
+
+        let tenants = grouped.into_iter().map(|(tenant, services)| {
+            let old = before.tenants.get(&tenant);
+            let services = services.into_iter().map(|(name, mut places)| {
+                places.sort_by_key(|place| (place.server.created_at, place.server.id));
+                let old = old.and_then(|view| view.services.get(&name));
+                let service = match old {
+                    Some(old) if unchanged(old, &places) => Arc::clone(old),
+                    old => Arc::new(Service::new(name.clone(), places, self.random.next(), old.map(|old| &**old))),
+                };
+                (name, service)
+            });
+            let view = View::new(tenant.clone(), services.collect(), Arc::clone(&index));
+            (tenant, Arc::new(view))
+        });
+        let tenants = tenants.collect();
+        self.snapshot.store(Arc::new(Snapshot { tenants, index: Arc::clone(&index) }));
+        self.monitor.set_servers(
+            state
+                .servers()
+                .filter(|server| server.status != Status::Maintenance && server.health_check.enabled)
+                .map(|server| (server.id, server.health_check.clone()))
+                .collect(),
+        );
+        for upstream in gone.into_values() {
+            self.tasks.spawn(async move { upstream.close().await });
+        }
+    }
+
+    /// Starts what runs until shutdown.
+    pub(super) fn run_background(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move { this.monitor.run().await });
+
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move { this.follow_events().await });
+
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let pause = (this.settings.sessions.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
+            loop {
+                tokio::time::sleep(pause).await;
+                let expired = this.sessions.expired(&this.settings.sessions, this.clock.now());
+                join_all(expired.iter().map(|client| this.end_session(client))).await;
+            }
+        });
+
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            loop {
+                this.rediscover().await;
+                tokio::time::sleep(this.settings.refresh).await;
+            }
+        });
+        for server in self.registry.state().servers() {
+            if server.auto_discover && server.transport_type == crate::model::TransportType::Stdio {
+                self.discover_soon(server.id);
+            }
+        }
+    }
+
+    async fn follow_events(self: Arc<Self>) {
+        let mut events = self.registry.subscribe();
+        loop {
+            match events.recv().await {
+                Ok(Event::Health { id, from, to, .. }) => {
+                    self.refresh();
+                    let back = matches!(to, HealthStatus::Healthy) && from != HealthStatus::Unknown;
+                    let unheard = self.place(id).is_some_and(|place| place.listing.initialize.is_none());
+                    // Whoever comes back may be another version.
+                    if back || (to == HealthStatus::Healthy && unheard) {
+                        self.discover_soon(id);
+                    }
+                }
+                Ok(Event::Discovered { tenant_id, id }) => {
+                    self.refresh();
+                    self.announce(&tenant_id, id);
+                }
+                // The handle has refreshed before it answered; another replica's change has not.
+                Ok(_) | Err(RecvError::Lagged(_)) => self.refresh(),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Tells the clients whose lists changed, unless the server tells them itself.
+    fn announce(&self, tenant: &TenantId, id: ServerId) {
+        let Some(place) = self.place(id) else { return };
+        for client in self.sessions.all() {
+            let concerned = match &client.route {
+                Route::All => true,
+                Route::Service(name) => *name == place.server.service && client.upstreams().is_empty(),
+            };
+            if client.principal.tenant == *tenant && concerned && client.outbox.is_attached() {
+                for method in ["tools", "resources", "prompts"] {
+                    client.tell(Message::request(None, &format!("notifications/{method}/list_changed"), None));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn close_upstreams(&self) {
+        let places = places(&self.snapshot.load_full());
+        join_all(places.values().map(|place| place.upstream.close())).await;
+    }
+}
+
+fn places(snapshot: &Snapshot) -> HashMap<ServerId, Place> {
+    let services = snapshot.tenants.values().flat_map(|view| view.services.values());
+    services.flat_map(|service| &service.places).map(|place| (place.server.id, place.clone())).collect()
+}
+
+fn unchanged(old: &Service, places: &[Place]) -> bool {
+    old.places.len() == places.len()
+        && old.places.iter().zip(places).all(|(old, new)| {
+            // A probe that changed nothing but its own time is no reason to build anything anew.
+            old.server.revision == new.server.revision
+                && old.server.health_status == new.server.health_status
+                && Arc::ptr_eq(&old.listing, &new.listing)
+                && Arc::ptr_eq(&old.upstream, &new.upstream)
+        })
+}

@@ -1,0 +1,152 @@
+//! A service as routing sees it: its replicas, who of them offers what, and a pool for each set of candidates.
+//!
+//! Immutable. A change of the register, of health or of what a replica offers makes a new one, which takes the
+//! replicas' breakers, counters and the balancers' positions over from the old.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::names;
+use super::upstream::Upstream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Server, ServerId, ServiceName, Status};
+use crate::select::{Ask, Lease, Member, Pool, PoolSettings, Replica};
+use crate::clock::Tick;
+
+/// One replica.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) server: Arc<Server>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) replica: Arc<Replica>,
+    pub(super) listing: Arc<Listing>,
+}
+
+/// A service.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) name: ServiceName,
+    /// In order of registration; the first one's configuration speaks for the service.
+    pub(super) places: Vec<Place>,
+    by_id: HashMap<ServerId, usize>,
+    everyone: Pool,
+    /// What only some replicas offer, and the pool of those that do.
+    partly: HashMap<(CapabilityKind, String), Arc<Pool>>,
+    /// The pools in `partly`, by the replicas they consist of.
+    subsets: HashMap<Vec<usize>, Arc<Pool>>,
+}
+
+impl Service {
+    pub(super) fn new(name: ServiceName, places: Vec<Place>, seed: u64, previous: Option<&Self>) -> Self {
+        let settings = places.first().map_or_else(
+            || PoolSettings { algorithm: Algorithm::RoundRobin, max_load: None, seed },
+            |first| {
+                let configuration = &first.server.configuration;
+                PoolSettings { algorithm: configuration.algorithm, max_load: configuration.max_load, seed }
+            },
+        );
+        let all: Vec<usize> = (0..places.len()).collect();
+        let pool = |which: &[usize], before: Option<&Pool>| {
+            Pool::new(settings.clone(), which.iter().map(|i| member(&places[*i])).collect(), before)
+        };
+        let everyone = pool(&all, previous.map(|service| &service.everyone));
+        let mut subsets: HashMap<Vec<usize>, Arc<Pool>> = HashMap::new();
+        let mut partly = HashMap::new();
+        for (key, which) in offered_by_some(&places) {
+            let made = subsets.entry(which).or_insert_with_key(|which| {
+                Arc::new(pool(which, previous.and_then(|service| service.subsets.get(which)).map(|pool| &**pool)))
+            });
+            partly.insert(key, Arc::clone(made));
+        }
+        let by_id = places.iter().enumerate().map(|(i, place)| (place.server.id, i)).collect();
+        Self { name, places, by_id, everyone, partly, subsets }
+    }
+
+    /// Picks a replica that offers `what` and can take a call.
+    pub(super) fn pick(&self, what: Option<(CapabilityKind, &str)>, ask: &Ask<'_>, now: Tick) -> Result<(Lease, &Place)> {
+        let subset = match what {
+            Some((kind, name)) if !self.partly.is_empty() => self.partly.get(&(kind, name.to_owned())),
+            _ => None,
+        };
+        let lease = subset.map_or(&self.everyone, |pool| &**pool).pick(ask, now).map_err(|error| {
+            error.with("service", &self.name)
+        })?;
+        let place = self.by_id.get(&lease.server_id()).map(|i| &self.places[*i]);
+        let place = place.ok_or_else(|| Error::new(ErrorKind::Internal, "a pool knows a server that its service does not"))?;
+        Ok((lease, place))
+    }
+
+    /// The replica of this id.
+    pub(super) fn place(&self, id: ServerId) -> Option<&Place> {
+        self.by_id.get(&id).map(|i| &self.places[*i])
+    }
+
+    /// What the replicas offer together, each name once, defined as the first replica that has it defines it.
+    pub(super) fn offers(&self, kind: CapabilityKind) -> Vec<(&Place, &Capability)> {
+        let mut seen = std::collections::HashSet::new();
+        let serving = self.places.iter().filter(|place| place.server.status == Status::Active);
+        serving
+            .flat_map(|place| place.listing.of(kind).map(move |item| (place, item)))
+            .filter(|(_, item)| seen.insert(item.name.as_str()))
+            .collect()
+    }
+
+    /// How a tool or resource is defined, if any replica offers it.
+    pub(super) fn definition(&self, kind: CapabilityKind, name: &str) -> Option<&Capability> {
+        self.places.iter().find_map(|place| place.listing.of(kind).find(|item| item.name == name))
+    }
+
+    /// The replicas that were never heard of and could be asked.
+    pub(super) fn unheard(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| {
+            place.server.status == Status::Active && place.server.auto_discover && place.listing.initialize.is_none()
+        })
+    }
+
+    /// The `initialize` result of the first replica that was heard.
+    pub(super) fn initialize(&self) -> Option<&str> {
+        self.places.iter().find_map(|place| place.listing.initialize.as_deref())
+    }
+
+    /// The full name of a tool or prompt of this service.
+    pub(super) fn full_name(&self, name: &str) -> String {
+        names::join(self.name.as_str(), name)
+    }
+}
+
+fn member(place: &Place) -> Member {
+    let server = &place.server;
+    Member {
+        replica: Arc::clone(&place.replica),
+        weight: server.weight,
+        available: !matches!(server.health_status, HealthStatus::Unhealthy | HealthStatus::Unreachable),
+        drained: server.status != Status::Active || server.weight == 0,
+    }
+}
+
+/// What some replicas offer and others, that were heard, do not; with the positions of those that do. A replica that
+/// was never heard counts as offering everything: it may.
+fn offered_by_some(places: &[Place]) -> HashMap<(CapabilityKind, String), Vec<usize>> {
+    let mut by: HashMap<(CapabilityKind, &str), Vec<usize>> = HashMap::new();
+    if places.len() < 2 {
+        return HashMap::new();
+    }
+    let unheard = |place: &Place| place.listing.initialize.is_none() && place.listing.items.is_empty();
+    for (i, place) in places.iter().enumerate() {
+        for item in &place.listing.items {
+            let which = by.entry((item.kind, item.name.as_str())).or_default();
+            if which.last() != Some(&i) {
+                which.push(i);
+            }
+        }
+    }
+    let silent: Vec<usize> = (0..places.len()).filter(|i| unheard(&places[*i])).collect();
+    by.into_iter()
+        .filter(|(_, which)| which.len() + silent.len() < places.len())
+        .map(|((kind, name), mut which)| {
+            which.extend(&silent);
+            which.sort_unstable();
+            ((kind, name.to_owned()), which)
+        })
+        .collect()
+}

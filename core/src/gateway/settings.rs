@@ -1,0 +1,39 @@
+//! What an operator can set of the gateway's own behaviour.
+
+use std::time::Duration;
+
+pub use super::sessions::SessionSettings;
+use crate::breaker;
+
+/// Settings of one gateway; the defaults are those of the README.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Client sessions.
+    pub sessions: SessionSettings,
+    /// Circuit breakers, one for each server.
+    pub breaker: breaker::Settings,
+    /// How long a merged list waits for servers that were never heard.
+    pub list_budget: Duration,
+    /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
+    pub introduction_budget: Duration,
+    /// How often servers reached over the network are asked again what they offer.
+    pub refresh: Duration,
+    /// Calls under way at once.
+    pub most_calls: usize,
+    /// What balancing and jitter start from; `None`: something else in each process.
+    pub seed: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sessions: SessionSettings::default(),
+            breaker: breaker::Settings::default(),
+            list_budget: Duration::from_secs(2),
+            introduction_budget: Duration::from_secs(10),
+            refresh: Duration::from_secs(300),
+            most_calls: 10_000,
+            seed: None,
+        }
+    }
+}

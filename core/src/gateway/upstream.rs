@@ -1,0 +1,175 @@
+//! One registered server as the gateway reaches it: its connector, the session that is shared, and sessions that
+//! belong to one client.
+//!
+//! The shared session declares no client capability: a server cannot ask anything of everybody. It carries probes,
+//! calls without a session, and calls of clients of which the server has nothing to remember. Discovery opens a
+//! session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+use crate::discovery;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Listing, ProbeKind, Server};
+use crate::rpc::{Members, Method, version};
+use crate::transport::{Connector, Hello, Session};
+
+/// How long a server may take to introduce itself.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Opening = Shared<BoxFuture<'static, Result<Arc<Session>, Arc<Error>>>>;
+
+/// A server and the ways to it.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) server: Arc<Server>,
+    connector: Arc<dyn Connector>,
+    shared: Mutex<SharedState>,
+}
+
+#[derive(Default)]
+enum SharedState {
+    #[default]
+    None,
+    /// All who need it wait for the one attempt, and share its failure: a server that hangs is not asked again by each.
+    Opening(Opening),
+    Open(Arc<Session>),
+}
+
+impl std::fmt::Debug for SharedState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Opening(_) => "Opening",
+            Self::Open(_) => "Open",
+        })
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>) -> Arc<Self> {
+        Arc::new(Self { server, connector, shared: Mutex::default() })
+    }
+
+    /// The shared session, opened if need be. `opened` is called once for each session that is opened.
+    pub(super) async fn shared(&self, opened: impl FnOnce(&Arc<Session>)) -> Result<Arc<Session>> {
+        let opening = {
+            let mut state = self.state();
+            match &*state {
+                SharedState::Open(session) if session.is_open() => return Ok(Arc::clone(session)),
+                SharedState::Opening(opening) => opening.clone(),
+                SharedState::None | SharedState::Open(_) => {
+                    let connector = Arc::clone(&self.connector);
+                    let opening = async move {
+                        Session::open(&*connector, &hello("{}"), false, OPEN_TIMEOUT).await.map_err(Arc::new)
+                    }
+                    .boxed()
+                    .shared();
+                    *state = SharedState::Opening(opening.clone());
+                    opening
+                }
+            }
+        };
+        let result = opening.clone().await;
+        let mut state = self.state();
+        if matches!(&*state, SharedState::Opening(current) if current.ptr_eq(&opening)) {
+            match &result {
+                Ok(session) => {
+                    *state = SharedState::Open(Arc::clone(session));
+                    opened(session);
+                }
+                Err(_) => *state = SharedState::None,
+            }
+        }
+        result.map_err(|error| error.repeat())
+    }
+
+    /// A session that belongs to one client.
+    pub(super) async fn own(&self, hello: &Hello) -> Result<Arc<Session>> {
+        Session::open(&*self.connector, hello, true, OPEN_TIMEOUT).await
+    }
+
+    /// Forgets the shared session if it is this one: the server has forgotten it, or the link is broken.
+    pub(super) fn forget(&self, lost: &Arc<Session>) {
+        let mut state = self.state();
+        if matches!(&*state, SharedState::Open(session) if Arc::ptr_eq(session, lost)) {
+            *state = SharedState::None;
+        }
+    }
+
+    /// Asks the server everything that it offers, as a client that can be asked anything.
+    pub(super) async fn discover(&self) -> Result<Listing> {
+        let capabilities = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+        let session = self.own(&hello(capabilities)).await?;
+        let asking = Asking { session: &session, timeout: self.server.configuration.timeout };
+        let fetched = discovery::fetch(&asking, session.initialize_result()).await;
+        session.close().await;
+        let fetched = fetched?;
+        for item in &fetched.excluded {
+            tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
+        }
+        Ok(fetched.listing)
+    }
+
+    /// Asks the server whether it is there.
+    pub(super) async fn probe(&self, kind: ProbeKind, opened: impl FnOnce(&Arc<Session>)) -> Result<()> {
+        if kind == ProbeKind::Connect {
+            return self.connector.check().await;
+        }
+        let session = self.shared(opened).await?;
+        // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
+        let answer = session.ask(&Method::Ping, None, Duration::from_secs(60)).await;
+        if answer.is_err() {
+            self.forget(&session);
+        }
+        answer.map(drop)
+    }
+
+    /// Ends the shared session.
+    pub(super) async fn close(&self) {
+        let state = std::mem::take(&mut *self.state());
+        if let SharedState::Open(session) = state {
+            session.close().await;
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the gateway introduces itself when it speaks for itself.
+fn hello(capabilities: &str) -> Hello {
+    Hello {
+        version: version::LATEST_LEGACY.into(),
+        capabilities: capabilities.into(),
+        client_info: format!(r#"{{"name":"mcp-gateway","version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
+    }
+}
+
+struct Asking<'a> {
+    session: &'a Session,
+    timeout: Duration,
+}
+
+#[async_trait]
+impl discovery::Ask for Asking<'_> {
+    async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
+        let answer = self.session.ask(&Method::of(method), params.as_deref(), self.timeout).await?;
+        match answer.result() {
+            Some(result) => Ok(result.to_owned()),
+            None => Err(refused(answer.error().unwrap_or("{}"))),
+        }
+    }
+}
+
+/// What a server's error response to a list means for discovery.
+fn refused(error: &str) -> Error {
+    let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
+    let kind = if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
+    Error::new(kind, "the server refused to list what it offers").with("code", code.as_deref().unwrap_or("?"))
+}

@@ -1,0 +1,191 @@
+//! The loop that probes what is due and hands on what was concluded.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
+
+use super::observe::{Observation, Outcome};
+use super::schedule::Schedule;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{HealthCheck, ProbeKind, ServerId};
+use crate::random::Random;
+use crate::store::HealthRecord;
+
+/// Probes at once.
+const AT_ONCE: usize = 512;
+
+/// Asks one server.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Whether the server answers as it should. The monitor ends a probe that takes too long by dropping it.
+    async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()>;
+}
+
+/// Takes what was concluded.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Observations in the order they were made, of servers that were still watched then. While it runs probes go on,
+    /// and their results wait for the next batch.
+    async fn observed(&self, records: Vec<(ServerId, HealthRecord)>);
+}
+
+struct Watched {
+    check: HealthCheck,
+    observation: Observation,
+}
+
+struct State {
+    servers: HashMap<ServerId, Watched>,
+    schedule: Schedule,
+}
+
+/// Watches the health of servers.
+pub struct Monitor {
+    clock: Arc<dyn Clock>,
+    probe: Arc<dyn Probe>,
+    sink: Arc<dyn Sink>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Monitor({} servers)", self.lock().servers.len())
+    }
+}
+
+impl Monitor {
+    /// A monitor that watches nothing yet.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+        probe: Arc<dyn Probe>,
+        sink: Arc<dyn Sink>,
+    ) -> Self {
+        let state = State { servers: HashMap::new(), schedule: Schedule::new(random) };
+        Self { clock, probe, sink, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// Watches these servers and no others. What is known of those that stay is kept; new ones are probed within half a
+    /// second. A server whose check is not enabled is probed on demand only.
+    pub fn set_servers(&self, servers: Vec<(ServerId, HealthCheck)>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let State { servers: watched, schedule } = &mut *state;
+        let kept: HashSet<ServerId> = servers.iter().map(|(id, _)| *id).collect();
+        watched.retain(|id, _| {
+            kept.contains(id) || {
+                schedule.remove(*id);
+                false
+            }
+        });
+        for (id, check) in servers {
+            if check.enabled {
+                schedule.put(id, check.interval, now);
+            } else {
+                schedule.remove(id);
+            }
+            let entry = watched
+                .entry(id)
+                .or_insert_with(|| Watched { check: check.clone(), observation: Observation::default() });
+            entry.check = check;
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Probes a server now, whether its check is enabled or not, hands the record to the sink, and gives it.
+    /// [`ErrorKind::NotFound`] if the server is not watched.
+    pub async fn probe_now(&self, id: ServerId) -> Result<HealthRecord> {
+        let unwatched = || {
+            Error::new(ErrorKind::NotFound, "this server is not watched: it is in maintenance, or gone")
+                .with("id", id)
+        };
+        if !self.lock().servers.contains_key(&id) {
+            return Err(unwatched());
+        }
+        let record = self.ask(id).await.ok_or_else(unwatched)?;
+        self.changed.notify_one();
+        self.sink.observed(vec![(id, record.clone())]).await;
+        Ok(record)
+    }
+
+    /// Probes what is due until it is dropped. One call of it at a time.
+    pub async fn run(&self) {
+        let mut probes = FuturesUnordered::new();
+        let mut batch = Vec::new();
+        let mut delivery: Option<BoxFuture<'_, ()>> = None;
+        loop {
+            while probes.len() < AT_ONCE
+                && let Some(id) = self.take_due()
+            {
+                probes.push(async move { self.ask(id).await.map(|record| (id, record)) });
+            }
+            if delivery.is_none() && !batch.is_empty() {
+                delivery = Some(self.sink.observed(std::mem::take(&mut batch)));
+            }
+            // At the limit it is the end of a probe that makes the next one possible.
+            let wait = self.wait().filter(|_| probes.len() < AT_ONCE);
+            tokio::select! {
+                Some(record) = probes.next(), if !probes.is_empty() => {
+                    batch.extend(record);
+                    // What is ready at the same time goes into the same batch.
+                    while let Some(Some(record)) = probes.next().now_or_never() {
+                        batch.extend(record);
+                    }
+                }
+                Some(()) = OptionFuture::from(delivery.as_mut()) => delivery = None,
+                Some(()) = OptionFuture::from(wait.map(tokio::time::sleep)) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Probes one server and concludes; `None` if it is not watched when the answer comes.
+    async fn ask(&self, id: ServerId) -> Option<HealthRecord> {
+        let check = self.lock().servers.get(&id)?.check.clone();
+        let started = self.clock.now();
+        let late = |_| {
+            let waited = format!("no answer within {} s", check.timeout.as_secs_f64());
+            Err(Error::new(ErrorKind::Timeout, waited))
+        };
+        let answer = tokio::time::timeout(check.timeout, self.probe.probe(id, check.kind)).await;
+        let result = answer.unwrap_or_else(late);
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let State { servers, schedule } = &mut *state;
+        let Watched { check, observation } = servers.get_mut(&id)?;
+        let status = observation.record(Outcome::of(&result), check);
+        schedule.probed(id, observation.failures(), now);
+        Some(HealthRecord {
+            at: self.clock.timestamp(),
+            status,
+            latency_ms: u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX),
+            error: result.err().map(|error| error.to_string()),
+        })
+    }
+
+    fn take_due(&self) -> Option<ServerId> {
+        let now = self.clock.now();
+        self.lock().schedule.take_due(now)
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        self.lock().schedule.next_due().map(|due| due.since(now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

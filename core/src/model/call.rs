@@ -1,0 +1,92 @@
+//! One call on its way through the gateway, and what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::HeaderMap;
+
+use super::ids::{ServerId, ServiceName};
+use crate::rpc::Message;
+
+/// Where a client connects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `/mcp`: everything that the caller may see, names prefixed `service__`.
+    All,
+    /// `/mcp/{service}`: one service, names untouched.
+    Service(ServiceName),
+}
+
+/// What a client does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Sends a message.
+    Send(Message),
+    /// Opens the stream of a legacy session for what the server side has to say.
+    Listen,
+    /// Ends a legacy session.
+    End,
+}
+
+/// What `/mcp/proxy` may ask of routing.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// The server must offer these tools.
+    pub required_tools: Vec<String>,
+    /// The server must offer these resources.
+    pub required_resources: Vec<String>,
+    /// Names or ids of servers to take before others, best first.
+    pub preferred_servers: Vec<String>,
+    /// Longest wait for the answer.
+    pub timeout: Option<Duration>,
+}
+
+/// One call, from whichever door.
+#[derive(Debug)]
+pub struct Call {
+    /// Where it came in.
+    pub route: Route,
+    /// What it does.
+    pub action: Action,
+    /// The session that it claims to belong to (`Mcp-Session-Id`).
+    pub session: Option<String>,
+    /// The request's headers; nothing in them is trusted.
+    pub headers: HeaderMap,
+    /// Ties its log lines and audit rows together.
+    pub correlation_id: Arc<str>,
+    /// Whether the caller can take the answer as a stream.
+    pub streams: bool,
+    /// Present for calls that stand alone, without a session.
+    pub wishes: Option<Wishes>,
+}
+
+/// What a call comes to, if it comes to something.
+pub enum Reply {
+    /// One message.
+    Message {
+        /// The response.
+        body: Bytes,
+        /// The session that was opened by it.
+        session: Option<Arc<str>>,
+        /// The server that answered.
+        server: Option<ServerId>,
+    },
+    /// Messages, the last of which is the response if the call was a request.
+    Stream {
+        /// The messages.
+        messages: BoxStream<'static, Bytes>,
+        /// The server that answers.
+        server: Option<ServerId>,
+    },
+    /// Taken; there is nothing to answer.
+    Accepted,
+}
+
+impl Reply {
+    /// A response made by the gateway itself.
+    pub fn own(body: Bytes) -> Self {
+        Self::Message { body, session: None, server: None }
+    }
+}

@@ -1,0 +1,177 @@
+//! Servers written down elsewhere: the `mcpServers` file of desktop clients, and `name=…` on the command line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::ids::RESERVED_SERVICES;
+use crate::model::{Configuration, Registration, ServiceName, TransportType};
+
+/// What a file of servers says.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    /// One for each server of the file, ordered by its name there.
+    pub registrations: Vec<Registration>,
+    /// What was changed or passed over, for people: one sentence each.
+    pub notes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    command: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    cwd: Option<String>,
+    #[serde(alias = "serverUrl")]
+    url: Option<String>,
+    #[serde(alias = "transport", rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    description: Option<String>,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+/// Reads `{"mcpServers": {name: {command, args, env, cwd} | {url, type, headers}}}`; `servers`, as VS Code has it, and
+/// `serverUrl` are understood as well. A name that cannot be a service's is turned into one, and a note says so.
+///
+/// Errors: [`ErrorKind::InvalidParams`], with a problem for each entry that cannot be read.
+pub fn mcp_servers(text: &str) -> Result<Import> {
+    let bad = |message: String| Error::new(ErrorKind::InvalidParams, message);
+    let file: Map<String, Value> =
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+            bad(format!("the file is not a JSON object (comments and trailing commas are not JSON): {error}"))
+        })?;
+    let servers = file.get("mcpServers").or_else(|| file.get("servers")).and_then(Value::as_object);
+    let servers = servers.ok_or_else(|| bad("the file has no object `mcpServers` (or `servers`)".into()))?;
+    let mut import = Import::default();
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    // By name, whatever order the JSON library keeps, so that the result is the same everywhere.
+    for (name, value) in servers.iter().collect::<BTreeMap<_, _>>() {
+        match entry(name, value, &mut import.notes) {
+            Ok(Some(registration)) => {
+                if let Some(other) = taken.insert(registration.name.clone(), name) {
+                    problems.push(format!(
+                        "{other:?} and {name:?} both become `{}`; rename one",
+                        registration.name
+                    ));
+                }
+                import.registrations.push(registration);
+            }
+            Ok(None) => {}
+            Err(problem) => problems.push(format!("{name:?}: {problem}")),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(import);
+    }
+    let error = bad("the file has entries that cannot be imported; correct or remove them".into());
+    Err(problems.into_iter().fold(error, |error, problem| error.with("entry", problem)))
+}
+
+fn entry(name: &str, value: &Value, notes: &mut Vec<String>) -> Result<Option<Registration>, String> {
+    let entry = Entry::deserialize(value).map_err(|error| error.to_string())?;
+    if entry.disabled {
+        notes.push(format!("{name:?} is disabled in the file and was passed over"));
+        return Ok(None);
+    }
+    if entry.command.is_some() == entry.url.is_some() {
+        return Err("give it either a `command` or a `url`".into());
+    }
+    let transport_type = match entry.kind.as_deref() {
+        None => None,
+        Some("stdio") => Some(TransportType::Stdio),
+        Some("http" | "streamable-http" | "streamableHttp" | "streamable_http") => Some(TransportType::Http),
+        Some("sse") => Some(TransportType::Sse),
+        Some("ws" | "websocket") => Some(TransportType::Websocket),
+        Some(other) => {
+            return Err(format!("unknown `type` {other:?}: there are stdio, http, sse, websocket"));
+        }
+    };
+    let mapped = mapped(name).ok_or("the name has no letter or digit of a-z 0-9; rename it")?;
+    if mapped != name {
+        notes.push(format!("{name:?} is registered as `{mapped}`"));
+    }
+    if !entry.other.is_empty() {
+        let members: Vec<_> = entry.other.keys().map(String::as_str).collect();
+        notes.push(format!("{name:?}: {} mean nothing here and were passed over", members.join(", ")));
+    }
+    if value.to_string().contains("${") {
+        notes.push(format!(
+            "{name:?} has a placeholder `${{…}}`, which is not replaced: write the value instead"
+        ));
+    }
+    let configuration = (!entry.headers.is_empty())
+        .then(|| Configuration { headers: entry.headers, ..Configuration::default() });
+    Ok(Some(Registration {
+        name: mapped,
+        endpoint_url: entry.url,
+        command: entry.command,
+        args: entry.args,
+        env: entry.env,
+        cwd: entry.cwd,
+        transport_type,
+        description: entry.description,
+        configuration,
+        ..Registration::default()
+    }))
+}
+
+/// The service name nearest to `name`: lower case, `-` for what is not allowed, one `_` for several, cut to 63
+/// characters; a reserved name gets `-server`. `None` if nothing remains.
+fn mapped(name: &str) -> Option<String> {
+    if ServiceName::new(name).is_ok() {
+        return Some(name.to_owned());
+    }
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '-');
+    let mut text: String = name.to_lowercase().chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    while text.contains("__") {
+        text = text.replace("__", "_");
+    }
+    let edge = |c: char| !c.is_ascii_alphanumeric();
+    let mut text = text.trim_start_matches(edge);
+    text = &text[..text.len().min(63)];
+    let text = text.trim_end_matches(edge);
+    let text = if RESERVED_SERVICES.contains(&text) { format!("{text}-server") } else { text.to_owned() };
+    ServiceName::new(&text).is_ok().then_some(text)
+}
+
+/// Reads `name=url`, or `name=command args…` with words quoted as in a shell. With `service/replica` for the name the
+/// server is called `service.replica` and is a replica of `service`:
+/// `calc/a=http://127.0.0.1:1/mcp` and `calc/b=http://127.0.0.1:2/mcp` are two replicas of `calc`.
+///
+/// Errors: [`ErrorKind::InvalidParams`].
+pub fn server_option(text: &str) -> Result<Registration> {
+    let bad = |message: String| Error::new(ErrorKind::InvalidParams, message).with("option", name_of(text));
+    let (name, target) = text
+        .split_once('=')
+        .ok_or_else(|| bad("write it as name=url, or name=\"command and arguments\"".into()))?;
+    let (name, target) = (name.trim(), target.trim());
+    let (name, service) = match name.split_once('/') {
+        Some((service, replica)) => (format!("{service}.{replica}"), Some(service.to_owned())),
+        None => (name.to_owned(), None),
+    };
+    let registration = Registration { name, service, ..Registration::default() };
+    let schemes: BTreeSet<_> = ["http", "https", "ws", "wss"].into();
+    if target.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&*scheme.to_ascii_lowercase())) {
+        return Ok(Registration { endpoint_url: Some(target.to_owned()), ..registration });
+    }
+    let mut words = shell_words::split(target)
+        .map_err(|_| bad("a quote in the command is not closed".into()))?
+        .into_iter();
+    let command = words.next().ok_or_else(|| bad("there is no URL or command after `=`".into()))?;
+    Ok(Registration { command: Some(command), args: words.collect(), ..registration })
+}
+
+/// What stands before the `=`: the rest may hold secrets.
+fn name_of(text: &str) -> String {
+    text.split('=').next().unwrap_or_default().chars().take(80).collect()
+}

@@ -1,0 +1,146 @@
+//! The items of MCP's lists: what a server says it offers, or what is declared for it.
+//!
+//! A definition is kept byte for byte. An item that cannot be used is left out with the reason, and never takes the
+//! rest of the list with it: clients drop a whole list for one item that they cannot read.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::fields::is_name;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Capability, CapabilityKind, Listing};
+use crate::rpc::Members;
+
+/// Items of one server at most, over all kinds.
+pub const MAX_ITEMS: usize = 10_000;
+/// Bytes of one definition at most.
+pub const MAX_DEFINITION: usize = 1024 * 1024;
+/// Bytes of a URI or URI template at most.
+pub const MAX_URI: usize = 8 * 1024;
+
+/// Something of a list that is not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excluded {
+    /// What kind of item.
+    pub kind: CapabilityKind,
+    /// Its name, cut to 128 characters; empty where it has none, or where it is the list itself that was cut.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Excluded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}: {}", self.kind.as_str(), self.name, self.reason)
+    }
+}
+
+/// The items of a JSON array, and what is left out of it.
+///
+/// Errors: [`ErrorKind::BadUpstream`] if `raw` is not a JSON array.
+pub fn items(kind: CapabilityKind, raw: &str) -> Result<(Vec<Capability>, Vec<Excluded>)> {
+    let list: Vec<&RawValue> = serde_json::from_str(raw).map_err(|error| {
+        Error::new(ErrorKind::BadUpstream, format!("`{}` is not a list: {error}", kind.list_member()))
+    })?;
+    let (mut items, mut excluded) = (Vec::with_capacity(list.len()), Vec::new());
+    let mut seen = HashSet::new();
+    for raw in list {
+        let exclude =
+            |name: &str, reason: String| Excluded { kind, name: name.chars().take(128).collect(), reason };
+        match item(kind, raw) {
+            Ok(item) if !seen.insert(item.name.clone()) => {
+                excluded.push(exclude(&item.name, "it stands in the list twice; the first is used".into()));
+            }
+            Ok(item) => items.push(item),
+            Err((name, reason)) => excluded.push(exclude(&name, reason)),
+        }
+    }
+    Ok((items, excluded))
+}
+
+fn item(kind: CapabilityKind, raw: &RawValue) -> Result<Capability, (String, String)> {
+    let nameless = |reason: String| (String::new(), reason);
+    let text = raw.get();
+    if text.len() > MAX_DEFINITION {
+        return Err(nameless(format!(
+            "its definition has {} bytes; the limit is {MAX_DEFINITION}",
+            text.len()
+        )));
+    }
+    let members = Members::parse(text).map_err(|error| nameless(error.to_string()))?;
+    let key = kind.key();
+    let name = members.text(key).ok_or_else(|| nameless(format!("it has no `{key}`")))?.into_owned();
+    let problem = match kind {
+        CapabilityKind::Tool | CapabilityKind::Prompt if !is_name(&name) => {
+            Some("a name has 1 to 128 of A-Z a-z 0-9 _ . -".to_owned())
+        }
+        CapabilityKind::Tool if !members.get("inputSchema").is_some_and(|schema| schema.starts_with('{')) => {
+            Some("`inputSchema` is missing or not an object".to_owned())
+        }
+        CapabilityKind::Resource | CapabilityKind::ResourceTemplate
+            if name.is_empty() || name.len() > MAX_URI || name.contains(char::is_control) =>
+        {
+            Some(format!("a `{key}` has 1 to {MAX_URI} bytes and no control characters"))
+        }
+        _ => None,
+    };
+    match problem {
+        Some(problem) => Err((name, problem)),
+        None => Ok(Capability {
+            kind,
+            name,
+            description: members.text("description").map(std::borrow::Cow::into_owned),
+            definition: Arc::from(raw.to_owned()),
+        }),
+    }
+}
+
+/// What is declared in a registration: `{tools, resources, resourceTemplates, prompts}`, each optional. A tool that is
+/// declared without an `inputSchema` gets `{"type":"object"}`.
+///
+/// Errors: every problem; unlike a server, whoever declares can correct it.
+pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
+    let members = Members::parse(raw).map_err(|error| vec![error.to_string()])?;
+    let mut problems = Vec::new();
+    let mut listing = Listing::default();
+    for (member, list) in members.iter() {
+        let Some(kind) = CapabilityKind::ALL.into_iter().find(|kind| kind.list_member() == member) else {
+            let shown: String = member.chars().take(40).collect();
+            problems.push(format!(
+                "unknown member {shown:?}: there are tools, resources, resourceTemplates, prompts"
+            ));
+            continue;
+        };
+        let list = if kind == CapabilityKind::Tool { with_schemas(list) } else { list.to_owned() };
+        match items(kind, &list) {
+            Ok((items, excluded)) => {
+                listing.items.extend(items);
+                problems.extend(excluded.iter().map(ToString::to_string));
+            }
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if listing.items.len() > MAX_ITEMS {
+        problems.push(format!("{} items; a server has at most {MAX_ITEMS}", listing.items.len()));
+    }
+    if problems.is_empty() { Ok(listing) } else { Err(problems) }
+}
+
+/// `list` with an `inputSchema` in each tool that has none; as it is if it is no list.
+fn with_schemas(list: &str) -> String {
+    let Ok(tools) = serde_json::from_str::<Vec<&RawValue>>(list) else { return list.to_owned() };
+    let tools = tools.iter().map(|tool| {
+        let text = tool.get();
+        match (Members::parse(text), text.strip_suffix('}')) {
+            (Ok(members), Some(open)) if members.get("inputSchema").is_none() => {
+                let comma = if members.iter().next().is_some() { "," } else { "" };
+                format!(r#"{open}{comma}"inputSchema":{{"type":"object"}}}}"#)
+            }
+            _ => text.to_owned(),
+        }
+    });
+    format!("[{}]", tools.collect::<Vec<_>>().join(","))
+}

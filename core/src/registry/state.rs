@@ -1,0 +1,202 @@
+//! The register at one moment: immutable, so that readers need no lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::query::{Filter, Page};
+use super::shards::Shards;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Event, Listing, Server, ServerId, TenantId};
+use crate::store::HealthRecord;
+
+/// One living server and what it offers.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The server.
+    pub server: Arc<Server>,
+    /// What it offers; the same allocation until it changes.
+    pub listing: Arc<Listing>,
+    /// What a list's `search` looks into, in lower case: it is made when the server changes, not at every search.
+    folded: Arc<str>,
+}
+
+type Names = Vec<(Arc<str>, ServerId)>;
+
+/// All living servers at one moment, with what each offers.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    version: u64,
+    entries: Shards<ServerId, Arc<Entry>>,
+    /// By tenant, ordered by name.
+    names: HashMap<TenantId, Arc<Names>>,
+    empty: Arc<Listing>,
+}
+
+/// How one server differs between two states: before, and now.
+pub(crate) type Change<'a> = (ServerId, Option<&'a Arc<Entry>>, Option<&'a Arc<Entry>>);
+
+impl State {
+    /// Counts changes since the registry was opened; differs between any two states of one registry.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many servers live, over all tenants.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no server lives.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// A server and what it offers.
+    pub fn entry(&self, id: ServerId) -> Option<&Arc<Entry>> {
+        self.entries.get(&id)
+    }
+
+    /// A server, of whichever tenant.
+    pub fn server(&self, id: ServerId) -> Option<&Arc<Server>> {
+        self.entries.get(&id).map(|entry| &entry.server)
+    }
+
+    /// What a server offers; an empty listing if it does not live.
+    pub fn listing(&self, id: ServerId) -> Arc<Listing> {
+        self.entries.get(&id).map_or(&self.empty, |entry| &entry.listing).clone()
+    }
+
+    /// The server of this name.
+    pub fn find(&self, tenant: &TenantId, name: &str) -> Option<&Arc<Server>> {
+        let names = self.names.get(tenant)?;
+        let place = names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        self.server(names[place].1)
+    }
+
+    /// All servers of all tenants, in no order that means anything.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.entries.values().map(|entry| &entry.server)
+    }
+
+    /// The servers of one tenant and what they offer, ordered by name.
+    pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<Entry>> {
+        let names = self.names.get(tenant).map(|names| names.as_slice()).unwrap_or_default();
+        names.iter().filter_map(|(_, id)| self.entries.get(id))
+    }
+
+    /// The tenants that have servers, in no order that means anything.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        self.names.keys()
+    }
+
+    /// One page of a tenant's servers.
+    ///
+    /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
+    pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
+        let limit = if filter.limit == 0 { Filter::DEFAULT_LIMIT } else { filter.limit };
+        if limit > Filter::MAX_LIMIT {
+            return Err(Error::new(
+                ErrorKind::InvalidParams,
+                "a page has at most 200 servers; ask for more pages",
+            )
+            .with("limit", limit));
+        }
+        let page = filter.page.max(1);
+        let skip = u64::from(page - 1) * u64::from(limit);
+        let search = filter.search.as_ref().map(|text| text.to_lowercase());
+        let finder = search.as_ref().map(memchr::memmem::Finder::new);
+        let matches = |entry: &Entry| {
+            let server = &entry.server;
+            filter.status.is_none_or(|status| server.status == status)
+                && filter.health_status.is_none_or(|health| server.health_status == health)
+                && filter.tags.iter().all(|tag| server.tags.contains(tag))
+                && finder.as_ref().is_none_or(|finder| finder.find(entry.folded.as_bytes()).is_some())
+        };
+        let mut total = 0;
+        let mut servers = Vec::new();
+        for entry in self.of_tenant(tenant).filter(|entry| matches(entry)) {
+            if total >= skip && servers.len() < limit as usize {
+                servers.push(entry.server.clone());
+            }
+            total += 1;
+        }
+        Ok(Page { servers, total, page, limit })
+    }
+
+    /// How this state differs from `older`.
+    pub(crate) fn changes<'a>(&'a self, older: &'a Self) -> Vec<Change<'a>> {
+        self.entries.changes(&older.entries, Arc::ptr_eq)
+    }
+
+    pub(super) fn put(&mut self, server: Arc<Server>, listing: Arc<Listing>) {
+        self.version += 1;
+        let names = Arc::make_mut(self.names.entry(server.tenant_id.clone()).or_default());
+        match names.binary_search_by(|(known, _)| (**known).cmp(server.name.as_str())) {
+            Ok(place) => names[place].1 = server.id,
+            Err(place) => names.insert(place, (server.name.as_str().into(), server.id)),
+        }
+        let entry = Entry { folded: folded(&server), listing, server };
+        self.entries.insert(entry.server.id, Arc::new(entry));
+    }
+
+    /// Many at once: sorts the names once instead of moving them for each.
+    pub(super) fn load(servers: Vec<(Server, Listing)>) -> Self {
+        let mut state = Self::default();
+        let mut names: HashMap<TenantId, Names> = HashMap::new();
+        for (server, listing) in servers {
+            let (server, listing) = (Arc::new(server), Arc::new(listing));
+            let own = names.entry(server.tenant_id.clone()).or_default();
+            own.push((server.name.as_str().into(), server.id));
+            let entry = Entry { folded: folded(&server), listing, server };
+            state.entries.insert(entry.server.id, Arc::new(entry));
+        }
+        for (tenant, mut names) in names {
+            names.sort_unstable();
+            state.names.insert(tenant, Arc::new(names));
+        }
+        state.version = 1;
+        state
+    }
+
+    pub(super) fn remove(&mut self, id: ServerId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        self.version += 1;
+        let tenant = &entry.server.tenant_id;
+        let Some(names) = self.names.get_mut(tenant) else { return };
+        Arc::make_mut(names).retain(|(_, known)| *known != id);
+        if names.is_empty() {
+            self.names.remove(tenant);
+        }
+    }
+
+    pub(super) fn set_listing(&mut self, id: ServerId, listing: Arc<Listing>) {
+        if let Some(entry) = self.entries.get(&id) {
+            let entry = Entry { listing, ..(**entry).clone() };
+            self.version += 1;
+            self.entries.insert(id, Arc::new(entry));
+        }
+    }
+
+    /// Takes up an observation; the event if the observed health changed.
+    pub(super) fn observe(&mut self, id: ServerId, record: &HealthRecord) -> Option<Event> {
+        let entry = self.entries.get(&id)?;
+        let from = entry.server.health_status;
+        let mut server = (*entry.server).clone();
+        server.health_status = record.status;
+        server.last_health_check = Some(record.at);
+        let tenant_id = server.tenant_id.clone();
+        let entry = Entry { server: Arc::new(server), ..(**entry).clone() };
+        self.version += 1;
+        self.entries.insert(id, Arc::new(entry));
+        (from != record.status).then_some(Event::Health { tenant_id, id, from, to: record.status })
+    }
+}
+
+fn folded(server: &Server) -> Arc<str> {
+    let mut text = format!("{}\n{}", server.name, server.service);
+    for part in [&server.display_name, &server.description].into_iter().flatten() {
+        text.push('\n');
+        text.push_str(part);
+    }
+    text.to_lowercase().into()
+}

@@ -1,0 +1,207 @@
+//! From what a user sends to a server that can be kept: defaults filled in, every problem reported at once.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::fields::{self, Problems};
+use super::items;
+use crate::error::Result;
+use crate::model::{
+    Configuration, Endpoint, HealthCheck, HealthStatus, Listing, Patch, Registration, Server, ServerId,
+    ServiceName, Status, TenantId, TransportType,
+};
+
+/// A server that passed all checks, and what was declared that it offers.
+#[derive(Debug)]
+pub struct Checked {
+    /// The server.
+    pub server: Server,
+    /// What it offers until it answers for itself; `None` if nothing was said of it.
+    pub listing: Option<Listing>,
+}
+
+/// The server that `registration` describes, with a new identifier, at revision 1.
+///
+/// Errors: [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams); its context has an entry for each problem,
+/// keyed by the member.
+pub fn registration(tenant: &TenantId, registration: Registration, now: Timestamp) -> Result<Checked> {
+    let mut problems = Problems::default();
+    let r = registration;
+    fields::name(&r.name, &mut problems);
+    let service = service(&r.name, r.service.as_deref(), &mut problems);
+    let endpoint = match (r.endpoint_url, r.command) {
+        (Some(endpoint_url), None) => {
+            if !(r.args.is_empty() && r.env.is_empty() && r.cwd.is_none()) {
+                problems.add(
+                    "command",
+                    "`args`, `env` and `cwd` belong to a `command`; leave them out with a URL",
+                );
+            }
+            Some(Endpoint::Url { endpoint_url })
+        }
+        (None, Some(command)) => Some(Endpoint::Command { command, args: r.args, env: r.env, cwd: r.cwd }),
+        (Some(_), Some(_)) => {
+            problems.add("endpoint_url", "give either `endpoint_url` or `command`, not both");
+            None
+        }
+        (None, None) => {
+            problems.add("endpoint_url", "give an `endpoint_url`, or a `command` to start");
+            None
+        }
+    };
+    let listing = listing(r.capabilities.as_deref(), &mut problems);
+    let (Some(endpoint), service) = (endpoint, service) else {
+        return Err(problems.into_error("registration"));
+    };
+    let server = Server {
+        id: ServerId::random(),
+        tenant_id: tenant.clone(),
+        name: r.name,
+        // A server without a service has a problem, and is not returned.
+        service: service.unwrap_or_else(fields::placeholder),
+        transport_type: r.transport_type.unwrap_or_else(|| usual_transport(&endpoint)),
+        endpoint,
+        version: filled(r.version),
+        display_name: filled(r.display_name),
+        description: filled(r.description),
+        tags: fields::tags(r.tags),
+        weight: r.weight.unwrap_or(1),
+        auto_discover: r.auto_discover.unwrap_or(true),
+        health_check: r.health_check.unwrap_or_default(),
+        configuration: r.configuration.unwrap_or_default(),
+        status: Status::Active,
+        health_status: HealthStatus::Unknown,
+        last_health_check: None,
+        created_at: now,
+        updated_at: now,
+        revision: 1,
+    };
+    fields::server(&server, &mut problems);
+    problems.finish("registration", Checked { server, listing })
+}
+
+/// `before` with `patch` made; revision and time of change are still those of `before`. An empty text removes a
+/// version, display name, description or working directory.
+///
+/// Errors: as [`registration`].
+pub fn patch(before: &Server, patch: Patch) -> Result<Checked> {
+    let mut problems = Problems::default();
+    let p = patch;
+    let mut server = before.clone();
+    if let Some(text) = &p.service {
+        server.service =
+            service(&before.name, Some(text), &mut problems).unwrap_or_else(|| before.service.clone());
+    }
+    let moved = match (p.endpoint_url, p.command) {
+        (Some(_), Some(_)) => {
+            problems.add("endpoint_url", "give either `endpoint_url` or `command`, not both");
+            false
+        }
+        (Some(endpoint_url), None) => {
+            server.endpoint = Endpoint::Url { endpoint_url };
+            true
+        }
+        (None, Some(new)) => {
+            match &mut server.endpoint {
+                Endpoint::Command { command, .. } => *command = new,
+                url @ Endpoint::Url { .. } => {
+                    *url =
+                        Endpoint::Command { command: new, args: Vec::new(), env: BTreeMap::new(), cwd: None };
+                }
+            }
+            true
+        }
+        (None, None) => false,
+    };
+    match &mut server.endpoint {
+        Endpoint::Command { args, env, cwd, .. } => {
+            replace(args, p.args);
+            replace(env, p.env);
+            if let Some(new) = p.cwd {
+                *cwd = filled(Some(new));
+            }
+        }
+        Endpoint::Url { .. } => {
+            if p.args.is_some() || p.env.is_some() || p.cwd.is_some() {
+                problems.add("args", "`args`, `env` and `cwd` belong to a `command`; this server has a URL");
+            }
+        }
+    }
+    let fits =
+        matches!(server.endpoint, Endpoint::Url { .. }) == (server.transport_type != TransportType::Stdio);
+    if moved && !fits {
+        server.transport_type = usual_transport(&server.endpoint);
+    }
+    replace(&mut server.transport_type, p.transport_type);
+    for (old, new) in [
+        (&mut server.version, p.version),
+        (&mut server.display_name, p.display_name),
+        (&mut server.description, p.description),
+    ] {
+        if let Some(new) = new {
+            *old = filled(Some(new));
+        }
+    }
+    replace(&mut server.tags, p.tags.map(fields::tags));
+    replace(&mut server.weight, p.weight);
+    replace(&mut server.auto_discover, p.auto_discover);
+    replace::<HealthCheck>(&mut server.health_check, p.health_check);
+    replace::<Configuration>(&mut server.configuration, p.configuration);
+    replace(&mut server.status, p.status);
+    let listing = listing(p.capabilities.as_deref(), &mut problems);
+    fields::server(&server, &mut problems);
+    problems.finish("change", Checked { server, listing })
+}
+
+fn replace<T>(old: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *old = new;
+    }
+}
+
+fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn usual_transport(endpoint: &Endpoint) -> TransportType {
+    match endpoint {
+        Endpoint::Url { endpoint_url } => match endpoint_url.split(':').next() {
+            Some("ws" | "wss") => TransportType::Websocket,
+            _ => TransportType::Http,
+        },
+        Endpoint::Command { .. } => TransportType::Stdio,
+    }
+}
+
+/// The service that is named, or the server's own name in lower case.
+fn service(name: &str, given: Option<&str>, problems: &mut Problems) -> Option<ServiceName> {
+    let outcome = ServiceName::new(given.unwrap_or(&name.to_ascii_lowercase()));
+    match (outcome, given) {
+        (Ok(service), _) => Some(service),
+        (Err(error), Some(_)) => {
+            problems.add("service", error.message());
+            None
+        }
+        (Err(error), None) => {
+            let why = error.message();
+            problems
+                .add("service", format!("the name cannot also be the service's: give a `service` ({why})"));
+            None
+        }
+    }
+}
+
+fn listing(declared: Option<&RawValue>, problems: &mut Problems) -> Option<Listing> {
+    let declared = declared?;
+    match items::declared(declared.get()) {
+        Ok(listing) => Some(listing),
+        Err(found) => {
+            for problem in found {
+                problems.add("capabilities", problem);
+            }
+            None
+        }
+    }
+}

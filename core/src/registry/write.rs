@@ -1,0 +1,188 @@
+//! Changes of the register that a user asks for: register, update, remove.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::validate::{self, Checked};
+use super::{Actor, Inner, Registry, no_server};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Endpoint, Event, Listing, Patch, Registration, Server, ServerId, TenantId};
+
+impl Registry {
+    /// Registers a server.
+    ///
+    /// Errors: [`ErrorKind::InvalidParams`] with every problem of the registration, [`ErrorKind::Conflict`] if the
+    /// name is taken, [`ErrorKind::Storage`]. Each is written to the audit trail.
+    pub async fn register(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        registration: Registration,
+    ) -> Result<Arc<Server>> {
+        let (tenant, actor) = (tenant.clone(), actor.clone());
+        self.to_end(|inner| async move {
+            let target = registration.name.clone();
+            let outcome = inner.register(&tenant, &actor, registration).await;
+            inner.refused(&tenant, &actor, "server.register", &target, outcome).await
+        })
+        .await
+    }
+
+    /// Changes a server; with `if_match`, only if its revision is still that. A change that changes nothing writes nothing.
+    ///
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] if its revision is another,
+    /// [`ErrorKind::InvalidParams`] with every problem, [`ErrorKind::Storage`]. Each is written to the audit trail.
+    pub async fn update(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ServerId,
+        patch: Patch,
+        if_match: Option<u64>,
+    ) -> Result<Arc<Server>> {
+        let (tenant, actor) = (tenant.clone(), actor.clone());
+        self.to_end(move |inner| async move {
+            let outcome = inner.update(&tenant, &actor, id, patch, if_match).await;
+            inner.refused(&tenant, &actor, "server.update", &id.to_string(), outcome).await
+        })
+        .await
+    }
+
+    /// Removes a server; its name is free again.
+    ///
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Storage`]. Each is written to the audit trail.
+    pub async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
+        let (tenant, actor) = (tenant.clone(), actor.clone());
+        self.to_end(move |inner| async move {
+            let outcome = inner.remove(&tenant, &actor, id).await;
+            inner.refused(&tenant, &actor, "server.remove", &id.to_string(), outcome).await
+        })
+        .await
+    }
+}
+
+impl Inner {
+    async fn register(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        registration: Registration,
+    ) -> Result<Arc<Server>> {
+        let Checked { server, listing } = validate::registration(tenant, registration, self.now())?;
+        let listing = listing.unwrap_or_default();
+        let _writing = self.writing.lock().await;
+        let audit =
+            self.audit(tenant, actor, "server.register", &server.id.to_string(), "ok", described(&server));
+        self.store.insert_server(&server, &listing, &audit).await?;
+        let server = Arc::new(server);
+        self.swap(|state| state.put(server.clone(), Arc::new(listing)));
+        self.tell(Event::Registered { tenant_id: tenant.clone(), id: server.id });
+        Ok(server)
+    }
+
+    async fn update(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ServerId,
+        patch: Patch,
+        if_match: Option<u64>,
+    ) -> Result<Arc<Server>> {
+        let _writing = self.writing.lock().await;
+        let state = self.state.load_full();
+        let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
+        let entry = entry.ok_or_else(|| no_server(id))?;
+        let before = &entry.server;
+        if if_match.is_some_and(|revision| revision != before.revision) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the server changed since it was read; read it again and repeat the change on what you find",
+            )
+            .with("id", id)
+            .with("revision", before.revision));
+        }
+        let Checked { mut server, listing } = validate::patch(before, patch)?;
+        // What a server said of itself outweighs what is declared for it.
+        let declared =
+            listing.filter(|declared| entry.listing.initialize.is_none() && *declared != *entry.listing);
+        let changed = changed(before, &server, declared.is_some());
+        if changed.is_empty() {
+            return Ok(before.clone());
+        }
+        server.updated_at = self.now();
+        server.revision = before.revision + 1;
+        let detail = json!({ "changed": changed, "revision": server.revision });
+        let audit = self.audit(tenant, actor, "server.update", &id.to_string(), "ok", detail);
+        self.store.update_server(&server, before.revision, declared.as_ref(), &audit).await?;
+        let (server, listing) = (Arc::new(server), declared.map(Arc::<Listing>::new));
+        let offers_other = listing.is_some();
+        let listing = listing.unwrap_or_else(|| entry.listing.clone());
+        self.swap(|state| state.put(server.clone(), listing));
+        self.tell(Event::Updated { tenant_id: tenant.clone(), id });
+        if offers_other {
+            self.tell(Event::Discovered { tenant_id: tenant.clone(), id });
+        }
+        Ok(server)
+    }
+
+    async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
+        let _writing = self.writing.lock().await;
+        let state = self.state.load_full();
+        let server = state.server(id).filter(|server| server.tenant_id == *tenant);
+        let server = server.ok_or_else(|| no_server(id))?;
+        let audit = self.audit(tenant, actor, "server.remove", &id.to_string(), "ok", described(server));
+        self.store.remove_server(tenant, id, audit.at, &audit).await?;
+        self.swap(|state| state.remove(id));
+        self.tell(Event::Removed { tenant_id: tenant.clone(), id });
+        Ok(())
+    }
+
+    async fn refused<T>(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        action: &str,
+        target: &str,
+        outcome: Result<T>,
+    ) -> Result<T> {
+        if let Err(error) = &outcome {
+            self.refuse(tenant, actor, action, target, error).await;
+        }
+        outcome
+    }
+}
+
+/// What the trail says of a server: arguments, environment, headers and a URL's query can hold secrets and stay out.
+fn described(server: &Server) -> Value {
+    let endpoint = match &server.endpoint {
+        Endpoint::Url { endpoint_url } => endpoint_url.split('?').next().unwrap_or_default(),
+        Endpoint::Command { command, .. } => command,
+    };
+    json!({
+        "name": server.name,
+        "service": server.service,
+        "transport_type": server.transport_type,
+        "endpoint": endpoint,
+    })
+}
+
+/// The members that differ, by name.
+fn changed(before: &Server, after: &Server, capabilities: bool) -> Vec<&'static str> {
+    let compared = [
+        ("endpoint", before.endpoint != after.endpoint),
+        ("transport_type", before.transport_type != after.transport_type),
+        ("service", before.service != after.service),
+        ("version", before.version != after.version),
+        ("display_name", before.display_name != after.display_name),
+        ("description", before.description != after.description),
+        ("capabilities", capabilities),
+        ("tags", before.tags != after.tags),
+        ("weight", before.weight != after.weight),
+        ("auto_discover", before.auto_discover != after.auto_discover),
+        ("health_check", before.health_check != after.health_check),
+        ("configuration", before.configuration != after.configuration),
+        ("status", before.status != after.status),
+    ];
+    compared.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}

@@ -1,0 +1,212 @@
+//! An immutable candidate set with its balancer.
+//!
+//! A pick looks at a view: a balancer over the members whose breakers let calls in. The view is made anew when a
+//! breaker of the pool changes its answer (it raises the pool's signal) or the soonest open time has passed, so that
+//! thousands of open breakers cost a pick nothing. The view is a hint only: the permit that a lease needs is asked of the
+//! breaker itself, and who is denied looks further. Whoever finds the view out of date makes it anew, one thread
+//! at a time; the others do not wait but use what there is, and search all members before they give up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::{Lease, Replica, Settings};
+use crate::balance::{self, Balancer, Entry, Spread};
+use crate::breaker::{Permit, Readiness, Signal};
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::ServerId;
+
+/// Denials in a row after which a pick stops asking the balancer and searches.
+const TRIES: usize = 8;
+
+/// A server in a pool.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The server.
+    pub replica: Arc<Replica>,
+    /// Its share; 0 is drained.
+    pub weight: u32,
+    /// Whether health says that it is usable.
+    pub available: bool,
+    /// Whether it gets no new calls, whatever else is true.
+    pub drained: bool,
+}
+
+impl Member {
+    fn is_drained(&self) -> bool {
+        self.drained || self.weight == 0
+    }
+}
+
+/// What a pick is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask<'a> {
+    /// Hash of the affinity key, of [`super::key_of`]; without one, consistent hashing picks at random.
+    pub key: Option<u64>,
+    /// Servers not to pick, as those that were tried already.
+    pub exclude: &'a [ServerId],
+}
+
+/// An immutable candidate set with its balancer.
+#[derive(Debug)]
+pub struct Pool {
+    members: Vec<Member>,
+    by_id: HashMap<ServerId, usize>,
+    spread: Spread,
+    panicking: bool,
+    signal: Arc<Signal>,
+    view: ArcSwap<View>,
+    looking: Mutex<()>,
+}
+
+/// What the breakers of a pool allow, as seen at one moment.
+#[derive(Debug)]
+struct View {
+    balancer: Box<dyn Balancer>,
+    /// The count of the signal before the breakers were looked at.
+    seen: u64,
+    /// When the first open breaker lets calls in again.
+    until: Option<Tick>,
+    /// When asking again makes sense, if nobody is left.
+    retry: Option<Tick>,
+}
+
+impl View {
+    fn is_current(&self, signal: &Signal, now: Tick) -> bool {
+        self.seen == signal.count() && self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Pool {
+    /// A pool of these members, which goes on where `previous` stands: whose turn it is, what is in flight, the
+    /// hash ring. Names and ids are unique among members.
+    pub fn new(settings: Settings, members: Vec<Member>, previous: Option<&Self>) -> Self {
+        let entries = members.iter().map(|member| Entry {
+            id: member.replica.id(),
+            name: Arc::clone(member.replica.name()),
+            weight: member.weight,
+            load: member.replica.load().clone(),
+        });
+        let spread = Spread::new(settings, entries.collect(), previous.map(|previous| &previous.spread));
+        let by_id = members.iter().enumerate().map(|(index, member)| (member.replica.id(), index)).collect();
+        let mut active = members.iter().filter(|member| !member.is_drained()).peekable();
+        let panicking = active.peek().is_some() && !active.any(|member| member.available);
+        let signal = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.signal));
+        for member in &members {
+            member.replica.breaker().watch(&signal);
+        }
+        let nothing = View { balancer: spread.over(|_| false), seen: 0, until: None, retry: None };
+        // Out of date from the start, whatever the time: the first pick looks.
+        let view = ArcSwap::from_pointee(View { until: Some(Tick::default()), ..nothing });
+        Self { members, by_id, spread, panicking, signal, view, looking: Mutex::new(()) }
+    }
+
+    /// A lease on one member that is available and not drained and whose breaker grants a permit. If no member that is
+    /// not drained is available, they all count as available: a health check that is wrong about everyone should
+    /// not be what stops the service.
+    ///
+    /// [`ErrorKind::Unavailable`] (nothing was sent) when there is none; `retry_delay` is the soonest that a
+    /// breaker lets calls in again.
+    pub fn pick(&self, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+        let known = ask.exclude.iter().filter_map(|id| self.by_id.get(id).copied());
+        // Allocates only when something is excluded or denied.
+        let mut exclude: Vec<usize> = known.collect();
+        for _ in 0..TRIES {
+            let view = self.view(now);
+            let Some(index) = view.balancer.pick(&balance::Ask { key: ask.key, exclude: &exclude }) else {
+                if view.is_current(&self.signal, now) {
+                    return Err(self.unavailable(&view, now));
+                }
+                break;
+            };
+            match self.members[index].replica.breaker().try_acquire(now) {
+                Ok(permit) => return self.lease(index, permit),
+                Err(_) => exclude.push(index),
+            }
+        }
+        self.search(&exclude, ask, now)
+    }
+
+    /// The members, in the order of their indexes.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Whether no member that is not drained is available, so that they all count as available.
+    pub fn is_panicking(&self) -> bool {
+        self.panicking
+    }
+
+    fn is_usable(&self, index: usize) -> bool {
+        let member = &self.members[index];
+        !member.is_drained() && (member.available || self.panicking)
+    }
+
+    fn lease(&self, index: usize, permit: Permit) -> Result<Lease> {
+        let held =
+            self.spread.hold(index).ok_or_else(|| Error::new(ErrorKind::Internal, "no such member"))?;
+        Ok(Lease::new(Arc::clone(&self.members[index].replica), index, permit, held))
+    }
+
+    /// The view, made anew if it is out of date and nobody else is at it.
+    fn view(&self, now: Tick) -> Guard<Arc<View>> {
+        let view = self.view.load();
+        if view.is_current(&self.signal, now) {
+            return view;
+        }
+        if let Ok(_only_one) = self.looking.try_lock() {
+            self.view.store(Arc::new(self.look(now)));
+        }
+        self.view.load()
+    }
+
+    fn look(&self, now: Tick) -> View {
+        let seen = self.signal.count();
+        let mut ready = vec![false; self.members.len()];
+        let (mut until, mut retry): (Option<Tick>, Option<Tick>) = (None, None);
+        for index in (0..self.members.len()).filter(|index| self.is_usable(*index)) {
+            let breaker = self.members[index].replica.breaker();
+            let readiness = breaker.readiness(now);
+            ready[index] = readiness == Readiness::Ready;
+            if let Readiness::Until(due) = readiness {
+                until = Some(until.map_or(due, |until| until.min(due)));
+            }
+            if let Some(delay) = breaker.retry_after(now) {
+                retry = Some(retry.map_or(now + delay, |retry| retry.min(now + delay)));
+            }
+        }
+        View { balancer: self.spread.over(|index| ready[index]), seen, until, retry }
+    }
+
+    /// Asks every member that is left, for when the view could not be trusted.
+    fn search(&self, exclude: &[usize], ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+        let tried = |index: usize| ask.exclude.contains(&self.members[index].replica.id());
+        let start = exclude.last().map_or(0, |index| index + 1);
+        let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
+        for index in usable.filter(|index| !tried(*index)) {
+            if let Ok(permit) = self.members[index].replica.breaker().try_acquire(now) {
+                return self.lease(index, permit);
+            }
+        }
+        Err(self.unavailable(&self.look(now), now))
+    }
+
+    fn unavailable(&self, view: &View, now: Tick) -> Error {
+        let message = if self.members.is_empty() {
+            "no server can take the call: none offers it"
+        } else if self.members.iter().all(Member::is_drained) {
+            "no server can take the call: all are drained; give one a weight above 0 or make it active"
+        } else if view.retry.is_some() {
+            "no server can take the call now: those that failed too often are left alone for a while"
+        } else {
+            "no server can take the call: each was tried already"
+        };
+        let error = Error::new(ErrorKind::Unavailable, message).not_sent();
+        match view.retry {
+            Some(retry) => error.retry_after(retry.since(now)),
+            None => error,
+        }
+    }
+}

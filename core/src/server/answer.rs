@@ -1,0 +1,157 @@
+//! Answers: the envelope of errors, and what every response carries.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::edge::CORRELATION_ID;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::rpc::answer::error_response;
+
+/// Which form an error takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A JSON-RPC error.
+    Mcp,
+    /// The envelope of the REST API.
+    Rest,
+}
+
+impl Place {
+    pub(super) fn of(path: &str) -> Self {
+        match super::mcp::Door::of(path) {
+            Some(_) => Self::Mcp,
+            None => Self::Rest,
+        }
+    }
+}
+
+/// A handler's error. The response is written by [`finish`], which knows the correlation id and the time.
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: Error,
+    status: Option<StatusCode>,
+}
+
+impl Failure {
+    /// With another status than the error's kind has.
+    pub(super) fn status(error: Error, status: StatusCode) -> Self {
+        Self { error, status: Some(status) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, status: None }
+    }
+}
+
+#[derive(Clone)]
+struct Failed(Arc<Error>);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status.unwrap_or_else(|| status_of(self.error.kind()));
+        response.extensions_mut().insert(Failed(Arc::new(self.error)));
+        response
+    }
+}
+
+/// The response that [`finish`] fills with `error`.
+pub(super) fn refuse(error: Error) -> Response<Body> {
+    Failure::from(error).into_response()
+}
+
+/// For paths that no route has.
+pub(super) async fn no_route() -> Failure {
+    Error::new(ErrorKind::NotFound, "no such route; `/docs` lists them all").into()
+}
+
+/// For routes that do not have the method.
+pub(super) async fn no_method() -> Failure {
+    Error::new(ErrorKind::MethodNotAllowed, "this route does not have this method; see `Allow`").into()
+}
+
+/// A body of JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => {
+            let mut response = Response::new(Body::from(bytes));
+            *response.status_mut() = status;
+            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+            response
+        }
+        Err(error) => {
+            refuse(Error::new(ErrorKind::Internal, "the answer cannot be written as JSON").caused_by(error))
+        }
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Writes the error, if it is one, and the headers that every response has.
+pub(super) fn finish(
+    mut response: Response<Body>,
+    place: Place,
+    correlation_id: &str,
+    clock: &dyn Clock,
+) -> Response<Body> {
+    if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
+        log(&error, response.status());
+        let body = match place {
+            Place::Mcp => error_response(None, &error),
+            Place::Rest => rest_body(&error, correlation_id, clock).to_string().into(),
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, JSON);
+        *response.body_mut() = Body::from(body);
+        retry_after(&mut response, &error);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(correlation_id) {
+        headers.insert(CORRELATION_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// `Retry-After`, where the error says when.
+pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
+    if let Some(delay) = error.retry_delay() {
+        let seconds = u64::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+pub(super) fn status_of(kind: ErrorKind) -> StatusCode {
+    StatusCode::from_u16(kind.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn log(error: &Error, status: StatusCode) {
+    if status.is_server_error() {
+        tracing::error!(status = status.as_u16(), ?error, "request failed");
+    } else {
+        tracing::debug!(status = status.as_u16(), %error, "request refused");
+    }
+}
+
+fn details(error: &Error) -> serde_json::Map<String, serde_json::Value> {
+    error.context().iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect()
+}
+
+fn rest_body(error: &Error, correlation_id: &str, clock: &dyn Clock) -> serde_json::Value {
+    serde_json::json!({ "error": {
+        "code": error.kind().row().code,
+        "message": error.message(),
+        "details": details(error),
+        "correlation_id": correlation_id,
+        "timestamp": clock.timestamp(),
+    }})
+}

@@ -1,0 +1,82 @@
+//! Request bodies: bounded in size and in time.
+
+use std::time::Duration;
+
+use axum::BoxError;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest wait for a request's body, from its first byte to its last.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Refuses a body that announces more than `limit` bytes, before any of it is read.
+pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<()> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+/// Reads a whole body of at most `limit` bytes.
+pub(super) async fn read<B>(body: B, limit: usize) -> Result<Bytes>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let collected = std::pin::pin!(Limited::new(body, limit).collect());
+    match tokio::time::timeout(READ_TIMEOUT, collected).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if is_length_limit(&*error) => Err(too_large(limit)),
+        Ok(Err(error)) => {
+            Err(Error::new(ErrorKind::InvalidRequest, "the request's body broke off").caused_by(error))
+        }
+        Err(_) => Err(Error::new(ErrorKind::InvalidRequest, "the request's body did not arrive within 30 s")),
+    }
+}
+
+/// Refuses a body that does not say it is JSON. A page of a foreign origin cannot say so without asking first.
+pub(super) fn check_json(headers: &HeaderMap) -> Result<()> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = value.split(';').next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let shown: String = value.chars().take(80).collect();
+    Err(Error::new(ErrorKind::MediaType, "send the body with `Content-Type: application/json`")
+        .with("found", shown))
+}
+
+/// `axum` wraps errors of bodies once more, so the cause is looked for all the way down.
+fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<LengthLimitError>())
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, "the body is larger than `server.max_body_bytes`")
+        .with("limit_bytes", limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_and_the_limit_named() {
+        let read = |text: &'static str| {
+            read(axum::body::Body::new(Full::new(Bytes::from_static(text.as_bytes()))), 4)
+        };
+        assert_eq!(read("1234").await.unwrap(), "1234");
+        let error = read("12345").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.to_string().contains("limit_bytes: 4"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_does_not_hold_the_request_for_ever() {
+        let never =
+            axum::body::Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read(never, 4).await.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    }
+}

@@ -1,0 +1,115 @@
+//! The routing table and the OpenAPI document, which are one: a route exists by being described.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::schema::{BadBody, Missing, Refused};
+use super::{Door, answer, discovery, docs, operation, servers};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "MCP Registry Gateway",
+        description = "Register Model Context Protocol servers, discover what they offer, route calls to them.\n\n\
+            Every answer carries `X-Correlation-Id`, which is the request's own if it brings one of 1 to 128 characters \
+            of `[A-Za-z0-9._-]`. Unknown query parameters and unknown members of bodies are errors.",
+    ),
+    paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy),
+    tags(
+        (name = "mcp", description = "The Model Context Protocol itself"),
+        (name = "servers", description = "The register"),
+        (name = "discovery", description = "Who offers what"),
+        (name = "operation", description = "Health, metrics, calls under way"),
+    )
+)]
+struct Document;
+
+/// Every route behind the edge, with its description.
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(servers::list, servers::register))
+        .routes(routes!(servers::get, servers::update, servers::remove))
+        .routes(routes!(servers::health_check))
+        .routes(routes!(servers::capabilities))
+        .routes(routes!(discovery::tools))
+        .routes(routes!(discovery::resources))
+        .routes(routes!(discovery::prompts))
+        .routes(routes!(discovery::search))
+        .routes(routes!(discovery::offered_tools))
+        .routes(routes!(discovery::offered_resources))
+        .routes(routes!(operation::stats))
+        .routes(routes!(operation::metrics))
+        .routes(routes!(operation::active))
+        .routes(routes!(operation::cancel))
+        .routes(routes!(operation::health))
+        .routes(routes!(operation::ready))
+        .routes(routes!(openapi_json))
+        .routes(routes!(docs::page))
+}
+
+/// The OpenAPI 3.1 document of the HTTP surface.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// Shows this document
+#[utoipa::path(get, path = "/openapi.json", tag = "operation",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+async fn openapi_json() -> Response<Body> {
+    answer::json(StatusCode::OK, &document())
+}
+
+macro_rules! described {
+    ($($(#[$doc:meta])* $name:ident = $path:tt;)+) => {$(
+        $(#[$doc])*
+        #[utoipa::path $path]
+        #[expect(dead_code, reason = "describes a door that stands before the router")]
+        fn $name() {}
+    )+};
+}
+
+described! {
+    /// Speaks MCP to everything that the caller may see
+    ///
+    /// One JSON-RPC message. Names of tools and prompts are prefixed: `service__tool`.
+    mcp_all = (post, path = "/mcp", tag = "mcp", request_body = Object,
+        params(("Mcp-Session-Id" = Option<String>, Header), ("MCP-Protocol-Version" = Option<String>, Header)),
+        responses((status = 200, content((Object = "application/json"), (String = "text/event-stream")),
+            description = "The answer, or the stream that ends with it"),
+            (status = 202, description = "A notification or an answer was taken"), Refused, Missing, BadBody));
+    /// Opens the session's stream of server messages
+    mcp_all_stream = (get, path = "/mcp", tag = "mcp", params(("Mcp-Session-Id" = String, Header)),
+        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"),
+            Refused, Missing));
+    /// Ends the session
+    mcp_all_end = (delete, path = "/mcp", tag = "mcp", params(("Mcp-Session-Id" = String, Header)),
+        responses((status = 204, description = "Ended"), Refused, Missing));
+    /// Speaks MCP to one service
+    ///
+    /// One JSON-RPC message. Names are the service's own.
+    mcp_one = (post, path = "/mcp/{service}", tag = "mcp", request_body = Object,
+        params(("service" = String, Path), ("Mcp-Session-Id" = Option<String>, Header),
+            ("MCP-Protocol-Version" = Option<String>, Header)),
+        responses((status = 200, content((Object = "application/json"), (String = "text/event-stream")),
+            description = "The answer, or the stream that ends with it"),
+            (status = 202, description = "A notification or an answer was taken"), Refused, Missing, BadBody));
+    /// Opens the session's stream of server messages
+    mcp_one_stream = (get, path = "/mcp/{service}", tag = "mcp",
+        params(("service" = String, Path), ("Mcp-Session-Id" = String, Header)),
+        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"),
+            Refused, Missing));
+    /// Ends the session
+    mcp_one_end = (delete, path = "/mcp/{service}", tag = "mcp",
+        params(("service" = String, Path), ("Mcp-Session-Id" = String, Header)),
+        responses((status = 204, description = "Ended"), Refused, Missing));
+    /// Sends one JSON-RPC request with routing wishes
+    ///
+    /// Besides the request: `required_tools`, `required_resources`, `preferred_servers`, `timeout` (seconds).
+    mcp_proxy = (post, path = "/mcp/proxy", tag = "mcp", request_body = Object,
+        responses((status = 200, body = Object,
+            description = "`{jsonrpc, id, result|error, server_id, response_time_ms, success}`"),
+            Refused, Missing, BadBody));
+}

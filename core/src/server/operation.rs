@@ -1,0 +1,177 @@
+//! Operation: health, readiness, counts, metrics, and the calls under way.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Door;
+use super::answer::{Failure, json};
+use super::extract::Text;
+use super::schema::{Missing, Refused};
+use super::view::{ActiveRequest, ServerMetrics};
+use crate::gateway::{Caller, Components};
+
+/// Whether the gateway works, part by part.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HealthAnswer {
+    /// `healthy`, or `unhealthy` if a part is.
+    status: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Timestamp,
+    /// Of the gateway.
+    version: &'static str,
+    /// `database`, `registry` and `router`.
+    components: BTreeMap<&'static str, Component>,
+}
+
+/// One part of the gateway.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Component {
+    /// `healthy` or `unhealthy`.
+    status: &'static str,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+const fn word(healthy: bool) -> &'static str {
+    if healthy { "healthy" } else { "unhealthy" }
+}
+
+impl HealthAnswer {
+    fn new(components: Components, timestamp: Timestamp) -> Self {
+        Self {
+            status: word(components.iter().all(|(_, problem)| problem.is_none())),
+            timestamp,
+            version: env!("CARGO_PKG_VERSION"),
+            components: components
+                .into_iter()
+                .map(|(name, message)| (name, Component { status: word(message.is_none()), message }))
+                .collect(),
+        }
+    }
+}
+
+/// Says whether the gateway works
+#[utoipa::path(get, path = "/health", tag = "operation",
+    responses((status = 200, description = "Every part works", body = HealthAnswer),
+        (status = 503, description = "A part does not work", body = HealthAnswer)))]
+pub(super) async fn health(State(door): State<Door>) -> Response<Body> {
+    let answer = HealthAnswer::new(door.gateway.components().await, door.clock.timestamp());
+    let status = if answer.status == word(true) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &answer)
+}
+
+/// Whether new calls are taken.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReadyAnswer {
+    ready: bool,
+}
+
+/// Says whether the gateway takes new calls
+#[utoipa::path(get, path = "/ready", tag = "operation",
+    responses((status = 200, description = "It does", body = ReadyAnswer),
+        (status = 503, description = "It is starting or shutting down", body = ReadyAnswer)))]
+pub(super) async fn ready(State(door): State<Door>) -> Response<Body> {
+    let ready = door.gateway.is_ready();
+    json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &ReadyAnswer { ready })
+}
+
+/// Counts over the register.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatsAnswer {
+    total_servers: u64,
+    servers_by_status: BTreeMap<&'static str, u64>,
+    servers_by_transport: BTreeMap<&'static str, u64>,
+    servers_by_health: BTreeMap<&'static str, u64>,
+    /// Client sessions that are open.
+    sessions: u64,
+    /// Calls under way.
+    active_requests: u64,
+}
+
+/// Counts servers, sessions and calls
+#[utoipa::path(get, path = "/api/v1/admin/stats", tag = "operation",
+    responses((status = 200, description = "The counts", body = StatsAnswer), Refused))]
+pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+    let stats = door.gateway.stats(&caller)?;
+    let answer = StatsAnswer {
+        total_servers: stats.total_servers,
+        servers_by_status: stats.servers_by_status,
+        servers_by_transport: stats.servers_by_transport,
+        servers_by_health: stats.servers_by_health,
+        sessions: stats.sessions,
+        active_requests: stats.active_requests,
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// What routing knows, by server id.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MetricsAnswer {
+    metrics: BTreeMap<String, ServerMetrics>,
+}
+
+/// Shows what routing knows of each server
+#[utoipa::path(get, path = "/api/v1/router/metrics", tag = "operation",
+    responses((status = 200, description = "Metrics by server id", body = MetricsAnswer), Refused))]
+pub(super) async fn metrics(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+    let metrics = door.gateway.metrics(&caller)?;
+    let metrics = metrics.into_iter().map(|(id, metrics)| (id.to_string(), metrics.into())).collect();
+    Ok(json(StatusCode::OK, &MetricsAnswer { metrics }))
+}
+
+/// The calls under way.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ActiveAnswer {
+    active_request_count: usize,
+    requests: Vec<ActiveRequest>,
+}
+
+/// Lists the calls under way
+#[utoipa::path(get, path = "/api/v1/proxy/active-requests", tag = "operation",
+    responses((status = 200, description = "The calls", body = ActiveAnswer), Refused))]
+pub(super) async fn active(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+    let requests: Vec<ActiveRequest> = door.gateway.active(&caller)?.into_iter().map(Into::into).collect();
+    Ok(json(StatusCode::OK, &ActiveAnswer { active_request_count: requests.len(), requests }))
+}
+
+/// Cancels a call under way
+#[utoipa::path(delete, path = "/api/v1/proxy/requests/{id}", tag = "operation",
+    params(("id" = String, Path, description = "Its `request_id`")),
+    responses((status = 204, description = "Cancelled"), Refused, Missing))]
+pub(super) async fn cancel(
+    State(door): State<Door>,
+    caller: Caller,
+    Text(id): Text,
+) -> Result<StatusCode, Failure> {
+    door.gateway.cancel(&caller, &id)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_part_that_fails_makes_the_whole_unhealthy_and_says_why() {
+        let components =
+            vec![("database", Some("disk full".to_owned())), ("registry", None), ("router", None)];
+        let answer = HealthAnswer::new(components, Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            serde_json::to_value(answer).unwrap(),
+            serde_json::json!({
+                "status": "unhealthy", "timestamp": "1970-01-01T00:00:00Z", "version": env!("CARGO_PKG_VERSION"),
+                "components": {
+                    "database": {"status": "unhealthy", "message": "disk full"},
+                    "registry": {"status": "healthy"}, "router": {"status": "healthy"},
+                },
+            })
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! `/api/v1/servers`: the register over HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH, LOCATION};
+use http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::answer::{Failure, json};
+use super::extract::{Id, Json, Query, items};
+use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
+use super::view::{Definitions, HIDDEN, HealthCheckAnswer, ServerView};
+use super::{Door, Shared};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Caller;
+use crate::model::{Endpoint, HealthStatus, Patch, Registration, Server, Status};
+use crate::registry::Filter;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Which page, from 1.
+    #[param(minimum = 1, default = 1)]
+    page: Option<u32>,
+    /// Servers a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Only of this operator state.
+    #[param(inline)]
+    status: Option<Status>,
+    /// Only of this observed health.
+    #[param(inline)]
+    health_status: Option<HealthStatus>,
+    /// Only those with all of these tags, divided by commas.
+    tags: Option<String>,
+    /// Only those whose name, service, display name or description contains this.
+    search: Option<String>,
+    /// Shows the definitions of the tools.
+    include_tools: Option<bool>,
+    /// Shows the definitions of the resources.
+    include_resources: Option<bool>,
+}
+
+impl ListQuery {
+    fn filter(&self) -> Result<Filter> {
+        let between = |name: &'static str, value: Option<u32>, default: u32, max: u32| match value {
+            None => Ok(default),
+            Some(value) if (1..=max).contains(&value) => Ok(value),
+            Some(value) => {
+                Err(Error::new(ErrorKind::InvalidParams, format!("expected a number from 1 to {max}"))
+                    .with("parameter", name)
+                    .with("found", value))
+            }
+        };
+        Ok(Filter {
+            status: self.status,
+            health_status: self.health_status,
+            tags: items(self.tags.as_deref().unwrap_or("")),
+            search: self.search.clone().filter(|text| !text.is_empty()),
+            page: between("page", self.page, 1, u32::MAX)?,
+            limit: between("limit", self.limit, Filter::DEFAULT_LIMIT, Filter::MAX_LIMIT)?,
+        })
+    }
+}
+
+/// One page of servers, ordered by name.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ListAnswer {
+    servers: Vec<ServerView>,
+    /// How many match in all.
+    total: u64,
+    page: u32,
+    limit: u32,
+}
+
+/// Lists servers
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(ListQuery),
+    responses((status = 200, description = "One page", body = ListAnswer), Refused))]
+pub(super) async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    Query(asked): Query<ListQuery>,
+) -> Result<Response<Body>, Failure> {
+    let page = door.gateway.list(&caller, &asked.filter()?)?;
+    let (tools, resources) = (asked.include_tools == Some(true), asked.include_resources == Some(true));
+    let view = |server: &Arc<Server>| match door.gateway.capabilities(&caller, server.id) {
+        Ok(offers) => Some(Ok(ServerView::new(server, &offers).with(&offers, tools, resources))),
+        // Removed since the page was cut.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error)),
+    };
+    let servers = page.servers.iter().filter_map(view).collect::<Result<_>>()?;
+    Ok(json(StatusCode::OK, &ListAnswer { servers, total: page.total, page: page.page, limit: page.limit }))
+}
+
+/// Registers a server
+///
+/// It is asked in the background what it offers; a server that is down can be registered.
+#[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = Registration,
+    responses(
+        (status = 201, description = "Registered", body = ServerView,
+            headers(("Location" = String), ("ETag" = String, description = "The revision"))),
+        (status = 409, description = "A server of this name exists", body = ErrorAnswer),
+        Refused, BadBody))]
+pub(super) async fn register(
+    State(door): State<Door>,
+    caller: Caller,
+    Json(registration): Json<Registration>,
+) -> Result<Response<Body>, Failure> {
+    let server = door.gateway.register(&caller, registration).await?;
+    let mut response = shown(&door, &caller, &server, StatusCode::CREATED)?;
+    if let Ok(place) = HeaderValue::try_from(format!("/api/v1/servers/{}", server.id)) {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// Shows a server
+#[utoipa::path(get, path = "/api/v1/servers/{id}", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The server", body = ServerView,
+        headers(("ETag" = String, description = "The revision"))), Refused, Missing))]
+pub(super) async fn get(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    let server = door.gateway.get(&caller, id)?;
+    Ok(shown(&door, &caller, &server, StatusCode::OK)?)
+}
+
+/// Changes a server
+///
+/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`.
+/// With `If-Match`, only if the revision is still that.
+#[utoipa::path(put, path = "/api/v1/servers/{id}", tag = "servers", request_body = Patch,
+    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    responses(
+        (status = 200, description = "Changed", body = ServerView,
+            headers(("ETag" = String, description = "The revision"))),
+        (status = 409, description = "It was changed by somebody else meanwhile", body = ErrorAnswer),
+        (status = 412, description = "Its revision is not what `If-Match` says", body = ErrorAnswer),
+        Refused, Missing, BadBody))]
+pub(super) async fn update(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+    Json(mut patch): Json<Patch>,
+) -> Result<Response<Body>, Failure> {
+    let current = door.gateway.get(&caller, id)?;
+    let demanded = matched(&headers, &current)?;
+    // What is kept was read from this revision, so it must still be this one.
+    let kept = keep_hidden(&mut patch, &current)?.then_some(current.revision);
+    match door.gateway.update(&caller, id, patch, demanded.or(kept)).await {
+        Ok(server) => Ok(shown(&door, &caller, &server, StatusCode::OK)?),
+        Err(error) if error.kind() == ErrorKind::Conflict && demanded.is_some() => {
+            Err(Failure::status(error, StatusCode::PRECONDITION_FAILED))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a server
+///
+/// Its name is free again, its calls end. With `If-Match`, only if the revision is still that.
+#[utoipa::path(delete, path = "/api/v1/servers/{id}", tag = "servers",
+    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
+    responses((status = 204, description = "Removed"),
+        (status = 412, description = "Its revision is not what `If-Match` says", body = ErrorAnswer), Refused, Missing))]
+pub(super) async fn remove(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+) -> Result<StatusCode, Failure> {
+    matched(&headers, &*door.gateway.get(&caller, id)?)?;
+    door.gateway.remove(&caller, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Probes a server now
+#[utoipa::path(post, path = "/api/v1/servers/{id}/health-check", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "What the probe found", body = HealthCheckAnswer), Refused, Missing))]
+pub(super) async fn health_check(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    let record = door.gateway.health_check(&caller, id).await?;
+    Ok(json(StatusCode::OK, &HealthCheckAnswer::new(*id.as_uuid(), record)))
+}
+
+/// Shows what a server offers
+#[utoipa::path(get, path = "/api/v1/servers/{id}/capabilities", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The definitions as the server gave them", body = Definitions),
+        Refused, Missing))]
+pub(super) async fn capabilities(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    Ok(json(StatusCode::OK, &Definitions::of(&door.gateway.capabilities(&caller, id)?)))
+}
+
+fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Result<Response<Body>> {
+    // A server that is removed this very moment offers nothing.
+    let offers = door.gateway.capabilities(caller, server.id).unwrap_or_default();
+    let mut response = json(status, &ServerView::new(server, &offers));
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", server.revision)) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The revision that `If-Match` demands; `None` without that header or with `*`; 412 if it is not the current one.
+fn matched(headers: &HeaderMap, current: &Server) -> Result<Option<u64>, Failure> {
+    let mut demanded = headers.get_all(IF_MATCH).iter().peekable();
+    if demanded.peek().is_none() {
+        return Ok(None);
+    }
+    let tags: Vec<&str> =
+        demanded.flat_map(|value| value.to_str().unwrap_or("").split(',')).map(str::trim).collect();
+    if tags == ["*"] {
+        return Ok(None);
+    }
+    let tag = format!("\"{}\"", current.revision);
+    if tags.contains(&tag.as_str()) {
+        return Ok(Some(current.revision));
+    }
+    let error = Error::new(ErrorKind::Conflict, "the server was changed since it was read; read it again")
+        .with("if_match", tags.join(", "))
+        .with("current", tag);
+    Err(Failure::status(error, StatusCode::PRECONDITION_FAILED))
+}
+
+/// Puts the stored secrets where the patch has `***`; says whether there were any.
+fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
+    let nothing = BTreeMap::new();
+    let stored = match &current.endpoint {
+        Endpoint::Command { env, .. } => env,
+        Endpoint::Url { .. } => &nothing,
+    };
+    let mut kept = false;
+    if let Some(env) = &mut patch.env {
+        kept |= keep(env, stored, "env")?;
+    }
+    if let Some(configuration) = &mut patch.configuration {
+        kept |= keep(&mut configuration.headers, &current.configuration.headers, "configuration.headers")?;
+    }
+    if patch.endpoint_url.is_some() && patch.endpoint_url == super::view::shown_url(current) {
+        patch.endpoint_url = None;
+    }
+    Ok(kept)
+}
+
+fn keep(new: &mut BTreeMap<String, String>, stored: &BTreeMap<String, String>, field: &str) -> Result<bool> {
+    let mut kept = false;
+    for (key, value) in new.iter_mut().filter(|(_, value)| *value == HIDDEN) {
+        let Some(secret) = stored.get(key) else {
+            let message = "`***` keeps a value that is there already; this one is new, so give it";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("field", format!("{field}.{key}")));
+        };
+        value.clone_from(secret);
+        kept = true;
+    }
+    Ok(kept)
+}

@@ -1,0 +1,181 @@
+//! A store that forgets: for tests, and for embedding programs that register their servers at every start.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{HEALTH_HISTORY, HealthRecord, Store};
+use crate::error::Result;
+use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+
+/// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    rows: Mutex<Rows>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// By order of creation.
+    servers: BTreeMap<u64, Row>,
+    created: u64,
+    ids: HashMap<ServerId, u64>,
+    names: HashMap<(TenantId, String), u64>,
+    audit: VecDeque<AuditEntry>,
+}
+
+#[derive(Debug)]
+struct Row {
+    server: Server,
+    listing: Listing,
+    health: VecDeque<HealthRecord>,
+}
+
+impl MemoryStore {
+    /// Rows of the audit trail that are kept; a process that never ends must not grow for ever.
+    pub const AUDIT_ROWS: usize = 100_000;
+
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        // No code that holds the lock can leave the rows half changed.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rows {
+    fn row(&mut self, tenant: &TenantId, id: ServerId) -> Result<&mut Row> {
+        let row = self.ids.get(&id).and_then(|seq| self.servers.get_mut(seq));
+        row.filter(|row| row.server.tenant_id == *tenant).ok_or_else(|| super::no_server(id))
+    }
+
+    fn log(&mut self, audit: &AuditEntry) {
+        if self.audit.len() == MemoryStore::AUDIT_ROWS {
+            self.audit.pop_front();
+        }
+        self.audit.push_back(audit.clone());
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
+        let mut rows = self.rows();
+        let name = (server.tenant_id.clone(), server.name.clone());
+        if rows.names.contains_key(&name) || rows.ids.contains_key(&server.id) {
+            return Err(super::name_taken(&server.name));
+        }
+        let seq = rows.created;
+        rows.created += 1;
+        rows.ids.insert(server.id, seq);
+        rows.names.insert(name, seq);
+        let row = Row { server: server.clone(), listing: declared.clone(), health: VecDeque::new() };
+        rows.servers.insert(seq, row);
+        rows.log(audit);
+        Ok(())
+    }
+
+    async fn update_server(
+        &self,
+        server: &Server,
+        expected: u64,
+        declared: Option<&Listing>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut rows = self.rows();
+        let row = rows.row(&server.tenant_id, server.id)?;
+        if row.server.revision != expected {
+            return Err(super::changed(server.id, row.server.revision));
+        }
+        let stored = &row.server;
+        row.server = Server {
+            name: stored.name.clone(),
+            created_at: stored.created_at,
+            health_status: stored.health_status,
+            last_health_check: stored.last_health_check,
+            ..server.clone()
+        };
+        if let Some(declared) = declared {
+            row.listing = declared.clone();
+        }
+        rows.log(audit);
+        Ok(())
+    }
+
+    async fn remove_server(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        _at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut rows = self.rows();
+        let name = rows.row(tenant, id)?.server.name.clone();
+        rows.names.remove(&(tenant.clone(), name));
+        if let Some(seq) = rows.ids.remove(&id) {
+            rows.servers.remove(&seq);
+        }
+        rows.log(audit);
+        Ok(())
+    }
+
+    async fn servers(&self) -> Result<Vec<Server>> {
+        Ok(self.rows().servers.values().map(|row| row.server.clone()).collect())
+    }
+
+    async fn put_listing(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        listing: &Listing,
+        _at: Timestamp,
+    ) -> Result<()> {
+        self.rows().row(tenant, id)?.listing = listing.clone();
+        Ok(())
+    }
+
+    async fn listings(&self) -> Result<Vec<(ServerId, Listing)>> {
+        Ok(self.rows().servers.values().map(|row| (row.server.id, row.listing.clone())).collect())
+    }
+
+    async fn record_health(&self, records: &[(ServerId, HealthRecord)]) -> Result<()> {
+        let mut rows = self.rows();
+        for (id, record) in records {
+            let Some(seq) = rows.ids.get(id).copied() else { continue };
+            let Some(row) = rows.servers.get_mut(&seq) else { continue };
+            row.server.health_status = record.status;
+            row.server.last_health_check = Some(record.at);
+            row.health.push_front(record.clone());
+            row.health.truncate(HEALTH_HISTORY as usize);
+        }
+        Ok(())
+    }
+
+    async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>> {
+        let mut rows = self.rows();
+        let Ok(row) = rows.row(tenant, id) else { return Ok(Vec::new()) };
+        Ok(row.health.iter().take(limit as usize).cloned().collect())
+    }
+
+    async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
+        self.rows().log(audit);
+        Ok(())
+    }
+
+    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
+        let rows = self.rows();
+        let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
+        Ok(own.take(limit as usize).cloned().collect())
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}

@@ -1,0 +1,60 @@
+//! The versions of the tables, each with the way up and the way down.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{SqlSafeStr, SqlitePool};
+
+use super::fault::Place;
+use crate::error::Result;
+
+/// Not the library's own name: the host program may keep its migrations in the same file.
+const TABLE: &str = "mreg_migrations";
+
+macro_rules! migrations {
+    ($($version:literal $name:literal;)+) => {
+        /// Version, name, way up, way down.
+        const ALL: &[(i64, &str, &str, &str)] = &[$((
+            $version,
+            $name,
+            include_str!(concat!("../../../migrations/sqlite/", $name, ".up.sql")),
+            include_str!(concat!("../../../migrations/sqlite/", $name, ".down.sql")),
+        ),)+];
+    };
+}
+
+migrations! {
+    1 "0001_registry";
+    2 "0002_audit";
+    3 "0003_api_keys";
+}
+
+/// The newest version.
+pub(super) const LATEST: i64 = ALL[ALL.len() - 1].0;
+
+fn migrator() -> Migrator {
+    let steps = ALL.iter().flat_map(|&(version, name, up, down)| {
+        let step = |kind, sql: &'static str| {
+            Migration::new(version, Cow::Borrowed(name), kind, sql.into_sql_str(), false)
+        };
+        [step(MigrationType::ReversibleUp, up), step(MigrationType::ReversibleDown, down)]
+    });
+    let mut migrator = Migrator::with_migrations(steps.collect());
+    migrator.dangerous_set_table_name(TABLE);
+    migrator
+}
+
+pub(super) async fn up(writer: &SqlitePool, at: &Place<'_>) -> Result<()> {
+    migrator().run(writer).await.map_err(|e| at.migrating(e))
+}
+
+pub(super) async fn down(writer: &SqlitePool, at: &Place<'_>, target: i64) -> Result<()> {
+    migrator().undo(writer, target).await.map_err(|e| at.migrating(e))
+}
+
+pub(super) async fn version(pool: &SqlitePool, at: &Place<'_>) -> Result<i64> {
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM mreg_migrations WHERE success")
+        .fetch_one(pool)
+        .await
+        .map_err(|e| at.reading(e))
+}

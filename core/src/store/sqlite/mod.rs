@@ -1,0 +1,261 @@
+//! The SQLite store: one file, nothing to install, and a commit that survives the loss of power.
+//!
+//! WAL with `synchronous=FULL`: every commit is flushed before it is acknowledged (WAL with `NORMAL` may lose the
+//! newest commits when the power fails). One connection writes, so that writers queue here and never meet SQLite's
+//! own lock; several connections read, each from a consistent snapshot.
+
+mod audit;
+mod fault;
+mod health;
+mod listings;
+mod migrations;
+mod optimize;
+mod rows;
+mod servers;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::SqlitePool;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+
+pub use optimize::{OptimizeReport, OptimizeStep};
+
+use self::fault::Place;
+use super::{HealthRecord, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a connection: behind it stand all writes that came before.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+type Transaction = sqlx::Transaction<'static, sqlx::Sqlite>;
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SqliteStore({})", self.path.display())
+    }
+}
+
+impl SqliteStore {
+    /// Opens `path`, after making its folder and the file (readable and writable by this user alone) where they are
+    /// missing, and brings it to the newest migration.
+    ///
+    /// Errors: [`ErrorKind::Storage`], with the file and what to do.
+    pub async fn open(path: &Path) -> Result<Self> {
+        create(path)?;
+        let at = Place::of(path);
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Full)
+            // On macOS `fsync` alone leaves the data in the drive's cache; elsewhere this changes nothing.
+            .pragma("fullfsync", "1")
+            .thread_name(|number| format!("mreg-sqlite-{number}"));
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(QUEUE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false);
+        let writing =
+            options.clone().auto_vacuum(SqliteAutoVacuum::Incremental).journal_mode(SqliteJournalMode::Wal);
+        let writer =
+            pool.clone().max_connections(1).connect_with(writing).await.map_err(|e| at.opening(e))?;
+        migrations::up(&writer, &at).await?;
+        let readers = pool
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(|e| at.opening(e))?;
+        Ok(Self { path: path.to_owned(), writer, readers })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest migration that is applied; 0 if none is.
+    pub async fn version(&self) -> Result<i64> {
+        migrations::version(&self.readers, &self.place()).await
+    }
+
+    /// The newest migration that this program knows, to which [`SqliteStore::open`] brings a file.
+    pub const fn latest_version() -> i64 {
+        migrations::LATEST
+    }
+
+    /// Undoes every migration above `target`, newest first, with all that it holds. The store is of no use below
+    /// [`SqliteStore::latest_version`] until it is opened again.
+    pub async fn migrate_down(&self, target: i64) -> Result<()> {
+        migrations::down(&self.writer, &self.place(), target).await
+    }
+
+    /// Refreshes the query planner's statistics and gives free space back to the file system. A dry run changes
+    /// nothing and says what would be done.
+    pub async fn optimize(&self, dry_run: bool) -> Result<OptimizeReport> {
+        optimize::run(self, dry_run).await
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place::of(&self.path)
+    }
+
+    /// A transaction that holds the write lock from its start, so that what it reads cannot change before it writes.
+    async fn write(&self) -> Result<Transaction> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.place().writing(e))
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<()> {
+        transaction.commit().await.map_err(|e| self.place().writing(e))
+    }
+}
+
+/// Makes the folder and the file, both for this user alone. What exists keeps its permissions: they are the operator's.
+fn create(path: &Path) -> Result<()> {
+    let failed = |what: &'static str, error: std::io::Error| {
+        Error::new(ErrorKind::Storage, format!("{what}: {error}; check the path and its permissions"))
+            .with("file", path.display())
+            .caused_by(error)
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .recursive(true)
+            .create(folder)
+            .map_err(|error| failed("the folder of the database cannot be made", error))?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed("the database cannot be made", error)),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
+        let mut tx = self.write().await?;
+        servers::insert(&mut tx, self.place(), server).await?;
+        listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
+        audit::append(&mut tx, self.place(), audit).await?;
+        self.commit(tx).await
+    }
+
+    async fn update_server(
+        &self,
+        server: &Server,
+        expected: u64,
+        declared: Option<&Listing>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut tx = self.write().await?;
+        servers::update(&mut tx, self.place(), server, expected).await?;
+        if let Some(declared) = declared {
+            listings::put(&mut tx, self.place(), server.id, declared, server.updated_at).await?;
+        }
+        audit::append(&mut tx, self.place(), audit).await?;
+        self.commit(tx).await
+    }
+
+    async fn remove_server(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        at: Timestamp,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut tx = self.write().await?;
+        servers::remove(&mut tx, self.place(), tenant, id, at).await?;
+        audit::append(&mut tx, self.place(), audit).await?;
+        self.commit(tx).await
+    }
+
+    async fn servers(&self) -> Result<Vec<Server>> {
+        servers::all(&self.readers, self.place()).await
+    }
+
+    async fn put_listing(
+        &self,
+        tenant: &TenantId,
+        id: ServerId,
+        listing: &Listing,
+        at: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.write().await?;
+        servers::require(&mut tx, self.place(), tenant, id).await?;
+        listings::put(&mut tx, self.place(), id, listing, at).await?;
+        self.commit(tx).await
+    }
+
+    async fn listings(&self) -> Result<Vec<(ServerId, Listing)>> {
+        listings::all(&self.readers, self.place()).await
+    }
+
+    async fn record_health(&self, records: &[(ServerId, HealthRecord)]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.write().await?;
+        for (id, record) in records {
+            health::record(&mut tx, self.place(), *id, record).await?;
+        }
+        self.commit(tx).await
+    }
+
+    async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>> {
+        health::history(&self.readers, self.place(), tenant, id, limit).await
+    }
+
+    async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
+        let mut tx = self.write().await?;
+        audit::append(&mut tx, self.place(), audit).await?;
+        self.commit(tx).await
+    }
+
+    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
+        audit::newest(&self.readers, self.place(), tenant, limit).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        // SQLite goes on writing to a file that was removed, and all of it would be lost at the next start.
+        if !self.path.exists() {
+            return Err(self.place().gone());
+        }
+        sqlx::query("SELECT count(*) FROM tenants")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|e| self.place().reading(e))?;
+        // Takes the write lock and gives it back: no page is written, so that a probe costs no flush.
+        let tx = self.write().await?;
+        tx.rollback().await.map_err(|e| self.place().writing(e))
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,42 @@
+//! Picks the connector that a server's registration asks for.
+
+use std::sync::Arc;
+
+use super::Connector;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Server, TransportType};
+use crate::random::Random;
+use crate::tasks::Tasks;
+
+/// The connector of `server`. Nothing is opened or started yet.
+///
+/// [`ErrorKind::InvalidParams`] if the registration cannot be used, or its transport is not in this build; the
+/// message says which transport to use instead.
+pub fn connect(server: &Server, clock: &Arc<dyn Clock>, tasks: &Tasks, random: &Arc<Random>) -> Result<Arc<dyn Connector>> {
+    match server.transport_type {
+        #[cfg(feature = "http")]
+        TransportType::Http => {
+            Ok(Arc::new(super::http::HttpConnector::new(server, clock.clone(), tasks.clone())?))
+        }
+        #[cfg(not(feature = "http"))]
+        TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
+        TransportType::Sse => {
+            Err(absent("sse", "use http, the streamable HTTP that replaced it in 2025-03-26"))
+        }
+        TransportType::Websocket => Err(absent("websocket", "use http or stdio")),
+        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::new(
+            server,
+            clock.clone(),
+            tasks.clone(),
+            random.clone(),
+        )?)),
+    }
+}
+
+fn absent(transport: &'static str, instead: &'static str) -> Error {
+    Error::new(
+        ErrorKind::InvalidParams,
+        format!("the transport {transport} is not built into this version; {instead}"),
+    )
+}

@@ -1,0 +1,48 @@
+//! Reads a whole answer into one buffer, up to a limit.
+
+use std::future::poll_fn;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::pool::Held;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The body of an answer, after which the connection is given back.
+///
+/// [`ErrorKind::BadUpstream`] if it is longer than `limit` bytes, which the message names, or is cut; the
+/// connection is closed then.
+pub(super) async fn read(mut held: Held, mut body: Incoming, limit: usize) -> Result<Bytes> {
+    let declared = body.size_hint().exact();
+    let declared = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    // Bytes that are complete by their declared length need not be asked whether more come.
+    while !body.is_end_stream() {
+        let Some(chunk) = poll_fn(|cx| held.poll_chunk(&mut body, cx)).await else { break };
+        let chunk = chunk?;
+        if first.len() + joined.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        if joined.is_empty() && first.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.reserve(declared.unwrap_or(first.len() + chunk.len()));
+            joined.extend_from_slice(&std::mem::take(&mut first));
+        }
+        joined.extend_from_slice(&chunk);
+    }
+    held.release(None);
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+fn too_large(limit: usize) -> Error {
+    let message = format!("the server's answer is larger than the limit of {limit} bytes for one answer");
+    Error::new(ErrorKind::BadUpstream, message)
+}

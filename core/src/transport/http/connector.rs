@@ -1,0 +1,168 @@
+//! What is the same for every message to one server: where it is, its headers, its connections.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Uri};
+use rustls::pki_types::ServerName;
+use url::{Host, Url};
+
+use super::dial::Dial;
+use super::link::HttpLink;
+use super::pool::Pool;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Server;
+use crate::tasks::Tasks;
+use crate::transport::{Connector, Link};
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// Headers that the gateway sets itself, or that frame the message.
+const OWN_HEADERS: [&str; 13] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Reaches one server over streamable HTTP.
+#[derive(Clone)]
+pub struct HttpConnector {
+    pub(super) pool: Arc<Pool>,
+    /// Path and query.
+    pub(super) uri: Uri,
+    /// Headers of every POST.
+    pub(super) headers: HeaderMap,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for HttpConnector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the headers: they carry credentials.
+        f.debug_tuple("HttpConnector").field(&self.pool.dial).finish()
+    }
+}
+
+impl HttpConnector {
+    /// Prepares to reach `server`; nothing is opened yet. `tasks` runs the closing of idle connections.
+    ///
+    /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
+    pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
+        let url = server
+            .endpoint
+            .url()
+            .ok_or_else(|| invalid("a server reached over HTTP needs an endpoint_url"))?;
+        let url = Url::parse(url).map_err(|error| invalid("endpoint_url is not a URL").caused_by(error))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid(
+                "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
+            ));
+        }
+        let dial = dial(&url)?;
+        let mut target = url.path().to_owned();
+        if let Some(query) = url.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        let uri = target.parse().map_err(|error: http::uri::InvalidUri| {
+            invalid("endpoint_url has a path that HTTP cannot carry").caused_by(error)
+        })?;
+        let mut headers = HeaderMap::with_capacity(8 + server.configuration.headers.len());
+        let authority = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+            None => url.host_str().unwrap_or_default().to_owned(),
+        };
+        headers.insert(
+            HOST,
+            value(&authority).ok_or_else(|| invalid("endpoint_url has a host that HTTP cannot carry"))?,
+        );
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers
+            .insert(USER_AGENT, HeaderValue::from_static(concat!("mcp-gateway/", env!("CARGO_PKG_VERSION"))));
+        for (name, text) in &server.configuration.headers {
+            let (name, value) = configured(name, text)?;
+            headers.insert(name, value);
+        }
+        let pool = Pool::new(dial, server.configuration.max_connections, clock.clone(), tasks);
+        Ok(Self { pool, uri, headers, clock })
+    }
+}
+
+#[async_trait]
+impl Connector for HttpConnector {
+    async fn connect(&self, _own: bool) -> Result<Arc<dyn Link>> {
+        // Every message travels on the stream of the request it belongs to, so sharing changes nothing here; and
+        // connections are opened when there is something to send.
+        Ok(Arc::new(HttpLink::new(self.clone())))
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.pool.dial.open().await.map(drop)
+    }
+}
+
+fn dial(url: &Url) -> Result<Dial> {
+    let secure = match url.scheme() {
+        "https" => true,
+        "http" => false,
+        _ => {
+            return Err(
+                invalid("endpoint_url must begin with http:// or https://").with("scheme", url.scheme())
+            );
+        }
+    };
+    let host = match url.host() {
+        Some(Host::Domain(name)) => name.to_owned(),
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        None => return Err(invalid("endpoint_url has no host")),
+    };
+    let tls = if secure {
+        let name = ServerName::try_from(host.clone()).map_err(|error| {
+            invalid("endpoint_url has a host that no certificate can name")
+                .with("host", &host)
+                .caused_by(error)
+        })?;
+        Some(name)
+    } else {
+        None
+    };
+    let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
+    Ok(Dial { host, port, tls })
+}
+
+fn configured(name: &str, text: &str) -> Result<(HeaderName, HeaderValue)> {
+    let wrong = |message: &'static str| invalid(message).with("header", name);
+    let header = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| wrong("configuration.headers has a name that HTTP does not allow"))?;
+    if OWN_HEADERS.contains(&header.as_str()) {
+        return Err(wrong("configuration.headers must not set what the gateway sets itself"));
+    }
+    let value =
+        value(text).ok_or_else(|| wrong("configuration.headers has a value that HTTP does not allow"))?;
+    Ok((header, value))
+}
+
+/// A header value that logs do not show.
+fn value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn invalid(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidParams, message)
+}

@@ -1,0 +1,264 @@
+//! One MCP session over HTTP: its id, its negotiated version, and the requests under both.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID};
+use super::events::{Answer, Events, check_id, cut, not_mcp};
+use super::pool::{Held, Purpose};
+use super::status::{MAX_REFUSAL, Refusal};
+use super::{MAX_BODY, body};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::{Message, Shape};
+use crate::transport::{Exchange, Link, Outgoing};
+
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// Longest wait for the server to confirm the end of a session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One conversation with a server over streamable HTTP.
+pub(super) struct HttpLink {
+    connector: HttpConnector,
+    /// The headers of every POST; replaced when the session id or the version becomes known.
+    headers: ArcSwap<HeaderMap>,
+    open: AtomicBool,
+    /// The stream of what belongs to no request is open.
+    listening: Arc<AtomicBool>,
+}
+
+/// What a message was answered with.
+enum Kind {
+    Json,
+    Events,
+    Nothing,
+}
+
+impl fmt::Debug for HttpLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpLink").field(&self.connector.pool.dial).finish()
+    }
+}
+
+impl HttpLink {
+    pub(super) fn new(connector: HttpConnector) -> Self {
+        let headers = ArcSwap::from_pointee(connector.headers.clone());
+        Self { connector, headers, open: AtomicBool::new(true), listening: Arc::default() }
+    }
+
+    async fn post(
+        &self,
+        message: &Bytes,
+        correlation_id: Option<&str>,
+    ) -> Result<(Held, Response<Incoming>)> {
+        let mut headers = HeaderMap::clone(&self.headers.load());
+        if let Some(value) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+            headers.insert(CORRELATION_ID, value);
+        }
+        let request = || self.build(Method::POST, headers.clone(), message.clone());
+        self.connector.pool.send(Purpose::Call, request).await
+    }
+
+    fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(message));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.connector.uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
+        self.headers.rcu(|headers| {
+            let mut headers = HeaderMap::clone(headers);
+            headers.insert(name, value.clone());
+            headers
+        });
+    }
+
+    fn in_session(&self) -> bool {
+        self.headers.load().contains_key(&SESSION_ID)
+    }
+
+    /// What a refused message is answered with, or the error that the refusal stands for.
+    async fn refused(&self, held: Held, response: Response<Incoming>, id: Option<u64>) -> Result<Message> {
+        let (head, incoming) = response.into_parts();
+        // A refusal that cannot be read whole is a refusal all the same.
+        let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let now = self.connector.clock.timestamp();
+        let refusal =
+            Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
+        refusal.judge(id).inspect_err(|error| {
+            if error.kind() == ErrorKind::SessionNotFound {
+                self.open.store(false, Ordering::Release);
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl Link for HttpLink {
+    async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
+        let (held, response) = self.post(&outgoing.body, outgoing.correlation_id.as_deref()).await?;
+        if !response.status().is_success() {
+            return self.refused(held, response, Some(outgoing.id)).await.map(Exchange::One);
+        }
+        if outgoing.method == crate::rpc::Method::Initialize
+            && let Some(id) = response.headers().get(&SESSION_ID)
+        {
+            self.put_header(&SESSION_ID, id);
+        }
+        match kind_of(&response)? {
+            Kind::Json => {
+                let bytes = body::read(held, response.into_body(), MAX_BODY).await?;
+                if bytes.is_empty() {
+                    return Err(unanswered());
+                }
+                let message = Message::parse(bytes).map_err(not_mcp)?;
+                check_id(message, outgoing.id).map(Exchange::One)
+            }
+            Kind::Events => {
+                let mut events = Events::new(held, response.into_body());
+                let first = poll_fn(|cx| events.poll_message(cx)).await.ok_or_else(cut)??;
+                if first.shape() == Shape::Response {
+                    let response = check_id(first, outgoing.id)?;
+                    events.finish();
+                    return Ok(Exchange::One(response));
+                }
+                Ok(Exchange::Many(Answer::new(first, events, outgoing.id).boxed()))
+            }
+            Kind::Nothing => Err(unanswered()),
+        }
+    }
+
+    async fn notify(&self, message: Bytes) -> Result<()> {
+        let (held, response) = self.post(&message, None).await?;
+        if !response.status().is_success() {
+            return self.refused(held, response, None).await.map(drop);
+        }
+        // 202 has no body; whatever another success has is of no use.
+        held.release(Some(response.into_body()));
+        Ok(())
+    }
+
+    async fn listen(&self) -> Option<BoxStream<'static, Message>> {
+        let turn = Listening::begin(&self.listening)?;
+        let mut headers = HeaderMap::clone(&self.headers.load());
+        headers.remove(CONTENT_TYPE);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let request = || self.build(Method::GET, headers.clone(), Bytes::new());
+        let (held, response) = match self.connector.pool.send(Purpose::Listen, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(server = ?self.connector.pool.dial, %error, "the server's stream cannot be opened");
+                return None;
+            }
+        };
+        let is_stream = response.status().is_success() && matches!(kind_of(&response), Ok(Kind::Events));
+        if !is_stream {
+            if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+                let (server, status) = (&self.connector.pool.dial, response.status());
+                tracing::debug!(?server, %status, "the server has no stream of its own");
+            }
+            return None;
+        }
+        let events = Events::new(held, response.into_body());
+        Some(stream::unfold((events, turn), next_unasked).boxed())
+    }
+
+    fn set_version(&self, version: &str) {
+        // The header came with 2025-06-18; revisions are dates, so they compare as text.
+        if version >= "2025-06-18"
+            && let Ok(value) = HeaderValue::from_str(version)
+        {
+            self.put_header(&PROTOCOL_VERSION, &value);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    async fn close(&self) {
+        if !self.open.swap(false, Ordering::AcqRel) || !self.in_session() {
+            return;
+        }
+        let mut headers = HeaderMap::clone(&self.headers.load());
+        headers.remove(CONTENT_TYPE);
+        let request = || self.build(Method::DELETE, headers.clone(), Bytes::new());
+        let sent = self.connector.pool.send(Purpose::Call, request);
+        match tokio::time::timeout(CLOSE_TIMEOUT, sent).await {
+            Ok(Ok((held, response))) => held.release(Some(response.into_body())),
+            // The session is over for us in any case; the server ends it by its own idle time.
+            Ok(Err(error)) => {
+                tracing::debug!(server = ?self.connector.pool.dial, %error, "the session was not deleted");
+            }
+            Err(_) => {
+                tracing::debug!(server = ?self.connector.pool.dial, "the session was not deleted within 2 s");
+            }
+        }
+    }
+}
+
+/// Holds the one place for a listener until it is dropped.
+struct Listening(Arc<AtomicBool>);
+
+impl Listening {
+    fn begin(place: &Arc<AtomicBool>) -> Option<Self> {
+        (!place.swap(true, Ordering::AcqRel)).then(|| Self(place.clone()))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+async fn next_unasked(state: (Events, Listening)) -> Option<(Message, (Events, Listening))> {
+    let (mut events, turn) = state;
+    match poll_fn(|cx| events.poll_message(cx)).await? {
+        Ok(message) => Some((message, (events, turn))),
+        Err(error) => {
+            tracing::warn!(%error, "the server's stream was closed");
+            None
+        }
+    }
+}
+
+fn kind_of(response: &Response<Incoming>) -> Result<Kind> {
+    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let message = "the server compressed its answer, which it was not asked to do";
+        return Err(Error::new(ErrorKind::BadUpstream, message));
+    }
+    if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+        return Ok(Kind::Nothing);
+    }
+    let Some(value) = response.headers().get(CONTENT_TYPE) else { return Ok(Kind::Json) };
+    let value = value.to_str().unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(Kind::Json)
+    } else if essence.eq_ignore_ascii_case("text/event-stream") {
+        Ok(Kind::Events)
+    } else {
+        let message =
+            "the server answered with a type that is neither JSON nor a stream of events; check endpoint_url";
+        Err(Error::new(ErrorKind::BadUpstream, message).with("content_type", essence))
+    }
+}
+
+fn unanswered() -> Error {
+    Error::new(ErrorKind::BadUpstream, "the server accepted the request and gave no answer")
+}

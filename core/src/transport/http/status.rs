@@ -1,0 +1,195 @@
+//! What an HTTP status other than success means for a call.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+
+use crate::error::{Error, ErrorKind};
+use crate::rpc::{Members, Message, Shape};
+
+/// How much of a refusal's body is read, in bytes.
+pub(super) const MAX_REFUSAL: usize = 64 * 1024;
+
+/// A refusal, as it came.
+pub(super) struct Refusal<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: Bytes,
+    /// The request belonged to a session.
+    pub(super) in_session: bool,
+    pub(super) now: Timestamp,
+}
+
+impl Refusal<'_> {
+    /// The server's own JSON-RPC answer to the request `id`, if the body is one; else the error that says what the
+    /// status means. Its context has the `status`.
+    pub(super) fn judge(self, id: Option<u64>) -> Result<Message, Error> {
+        let message = Message::parse(self.body.clone()).ok();
+        let answer = message.as_ref().filter(|message| message.shape() == Shape::Response);
+        if self.in_session && self.is_lost_session(answer) {
+            let text = "the server has forgotten the session";
+            return Err(self.error(ErrorKind::SessionNotFound, text).not_sent());
+        }
+        if let Some(answer) = answer
+            && answer.error().is_some()
+            && id.is_some()
+            && answer.id_number() == id
+        {
+            return Ok(answer.clone());
+        }
+        Err(match self.status.as_u16() {
+            401 | 403 => self.error(
+                ErrorKind::BadUpstream,
+                "the server refuses the gateway's credentials; set those it wants in configuration.headers",
+            ),
+            404 => {
+                self.error(ErrorKind::BadUpstream, "the server has nothing at this path; check endpoint_url")
+            }
+            405 => self.error(
+                ErrorKind::BadUpstream,
+                "the server takes no POST at this path; check endpoint_url and transport_type",
+            ),
+            429 => {
+                let error = self.error(ErrorKind::RateLimited, "the server limits the rate of calls");
+                self.delayed(error)
+            }
+            300..=399 => {
+                let error = self.error(
+                    ErrorKind::BadUpstream,
+                    "the server redirects, which is not followed; register the URL that it names",
+                );
+                match self.headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
+                    Some(location) => error.with("location", location),
+                    None => error,
+                }
+            }
+            503 => {
+                let error = self.error(ErrorKind::BadUpstream, "the server says that it is not available");
+                self.delayed(error)
+            }
+            _ => self.error(ErrorKind::BadUpstream, "the server refused the message"),
+        })
+    }
+
+    /// 404 says so by the specification; several SDKs say 400 and explain it in words.
+    fn is_lost_session(&self, answer: Option<&Message>) -> bool {
+        let code =
+            answer.and_then(|answer| Members::parse(answer.error()?).ok()?.get("code")?.parse::<i32>().ok());
+        match self.status {
+            // A method that is not known is answered 404 too, by servers that are ahead of their sessions.
+            StatusCode::NOT_FOUND => code != Some(-32601),
+            StatusCode::BAD_REQUEST => {
+                matches!(code, None | Some(-32000 | -32001))
+                    && memchr::memmem::find(&self.body.to_ascii_lowercase(), b"session").is_some()
+            }
+            _ => false,
+        }
+    }
+
+    fn error(&self, kind: ErrorKind, text: &'static str) -> Error {
+        let error = Error::new(kind, text).with("status", self.status.as_u16());
+        let said = String::from_utf8_lossy(&self.body[..self.body.len().min(500)]);
+        if said.is_empty() { error } else { error.caused_by(said.into_owned()) }
+    }
+
+    fn delayed(&self, error: Error) -> Error {
+        let Some(text) = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()) else {
+            return error;
+        };
+        match retry_after(text.trim(), self.now) {
+            Some(delay) => error.retry_after(delay),
+            None => error,
+        }
+    }
+}
+
+/// The delay that a `Retry-After` header asks for: seconds, or a date. At most a day.
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let delay = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(at.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(delay.min(Duration::from_secs(86_400)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Delivery;
+
+    fn judge(status: u16, body: &'static str, in_session: bool) -> Result<Message, Error> {
+        judge_with(status, body, in_session, &HeaderMap::new())
+    }
+
+    fn judge_with(
+        status: u16,
+        body: &'static str,
+        in_session: bool,
+        headers: &HeaderMap,
+    ) -> Result<Message, Error> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let now = Timestamp::constant(1_445_412_470, 0);
+        Refusal { status, headers, body: body.into(), in_session, now }.judge(Some(7))
+    }
+
+    #[test]
+    fn a_json_rpc_error_with_our_id_is_the_servers_own_answer() {
+        let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"no"}}"#;
+        assert_eq!(judge(400, body, true).unwrap().id(), Some("7"));
+        let other = r#"{"jsonrpc":"2.0","id":8,"error":{"code":-32602,"message":"no"}}"#;
+        assert_eq!(judge(400, other, true).unwrap_err().kind(), ErrorKind::BadUpstream);
+        let unknown_method = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"no"}}"#;
+        assert!(judge(404, unknown_method, true).is_ok());
+    }
+
+    #[test]
+    fn a_lost_session_is_seen_in_all_the_ways_servers_say_it() {
+        let lost = [
+            (404, ""),
+            (404, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#),
+            (
+                400,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#,
+            ),
+            (400, "Bad Request: No valid session ID provided"),
+        ];
+        for (status, body) in lost {
+            let error = judge(status, body, true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::SessionNotFound, "{status} {body}");
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            assert_ne!(
+                judge(status, body, false).map_err(|e| e.kind()).err(),
+                Some(ErrorKind::SessionNotFound)
+            );
+        }
+        assert_eq!(judge(400, "bad json", true).unwrap_err().kind(), ErrorKind::BadUpstream);
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        for (text, seconds) in [
+            ("12", Some(12)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(10)),
+            ("soon", None),
+            ("9999999", Some(86_400)),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            let error = judge_with(429, "", true, &headers).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::RateLimited);
+            assert_eq!(error.retry_delay(), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_an_error_that_says_where_to() {
+        let headers = HeaderMap::from_iter([(LOCATION, "http://other/mcp".parse().unwrap())]);
+        let error = judge_with(307, "", false, &headers).unwrap_err();
+        assert!(error.to_string().contains("http://other/mcp"), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! One connection, driven by whoever waits on it.
+//!
+//! hyper gives a sender and a connection that must be polled for anything to happen. Usually a task polls it; here
+//! the two stay together and the connection is polled by the task that waits for the answer. Nothing polls an
+//! idle connection: whether the server closed it is seen when it is taken out again.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::socket::{Socket, Written};
+use crate::clock::Tick;
+
+/// A connection and what is known of it.
+pub(super) struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    connection: Connection<TokioIo<Socket>, Full<Bytes>>,
+    /// The connection has ended and must not be polled again.
+    ended: bool,
+    written: Written,
+    /// The end of an answer of which nothing more is wanted, still to be read.
+    tail: Option<Incoming>,
+    pub(super) idle_since: Tick,
+}
+
+/// What can be done with a connection that nobody waits on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It can take a request.
+    Ready,
+    /// The last answer has not ended yet.
+    Busy,
+    /// It is closed.
+    Dead,
+}
+
+impl Wire {
+    /// Makes HTTP out of a socket; nothing is sent.
+    pub(super) async fn new(socket: Socket) -> hyper::Result<Box<Self>> {
+        let written = socket.written();
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
+        Ok(Box::new(Self {
+            sender,
+            connection,
+            ended: false,
+            written,
+            tail: None,
+            idle_since: Tick::default(),
+        }))
+    }
+
+    /// Sends a request and waits for the head of the answer. After an error [`Wire::wrote`] tells whether the
+    /// server can have seen any of it.
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        self.written.forget();
+        let mut response = pin!(self.sender.try_send_request(request));
+        let (connection, ended) = (&mut self.connection, &mut self.ended);
+        poll_fn(|cx| {
+            drive(connection, ended, cx);
+            response.as_mut().poll(cx)
+        })
+        .await
+        .map_err(hyper::client::conn::TrySendError::into_error)
+    }
+
+    /// Whether any byte of the last request was written.
+    pub(super) fn wrote(&self) -> bool {
+        self.written.any()
+    }
+
+    /// The next piece of an answer's body; `None` at its end.
+    pub(super) fn poll_chunk(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Bytes>>> {
+        // The body asks the connection for more when it is polled, so it is polled before and after.
+        for turn in 0..2 {
+            while let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+                match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
+                    Some(Ok(Ok(chunk))) => return Poll::Ready(Some(Ok(chunk))),
+                    // Trailers say nothing to MCP.
+                    Some(Ok(Err(_))) => {}
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None => return Poll::Ready(None),
+                }
+            }
+            if turn == 0 {
+                drive(&mut self.connection, &mut self.ended, cx);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Leaves the rest of an answer to be read and thrown away when the connection is looked at again.
+    pub(super) fn leave(&mut self, body: Incoming) {
+        self.tail = Some(body);
+    }
+
+    /// Looks at the connection without waiting, and reads what is left of the last answer if it has come.
+    pub(super) fn rest(&mut self) -> Rest {
+        let cx = &mut Context::from_waker(Waker::noop());
+        if let Some(mut tail) = self.tail.take() {
+            // Bounded: a server that goes on sending is not worth reading for the sake of its connection.
+            for _ in 0..16 {
+                match self.poll_chunk(&mut tail, cx) {
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(_))) => return Rest::Dead,
+                    Poll::Ready(None) => return self.rest(),
+                    Poll::Pending => {
+                        self.tail = Some(tail);
+                        return if self.ended { Rest::Dead } else { Rest::Busy };
+                    }
+                }
+            }
+            return Rest::Dead;
+        }
+        drive(&mut self.connection, &mut self.ended, cx);
+        if !self.ended && self.sender.is_ready() { Rest::Ready } else { Rest::Dead }
+    }
+}
+
+fn drive(connection: &mut Connection<TokioIo<Socket>, Full<Bytes>>, ended: &mut bool, cx: &mut Context<'_>) {
+    // How it ended is told to the request or the body that waits.
+    if !*ended && Pin::new(connection).poll(cx).is_ready() {
+        *ended = true;
+    }
+}

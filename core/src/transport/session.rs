@@ -1,0 +1,251 @@
+//! A link over which both sides have introduced themselves: the legacy handshake, and requests of the gateway's own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+
+use super::{Connector, Exchange, Link, Outgoing};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::envelope::quote;
+use crate::rpc::object::text;
+use crate::rpc::version::LEGACY;
+use crate::rpc::{Members, Message, Method, Shape};
+
+/// The id of the `initialize` request; later ids count on from it.
+const INITIALIZE_ID: u64 = 1;
+
+/// How the gateway introduces itself.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// The revision that it asks for.
+    pub version: String,
+    /// What it can do for the server: a raw JSON object.
+    pub capabilities: String,
+    /// Who it is: a raw JSON object.
+    pub client_info: String,
+}
+
+/// An initialized session with a server.
+pub struct Session {
+    link: Arc<dyn Link>,
+    own: bool,
+    answer: Message,
+    version: String,
+    declared: Vec<Box<str>>,
+    ids: AtomicU64,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("link", &self.link)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Opens a link and introduces the gateway on it. `own`: it will carry one client's messages only.
+    ///
+    /// [`ErrorKind::Timeout`] after `timeout`; [`ErrorKind::UnsupportedVersion`], naming both, if the server speaks
+    /// no revision that this gateway does; [`ErrorKind::BadUpstream`] if it refuses or does not answer as the
+    /// specification says. The link is closed after an error.
+    pub async fn open(
+        connector: &dyn Connector,
+        hello: &Hello,
+        own: bool,
+        timeout: Duration,
+    ) -> Result<Arc<Self>> {
+        let late = || {
+            let seconds = timeout.as_secs_f64();
+            Error::new(
+                ErrorKind::Timeout,
+                format!("the server did not finish its initialization within {seconds} s"),
+            )
+        };
+        let mut opened = None;
+        let begun = async {
+            let link = connector.connect(own).await?;
+            let link = opened.insert(link);
+            let (answer, version) = handshake(link.as_ref(), hello).await?;
+            let declared = declared(&answer);
+            let ids = AtomicU64::new(INITIALIZE_ID + 1);
+            Ok(Arc::new(Self { link: link.clone(), own, answer, version, declared, ids }))
+        };
+        let outcome = tokio::time::timeout(timeout, begun).await.unwrap_or_else(|_| Err(late()));
+        if let (Err(_), Some(link)) = (&outcome, opened) {
+            link.close().await;
+        }
+        outcome
+    }
+
+    /// The raw result of `initialize`, byte for byte.
+    pub fn initialize_result(&self) -> &str {
+        self.answer.result().unwrap_or("{}")
+    }
+
+    /// The negotiated revision.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether the server declared this capability, such as `tools`.
+    pub fn declares(&self, capability: &str) -> bool {
+        self.declared.iter().any(|name| **name == *capability)
+    }
+
+    /// The names of the declared capabilities, in the server's order.
+    pub fn declared(&self) -> impl Iterator<Item = &str> {
+        self.declared.iter().map(AsRef::as_ref)
+    }
+
+    /// An id that no other request of this session has.
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a request; see [`Link::request`]. Its id is one that [`Session::next_id`] gave.
+    pub async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
+        self.link.request(outgoing).await
+    }
+
+    /// Sends a notification, or the response to a request of the server's.
+    pub async fn notify(&self, message: Bytes) -> Result<()> {
+        self.link.notify(message).await
+    }
+
+    /// Asks the server something for the gateway itself and gives its response, which may be an error response.
+    /// A `ping` of the server's in between is answered, other requests of its are refused, notifications passed over.
+    ///
+    /// [`ErrorKind::Timeout`] after `timeout`, or as [`Link::request`] says.
+    pub async fn ask(&self, method: &Method, params: Option<&str>, timeout: Duration) -> Result<Message> {
+        let id = self.next_id();
+        let body = Message::request(Some(id), method.as_str(), params);
+        let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None };
+        match tokio::time::timeout(timeout, ask(self.link.as_ref(), outgoing)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let message =
+                    format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+        }
+    }
+
+    /// What the server sends outside any exchange; see [`Link::listen`].
+    pub async fn listen(&self) -> Option<BoxStream<'static, Message>> {
+        self.link.listen().await
+    }
+
+    /// Whether it can still carry messages, as far as is known without trying.
+    pub fn is_open(&self) -> bool {
+        self.link.is_open()
+    }
+
+    /// Whether it carries one client's messages only.
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// Ends it at the server too.
+    pub async fn close(&self) {
+        self.link.close().await;
+    }
+}
+
+async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> {
+    let params = format!(
+        r#"{{"protocolVersion":{},"capabilities":{},"clientInfo":{}}}"#,
+        quote(&hello.version),
+        hello.capabilities,
+        hello.client_info
+    );
+    let method = Method::Initialize;
+    let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
+    let outgoing = Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None };
+    let answer = ask(link, outgoing).await?;
+    let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
+    let version =
+        Members::parse(result).ok().and_then(|members| members.text("protocolVersion").map(String::from));
+    let Some(version) = version else {
+        let message = "the server's answer to initialize names no protocolVersion";
+        return Err(Error::new(ErrorKind::BadUpstream, message));
+    };
+    if !LEGACY.contains(&&*version) {
+        return Err(unsupported(&version, hello));
+    }
+    link.set_version(&version);
+    link.notify(Message::request(None, Method::Initialized.as_str(), None)).await?;
+    Ok((answer, version))
+}
+
+/// Sends a request and waits for its response.
+async fn ask(link: &dyn Link, outgoing: Outgoing) -> Result<Message> {
+    let mut messages = match link.request(outgoing).await? {
+        Exchange::One(response) => return Ok(response),
+        Exchange::Many(messages) => messages,
+    };
+    while let Some(message) = messages.next().await {
+        let message = message?;
+        match message.shape() {
+            Shape::Response => return Ok(message),
+            Shape::Request => link.notify(reply(&message)).await?,
+            Shape::Notification => {}
+        }
+    }
+    Err(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))
+}
+
+/// What the gateway answers when the server asks it something while it asks for itself.
+fn reply(request: &Message) -> Bytes {
+    let id = request.id().unwrap_or("null");
+    if request.method() == Some(&Method::Ping) {
+        return Message::result_of(id, "{}");
+    }
+    let code = ErrorKind::MethodNotFound.row().rpc;
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"this request has no client that could answer"}}}}"#
+    )
+    .into()
+}
+
+/// The names of the capabilities in an answer to `initialize`.
+fn declared(answer: &Message) -> Vec<Box<str>> {
+    let result = answer.result().and_then(|result| Members::parse(result).ok());
+    let capabilities = result.and_then(|result| Members::parse(result.get("capabilities")?).ok());
+    capabilities.map(|members| members.iter().map(|(name, _)| name.into()).collect()).unwrap_or_default()
+}
+
+/// The error response to `initialize` as an error.
+fn refused(answer: &Message, hello: &Hello) -> Error {
+    let error = answer.error().and_then(|error| Members::parse(error).ok());
+    let code = error.as_ref().and_then(|error| error.get("code"));
+    if code == Some("-32022") {
+        let data = error.as_ref().and_then(|error| Members::parse(error.get("data")?).ok());
+        let supported = data.and_then(|data| data.get("supported")).unwrap_or("others");
+        return unsupported(supported, hello);
+    }
+    let said = error.as_ref().and_then(|error| text(error.get("message")?)).unwrap_or_default();
+    let said: String = said.chars().take(200).collect();
+    Error::new(ErrorKind::BadUpstream, "the server refused to initialize a session")
+        .with("code", code.unwrap_or("none"))
+        .with("message", said)
+}
+
+fn unsupported(offered: &str, hello: &Hello) -> Error {
+    let offered: String = offered.chars().take(200).collect();
+    let message = format!(
+        "the server speaks protocol version {offered}; the gateway asked for {} and speaks {}",
+        hello.version,
+        LEGACY.join(", ")
+    );
+    Error::new(ErrorKind::UnsupportedVersion, message)
+}
+
+#[cfg(test)]
+mod tests;

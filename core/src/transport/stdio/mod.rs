@@ -1,0 +1,231 @@
+//! Servers that are child processes: one JSON-RPC message a line on standard input and output.
+//!
+//! A link is a child. It is started without a shell, as the leader of a process group of its own, with an environment
+//! that holds what programs need to run ([`INHERITED`]) and what its registration says, nothing else.
+//!
+//! - No child can hold up anything but itself: its standard error is always drained, what waits for it is bounded in
+//!   number and time, a message that it does not read fails as `NotSent`.
+//! - No child is left: closing a link, dropping it, and stopping the [`Tasks`] each end the whole group (end of input,
+//!   2 s, SIGTERM, 2 s, SIGKILL) and reap the child. After a SIGKILL of the gateway the guardian ends the groups
+//!   (`guardian.rs` says how, and what it cannot do).
+//! - A server that keeps dying is not started again and again: see `backoff.rs`.
+
+mod backoff;
+mod budget;
+mod child;
+mod environment;
+mod exchanges;
+mod group;
+mod guardian;
+mod lines;
+mod link;
+mod mailbox;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::process::{Child, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::Backoff;
+use self::budget::Budget;
+use self::child::{GRACE, Supervisor};
+pub use self::environment::{INHERITED, inherited};
+use self::group::Group;
+use self::link::{Conversation, QUEUE, StdioLink};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Endpoint, Server};
+use crate::random::Random;
+use crate::tasks::Tasks;
+use crate::transport::{Connector, Link};
+
+/// Lines of a child's standard error, and of complaints about it, that are logged in 10 s.
+const LOG_LINES: u32 = 50;
+
+/// Starts the children of one server.
+pub struct StdioConnector {
+    name: Arc<str>,
+    command: String,
+    args: Vec<String>,
+    cwd: Option<PathBuf>,
+    environment: BTreeMap<OsString, OsString>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    backoff: Arc<Backoff>,
+    limit: u32,
+    free: Arc<Semaphore>,
+    leaving: Arc<AtomicUsize>,
+}
+
+impl StdioConnector {
+    /// A connector for `server`. [`ErrorKind::InvalidParams`] if it has no command.
+    pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, random: Arc<Random>) -> Result<Self> {
+        let Endpoint::Command { command, args, env, cwd } = &server.endpoint else {
+            return Err(Error::new(ErrorKind::InvalidParams, "a stdio server needs a `command`")
+                .with("server", &server.name));
+        };
+        let limit = server.configuration.max_connections.max(1);
+        Ok(Self {
+            name: server.name.as_str().into(),
+            command: command.clone(),
+            args: args.clone(),
+            cwd: cwd.as_ref().map(PathBuf::from),
+            environment: environment::of_child(env),
+            backoff: Arc::new(Backoff::new(clock.clone(), random)),
+            clock,
+            tasks,
+            limit,
+            free: Arc::new(Semaphore::new(limit as usize)),
+            leaving: Arc::default(),
+        })
+    }
+
+    fn program(&self) -> Result<PathBuf> {
+        let path = self.environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        environment::find_program(&self.command, self.cwd.as_deref(), path)
+            .map_err(|error| error.with("server", &self.name))
+    }
+
+    fn refused(&self, message: &'static str) -> Error {
+        Error::new(ErrorKind::Unavailable, message).with("server", &self.name).not_sent()
+    }
+
+    /// Room for one more child; waits for those that are leaving already.
+    async fn room(&self) -> Result<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        if self.leaving.load(Ordering::Acquire) > 0 {
+            let patience = 2 * GRACE + Duration::from_secs(1);
+            let permit = tokio::time::timeout(patience, self.free.clone().acquire_owned());
+            if let Ok(Ok(permit)) = permit.await {
+                return Ok(permit);
+            }
+        }
+        Err(self
+            .refused("as many processes of the server run as `configuration.max_connections` allows")
+            .with("max_connections", self.limit)
+            .retry_after(Duration::from_secs(1)))
+    }
+
+    fn spawn(&self, program: &Path) -> Result<Child> {
+        let mut command = Command::new(program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // For a runtime that is dropped without `Tasks::stop`.
+            .kill_on_drop(true);
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        #[cfg(unix)]
+        command.process_group(0);
+        command.spawn().map_err(|error| {
+            let reason = error.to_string();
+            self.refused("the server's process cannot be started").with("reason", reason).caused_by(error)
+        })
+    }
+
+    /// Starts the tasks around `child`.
+    fn attend(&self, mut child: Child, own: bool, permit: OwnedSemaphorePermit) -> Arc<dyn Link> {
+        let group = Group::of(child.id());
+        let (queue, queued) = mpsc::channel(QUEUE);
+        let (troubles, trouble) = mpsc::channel(4);
+        let talk = Conversation::new(self.name.clone(), own, queue, self.leaving.clone());
+        let last_words = child::LastWords::default();
+        let heard = [CancellationToken::new(), CancellationToken::new()];
+        let budget = || Budget::new(self.clock.clone(), LOG_LINES);
+
+        if let Some(input) = child.stdin.take() {
+            let (talk, writing) = (talk.clone(), child::write(input, queued, troubles.clone()));
+            self.tasks.spawn_to_end(async move {
+                tokio::select! { () = talk.closing.cancelled() => {}, () = writing => {} }
+            });
+        }
+        if let Some(output) = child.stdout.take() {
+            let reading = child::read(output, talk.clone(), troubles, budget());
+            self.pump(&talk, &heard[0], reading);
+        }
+        if let Some(errors) = child.stderr.take() {
+            let draining = child::drain(errors, self.name.clone(), last_words.clone(), budget());
+            self.pump(&talk, &heard[1], draining);
+        }
+        let supervisor = Supervisor {
+            child,
+            group,
+            talk: talk.clone(),
+            troubles: trouble,
+            stop: self.tasks.token().clone(),
+            heard,
+            last_words,
+            backoff: self.backoff.clone(),
+            started: self.clock.now(),
+            permit,
+        };
+        self.tasks.spawn_to_end(supervisor.run());
+        Arc::new(StdioLink::new(talk))
+    }
+
+    /// Runs `work` until the child is reaped at the latest: a descendant may hold the pipe open for longer.
+    fn pump(
+        &self,
+        talk: &Arc<Conversation>,
+        heard: &CancellationToken,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (talk, heard) = (talk.clone(), heard.clone());
+        self.tasks.spawn_to_end(async move {
+            tokio::select! { () = talk.ended.cancelled() => {}, () = work => {} }
+            heard.cancel();
+        });
+    }
+}
+
+impl fmt::Debug for StdioConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments and environment often carry secrets.
+        write!(f, "StdioConnector({}: {})", self.name, self.command)
+    }
+}
+
+#[async_trait]
+impl Connector for StdioConnector {
+    async fn connect(&self, own: bool) -> Result<Arc<dyn Link>> {
+        if self.tasks.token().is_cancelled() {
+            return Err(self.refused("the gateway is shutting down"));
+        }
+        if let Some(wait) = self.backoff.remaining() {
+            return Err(self
+                .refused("the server keeps ending right after its start; it is started again later")
+                .retry_after(wait));
+        }
+        let permit = self.room().await?;
+        let guardian = guardian::Ready::new();
+        let child = self.program().and_then(|program| self.spawn(&program));
+        let child = child.inspect_err(|_| self.backoff.failed_to_start())?;
+        tracing::info!(server = %self.name, pid = child.id(), "started the server's process");
+        let link = self.attend(child, own, permit);
+        drop(guardian);
+        Ok(link)
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.program().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Holds the shape that DESIGN and `core/ARCHITECTURE.md` describe: the order of modules, the size of files, what a
+//! build without features links, the top level of the repository. Each check is first shown able to fail.
+#![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
+
+mod order;
+mod source;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use source::Source;
+
+/// Lines of code that a file may have, tests not counted.
+const LINES: usize = 400;
+
+/// The names at the top level that must be there.
+const REQUIRED: [&str; 10] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "SECURITY.md",
+    "core",
+    "tests",
+];
+
+/// The names at the top level that come with a part that may not be built yet.
+const OPTIONAL: [&str; 4] = ["bindings-node", "bindings-python", "examples", "ffi"];
+
+/// What a build without features must not link.
+const HEAVY: [&str; 4] = ["axum", "hyper", "redis", "sqlx"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// Every Rust source below `folder`, build output left out.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && !["target", "node_modules"].contains(&name) && !name.starts_with('.') {
+                left.push(path);
+            } else if name.ends_with(".rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The sources of the core library and what each says, without those that are compiled for tests alone.
+fn library() -> Vec<(PathBuf, Source)> {
+    let folder = root().join("core/src");
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let source = Source::parse(&text).unwrap_or_else(|| panic_at(&path));
+        (path.strip_prefix(&folder).expect("below core/src").to_owned(), source)
+    };
+    let all: Vec<_> = sources(&folder).into_iter().map(read).collect();
+    let tests: BTreeSet<PathBuf> = all.iter().flat_map(|(path, source)| source.test_files(path)).collect();
+    all.into_iter().filter(|(path, _)| !tests.iter().any(|test| path.starts_with(test))).collect()
+}
+
+#[expect(clippy::panic, reason = "a file that is not Rust is a failed test")]
+fn panic_at(path: &Path) -> ! {
+    panic!("{} is not Rust", path.display())
+}
+
+fn heavy(tree: &str) -> Vec<&str> {
+    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| HEAVY.iter().any(|heavy| name == heavy || name.starts_with(&format!("{heavy}-"))))
+        .collect()
+}
+
+/// What is wrong with the `names` of a top level.
+fn misplaced(names: &BTreeSet<String>) -> Vec<String> {
+    let known = |name: &str| REQUIRED.contains(&name) || OPTIONAL.contains(&name) || name.starts_with('.');
+    let surplus = names.iter().filter(|name| !known(name)).map(|name| format!("{name} does not belong"));
+    let absent =
+        REQUIRED.iter().filter(|name| !names.contains(**name)).map(|name| format!("{name} is missing"));
+    surplus.chain(absent).collect()
+}
+
+/// The names at the top level: what git knows or would add, or all there is where git is not at hand.
+fn top_level() -> BTreeSet<String> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output();
+    if let Some(output) = listed.ok().filter(|output| output.status.success()) {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let tops = text.split('\0').filter_map(|path| path.split('/').next());
+        return tops
+            .filter(|name| root().join(name).exists() && !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+    }
+    let entries = std::fs::read_dir(root()).expect("a readable folder");
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name != "target").collect()
+}
+
+#[test]
+fn no_module_uses_one_that_stands_below_it() {
+    let lib = std::fs::read_to_string(root().join("core/src/lib.rs")).expect("lib.rs");
+    let order = order::Order::read(&Source::parse(&lib).expect("lib.rs is Rust"));
+    assert!(order.len() > 10, "the modules of lib.rs were not found");
+    let wrong: Vec<String> =
+        library().iter().flat_map(|(path, source)| order.arrows_upwards(path, source)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_source_file_has_more_lines_of_code_than_a_reader_can_hold() {
+    let long = library().into_iter().filter(|(_, source)| source.lines() > LINES);
+    let long: Vec<_> =
+        long.map(|(path, source)| format!("{}: {} lines", path.display(), source.lines())).collect();
+    assert!(long.is_empty(), "over {LINES} lines of code:\n{}", long.join("\n"));
+}
+
+#[test]
+fn the_root_of_the_library_has_no_logic() {
+    let lib = std::fs::read_to_string(root().join("core/src/lib.rs")).expect("lib.rs");
+    let found = order::logic(&Source::parse(&lib).expect("lib.rs is Rust"));
+    assert!(found.is_empty(), "lib.rs has {found:?}");
+}
+
+#[test]
+fn lints_are_expected_with_a_reason_and_never_allowed() {
+    let mut found = Vec::new();
+    for path in sources(&root()) {
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let source = Source::parse(&text).unwrap_or_else(|| panic_at(&path));
+        found.extend(source.allowances().map(|line| format!("{}:{line}", path.display())));
+    }
+    assert!(found.is_empty(), "use #[expect(…, reason = …)]:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_build_without_features_links_no_server_database_or_http() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "-p", "mcp-registry-gateway", "--no-default-features"])
+        .args(["-e", "normal", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree runs");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(tree.starts_with("mcp-registry-gateway"), "{tree}");
+    assert!(heavy(&tree).is_empty(), "linked without features: {:?}", heavy(&tree));
+}
+
+#[test]
+fn the_top_level_is_what_the_design_says() {
+    let wrong = misplaced(&top_level());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_of_the_top_level_can_fail() {
+    let mut names: BTreeSet<String> = REQUIRED.iter().map(ToString::to_string).collect();
+    names.extend([".ci".to_owned(), "ffi".to_owned()]);
+    assert!(misplaced(&names).is_empty());
+    names.insert("scripts".to_owned());
+    names.remove("README.md");
+    assert_eq!(misplaced(&names), ["scripts does not belong", "README.md is missing"]);
+}
+
+#[test]
+fn the_check_of_what_is_linked_can_fail() {
+    assert!(heavy("mcp-registry-gateway v0.1.0\nhashring v0.3.6\nhyperloglog v1.0.0 (*)").is_empty());
+    assert_eq!(heavy("tokio v1.0.0\nhyper v1.0.0\nsqlx-core v0.9.0 (*)"), ["hyper", "sqlx-core"]);
+}
