@@ -96,7 +96,7 @@ impl Answering {
             let now = clock.now();
             let last = match end {
                 End::Answered(message) => {
-                    lease.record_answer(outcome_of_answer(&message), now.since(started), now);
+                    lease.record(outcome_of_answer(&message), now.since(started), now);
                     self.response(&message)
                 }
                 End::Broken(error) => {
@@ -104,7 +104,7 @@ impl Answering {
                         self.give_up("no longer wanted").await;
                     }
                     let cancelled = error.kind() == ErrorKind::Cancelled;
-                    lease.record(if cancelled { Outcome::Ignored } else { Outcome::Failure }, now);
+                    lease.record(if cancelled { Outcome::Ignored } else { Outcome::Failure }, now.since(started), now);
                     passage.record.outcome(Some(&error));
                     error_response(Some(&self.client_id), &error)
                 }

@@ -80,7 +80,7 @@ impl Inner {
                 }
                 Err(error) => error.with("server", &place.server.name),
             };
-            lease.record(outcome_of(&error), self.clock.now());
+            lease.record(outcome_of(&error), self.clock.now().since(started), self.clock.now());
             drop(lease);
             // The server has forgotten the session, so it has not looked at the call: once more, with a new session.
             if error.kind() == ErrorKind::SessionNotFound && !renewed {
@@ -175,7 +175,7 @@ impl Inner {
     ) -> Result<Reply> {
         match exchange {
             Exchange::One(message) => {
-                lease.record_answer(outcome_of_answer(&message), self.clock.now().since(started), self.clock.now());
+                lease.record(outcome_of_answer(&message), self.clock.now().since(started), self.clock.now());
                 let server = Some(answering.server);
                 Ok(Reply::Message { body: answering.response(&message), session: None, server })
             }

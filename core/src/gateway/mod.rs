@@ -73,6 +73,8 @@ struct Inner {
     settings: Settings,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
+    /// What balancing starts from; each service mixes its name in.
+    seed: u64,
     tasks: Tasks,
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
@@ -109,6 +111,7 @@ impl Gateway {
             stopping: AtomicBool::new(false),
             settings,
             clock,
+            seed: random.next(),
             random,
             tasks,
             registry,

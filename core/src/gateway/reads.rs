@@ -34,11 +34,11 @@ pub struct RouterMetrics {
     pub active_connections: u64,
     /// Calls since the start of this process.
     pub total_requests: u64,
-    /// Share of calls that did not fail, 0 to 1; 1 while there were none.
+    /// Share of the calls with a result that did not fail, 0 to 1; 1 while there were none.
     pub success_rate: f64,
-    /// Share of calls that failed, 0 to 1.
+    /// Share of the calls with a result that failed, 0 to 1.
     pub error_rate: f64,
-    /// Mean time to the answer, or to the end of its stream, in milliseconds.
+    /// Mean time to the answer, in milliseconds.
     pub avg_response_time_ms: f64,
     /// `closed`, `open` or `half_open`.
     pub circuit_breaker_state: &'static str,
@@ -107,7 +107,6 @@ impl Gateway {
     }
 
     /// What routing knows, by server.
-    #[expect(clippy::cast_precision_loss, reason = "shares and means of counts that fit 53 bits")]
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
         let view = self.0.view(&caller.principal.tenant);
         let now = self.0.clock.now();
@@ -116,16 +115,13 @@ impl Gateway {
             .map(|place| {
                 let replica = &place.replica;
                 let stats = replica.stats();
-                let share = |count: u64, none: f64| {
-                    if stats.total == 0 { none } else { count as f64 / stats.total as f64 }
-                };
                 let metrics = RouterMetrics {
                     server_name: place.server.name.clone(),
-                    active_connections: replica.in_flight() as u64,
+                    active_connections: stats.in_flight,
                     total_requests: stats.total,
-                    success_rate: share(stats.total - stats.failures, 1.0),
-                    error_rate: share(stats.failures, 0.0),
-                    avg_response_time_ms: stats.mean_latency().as_secs_f64() * 1000.0,
+                    success_rate: stats.success_rate(),
+                    error_rate: stats.error_rate(),
+                    avg_response_time_ms: stats.mean_latency_ms(),
                     circuit_breaker_state: replica.breaker().state(now).as_str(),
                     failure_count: replica.breaker().failure_count(),
                 };

@@ -11,6 +11,8 @@ use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
 use super::Inner;
+use crate::balance::key_of;
+use crate::breaker::Breaker;
 use crate::model::{Event, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
 use crate::rpc::Message;
 use crate::select::Replica;
@@ -47,7 +49,7 @@ impl Inner {
                 },
             };
             let replica = old.map_or_else(
-                || Arc::new(Replica::new(server.id, &server.name, self.settings.breaker.clone(), self.random.next())),
+                || Arc::new(Replica::new(server.id, server.name.as_str(), Breaker::new(self.settings.breaker.clone(), self.random.next()))),
                 |old| Arc::clone(&old.replica),
             );
             grouped
@@ -57,7 +59,7 @@ impl Inner {
                 .or_default()
                 .push(Place { server: Arc::clone(server), upstream, replica, listing });
         }
-        let index = Arc::new(before.index.next(Arc::clone(&state)));
+        let index = Arc::new(before.index.next(&state));
 
         let tenants = grouped.into_iter().map(|(tenant, services)| {
             let old = before.tenants.get(&tenant);
@@ -66,7 +68,7 @@ impl Inner {
                 let old = old.and_then(|view| view.services.get(&name));
                 let service = match old {
                     Some(old) if unchanged(old, &places) => Arc::clone(old),
-                    old => Arc::new(Service::new(name.clone(), places, self.random.next(), old.map(|old| &**old))),
+                    old => Arc::new(Service::new(name.clone(), places, self.seed ^ key_of(name.as_str()), old.map(|old| &**old))),
                 };
                 (name, service)
             });

@@ -10,7 +10,7 @@ use super::names;
 use super::upstream::Upstream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Server, ServerId, ServiceName, Status};
-use crate::select::{Ask, Lease, Member, Pool, PoolSettings, Replica};
+use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings};
 use crate::clock::Tick;
 
 /// One replica.
@@ -47,7 +47,7 @@ impl Service {
         );
         let all: Vec<usize> = (0..places.len()).collect();
         let pool = |which: &[usize], before: Option<&Pool>| {
-            Pool::new(settings.clone(), which.iter().map(|i| member(&places[*i])).collect(), before)
+            Pool::new(settings, which.iter().map(|i| member(&places[*i])).collect(), before)
         };
         let everyone = pool(&all, previous.map(|service| &service.everyone));
         let mut subsets: HashMap<Vec<usize>, Arc<Pool>> = HashMap::new();

@@ -86,6 +86,11 @@ impl Observer {
         self.table().len()
     }
 
+    /// How many calls are under way that end by themselves: all but the streams that clients hold open.
+    pub fn calls(&self) -> usize {
+        self.table().values().filter(|active| &*active.method != "GET").count()
+    }
+
     /// Calls that ended well and calls that did not, since the start.
     pub fn totals(&self) -> (u64, u64) {
         (self.succeeded.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))

@@ -183,7 +183,7 @@ fn events(messages: BoxStream<'static, Bytes>) -> Response<Body> {
         match tokio::time::timeout(KEEP_ALIVE, messages.next()).await {
             Ok(Some(message)) => Some((sse::encode(&message, None), messages)),
             Ok(None) => None,
-            Err(_) => Some((sse::keep_alive(), messages)),
+            Err(_) => Some((sse::KEEP_ALIVE, messages)),
         }
     });
     let mut response = Response::new(Body::from_stream(silent.map(Ok::<_, std::convert::Infallible>)));

@@ -91,10 +91,10 @@ fn wish<T: DeserializeOwned>(members: &Members<'_>, key: &'static str, form: &'s
 }
 
 /// The response with what routing has to say of it; the server's own bytes stay as they are.
-fn extended(response: &[u8], server: Option<&str>, millis: f64) -> Vec<u8> {
+fn extended(response: &[u8], server: Option<&str>, millis: f64) -> Bytes {
     let failed = Message::parse(Bytes::copy_from_slice(response)).is_ok_and(|message| message.error().is_some());
     let end = response.iter().rposition(|byte| *byte == b'}').unwrap_or(response.len());
     let server = server.map_or_else(|| "null".to_owned(), quote);
     let more = format!(r#","server_id":{server},"response_time_ms":{millis:.3},"success":{}}}"#, !failed);
-    [&response[..end], more.as_bytes()].concat()
+    [&response[..end], more.as_bytes()].concat().into()
 }

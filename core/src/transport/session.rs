@@ -205,7 +205,7 @@ async fn ask(link: &dyn Link, outgoing: Outgoing) -> Result<Message> {
 fn reply(request: &Message) -> Bytes {
     let id = request.id().unwrap_or("null");
     if request.method() == Some(&Method::Ping) {
-        return Message::result_of(id, "{}");
+        return crate::rpc::answer::result_response(id, "{}");
     }
     let code = ErrorKind::MethodNotFound.row().rpc;
     format!(

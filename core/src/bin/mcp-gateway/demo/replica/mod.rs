@@ -104,7 +104,7 @@ impl Replica {
             return None;
         };
         Some(match self.result(method, message).await {
-            Ok(result) => Message::result_of(id, &result.to_string()),
+            Ok(result) => mcp_registry_gateway::rpc::answer::result_response(id, &result.to_string()),
             Err(error) => error_response(id, &error),
         })
     }
