@@ -21,10 +21,17 @@ impl Gateway {
     }
 
     /// Changes a server; with `if_match`, only if its revision is still that.
-    pub async fn update(&self, caller: &Caller, id: ServerId, patch: Patch, if_match: Option<u64>) -> Result<Arc<Server>> {
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: ServerId,
+        patch: Patch,
+        if_match: Option<u64>,
+    ) -> Result<Arc<Server>> {
         let inner = &self.0;
         let before = self.get(caller, id)?;
-        let server = inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
+        let server =
+            inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
         if server.auto_discover && server.endpoint != before.endpoint {
             inner.discover_soon(id);

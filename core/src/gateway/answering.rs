@@ -64,7 +64,8 @@ impl Answering {
     pub(super) async fn give_up(&mut self, reason: &str) {
         let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, self.upstream_id);
         let message = Message::request(None, "notifications/cancelled", Some(&params));
-        let told = tokio::time::timeout(std::time::Duration::from_secs(2), self.relay.session.notify(message)).await;
+        let told =
+            tokio::time::timeout(std::time::Duration::from_secs(2), self.relay.session.notify(message)).await;
         if !matches!(told, Ok(Ok(()))) {
             tracing::debug!("a server could not be told that a call was cancelled");
         }
@@ -123,7 +124,11 @@ impl Answering {
         }
     }
 
-    async fn pump(&mut self, messages: &mut BoxStream<'static, Result<Message>>, sink: Option<&mpsc::Sender<Bytes>>) -> End {
+    async fn pump(
+        &mut self,
+        messages: &mut BoxStream<'static, Result<Message>>,
+        sink: Option<&mpsc::Sender<Bytes>>,
+    ) -> End {
         while let Some(next) = messages.next().await {
             let message = match next {
                 Ok(message) => message,

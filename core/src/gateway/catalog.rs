@@ -24,7 +24,11 @@ const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
 
 impl Inner {
     /// The `result` of a list on the aggregated route.
-    pub(super) async fn merged_list(self: &Arc<Self>, principal: &Principal, kind: CapabilityKind) -> Result<String> {
+    pub(super) async fn merged_list(
+        self: &Arc<Self>,
+        principal: &Principal,
+        kind: CapabilityKind,
+    ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
         let view = self.view(&principal.tenant);
         if !view.services.is_empty() && silent.len() == view.services.len() {
@@ -38,23 +42,28 @@ impl Inner {
     /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
     async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
         let view = self.view(&principal.tenant);
-        let unheard: Vec<_> = view.services.values().filter(|service| service.initialize().is_none()).collect();
+        let unheard: Vec<_> =
+            view.services.values().filter(|service| service.initialize().is_none()).collect();
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
             // A closed breaker lets the question through and hears how it went; an open one costs no time.
             let Ok(permit) = place.replica.breaker().try_acquire(self.clock.now()) else { return };
-            let outcome = match tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id)).await {
-                Ok(Ok(())) => Outcome::Success,
-                Ok(Err(error)) => {
-                    tracing::debug!(server = place.server.name, %error, "asked for a list in vain");
-                    Outcome::Failure
-                }
-                Err(_) => Outcome::Failure,
-            };
+            let outcome =
+                match tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id))
+                    .await
+                {
+                    Ok(Ok(())) => Outcome::Success,
+                    Ok(Err(error)) => {
+                        tracing::debug!(server = place.server.name, %error, "asked for a list in vain");
+                        Outcome::Failure
+                    }
+                    Err(_) => Outcome::Failure,
+                };
             permit.finish(outcome, self.clock.now());
         });
         join_all(asking).await;
         let view = self.view(&principal.tenant);
-        let silent = |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
+        let silent =
+            |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
         view.services.values().filter(silent).map(|service| service.name.to_string()).collect()
     }
 }
@@ -67,7 +76,9 @@ fn render(view: &View, kind: CapabilityKind, silent: &BTreeSet<String>) -> Strin
     for service in view.services.values() {
         for (_, item) in service.offers(kind) {
             // A resource keeps its URI, so the first service that has it, has it for all.
-            if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) && !uris.insert(item.name.clone()) {
+            if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate)
+                && !uris.insert(item.name.clone())
+            {
                 continue;
             }
             if !first {

@@ -47,7 +47,13 @@ pub(super) struct Asked {
 }
 
 impl Client {
-    pub(super) fn new(id: Arc<str>, principal: Principal, route: Route, hello: Hello, now: Tick) -> Arc<Self> {
+    pub(super) fn new(
+        id: Arc<str>,
+        principal: Principal,
+        route: Route,
+        hello: Hello,
+        now: Tick,
+    ) -> Arc<Self> {
         let can_be_asked = Members::parse(&hello.capabilities).is_ok_and(|capabilities| {
             ["sampling", "elicitation", "roots", "tasks"].iter().any(|name| capabilities.get(name).is_some())
         });
@@ -104,7 +110,11 @@ impl Client {
     /// Forgets a session that the server has forgotten or that broke.
     pub(super) fn forget(&self, server: ServerId, lost: &Arc<Session>) {
         let mut upstreams = locked(&self.upstreams);
-        if upstreams.get(&server).and_then(|cell| cell.get()).is_some_and(|session| Arc::ptr_eq(session, lost)) {
+        if upstreams
+            .get(&server)
+            .and_then(|cell| cell.get())
+            .is_some_and(|session| Arc::ptr_eq(session, lost))
+        {
             upstreams.remove(&server);
         }
     }

@@ -19,7 +19,8 @@ use crate::rpc::object::range_in;
 use crate::rpc::{Members, Message, Method, Shape, Splice};
 use crate::transport::Session;
 
-const LOG_LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+const LOG_LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 impl Inner {
     /// The `initialize` result: of a service what its server said, of the aggregated route the gateway's own.
@@ -63,7 +64,10 @@ impl Inner {
     pub(super) async fn set_level(self: &Arc<Self>, message: &Message, passage: &Passage) -> Result<Reply> {
         let level = message.params_members()?.text("level").map(|level| level.into_owned());
         let level = level.filter(|level| LOG_LEVELS.contains(&level.as_str())).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidParams, format!("`params.level` must be one of {}", LOG_LEVELS.join(", ")))
+            Error::new(
+                ErrorKind::InvalidParams,
+                format!("`params.level` must be one of {}", LOG_LEVELS.join(", ")),
+            )
         })?;
         if let Some(client) = &passage.client {
             client.set_apart();
@@ -119,7 +123,12 @@ impl Inner {
     }
 
     /// Makes a new session with a server part of the client's: level, stream.
-    pub(super) async fn adopt(self: &Arc<Self>, client: &Arc<Client>, session: &Arc<Session>, transport: TransportType) {
+    pub(super) async fn adopt(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        session: &Arc<Session>,
+        transport: TransportType,
+    ) {
         tell_level(client, session).await;
         // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
         if transport == TransportType::Stdio || client.outbox.is_attached() {
@@ -170,7 +179,8 @@ async fn tell_level(client: &Client, session: &Session) {
     let level = client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let Some(level) = level.filter(|_| session.declares("logging")) else { return };
     let params = format!(r#"{{"level":{}}}"#, quote(&level));
-    if let Err(error) = session.ask(&Method::SetLevel, Some(&params), std::time::Duration::from_secs(5)).await {
+    if let Err(error) = session.ask(&Method::SetLevel, Some(&params), std::time::Duration::from_secs(5)).await
+    {
         tracing::info!(%error, "a server did not take the log level");
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, Shared};
 use futures_util::{FutureExt, StreamExt};
 
+use super::Inner;
 use super::conversation::is_list_change;
 use super::service::Place;
-use super::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ServerId, Status, TransportType};
 use crate::transport::Session;

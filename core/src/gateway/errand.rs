@@ -58,12 +58,18 @@ impl Forward {
 }
 
 /// The service and the server's own name for what `message` asks for.
-pub(super) fn forward(view: &View, route: &Route, wishes: Option<&Wishes>, message: Message) -> Result<Forward> {
+pub(super) fn forward(
+    view: &View,
+    route: &Route,
+    wishes: Option<&Wishes>,
+    message: Message,
+) -> Result<Forward> {
     let method = message.method().cloned().unwrap_or(Method::Other("".into()));
     let members = message.params_members()?;
     let (raw, kind) = match method.routing_key() {
         RoutingKey::Name => {
-            let kind = if method == Method::PromptsGet { CapabilityKind::Prompt } else { CapabilityKind::Tool };
+            let kind =
+                if method == Method::PromptsGet { CapabilityKind::Prompt } else { CapabilityKind::Tool };
             (Some(required(&members, "name")?), kind)
         }
         RoutingKey::Uri => (Some(required(&members, "uri")?), CapabilityKind::Resource),
@@ -113,7 +119,12 @@ fn finish(
 }
 
 /// Finds what the aggregated route calls `name`: the service, and the name there if it is another.
-fn found(view: &View, kind: CapabilityKind, name: &str, message: &Message) -> Result<(Arc<Service>, Option<String>)> {
+fn found(
+    view: &View,
+    kind: CapabilityKind,
+    name: &str,
+    message: &Message,
+) -> Result<(Arc<Service>, Option<String>)> {
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
         return match view.service_of_resource(name) {
             Some(service) => Ok((Arc::clone(service), None)),
@@ -126,7 +137,10 @@ fn found(view: &View, kind: CapabilityKind, name: &str, message: &Message) -> Re
             let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
             Err(Error::new(
                 ErrorKind::InvalidParams,
-                format!("Unknown {what}: {}. Names here are `service__{what}`, as the list has them", shown(name)),
+                format!(
+                    "Unknown {what}: {}. Names here are `service__{what}`, as the list has them",
+                    shown(name)
+                ),
             ))
         }
     }

@@ -60,7 +60,11 @@ impl Inner {
         let passage = Arc::new(passage);
         let first = forward.service.places.first().map(|place| &place.server);
         let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
-        let timeout = passage.wishes.as_ref().and_then(|wishes| wishes.timeout).map_or(configured, |wish| wish.min(configured));
+        let timeout = passage
+            .wishes
+            .as_ref()
+            .and_then(|wishes| wishes.timeout)
+            .map_or(configured, |wish| wish.min(configured));
         let deadline = self.clock.now() + timeout;
         let key = first.and_then(|server| affinity::key(server, &passage, &forward.message));
 
@@ -112,7 +116,8 @@ impl Inner {
         let service = &forward.service;
         for wish in passage.wishes.iter().flat_map(|wishes| proxy::preferred(service, wishes)) {
             if !excluded.contains(&wish) {
-                let others: Vec<_> = service.places.iter().map(|place| place.server.id).filter(|id| *id != wish).collect();
+                let others: Vec<_> =
+                    service.places.iter().map(|place| place.server.id).filter(|id| *id != wish).collect();
                 if let Ok(chosen) = service.pick(what, &Ask { key, exclude: &others }, now) {
                     return Ok(chosen);
                 }
@@ -129,7 +134,10 @@ impl Inner {
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
-        let session = self.in_time(deadline, passage, self.session_for(client, place)).await.map_err(Error::not_sent)?;
+        let session = self
+            .in_time(deadline, passage, self.session_for(client, place))
+            .await
+            .map_err(Error::not_sent)?;
         let message = &forward.message;
         let id = session.next_id();
         let mut splice = message.with_id(id.to_string());
@@ -149,7 +157,8 @@ impl Inner {
         let raw_id = message.id().unwrap_or("null");
         let landing = client.map(|client| client.take_off(raw_id, passage.cancel().clone()));
         let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };
-        let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), landing, place.server.id);
+        let mut answering =
+            Answering::new(relay, id, raw_id, token.map(|(_, token)| token), landing, place.server.id);
         match self.in_time(deadline, passage, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering }),
             Err(error) => {
@@ -186,7 +195,11 @@ impl Inner {
     }
 
     /// The session in which a client's calls reach a server: its own, or the one that is shared.
-    pub(super) async fn session_for(self: &Arc<Self>, client: Option<&Arc<Client>>, place: &Place) -> Result<Arc<Session>> {
+    pub(super) async fn session_for(
+        self: &Arc<Self>,
+        client: Option<&Arc<Client>>,
+        place: &Place,
+    ) -> Result<Arc<Session>> {
         let server = &place.server;
         let own = client.filter(|client| match server.configuration.sharing {
             Sharing::Shared => false,
@@ -230,7 +243,12 @@ impl Inner {
     }
 
     /// `work`, unless the deadline passes or the call is cancelled first.
-    async fn in_time<T>(&self, deadline: Tick, passage: &Passage, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn in_time<T>(
+        &self,
+        deadline: Tick,
+        passage: &Passage,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let left = deadline.since(self.clock.now());
         tokio::select! {
             biased;
@@ -244,7 +262,9 @@ impl Inner {
 /// What a failed attempt says about the server.
 fn outcome_of(error: &Error) -> Outcome {
     match error.kind() {
-        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Parse => Outcome::Failure,
+        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Parse => {
+            Outcome::Failure
+        }
         _ => Outcome::Ignored,
     }
 }
@@ -279,7 +299,8 @@ fn is_repeatable(forward: &Forward, place: &Place) -> bool {
 /// The error as the client gets it: a session that a server lost is that server's failure, not the client's.
 fn settle(error: Error) -> Error {
     if error.kind() == ErrorKind::SessionNotFound {
-        return Error::new(ErrorKind::BadUpstream, "the server forgets the sessions that it opens").caused_by(error);
+        return Error::new(ErrorKind::BadUpstream, "the server forgets the sessions that it opens")
+            .caused_by(error);
     }
     error
 }

@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_to_64_and_stay_apart() {
-        let (a, b) = (join("svc", &format!("{}a", "x".repeat(80))), join("svc", &format!("{}b", "x".repeat(80))));
+        let (a, b) =
+            (join("svc", &format!("{}a", "x".repeat(80))), join("svc", &format!("{}b", "x".repeat(80))));
         assert_eq!(a.len(), 64);
         assert_ne!(a, b);
         assert_eq!(join("svc", &"x".repeat(59)).len(), 64);

@@ -60,7 +60,8 @@ impl Inner {
         if self.is_stopping() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down").not_sent());
         }
-        let opens = matches!(&call.action, Action::Send(message) if message.method() == Some(&Method::Initialize));
+        let opens =
+            matches!(&call.action, Action::Send(message) if message.method() == Some(&Method::Initialize));
         if opens || call.wishes.is_some() {
             return Ok(None);
         }
@@ -90,7 +91,9 @@ impl Inner {
         let list = match (message.method(), route) {
             (Some(Method::Initialize), _) => return Ok(Errand::Open(message, passage)),
             (Some(Method::Ping), _) => return Ok(Errand::Answer(result_text(&id(), "{}"))),
-            (Some(Method::SetLevel), _) if passage.client.is_some() => return Ok(Errand::SetLevel(message, passage)),
+            (Some(Method::SetLevel), _) if passage.client.is_some() => {
+                return Ok(Errand::SetLevel(message, passage));
+            }
             (Some(method), Route::All) => list_kind(method),
             _ => None,
         };
@@ -127,10 +130,17 @@ impl Inner {
         }
     }
 
-    async fn open_session(self: &Arc<Self>, route: &Route, message: &Message, passage: &Passage) -> Result<Reply> {
+    async fn open_session(
+        self: &Arc<Self>,
+        route: &Route,
+        message: &Message,
+        passage: &Passage,
+    ) -> Result<Reply> {
         let params = message.params_members()?;
         let invalid = |what| Error::new(ErrorKind::InvalidParams, what);
-        let requested = params.text("protocolVersion").ok_or_else(|| invalid("`params.protocolVersion` must be a string"))?;
+        let requested = params
+            .text("protocolVersion")
+            .ok_or_else(|| invalid("`params.protocolVersion` must be a string"))?;
         let capabilities = params.get("capabilities").unwrap_or("{}");
         Members::parse(capabilities).map_err(|_| invalid("`params.capabilities` must be an object"))?;
         let negotiated = version::negotiate(&requested);
@@ -140,8 +150,13 @@ impl Inner {
             capabilities: capabilities.into(),
             client_info: params.get("clientInfo").unwrap_or(r#"{"name":"unknown","version":"0"}"#).into(),
         };
-        let client =
-            self.sessions.open(&self.settings.sessions, &passage.principal, route, hello, self.clock.now())?;
+        let client = self.sessions.open(
+            &self.settings.sessions,
+            &passage.principal,
+            route,
+            hello,
+            self.clock.now(),
+        )?;
         let body = result_response(message.id().unwrap_or("null"), &result);
         Ok(Reply::Message { body, session: Some(Arc::clone(&client.id)), server: None })
     }

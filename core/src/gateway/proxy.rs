@@ -30,7 +30,8 @@ pub(super) fn service_of(
     if fitting.len() > 1 {
         let preferred = wishes.preferred_servers.iter().find_map(|wish| {
             fitting.iter().position(|service| {
-                service.name.as_str() == wish || service.places.iter().any(|place| is(place.server.id, &place.server.name, wish))
+                service.name.as_str() == wish
+                    || service.places.iter().any(|place| is(place.server.id, &place.server.name, wish))
             })
         });
         if let Some(position) = preferred {
@@ -39,9 +40,10 @@ pub(super) fn service_of(
     }
     match fitting[..] {
         [service] => Ok(Some(Arc::clone(service))),
-        [] if asked => {
-            Err(Error::new(ErrorKind::Unavailable, "no server offers all that `required_tools` and `required_resources` name"))
-        }
+        [] if asked => Err(Error::new(
+            ErrorKind::Unavailable,
+            "no server offers all that `required_tools` and `required_resources` name",
+        )),
         [] => {
             let name = names::shown(name.unwrap_or_default());
             Err(Error::new(ErrorKind::InvalidParams, format!("Unknown name: {name}. No server offers it")))

@@ -68,7 +68,10 @@ impl Gateway {
     /// The servers that offer all of `names`, healthy or not.
     pub fn find(&self, caller: &Caller, kind: CapabilityKind, names: &[String]) -> Result<Vec<Found>> {
         if names.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidParams, "name at least one tool or resource, separated by commas"));
+            return Err(Error::new(
+                ErrorKind::InvalidParams,
+                "name at least one tool or resource, separated by commas",
+            ));
         }
         Ok(self.0.snapshot.load().index.find_all(&caller.principal.tenant, kind, names))
     }
@@ -79,7 +82,11 @@ impl Gateway {
     }
 
     /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.
-    pub fn offered(&self, caller: &Caller, kind: CapabilityKind) -> Result<Vec<(String, Arc<Server>, Capability)>> {
+    pub fn offered(
+        &self,
+        caller: &Caller,
+        kind: CapabilityKind,
+    ) -> Result<Vec<(String, Arc<Server>, Capability)>> {
         let view = self.0.view(&caller.principal.tenant);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
         let offers = view.services.values().flat_map(|service| {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::Inner;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
-use super::Inner;
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{Event, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
@@ -49,7 +49,13 @@ impl Inner {
                 },
             };
             let replica = old.map_or_else(
-                || Arc::new(Replica::new(server.id, server.name.as_str(), Breaker::new(self.settings.breaker.clone(), self.random.next()))),
+                || {
+                    Arc::new(Replica::new(
+                        server.id,
+                        server.name.as_str(),
+                        Breaker::new(self.settings.breaker.clone(), self.random.next()),
+                    ))
+                },
                 |old| Arc::clone(&old.replica),
             );
             grouped
@@ -68,7 +74,12 @@ impl Inner {
                 let old = old.and_then(|view| view.services.get(&name));
                 let service = match old {
                     Some(old) if unchanged(old, &places) => Arc::clone(old),
-                    old => Arc::new(Service::new(name.clone(), places, self.seed ^ key_of(name.as_str()), old.map(|old| &**old))),
+                    old => Arc::new(Service::new(
+                        name.clone(),
+                        places,
+                        self.seed ^ key_of(name.as_str()),
+                        old.map(|old| &**old),
+                    )),
                 };
                 (name, service)
             });
@@ -99,7 +110,8 @@ impl Inner {
 
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
-            let pause = (this.settings.sessions.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
+            let pause =
+                (this.settings.sessions.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
             loop {
                 tokio::time::sleep(pause).await;
                 let expired = this.sessions.expired(&this.settings.sessions, this.clock.now());
@@ -155,7 +167,11 @@ impl Inner {
             };
             if client.principal.tenant == *tenant && concerned && client.outbox.is_attached() {
                 for method in ["tools", "resources", "prompts"] {
-                    client.tell(Message::request(None, &format!("notifications/{method}/list_changed"), None));
+                    client.tell(Message::request(
+                        None,
+                        &format!("notifications/{method}/list_changed"),
+                        None,
+                    ));
                 }
             }
         }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use super::names;
 use super::upstream::Upstream;
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Server, ServerId, ServiceName, Status};
-use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings};
 use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Server, ServerId, ServiceName, Status,
+};
+use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings};
 
 /// One replica.
 #[derive(Clone, Debug)]
@@ -54,7 +56,10 @@ impl Service {
         let mut partly = HashMap::new();
         for (key, which) in offered_by_some(&places) {
             let made = subsets.entry(which).or_insert_with_key(|which| {
-                Arc::new(pool(which, previous.and_then(|service| service.subsets.get(which)).map(|pool| &**pool)))
+                Arc::new(pool(
+                    which,
+                    previous.and_then(|service| service.subsets.get(which)).map(|pool| &**pool),
+                ))
             });
             partly.insert(key, Arc::clone(made));
         }
@@ -63,16 +68,24 @@ impl Service {
     }
 
     /// Picks a replica that offers `what` and can take a call.
-    pub(super) fn pick(&self, what: Option<(CapabilityKind, &str)>, ask: &Ask<'_>, now: Tick) -> Result<(Lease, &Place)> {
+    pub(super) fn pick(
+        &self,
+        what: Option<(CapabilityKind, &str)>,
+        ask: &Ask<'_>,
+        now: Tick,
+    ) -> Result<(Lease, &Place)> {
         let subset = match what {
             Some((kind, name)) if !self.partly.is_empty() => self.partly.get(&(kind, name.to_owned())),
             _ => None,
         };
-        let lease = subset.map_or(&self.everyone, |pool| &**pool).pick(ask, now).map_err(|error| {
-            error.with("service", &self.name)
-        })?;
+        let lease = subset
+            .map_or(&self.everyone, |pool| &**pool)
+            .pick(ask, now)
+            .map_err(|error| error.with("service", &self.name))?;
         let place = self.by_id.get(&lease.server_id()).map(|i| &self.places[*i]);
-        let place = place.ok_or_else(|| Error::new(ErrorKind::Internal, "a pool knows a server that its service does not"))?;
+        let place = place.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "a pool knows a server that its service does not")
+        })?;
         Ok((lease, place))
     }
 
@@ -99,7 +112,9 @@ impl Service {
     /// The replicas that were never heard of and could be asked.
     pub(super) fn unheard(&self) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(|place| {
-            place.server.status == Status::Active && place.server.auto_discover && place.listing.initialize.is_none()
+            place.server.status == Status::Active
+                && place.server.auto_discover
+                && place.listing.initialize.is_none()
         })
     }
 

@@ -61,9 +61,12 @@ impl Sessions {
     ) -> Result<Arc<Client>> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.open.len() >= settings.most {
-            return Err(Error::new(ErrorKind::Unavailable, "the gateway has as many sessions as it may have")
-                .with("limit", settings.most)
-                .retry_after(Duration::from_secs(10)));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the gateway has as many sessions as it may have",
+            )
+            .with("limit", settings.most)
+            .retry_after(Duration::from_secs(10)));
         }
         let count = table.each.entry(principal.clone()).or_default();
         if *count >= settings.most_each {
@@ -85,7 +88,9 @@ impl Sessions {
     pub(super) fn find(&self, id: &str, principal: &Principal, route: &Route) -> Result<Arc<Client>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         match table.open.get(id) {
-            Some(client) if client.principal == *principal && client.route == *route => Ok(Arc::clone(client)),
+            Some(client) if client.principal == *principal && client.route == *route => {
+                Ok(Arc::clone(client))
+            }
             _ => Err(Error::new(ErrorKind::SessionNotFound, "no such session; initialize again")),
         }
     }

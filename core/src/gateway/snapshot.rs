@@ -27,7 +27,11 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(tenant: TenantId, services: BTreeMap<ServiceName, Arc<Service>>, index: Arc<Index>) -> Self {
+    pub(super) fn new(
+        tenant: TenantId,
+        services: BTreeMap<ServiceName, Arc<Service>>,
+        index: Arc<Index>,
+    ) -> Self {
         Self { tenant, index, services, cut: OnceLock::new() }
     }
 

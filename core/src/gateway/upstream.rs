@@ -103,7 +103,8 @@ impl Upstream {
 
     /// Asks the server everything that it offers, as a client that can be asked anything.
     pub(super) async fn discover(&self) -> Result<Listing> {
-        let capabilities = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+        let capabilities =
+            r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let session = self.own(&hello(capabilities)).await?;
         let asking = Asking { session: &session, timeout: self.server.configuration.timeout };
         let fetched = discovery::fetch(&asking, session.initialize_result()).await;
@@ -170,6 +171,7 @@ impl discovery::Ask for Asking<'_> {
 /// What a server's error response to a list means for discovery.
 fn refused(error: &str) -> Error {
     let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
-    let kind = if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
+    let kind =
+        if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
     Error::new(kind, "the server refused to list what it offers").with("code", code.as_deref().unwrap_or("?"))
 }

@@ -78,14 +78,19 @@ where
                 body::read(content, shared.settings.max_body_bytes).await
             };
             match read.await {
-                Ok(content) if door == Door::Proxy => proxy::answer(shared, caller, head.headers, content).await,
+                Ok(content) if door == Door::Proxy => {
+                    proxy::answer(shared, caller, head.headers, content).await
+                }
                 Ok(content) => post(shared, &door, caller, head.headers, content).await,
                 Err(error) => refuse(None, &error),
             }
         }
         Method::GET if door != Door::Proxy => {
             if !accepts(&head.headers, "text/event-stream") {
-                return refuse(None, &Error::new(ErrorKind::MediaType, "send `Accept: text/event-stream` to open a stream"));
+                return refuse(
+                    None,
+                    &Error::new(ErrorKind::MediaType, "send `Accept: text/event-stream` to open a stream"),
+                );
             }
             carry_out(shared, &door, caller, head.headers, Action::Listen, None).await
         }
@@ -94,10 +99,8 @@ where
         }
         _ => {
             let allowed = if door == Door::Proxy { "POST" } else { "POST, GET, DELETE" };
-            let mut response = refuse(
-                None,
-                &Error::new(ErrorKind::MethodNotAllowed, format!("this route has {allowed}")),
-            );
+            let mut response =
+                refuse(None, &Error::new(ErrorKind::MethodNotAllowed, format!("this route has {allowed}")));
             if let Ok(allowed) = HeaderValue::from_str(allowed) {
                 response.headers_mut().insert(header::ALLOW, allowed);
             }
@@ -106,7 +109,13 @@ where
     }
 }
 
-async fn post(shared: &Shared, door: &Door, caller: Caller, headers: HeaderMap, content: Bytes) -> Response<Body> {
+async fn post(
+    shared: &Shared,
+    door: &Door,
+    caller: Caller,
+    headers: HeaderMap,
+    content: Bytes,
+) -> Response<Body> {
     match Message::parse(content) {
         Ok(message) => {
             let id: Option<Box<str>> = message.id().map(Into::into);
@@ -201,7 +210,8 @@ fn check_version(headers: &HeaderMap) -> Result<()> {
         return Ok(());
     }
     let shown: String = text.chars().take(40).collect();
-    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not spoken here").with("requested", shown))
+    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not spoken here")
+        .with("requested", shown))
 }
 
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {

@@ -18,7 +18,12 @@ use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Shape};
 
-pub(super) async fn answer(shared: &Shared, caller: Caller, headers: HeaderMap, content: Bytes) -> Response<Body> {
+pub(super) async fn answer(
+    shared: &Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    content: Bytes,
+) -> Response<Body> {
     let started = shared.clock.now();
     let (message, wishes) = match read(&content) {
         Ok(read) => read,
@@ -38,7 +43,8 @@ pub(super) async fn answer(shared: &Shared, caller: Caller, headers: HeaderMap, 
     let (status, body, server) = match reply {
         Ok(Reply::Message { body, server, .. }) => (StatusCode::OK, body, server),
         Ok(Reply::Stream { .. } | Reply::Accepted) => {
-            let error = Error::new(ErrorKind::Internal, "a call without a session was answered as if it had one");
+            let error =
+                Error::new(ErrorKind::Internal, "a call without a session was answered as if it had one");
             (StatusCode::INTERNAL_SERVER_ERROR, error_response(Some(&id), &error), None)
         }
         Err(error) => {
@@ -54,7 +60,8 @@ pub(super) async fn answer(shared: &Shared, caller: Caller, headers: HeaderMap, 
 
 /// The request without the wishes, and the wishes.
 fn read(content: &Bytes) -> Result<(Message, Wishes)> {
-    let text = std::str::from_utf8(content).map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
+    let text = std::str::from_utf8(content)
+        .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
     // Checks the envelope, its depth included, before anything else looks at it.
     let whole = Message::parse(content.clone())?;
     if whole.shape() != Shape::Request {
@@ -62,7 +69,9 @@ fn read(content: &Bytes) -> Result<(Message, Wishes)> {
     }
     let members = Members::parse(text)?;
     let mut request = String::with_capacity(text.len());
-    for (key, value) in members.iter().filter(|(key, _)| matches!(*key, "jsonrpc" | "id" | "method" | "params")) {
+    for (key, value) in
+        members.iter().filter(|(key, _)| matches!(*key, "jsonrpc" | "id" | "method" | "params"))
+    {
         let separator = if request.is_empty() { '{' } else { ',' };
         request.push(separator);
         request.push_str(&quote(key));
@@ -84,7 +93,11 @@ fn read(content: &Bytes) -> Result<(Message, Wishes)> {
     Ok((Message::parse(request.into())?, wishes))
 }
 
-fn wish<T: DeserializeOwned>(members: &Members<'_>, key: &'static str, form: &'static str) -> Result<Option<T>> {
+fn wish<T: DeserializeOwned>(
+    members: &Members<'_>,
+    key: &'static str,
+    form: &'static str,
+) -> Result<Option<T>> {
     let Some(raw) = members.get(key) else { return Ok(None) };
     serde_json::from_str(raw)
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("`{key}` must be {form}")))
@@ -92,7 +105,8 @@ fn wish<T: DeserializeOwned>(members: &Members<'_>, key: &'static str, form: &'s
 
 /// The response with what routing has to say of it; the server's own bytes stay as they are.
 fn extended(response: &[u8], server: Option<&str>, millis: f64) -> Bytes {
-    let failed = Message::parse(Bytes::copy_from_slice(response)).is_ok_and(|message| message.error().is_some());
+    let failed =
+        Message::parse(Bytes::copy_from_slice(response)).is_ok_and(|message| message.error().is_some());
     let end = response.iter().rposition(|byte| *byte == b'}').unwrap_or(response.len());
     let server = server.map_or_else(|| "null".to_owned(), quote);
     let more = format!(r#","server_id":{server},"response_time_ms":{millis:.3},"success":{}}}"#, !failed);

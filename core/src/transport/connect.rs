@@ -13,7 +13,12 @@ use crate::tasks::Tasks;
 ///
 /// [`ErrorKind::InvalidParams`] if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
-pub fn connect(server: &Server, clock: &Arc<dyn Clock>, tasks: &Tasks, random: &Arc<Random>) -> Result<Arc<dyn Connector>> {
+pub fn connect(
+    server: &Server,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    random: &Arc<Random>,
+) -> Result<Arc<dyn Connector>> {
     match server.transport_type {
         #[cfg(feature = "http")]
         TransportType::Http => {

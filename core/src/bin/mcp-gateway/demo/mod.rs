@@ -37,9 +37,6 @@ pub(crate) struct Args {
     /// Calls with each of the five algorithms
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..=100_000))]
     calls: u64,
-    /// Print without colours; so does the environment variable `NO_COLOR`
-    #[arg(long, env = "NO_COLOR", hide_env = true, num_args = 0..=1, default_missing_value = "1", value_name = "")]
-    no_color: Option<String>,
 }
 
 /// Everything that the demo found, as `--json` prints it.
@@ -62,8 +59,7 @@ struct Stdio {
 
 /// Runs the demo. Exit code 0: everything held; 1: a promise broke, or the demo could not run; 130: interrupted.
 pub(crate) async fn run(args: Args) -> ExitCode {
-    let color = args.no_color.is_none_or(|value| value.is_empty());
-    let screen = Screen::new(args.json, color);
+    let screen = Screen::new(args.json);
     tokio::select! {
         played = play::play(args.calls, &screen) => match played {
             Ok(report) => end(&report, &screen, args.json),

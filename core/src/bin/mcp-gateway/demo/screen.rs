@@ -72,15 +72,17 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// A screen on standard output: silent if `json`, a live table if it is a terminal that is high enough, else lines.
-    pub(super) fn new(json: bool, color: bool) -> Self {
+    /// A screen on standard output: silent if `json`, a live table if it is a terminal that can move its cursor and is
+    /// high enough, else lines. `NO_COLOR` is honoured.
+    pub(super) fn new(json: bool) -> Self {
         let high = terminal_size::terminal_size().is_some_and(|(_, height)| height.0 > table::HEIGHT);
-        let mode = match (json, std::io::stdout().is_terminal() && high) {
+        let able = anstyle_query::term_supports_ansi_color() && high && std::io::stdout().is_terminal();
+        let mode = match (json, able) {
             (true, _) => Mode::Silent,
             (false, true) => Mode::Live,
             (false, false) => Mode::Lines,
         };
-        Self { mode, color, board: Arc::default(), drawn: Arc::default() }
+        Self { mode, color: !anstyle_query::no_color(), board: Arc::default(), drawn: Arc::default() }
     }
 
     /// Changes what is shown.
