@@ -12,6 +12,7 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
     let (session, breaker, upstream) = (&config.session, &config.breaker, &config.upstream);
     let at_least_one = |value: usize| if value == 0 { Err("expected at least 1".to_owned()) } else { Ok(()) };
     match key {
+        "server.host" if !config.server.host.is_loopback() => Err(NOT_LOOPBACK.to_owned()),
         "server.max_body_bytes" => bytes(config.server.max_body_bytes, 1024, 64 * MIB),
         "upstream.max_answer_bytes" => bytes(upstream.max_answer_bytes, 1024, 1024 * MIB),
         "upstream.max_event_bytes" => bytes(upstream.max_event_bytes, 1024, 64 * MIB),
@@ -75,6 +76,10 @@ fn without_values(message: &str) -> String {
         _ => message.to_owned(),
     }
 }
+
+const NOT_LOOPBACK: &str = "is not a loopback address, and no authentication is configured: whoever reaches it could \
+    register servers and run programs here. Set `host = \"127.0.0.1\"` in `[server]` (or `--host 127.0.0.1`) and let a \
+    tunnel or a proxy on this machine, which authenticates, lead to it";
 
 const MIB: usize = 1024 * 1024;
 

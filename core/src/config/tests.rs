@@ -1,12 +1,12 @@
 use super::*;
 
 fn file(text: &str) -> Sources {
-    Sources { file: Some(("c.toml".into(), text.into())), environment: Vec::new() }
+    Sources { file: Some(("c.toml".into(), text.into())), ..Sources::default() }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Sources {
     let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-    Sources { file: None, environment: owned.collect() }
+    Sources { file: None, environment: owned.collect(), ..Sources::default() }
 }
 
 fn problems(sources: &Sources) -> Vec<String> {
@@ -123,4 +123,14 @@ fn a_named_file_that_is_missing_is_a_problem_and_a_missing_default_is_not() {
     let missing = std::path::Path::new("no/such/file.toml");
     assert!(Sources::gather(Some(missing), None).unwrap_err().to_string().contains("no/such/file.toml"));
     assert!(Sources::gather(None, Some(std::path::Path::new("no/such"))).is_ok());
+}
+
+#[test]
+fn an_address_that_others_reach_is_refused_while_nobody_is_authenticated() {
+    let mut sources = file("[server]\nhost = \"::1\"\n");
+    assert!(load(&sources).is_ok());
+    sources.options = vec![("--host", "server.host", "0.0.0.0".into())];
+    let found = problems(&sources);
+    assert!(found[0].starts_with("option --host: `server.host`: is not a loopback address"), "{found:?}");
+    assert!(found[0].contains("host = \"127.0.0.1\""), "{found:?}");
 }
