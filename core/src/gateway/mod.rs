@@ -220,6 +220,11 @@ impl Gateway {
         todo!()
     }
 
+    /// The clock that this gateway goes by.
+    pub fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
+        todo!()
+    }
+
     /// Whether this gateway takes new calls: started, and not shutting down.
     pub fn is_ready(&self) -> bool {
         todo!()
