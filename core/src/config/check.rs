@@ -9,12 +9,11 @@ use crate::model::Registration;
 
 /// Checks the range of the one key that `config` has besides the defaults.
 pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
-    let (session, breaker, upstream) = (&config.session, &config.breaker, &config.upstream);
+    let (session, breaker) = (&config.session, &config.breaker);
     let at_least_one = |value: usize| if value == 0 { Err("expected at least 1".to_owned()) } else { Ok(()) };
     match key {
+        "server.host" if !config.server.host.is_loopback() => Err(NOT_LOOPBACK.to_owned()),
         "server.max_body_bytes" => bytes(config.server.max_body_bytes, 1024, 64 * MIB),
-        "upstream.max_answer_bytes" => bytes(upstream.max_answer_bytes, 1024, 1024 * MIB),
-        "upstream.max_event_bytes" => bytes(upstream.max_event_bytes, 1024, 64 * MIB),
         "server.allowed_hosts" => config.server.allowed_hosts.iter().try_for_each(|host| is_host(host)),
         "server.allowed_origins" => {
             config.server.allowed_origins.iter().try_for_each(|origin| is_origin(origin))
@@ -23,10 +22,12 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
         "session.max_per_principal" => at_least_one(session.max_per_principal),
         "breaker.consecutive_failures" => at_least_one(breaker.consecutive_failures as usize),
         "breaker.minimum_calls" => at_least_one(breaker.minimum_calls as usize),
-        "breaker.half_open_calls" => at_least_one(breaker.half_open_calls as usize),
-        "breaker.half_open_successes" => at_least_one(breaker.half_open_successes as usize),
-        "breaker.failure_ratio" if !(breaker.failure_ratio > 0.0 && breaker.failure_ratio <= 1.0) => {
-            Err("expected a share above 0 and up to 1".into())
+        "breaker.probes" => at_least_one(usize::from(breaker.probes)),
+        "breaker.failure_percent" if !(1..=100).contains(&breaker.failure_percent) => {
+            Err("expected percent from 1 to 100".into())
+        }
+        "breaker.jitter" if !(0.0..=1.0).contains(&breaker.jitter) => {
+            Err("expected a share from 0 to 1".into())
         }
         _ => Ok(()),
     }
@@ -39,8 +40,8 @@ pub(super) fn whole(config: &Config) -> Vec<(String, String)> {
     if config.session.idle > config.session.max {
         problem("session.idle_seconds", "is longer than `session.max_seconds`");
     }
-    if config.breaker.open > config.breaker.max_open {
-        problem("breaker.open_seconds", "is longer than `breaker.max_open_seconds`");
+    if config.breaker.open > config.breaker.open_max {
+        problem("breaker.open_seconds", "is longer than `breaker.open_max_seconds`");
     }
     for (i, server) in config.servers.iter().enumerate() {
         if config.servers[..i].iter().any(|other| other.name == server.name) {
@@ -75,6 +76,10 @@ fn without_values(message: &str) -> String {
         _ => message.to_owned(),
     }
 }
+
+const NOT_LOOPBACK: &str = "is not a loopback address, and no authentication is configured: whoever reaches it could \
+    register servers and run programs here. Set `host = \"127.0.0.1\"` in `[server]` (or `--host 127.0.0.1`) and let a \
+    tunnel or a proxy on this machine, which authenticates, lead to it";
 
 const MIB: usize = 1024 * 1024;
 

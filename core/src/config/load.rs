@@ -26,6 +26,10 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     for (name, value) in &sources.environment {
         loading.variable(name, value);
     }
+    for (option, key, value) in &sources.options {
+        let path: Vec<&str> = key.split('.').collect();
+        loading.text(&path, Place::Flag((*option).to_owned()), value);
+    }
     loading.finish()
 }
 
@@ -109,11 +113,15 @@ impl Loading {
             let message = format!("the gateway has no such setting{}", hint(name, known));
             return self.problem(place, "", message);
         }
-        // A variable has no types of its own: the key's type decides which reading is the right one.
+        self.text(&path, place, text);
+    }
+
+    /// A value without a type of its own: the key's type decides which reading is the right one.
+    fn text(&mut self, path: &[&str], place: Place, text: &str) {
         let readings = readings(text);
-        let fits = readings.iter().find(|reading| check_one(&path, reading).is_ok()).or(readings.first());
+        let fits = readings.iter().find(|reading| check_one(path, reading).is_ok()).or(readings.first());
         if let Some(reading) = fits.cloned() {
-            self.value(&path, place, reading);
+            self.value(path, place, reading);
         }
     }
 

@@ -12,6 +12,8 @@ pub(super) enum Place {
     File(PathBuf, Option<usize>),
     /// In an environment variable.
     Variable(String),
+    /// On the command line.
+    Flag(String),
 }
 
 impl fmt::Display for Place {
@@ -20,6 +22,7 @@ impl fmt::Display for Place {
             Self::File(file, Some(line)) => write!(f, "{}:{line}", file.display()),
             Self::File(file, None) => write!(f, "{}", file.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "option {name}"),
         }
     }
 }
@@ -35,7 +38,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Where: `file:line`, or the variable.
+    /// Where: `file:line`, the variable, or the option.
     pub fn place(&self) -> String {
         self.place.to_string()
     }
@@ -44,7 +47,7 @@ impl Problem {
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
             Place::File(file, _) => Some(file),
-            Place::Variable(_) => None,
+            Place::Variable(_) | Place::Flag(_) => None,
         }
     }
 }
@@ -58,7 +61,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, in the order of the file, then of the variables. Never empty.
+/// Everything that is wrong, in the order of the file, then variables, then options. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub(super) Vec<Problem>);
 

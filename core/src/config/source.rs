@@ -19,6 +19,8 @@ pub struct Sources {
     pub file: Option<(PathBuf, String)>,
     /// The variables whose names begin with `MREG_`, with their values.
     pub environment: Vec<(String, String)>,
+    /// What the command line says, over both: the option's name, the key, the value.
+    pub options: Vec<(&'static str, &'static str, String)>,
 }
 
 impl Sources {
@@ -37,7 +39,11 @@ impl Sources {
             Some(path) => Some((read(&path)?, path)),
             None => None,
         };
-        Ok(Self { file: file.map(|(text, path)| (path, text)), environment: environment() })
+        Ok(Self {
+            file: file.map(|(text, path)| (path, text)),
+            environment: environment(),
+            options: Vec::new(),
+        })
     }
 }
 

@@ -1,12 +1,12 @@
 use super::*;
 
 fn file(text: &str) -> Sources {
-    Sources { file: Some(("c.toml".into(), text.into())), environment: Vec::new() }
+    Sources { file: Some(("c.toml".into(), text.into())), ..Sources::default() }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Sources {
     let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-    Sources { file: None, environment: owned.collect() }
+    Sources { file: None, environment: owned.collect(), ..Sources::default() }
 }
 
 fn problems(sources: &Sources) -> Vec<String> {
@@ -22,14 +22,14 @@ fn nothing_at_all_is_a_configuration() {
 
 #[test]
 fn every_problem_is_reported_at_once_with_its_line_and_the_nearest_key() {
-    let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_ratio = 7\n";
+    let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_percent = 700\n";
     assert_eq!(
         problems(&file(text)),
         [
             "c.toml:2: `server.prot`: there is no such key; did you mean `server.port`?",
             "c.toml:3: `server.port`: invalid type: string \"x\", expected u16",
             "c.toml:4: `sever`: there is no such key; did you mean `server`?",
-            "c.toml:7: `breaker.failure_ratio`: expected a share above 0 and up to 1",
+            "c.toml:7: `breaker.failure_percent`: expected percent from 1 to 100",
         ]
     );
 }
@@ -123,4 +123,14 @@ fn a_named_file_that_is_missing_is_a_problem_and_a_missing_default_is_not() {
     let missing = std::path::Path::new("no/such/file.toml");
     assert!(Sources::gather(Some(missing), None).unwrap_err().to_string().contains("no/such/file.toml"));
     assert!(Sources::gather(None, Some(std::path::Path::new("no/such"))).is_ok());
+}
+
+#[test]
+fn an_address_that_others_reach_is_refused_while_nobody_is_authenticated() {
+    let mut sources = file("[server]\nhost = \"::1\"\n");
+    assert!(load(&sources).is_ok());
+    sources.options = vec![("--host", "server.host", "0.0.0.0".into())];
+    let found = problems(&sources);
+    assert!(found[0].starts_with("option --host: `server.host`: is not a loopback address"), "{found:?}");
+    assert!(found[0].contains("host = \"127.0.0.1\""), "{found:?}");
 }

@@ -62,6 +62,9 @@ impl Answering {
 
     /// Tells the server that nobody waits for the answer any more.
     pub(super) async fn give_up(&mut self, reason: &str) {
+        if self.relay.session.cancels_when_dropped() {
+            return;
+        }
         let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, self.upstream_id);
         let message = Message::request(None, "notifications/cancelled", Some(&params));
         let told =

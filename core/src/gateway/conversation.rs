@@ -62,7 +62,7 @@ impl Inner {
 
     /// Remembers the level for this client, and tells the servers with which it has sessions.
     pub(super) async fn set_level(self: &Arc<Self>, message: &Message, passage: &Passage) -> Result<Reply> {
-        let level = message.params_members()?.text("level").map(|level| level.into_owned());
+        let level = message.params_members()?.text("level").map(std::borrow::Cow::into_owned);
         let level = level.filter(|level| LOG_LEVELS.contains(&level.as_str())).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidParams,
@@ -113,7 +113,7 @@ impl Inner {
     }
 
     /// Opens the client's stream, and the streams of its servers that feed it.
-    pub(super) async fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
+    pub(super) fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
         let mut receiver = client.outbox.attach();
         for (_, session) in client.upstreams() {
             self.overhear(client, &session);

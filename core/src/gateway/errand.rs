@@ -131,19 +131,15 @@ fn found(
             None => Err(Error::new(ErrorKind::InvalidParams, format!("no resource {:?} here", shown(name)))),
         };
     }
-    match view.resolve(name) {
-        Some((service, own)) => Ok((Arc::clone(service), Some(own))),
-        None => {
-            let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
-            Err(Error::new(
-                ErrorKind::InvalidParams,
-                format!(
-                    "Unknown {what}: {}. Names here are `service__{what}`, as the list has them",
-                    shown(name)
-                ),
-            ))
-        }
+    if let Some((service, own)) = view.resolve(name) {
+        return Ok((Arc::clone(service), Some(own)));
     }
+    let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
+    let name = shown(name);
+    Err(Error::new(
+        ErrorKind::InvalidParams,
+        format!("Unknown {what}: {name}. Names here are `service__{what}`, as the list has them"),
+    ))
 }
 
 /// The name or URI that a completion refers to.

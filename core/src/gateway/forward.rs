@@ -80,7 +80,7 @@ impl Inner {
             let started = self.clock.now();
             let error = match self.attempt(&forward, &passage, place, deadline).await {
                 Ok(Sent { exchange, answering }) => {
-                    return Ok(self.answer(exchange, answering, lease, started, deadline, passage).await?);
+                    return self.answer(exchange, answering, lease, started, deadline, passage).await;
                 }
                 Err(error) => error.with("server", &place.server.name),
             };
@@ -259,12 +259,15 @@ impl Inner {
     }
 }
 
-/// What a failed attempt says about the server.
+/// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full
+/// is not its fault; a child process that waits to be started again is.
 fn outcome_of(error: &Error) -> Outcome {
+    let status = error.context().iter().find(|(key, _)| *key == "status");
+    let refused = status.is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
     match error.kind() {
-        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Parse => {
-            Outcome::Failure
-        }
+        ErrorKind::BadUpstream if refused => Outcome::Ignored,
+        ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
+        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
         _ => Outcome::Ignored,
     }
 }

@@ -26,6 +26,7 @@ mod settings;
 mod snapshot;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,7 +170,8 @@ impl Inner {
     /// What a tenant has, as of now.
     fn view(&self, tenant: &TenantId) -> Arc<View> {
         let snapshot = self.snapshot.load();
-        let nothing = || Arc::new(View::new(tenant.clone(), Default::default(), Arc::clone(&snapshot.index)));
+        let nothing =
+            || Arc::new(View::new(tenant.clone(), BTreeMap::default(), Arc::clone(&snapshot.index)));
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
     }
 }

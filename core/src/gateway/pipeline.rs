@@ -122,7 +122,7 @@ impl Inner {
                 self.note(&message, &client).await;
                 Ok(Reply::Accepted)
             }
-            Errand::Listen(client) => Ok(self.listen(&client).await),
+            Errand::Listen(client) => Ok(self.listen(&client)),
             Errand::End(client) => {
                 self.end_session(&client).await;
                 Ok(Reply::Accepted)

@@ -13,7 +13,7 @@ use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
 use crate::balance::key_of;
 use crate::breaker::Breaker;
-use crate::model::{Event, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
+use crate::model::{Event, HealthCheck, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
 use crate::rpc::Message;
 use crate::select::Replica;
 use crate::transport;
@@ -91,8 +91,11 @@ impl Inner {
         self.monitor.set_servers(
             state
                 .servers()
-                .filter(|server| server.status != Status::Maintenance && server.health_check.enabled)
-                .map(|server| (server.id, server.health_check.clone()))
+                .filter(|server| server.status != Status::Maintenance)
+                .map(|server| {
+                    let enabled = server.health_check.enabled && self.settings.probing;
+                    (server.id, HealthCheck { enabled, ..server.health_check.clone() })
+                })
                 .collect(),
         );
         for upstream in gone.into_values() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
 use crate::breaker;
+use crate::config::Config;
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub introduction_budget: Duration,
     /// How often servers reached over the network are asked again what they offer.
     pub refresh: Duration,
+    /// Whether servers are probed by themselves.
+    pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
     /// What balancing and jitter start from; `None`: something else in each process.
@@ -32,8 +35,29 @@ impl Default for Settings {
             list_budget: Duration::from_secs(2),
             introduction_budget: Duration::from_secs(10),
             refresh: Duration::from_secs(300),
+            probing: true,
             most_calls: 10_000,
             seed: None,
+        }
+    }
+}
+
+impl Settings {
+    /// What the configuration says.
+    pub fn of(config: &Config) -> Self {
+        let session = &config.session;
+        Self {
+            sessions: SessionSettings {
+                idle: session.idle,
+                longest: session.max,
+                most: session.max_sessions,
+                most_each: session.max_per_principal,
+            },
+            breaker: config.breaker.clone(),
+            list_budget: config.upstream.list_budget,
+            refresh: config.upstream.refresh,
+            probing: config.health.enabled,
+            ..Self::default()
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::error::{Delivery, Error, ErrorKind};
 pub fn error_response(id: Option<&str>, error: &Error) -> Bytes {
     let row = error.kind().row();
     let mut data = json!({ "source": "gateway", "kind": row.name, "retryable": row.retryable });
-    for (key, value) in error.context() {
+    // Where a server is and what it says to its operator is not its clients' business.
+    let shown = |key: &str| !matches!(key, "address" | "location" | "last_stderr");
+    for (key, value) in error.context().iter().filter(|(key, _)| shown(key)) {
         data[*key] = value.clone().into();
     }
     if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::BadUpstream) {

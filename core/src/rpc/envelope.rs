@@ -39,6 +39,7 @@ impl Message {
     /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8 or nests deeper than [`MAX_DEPTH`];
     /// [`ErrorKind::InvalidRequest`] for a batch, a duplicate key, a wrong `jsonrpc`, an id that is neither a
     /// string nor an integer, or a message that is neither request, notification nor response.
+    #[expect(clippy::needless_pass_by_value, reason = "the message keeps the bytes")]
     pub fn parse(bytes: Bytes) -> Result<Self> {
         let source = std::str::from_utf8(&bytes)
             .map_err(|_| Error::new(ErrorKind::Parse, "the message is not valid UTF-8"))?;

@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -55,7 +56,7 @@ struct Shared {
     gateway: Gateway,
     settings: config::Server,
     clock: Arc<dyn Clock>,
-    edge: edge::Edge,
+    edge: ArcSwap<edge::Edge>,
 }
 
 type Door = Arc<Shared>;
@@ -75,7 +76,7 @@ impl std::fmt::Debug for Service {
 
 /// The HTTP surface of `gateway`.
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
-    let edge = edge::Edge::new(&settings);
+    let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
     let shared = Arc::new(Shared { gateway, settings, clock, edge });
     let (router, _) = openapi::routes().split_for_parts();
     let router = router
@@ -86,6 +87,11 @@ pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>
 }
 
 impl Service {
+    /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
+    pub fn reload(&self, settings: &config::Server) {
+        self.shared.edge.store(Arc::new(edge::Edge::new(settings)));
+    }
+
     async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -115,7 +121,7 @@ impl Service {
 
     /// Everything that is checked before any route sees the request.
     fn admit<B>(&self, request: &Request<B>, correlation_id: &Arc<str>) -> Result<Caller> {
-        self.shared.edge.check(request)?;
+        self.shared.edge.load().check(request)?;
         body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
         let extensions = request.extensions();
         let peer = extensions

@@ -183,7 +183,7 @@ mod tests {
             match message.method() {
                 Some(Method::ToolsList) => {}
                 Some(Method::ToolsCall) => std::future::pending().await,
-                _ => replies.send(Message::result_of(id, "{}")).await.unwrap(),
+                _ => replies.send(crate::rpc::answer::result_response(id, "{}")).await.unwrap(),
             }
         }
     }

@@ -67,6 +67,11 @@ pub trait Link: Send + Sync + fmt::Debug {
     /// Tells the link which revision was negotiated.
     fn set_version(&self, version: &str);
 
+    /// Whether giving up a request is itself told to the server, as far as the protocol wants it told.
+    fn cancels_when_dropped(&self) -> bool {
+        false
+    }
+
     /// Whether the link can still carry messages, as far as is known without trying.
     fn is_open(&self) -> bool;
 

@@ -140,6 +140,11 @@ impl Session {
         self.link.listen().await
     }
 
+    /// Whether giving up a request is itself told to the server; otherwise `notifications/cancelled` is the caller's.
+    pub fn cancels_when_dropped(&self) -> bool {
+        self.link.cancels_when_dropped()
+    }
+
     /// Whether it can still carry messages, as far as is known without trying.
     pub fn is_open(&self) -> bool {
         self.link.is_open()

@@ -1,30 +1,93 @@
-//! The `mcp-gateway` program.
+//! The `mcp-gateway` program: serves the gateway, and talks to one that runs.
 
+mod api;
+mod call;
+mod client;
+mod database;
 mod demo;
+mod exit;
+mod healthcheck;
+mod import;
+mod list;
+mod logging;
+mod register;
+mod reload;
+mod serve;
+mod table;
+mod validate;
+mod welcome;
+mod wiring;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mcp_registry_gateway::server;
 
+use exit::Failure;
+use wiring::Common;
+
+/// Registers MCP servers, discovers what they offer, and routes calls to them
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "mcp-gateway", version, after_help = exit::HELP)]
 struct Cli {
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serves the gateway until it is told to stop
+    Serve(serve::Args),
+    /// Registers a server
+    Register(register::Args),
+    /// Lists the registered servers
+    List(list::Args),
+    /// Calls a tool through a running gateway
+    Call(call::Args),
+    /// Registers the servers of an `mcpServers` file, as desktop clients keep it
+    Import(import::Args),
+    /// Asks a running gateway whether it works, or probes one server now
+    Healthcheck(healthcheck::Args),
+    /// Checks the configuration and prints everything that is wrong with it
+    Validate(validate::Args),
+    /// Makes the database, or brings it to the newest version
+    InitDb(database::InitArgs),
+    /// Refreshes the database's statistics and gives free space back
+    OptimizeDb(database::OptimizeArgs),
     /// Shows the gateway at work on servers of its own
     Demo(demo::Args),
     #[command(hide = true)]
     DemoServer(demo::ServerArgs),
+    /// Prints the OpenAPI document of the HTTP surface
+    Openapi,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Demo(args) => demo::run(args).await,
-        Command::DemoServer(args) => demo::serve(args).await,
+    let Cli { common, command } = Cli::parse();
+    let done = match command {
+        Command::Serve(args) => serve::run(common, args).await,
+        Command::Register(args) => register::run(&common, args).await,
+        Command::List(args) => list::run(&common, args).await,
+        Command::Call(args) => call::run(&common, args).await,
+        Command::Import(args) => import::run(&common, args).await,
+        Command::Healthcheck(args) => healthcheck::run(&common, args).await,
+        Command::Validate(args) => validate::run(&common, &args),
+        Command::InitDb(args) => database::init(&common, &args).await,
+        Command::OptimizeDb(args) => database::optimize(&common, &args).await,
+        Command::Demo(args) => return demo::run(args).await,
+        Command::DemoServer(args) => return demo::serve(args).await,
+        Command::Openapi => openapi(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
     }
+}
+
+fn openapi() -> Result<(), Failure> {
+    let text = server::document().to_pretty_json().map_err(|error| Failure::failed(error.to_string()))?;
+    table::print(&text)
 }

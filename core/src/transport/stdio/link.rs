@@ -223,6 +223,10 @@ impl Link for StdioLink {
 
     fn set_version(&self, _version: &str) {}
 
+    fn cancels_when_dropped(&self) -> bool {
+        true
+    }
+
     fn is_open(&self) -> bool {
         !self.talk().closing.is_cancelled() && self.talk().exchanges.ended().is_none()
     }

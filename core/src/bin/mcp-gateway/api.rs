@@ -1,0 +1,163 @@
+//! The REST API, of a gateway that runs, or else of one opened on the data directory for the length of a command.
+//!
+//! Both are asked the very same requests: without a running gateway they are answered by the same service in process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use mcp_registry_gateway::gateway::Gateway;
+use mcp_registry_gateway::server::{self, Peer, Service};
+use serde::Serialize;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::client::{Client, Reply};
+use super::exit::Failure;
+use super::wiring::Common;
+
+/// Longest wait for an answer of the REST API: a probe may take its 10 s.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the gateway is.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct At {
+    /// The running gateway [default: http://127.0.0.1:PORT, with the configuration's port]
+    #[arg(long, env = "MREG_URL")]
+    url: Option<String>,
+}
+
+impl At {
+    /// The client of the gateway at this URL.
+    pub(crate) fn client(&self, common: &Common) -> Result<Client, Failure> {
+        match &self.url {
+            Some(url) => Client::new(url),
+            None => Client::new(&format!("http://127.0.0.1:{}", common.configuration()?.server.port)),
+        }
+    }
+
+    /// The running gateway; without one, and without a URL that was asked for, one opened on the data directory.
+    pub(crate) async fn api(&self, common: &Common) -> Result<Api, Failure> {
+        let client = self.client(common)?;
+        match client.send(Method::GET, "/ready", &[], None, Duration::from_secs(3)).await {
+            Ok(reply)
+                if serde_json::from_slice::<Value>(&reply.body)
+                    .is_ok_and(|body| body["ready"].is_boolean()) =>
+            {
+                Ok(Api::Running(client))
+            }
+            Ok(_) if self.url.is_some() => {
+                Err(Failure::unreachable(format!("what answers at {} is not a gateway", client.base())))
+            }
+            Err(failure) if self.url.is_some() || !failure.is_unreachable() => Err(failure),
+            Ok(_) | Err(_) => Api::open(common).await,
+        }
+    }
+}
+
+/// The REST API.
+pub(crate) enum Api {
+    /// Of a gateway that runs.
+    Running(Client),
+    /// Of one in this process.
+    Opened {
+        /// The gateway.
+        gateway: Gateway,
+        /// Its HTTP surface.
+        service: Box<Service>,
+        /// The database's file.
+        place: String,
+    },
+}
+
+impl Api {
+    async fn open(common: &Common) -> Result<Self, Failure> {
+        let config = common.configuration()?;
+        let place = common.database(&config)?.display().to_string();
+        let gateway = common.open(&config).await?;
+        let service = Box::new(server::service(gateway.clone(), config.server, gateway.clock().clone()));
+        Ok(Self::Opened { gateway, service, place })
+    }
+
+    /// What was asked, for people.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Running(client) => format!("the gateway at {}", client.base()),
+            Self::Opened { place, .. } => format!("{place}, as no gateway is running"),
+        }
+    }
+
+    /// Sends a request; an error of the API is a [`Failure`] with its message.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<Value, Failure> {
+        let (status, answer) = self.send(method, path, body).await?;
+        if status.is_success() { Ok(answer) } else { Err(Failure::failed(message(status, &answer))) }
+    }
+
+    /// Sends a request and gives the status and the JSON of the answer, `null` for an empty one.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<(StatusCode, Value), Failure> {
+        let body =
+            body.map(serde_json::to_vec).transpose().map_err(|error| Failure::failed(error.to_string()))?;
+        let body = body.map(Bytes::from);
+        let reply = match self {
+            Self::Running(client) => client.send(method, path, &[], body, TIMEOUT).await?,
+            Self::Opened { service, .. } => in_process(service, method, path, body).await?,
+        };
+        if reply.body.is_empty() {
+            return Ok((reply.status, Value::Null));
+        }
+        let answer = serde_json::from_slice(&reply.body)
+            .map_err(|error| Failure::failed(format!("the answer is not JSON: {error}")))?;
+        Ok((reply.status, answer))
+    }
+
+    /// Ends a gateway that was opened for this command.
+    pub(crate) async fn close(self) {
+        if let Self::Opened { gateway, .. } = self {
+            gateway.shutdown(Duration::from_secs(5)).await;
+        }
+    }
+}
+
+async fn in_process(
+    service: &Service,
+    method: Method,
+    path: &str,
+    body: Option<Bytes>,
+) -> Result<Reply, Failure> {
+    let request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+    let request = request.header(CONTENT_TYPE, "application/json");
+    let peer = Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let request = request
+        .extension(peer)
+        .body(Full::new(body.unwrap_or_default()))
+        .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))?;
+    let (head, body) = match service.clone().oneshot(request).await {
+        Ok(response) => response.into_parts(),
+        Err(never) => match never {},
+    };
+    let body = body.collect().await.map_err(|error| Failure::failed(error.to_string()))?.to_bytes();
+    Ok(Reply { status: head.status, headers: head.headers, body })
+}
+
+/// The message of an error of the API, with its details.
+pub(crate) fn message(status: StatusCode, answer: &Value) -> String {
+    let error = &answer["error"];
+    let Some(message) = error["message"].as_str() else { return format!("the gateway answered {status}") };
+    let details = error["details"].as_object().into_iter().flatten();
+    let details: Vec<String> =
+        details.map(|(key, value)| format!("{key}: {}", value.as_str().unwrap_or_default())).collect();
+    if details.is_empty() { message.to_owned() } else { format!("{message} ({})", details.join(", ")) }
+}

@@ -1,0 +1,94 @@
+//! `mcp-gateway serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mcp_registry_gateway::config;
+use mcp_registry_gateway::gateway::Caller;
+use mcp_registry_gateway::model::{Principal, Registration, TenantId};
+use mcp_registry_gateway::server;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::Failure;
+use super::import::server_of;
+use super::reload::{self, Running};
+use super::table::print;
+use super::wiring::Common;
+use super::{logging, welcome};
+
+/// Serves the gateway until it is told to stop: SIGTERM or Ctrl-C lets calls under way end, a second one does not.
+/// A changed configuration file is taken up by itself, and on SIGHUP.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mcp-gateway serve
+  mcp-gateway serve --server calc=http://127.0.0.1:9000/mcp --server 'fs=npx -y @modelcontextprotocol/server-filesystem /tmp'
+  mcp-gateway serve --port 0 --import ~/.config/client/mcp.json")]
+pub(crate) struct Args {
+    /// The loopback address to listen on [default: 127.0.0.1]
+    #[arg(long)]
+    host: Option<String>,
+    /// The port to listen on; 0 for any free one [default: 8000]
+    #[arg(long)]
+    port: Option<String>,
+    /// Register a server, or change it if it is registered: NAME=URL or NAME=COMMAND; may be repeated
+    #[arg(long = "server", value_name = "NAME=URL|NAME=COMMAND", value_parser = server_of)]
+    servers: Vec<Registration>,
+    /// Register the servers of an `mcpServers` file
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+}
+
+pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
+    let options = vec![
+        ("--host", "server.host", args.host),
+        ("--port", "server.port", args.port),
+        ("--import", "import", args.import.map(|path| path.display().to_string())),
+    ];
+    let config = config::load(&common.sources(&options)?)?;
+    let level = logging::start(&config)?;
+
+    let wanted = SocketAddr::new(config.server.host, config.server.port);
+    let listener = TcpListener::bind(wanted).await.map_err(|error| {
+        Failure::failed(format!(
+            "cannot listen on {wanted}: {error}; choose another with --port, or 0 for any"
+        ))
+    })?;
+    let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
+    let gateway = common.open(&config).await?;
+    let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
+    let caller = Caller {
+        principal: Principal::local(TenantId::default_tenant()),
+        correlation_id: Arc::from(format!("serve-{address}")),
+    };
+
+    let grace = config.server.grace;
+    let mut running = Running { common, options, own: args.servers, config, level, gateway, service, caller };
+    running.register_all().await?;
+    print(&welcome::text(&running.gateway, &running.caller, address)?)?;
+
+    let stop = CancellationToken::new();
+    let (gateway, service) = (running.gateway.clone(), running.service.clone());
+    let mut signals = reload::Signals::new()?;
+    let served = async {
+        tokio::join!(server::serve(listener, service, stop.clone(), grace), async {
+            stop.cancelled().await;
+            gateway.shutdown(grace).await;
+        });
+    };
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        () = &mut served => return Ok(()),
+        () = running.watch(&mut signals) => {}
+    }
+    tracing::info!(
+        grace_seconds = grace.as_secs_f64(),
+        "stopping; calls under way may end, a second signal cuts them"
+    );
+    stop.cancel();
+    tokio::select! {
+        () = &mut served => Ok(()),
+        () = signals.stop() => Err(Failure::interrupted()),
+    }
+}

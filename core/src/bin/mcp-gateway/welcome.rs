@@ -1,0 +1,54 @@
+//! What `serve` says when it is ready: where to connect, and what to paste into a client.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use mcp_registry_gateway::Result;
+use mcp_registry_gateway::gateway::{Caller, Gateway};
+use mcp_registry_gateway::registry::Filter;
+use serde_json::json;
+
+/// Services that are shown one by one.
+const SHOWN: usize = 20;
+
+/// The text for people, on standard output.
+pub(crate) fn text(gateway: &Gateway, caller: &Caller, address: SocketAddr) -> Result<String> {
+    let base = format!("http://{address}");
+    let services = services(gateway, caller)?;
+    let mut lines = vec![
+        format!("MCP Registry Gateway {}", env!("CARGO_PKG_VERSION")),
+        String::new(),
+        format!("  all services   {base}/mcp"),
+    ];
+    for (service, replicas) in services.iter().take(SHOWN) {
+        let replicas = if *replicas == 1 { String::new() } else { format!("  ({replicas} replicas)") };
+        lines.push(format!("  {service:<14} {base}/mcp/{service}{replicas}"));
+    }
+    if services.len() > SHOWN {
+        lines.push(format!("  and {} more: `mcp-gateway list`", services.len() - SHOWN));
+    }
+    if services.is_empty() {
+        lines.push("  no servers yet: `mcp-gateway register NAME URL-OR-COMMAND`".to_owned());
+    }
+    lines.push(format!("  documentation  {base}/docs"));
+    lines.push(String::new());
+    lines.push("For a client's configuration:".to_owned());
+    let snippet = json!({ "mcpServers": { "gateway": { "type": "http", "url": format!("{base}/mcp") } } });
+    lines.push(serde_json::to_string_pretty(&snippet).unwrap_or_default());
+    Ok(lines.join("\n"))
+}
+
+/// Services and how many replicas each has.
+fn services(gateway: &Gateway, caller: &Caller) -> Result<BTreeMap<String, usize>> {
+    let mut services = BTreeMap::new();
+    for page in 1.. {
+        let found = gateway.list(caller, &Filter { page, limit: Filter::MAX_LIMIT, ..Filter::default() })?;
+        for server in &found.servers {
+            *services.entry(server.service.to_string()).or_insert(0) += 1;
+        }
+        if found.servers.len() < Filter::MAX_LIMIT as usize {
+            break;
+        }
+    }
+    Ok(services)
+}

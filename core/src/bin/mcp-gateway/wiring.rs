@@ -1,0 +1,78 @@
+//! From the configuration to a gateway: where files live, which store, which settings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mcp_registry_gateway::clock::SystemClock;
+use mcp_registry_gateway::config::{self, Config, LogFormat, Sources};
+use mcp_registry_gateway::gateway::{self, Gateway};
+use mcp_registry_gateway::store::sqlite::SqliteStore;
+
+use super::exit::Failure;
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The configuration; else mcp-gateway.toml here, or in the data directory
+    #[arg(long, global = true, env = "MREG_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the database lives; else the platform's data directory
+    #[arg(long, global = true, env = "MREG_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Log lines for people or for programs
+    #[arg(long, global = true, value_name = "human|json")]
+    log_format: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or directives
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Common {
+    /// What the configuration is made of; `options` are the command's own.
+    pub(crate) fn sources(
+        &self,
+        options: &[(&'static str, &'static str, Option<String>)],
+    ) -> Result<Sources, Failure> {
+        let mut sources = Sources::gather(self.config.as_deref(), self.data_dir().ok().as_deref())?;
+        let own = [
+            ("--log-format", "log.format", self.log_format.clone()),
+            ("--log-level", "log.level", self.log_level.clone()),
+        ];
+        let given = own.iter().chain(options);
+        sources.options =
+            given.filter_map(|(option, key, value)| Some((*option, *key, value.clone()?))).collect();
+        Ok(sources)
+    }
+
+    /// The configuration without options of a command's own.
+    pub(crate) fn configuration(&self) -> Result<Config, Failure> {
+        Ok(config::load(&self.sources(&[])?)?)
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        self.data_dir.clone().or_else(config::default_data_dir).ok_or_else(|| {
+            Failure::usage("this user has no home directory; say with --data-dir where the database lives")
+        })
+    }
+
+    /// The database's file.
+    pub(crate) fn database(&self, config: &Config) -> Result<PathBuf, Failure> {
+        match &config.store.path {
+            Some(path) if path.is_absolute() => Ok(path.clone()),
+            Some(path) => Ok(self.data_dir()?.join(path)),
+            None => Ok(self.data_dir()?.join("gateway.db")),
+        }
+    }
+
+    /// Opens the gateway on the database.
+    pub(crate) async fn open(&self, config: &Config) -> Result<Gateway, Failure> {
+        let store = SqliteStore::open(&self.database(config)?).await?;
+        Ok(Gateway::open(gateway::Settings::of(config), Arc::new(store), SystemClock::shared()).await?)
+    }
+
+    /// Whether log lines are JSON, for messages before the configuration is read.
+    pub(crate) fn json_logs(config: &Config) -> bool {
+        config.log.format == LogFormat::Json
+    }
+}
