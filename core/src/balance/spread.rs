@@ -82,6 +82,11 @@ impl Spread {
     pub fn roster(&self) -> &[Entry] {
         &self.roster
     }
+
+    #[cfg(test)]
+    pub(super) fn shares_ring(&self, other: &Self) -> bool {
+        matches!((&self.ring, &other.ring), (Some(one), Some(another)) if Arc::ptr_eq(one, another))
+    }
 }
 
 #[expect(

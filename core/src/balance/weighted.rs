@@ -4,7 +4,7 @@
 //! many neighbouring slots as its weight. Pick n takes slot (start + n · step) mod W. Since the step has no divisor
 //! in common with W, any W picks in a row meet every slot once: proportions are exact in every period, wherever it
 //! begins. Since the step is near W/φ, any k picks in a row are spread over the circle almost evenly: how often a
-//! candidate was picked differs from its share of k by little more than the logarithm of k. That holds as long as the
+//! candidate was picked differs from its share of k by no more than about 1 + ln k (tested). That holds as long as the
 //! continued fraction of step/W has small terms (Niederreiter, *Random Number Generation and Quasi-Monte Carlo
 //! Methods*, 1992, theorem 3.3), so among the steps near W/φ one with small terms is taken.
 //!

@@ -59,6 +59,8 @@ pub struct Pool {
     signal: Arc<Signal>,
     view: ArcSwap<View>,
     looking: Mutex<()>,
+    #[cfg(test)]
+    looks: std::sync::atomic::AtomicU64,
 }
 
 /// What the breakers of a pool allow, as seen at one moment.
@@ -100,7 +102,17 @@ impl Pool {
         let nothing = View { balancer: spread.over(|_| false), seen: 0, until: None, retry: None };
         // Out of date from the start, whatever the time: the first pick looks.
         let view = ArcSwap::from_pointee(View { until: Some(Tick::default()), ..nothing });
-        Self { members, by_id, spread, panicking, signal, view, looking: Mutex::new(()) }
+        Self {
+            members,
+            by_id,
+            spread,
+            panicking,
+            signal,
+            view,
+            looking: Mutex::new(()),
+            #[cfg(test)]
+            looks: std::sync::atomic::AtomicU64::new(0),
+        }
     }
 
     /// A lease on one member that is available and not drained and whose breaker grants a permit. If no member that is
@@ -139,6 +151,12 @@ impl Pool {
         self.panicking
     }
 
+    /// How often all breakers were looked at.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn is_usable(&self, index: usize) -> bool {
         let member = &self.members[index];
         !member.is_drained() && (member.available || self.panicking)
@@ -163,6 +181,8 @@ impl Pool {
     }
 
     fn look(&self, now: Tick) -> View {
+        #[cfg(test)]
+        self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let seen = self.signal.count();
         let mut ready = vec![false; self.members.len()];
         let (mut until, mut retry): (Option<Tick>, Option<Tick>) = (None, None);
