@@ -4,7 +4,8 @@
 //! keeps a change cheap, and there is no inverted index that would have to follow each of them.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
@@ -63,9 +64,7 @@ struct Words {
 struct Candidate<'a> {
     entry: &'a Entry,
     document: u32,
-    length: f64,
-    /// The weighted frequency of each searched word.
-    frequencies: Vec<f64>,
+    score: f64,
 }
 
 pub(super) fn search<'a>(
@@ -73,76 +72,122 @@ pub(super) fn search<'a>(
     query: &str,
     limit: usize,
 ) -> Vec<Hit> {
+    let searched = searched(query);
+    let width = searched.len();
+    if width == 0 || limit == 0 {
+        return Vec::new();
+    }
+    let (mut documents, mut total_length) = (0.0, 0.0);
+    let mut candidates = Vec::new();
+    // The weighted frequency of each searched word, by candidate.
+    let mut frequencies: Vec<f64> = Vec::new();
+    let mut lengths = Vec::new();
+    let mut own = Vec::new();
+    for (entry, card) in cards {
+        let words = card.0.get_or_init(|| Words::of(entry));
+        documents += as_f64(words.lengths.len());
+        total_length += words.lengths.iter().copied().map(f64::from).sum::<f64>();
+        own.clear();
+        own.resize(words.lengths.len() * width, 0.0);
+        let mut any = false;
+        for (place, word) in searched.iter().enumerate() {
+            words.frequencies(word, |document, frequency| {
+                own[document as usize * width + place] += frequency;
+                any = true;
+            });
+        }
+        if !any {
+            continue;
+        }
+        for ((document, found), length) in (0..).zip(own.chunks_exact(width)).zip(&words.lengths) {
+            if found.iter().any(|frequency| *frequency > 0.0) {
+                frequencies.extend_from_slice(found);
+                lengths.push(f64::from(*length));
+                candidates.push(Candidate { entry, document, score: 0.0 });
+            }
+        }
+    }
+    let rarity: Vec<f64> = (0..width)
+        .map(|place| {
+            let having = frequencies.iter().skip(place).step_by(width).filter(|found| **found > 0.0);
+            let having = as_f64(having.count());
+            (1.0 + (documents - having + 0.5) / (having + 0.5)).ln()
+        })
+        .collect();
+    let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
+    for ((candidate, found), length) in
+        candidates.iter_mut().zip(frequencies.chunks_exact(width)).zip(lengths)
+    {
+        candidate.score = score(found, &rarity, length / mean_length);
+    }
+    best(candidates, limit)
+}
+
+fn searched(query: &str) -> Vec<String> {
     let mut searched: Vec<String> = Vec::new();
     words(cut(query), |word| {
         if searched.len() < MAX_WORDS && !searched.iter().any(|known| known == word) {
             searched.push(word.to_owned());
         }
     });
-    let (mut documents, mut total_length) = (0.0, 0.0);
-    let mut candidates = Vec::new();
-    for (entry, card) in cards {
-        let words = card.0.get_or_init(|| Words::of(entry));
-        documents += as_f64(words.lengths.len());
-        total_length += words.lengths.iter().copied().map(f64::from).sum::<f64>();
-        let mut own: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        for (place, word) in searched.iter().enumerate() {
-            words.frequencies(word, |document, frequency| {
-                own.entry(document).or_insert_with(|| vec![0.0; searched.len()])[place] += frequency;
-            });
-        }
-        candidates.extend(own.into_iter().map(|(document, frequencies)| {
-            let length = words.lengths.get(document as usize).copied().map_or(0.0, f64::from);
-            Candidate { entry, document, length, frequencies }
-        }));
-    }
-    let rarity: Vec<f64> = (0..searched.len())
-        .map(|place| {
-            let having = as_f64(candidates.iter().filter(|c| c.frequencies[place] > 0.0).count());
-            (1.0 + (documents - having + 0.5) / (having + 0.5)).ln()
-        })
-        .collect();
-    let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
-    let mut scored: Vec<_> =
-        candidates.into_iter().map(|candidate| (candidate.score(&rarity, mean_length), candidate)).collect();
-    scored.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.order(other)));
-    let mut seen = HashSet::new();
-    let hits = scored.iter().filter(|(_, candidate)| seen.insert(candidate.identity()));
-    hits.take(limit).map(|(score, candidate)| candidate.hit(*score)).collect()
+    searched
 }
 
-impl Candidate<'_> {
-    fn score(&self, rarity: &[f64], mean_length: f64) -> f64 {
-        let norm = K1 * (1.0 - B + B * self.length / mean_length);
-        let terms = self.frequencies.iter().zip(rarity);
-        terms.map(|(frequency, rarity)| rarity * frequency * (K1 + 1.0) / (frequency + norm)).sum()
-    }
+fn score(frequencies: &[f64], rarity: &[f64], relative_length: f64) -> f64 {
+    let norm = K1 * (1.0 - B + B * relative_length);
+    let terms = frequencies.iter().zip(rarity);
+    terms.map(|(frequency, rarity)| rarity * frequency * (K1 + 1.0) / (frequency + norm)).sum()
+}
 
+/// The best of each that says the same, and of these the best `limit`, in order.
+fn best(candidates: Vec<Candidate<'_>>, limit: usize) -> Vec<Hit> {
+    let mut unique: HashMap<_, Candidate<'_>> = HashMap::new();
+    for candidate in candidates {
+        match unique.entry(candidate.identity()) {
+            Slot::Vacant(slot) => drop(slot.insert(candidate)),
+            Slot::Occupied(mut slot) => {
+                if candidate.order(slot.get()).is_lt() {
+                    slot.insert(candidate);
+                }
+            }
+        }
+    }
+    let mut best: Vec<_> = unique.into_values().collect();
+    if best.len() > limit {
+        best.select_nth_unstable_by(limit - 1, Candidate::order);
+        best.truncate(limit);
+    }
+    best.sort_unstable_by(Candidate::order);
+    best.iter().map(Candidate::hit).collect()
+}
+
+impl<'a> Candidate<'a> {
     /// Kind and name.
-    fn says(&self) -> (&'static str, &str, Option<&String>) {
-        let item = self.document.checked_sub(1).and_then(|n| self.entry.listing.items.get(n as usize));
+    fn says(&self) -> (&'static str, &'a str, Option<&'a String>) {
+        let entry = self.entry;
+        let item = self.document.checked_sub(1).and_then(|n| entry.listing.items.get(n as usize));
         match item {
             Some(item) => (item.kind.as_str(), &item.name, item.description.as_ref()),
-            None => ("server", &self.entry.server.name, self.entry.server.description.as_ref()),
+            None => ("server", &entry.server.name, entry.server.description.as_ref()),
         }
     }
 
     /// What makes two candidates the same for whoever searches.
-    fn identity(&self) -> (&str, &'static str, &str) {
+    fn identity(&self) -> (&'a str, &'static str, &'a str) {
         let (kind, name, _) = self.says();
         (self.entry.server.service.as_str(), kind, name)
     }
 
-    /// The order of equal scores.
+    /// By score, best first; equal scores by name, kind and server, so that the order is always the same.
     fn order(&self, other: &Self) -> Ordering {
         let key = |candidate: &Self| {
             let (kind, name, _) = candidate.says();
-            (name.to_owned(), kind, candidate.entry.server.name.clone())
+            (name, kind, candidate.entry.server.name.as_str())
         };
-        key(self).cmp(&key(other))
+        other.score.total_cmp(&self.score).then_with(|| key(self).cmp(&key(other)))
     }
 
-    fn hit(&self, score: f64) -> Hit {
+    fn hit(&self) -> Hit {
         let (kind, name, description) = self.says();
         let server = &self.entry.server;
         Hit {
@@ -151,7 +196,7 @@ impl Candidate<'_> {
             kind,
             name: name.to_owned(),
             description: description.cloned(),
-            score,
+            score: self.score,
         }
     }
 }

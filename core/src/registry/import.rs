@@ -155,6 +155,9 @@ pub fn server_option(text: &str) -> Result<Registration> {
         .split_once('=')
         .ok_or_else(|| bad("write it as name=url, or name=\"command and arguments\"".into()))?;
     let (name, target) = (name.trim(), target.trim());
+    if name.split('/').any(str::is_empty) {
+        return Err(bad("there is no name before `=`, or none on one side of `/`".into()));
+    }
     let (name, service) = match name.split_once('/') {
         Some((service, replica)) => (format!("{service}.{replica}"), Some(service.to_owned())),
         None => (name.to_owned(), None),
@@ -174,4 +177,94 @@ pub fn server_option(text: &str) -> Result<Registration> {
 /// What stands before the `=`: the rest may hold secrets.
 fn name_of(text: &str) -> String {
     text.split('=').next().unwrap_or_default().chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_desktop_client_is_read() {
+        let file = r#"{"mcpServers": {
+            "files": {"command": "npx", "args": ["-y", "server-filesystem", "/tmp"], "env": {"A": "b"}},
+            "web": {"type": "streamable-http", "url": "https://h/mcp", "headers": {"Authorization": "Bearer x"}},
+            "old": {"type": "sse", "serverUrl": "https://h/sse"},
+            "My Server!": {"url": "http://h/mcp", "autoApprove": ["x"]},
+            "off": {"command": "x", "disabled": true}
+        }, "theme": "dark"}"#;
+        let import = mcp_servers(file).unwrap();
+        let names: Vec<_> = import.registrations.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["my-server", "files", "old", "web"]);
+        let [_, files, old, web] = &import.registrations[..] else { panic!("four") };
+        assert_eq!(
+            (files.command.as_deref(), files.args.len(), &files.env["A"]),
+            (Some("npx"), 3, &"b".to_owned())
+        );
+        assert_eq!(
+            (old.transport_type, web.transport_type),
+            (Some(TransportType::Sse), Some(TransportType::Http))
+        );
+        assert_eq!(web.configuration.as_ref().unwrap().headers["Authorization"], "Bearer x");
+        let notes = import.notes.join("\n");
+        for part in ["`my-server`", "autoApprove", "\"off\" is disabled"] {
+            assert!(notes.contains(part), "{notes}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_vs_code_is_read_and_a_placeholder_is_pointed_out() {
+        let import = mcp_servers(
+            r#"{"inputs": [], "servers": {"a": {"type": "http", "url": "http://h/${input:x}"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(import.registrations[0].endpoint_url.as_deref(), Some("http://h/${input:x}"));
+        assert!(import.notes[0].contains("placeholder"), "{:?}", import.notes);
+    }
+
+    #[test]
+    fn names_are_mapped_the_same_way_every_time() {
+        for (name, expected) in [
+            ("GitHub", Some("github")),
+            ("@scope/pkg", Some("scope-pkg")),
+            ("a__b", Some("a_b")),
+            ("tools", Some("tools-server")),
+            ("-x-", Some("x")),
+            ("Größe", Some("gr--e")),
+            ("日本", None),
+            (&format!("{}-b", "a".repeat(62)), Some("a".repeat(62).as_str())),
+        ] {
+            assert_eq!(mapped(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_entry_that_cannot_be_read_is_named() {
+        let file = r#"{"mcpServers": {"a": {}, "b": {"command": 1}, "c": {"url": "u", "type": "smoke"},
+            "d": {"url": "u", "command": "c"}, "日": {"url": "u"}, "X y": {"url": "u"}, "x-y": {"url": "u"}}}"#;
+        let error = mcp_servers(file).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.context().len(), 6, "{text}");
+        for name in ["\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"日\"", "\"X y\" and \"x-y\""] {
+            assert!(text.contains(name), "{name} in {text}");
+        }
+        for bad in ["", "[]", "{}", r#"{"mcpServers": []}"#, "// x\n{}"] {
+            assert_eq!(mcp_servers(bad).unwrap_err().kind(), ErrorKind::InvalidParams, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_option_is_a_url_or_a_command() {
+        let url = server_option("web = HTTPS://h/mcp?a=b").unwrap();
+        assert_eq!((url.name.as_str(), url.endpoint_url.as_deref()), ("web", Some("HTTPS://h/mcp?a=b")));
+        let command = server_option("fs=npx -y server '/my files' --x=1").unwrap();
+        assert_eq!(command.command.as_deref(), Some("npx"));
+        assert_eq!(command.args, ["-y", "server", "/my files", "--x=1"]);
+        let replica = server_option("calc/a=http://h/").unwrap();
+        assert_eq!((replica.name.as_str(), replica.service.as_deref()), ("calc.a", Some("calc")));
+        for bad in ["web", "web=", "web='x", "=http://h", "/a=http://h", "a/=http://h"] {
+            assert_eq!(server_option(bad).unwrap_err().kind(), ErrorKind::InvalidParams, "{bad}");
+        }
+        let error = server_option("web='hush").unwrap_err();
+        assert!(!format!("{error:?}").contains("hush"), "{error}");
+    }
 }

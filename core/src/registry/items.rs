@@ -144,3 +144,60 @@ fn with_schemas(list: &str) -> String {
     });
     format!("[{}]", tools.collect::<Vec<_>>().join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_is_kept_byte_for_byte() {
+        let tool = r#"{ "x":12345678901234567890123,"name":"a" , "inputSchema":{"$defs":{},"b":1,"a":1.0}, "ü":"\u00fc" }"#;
+        let (items, excluded) = items(CapabilityKind::Tool, &format!("[ {tool} ]")).unwrap();
+        assert_eq!((items[0].definition.get(), items[0].name.as_str()), (tool, "a"));
+        assert_eq!(excluded, []);
+    }
+
+    #[test]
+    fn a_bad_item_is_left_out_with_its_reason_and_the_others_stay() {
+        let long = "a".repeat(129);
+        let big = format!(r#"{{"name":"big","inputSchema":{{}},"x":"{}"}}"#, "x".repeat(MAX_DEFINITION));
+        let list = format!(
+            r#"[1, {{}}, {{"name":1}}, {{"name":"a b","inputSchema":{{}}}}, {{"name":"{long}","inputSchema":{{}}}},
+            {{"name":"n"}}, {{"name":"dup","name":"dup","inputSchema":{{}}}}, {big},
+            {{"name":"good","inputSchema":{{}}}}, {{"name":"good","inputSchema":{{}}}}]"#
+        );
+        let (items, excluded) = items(CapabilityKind::Tool, &list).unwrap();
+        assert_eq!(items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>(), ["good"]);
+        assert_eq!(excluded.len(), 9);
+        let last = excluded.last().unwrap();
+        assert!(last.name == "good" && last.reason.contains("twice"), "{last}");
+    }
+
+    #[test]
+    fn each_kind_has_its_own_key() {
+        for (kind, item) in [
+            (CapabilityKind::Resource, r#"{"uri":"x:y","name":"a b"}"#),
+            (CapabilityKind::ResourceTemplate, r#"{"uriTemplate":"x:{y}"}"#),
+            (CapabilityKind::Prompt, r#"{"name":"p","description":"d"}"#),
+        ] {
+            let (items, excluded) = items(kind, &format!("[{item}]")).unwrap();
+            assert_eq!((items.len(), excluded.len()), (1, 0), "{item}");
+        }
+        let (_, excluded) =
+            items(CapabilityKind::Resource, r#"[{"uri":""},{"uri":"a\nb"},{"name":"x"}]"#).unwrap();
+        assert_eq!(excluded.len(), 3);
+        assert_eq!(items(CapabilityKind::Tool, "{}").unwrap_err().kind(), ErrorKind::BadUpstream);
+    }
+
+    #[test]
+    fn a_declared_tool_gets_a_schema_and_its_other_bytes_stay() {
+        let listing =
+            declared(r#"{"tools":[{"name":"a", "x":1.0}, {"name":"b","inputSchema":{"x":1}}]}"#).unwrap();
+        let definitions: Vec<_> = listing.items.iter().map(|item| item.definition.get()).collect();
+        let first = r#"{"name":"a", "x":1.0,"inputSchema":{"type":"object"}}"#;
+        assert_eq!(definitions, [first, r#"{"name":"b","inputSchema":{"x":1}}"#]);
+        assert_eq!(listing.initialize, None);
+        assert_eq!(declared(r#"{"tool":[],"prompts":[{}],"resources":1}"#).unwrap_err().len(), 3);
+        assert_eq!(declared("[]").unwrap_err().len(), 1);
+    }
+}

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 use super::{Actor, Filter, Registry};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::HealthStatus::{Healthy, Unknown, Unreachable};
 use crate::model::{
     AuditEntry, Endpoint, Event, HealthStatus, Listing, Patch, Registration, Server, ServerId, Status,
     TenantId, TransportType,
@@ -25,6 +26,7 @@ fn ann() -> Actor {
     Actor { subject: "user:ann".into(), correlation_id: Some("c-1".into()) }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the value is written at the call")]
 fn registration(value: serde_json::Value) -> Registration {
     serde_json::from_str(&value.to_string()).unwrap()
 }
@@ -33,6 +35,7 @@ fn at(name: &str) -> Registration {
     registration(json!({ "name": name, "endpoint_url": format!("http://127.0.0.1:1/{name}") }))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the value is written at the call")]
 fn patch(value: serde_json::Value) -> Patch {
     serde_json::from_str(&value.to_string()).unwrap()
 }
@@ -118,8 +121,16 @@ async fn refusals_are_in_the_trail_and_change_nothing() {
         registry.remove(&t, &who, ServerId::random()).await.unwrap_err().kind(),
         registry.remove(&TenantId::new("other").unwrap(), &who, server.id).await.unwrap_err().kind(),
     ];
-    use ErrorKind::{Conflict, InvalidParams, NotFound};
-    assert_eq!(kinds, [Conflict, InvalidParams, Conflict, NotFound, NotFound]);
+    assert_eq!(
+        kinds,
+        [
+            ErrorKind::Conflict,
+            ErrorKind::InvalidParams,
+            ErrorKind::Conflict,
+            ErrorKind::NotFound,
+            ErrorKind::NotFound
+        ]
+    );
     registry.refuse(&t, &who, "tools/call", "x", &Error::new(ErrorKind::PermissionDenied, "no")).await;
     let expected = [
         ("server.register", "ok"),
@@ -225,7 +236,6 @@ async fn health_is_told_when_it_changes_and_moves_no_revision() {
     let house = house().await;
     let server = house.add("a").await;
     let mut events = house.registry.subscribe();
-    use HealthStatus::{Healthy, Unknown, Unreachable};
     let seen =
         |statuses: &[HealthStatus]| statuses.iter().map(|s| (server.id, observed(*s))).collect::<Vec<_>>();
     let mut records = seen(&[Healthy, Healthy, Unreachable]);
@@ -277,7 +287,7 @@ async fn a_list_is_filtered_sorted_and_cut_into_pages() {
     assert_eq!(list(Filter { search: Some("grösse".into()), ..Filter::default() }), (String::new(), 0));
     assert_eq!(list(Filter { search: Some("größe än".into()), ..Filter::default() }), ("s3".into(), 1));
     assert_eq!(list(Filter { search: Some("S5".into()), ..Filter::default() }), ("s5".into(), 1));
-    let healthy = Filter { health_status: Some(HealthStatus::Healthy), ..Filter::default() };
+    let healthy = Filter { health_status: Some(Healthy), ..Filter::default() };
     assert_eq!(list(healthy), (String::new(), 0));
     let many = house.registry.list(&tenant(), &Filter { limit: 201, ..Filter::default() }).unwrap_err();
     assert_eq!(many.kind(), ErrorKind::InvalidParams);
@@ -411,9 +421,9 @@ async fn what_the_store_refuses_is_not_in_memory_but_health_is() {
     assert_eq!(registry.remove(&t, &who, one.id).await.unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(registry.list(&t, &Filter::default()).unwrap().total, 1);
     assert_eq!(registry.get(&t, one.id).unwrap().weight, one.weight);
-    let records = vec![(one.id, observed(HealthStatus::Unreachable))];
+    let records = vec![(one.id, observed(Unreachable))];
     assert_eq!(registry.record_health(records).await.unwrap_err().kind(), ErrorKind::Storage);
-    assert_eq!(registry.get(&t, one.id).unwrap().health_status, HealthStatus::Unreachable);
+    assert_eq!(registry.get(&t, one.id).unwrap().health_status, Unreachable);
 }
 
 #[tokio::test]
@@ -430,7 +440,7 @@ async fn ten_thousand_servers_load_list_and_change() {
     let before = state.clone();
     let id = page.servers[7].id;
     for _ in 0..100 {
-        state.observe(id, &observed(HealthStatus::Healthy));
+        state.observe(id, &observed(Healthy));
     }
     assert_eq!(state.changes(&before).len(), 1);
 }

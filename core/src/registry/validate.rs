@@ -205,3 +205,151 @@ fn listing(declared: Option<&RawValue>, problems: &mut Problems) -> Option<Listi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// The member and the text of each problem.
+    #[expect(clippy::needless_pass_by_value, reason = "the value is written at the call")]
+    fn problems(value: serde_json::Value) -> Vec<(&'static str, String)> {
+        let sent: Registration = serde_json::from_str(&value.to_string()).unwrap();
+        match registration(&TenantId::default_tenant(), sent, Timestamp::UNIX_EPOCH) {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidParams);
+                error.context().to_vec()
+            }
+        }
+    }
+
+    fn members(value: serde_json::Value) -> Vec<&'static str> {
+        problems(value).into_iter().map(|(member, _)| member).collect()
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_by_member() {
+        let value = json!({
+            "name": "a b", "endpoint_url": "ftp://user:pw@h/x#y", "weight": 1_000_001,
+            "tags": ["", "x".repeat(65)], "description": "x".repeat(8193),
+            "configuration": {"max_connections": 0, "max_load": 0.5, "headers": {"Host": "x", "a b": "c", "X": "a\nb"}},
+            "health_check": {"unhealthy_after": 0},
+            "capabilities": {"tools": [{"name": "a b"}], "other": []},
+        });
+        let expected = [
+            "name",
+            "service",
+            "capabilities",
+            "capabilities",
+            "endpoint_url",
+            "endpoint_url",
+            "endpoint_url",
+            "description",
+            "tags",
+            "weight",
+            "health_check",
+            "configuration",
+            "configuration",
+            "configuration",
+            "configuration",
+            "configuration",
+        ];
+        assert_eq!(members(value), expected);
+    }
+
+    #[test]
+    fn a_url_fits_its_transport() {
+        let with = |url: &str, transport: &str| {
+            members(json!({"name": "a", "endpoint_url": url, "transport_type": transport}))
+        };
+        for (url, transport) in [
+            ("http://h", "http"),
+            ("https://[::1]:1/x?y=1", "sse"),
+            ("ws://h/", "websocket"),
+            ("wss://h", "websocket"),
+        ] {
+            assert_eq!(with(url, transport), [""; 0], "{url}");
+        }
+        for (url, transport, member) in [
+            ("ws://h", "http", "endpoint_url"),
+            ("http://h", "websocket", "endpoint_url"),
+            ("http://h", "stdio", "transport_type"),
+            ("http://", "http", "endpoint_url"),
+            ("/mcp", "http", "endpoint_url"),
+            ("javascript:alert(1)", "http", "endpoint_url"),
+        ] {
+            assert!(with(url, transport).contains(&member), "{url}");
+        }
+        assert_eq!(
+            members(json!({"name": "a", "endpoint_url": "wss://h/x"})),
+            [""; 0],
+            "the scheme says which"
+        );
+    }
+
+    #[test]
+    fn a_server_has_a_url_or_a_command_and_not_both() {
+        assert_eq!(members(json!({"name": "a"})), ["endpoint_url"]);
+        assert_eq!(
+            members(json!({"name": "a", "command": "x", "endpoint_url": "http://h"})),
+            ["endpoint_url"]
+        );
+        assert_eq!(members(json!({"name": "a", "command": " "})), ["command"]);
+        assert_eq!(
+            members(json!({"name": "a", "command": "x", "transport_type": "http"})),
+            ["transport_type"]
+        );
+        assert_eq!(members(json!({"name": "a", "endpoint_url": "http://h", "args": ["x"]})), ["command"]);
+        assert_eq!(
+            members(json!({"name": "a", "command": "x\u{0}", "env": {"A=B": "c"}})),
+            ["command", "env"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_a_service_needs_one() {
+        for name in ["a__b", "tools", "_a", &"a".repeat(64)] {
+            let found = problems(json!({"name": name, "endpoint_url": "http://h"}));
+            assert!(found[0].0 == "service" && found[0].1.contains("give a `service`"), "{found:?}");
+            assert_eq!(members(json!({"name": name, "service": "ok", "endpoint_url": "http://h"})), [""; 0]);
+        }
+        assert_eq!(members(json!({"name": "a", "service": "A", "endpoint_url": "http://h"})), ["service"]);
+        assert_eq!(
+            members(json!({"name": "a".repeat(129), "service": "a", "endpoint_url": "http://h"})),
+            ["name"]
+        );
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_of_the_gateway_are_refused_in_any_case() {
+        let with = |name: &str| {
+            let headers = json!({ name: "x" });
+            members(json!({"name": "a", "endpoint_url": "http://h", "configuration": {"headers": headers}}))
+        };
+        for name in
+            ["HOST", "Content-Length", "Transfer-Encoding", "mcp-SESSION-id", "Connection", "Mcp-Name"]
+        {
+            assert_eq!(with(name), ["configuration"], "{name}");
+        }
+        assert_eq!(with("Authorization"), [""; 0]);
+        let twice = json!({"X-A": "1", "x-a": "2"});
+        let twice = json!({"name": "a", "endpoint_url": "http://h", "configuration": {"headers": twice}});
+        assert_eq!(members(twice), ["configuration"]);
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_tags_tidied() {
+        let sent =
+            json!({"name": "A.b", "endpoint_url": "http://h", "tags": [" x", "y", "x "], "description": " "});
+        let sent: Registration = serde_json::from_str(&sent.to_string()).unwrap();
+        let checked = registration(&TenantId::default_tenant(), sent, Timestamp::UNIX_EPOCH).unwrap();
+        let server = checked.server;
+        assert_eq!((server.name.as_str(), server.service.as_str()), ("A.b", "a.b"));
+        assert_eq!((server.weight, server.auto_discover, server.revision), (1, true, 1));
+        assert_eq!((server.tags, server.description), (vec!["x".to_owned(), "y".to_owned()], None));
+        assert_eq!(checked.listing, None);
+    }
+}

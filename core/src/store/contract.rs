@@ -48,7 +48,6 @@ macro_rules! store_contract {
         }
     };
 }
-pub(crate) use store_contract;
 
 mod backends {
     use std::sync::Arc;
