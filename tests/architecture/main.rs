@@ -48,7 +48,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if path.is_dir() && !["target", "node_modules"].contains(&name) && !name.starts_with('.') {
                 left.push(path);
-            } else if name.ends_with(".rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push(path);
             }
         }
@@ -133,6 +133,13 @@ fn the_root_of_the_library_has_no_logic() {
     let lib = std::fs::read_to_string(root().join("core/src/lib.rs")).expect("lib.rs");
     let found = order::logic(&Source::parse(&lib).expect("lib.rs is Rust"));
     assert!(found.is_empty(), "lib.rs has {found:?}");
+}
+
+#[test]
+fn there_is_no_unsafe_code_in_the_library() {
+    let found: Vec<_> = library().into_iter().filter(|(_, source)| order::names(source, "unsafe")).collect();
+    assert!(found.is_empty(), "unsafe code in {:?}", found.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    assert!(order::names(&Source::parse("fn f() { unsafe { g() } }").expect("a snippet"), "unsafe"));
 }
 
 #[test]

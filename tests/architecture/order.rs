@@ -74,6 +74,13 @@ pub(crate) fn logic(lib: &Source) -> Vec<String> {
     words
 }
 
+/// Whether `word` stands anywhere in the code.
+pub(crate) fn names(source: &Source, word: &str) -> bool {
+    let mut words = Vec::new();
+    idents(source.tokens(), &mut words);
+    words.iter().any(|found| found == word)
+}
+
 /// The names that directly follow `crate::`, or a `super::` that leaves the file's module, with their lines.
 /// `depth` is how many modules deep the file is.
 fn paths(tokens: &[TokenTree], depth: usize, found: &mut Vec<(String, usize)>) {

@@ -112,7 +112,7 @@ impl Source {
                     return;
                 }
                 TokenTree::Group(group) if head(&group) == "allow" => {
-                    self.allowances.push(group.span().start().line)
+                    self.allowances.push(group.span().start().line);
                 }
                 _ => {}
             }

@@ -1,1 +1,129 @@
-//! x
+//! One dead server never empties or delays a list, and a list of nothing but dead servers is an error.
+
+use std::time::Duration;
+
+use mcp_registry_gateway_tests::clock::Stopwatch;
+use mcp_registry_gateway_tests::fake::{Act, Fake};
+use mcp_registry_gateway_tests::mcp::Client;
+use mcp_registry_gateway_tests::process::Gateway;
+use mcp_registry_gateway_tests::proxy::{Mode, Proxy, refused};
+use serde_json::json;
+
+use crate::quiet;
+
+/// Ten servers, five of them good: what the rest does is accept and never answer (three), refuse, talk nonsense.
+struct Ten {
+    gateway: Gateway,
+    good: Vec<Fake>,
+    bad: Vec<String>,
+    // Held so that they keep misbehaving.
+    _others: (Vec<Fake>, Vec<Proxy>),
+}
+
+async fn ten() -> Ten {
+    let gateway = Gateway::start().await;
+    let good = Fake::start_many("good", 5).await;
+    let others = Fake::start_many("other", 4).await;
+    others[3].script().on("*", Act::Garbage);
+    let mut holes = Vec::new();
+    let mut bad = Vec::new();
+    for (n, other) in others[..3].iter().enumerate() {
+        let hole = Proxy::start(other.address()).await;
+        hole.set(Mode::Blackhole);
+        bad.push((format!("hang-{n}"), hole.url()));
+        holes.push(hole);
+    }
+    bad.push(("refuse".to_owned(), format!("http://{}/mcp", refused())));
+    bad.push(("nonsense".to_owned(), others[3].url()));
+    for fake in &good {
+        gateway.adopt(fake.name(), fake.name(), &fake.url()).await;
+    }
+    let mut ids = Vec::new();
+    for (name, url) in bad {
+        let server = gateway.register(&quiet(&name, &url)).await;
+        ids.push(server["id"].as_str().expect("an id").to_owned());
+    }
+    Ten { gateway, good, bad: ids, _others: (others, holes) }
+}
+
+/// The time that `tools/list` took; fails unless the tools are those of the five good servers, in order.
+async fn timed_list(client: &Client, good: &[Fake]) -> Duration {
+    let watch = Stopwatch::start();
+    let answer = client.request("tools/list", json!({})).await.expect("an answer");
+    let took = watch.elapsed();
+    assert!(answer.is_result(), "{answer:?}");
+    let names = answer.names("tools");
+    for fake in good {
+        assert!(names.contains(&format!("{}__echo", fake.name())), "{} is missing of {names:?}", fake.name());
+    }
+    let services: std::collections::BTreeSet<_> =
+        names.iter().filter_map(|name| name.split("__").next()).collect();
+    let known = |service: &&&str| good.iter().any(|fake| fake.name() == **service) || **service == "gateway";
+    assert_eq!(services.iter().filter(|service| !known(service)).count(), 0, "{services:?}");
+    took
+}
+
+#[tokio::test]
+async fn with_five_dead_servers_of_ten_a_list_has_the_other_five_within_its_budget() {
+    let ten = ten().await;
+    let client = ten.gateway.client("/mcp").await;
+    let took = timed_list(&client, &ten.good).await;
+    assert!(took <= Duration::from_millis(2050), "took {took:?}");
+}
+
+#[tokio::test]
+async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
+    let ten = ten().await;
+    let client = ten.gateway.client("/mcp").await;
+    // Five failures in a row open a breaker; the lists wait side by side.
+    let lists = (0..6).map(|_| timed_list(&client, &ten.good));
+    let times = futures_util::future::join_all(lists).await;
+    assert!(times.iter().all(|took| *took <= Duration::from_millis(2050)), "{times:?}");
+    for id in &ten.bad {
+        ten.gateway.breaker(id, "open").await;
+    }
+    let took = timed_list(&client, &ten.good).await;
+    assert!(took <= Duration::from_millis(50), "took {took:?}");
+    let first = client.request("tools/list", json!({})).await.expect("a list").names("tools");
+    let again = ten.gateway.client("/mcp").await.request("tools/list", json!({})).await.expect("a list");
+    assert_eq!(first, again.names("tools"));
+}
+
+#[tokio::test]
+async fn a_list_names_the_servers_that_are_missing_in_its_meta_and_not_among_its_tools() {
+    let ten = ten().await;
+    let client = ten.gateway.client("/mcp").await;
+    let answer = client.request("tools/list", json!({})).await.expect("an answer");
+    let meta = answer.response["result"]["_meta"].to_string();
+    for name in ["hang-0", "hang-1", "hang-2", "refuse", "nonsense"] {
+        assert!(meta.contains(name), "{name} is not named in {meta}");
+        assert!(!answer.response["result"]["tools"].to_string().contains(name));
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_nothing_but_a_dead_server_is_an_error_and_never_empty() {
+    let gateway = Gateway::start().await;
+    gateway.register(&quiet("dead", &format!("http://{}/mcp", refused()))).await;
+    let client =
+        Client::connect(gateway.address(), "/mcp").await.expect("the aggregate has no one to ask yet");
+    let answer = client.request("tools/list", json!({})).await.expect("an answer");
+    assert!([502, 503, 504].contains(&answer.status), "{answer:?}");
+    assert_eq!(answer.response["error"]["data"]["source"], "gateway", "{answer:?}");
+    assert!(answer.response.get("result").is_none());
+}
+
+#[tokio::test]
+async fn a_list_fails_over_to_a_replica_that_works() {
+    let gateway = Gateway::start().await;
+    let pair = Fake::start_many("replica", 2).await;
+    for fake in &pair {
+        gateway.adopt(fake.name(), "pair", &fake.url()).await;
+    }
+    let client = gateway.client("/mcp/pair").await;
+    pair[0].script().on("tools/list", Act::ResetBefore);
+    for _ in 0..10 {
+        let answer = client.request("tools/list", json!({})).await.expect("an answer");
+        assert!(answer.names("tools").contains(&"echo".to_owned()), "{answer:?}");
+    }
+}
