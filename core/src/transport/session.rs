@@ -127,14 +127,12 @@ impl Session {
         let id = self.next_id();
         let body = Message::request(Some(id), method.as_str(), params);
         let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None };
-        match tokio::time::timeout(timeout, ask(self.link.as_ref(), outgoing)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let message =
-                    format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
-        }
+        let late = || {
+            let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
+            Error::new(ErrorKind::Timeout, message)
+        };
+        let answer = ask(self.link.as_ref(), outgoing);
+        tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// What the server sends outside any exchange; see [`Link::listen`].

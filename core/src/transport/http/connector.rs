@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
@@ -99,6 +101,22 @@ impl HttpConnector {
         let pool = Pool::new(dial, server.configuration.max_connections, clock.clone(), tasks);
         Ok(Self { pool, uri, headers, clock })
     }
+
+    pub(super) fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(message));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// The headers of a POST made into those of a GET that asks for a stream.
+    pub(super) fn listen_headers(headers: &HeaderMap) -> HeaderMap {
+        let mut headers = headers.clone();
+        headers.remove(CONTENT_TYPE);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        headers
+    }
 }
 
 #[async_trait]
@@ -106,7 +124,7 @@ impl Connector for HttpConnector {
     async fn connect(&self, _own: bool) -> Result<Arc<dyn Link>> {
         // Every message travels on the stream of the request it belongs to, so sharing changes nothing here; and
         // connections are opened when there is something to send.
-        Ok(Arc::new(HttpLink::new(self.clone())))
+        Ok(Arc::new(HttpLink::new(Arc::new(self.clone()))))
     }
 
     async fn check(&self) -> Result<()> {

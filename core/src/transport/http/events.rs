@@ -1,113 +1,165 @@
-//! Messages out of an answer that is a stream of events.
+//! Messages out of an answer that is a stream of events, taken up again where it broke if the server allows that.
+//!
+//! A server that gives its events ids keeps them for a client that asks again with the last one it saw (since
+//! 2025-11-25 some close the stream on purpose and expect just that). Asking again is a GET: it delivers nothing
+//! twice to the server.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::stream;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::Incoming;
 
-use super::pool::Held;
+use super::connector::HttpConnector;
+use super::link::{Kind, kind_of};
+use super::pool::{Held, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::sse::Decoder;
 use crate::rpc::{Message, Shape};
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The wait before a broken stream is asked for again, unless the server names another, and its bounds.
+const PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Times in a row that asking again may fail.
+const ATTEMPTS: u32 = 3;
+
 /// The messages of one stream. Dropping it closes its connection.
 pub(super) struct Events {
-    held: Held,
-    body: Incoming,
+    /// `None` while the stream is being taken up again, and after it ended.
+    open: Option<(Held, Incoming)>,
     decoder: Decoder,
+    resume: Option<Resume>,
+}
+
+/// What it takes to ask for the rest of a stream.
+pub(super) struct Resume {
+    pub(super) connector: Arc<HttpConnector>,
+    /// Those of the session.
+    pub(super) headers: Arc<HeaderMap>,
 }
 
 impl Events {
-    pub(super) fn new(held: Held, body: Incoming) -> Self {
-        Self { held, body, decoder: Decoder::default() }
+    pub(super) fn new(held: Held, body: Incoming, resume: Option<Resume>) -> Self {
+        Self { open: Some((held, body)), decoder: Decoder::default(), resume }
     }
 
-    /// The next message; `None` when the server ended the stream.
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
+    /// The next message; `None` when the stream is over.
+    pub(super) async fn next(&mut self) -> Result<Option<Message>> {
         loop {
             while let Some(event) = self.decoder.next()? {
                 // An event without data only carries the id from which a stream can be taken up again.
                 if event.is_message() && !event.data.is_empty() {
-                    return Poll::Ready(Some(Message::parse(event.data).map_err(not_mcp)));
+                    return Message::parse(event.data).map(Some).map_err(not_mcp);
                 }
             }
-            match ready!(self.held.poll_chunk(&mut self.body, cx)) {
+            let Some((held, body)) = &mut self.open else { return Ok(None) };
+            match poll_fn(|cx| held.poll_chunk(body, cx)).await {
                 Some(Ok(chunk)) => self.decoder.push(chunk),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+                end => {
+                    self.open = None;
+                    if !self.resume().await {
+                        return end.transpose().map(|_| None);
+                    }
+                }
             }
         }
     }
 
     /// Gives the connection back: nothing more is wanted of the stream.
-    pub(super) fn finish(self) {
-        self.held.release(Some(self.body));
-    }
-}
-
-/// What the server sends for one request: its first message, read already, and what follows up to the response.
-pub(super) struct Answer {
-    first: Option<Message>,
-    /// `None` after the response or an error.
-    events: Option<Events>,
-    id: u64,
-}
-
-impl Answer {
-    pub(super) fn new(first: Message, events: Events, id: u64) -> Self {
-        Self { first: Some(first), events: Some(events), id }
-    }
-}
-
-impl Stream for Answer {
-    type Item = Result<Message>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
+    fn finish(&mut self) {
+        if let Some((held, body)) = self.open.take() {
+            held.release(Some(body));
         }
-        let Some(events) = &mut self.events else { return Poll::Ready(None) };
-        let item = match ready!(events.poll_message(cx)) {
-            Some(Ok(message)) if message.shape() != Shape::Response => return Poll::Ready(Some(Ok(message))),
-            Some(Ok(response)) => match check_id(response, self.id) {
-                Ok(response) => {
-                    if let Some(events) = self.events.take() {
-                        events.finish();
-                    }
-                    Ok(response)
-                }
-                Err(error) => Err(error),
-            },
-            Some(Err(error)) => Err(error),
-            None => Err(cut()),
-        };
-        self.events = None;
-        Poll::Ready(Some(item))
     }
+
+    /// Whether the stream goes on.
+    async fn resume(&mut self) -> bool {
+        let Some(resume) = &self.resume else { return false };
+        let Some(id) = self.decoder.last_id().and_then(|id| HeaderValue::from_str(id).ok()) else {
+            return false;
+        };
+        for _ in 0..ATTEMPTS {
+            let pause = self.decoder.retry().unwrap_or(PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            tokio::time::sleep(pause).await;
+            match resume.ask(&id).await {
+                Ok(open) => {
+                    self.decoder.restart();
+                    self.open = open;
+                    return self.open.is_some();
+                }
+                Err(error) => tracing::debug!(%error, "a broken stream cannot be taken up again yet"),
+            }
+        }
+        false
+    }
+}
+
+impl Resume {
+    /// The rest of the stream behind the event `id`; `None` if the server refuses it.
+    async fn ask(&self, id: &HeaderValue) -> Result<Option<(Held, Incoming)>> {
+        let mut headers = HttpConnector::listen_headers(&self.headers);
+        headers.insert(LAST_EVENT_ID, id.clone());
+        let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
+        let (held, response) = self.connector.pool.send(Purpose::Call, request).await?;
+        if response.status().is_success() && matches!(kind_of(&response), Ok(Kind::Events)) {
+            Ok(Some((held, response.into_body())))
+        } else {
+            held.release(Some(response.into_body()));
+            Ok(None)
+        }
+    }
+}
+
+/// The first message that the server sends for the request `id`, and the stream if it is not the response.
+pub(super) async fn begin(mut events: Events, id: u64) -> Result<(Message, Option<Events>)> {
+    let first = events.next().await?.ok_or_else(cut)?;
+    if first.shape() != Shape::Response {
+        return Ok((first, Some(events)));
+    }
+    let response = check_id(first, id)?;
+    events.finish();
+    Ok((response, None))
+}
+
+/// `first` and what follows it, up to the response to the request `id`.
+pub(super) fn answer(first: Message, events: Events, id: u64) -> impl Stream<Item = Result<Message>> + Send {
+    stream::unfold((Some(first), Some(events)), move |(first, events)| async move {
+        if let Some(first) = first {
+            return Some((Ok(first), (None, events)));
+        }
+        let (message, events) = match begin(events?, id).await {
+            Ok((message, events)) => (Ok(message), events),
+            Err(error) => (Err(error), None),
+        };
+        Some((message, (None, events)))
+    })
 }
 
 /// `response` if it answers the request `id`.
 pub(super) fn check_id(response: Message, id: u64) -> Result<Message> {
-    if response.id_number() == Some(id) {
+    if response.shape() == Shape::Response && response.id_number() == Some(id) {
         return Ok(response);
     }
     let answered: String = response.id().unwrap_or("null").chars().take(40).collect();
     let said: String = response.error().unwrap_or_default().chars().take(200).collect();
-    let error =
-        Error::new(ErrorKind::BadUpstream, "the server answered another request than the one it was sent")
-            .with("asked", id)
-            .with("answered", answered);
+    let message = "the server answered something else than the request it was sent";
+    let error = Error::new(ErrorKind::BadUpstream, message).with("asked", id).with("answered", answered);
     Err(if said.is_empty() { error } else { error.caused_by(said) })
-}
-
-/// The stream ended and the response was not in it.
-pub(super) fn cut() -> Error {
-    Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer")
 }
 
 /// What a server sent is no message: its fault, not the caller's.
 pub(super) fn not_mcp(error: Error) -> Error {
     let message = format!("the server sent what is not an MCP message: {}", error.message());
     Error::new(ErrorKind::BadUpstream, message).caused_by(error)
+}
+
+fn cut() -> Error {
+    Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer")
 }

@@ -1,7 +1,6 @@
 //! One MCP session over HTTP: its id, its negotiated version, and the requests under both.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,18 +10,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID};
-use super::events::{Answer, Events, check_id, cut, not_mcp};
+use super::events::{self, Events, Resume, check_id, not_mcp};
 use super::pool::{Held, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body};
 use crate::error::{Error, ErrorKind, Result};
-use crate::rpc::{Message, Shape};
+use crate::rpc::Message;
 use crate::transport::{Exchange, Link, Outgoing};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -31,7 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One conversation with a server over streamable HTTP.
 pub(super) struct HttpLink {
-    connector: HttpConnector,
+    connector: Arc<HttpConnector>,
     /// The headers of every POST; replaced when the session id or the version becomes known.
     headers: ArcSwap<HeaderMap>,
     open: AtomicBool,
@@ -40,7 +38,7 @@ pub(super) struct HttpLink {
 }
 
 /// What a message was answered with.
-enum Kind {
+pub(super) enum Kind {
     Json,
     Events,
     Nothing,
@@ -53,7 +51,7 @@ impl fmt::Debug for HttpLink {
 }
 
 impl HttpLink {
-    pub(super) fn new(connector: HttpConnector) -> Self {
+    pub(super) fn new(connector: Arc<HttpConnector>) -> Self {
         let headers = ArcSwap::from_pointee(connector.headers.clone());
         Self { connector, headers, open: AtomicBool::new(true), listening: Arc::default() }
     }
@@ -63,20 +61,16 @@ impl HttpLink {
         message: &Bytes,
         correlation_id: Option<&str>,
     ) -> Result<(Held, Response<Incoming>)> {
-        let mut headers = HeaderMap::clone(&self.headers.load());
-        if let Some(value) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            headers.insert(CORRELATION_ID, value);
-        }
-        let request = || self.build(Method::POST, headers.clone(), message.clone());
+        let base = self.headers.load_full();
+        let correlation_id = correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
+        let request = || {
+            let mut headers = HeaderMap::clone(&base);
+            if let Some(value) = &correlation_id {
+                headers.insert(CORRELATION_ID, value.clone());
+            }
+            self.connector.build(Method::POST, headers, message.clone())
+        };
         self.connector.pool.send(Purpose::Call, request).await
-    }
-
-    fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(message));
-        *request.method_mut() = method;
-        *request.uri_mut() = self.connector.uri.clone();
-        *request.headers_mut() = headers;
-        request
     }
 
     fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
@@ -129,14 +123,14 @@ impl Link for HttpLink {
                 check_id(message, outgoing.id).map(Exchange::One)
             }
             Kind::Events => {
-                let mut events = Events::new(held, response.into_body());
-                let first = poll_fn(|cx| events.poll_message(cx)).await.ok_or_else(cut)??;
-                if first.shape() == Shape::Response {
-                    let response = check_id(first, outgoing.id)?;
-                    events.finish();
-                    return Ok(Exchange::One(response));
-                }
-                Ok(Exchange::Many(Answer::new(first, events, outgoing.id).boxed()))
+                let resume = Resume { connector: self.connector.clone(), headers: self.headers.load_full() };
+                let events = Events::new(held, response.into_body(), Some(resume));
+                Ok(match events::begin(events, outgoing.id).await? {
+                    (response, None) => Exchange::One(response),
+                    (first, Some(events)) => {
+                        Exchange::Many(events::answer(first, events, outgoing.id).boxed())
+                    }
+                })
             }
             Kind::Nothing => Err(unanswered()),
         }
@@ -154,10 +148,8 @@ impl Link for HttpLink {
 
     async fn listen(&self) -> Option<BoxStream<'static, Message>> {
         let turn = Listening::begin(&self.listening)?;
-        let mut headers = HeaderMap::clone(&self.headers.load());
-        headers.remove(CONTENT_TYPE);
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let request = || self.build(Method::GET, headers.clone(), Bytes::new());
+        let headers = HttpConnector::listen_headers(&self.headers.load());
+        let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
         let (held, response) = match self.connector.pool.send(Purpose::Listen, request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -173,7 +165,7 @@ impl Link for HttpLink {
             }
             return None;
         }
-        let events = Events::new(held, response.into_body());
+        let events = Events::new(held, response.into_body(), None);
         Some(stream::unfold((events, turn), next_unasked).boxed())
     }
 
@@ -196,7 +188,7 @@ impl Link for HttpLink {
         }
         let mut headers = HeaderMap::clone(&self.headers.load());
         headers.remove(CONTENT_TYPE);
-        let request = || self.build(Method::DELETE, headers.clone(), Bytes::new());
+        let request = || self.connector.build(Method::DELETE, headers.clone(), Bytes::new());
         let sent = self.connector.pool.send(Purpose::Call, request);
         match tokio::time::timeout(CLOSE_TIMEOUT, sent).await {
             Ok(Ok((held, response))) => held.release(Some(response.into_body())),
@@ -228,8 +220,8 @@ impl Drop for Listening {
 
 async fn next_unasked(state: (Events, Listening)) -> Option<(Message, (Events, Listening))> {
     let (mut events, turn) = state;
-    match poll_fn(|cx| events.poll_message(cx)).await? {
-        Ok(message) => Some((message, (events, turn))),
+    match events.next().await {
+        Ok(message) => Some((message?, (events, turn))),
         Err(error) => {
             tracing::warn!(%error, "the server's stream was closed");
             None
@@ -237,7 +229,7 @@ async fn next_unasked(state: (Events, Listening)) -> Option<(Message, (Events, L
     }
 }
 
-fn kind_of(response: &Response<Incoming>) -> Result<Kind> {
+pub(super) fn kind_of(response: &Response<Incoming>) -> Result<Kind> {
     if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let message = "the server compressed its answer, which it was not asked to do";
         return Err(Error::new(ErrorKind::BadUpstream, message));

@@ -28,6 +28,9 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// Longest wait for one of the connections to come free.
 const WAIT: Duration = Duration::from_secs(1);
 
+// Boxed: a wire is hundreds of bytes and passes through many hands.
+type Wires = Vec<Box<Wire>>;
+
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -43,7 +46,7 @@ pub(super) struct Pool {
     limit: usize,
     calls: Arc<Semaphore>,
     listens: Arc<Semaphore>,
-    idle: Mutex<Vec<Box<Wire>>>,
+    idle: Mutex<Wires>,
     sweeping: AtomicBool,
 }
 
@@ -178,7 +181,7 @@ impl Pool {
             .caused_by(error)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Wire>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Wires> {
         // What the list holds is whole after any panic: wires are moved in and out.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

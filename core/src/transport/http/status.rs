@@ -108,12 +108,11 @@ impl Refusal<'_> {
 
 /// The delay that a `Retry-After` header asks for: seconds, or a date. At most a day.
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let delay = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            Duration::try_from(at.duration_since(now)).unwrap_or_default()
-        }
+    let delay = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        Duration::try_from(at.duration_since(now)).unwrap_or_default()
     };
     Some(delay.min(Duration::from_secs(86_400)))
 }

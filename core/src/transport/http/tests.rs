@@ -42,6 +42,7 @@ struct Fake {
     /// Connections that the client closed.
     closed: watch::Receiver<usize>,
     go: Arc<Notify>,
+    accepted: Arc<AtomicUsize>,
     tasks: Tasks,
 }
 
@@ -52,7 +53,8 @@ impl Fake {
         let address = listener.local_addr().unwrap();
         let (tasks, seen, go) = (Tasks::default(), Arc::default(), Arc::new(Notify::new()));
         let (closing, closed) = watch::channel(0);
-        let fake = Self { address, seen, closed, go, tasks };
+        let accepted = Arc::<AtomicUsize>::default();
+        let fake = Self { address, seen, closed, go, accepted: accepted.clone(), tasks };
         let (script, seen, go, tasks) =
             (Arc::new(script), fake.seen.clone(), fake.go.clone(), fake.tasks.clone());
         let (closing, count) = (Arc::new(closing), Arc::new(AtomicUsize::new(0)));
@@ -61,6 +63,8 @@ impl Fake {
                 let Ok((mut stream, _)) = listener.accept().await else { return };
                 let (script, seen, go) = (script.clone(), Arc::clone(&seen), go.clone());
                 let (closing, count) = (closing.clone(), count.clone());
+                accepted.fetch_add(1, Ordering::SeqCst);
+                stream.set_nodelay(true).unwrap();
                 tasks.spawn(async move {
                     while let Some(request) = read_request(&mut stream).await {
                         seen.lock().unwrap().push((connection, request));
@@ -316,6 +320,30 @@ async fn a_stream_that_begins_with_the_response_is_one_message_also_before_the_s
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_is_taken_up_again_behind_the_last_event_id() {
+    let first =
+        [sse::encode(NOTE.as_bytes(), Some("e-1")).to_vec(), b"retry: 50\nid: e-2\n\ndata: {".to_vec()];
+    let first = first.concat();
+    let fake = Fake::start(move |n| match n {
+        0 => vec![stream_head(), chunk(&first), Step::Reset],
+        1 => vec![stream_head(), chunk(b"id: e-3\ndata:\n\n"), last_chunk(), Step::Close],
+        2 => vec![stream_head(), event(&result(2)), last_chunk()],
+        3 => vec![stream_head(), chunk(b"id: f-1\nretry: 1\ndata:\n\n"), last_chunk()],
+        _ => vec![Step::Write(http("404 Not Found", "", ""))],
+    })
+    .await;
+    let link = fake.link().await;
+    let Exchange::Many(stream) = bounded(link.request(call(2))).await.unwrap() else { panic!("one message") };
+    let messages: Vec<_> = bounded(stream.map(|message| message.unwrap().text().to_owned()).collect()).await;
+    assert_eq!(messages, [NOTE, &result(2)]);
+    let requests = fake.requests();
+    assert!(requests[1].starts_with("GET ") && requests[1].contains("last-event-id: e-2"), "{}", requests[1]);
+    assert!(requests[2].starts_with("GET ") && requests[2].contains("last-event-id: e-3"), "{}", requests[2]);
+    assert_eq!(failure(&*link, 3).await.kind(), ErrorKind::BadUpstream);
+    assert_eq!(fake.requests().iter().filter(|request| request.starts_with("POST")).count(), 2);
+}
+
+#[tokio::test]
 async fn an_answer_to_another_request_is_the_servers_fault() {
     let fake = Fake::start(|n| match n {
         0 => vec![json(&result(99))],
@@ -430,6 +458,26 @@ async fn a_server_that_cannot_be_connected_to_was_sent_nothing() {
     let error = failure(&*connector.connect(false).await.unwrap(), 2).await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::BadUpstream, Delivery::NotSent));
     assert_eq!(bounded(connector.check()).await.unwrap_err().delivery(), Delivery::NotSent);
+}
+
+#[tokio::test]
+async fn a_failed_tls_handshake_sends_nothing_of_the_call() {
+    let fake = Fake::start(|_| vec![json(&result(2))]).await;
+    let server = server(&format!("https://{}/mcp", fake.address), Configuration::default());
+    let connector = HttpConnector::new(&server, SystemClock::shared(), fake.tasks.clone()).unwrap();
+    let link = connector.connect(false).await.unwrap();
+    let mut waiting = Box::pin(link.request(call(2)));
+    // The fake server waits for the end of an HTTP head that TLS does not have: it is stopped instead.
+    bounded(async {
+        while fake.accepted.load(Ordering::SeqCst) == 0 {
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    fake.tasks.stop().await;
+    let error = bounded(waiting).await.err().unwrap();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::BadUpstream, Delivery::NotSent), "{error}");
 }
 
 #[tokio::test]
