@@ -119,6 +119,8 @@ impl Monitor {
 
     /// Probes what is due until it is dropped. One call of it at a time.
     pub async fn run(&self) {
+        let now = self.clock.now();
+        self.lock().schedule.resume(now);
         let mut probes = FuturesUnordered::new();
         let mut batch = Vec::new();
         let mut delivery: Option<BoxFuture<'_, ()>> = None;

@@ -66,6 +66,14 @@ impl Schedule {
         }
     }
 
+    /// Makes due what was taken and never ended, because the probes were cut.
+    pub fn resume(&mut self, now: Tick) {
+        for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.due.is_none()) {
+            entry.due = Some(now);
+            self.queue.insert((now, *id));
+        }
+    }
+
     /// When the next probe is due.
     pub fn next_due(&self) -> Option<Tick> {
         self.queue.first().map(|(due, _)| *due)

@@ -163,6 +163,13 @@ impl Decoder {
         }
     }
 
+    /// Begins a new stream that goes on where the last broke: an unfinished event is forgotten, the last id and the
+    /// wait that the server wants are kept.
+    pub fn restart(&mut self) {
+        let Self { limit, id, retry, .. } = std::mem::take(self);
+        *self = Self { id, retry, ..Self::with_limit(limit) };
+    }
+
     /// The id of the last event, with which a stream that broke can be taken up again.
     pub fn last_id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -1,1 +1,398 @@
+//! What every store must do. A backend runs all of it by one line: `store_contract!(name, open)`, where `open` is an
+//! async block that gives an empty store and whatever must live as long as it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::{HEALTH_HISTORY, HealthRecord, Store};
+use crate::error::ErrorKind;
+use crate::model::{
+    Affinity, Algorithm, AuditEntry, Capability, CapabilityKind, Configuration, Drift, Endpoint, HealthCheck,
+    HealthStatus, Listing, ProbeKind, Server, ServerId, ServiceName, Sharing, Status, TenantId,
+    TransportType,
+};
+
+macro_rules! store_contract {
+    ($backend:ident, $open:expr) => {
+        store_contract!(@tests $backend, $open,
+            a_server_comes_back_as_it_was_written,
+            a_name_is_taken_until_its_server_is_removed,
+            tenants_do_not_see_or_touch_each_other,
+            an_update_needs_the_revision_that_is_stored,
+            an_update_leaves_name_creation_and_observed_health,
+            a_removed_server_is_gone_with_all_that_it_had,
+            every_mutation_has_its_audit_row_and_no_failure_has_one,
+            definitions_come_back_byte_for_byte_and_in_order,
+            a_listing_replaces_the_one_before,
+            servers_come_in_order_of_creation,
+            health_keeps_the_newest_observations_and_no_revision_moves,
+            of_two_that_register_one_name_at_once_exactly_one_succeeds,
+            of_two_updates_from_one_revision_exactly_one_succeeds,
+            text_is_data_and_never_a_statement,
+            a_store_that_works_says_so,
+        );
+    };
+    (@tests $backend:ident, $open:expr, $($test:ident,)+) => {
+        mod $backend {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let (store, _guard) = $open.await;
+                    $crate::store::contract::$test(store).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use store_contract;
+
+mod backends {
+    use std::sync::Arc;
+
+    type Shared = Arc<dyn crate::store::Store>;
+
+    store_contract!(memory, async {
+        (std::sync::Arc::new(crate::store::MemoryStore::new()) as super::Shared, ())
+    });
+
+    #[cfg(feature = "sqlite")]
+    store_contract!(sqlite, async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::store::SqliteStore::open(&folder.path().join("registry.db")).await.unwrap();
+        (std::sync::Arc::new(store) as super::Shared, folder)
+    });
+}
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_microsecond(1_767_225_600_000_000 + second * 1_000_000 + 123).unwrap()
+}
+
+/// A server of which every member differs from its default.
+pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
+    Server {
+        id: ServerId::random(),
+        tenant_id: tenant_id.clone(),
+        name: name.into(),
+        service: ServiceName::new("calc").unwrap(),
+        endpoint: Endpoint::Command {
+            command: "python3".into(),
+            args: vec!["-m".into(), "calc".into()],
+            env: BTreeMap::from([("KEY".into(), "väl=ue".into())]),
+            cwd: Some("/srv".into()),
+        },
+        transport_type: TransportType::Stdio,
+        version: Some("1.2.3".into()),
+        display_name: Some("Rechner 🧮".into()),
+        description: Some("Adds.\nAlso subtracts.".into()),
+        tags: vec!["math".into(), "a,b".into()],
+        weight: 7,
+        auto_discover: false,
+        health_check: HealthCheck {
+            enabled: false,
+            kind: ProbeKind::Connect,
+            interval: Duration::from_millis(1500),
+            timeout: Duration::from_millis(100),
+            unhealthy_after: 5,
+            healthy_after: 2,
+        },
+        configuration: Configuration {
+            algorithm: Algorithm::ConsistentHash,
+            max_load: Some(1.25),
+            affinity: Affinity::Header("X-Who".into()),
+            drift: Drift::Pin,
+            timeout: Duration::from_secs(3),
+            max_connections: 9,
+            sharing: Sharing::Session,
+            trusted: true,
+            headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
+        },
+        status: Status::Inactive,
+        health_status: HealthStatus::Degraded,
+        last_health_check: Some(at(3)),
+        created_at: at(1),
+        updated_at: at(2),
+        revision: 4,
+    }
+}
+
+fn audit(tenant_id: &TenantId, action: &str) -> AuditEntry {
+    AuditEntry {
+        at: at(5),
+        tenant_id: tenant_id.clone(),
+        actor: "user:ann".into(),
+        action: action.into(),
+        target: "calc".into(),
+        outcome: "ok".into(),
+        correlation_id: Some("c-1".into()),
+        detail: serde_json::json!({"weight": [1, 7], "why": "ü"}),
+    }
+}
+
+fn item(kind: CapabilityKind, name: &str, definition: &str) -> Capability {
+    let definition = Arc::from(RawValue::from_string(definition.to_owned()).unwrap());
+    Capability { kind, name: name.into(), description: Some(format!("about {name}")), definition }
+}
+
+fn listing() -> Listing {
+    Listing {
+        items: vec![
+            item(
+                CapabilityKind::Tool,
+                "z",
+                r#"{ "name":"z", "big": 12345678901234567890123, "b":1, "a":1.0 }"#,
+            ),
+            item(CapabilityKind::Tool, "a", r#"{"name":"\u0061","x":"\ud83e\uddee 🧮"}"#),
+            item(CapabilityKind::Resource, "file:///a", r#"{"uri":"file:///a"}"#),
+            item(CapabilityKind::ResourceTemplate, "file:///{p}", r#"{"uriTemplate":"file:///{p}"}"#),
+            item(CapabilityKind::Prompt, "a", r#"{"name":"a"}"#),
+        ],
+        initialize: Some(r#"{"protocolVersion":"2025-11-25", "capabilities":{}}"#.into()),
+    }
+}
+
+async fn insert(store: &dyn Store, server: &Server) {
+    let entry = audit(&server.tenant_id, "server.register");
+    store.insert_server(server, &Listing::default(), &entry).await.unwrap();
+}
+
+pub(crate) async fn a_server_comes_back_as_it_was_written(store: Arc<dyn Store>) {
+    let full = server(&tenant("t"), "full");
+    let bare = Server {
+        endpoint: Endpoint::Url { endpoint_url: "https://h/mcp?x=%20".into() },
+        transport_type: TransportType::Http,
+        version: None,
+        display_name: None,
+        description: None,
+        tags: Vec::new(),
+        health_check: HealthCheck::default(),
+        configuration: Configuration::default(),
+        last_health_check: None,
+        ..server(&tenant("t"), "bare")
+    };
+    insert(&*store, &full).await;
+    insert(&*store, &bare).await;
+    assert_eq!(store.servers().await.unwrap(), [full, bare]);
+}
+
+pub(crate) async fn a_name_is_taken_until_its_server_is_removed(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let first = server(&t, "calc");
+    insert(&*store, &first).await;
+    let second = server(&t, "calc");
+    let entry = audit(&t, "server.register");
+    let error = store.insert_server(&second, &Listing::default(), &entry).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("calc"), "{error}");
+    store.remove_server(&t, first.id, at(9), &audit(&t, "server.remove")).await.unwrap();
+    insert(&*store, &second).await;
+    assert_eq!(store.servers().await.unwrap(), [second]);
+}
+
+pub(crate) async fn tenants_do_not_see_or_touch_each_other(store: Arc<dyn Store>) {
+    let (a, b) = (tenant("a"), tenant("b"));
+    let of_a = server(&a, "calc");
+    insert(&*store, &of_a).await;
+    insert(&*store, &server(&b, "calc")).await;
+    let stolen = Server { tenant_id: b.clone(), ..of_a.clone() };
+    let entry = audit(&b, "x");
+    let kinds = [
+        store.update_server(&stolen, 4, None, &entry).await.unwrap_err().kind(),
+        store.remove_server(&b, of_a.id, at(9), &entry).await.unwrap_err().kind(),
+        store.put_listing(&b, of_a.id, &listing(), at(9)).await.unwrap_err().kind(),
+    ];
+    assert_eq!(kinds, [ErrorKind::NotFound; 3]);
+    store.record_health(&[(of_a.id, observation(1))]).await.unwrap();
+    assert_eq!(store.health_history(&b, of_a.id, 10).await.unwrap(), []);
+    assert_eq!(store.audit(&b, 10).await.unwrap().len(), 1);
+    assert_eq!(store.servers().await.unwrap().len(), 2);
+}
+
+pub(crate) async fn an_update_needs_the_revision_that_is_stored(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let old = server(&t, "calc");
+    insert(&*store, &old).await;
+    let new = Server { revision: 5, weight: 0, ..old.clone() };
+    let error = store.update_server(&new, 3, None, &audit(&t, "server.update")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(store.servers().await.unwrap(), [old]);
+    store.update_server(&new, 4, Some(&listing()), &audit(&t, "server.update")).await.unwrap();
+    assert_eq!(store.servers().await.unwrap(), std::slice::from_ref(&new));
+    assert_eq!(store.listings().await.unwrap(), [(new.id, listing())]);
+    let unknown = server(&t, "other");
+    let error = store.update_server(&unknown, 4, None, &audit(&t, "server.update")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+pub(crate) async fn an_update_leaves_name_creation_and_observed_health(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let old = server(&t, "calc");
+    insert(&*store, &old).await;
+    let new = Server {
+        name: "other".into(),
+        created_at: at(100),
+        health_status: HealthStatus::Healthy,
+        last_health_check: None,
+        service: ServiceName::new("moved").unwrap(),
+        endpoint: Endpoint::Url { endpoint_url: "https://h/".into() },
+        updated_at: at(50),
+        revision: 5,
+        ..old.clone()
+    };
+    store.update_server(&new, 4, None, &audit(&t, "server.update")).await.unwrap();
+    let expected = Server {
+        name: old.name,
+        created_at: old.created_at,
+        health_status: old.health_status,
+        last_health_check: old.last_health_check,
+        ..new
+    };
+    assert_eq!(store.servers().await.unwrap(), [expected]);
+}
+
+pub(crate) async fn a_removed_server_is_gone_with_all_that_it_had(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let gone = server(&t, "calc");
+    insert(&*store, &gone).await;
+    store.put_listing(&t, gone.id, &listing(), at(6)).await.unwrap();
+    store.record_health(&[(gone.id, observation(1))]).await.unwrap();
+    store.remove_server(&t, gone.id, at(9), &audit(&t, "server.remove")).await.unwrap();
+    let again = store.remove_server(&t, gone.id, at(9), &audit(&t, "server.remove")).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::NotFound);
+    store.record_health(&[(gone.id, observation(2))]).await.unwrap();
+    let late = store.put_listing(&t, gone.id, &listing(), at(10)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::NotFound);
+    assert_eq!(store.servers().await.unwrap(), []);
+    assert_eq!(store.listings().await.unwrap(), []);
+    assert_eq!(store.health_history(&t, gone.id, 10).await.unwrap(), []);
+}
+
+pub(crate) async fn every_mutation_has_its_audit_row_and_no_failure_has_one(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let one = server(&t, "calc");
+    insert(&*store, &one).await;
+    let taken = server(&t, "calc");
+    store.insert_server(&taken, &Listing::default(), &audit(&t, "bad")).await.unwrap_err();
+    store.update_server(&one, 99, None, &audit(&t, "bad")).await.unwrap_err();
+    store.remove_server(&t, ServerId::random(), at(9), &audit(&t, "bad")).await.unwrap_err();
+    let refused = AuditEntry { outcome: "conflict".into(), correlation_id: None, ..audit(&t, "refused") };
+    store.append_audit(&refused).await.unwrap();
+    let new = Server { revision: 5, ..one.clone() };
+    store.update_server(&new, 4, None, &audit(&t, "server.update")).await.unwrap();
+    store.remove_server(&t, one.id, at(9), &audit(&t, "server.remove")).await.unwrap();
+    let rows = store.audit(&t, 10).await.unwrap();
+    let expected =
+        [audit(&t, "server.remove"), audit(&t, "server.update"), refused, audit(&t, "server.register")];
+    assert_eq!(rows, expected);
+    assert_eq!(store.audit(&t, 2).await.unwrap(), expected[..2]);
+}
+
+pub(crate) async fn definitions_come_back_byte_for_byte_and_in_order(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let (declared, asked) = (server(&t, "a"), server(&t, "b"));
+    store.insert_server(&declared, &listing(), &audit(&t, "server.register")).await.unwrap();
+    insert(&*store, &asked).await;
+    let found = store.listings().await.unwrap();
+    assert_eq!(found, [(declared.id, listing()), (asked.id, Listing::default())]);
+    for (found, expected) in found[0].1.items.iter().zip(&listing().items) {
+        assert_eq!(found.description, expected.description);
+    }
+}
+
+pub(crate) async fn a_listing_replaces_the_one_before(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let one = server(&t, "a");
+    insert(&*store, &one).await;
+    store.put_listing(&t, one.id, &listing(), at(6)).await.unwrap();
+    let less = Listing { items: listing().items[..1].to_vec(), initialize: None };
+    store.put_listing(&t, one.id, &less, at(7)).await.unwrap();
+    assert_eq!(store.listings().await.unwrap(), [(one.id, less)]);
+    assert_eq!(store.servers().await.unwrap(), [one]);
+}
+
+pub(crate) async fn servers_come_in_order_of_creation(store: Arc<dyn Store>) {
+    let mut all = Vec::new();
+    for n in 0..20 {
+        let one = server(&tenant(if n % 2 == 0 { "a" } else { "b" }), &format!("s{}", 19 - n));
+        insert(&*store, &one).await;
+        all.push(one);
+    }
+    assert_eq!(store.servers().await.unwrap(), all);
+    let ids: Vec<_> = store.listings().await.unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, all.iter().map(|one| one.id).collect::<Vec<_>>());
+}
+
+fn observation(n: i64) -> HealthRecord {
+    let error = (n % 2 == 0).then(|| format!("refused {n}"));
+    let status = if error.is_some() { HealthStatus::Unreachable } else { HealthStatus::Healthy };
+    HealthRecord { at: at(n), status, latency_ms: u64::try_from(n).unwrap(), error }
+}
+
+pub(crate) async fn health_keeps_the_newest_observations_and_no_revision_moves(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let (one, other) = (server(&t, "a"), server(&t, "b"));
+    insert(&*store, &one).await;
+    insert(&*store, &other).await;
+    let kept = i64::from(HEALTH_HISTORY);
+    let records: Vec<_> = (1..=kept + 7).map(|n| (one.id, observation(n))).collect();
+    store.record_health(&records[..5]).await.unwrap();
+    store.record_health(&records[5..]).await.unwrap();
+    store.record_health(&[(other.id, observation(1))]).await.unwrap();
+    let newest_first: Vec<_> = (8..=kept + 7).rev().map(observation).collect();
+    assert_eq!(store.health_history(&t, one.id, 1000).await.unwrap(), newest_first);
+    assert_eq!(store.health_history(&t, one.id, 3).await.unwrap(), newest_first[..3]);
+    assert_eq!(store.health_history(&t, other.id, 3).await.unwrap(), [observation(1)]);
+    let last = observation(kept + 7);
+    let expected = Server { health_status: last.status, last_health_check: Some(last.at), ..one };
+    assert_eq!(store.servers().await.unwrap()[0], expected);
+}
+
+pub(crate) async fn of_two_that_register_one_name_at_once_exactly_one_succeeds(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let (a, b) = (server(&t, "calc"), server(&t, "calc"));
+    let (entry, none) = (audit(&t, "server.register"), Listing::default());
+    let (one, other) =
+        tokio::join!(store.insert_server(&a, &none, &entry), store.insert_server(&b, &none, &entry));
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    assert_eq!(one.and(other).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(store.servers().await.unwrap().len(), 1);
+    assert_eq!(store.audit(&t, 10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn of_two_updates_from_one_revision_exactly_one_succeeds(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let old = server(&t, "calc");
+    insert(&*store, &old).await;
+    let a = Server { weight: 1, revision: 5, ..old.clone() };
+    let b = Server { weight: 2, revision: 5, ..old };
+    let entry = audit(&t, "server.update");
+    let (one, other) =
+        tokio::join!(store.update_server(&a, 4, None, &entry), store.update_server(&b, 4, None, &entry));
+    let expected = if one.is_ok() { a } else { b };
+    assert_eq!(one.and(other).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(store.servers().await.unwrap(), [expected]);
+}
+
+pub(crate) async fn text_is_data_and_never_a_statement(store: Arc<dyn Store>) {
+    let t = tenant("t");
+    let evil = "x'); DROP TABLE mcp_servers; --";
+    let one = Server { description: Some(evil.into()), ..server(&t, evil) };
+    insert(&*store, &one).await;
+    let odd = Listing { items: vec![item(CapabilityKind::Tool, evil, "{}")], initialize: Some(evil.into()) };
+    store.put_listing(&t, one.id, &odd, at(1)).await.unwrap();
+    assert_eq!(store.servers().await.unwrap(), std::slice::from_ref(&one));
+    assert_eq!(store.listings().await.unwrap(), [(one.id, odd)]);
+}
+
+pub(crate) async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
+    store.check().await.unwrap();
+    store.record_health(&[]).await.unwrap();
+    store.close().await;
+}

@@ -4,7 +4,7 @@
 //! Every backend runs the same contract suite. Times are kept to the microsecond.
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -20,7 +20,7 @@ const WAITING: usize = 1024;
 /// An MCP server as a function.
 #[async_trait]
 pub trait Handler: Send + Sync {
-    /// A link was opened; `unasked` takes what the server sends outside any exchange for as long as the link lives.
+    /// A link is being opened, and is not before this returns; `unasked` takes what the server sends outside any exchange for as long as the link lives.
     async fn opened(&self, unasked: Replies) {
         drop(unasked);
     }
@@ -158,5 +158,82 @@ impl Link for MemoryLink {
 
     async fn close(&self) {
         self.open.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Delivery;
+    use crate::rpc::Method;
+
+    /// Tells of its progress before each answer but that of `ping`, leaves `tools/list` without one, and never ends with
+    /// `tools/call`.
+    struct Server;
+
+    #[async_trait]
+    impl Handler for Server {
+        async fn handle(&self, message: Message, replies: Replies) {
+            let changed = || Message::request(None, "notifications/tools/list_changed", None);
+            let progress = || Message::request(None, "notifications/progress", None);
+            let Some(id) = message.id() else { return replies.send(changed()).await.unwrap() };
+            if message.method() != Some(&Method::Ping) {
+                replies.send(progress()).await.unwrap();
+            }
+            match message.method() {
+                Some(Method::ToolsList) => {}
+                Some(Method::ToolsCall) => std::future::pending().await,
+                _ => replies.send(Message::result_of(id, "{}")).await.unwrap(),
+            }
+        }
+    }
+
+    async fn link() -> Arc<dyn Link> {
+        MemoryConnector::new(Arc::new(Server)).connect(true).await.unwrap()
+    }
+
+    async fn ask(link: &Arc<dyn Link>, method: &str) -> Result<Exchange> {
+        let body = Message::request(Some(1), method, None);
+        link.request(Outgoing { id: 1, method: Method::of(method), body, correlation_id: None }).await
+    }
+
+    #[tokio::test]
+    async fn one_message_or_many_reach_the_caller_in_order() {
+        let link = link().await;
+        assert!(matches!(ask(&link, "ping").await, Ok(Exchange::One(_))));
+        let Ok(Exchange::Many(messages)) = ask(&link, "prompts/list").await else { panic!("one message") };
+        let messages: Vec<_> = messages.map(Result::unwrap).collect().await;
+        assert_eq!((messages[0].shape(), messages[1].shape()), (Shape::Notification, Shape::Response));
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_ends_without_an_answer_cuts_the_exchange() {
+        let link = link().await;
+        let Ok(Exchange::Many(messages)) = ask(&link, "tools/list").await else { panic!("one message") };
+        let messages: Vec<_> = messages.collect().await;
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[1].as_ref().unwrap_err().kind(), ErrorKind::BadUpstream);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_exchange_ends_the_handler() {
+        let handler = Arc::new(Server);
+        let link = MemoryConnector::new(handler.clone()).connect(true).await.unwrap();
+        let Ok(Exchange::Many(mut messages)) = ask(&link, "tools/call").await else { panic!("one message") };
+        assert!(messages.next().await.is_some());
+        let working = Arc::strong_count(&handler);
+        drop(messages);
+        assert_eq!(Arc::strong_count(&handler), working - 1);
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_no_exchange_reaches_the_listener_and_a_closed_link_takes_nothing() {
+        let link = link().await;
+        let mut unasked = link.listen().await.unwrap();
+        assert!(link.listen().await.is_none());
+        link.notify(Message::request(None, "notifications/initialized", None)).await.unwrap();
+        assert_eq!(unasked.next().await.unwrap().method(), Some(&Method::ToolsChanged));
+        link.close().await;
+        assert_eq!(ask(&link, "ping").await.err().unwrap().delivery(), Delivery::NotSent);
     }
 }

@@ -57,12 +57,8 @@ pub(super) async fn put(
 }
 
 pub(super) async fn all(pool: &SqlitePool, at: Place<'_>) -> Result<Vec<(ServerId, Listing)>> {
-    // Both queries see the same state of the file.
-    let mut tx = pool.begin().await.map_err(|e| at.reading(e))?;
-    let living = sqlx::query(LIVING).fetch_all(&mut *tx).await.map_err(|e| at.reading(e))?;
-    let offered = sqlx::query(OFFERED).fetch_all(&mut *tx).await.map_err(|e| at.reading(e))?;
-    tx.rollback().await.map_err(|e| at.reading(e))?;
-
+    let living = sqlx::query(LIVING).fetch_all(pool).await.map_err(|e| at.reading(e))?;
+    let offered = sqlx::query(OFFERED).fetch_all(pool).await.map_err(|e| at.reading(e))?;
     let mut all = Vec::with_capacity(living.len());
     let mut places = HashMap::with_capacity(living.len());
     for row in &living {

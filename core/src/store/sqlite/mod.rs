@@ -12,6 +12,7 @@ mod migrations;
 mod optimize;
 mod rows;
 mod servers;
+mod write;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use sqlx::sqlite::{
 pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::Place;
+use self::write::Write;
 use super::{HealthRecord, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
@@ -37,8 +39,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection: behind it stand all writes that came before.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
-
-type Transaction = sqlx::Transaction<'static, sqlx::Sqlite>;
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -118,13 +118,8 @@ impl SqliteStore {
         Place::of(&self.path)
     }
 
-    /// A transaction that holds the write lock from its start, so that what it reads cannot change before it writes.
-    async fn write(&self) -> Result<Transaction> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.place().writing(e))
-    }
-
-    async fn commit(&self, transaction: Transaction) -> Result<()> {
-        transaction.commit().await.map_err(|e| self.place().writing(e))
+    async fn write(&self) -> Result<Write<'_>> {
+        Write::begin(&self.writer, self.place()).await
     }
 }
 
@@ -159,10 +154,13 @@ fn create(path: &Path) -> Result<()> {
 impl Store for SqliteStore {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
         let mut tx = self.write().await?;
-        servers::insert(&mut tx, self.place(), server).await?;
-        listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
-        audit::append(&mut tx, self.place(), audit).await?;
-        self.commit(tx).await
+        let outcome = async {
+            servers::insert(&mut tx, self.place(), server).await?;
+            listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
+            audit::append(&mut tx, self.place(), audit).await
+        }
+        .await;
+        tx.end(outcome).await
     }
 
     async fn update_server(
@@ -173,12 +171,15 @@ impl Store for SqliteStore {
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut tx = self.write().await?;
-        servers::update(&mut tx, self.place(), server, expected).await?;
-        if let Some(declared) = declared {
-            listings::put(&mut tx, self.place(), server.id, declared, server.updated_at).await?;
+        let outcome = async {
+            servers::update(&mut tx, self.place(), server, expected).await?;
+            if let Some(declared) = declared {
+                listings::put(&mut tx, self.place(), server.id, declared, server.updated_at).await?;
+            }
+            audit::append(&mut tx, self.place(), audit).await
         }
-        audit::append(&mut tx, self.place(), audit).await?;
-        self.commit(tx).await
+        .await;
+        tx.end(outcome).await
     }
 
     async fn remove_server(
@@ -189,9 +190,12 @@ impl Store for SqliteStore {
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut tx = self.write().await?;
-        servers::remove(&mut tx, self.place(), tenant, id, at).await?;
-        audit::append(&mut tx, self.place(), audit).await?;
-        self.commit(tx).await
+        let outcome = async {
+            servers::remove(&mut tx, self.place(), tenant, id, at).await?;
+            audit::append(&mut tx, self.place(), audit).await
+        }
+        .await;
+        tx.end(outcome).await
     }
 
     async fn servers(&self) -> Result<Vec<Server>> {
@@ -206,9 +210,12 @@ impl Store for SqliteStore {
         at: Timestamp,
     ) -> Result<()> {
         let mut tx = self.write().await?;
-        servers::require(&mut tx, self.place(), tenant, id).await?;
-        listings::put(&mut tx, self.place(), id, listing, at).await?;
-        self.commit(tx).await
+        let outcome = async {
+            servers::require(&mut tx, self.place(), tenant, id).await?;
+            listings::put(&mut tx, self.place(), id, listing, at).await
+        }
+        .await;
+        tx.end(outcome).await
     }
 
     async fn listings(&self) -> Result<Vec<(ServerId, Listing)>> {
@@ -220,10 +227,14 @@ impl Store for SqliteStore {
             return Ok(());
         }
         let mut tx = self.write().await?;
-        for (id, record) in records {
-            health::record(&mut tx, self.place(), *id, record).await?;
+        let outcome = async {
+            for (id, record) in records {
+                health::record(&mut tx, self.place(), *id, record).await?;
+            }
+            Ok(())
         }
-        self.commit(tx).await
+        .await;
+        tx.end(outcome).await
     }
 
     async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>> {
@@ -232,8 +243,8 @@ impl Store for SqliteStore {
 
     async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
         let mut tx = self.write().await?;
-        audit::append(&mut tx, self.place(), audit).await?;
-        self.commit(tx).await
+        let outcome = audit::append(&mut tx, self.place(), audit).await;
+        tx.end(outcome).await
     }
 
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
@@ -249,9 +260,8 @@ impl Store for SqliteStore {
             .fetch_one(&self.readers)
             .await
             .map_err(|e| self.place().reading(e))?;
-        // Takes the write lock and gives it back: no page is written, so that a probe costs no flush.
-        let tx = self.write().await?;
-        tx.rollback().await.map_err(|e| self.place().writing(e))
+        // Takes the write lock and gives it back: no page changes, so that a probe costs no flush.
+        self.write().await?.end(Ok(())).await
     }
 
     async fn close(&self) {

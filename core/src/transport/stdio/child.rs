@@ -139,7 +139,7 @@ pub(super) async fn drain(
             let line = excerpt(&line, MAX_ERROR_LINE);
             tracing::debug!(%server, suppressed, line, "standard error");
         }
-        // Kept raw and short: this runs for each line of a flood.
+        // Short, because this runs for each line of a flood.
         let words = excerpt(&line[..line.len().min(256)], 200);
         *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
     }
@@ -231,6 +231,8 @@ impl Supervisor {
     }
 
     fn end(&self, message: &'static str, status: Option<ExitStatus>, asked: bool) {
+        // It may have been asked to leave while its exit was awaited.
+        let asked = asked || self.talk.closing.is_cancelled();
         let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let status = status.map(|status| status.to_string());
         if !asked {

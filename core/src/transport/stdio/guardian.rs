@@ -17,8 +17,9 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
+static WARNED: Once = Once::new();
 static GUARDIAN: Mutex<Weak<Mutex<Guardian>>> = Mutex::new(Weak::new());
 
 /// Signals are ignored because a service manager that stops a unit sends SIGTERM to all its processes at once.
@@ -68,7 +69,7 @@ impl Ready {
                 Self(Some(guardian))
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot start the guardian of child processes: what a server started itself may outlive a gateway that is killed");
+                WARNED.call_once(|| tracing::warn!(%error, "cannot start the guardian of child processes: what a server started itself may outlive a gateway that is killed"));
                 Self(None)
             }
         }

@@ -1,0 +1,64 @@
+//! A transaction that writes.
+//!
+//! Not the library's own: when the disk is full or fails, SQLite itself takes the transaction back, the library's
+//! `ROLLBACK` then fails, and it counts the connection as inside a transaction for ever after. Here a connection
+//! whose transaction did not end cleanly is thrown away, and the next write opens a new one.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+
+use super::fault::Place;
+use crate::error::Result;
+
+/// The writer's connection inside a transaction. Dropping it takes everything back.
+pub(super) struct Write<'a> {
+    at: Place<'a>,
+    connection: PoolConnection<Sqlite>,
+    ended: bool,
+}
+
+impl<'a> Write<'a> {
+    /// Holds the write lock from its start, so that what it reads cannot change before it writes.
+    pub(super) async fn begin(writer: &SqlitePool, at: Place<'a>) -> Result<Self> {
+        let connection = writer.acquire().await.map_err(|e| at.writing(e))?;
+        let mut write = Self { at, connection, ended: false };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await.map_err(|e| at.writing(e))?;
+        Ok(write)
+    }
+
+    /// Commits what `outcome` is good of, and takes it back otherwise.
+    pub(super) async fn end<T>(mut self, outcome: Result<T>) -> Result<T> {
+        let at = self.at;
+        if outcome.is_ok() {
+            sqlx::query("COMMIT").execute(&mut *self).await.map_err(|e| at.writing(e))?;
+            self.ended = true;
+        } else {
+            // Fails if SQLite took everything back already: then nothing is left to do but to drop the connection.
+            self.ended = sqlx::query("ROLLBACK").execute(&mut *self).await.is_ok();
+        }
+        outcome
+    }
+}
+
+impl Deref for Write<'_> {
+    type Target = SqliteConnection;
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
+}
