@@ -3,6 +3,9 @@
 //! Readers take an immutable [`State`] and no lock. Writers go one after another: first the store, then memory, then
 //! the event; so what is in memory is on disk, and who hears an event finds the change. A write that has begun is
 //! brought to its end also when its caller gives up: otherwise the store could have what memory has not.
+//!
+//! Observed health is the other way round, memory first: it is no promise to anybody, and calls must not go to a dead
+//! server because a disk is slow.
 
 pub mod import;
 pub mod items;
@@ -16,7 +19,7 @@ mod write;
 mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -55,7 +58,12 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     state: ArcSwap<State>,
+    /// Held over store and memory: one change after another.
     writing: Mutex<()>,
+    /// The same for observations, which do not wait for the changes.
+    observing: Mutex<()>,
+    /// Held while memory is swapped and its events are sent, never while waiting.
+    swapping: std::sync::Mutex<()>,
     events: broadcast::Sender<Event>,
     tasks: Tasks,
 }
@@ -72,7 +80,16 @@ impl Registry {
         });
         let state = ArcSwap::from_pointee(State::load(servers.collect()));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let inner = Inner { store, clock, state, writing: Mutex::default(), events, tasks: Tasks::default() };
+        let inner = Inner {
+            store,
+            clock,
+            state,
+            writing: Mutex::default(),
+            observing: Mutex::default(),
+            swapping: std::sync::Mutex::default(),
+            events,
+            tasks: Tasks::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -130,8 +147,10 @@ impl Registry {
             }
             let tenant_id = entry.server.tenant_id.clone();
             inner.store.put_listing(&tenant_id, id, &listing, inner.now()).await?;
-            inner.swap(|state| state.set_listing(id, Arc::new(listing)));
-            inner.tell(Event::Discovered { tenant_id, id });
+            inner.swap(|state, tell| {
+                state.set_listing(id, Arc::new(listing));
+                tell(Event::Discovered { tenant_id, id });
+            });
             Ok(true)
         })
         .await
@@ -144,17 +163,13 @@ impl Registry {
     /// not keep calls going to a server that is down.
     pub async fn record_health(&self, mut records: Vec<(ServerId, HealthRecord)>) -> Result<()> {
         self.to_end(|inner| async move {
-            let _writing = inner.writing.lock().await;
+            let _observing = inner.observing.lock().await;
             for (_, record) in &mut records {
                 record.at = micros(record.at);
             }
-            let mut events = Vec::new();
-            inner.swap(|state| {
-                events.extend(records.iter().filter_map(|(id, record)| state.observe(*id, record)));
+            inner.swap(|state, tell| {
+                records.iter().filter_map(|(id, record)| state.observe(*id, record)).for_each(tell);
             });
-            for event in events {
-                inner.tell(event);
-            }
             inner.store.record_health(&records).await
         })
         .await
@@ -225,15 +240,19 @@ impl Inner {
         micros(self.clock.timestamp())
     }
 
-    fn swap(&self, change: impl FnOnce(&mut State)) {
+    /// Changes memory and tells the events, so that events come in the order of the changes.
+    fn swap<T>(&self, change: impl FnOnce(&mut State, &mut dyn FnMut(Event)) -> T) -> T {
+        // Nothing that can be half done is done under this lock.
+        let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = (*self.state.load_full()).clone();
-        change(&mut state);
+        let mut events = Vec::new();
+        let outcome = change(&mut state, &mut |event| events.push(event));
         self.state.store(Arc::new(state));
-    }
-
-    fn tell(&self, event: Event) {
-        // Fails only if nobody listens.
-        drop(self.events.send(event));
+        for event in events {
+            // Fails only if nobody listens.
+            drop(self.events.send(event));
+        }
+        outcome
     }
 
     fn audit(
