@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::search::{self, Card, Hit};
+use super::card::Card;
+use super::search::{self, Hit};
 use super::template::Template;
 use crate::model::{Capability, CapabilityKind, Server, ServerId, TenantId};
 use crate::registry::shards::Shards;
