@@ -74,6 +74,17 @@ impl Http {
     }
 }
 
+/// Whether a call that failed can have reached a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// No byte of it: sending it again is safe.
+    No,
+    /// It may have been executed (`data.outcome` is `unknown`).
+    Unknown,
+    /// The error does not say, so it is the server's own answer.
+    Answered,
+}
+
 /// What a request came to.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -83,8 +94,8 @@ pub(super) enum Answer {
     Failure {
         /// What the error says.
         message: String,
-        /// Whether the server may have executed the call nevertheless (`data.outcome` is `unknown`).
-        unknown: bool,
+        /// What the error says of the call.
+        sent: Sent,
     },
 }
 
@@ -197,10 +208,20 @@ fn response_to(id: u64, mut message: Value) -> Option<Answer> {
     if let Some(error) = error {
         return Some(Answer::Failure {
             message: error["message"].as_str().unwrap_or("an error without a message").to_owned(),
-            unknown: error["data"]["outcome"] == "unknown",
+            sent: sent(&error["data"]),
         });
     }
     message.get_mut("result").map(|result| Answer::Result(result.take()))
+}
+
+/// The gateway says `not_sent`, or that the very same call can succeed later.
+fn sent(data: &Value) -> Sent {
+    match data["outcome"].as_str() {
+        Some("unknown") => Sent::Unknown,
+        Some("not_sent") => Sent::No,
+        _ if data["retryable"] == true => Sent::No,
+        _ => Sent::Answered,
+    }
 }
 
 fn broken(
@@ -228,11 +249,13 @@ mod tests {
 
     #[test]
     fn an_error_of_unknown_outcome_is_told_from_one_of_a_call_that_was_not_sent() {
-        let failure = |data: Value| response_to(1, json!({"id": 1, "error": {"message": "m", "data": data}}));
-        assert!(matches!(
-            failure(json!({"outcome": "unknown"})),
-            Some(Answer::Failure { unknown: true, .. })
-        ));
-        assert!(matches!(failure(json!({})), Some(Answer::Failure { unknown: false, .. })));
+        let failure = |data: Value| match response_to(1, json!({"id": 1, "error": {"data": data}})) {
+            Some(Answer::Failure { sent, .. }) => sent,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(failure(json!({"outcome": "unknown", "retryable": true})), Sent::Unknown);
+        assert_eq!(failure(json!({"outcome": "not_sent"})), Sent::No);
+        assert_eq!(failure(json!({"retryable": true})), Sent::No);
+        assert_eq!(failure(json!({})), Sent::Answered);
     }
 }

@@ -3,6 +3,10 @@
 //! A call that was in flight on the killed replica is answered with `data.outcome: "unknown"`: the gateway never
 //! repeats a `tools/call` that a server may have seen. What a careful client does then is done here: it looks into
 //! the ledger, counts the call as executed if it stands there, and sends it again with the same id only if not.
+//!
+//! A call of which no byte reached a server is sent to another replica by the gateway itself, as long as its budget of
+//! second attempts lasts. Beyond that it answers that the call was not sent; the client then sends it again, and every
+//! such answer is counted.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +34,8 @@ const HOLD_MS: u64 = 3;
 const STRETCH: Duration = Duration::from_millis(300);
 /// How long the breaker may take to open, and to close again after the replica is back.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a client sends a call of which it is told that it was not sent.
+const ATTEMPTS: usize = 3;
 const PREFIX: &str = "failover";
 
 /// What the kill did, as the demo reports it.
@@ -49,6 +55,8 @@ pub(super) struct Failover {
     pub(super) breaker_opened_ms: Option<f64>,
     /// From the moment the replica listened again until its breaker was closed and it answered calls, in milliseconds.
     pub(super) recovered_ms: Option<f64>,
+    /// Answers that said that the call was not sent; each was followed by another attempt of the client.
+    pub(super) not_sent: u64,
     /// Calls that were in flight on the replica at the kill.
     pub(super) in_flight_at_kill: InFlight,
     /// Which promise broke.
@@ -90,7 +98,8 @@ struct Tally {
 struct Calls {
     answered: Vec<String>,
     by: BTreeMap<String, u64>,
-    unknown: Vec<(String, String)>,
+    unknown: Vec<String>,
+    not_sent: u64,
     failed: Vec<String>,
 }
 
@@ -132,7 +141,15 @@ pub(super) async fn run(scene: Scene<'_>, victim: usize) -> Result<Failover> {
 async fn work(session: &mut Session, tally: &Tally, screen: &Screen) {
     while !tally.stop.load(Ordering::Relaxed) {
         let id = format!("{PREFIX}-{}", tally.sent.fetch_add(1, Ordering::Relaxed));
-        let outcome = echo(session, &id, &id, HOLD_MS).await;
+        let mut outcome = echo(session, &id, &id, HOLD_MS).await;
+        for _ in 1..ATTEMPTS {
+            if !matches!(outcome, Outcome::NotSent(_)) {
+                break;
+            }
+            tally.calls().not_sent += 1;
+            sleep(POLL).await;
+            outcome = echo(session, &id, &id, HOLD_MS).await;
+        }
         let failed = !matches!(outcome, Outcome::By(_));
         {
             let mut calls = tally.calls();
@@ -141,8 +158,10 @@ async fn work(session: &mut Session, tally: &Tally, screen: &Screen) {
                     *calls.by.entry(replica).or_default() += 1;
                     calls.answered.push(id);
                 }
-                Outcome::Unknown(reason) => calls.unknown.push((id, reason)),
-                Outcome::Failed(reason) => calls.failed.push(format!("{id}: {reason}")),
+                Outcome::Unknown(_) => calls.unknown.push(id),
+                Outcome::NotSent(reason) | Outcome::Failed(reason) => {
+                    calls.failed.push(format!("{id}: {reason}"));
+                }
             }
             screen.update(|board| board.failover.per_server.clone_from(&calls.by));
         }
@@ -217,11 +236,12 @@ impl Director<'_> {
 
 /// Finds out from the ledgers what became of the calls whose outcome is unknown, and sends again what had no effect.
 async fn settle(calls: Calls, session: &mut Session, ledgers: &[PathBuf]) -> Result<Failover> {
-    let mut report = Failover { errors: calls.failed.len() as u64, ..Failover::default() };
+    let mut report =
+        Failover { errors: calls.failed.len() as u64, not_sent: calls.not_sent, ..Failover::default() };
     let mut broken = calls.failed.into_iter().next().map(|first| format!("a call failed: {first}"));
     let mut settled = calls.answered;
     let executions = Executions::read(ledgers)?;
-    for (id, _) in calls.unknown {
+    for id in calls.unknown {
         report.in_flight_at_kill.calls += 1;
         if executions.of(&id) > 0 {
             report.in_flight_at_kill.executed += 1;
@@ -231,7 +251,7 @@ async fn settle(calls: Calls, session: &mut Session, ledgers: &[PathBuf]) -> Res
         report.in_flight_at_kill.sent_again += 1;
         match echo(session, &id, &id, 0).await {
             Outcome::By(_) => settled.push(id),
-            Outcome::Unknown(reason) | Outcome::Failed(reason) => {
+            Outcome::Unknown(reason) | Outcome::NotSent(reason) | Outcome::Failed(reason) => {
                 report.errors += 1;
                 broken.get_or_insert(format!("{id}, sent again, failed: {reason}"));
             }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use mcp_registry_gateway::clock::Clock;
 use serde_json::json;
 
-use super::client::{Answer, Session};
+use super::client::{Answer, Sent, Session};
 use super::screen::Screen;
 
 /// What one call came to.
@@ -20,7 +20,9 @@ pub(super) enum Outcome {
     By(String),
     /// An error after which nobody but the ledger knows whether the call was executed.
     Unknown(String),
-    /// An error, or a wrong answer.
+    /// An error that says that no server has seen the call.
+    NotSent(String),
+    /// Any other error, or a wrong answer.
     Failed(String),
 }
 
@@ -36,8 +38,9 @@ pub(super) async fn echo(session: &mut Session, call_id: &str, text: &str, hold_
                 _ => Outcome::Failed(format!("a wrong answer to {call_id}: {result}")),
             }
         }
-        Ok(Answer::Failure { message, unknown: true }) => Outcome::Unknown(message),
-        Ok(Answer::Failure { message, unknown: false }) => Outcome::Failed(message),
+        Ok(Answer::Failure { message, sent: Sent::Unknown }) => Outcome::Unknown(message),
+        Ok(Answer::Failure { message, sent: Sent::No }) => Outcome::NotSent(message),
+        Ok(Answer::Failure { message, sent: Sent::Answered }) => Outcome::Failed(message),
         Err(error) => Outcome::Failed(error.to_string()),
     }
 }
@@ -69,14 +72,17 @@ pub(super) async fn run(
             let moved = match &outcome {
                 Outcome::By(replica) => {
                     match homes.lock().unwrap_or_else(PoisonError::into_inner).entry(key) {
-                        Entry::Occupied(home) => home.get() != replica,
+                        Entry::Occupied(home) if home.get() != replica => {
+                            Some(format!("key-{key} from {} to {replica}", home.get()))
+                        }
+                        Entry::Occupied(_) => None,
                         Entry::Vacant(home) => {
                             home.insert(replica.clone());
-                            false
+                            None
                         }
                     }
                 }
-                _ => false,
+                _ => None,
             };
             screen.update(|board| {
                 let counts = &mut board.rows[row].counts;
@@ -85,9 +91,9 @@ pub(super) async fn run(
                     Outcome::By(replica) => {
                         *counts.per_server.entry(replica).or_default() += 1;
                         counts.times.push(time);
-                        counts.moved_keys += u64::from(moved);
+                        counts.moved_keys.extend(moved);
                     }
-                    Outcome::Unknown(reason) | Outcome::Failed(reason) => {
+                    Outcome::Unknown(reason) | Outcome::NotSent(reason) | Outcome::Failed(reason) => {
                         counts.errors += 1;
                         counts.first_error.get_or_insert(reason);
                     }

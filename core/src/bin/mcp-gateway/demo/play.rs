@@ -184,7 +184,7 @@ impl Stage {
         load::run(sessions, calls, prefix, &self.clock, screen, row).await;
         let mut counts = screen.update(|board| board.rows[row].counts.clone());
         if algorithm != Algorithm::ConsistentHash {
-            counts.moved_keys = 0;
+            counts.moved_keys.clear();
         }
         let mut run = Run::judge(algorithm, &weights, counts);
         let doubled = Executions::read(self.replicas.iter().map(|replica| &replica.ledger))?.surplus(prefix);

@@ -26,7 +26,7 @@ pub(super) struct Run {
     pub(super) p50_ms: f64,
     /// The servers' weights.
     pub(super) weights: BTreeMap<String, u32>,
-    /// Keys that were sent more than once and reached more than one server; always 0 but for consistent hashing.
+    /// Keys that reached more than one server; none but under consistent hashing.
     pub(super) moved_keys: u64,
     /// What the algorithm promises, in words.
     pub(super) promise: String,
@@ -48,8 +48,8 @@ pub(super) struct Counts {
     pub(super) per_server: BTreeMap<String, u64>,
     /// Times of right answers.
     pub(super) times: Vec<Duration>,
-    /// Keys that reached more than one server.
-    pub(super) moved_keys: u64,
+    /// Keys that reached more than one server, and which.
+    pub(super) moved_keys: Vec<String>,
 }
 
 impl Run {
@@ -60,8 +60,11 @@ impl Run {
         let broken = if counts.errors > 0 {
             let first = counts.first_error.as_deref().unwrap_or("no reason given");
             Some(format!("{} of {} calls failed, the first with: {first}", counts.errors, counts.calls))
-        } else if counts.moved_keys > 0 {
-            Some(format!("{} keys reached more than one server", counts.moved_keys))
+        } else if let Some(first) = counts.moved_keys.first() {
+            Some(format!(
+                "{} keys reached more than one server, the first moved {first}",
+                counts.moved_keys.len()
+            ))
         } else if kept {
             None
         } else {
@@ -75,7 +78,7 @@ impl Run {
             p50_ms: rounded(median(&mut counts.times).as_secs_f64() * 1e3),
             per_server: counts.per_server,
             weights: weights.clone(),
-            moved_keys: counts.moved_keys,
+            moved_keys: counts.moved_keys.len() as u64,
             promise,
             broken,
         }

@@ -92,7 +92,7 @@ pub(super) fn plain(run: &Run) -> String {
 /// What the failover came to, in one line.
 pub(super) fn settled(report: &Failover) -> String {
     let held = report.in_flight_at_kill;
-    format!(
+    let mut text = format!(
         "{} calls, {} errors, {} lost, {} doubled; in flight at the kill: {}, of which executed {}, sent again {}",
         report.calls,
         report.errors,
@@ -101,7 +101,11 @@ pub(super) fn settled(report: &Failover) -> String {
         held.calls,
         held.executed,
         held.sent_again
-    )
+    );
+    if report.not_sent > 0 {
+        let _ = write!(text, "; refused as not sent, and sent again: {}", report.not_sent);
+    }
+    text
 }
 
 fn head(board: &Board, bars: bool) -> Line {

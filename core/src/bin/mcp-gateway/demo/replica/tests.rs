@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use mcp_registry_gateway::tasks::Tasks;
 
-use super::super::client::{Answer, Session};
+use super::super::client::{Answer, Sent, Session};
 use super::*;
 
 fn replica(offer: Offer) -> Replica {
@@ -56,6 +56,6 @@ async fn over_http_a_session_lists_calls_and_reads_its_ledger_until_it_is_delete
     assert_eq!(echo["structuredContent"]["replica"], "calc-1");
     let Answer::Result(ledger) = ledger else { panic!("{ledger:?}") };
     assert_eq!(ledger["contents"][0]["text"], r#"["c-1"]"#);
-    assert!(matches!(wrong, Answer::Failure { unknown: false, .. }));
+    assert!(matches!(wrong, Answer::Failure { sent: Sent::Answered, .. }));
     assert_eq!(after.unwrap_err().kind(), ErrorKind::SessionNotFound);
 }
