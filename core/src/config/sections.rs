@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::breaker;
 use crate::model::{Registration, server::seconds};
 
 /// Everything that `mcp-gateway.toml` and the environment say.
@@ -22,10 +23,8 @@ pub struct Config {
     pub store: Store,
     /// Log lines.
     pub log: Log,
-    /// Probes.
-    pub health: Health,
     /// Circuit breakers.
-    pub breaker: Breaker,
+    pub breaker: breaker::Settings,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
     pub import: Option<PathBuf>,
     /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.
@@ -87,10 +86,10 @@ pub struct Session {
 impl Default for Session {
     fn default() -> Self {
         Self {
-            idle: Duration::from_mins(30),
-            max: Duration::from_hours(12),
+            idle: Duration::from_secs(30 * 60),
+            max: Duration::from_secs(12 * 60 * 60),
             max_sessions: 100_000,
-            max_per_principal: 100_000,
+            max_per_principal: 50_000,
         }
     }
 }
@@ -99,25 +98,26 @@ impl Default for Session {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// How long a merged list waits for the servers it asks.
+    /// How long a merged list waits for servers that were never heard.
     #[serde(rename = "list_budget_seconds", with = "seconds")]
     pub list_budget: Duration,
-    /// Largest answer, in bytes.
-    pub max_answer_bytes: usize,
-    /// Largest event of an SSE stream, in bytes.
-    pub max_event_bytes: usize,
-    /// How often a server is asked again what it offers.
+    /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
+    #[serde(rename = "introduction_budget_seconds", with = "seconds")]
+    pub introduction_budget: Duration,
+    /// How often servers reached over the network are asked again what they offer.
     #[serde(rename = "refresh_seconds", with = "seconds")]
     pub refresh: Duration,
+    /// Calls under way at once, of everybody.
+    pub max_calls: usize,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
         Self {
             list_budget: Duration::from_secs(2),
-            max_answer_bytes: 16 * 1024 * 1024,
-            max_event_bytes: 1024 * 1024,
-            refresh: Duration::from_mins(5),
+            introduction_budget: Duration::from_secs(10),
+            refresh: Duration::from_secs(5 * 60),
+            max_calls: 10_000,
         }
     }
 }
@@ -154,61 +154,4 @@ pub enum LogFormat {
     Human,
     /// Programs: one JSON object a line.
     Json,
-}
-
-/// Probes. How each server is probed is part of its registration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Health {
-    /// Whether servers are probed at all.
-    pub enabled: bool,
-    /// Longest time between two probes of a failing server.
-    #[serde(rename = "max_backoff_seconds", with = "seconds")]
-    pub max_backoff: Duration,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { enabled: true, max_backoff: Duration::from_mins(5) }
-    }
-}
-
-/// Circuit breakers, one for each server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Breaker {
-    /// Failures in a row that open it.
-    pub consecutive_failures: u32,
-    /// Share of failed calls in the window that opens it, above 0 to 1.
-    pub failure_ratio: f64,
-    /// Calls in the window below which the share does not count.
-    pub minimum_calls: u32,
-    /// Length of the window.
-    #[serde(rename = "window_seconds", with = "seconds")]
-    pub window: Duration,
-    /// How long it is open the first time; each further time doubles it.
-    #[serde(rename = "open_seconds", with = "seconds")]
-    pub open: Duration,
-    /// How long it is open at most.
-    #[serde(rename = "max_open_seconds", with = "seconds")]
-    pub max_open: Duration,
-    /// Calls that are let in while it is half open, at the same time at most.
-    pub half_open_calls: u32,
-    /// Successes that close it again.
-    pub half_open_successes: u32,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            consecutive_failures: 5,
-            failure_ratio: 0.5,
-            minimum_calls: 20,
-            window: Duration::from_secs(10),
-            open: Duration::from_secs(1),
-            max_open: Duration::from_mins(1),
-            half_open_calls: 3,
-            half_open_successes: 3,
-        }
-    }
 }

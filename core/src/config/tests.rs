@@ -22,14 +22,14 @@ fn nothing_at_all_is_a_configuration() {
 
 #[test]
 fn every_problem_is_reported_at_once_with_its_line_and_the_nearest_key() {
-    let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_ratio = 7\n";
+    let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_percent = 700\n";
     assert_eq!(
         problems(&file(text)),
         [
             "c.toml:2: `server.prot`: there is no such key; did you mean `server.port`?",
             "c.toml:3: `server.port`: invalid type: string \"x\", expected u16",
             "c.toml:4: `sever`: there is no such key; did you mean `server`?",
-            "c.toml:7: `breaker.failure_ratio`: expected a share above 0 and up to 1",
+            "c.toml:7: `breaker.failure_percent`: expected a percentage from 1 to 100",
         ]
     );
 }

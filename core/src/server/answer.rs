@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::edge::CORRELATION_ID;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
+use crate::rpc::answer::error_response;
 
 /// Which form an error takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,15 +105,13 @@ pub(super) fn finish(
     if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
         log(&error, response.status());
         let body = match place {
-            Place::Mcp => rpc_body(&error),
-            Place::Rest => rest_body(&error, correlation_id, clock),
+            Place::Mcp => error_response(None, &error),
+            Place::Rest => rest_body(&error, correlation_id, clock).to_string().into(),
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
-        if let Some(delay) = error.retry_delay() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_millis().div_ceil(1000) as u64));
-        }
-        *response.body_mut() = Body::from(body.to_string());
+        *response.body_mut() = Body::from(body);
+        retry_after(&mut response, &error);
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(correlation_id) {
@@ -123,7 +122,15 @@ pub(super) fn finish(
     response
 }
 
-fn status_of(kind: ErrorKind) -> StatusCode {
+/// `Retry-After`, where the error says when.
+pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
+    if let Some(delay) = error.retry_delay() {
+        let seconds = u64::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+pub(super) fn status_of(kind: ErrorKind) -> StatusCode {
     StatusCode::from_u16(kind.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
@@ -147,17 +154,4 @@ fn rest_body(error: &Error, correlation_id: &str, clock: &dyn Clock) -> serde_js
         "correlation_id": correlation_id,
         "timestamp": clock.timestamp(),
     }})
-}
-
-/// An error that is found before the body was read has no id to answer to.
-fn rpc_body(error: &Error) -> serde_json::Value {
-    let row = error.kind().row();
-    let mut data = details(error);
-    data.insert("source".into(), "gateway".into());
-    data.insert("kind".into(), row.name.into());
-    data.insert("retryable".into(), row.retryable.into());
-    serde_json::json!({
-        "jsonrpc": "2.0", "id": null,
-        "error": { "code": row.rpc, "message": error.message(), "data": data },
-    })
 }

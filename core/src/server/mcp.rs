@@ -1,12 +1,29 @@
-//! The MCP doors.
+//! The MCP doors: HTTP in, a [`Call`] to the gateway, its [`Reply`] out as JSON or as a stream of events.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 
-use super::{Shared, answer};
-use crate::error::{Error, ErrorKind};
+use super::{Shared, answer, body, proxy};
+use crate::auth::Credentials;
+use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
+use crate::model::{Action, Call, Reply, Route, ServiceName};
+use crate::rpc::answer::error_response;
+use crate::rpc::{Message, sse, version};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Comments on a silent stream keep what stands between client and gateway from closing it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An MCP endpoint, by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +49,15 @@ impl Door {
             }
         }
     }
+
+    fn route(&self) -> Result<Route> {
+        match self {
+            Self::All | Self::Proxy => Ok(Route::All),
+            Self::One(name) => ServiceName::new(name)
+                .map(Route::Service)
+                .map_err(|_| Error::new(ErrorKind::NotFound, "no such service")),
+        }
+    }
 }
 
 pub(super) async fn answer<B>(
@@ -44,6 +70,155 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    let _ = (&shared.gateway, door, caller, request);
-    answer::refuse(Error::new(ErrorKind::Unavailable, "MCP is not served by this build"))
+    let (head, content) = request.into_parts();
+    match head.method {
+        Method::POST => {
+            let read = async {
+                body::check_json(&head.headers)?;
+                body::read(content, shared.settings.max_body_bytes).await
+            };
+            match read.await {
+                Ok(content) if door == Door::Proxy => {
+                    proxy::answer(shared, caller, head.headers, content).await
+                }
+                Ok(content) => post(shared, &door, caller, head.headers, content).await,
+                Err(error) => refuse(None, &error),
+            }
+        }
+        Method::GET if door != Door::Proxy => {
+            if !accepts(&head.headers, "text/event-stream") {
+                return refuse(
+                    None,
+                    &Error::new(ErrorKind::MediaType, "send `Accept: text/event-stream` to open a stream"),
+                );
+            }
+            carry_out(shared, &door, caller, head.headers, Action::Listen, None).await
+        }
+        Method::DELETE if door != Door::Proxy => {
+            carry_out(shared, &door, caller, head.headers, Action::End, None).await
+        }
+        _ => {
+            let allowed = if door == Door::Proxy { "POST" } else { "POST, GET, DELETE" };
+            let mut response =
+                refuse(None, &Error::new(ErrorKind::MethodNotAllowed, format!("this route has {allowed}")));
+            if let Ok(allowed) = HeaderValue::from_str(allowed) {
+                response.headers_mut().insert(header::ALLOW, allowed);
+            }
+            response
+        }
+    }
+}
+
+async fn post(
+    shared: &Shared,
+    door: &Door,
+    caller: Caller,
+    headers: HeaderMap,
+    content: Bytes,
+) -> Response<Body> {
+    match Message::parse(content) {
+        Ok(message) => {
+            let id: Option<Box<str>> = message.id().map(Into::into);
+            carry_out(shared, door, caller, headers, Action::Send(message), id.as_deref()).await
+        }
+        Err(error) => refuse(None, &error),
+    }
+}
+
+async fn carry_out(
+    shared: &Shared,
+    door: &Door,
+    caller: Caller,
+    headers: HeaderMap,
+    action: Action,
+    id: Option<&str>,
+) -> Response<Body> {
+    let ends = matches!(action, Action::End);
+    let call = || {
+        check_version(&headers)?;
+        Ok(Call {
+            route: door.route()?,
+            action,
+            session: headers.get(&SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned),
+            streams: accepts(&headers, "text/event-stream"),
+            headers,
+            correlation_id: Arc::clone(&caller.correlation_id),
+            wishes: None,
+        })
+    };
+    let call = match call() {
+        Ok(call) => call,
+        Err(error) => return refuse(id, &error),
+    };
+    match shared.gateway.handle(call, &Credentials::Embedded(caller.principal)).await {
+        Ok(Reply::Message { body, session, .. }) => {
+            let mut response = json(StatusCode::OK, body);
+            if let Some(session) = session.and_then(|session| HeaderValue::from_str(&session).ok()) {
+                response.headers_mut().insert(SESSION, session);
+            }
+            response
+        }
+        Ok(Reply::Stream { messages, .. }) => events(messages),
+        Ok(Reply::Accepted) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = if ends { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
+            response
+        }
+        Err(error) => refuse(id, &error),
+    }
+}
+
+/// An answer as JSON.
+pub(super) fn json(status: StatusCode, content: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(content));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// An error as JSON-RPC. What a legacy client's library would otherwise not show to its user, because the status is
+/// not 200, is answered with 200: a wrong name and an unknown method.
+pub(super) fn refuse(id: Option<&str>, error: &Error) -> Response<Body> {
+    let shown = id.is_some() && matches!(error.kind(), ErrorKind::InvalidParams | ErrorKind::MethodNotFound);
+    let status = if shown { StatusCode::OK } else { answer::status_of(error.kind()) };
+    let mut response = json(status, error_response(id, error));
+    answer::retry_after(&mut response, error);
+    response
+}
+
+/// Messages as server-sent events, with comments while nothing is said.
+fn events(messages: BoxStream<'static, Bytes>) -> Response<Body> {
+    let silent = futures_util::stream::unfold(messages, |mut messages| async move {
+        match tokio::time::timeout(KEEP_ALIVE, messages.next()).await {
+            Ok(Some(message)) => Some((sse::encode(&message, None), messages)),
+            Ok(None) => None,
+            Err(_) => Some((sse::KEEP_ALIVE, messages)),
+        }
+    });
+    let mut response = Response::new(Body::from_stream(silent.map(Ok::<_, std::convert::Infallible>)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, EVENTS);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn check_version(headers: &HeaderMap) -> Result<()> {
+    let Some(value) = headers.get(&VERSION) else { return Ok(()) };
+    let text = value.to_str().unwrap_or("?");
+    if version::LEGACY.contains(&text) {
+        return Ok(());
+    }
+    let shown: String = text.chars().take(40).collect();
+    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not spoken here")
+        .with("requested", shown))
+}
+
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|part| {
+            let essence = part.split(';').next().unwrap_or("").trim();
+            essence.eq_ignore_ascii_case(wanted) || essence == "*/*"
+        })
+    })
 }

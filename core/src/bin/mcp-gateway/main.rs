@@ -4,6 +4,7 @@ mod api;
 mod call;
 mod client;
 mod database;
+mod demo;
 mod exit;
 mod healthcheck;
 mod import;
@@ -39,6 +40,10 @@ struct Cli {
 enum Command {
     /// Serves the gateway until it is told to stop
     Serve(serve::Args),
+    /// Shows the gateway at work on servers of its own
+    Demo(demo::Args),
+    #[command(hide = true)]
+    DemoServer(demo::ServerArgs),
     /// Registers a server
     Register(register::Args),
     /// Lists the registered servers
@@ -64,6 +69,8 @@ async fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let done = match command {
         Command::Serve(args) => serve::run(common, args).await,
+        Command::Demo(args) => return demo::run(args).await,
+        Command::DemoServer(args) => return demo::serve(args).await,
         Command::Register(args) => register::run(&common, args).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,

@@ -78,9 +78,19 @@ impl Common {
 }
 
 fn settings(config: &Config) -> gateway::Settings {
+    let Config { session, upstream, breaker, .. } = config;
     gateway::Settings {
-        list_budget: config.upstream.list_budget,
-        refresh: config.upstream.refresh,
-        ..gateway::Settings::default()
+        sessions: gateway::SessionSettings {
+            idle: session.idle,
+            longest: session.max,
+            most: session.max_sessions,
+            most_each: session.max_per_principal,
+        },
+        breaker: breaker.clone(),
+        list_budget: upstream.list_budget,
+        introduction_budget: upstream.introduction_budget,
+        refresh: upstream.refresh,
+        most_calls: upstream.max_calls,
+        seed: None,
     }
 }

@@ -1,0 +1,114 @@
+//! `/mcp/proxy`: one JSON-RPC request that says what it needs of a server, without a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::{Shared, mcp};
+use crate::auth::Credentials;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Caller;
+use crate::model::{Action, Call, Reply, Route, Wishes};
+use crate::rpc::answer::error_response;
+use crate::rpc::envelope::quote;
+use crate::rpc::{Members, Message, Shape};
+
+pub(super) async fn answer(
+    shared: &Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    content: Bytes,
+) -> Response<Body> {
+    let started = shared.clock.now();
+    let (message, wishes) = match read(&content) {
+        Ok(read) => read,
+        Err(error) => return mcp::refuse(None, &error),
+    };
+    let id: Box<str> = message.id().unwrap_or("null").into();
+    let call = Call {
+        route: Route::All,
+        action: Action::Send(message),
+        session: None,
+        headers,
+        correlation_id: Arc::clone(&caller.correlation_id),
+        streams: false,
+        wishes: Some(wishes),
+    };
+    let reply = shared.gateway.handle(call, &Credentials::Embedded(caller.principal)).await;
+    let (status, body, server) = match reply {
+        Ok(Reply::Message { body, server, .. }) => (StatusCode::OK, body, server),
+        Ok(Reply::Stream { .. } | Reply::Accepted) => {
+            let error =
+                Error::new(ErrorKind::Internal, "a call without a session was answered as if it had one");
+            (StatusCode::INTERNAL_SERVER_ERROR, error_response(Some(&id), &error), None)
+        }
+        Err(error) => {
+            let mut response = mcp::refuse(Some(&id), &error);
+            let millis = shared.clock.now().since(started).as_secs_f64() * 1000.0;
+            *response.body_mut() = Body::from(extended(&error_response(Some(&id), &error), None, millis));
+            return response;
+        }
+    };
+    let millis = shared.clock.now().since(started).as_secs_f64() * 1000.0;
+    mcp::json(status, extended(&body, server.map(|id| id.to_string()).as_deref(), millis))
+}
+
+/// The request without the wishes, and the wishes.
+fn read(content: &Bytes) -> Result<(Message, Wishes)> {
+    let text = std::str::from_utf8(content)
+        .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
+    // Checks the envelope, its depth included, before anything else looks at it.
+    let whole = Message::parse(content.clone())?;
+    if whole.shape() != Shape::Request {
+        return Err(Error::new(ErrorKind::InvalidRequest, "send one request: with `method` and `id`"));
+    }
+    let members = Members::parse(text)?;
+    let mut request = String::with_capacity(text.len());
+    for (key, value) in
+        members.iter().filter(|(key, _)| matches!(*key, "jsonrpc" | "id" | "method" | "params"))
+    {
+        let separator = if request.is_empty() { '{' } else { ',' };
+        request.push(separator);
+        request.push_str(&quote(key));
+        request.push(':');
+        request.push_str(value);
+    }
+    request.push('}');
+    let timeout: Option<f64> = wish(&members, "timeout", "seconds")?;
+    if timeout.is_some_and(|seconds| !(0.001..=86_400.0).contains(&seconds)) {
+        return Err(Error::new(ErrorKind::InvalidRequest, "`timeout` must be seconds from 0.001 to 86400"));
+    }
+    let list = "a list of strings";
+    let wishes = Wishes {
+        required_tools: wish(&members, "required_tools", list)?.unwrap_or_default(),
+        required_resources: wish(&members, "required_resources", list)?.unwrap_or_default(),
+        preferred_servers: wish(&members, "preferred_servers", list)?.unwrap_or_default(),
+        timeout: timeout.map(Duration::from_secs_f64),
+    };
+    Ok((Message::parse(request.into())?, wishes))
+}
+
+fn wish<T: DeserializeOwned>(
+    members: &Members<'_>,
+    key: &'static str,
+    form: &'static str,
+) -> Result<Option<T>> {
+    let Some(raw) = members.get(key) else { return Ok(None) };
+    serde_json::from_str(raw)
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("`{key}` must be {form}")))
+}
+
+/// The response with what routing has to say of it; the server's own bytes stay as they are.
+fn extended(response: &[u8], server: Option<&str>, millis: f64) -> Bytes {
+    let failed =
+        Message::parse(Bytes::copy_from_slice(response)).is_ok_and(|message| message.error().is_some());
+    let end = response.iter().rposition(|byte| *byte == b'}').unwrap_or(response.len());
+    let server = server.map_or_else(|| "null".to_owned(), quote);
+    let more = format!(r#","server_id":{server},"response_time_ms":{millis:.3},"success":{}}}"#, !failed);
+    [&response[..end], more.as_bytes()].concat().into()
+}
