@@ -20,7 +20,6 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
         "server.allowed_origins" => server.allowed_origins.iter().try_for_each(|origin| is_origin(origin)),
         "session.max_sessions" => from_one(session.max_sessions),
         "session.max_per_principal" => from_one(session.max_per_principal),
-        "upstream.max_calls" => from_one(config.upstream.max_calls),
         "breaker.consecutive_failures" => from_one(breaker.consecutive_failures as usize),
         "breaker.minimum_calls" => from_one(breaker.minimum_calls as usize),
         "breaker.probes" => from_one(usize::from(breaker.probes)),

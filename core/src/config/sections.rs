@@ -23,6 +23,8 @@ pub struct Config {
     pub store: Store,
     /// Log lines.
     pub log: Log,
+    /// Probes.
+    pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
@@ -98,27 +100,17 @@ impl Default for Session {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// How long a merged list waits for servers that were never heard.
+    /// How long a merged list waits for the servers it asks.
     #[serde(rename = "list_budget_seconds", with = "seconds")]
     pub list_budget: Duration,
-    /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
-    #[serde(rename = "introduction_budget_seconds", with = "seconds")]
-    pub introduction_budget: Duration,
-    /// How often servers reached over the network are asked again what they offer.
+    /// How often a server is asked again what it offers.
     #[serde(rename = "refresh_seconds", with = "seconds")]
     pub refresh: Duration,
-    /// Calls under way at once, of everybody.
-    pub max_calls: usize,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self {
-            list_budget: Duration::from_secs(2),
-            introduction_budget: Duration::from_secs(10),
-            refresh: Duration::from_secs(5 * 60),
-            max_calls: 10_000,
-        }
+        Self { list_budget: Duration::from_secs(2), refresh: Duration::from_secs(5 * 60) }
     }
 }
 
@@ -154,4 +146,18 @@ pub enum LogFormat {
     Human,
     /// Programs: one JSON object a line.
     Json,
+}
+
+/// Probes. How each server is probed is part of its registration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// Whether servers are probed at all.
+    pub enabled: bool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }

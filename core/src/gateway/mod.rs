@@ -102,7 +102,12 @@ pub type Components = Vec<(&'static str, Option<String>)>;
 
 /// How a gateway behaves.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {}
+pub struct Settings {
+    /// Merged lists.
+    pub list_budget: std::time::Duration,
+    /// Discovery.
+    pub refresh: std::time::Duration,
+}
 
 /// The gateway. Clones share it.
 #[derive(Clone)]
@@ -117,7 +122,11 @@ impl fmt::Debug for Gateway {
 #[expect(clippy::todo, clippy::unused_async, unused_variables, reason = "signatures first; being built")]
 impl Gateway {
     /// A running gateway over what `store` holds.
-    pub async fn open(settings: Settings, store: Arc<dyn crate::store::Store>) -> Result<Self> {
+    pub async fn open(
+        settings: Settings,
+        store: Arc<dyn crate::store::Store>,
+        clock: Arc<dyn crate::clock::Clock>,
+    ) -> Result<Self> {
         todo!()
     }
 
@@ -208,6 +217,11 @@ impl Gateway {
 
     /// Whether `database`, `registry` and `router` work.
     pub async fn components(&self) -> Components {
+        todo!()
+    }
+
+    /// The clock that this gateway goes by.
+    pub fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
         todo!()
     }
 

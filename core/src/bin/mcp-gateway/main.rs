@@ -40,10 +40,6 @@ struct Cli {
 enum Command {
     /// Serves the gateway until it is told to stop
     Serve(serve::Args),
-    /// Shows the gateway at work on servers of its own
-    Demo(demo::Args),
-    #[command(hide = true)]
-    DemoServer(demo::ServerArgs),
     /// Registers a server
     Register(register::Args),
     /// Lists the registered servers
@@ -60,6 +56,10 @@ enum Command {
     InitDb(database::InitArgs),
     /// Refreshes the database's statistics and gives free space back
     OptimizeDb(database::OptimizeArgs),
+    /// Shows the gateway at work on servers of its own
+    Demo(demo::Args),
+    #[command(hide = true)]
+    DemoServer(demo::ServerArgs),
     /// Prints the OpenAPI document of the HTTP surface
     Openapi,
 }
@@ -69,8 +69,6 @@ async fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let done = match command {
         Command::Serve(args) => serve::run(common, args).await,
-        Command::Demo(args) => return demo::run(args).await,
-        Command::DemoServer(args) => return demo::serve(args).await,
         Command::Register(args) => register::run(&common, args).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,
@@ -79,6 +77,8 @@ async fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&common, &args),
         Command::InitDb(args) => database::init(&common, &args).await,
         Command::OptimizeDb(args) => database::optimize(&common, &args).await,
+        Command::Demo(args) => return demo::run(args).await,
+        Command::DemoServer(args) => return demo::serve(args).await,
         Command::Openapi => openapi(),
     };
     match done {

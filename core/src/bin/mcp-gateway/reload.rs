@@ -191,6 +191,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`[upstream]`", old.upstream != new.upstream),
         ("`[store]`", old.store != new.store),
         ("`log.format`", old.log.format != new.log.format),
+        ("`[health]`", old.health != new.health),
         ("`[breaker]`", old.breaker != new.breaker),
     ];
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -68,29 +68,11 @@ impl Common {
     /// Opens the gateway on the database.
     pub(crate) async fn open(&self, config: &Config) -> Result<Gateway, Failure> {
         let store = SqliteStore::open(&self.database(config)?).await?;
-        Ok(Gateway::open(settings(config), Arc::new(store), SystemClock::shared()).await?)
+        Ok(Gateway::open(gateway::Settings::of(config), Arc::new(store), SystemClock::shared()).await?)
     }
 
     /// Whether log lines are JSON, for messages before the configuration is read.
     pub(crate) fn json_logs(config: &Config) -> bool {
         config.log.format == LogFormat::Json
-    }
-}
-
-fn settings(config: &Config) -> gateway::Settings {
-    let Config { session, upstream, breaker, .. } = config;
-    gateway::Settings {
-        sessions: gateway::SessionSettings {
-            idle: session.idle,
-            longest: session.max,
-            most: session.max_sessions,
-            most_each: session.max_per_principal,
-        },
-        breaker: breaker.clone(),
-        list_budget: upstream.list_budget,
-        introduction_budget: upstream.introduction_budget,
-        refresh: upstream.refresh,
-        most_calls: upstream.max_calls,
-        seed: None,
     }
 }
