@@ -1,6 +1,6 @@
 //! `mcp-gateway validate`.
 
-use mcp_registry_gateway::clock::{Clock, SystemClock};
+use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config;
 use mcp_registry_gateway::model::{Registration, TenantId};
 use mcp_registry_gateway::registry::validate;
