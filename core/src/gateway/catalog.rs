@@ -3,7 +3,7 @@
 //! A server that was never heard is asked now, all such at once, for as long as the list budget; one whose breaker is
 //! open is not. Whoever could not be heard is named in `_meta`, and empties or delays nobody else's list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use super::Inner;
 use super::service::Service;
 use super::snapshot::View;
-use crate::breaker::Outcome;
+use crate::breaker::{Outcome, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind, Principal};
 use crate::rpc::envelope::quote;
@@ -44,21 +44,24 @@ impl Inner {
         let view = self.view(&principal.tenant);
         let unheard: Vec<_> =
             view.services.values().filter(|service| service.initialize().is_none()).collect();
+        if unheard.is_empty() {
+            return BTreeSet::new();
+        }
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
-            // A closed breaker lets the question through and hears how it went; an open one costs no time.
-            let Ok(permit) = place.replica.breaker().try_acquire(self.clock.now()) else { return };
-            let outcome =
-                match tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id))
-                    .await
-                {
-                    Ok(Ok(())) => Outcome::Success,
-                    Ok(Err(error)) => {
-                        tracing::debug!(server = place.server.name, %error, "asked for a list in vain");
-                        Outcome::Failure
-                    }
-                    Err(_) => Outcome::Failure,
-                };
-            permit.finish(outcome, self.clock.now());
+            let breaker = place.replica.breaker();
+            if breaker.state(self.clock.now()) != State::Closed {
+                // Whether it is back is found out without anybody waiting for it.
+                self.discover_soon(place.server.id);
+                return;
+            }
+            let asked =
+                tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id)).await;
+            // A question that failed has been counted where it failed; one that takes too long counts here.
+            if asked.is_err()
+                && let Ok(permit) = breaker.try_acquire(self.clock.now())
+            {
+                permit.finish(Outcome::Failure, self.clock.now());
+            }
         });
         join_all(asking).await;
         let view = self.view(&principal.tenant);
@@ -70,30 +73,33 @@ impl Inner {
 
 /// The list as JSON.
 fn render(view: &View, kind: CapabilityKind, silent: &BTreeSet<String>) -> String {
-    let mut out = format!(r#"{{"{}":["#, kind.list_member());
-    let mut first = true;
-    let mut uris = std::collections::HashSet::new();
-    for service in view.services.values() {
-        for (_, item) in service.offers(kind) {
-            // A resource keeps its URI, so the first service that has it, has it for all.
-            if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate)
-                && !uris.insert(item.name.clone())
-            {
-                continue;
-            }
-            if !first {
-                out.push(',');
-            }
-            first = false;
-            out.push_str(&under_full_name(service, item));
-        }
-    }
-    out.push(']');
+    let items = view.list(kind, || items(view, kind));
+    let mut out = format!(r#"{{"{}":[{items}]"#, kind.list_member());
     if !silent.is_empty() {
         let names: Vec<_> = silent.iter().map(|name| quote(name)).collect();
         let _ = write!(out, r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","));
     }
     out.push('}');
+    out
+}
+
+/// The items of a list, separated by commas.
+fn items(view: &View, kind: CapabilityKind) -> String {
+    let mut out = String::new();
+    let mut uris = HashSet::new();
+    for service in view.services.values() {
+        for (_, item) in service.offers(kind) {
+            // A resource keeps its URI, so the first service that has it, has it for all.
+            let by_uri = matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
+            if by_uri && !uris.insert(item.name.clone()) {
+                continue;
+            }
+            if !out.is_empty() {
+                out.push(',');
+            }
+            out.push_str(&under_full_name(service, item));
+        }
+    }
     out
 }
 

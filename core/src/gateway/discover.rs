@@ -10,6 +10,7 @@ use futures_util::{FutureExt, StreamExt};
 use super::Inner;
 use super::conversation::is_list_change;
 use super::service::Place;
+use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ServerId, Status, TransportType};
 use crate::transport::Session;
@@ -63,15 +64,22 @@ impl Inner {
 
     async fn ask_server(self: &Arc<Self>, id: ServerId) -> Result<()> {
         let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
-        let listing = place.upstream.discover().await?;
-        // The shared session hears of later changes.
-        let watched = Arc::clone(self);
-        let session = place.upstream.shared(|session| watched.watch(id, session)).await;
-        if let Err(error) = session {
-            tracing::debug!(server = place.server.name, %error, "no shared session yet");
-        }
-        self.registry.set_listing(id, listing).await?;
+        let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
+            Error::new(ErrorKind::Unavailable, "the server's breaker is open")
+                .retry_after(denied.retry_after)
+                .not_sent()
+        })?;
+        let found = place.upstream.discover().await;
+        permit.finish(if found.is_ok() { Outcome::Success } else { Outcome::Failure }, self.clock.now());
+        self.registry.set_listing(id, found?).await?;
         self.refresh();
+        // The shared session hears of later changes.
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(error) = place.upstream.shared(|session| this.watch(id, session)).await {
+                tracing::debug!(server = place.server.name, %error, "no shared session yet");
+            }
+        });
         Ok(())
     }
 

@@ -24,6 +24,8 @@ pub(super) struct View {
     pub(super) services: BTreeMap<ServiceName, Arc<Service>>,
     /// Full names that were cut, and whose they are; filled when the first such name is asked for.
     cut: OnceLock<HashMap<String, (ServiceName, String)>>,
+    /// The merged lists as JSON, each made when it is first asked for.
+    lists: [OnceLock<String>; 4],
 }
 
 impl View {
@@ -32,7 +34,7 @@ impl View {
         services: BTreeMap<ServiceName, Arc<Service>>,
         index: Arc<Index>,
     ) -> Self {
-        Self { tenant, index, services, cut: OnceLock::new() }
+        Self { tenant, index, services, cut: OnceLock::new(), lists: Default::default() }
     }
 
     /// The service of this name; the caller learns no more from the error than that there is none for it.
@@ -58,6 +60,12 @@ impl View {
         let servers = ids.iter().chain(template).filter_map(|id| self.index.state().server(*id));
         let name = servers.map(|server| &server.service).min()?;
         self.services.get(name)
+    }
+
+    /// The merged list of this kind, made by `make` once for this view.
+    pub(super) fn list(&self, kind: CapabilityKind, make: impl FnOnce() -> String) -> &str {
+        let place = CapabilityKind::ALL.iter().position(|one| *one == kind).unwrap_or_default();
+        self.lists[place].get_or_init(make)
     }
 
     fn cut_names(&self) -> &HashMap<String, (ServiceName, String)> {

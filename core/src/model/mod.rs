@@ -15,6 +15,6 @@ pub use ids::{ServerId, ServiceName, TenantId};
 pub use principal::{Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{
-    Affinity, Algorithm, Configuration, Drift, Endpoint, HealthCheck, HealthStatus, ProbeKind, Server,
-    Sharing, Status, TransportType,
+    Affinity, Algorithm, Configuration, Endpoint, HealthCheck, HealthStatus, ProbeKind, Server, Sharing,
+    Status, TransportType,
 };

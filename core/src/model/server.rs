@@ -130,16 +130,6 @@ words! {
     }
 }
 
-words! {
-    /// What happens when a replica defines a tool otherwise than the others.
-    Drift {
-        /// It is shown, and the replica serves.
-        Report = "report",
-        /// The replica waits outside until an operator approves it.
-        Pin = "pin",
-    }
-}
-
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -237,7 +227,7 @@ impl Default for HealthCheck {
     }
 }
 
-/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `drift`) is taken from the replica
+/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`) is taken from the replica
 /// that was registered first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -250,8 +240,6 @@ pub struct Configuration {
     pub max_load: Option<f64>,
     /// The key of consistent hashing.
     pub affinity: Affinity,
-    /// What happens when replicas differ.
-    pub drift: Drift,
     /// Longest wait for an answer.
     #[serde(rename = "timeout_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
@@ -273,7 +261,6 @@ impl Default for Configuration {
             algorithm: Algorithm::RoundRobin,
             max_load: None,
             affinity: Affinity::default(),
-            drift: Drift::Report,
             timeout: Duration::from_secs(30),
             max_connections: 50,
             sharing: Sharing::Auto,

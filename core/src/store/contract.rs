@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{HEALTH_HISTORY, HealthRecord, Store};
 use crate::error::ErrorKind;
 use crate::model::{
-    Affinity, Algorithm, AuditEntry, Capability, CapabilityKind, Configuration, Drift, Endpoint, HealthCheck,
+    Affinity, Algorithm, AuditEntry, Capability, CapabilityKind, Configuration, Endpoint, HealthCheck,
     HealthStatus, Listing, ProbeKind, Server, ServerId, ServiceName, Sharing, Status, TenantId,
     TransportType,
 };
@@ -106,7 +106,6 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             algorithm: Algorithm::ConsistentHash,
             max_load: Some(1.25),
             affinity: Affinity::Header("X-Who".into()),
-            drift: Drift::Pin,
             timeout: Duration::from_secs(3),
             max_connections: 9,
             sharing: Sharing::Session,

@@ -31,6 +31,10 @@ const WAIT: Duration = Duration::from_secs(1);
 // Boxed: a wire is hundreds of bytes and passes through many hands.
 type Wires = Vec<Box<Wire>>;
 
+/// Listening streams that there may be for each connection for calls: a stream costs a client's session next to nothing
+/// while it is silent, and a client without one misses what its server has to say.
+const LISTENS_PER_CALL: usize = 20;
+
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -68,7 +72,9 @@ impl Pool {
             tasks,
             limit,
             calls: Arc::new(Semaphore::new(limit)),
-            listens: Arc::new(Semaphore::new(limit)),
+            listens: Arc::new(Semaphore::new(
+                limit.saturating_mul(LISTENS_PER_CALL).min(Semaphore::MAX_PERMITS),
+            )),
             idle: Mutex::default(),
             sweeping: AtomicBool::new(false),
         })
