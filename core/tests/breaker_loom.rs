@@ -1,6 +1,6 @@
 //! The breaker's concurrent core under a model checker, which tries every interleaving that matters.
 //!
-//! The file under test is the one that the crate compiles, over loom's atomics instead of the standard library's.
+//! The files under test are those that the crate compiles, over loom's atomics instead of the standard library's.
 
 use loom::sync::Arc;
 use loom::sync::atomic;
@@ -8,8 +8,11 @@ use loom::thread;
 
 #[path = "../src/breaker/gate.rs"]
 mod gate;
+#[path = "../src/breaker/window.rs"]
+mod window;
 
-use gate::{BUCKETS, DUE_SHIFT, Ending, Gate, Phase, Rules, Ticket};
+use gate::{DUE_SHIFT, Ending, Gate, Phase, Rules, Ticket};
+use window::BUCKETS;
 
 const OPEN: u64 = 1 << DUE_SHIFT;
 const RULES: Rules =
@@ -32,8 +35,7 @@ fn finish(gate: &Gate, ticket: Ticket, ending: Ending, now: u64) -> bool {
 /// A gate that lets probes in from `OPEN` on.
 fn opened() -> Gate {
     let gate = Gate::new();
-    for _ in 0..2 {
-        let ticket = enter(&gate, 0).expect("closed");
+    for ticket in [enter(&gate, 0), enter(&gate, 0)].into_iter().flatten() {
         finish(&gate, ticket, Ending::Failure, 0);
     }
     assert_eq!(gate.phase(), Phase::Open { due: OPEN });

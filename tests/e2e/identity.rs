@@ -121,7 +121,7 @@ async fn a_cancellation_reaches_the_server_under_the_id_that_the_server_knows() 
         })
         .await;
         assert_eq!(Some(&cancel.params["requestId"]), upstream.id.as_ref());
-        assert_eq!(cancel.params["reason"], "enough");
+        assert_eq!(cancel.params["reason"], "enough", "the client's own words");
         assert_eq!(cancel.session, upstream.session);
     };
     let calling = async { drop(client.post(&call).await.expect("an answer").bytes().await) };

@@ -12,7 +12,7 @@
 //!
 //! Why these numbers: with some 1,000 to 2,000 points each, the worst of 100 equal servers gets 7 to 13 % more than the
 //! mean; with 160 it gets 21 to 27 %. A point takes 24 bytes, so a ring takes at most 12.6 MB for 1,024 servers
-//! and 15.4 MB for 10,000, where it is built in about 0.1 s. P and R move in powers, since a formula that follows
+//! and 15.4 MB for 10,000, where it is built in well under 0.2 s. P and R move in powers, since a formula that follows
 //! the size of the set would move keys each time a server comes or goes; crossing one of the steps moves more.
 //!
 //! [`hashring`] keeps the points; the ring is built by one `batch_add`, and walked by asking for the point at or after

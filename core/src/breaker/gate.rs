@@ -1,7 +1,7 @@
 //! The concurrent core of the breaker: one atomic word for the phase, one for failures in a row, ten for the window.
 //!
-//! It stands alone (time and durations are plain nanoseconds, the atomics come from the parent module) so that
-//! the model checker can run the very same file over its own atomics; see `core/tests/breaker_loom.rs`.
+//! With the window it stands alone (time and durations are plain nanoseconds, the atomics come from the parent
+//! module) so that a model checker can run the very same files over its own atomics: `core/tests/breaker_loom.rs`.
 //!
 //! Invariants:
 //! - Each change of phase is one compare-and-swap of the word and raises the generation by one, so that a ticket
@@ -16,17 +16,14 @@
 //! second of being open between them, that is days after the ticket was given out.
 
 use super::atomic::{AtomicU64, Ordering};
+use super::window::{Window, is_later};
 
-/// Parts of the sliding window.
-pub(super) const BUCKETS: usize = 10;
 /// An open breaker's deadline is kept in units of 2 to this power nanoseconds.
 pub(super) const DUE_SHIFT: u32 = 22;
 
 const GENERATION: u64 = (1 << 20) - 1;
 const TRIPS: u64 = (1 << 4) - 1;
 const PAYLOAD: u64 = (1 << 38) - 1;
-const COUNT: u64 = (1 << 18) - 1;
-const LAP: u64 = (1 << 20) - 1;
 
 /// The limits, in plain numbers.
 #[derive(Clone, Copy, Debug)]
@@ -113,18 +110,13 @@ pub(super) struct Gate {
     word: AtomicU64,
     /// Generation (upper half) and failures in a row (lower half).
     failures: AtomicU64,
-    /// Lap (20 bits), generation (8), calls (18), failures (18) of one tenth of the window.
-    buckets: [AtomicU64; BUCKETS],
+    window: Window,
 }
 
 impl Gate {
     /// A closed gate that has seen nothing.
     pub(super) fn new() -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
-        }
+        Self { word: AtomicU64::new(0), failures: AtomicU64::new(0), window: Window::new() }
     }
 
     /// The phase as it was last left; an open gate whose time has passed still says open.
@@ -182,12 +174,12 @@ impl Gate {
             Phase::Closed => match ending {
                 Ending::Ignored => false,
                 Ending::Success => {
-                    self.count(word.generation, false, now, rules);
+                    self.window.count(word.generation, false, now / rules.bucket_nanos);
                     self.forget_failures(word.generation);
                     false
                 }
                 Ending::Failure => {
-                    self.count(word.generation, true, now, rules);
+                    self.window.count(word.generation, true, now / rules.bucket_nanos);
                     let row = self.add_failure(word.generation);
                     if row < rules.consecutive && !self.too_many(word.generation, now, rules) {
                         return false;
@@ -278,61 +270,9 @@ impl Gate {
         }
     }
 
-    /// Counts one call in its tenth of the window. A tenth that is full (2^18 calls) keeps its ratio.
-    fn count(&self, generation: u64, failed: bool, now: u64, rules: &Rules) {
-        let part = now / rules.bucket_nanos;
-        let (index, tag) = place(part, generation);
-        let one = 1 << 18 | u64::from(failed);
-        let bucket = &self.buckets[index];
-        let mut seen = bucket.load(Ordering::Acquire);
-        loop {
-            let next = if seen >> 36 == tag {
-                if seen >> 18 & COUNT == COUNT {
-                    return;
-                }
-                seen + one
-            } else {
-                let same_lap = seen >> 44 == tag >> 8;
-                let behind = is_later(seen >> 44, tag >> 8, LAP)
-                    || same_lap && is_later(seen >> 36 & 0xff, tag & 0xff, 0xff);
-                if behind {
-                    return;
-                }
-                tag << 36 | one
-            };
-            match bucket.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(current) => seen = current,
-            }
-        }
-    }
-
     /// Whether the window has enough calls and too large a share of failures.
     fn too_many(&self, generation: u64, now: u64, rules: &Rules) -> bool {
-        let part = now / rules.bucket_nanos;
-        let (mut calls, mut failures) = (0, 0);
-        for back in 0..BUCKETS as u64 {
-            let Some(part) = part.checked_sub(back) else { break };
-            let (index, tag) = place(part, generation);
-            let seen = self.buckets[index].load(Ordering::Acquire);
-            if seen >> 36 == tag {
-                calls += seen >> 18 & COUNT;
-                failures += seen & COUNT;
-            }
-        }
+        let (calls, failures) = self.window.sum(generation, now / rules.bucket_nanos);
         calls >= rules.minimum_calls && failures * 100 >= calls * rules.failure_percent
     }
-}
-
-/// Where a part of the window is kept, and the tag by which it is known.
-fn place(part: u64, generation: u64) -> (usize, u64) {
-    let index = part % BUCKETS as u64;
-    let lap = part / BUCKETS as u64;
-    (usize::try_from(index).unwrap_or(0), (lap & LAP) << 8 | generation & 0xff)
-}
-
-/// Whether `a` comes a little after `b` on a circle of `mask` + 1 numbers. Only a thread that was held up between
-/// two instructions is behind, so never by much; anything further away is a leftover from long ago.
-fn is_later(a: u64, b: u64, mask: u64) -> bool {
-    (1..=16).contains(&(a.wrapping_sub(b) & mask))
 }

@@ -9,22 +9,22 @@ use crate::model::Registration;
 
 /// Checks the range of the one key that `config` has besides the defaults.
 pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
-    let (session, breaker) = (&config.session, &config.breaker);
-    let at_least_one = |value: usize| if value == 0 { Err("expected at least 1".to_owned()) } else { Ok(()) };
+    let (server, session, breaker) = (&config.server, &config.session, &config.breaker);
+    let from_one = |value: usize| if value == 0 { Err("expected at least 1".to_owned()) } else { Ok(()) };
     match key {
-        "server.host" if !config.server.host.is_loopback() => Err(NOT_LOOPBACK.to_owned()),
-        "server.max_body_bytes" => bytes(config.server.max_body_bytes, 1024, 64 * MIB),
-        "server.allowed_hosts" => config.server.allowed_hosts.iter().try_for_each(|host| is_host(host)),
-        "server.allowed_origins" => {
-            config.server.allowed_origins.iter().try_for_each(|origin| is_origin(origin))
+        "server.host" if !server.host.is_loopback() => Err(NOT_LOOPBACK.to_owned()),
+        "server.max_body_bytes" if !(1024..=64 * MIB).contains(&server.max_body_bytes) => {
+            Err(format!("expected 1024 to {} bytes", 64 * MIB))
         }
-        "session.max_sessions" => at_least_one(session.max_sessions),
-        "session.max_per_principal" => at_least_one(session.max_per_principal),
-        "breaker.consecutive_failures" => at_least_one(breaker.consecutive_failures as usize),
-        "breaker.minimum_calls" => at_least_one(breaker.minimum_calls as usize),
-        "breaker.probes" => at_least_one(usize::from(breaker.probes)),
+        "server.allowed_hosts" => server.allowed_hosts.iter().try_for_each(|host| is_host(host)),
+        "server.allowed_origins" => server.allowed_origins.iter().try_for_each(|origin| is_origin(origin)),
+        "session.max_sessions" => from_one(session.max_sessions),
+        "session.max_per_principal" => from_one(session.max_per_principal),
+        "breaker.consecutive_failures" => from_one(breaker.consecutive_failures as usize),
+        "breaker.minimum_calls" => from_one(breaker.minimum_calls as usize),
+        "breaker.probes" => from_one(usize::from(breaker.probes)),
         "breaker.failure_percent" if !(1..=100).contains(&breaker.failure_percent) => {
-            Err("expected percent from 1 to 100".into())
+            Err("expected a percentage from 1 to 100".into())
         }
         "breaker.jitter" if !(0.0..=1.0).contains(&breaker.jitter) => {
             Err("expected a share from 0 to 1".into())
@@ -82,10 +82,6 @@ const NOT_LOOPBACK: &str = "is not a loopback address, and no authentication is 
     tunnel or a proxy on this machine, which authenticates, lead to it";
 
 const MIB: usize = 1024 * 1024;
-
-fn bytes(value: usize, least: usize, most: usize) -> Result<(), String> {
-    if (least..=most).contains(&value) { Ok(()) } else { Err(format!("expected {least} to {most} bytes")) }
-}
 
 fn is_host(host: &str) -> Result<(), String> {
     let parsed = Url::parse(&format!("http://{host}/"));

@@ -29,7 +29,7 @@ fn every_problem_is_reported_at_once_with_its_line_and_the_nearest_key() {
             "c.toml:2: `server.prot`: there is no such key; did you mean `server.port`?",
             "c.toml:3: `server.port`: invalid type: string \"x\", expected u16",
             "c.toml:4: `sever`: there is no such key; did you mean `server`?",
-            "c.toml:7: `breaker.failure_percent`: expected percent from 1 to 100",
+            "c.toml:7: `breaker.failure_percent`: expected a percentage from 1 to 100",
         ]
     );
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::search::{self, Card, Hit};
+use super::card::Card;
+use super::search::{self, Hit};
 use super::template::Template;
 use crate::model::{Capability, CapabilityKind, Server, ServerId, TenantId};
 use crate::registry::shards::Shards;
@@ -158,7 +159,8 @@ impl Index {
     /// Ranked search over the names, descriptions and tags of a tenant's servers and of what they offer, best first.
     /// Replicas that offer the same appear once. See [`Hit::score`] for the formula.
     ///
-    /// Reads every server's words: 1 to 10 ms with thousands of servers, more where they are read for the first time.
+    /// Reads the words of every server of the tenant, and makes them anew for those that changed: with thousands of
+    /// servers, keep the first search off the threads that serve calls.
     pub fn search(&self, tenant: &TenantId, query: &str, limit: usize) -> Vec<Hit> {
         let cards =
             self.state.of_tenant(tenant).filter_map(|entry| Some((entry, self.cards.get(&entry.server.id)?)));

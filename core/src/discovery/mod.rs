@@ -3,6 +3,7 @@
 //! An [`Index`] is immutable and follows from one [`State`](crate::registry::State) of the registry; the next one is
 //! made from it at the price of what changed. A lookup takes one hash and no lock.
 
+mod card;
 pub mod fetch;
 pub mod index;
 pub mod list;

@@ -249,13 +249,14 @@ async fn ten_thousand_servers_with_twenty_tools_are_indexed_and_one_change_touch
         correlation_id: None,
         detail: json!({}),
     };
+    let definition: Arc<serde_json::value::RawValue> =
+        Arc::from(serde_json::from_str::<Box<_>>("{}").unwrap());
     for n in 0..10_000 {
         let server = crate::store::contract::server(&tenant(), &format!("s{n}"));
         let items = (0..20).map(|tool| {
             // Half of the names are everywhere, half are this server's own.
             let name = if tool < 10 { format!("common{tool}") } else { format!("own{n}_{tool}") };
-            let definition = serde_json::value::RawValue::from_string("{}".into()).unwrap();
-            Capability { kind: TOOL, name, description: None, definition: Arc::from(definition) }
+            Capability { kind: TOOL, name, description: None, definition: definition.clone() }
         });
         let listing = Listing { items: items.collect(), initialize: None };
         store.insert_server(&server, &listing, &entry).await.unwrap();

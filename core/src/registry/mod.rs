@@ -3,9 +3,13 @@
 //! Readers take an immutable [`State`] and no lock. Writers go one after another: first the store, then memory, then
 //! the event; so what is in memory is on disk, and who hears an event finds the change. A write that has begun is
 //! brought to its end also when its caller gives up: otherwise the store could have what memory has not.
+//!
+//! Observed health is the other way round, memory first: it is no promise to anybody, and calls must not go to a dead
+//! server because a disk is slow.
 
 pub mod import;
 pub mod items;
+mod observe;
 pub mod query;
 pub(crate) mod shards;
 pub mod state;
@@ -16,7 +20,7 @@ mod write;
 mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -28,7 +32,7 @@ pub use state::{Entry, State};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Event, Listing, Server, ServerId, TenantId};
-use crate::store::{HealthRecord, Store};
+use crate::store::Store;
 use crate::tasks::Tasks;
 
 /// Events that a slow subscriber may be behind before it misses some. It then hears
@@ -55,7 +59,12 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     state: ArcSwap<State>,
+    /// Held over store and memory: one change after another.
     writing: Mutex<()>,
+    /// The same for observations, which do not wait for the changes.
+    observing: Mutex<()>,
+    /// Held while memory is swapped and its events are sent, never while waiting.
+    swapping: std::sync::Mutex<()>,
     events: broadcast::Sender<Event>,
     tasks: Tasks,
 }
@@ -72,7 +81,16 @@ impl Registry {
         });
         let state = ArcSwap::from_pointee(State::load(servers.collect()));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let inner = Inner { store, clock, state, writing: Mutex::default(), events, tasks: Tasks::default() };
+        let inner = Inner {
+            store,
+            clock,
+            state,
+            writing: Mutex::default(),
+            observing: Mutex::default(),
+            swapping: std::sync::Mutex::default(),
+            events,
+            tasks: Tasks::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -102,62 +120,6 @@ impl Registry {
     /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
     pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
         self.state().list(tenant, filter)
-    }
-
-    /// The newest observations of a server's health first.
-    ///
-    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Storage`].
-    pub async fn health_history(
-        &self,
-        tenant: &TenantId,
-        id: ServerId,
-        limit: u32,
-    ) -> Result<Vec<HealthRecord>> {
-        self.get(tenant, id).ok_or_else(|| no_server(id))?;
-        self.inner.store.health_history(tenant, id, limit).await
-    }
-
-    /// Takes up what a server offers. `false`, without a write or an event, if it offered the same before.
-    ///
-    /// Errors: [`ErrorKind::NotFound`] if it was removed meanwhile, [`ErrorKind::Storage`].
-    pub async fn set_listing(&self, id: ServerId, listing: Listing) -> Result<bool> {
-        self.to_end(|inner| async move {
-            let _writing = inner.writing.lock().await;
-            let state = inner.state.load_full();
-            let entry = state.entry(id).ok_or_else(|| no_server(id))?;
-            if *entry.listing == listing {
-                return Ok(false);
-            }
-            let tenant_id = entry.server.tenant_id.clone();
-            inner.store.put_listing(&tenant_id, id, &listing, inner.now()).await?;
-            inner.swap(|state| state.set_listing(id, Arc::new(listing)));
-            inner.tell(Event::Discovered { tenant_id, id });
-            Ok(true)
-        })
-        .await
-    }
-
-    /// Takes up observations of health, in order; an event for each change. Give many at once: each call is one commit.
-    /// Servers that are gone are passed over.
-    ///
-    /// Errors: [`ErrorKind::Storage`]. Memory has taken up the observations also then: that the disk is full must
-    /// not keep calls going to a server that is down.
-    pub async fn record_health(&self, mut records: Vec<(ServerId, HealthRecord)>) -> Result<()> {
-        self.to_end(|inner| async move {
-            let _writing = inner.writing.lock().await;
-            for (_, record) in &mut records {
-                record.at = micros(record.at);
-            }
-            let mut events = Vec::new();
-            inner.swap(|state| {
-                events.extend(records.iter().filter_map(|(id, record)| state.observe(*id, record)));
-            });
-            for event in events {
-                inner.tell(event);
-            }
-            inner.store.record_health(&records).await
-        })
-        .await
     }
 
     /// Writes to the audit trail that something was refused: the outcome is the error's kind. That the trail cannot
@@ -225,15 +187,19 @@ impl Inner {
         micros(self.clock.timestamp())
     }
 
-    fn swap(&self, change: impl FnOnce(&mut State)) {
+    /// Changes memory and tells the events, so that events come in the order of the changes.
+    fn swap<T>(&self, change: impl FnOnce(&mut State, &mut dyn FnMut(Event)) -> T) -> T {
+        // Nothing that can be half done is done under this lock.
+        let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = (*self.state.load_full()).clone();
-        change(&mut state);
+        let mut events = Vec::new();
+        let outcome = change(&mut state, &mut |event| events.push(event));
         self.state.store(Arc::new(state));
-    }
-
-    fn tell(&self, event: Event) {
-        // Fails only if nobody listens.
-        drop(self.events.send(event));
+        for event in events {
+            // Fails only if nobody listens.
+            drop(self.events.send(event));
+        }
+        outcome
     }
 
     fn audit(

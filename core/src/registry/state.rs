@@ -128,15 +128,22 @@ impl State {
         self.entries.changes(&older.entries, Arc::ptr_eq)
     }
 
-    pub(super) fn put(&mut self, server: Arc<Server>, listing: Arc<Listing>) {
+    /// Adds a server, or replaces it: then what was observed of it stays, since that changes without a revision.
+    pub(super) fn put(&mut self, mut server: Server, listing: Arc<Listing>) -> Arc<Server> {
         self.version += 1;
+        if let Some(now) = self.server(server.id) {
+            server.health_status = now.health_status;
+            server.last_health_check = now.last_health_check;
+        }
         let names = Arc::make_mut(self.names.entry(server.tenant_id.clone()).or_default());
         match names.binary_search_by(|(known, _)| (**known).cmp(server.name.as_str())) {
             Ok(place) => names[place].1 = server.id,
             Err(place) => names.insert(place, (server.name.as_str().into(), server.id)),
         }
-        let entry = Entry { folded: folded(&server), listing, server };
-        self.entries.insert(entry.server.id, Arc::new(entry));
+        let server = Arc::new(server);
+        let entry = Entry { folded: folded(&server), listing, server: server.clone() };
+        self.entries.insert(server.id, Arc::new(entry));
+        server
     }
 
     /// Many at once: sorts the names once instead of moving them for each.

@@ -377,6 +377,19 @@ impl Store for Slow {
     async fn close(&self) {}
 }
 
+fn no_entry() -> AuditEntry {
+    AuditEntry {
+        at: Timestamp::UNIX_EPOCH,
+        tenant_id: tenant(),
+        actor: String::new(),
+        action: String::new(),
+        target: String::new(),
+        outcome: String::new(),
+        correlation_id: None,
+        detail: json!({}),
+    }
+}
+
 async fn slow(broken: bool, inner: MemoryStore) -> (Arc<Slow>, Registry) {
     let store = Arc::new(Slow { inner, gate: tokio::sync::Semaphore::new(0), broken });
     let clock: Arc<dyn Clock> = ManualClock::shared();
@@ -398,20 +411,30 @@ async fn a_write_goes_to_its_end_when_its_caller_gives_up() {
 }
 
 #[tokio::test]
+async fn health_reaches_memory_while_a_write_hangs_and_outlives_it() {
+    let inner = MemoryStore::new();
+    let one = crate::store::contract::server(&tenant(), "a");
+    inner.insert_server(&one, &Listing::default(), &no_entry()).await.unwrap();
+    let (store, registry) = slow(false, inner).await;
+    let (t, who) = (tenant(), ann());
+    let mut update = Box::pin(registry.update(&t, &who, one.id, patch(json!({"weight": 1})), None));
+    let mut observe = Box::pin(registry.record_health(vec![(one.id, observed(Unreachable))]));
+    assert!(futures_util::poll!(&mut update).is_pending() && futures_util::poll!(&mut observe).is_pending());
+    tokio::task::yield_now().await;
+    let now = registry.get(&t, one.id).unwrap();
+    assert_eq!((now.health_status, now.weight), (Unreachable, one.weight));
+    store.gate.add_permits(1);
+    observe.await.unwrap();
+    let updated = update.await.unwrap();
+    assert_eq!((updated.health_status, updated.weight), (Unreachable, 1));
+    assert_eq!(registry.get(&t, one.id), Some(updated));
+}
+
+#[tokio::test]
 async fn what_the_store_refuses_is_not_in_memory_but_health_is() {
     let inner = MemoryStore::new();
     let one = crate::store::contract::server(&tenant(), "a");
-    let entry = AuditEntry {
-        at: Timestamp::UNIX_EPOCH,
-        tenant_id: tenant(),
-        actor: String::new(),
-        action: String::new(),
-        target: String::new(),
-        outcome: String::new(),
-        correlation_id: None,
-        detail: json!({}),
-    };
-    inner.insert_server(&one, &Listing::default(), &entry).await.unwrap();
+    inner.insert_server(&one, &Listing::default(), &no_entry()).await.unwrap();
     let (store, registry) = slow(true, inner).await;
     store.gate.add_permits(1);
     let (t, who) = (tenant(), ann());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::validate::{self, Checked};
 use super::{Actor, Inner, Registry, no_server};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Endpoint, Event, Listing, Patch, Registration, Server, ServerId, TenantId};
+use crate::model::{Endpoint, Event, Patch, Registration, Server, ServerId, TenantId};
 
 impl Registry {
     /// Registers a server.
@@ -75,10 +75,10 @@ impl Inner {
         let audit =
             self.audit(tenant, actor, "server.register", &server.id.to_string(), "ok", described(&server));
         self.store.insert_server(&server, &listing, &audit).await?;
-        let server = Arc::new(server);
-        self.swap(|state| state.put(server.clone(), Arc::new(listing)));
-        self.tell(Event::Registered { tenant_id: tenant.clone(), id: server.id });
-        Ok(server)
+        Ok(self.swap(|state, tell| {
+            tell(Event::Registered { tenant_id: tenant.clone(), id: server.id });
+            state.put(server, Arc::new(listing))
+        }))
     }
 
     async fn update(
@@ -115,15 +115,14 @@ impl Inner {
         let detail = json!({ "changed": changed, "revision": server.revision });
         let audit = self.audit(tenant, actor, "server.update", &id.to_string(), "ok", detail);
         self.store.update_server(&server, before.revision, declared.as_ref(), &audit).await?;
-        let (server, listing) = (Arc::new(server), declared.map(Arc::<Listing>::new));
-        let offers_other = listing.is_some();
-        let listing = listing.unwrap_or_else(|| entry.listing.clone());
-        self.swap(|state| state.put(server.clone(), listing));
-        self.tell(Event::Updated { tenant_id: tenant.clone(), id });
-        if offers_other {
-            self.tell(Event::Discovered { tenant_id: tenant.clone(), id });
-        }
-        Ok(server)
+        Ok(self.swap(|state, tell| {
+            tell(Event::Updated { tenant_id: tenant.clone(), id });
+            if declared.is_some() {
+                tell(Event::Discovered { tenant_id: tenant.clone(), id });
+            }
+            let listing = declared.map_or_else(|| state.listing(id), Arc::new);
+            state.put(server, listing)
+        }))
     }
 
     async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
@@ -133,8 +132,10 @@ impl Inner {
         let server = server.ok_or_else(|| no_server(id))?;
         let audit = self.audit(tenant, actor, "server.remove", &id.to_string(), "ok", described(server));
         self.store.remove_server(tenant, id, audit.at, &audit).await?;
-        self.swap(|state| state.remove(id));
-        self.tell(Event::Removed { tenant_id: tenant.clone(), id });
+        self.swap(|state, tell| {
+            state.remove(id);
+            tell(Event::Removed { tenant_id: tenant.clone(), id });
+        });
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,7 +9,6 @@ use crate::breaker::{self, Breaker, Outcome, State};
 use crate::clock::Tick;
 use crate::error::{Delivery, ErrorKind};
 use crate::model::{Algorithm, ServerId};
-use std::sync::Arc;
 
 const NO_TIME: Duration = Duration::ZERO;
 
@@ -77,7 +76,9 @@ fn only_available_members_that_are_not_drained_are_picked() {
 #[test]
 fn if_no_member_is_available_all_that_are_not_drained_are_tried() {
     let mut members = members(4);
-    members.iter_mut().for_each(|member| member.available = false);
+    for member in &mut members {
+        member.available = false;
+    }
     members[3].drained = true;
     let pool = pool(members);
     assert!(pool.is_panicking());

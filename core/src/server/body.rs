@@ -49,7 +49,8 @@ pub(super) fn check_json(headers: &HeaderMap) -> Result<()> {
 
 /// `axum` wraps errors of bodies once more, so the cause is looked for all the way down.
 fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<LengthLimitError>())
+    std::iter::successors(Some(error), |error| error.source())
+        .any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
 fn too_large(limit: usize) -> Error {

@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::answer::{Failure, json};
 use super::extract::{Query, items, uris};
 use super::schema::Refused;
-use super::view::shown_url;
 use super::{Door, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Found};
@@ -76,7 +75,7 @@ macro_rules! discovery {
                 id: *server.id.as_uuid(),
                 name: server.name.clone(),
                 service: server.service.to_string(),
-                endpoint_url: shown_url(&server),
+                endpoint_url: server.endpoint.url().map(str::to_owned),
                 health_status: server.health_status,
                 $member: matches
                     .into_iter()

@@ -35,11 +35,11 @@ use http::{Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
+use crate::auth::Credentials;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Principal, TenantId};
 
 pub use openapi::document;
 pub use serve::serve;
@@ -92,7 +92,7 @@ impl Service {
         self.shared.edge.store(Arc::new(edge::Edge::new(settings)));
     }
 
-    async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
+    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -106,11 +106,8 @@ impl Service {
         );
         let place = answer::Place::of(request.uri().path());
         let answer = async {
-            match self.admit(&request, &correlation_id) {
-                Ok(caller) => {
-                    request.extensions_mut().insert(caller.clone());
-                    self.route(caller, request).await
-                }
+            match self.check(&request) {
+                Ok(credentials) => self.admit(&credentials, &correlation_id, request).await,
                 Err(error) => answer::refuse(error),
             }
         };
@@ -119,8 +116,8 @@ impl Service {
         answer::finish(response, place, &correlation_id, &*self.shared.clock)
     }
 
-    /// Everything that is checked before any route sees the request.
-    fn admit<B>(&self, request: &Request<B>, correlation_id: &Arc<str>) -> Result<Caller> {
+    /// Everything that is checked before it is known who calls.
+    fn check<B>(&self, request: &Request<B>) -> Result<Credentials> {
         self.shared.edge.load().check(request)?;
         body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
         let extensions = request.extensions();
@@ -128,12 +125,29 @@ impl Service {
             .get::<Peer>()
             .map(|peer| peer.0)
             .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
-        if !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
-            let message = "without authentication the gateway serves this machine alone; connect over a loopback address";
-            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
+        let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;
+        Ok(Credentials::Network { peer: peer.ip() })
+    }
+
+    async fn admit<B>(
+        &self,
+        credentials: &Credentials,
+        correlation_id: &Arc<str>,
+        mut request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        match self.shared.gateway.authenticate(credentials).await {
+            Ok(principal) => {
+                let caller = Caller { principal, correlation_id: Arc::clone(correlation_id) };
+                request.extensions_mut().insert(caller.clone());
+                self.route(caller, request).await
+            }
+            Err(error) => answer::refuse(error),
         }
-        let principal = Principal::local(TenantId::default_tenant());
-        Ok(Caller { principal, correlation_id: correlation_id.clone() })
     }
 
     async fn route<B>(&self, caller: Caller, request: Request<B>) -> Response<Body>

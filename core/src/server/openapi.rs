@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::schema::{BadBody, Missing, Refused};
+use super::schema::{ProxyAnswer, ProxyRequest, RpcAnswer, RpcMessage, RpcRefused};
 use super::{Door, answer, discovery, docs, operation, servers};
 
 #[derive(OpenApi)]
@@ -75,41 +75,37 @@ described! {
     /// Speaks MCP to everything that the caller may see
     ///
     /// One JSON-RPC message. Names of tools and prompts are prefixed: `service__tool`.
-    mcp_all = (post, path = "/mcp", tag = "mcp", request_body = Object,
+    mcp_all = (post, path = "/mcp", tag = "mcp", request_body = RpcMessage,
         params(("Mcp-Session-Id" = Option<String>, Header), ("MCP-Protocol-Version" = Option<String>, Header)),
-        responses((status = 200, content((Object = "application/json"), (String = "text/event-stream")),
+        responses((status = 200, content((RpcAnswer = "application/json"), (String = "text/event-stream")),
             description = "The answer, or the stream that ends with it"),
-            (status = 202, description = "A notification or an answer was taken"), Refused, Missing, BadBody));
+            (status = 202, description = "A notification or an answer was taken"), RpcRefused));
     /// Opens the session's stream of server messages
     mcp_all_stream = (get, path = "/mcp", tag = "mcp", params(("Mcp-Session-Id" = String, Header)),
         responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"),
-            Refused, Missing));
+            RpcRefused));
     /// Ends the session
     mcp_all_end = (delete, path = "/mcp", tag = "mcp", params(("Mcp-Session-Id" = String, Header)),
-        responses((status = 204, description = "Ended"), Refused, Missing));
+        responses((status = 204, description = "Ended"), RpcRefused));
     /// Speaks MCP to one service
     ///
     /// One JSON-RPC message. Names are the service's own.
-    mcp_one = (post, path = "/mcp/{service}", tag = "mcp", request_body = Object,
+    mcp_one = (post, path = "/mcp/{service}", tag = "mcp", request_body = RpcMessage,
         params(("service" = String, Path), ("Mcp-Session-Id" = Option<String>, Header),
             ("MCP-Protocol-Version" = Option<String>, Header)),
-        responses((status = 200, content((Object = "application/json"), (String = "text/event-stream")),
+        responses((status = 200, content((RpcAnswer = "application/json"), (String = "text/event-stream")),
             description = "The answer, or the stream that ends with it"),
-            (status = 202, description = "A notification or an answer was taken"), Refused, Missing, BadBody));
+            (status = 202, description = "A notification or an answer was taken"), RpcRefused));
     /// Opens the session's stream of server messages
     mcp_one_stream = (get, path = "/mcp/{service}", tag = "mcp",
         params(("service" = String, Path), ("Mcp-Session-Id" = String, Header)),
         responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"),
-            Refused, Missing));
+            RpcRefused));
     /// Ends the session
     mcp_one_end = (delete, path = "/mcp/{service}", tag = "mcp",
         params(("service" = String, Path), ("Mcp-Session-Id" = String, Header)),
-        responses((status = 204, description = "Ended"), Refused, Missing));
+        responses((status = 204, description = "Ended"), RpcRefused));
     /// Sends one JSON-RPC request with routing wishes
-    ///
-    /// Besides the request: `required_tools`, `required_resources`, `preferred_servers`, `timeout` (seconds).
-    mcp_proxy = (post, path = "/mcp/proxy", tag = "mcp", request_body = Object,
-        responses((status = 200, body = Object,
-            description = "`{jsonrpc, id, result|error, server_id, response_time_ms, success}`"),
-            Refused, Missing, BadBody));
+    mcp_proxy = (post, path = "/mcp/proxy", tag = "mcp", request_body = ProxyRequest,
+        responses((status = 200, body = ProxyAnswer, description = "The answer, with who gave it"), RpcRefused));
 }

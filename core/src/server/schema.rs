@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use utoipa::{IntoResponses, ToSchema};
 
 /// The envelope of every error of the REST API.
@@ -79,6 +80,117 @@ pub(super) enum BadBody {
     /// The body's `Content-Type` is not `application/json`
     #[response(status = 415)]
     MediaType(#[to_schema] ErrorAnswer),
+}
+
+/// One JSON-RPC 2.0 message of MCP: a request, a notification, or an answer to a request of the server's.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `mcp` reads")]
+pub(super) struct RpcMessage {
+    /// `2.0`.
+    jsonrpc: String,
+    /// A string or an integer; absent in a notification.
+    id: Option<Value>,
+    method: Option<String>,
+    params: Option<Value>,
+    result: Option<Value>,
+    error: Option<RpcError>,
+}
+
+/// An answer of JSON-RPC.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `mcp` writes")]
+pub(super) struct RpcAnswer {
+    /// `2.0`.
+    jsonrpc: String,
+    /// The request's; `null` or absent if it could not be read.
+    id: Option<Value>,
+    result: Option<Value>,
+    error: Option<RpcError>,
+}
+
+/// An error of JSON-RPC.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `mcp` writes")]
+pub(super) struct RpcError {
+    code: i32,
+    message: String,
+    /// For an error of the gateway's own: `source` is `gateway`, `kind` names it, `retryable` says whether the same
+    /// call can succeed later.
+    data: Option<Value>,
+}
+
+/// A JSON-RPC request with routing wishes.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `proxy` reads")]
+pub(super) struct ProxyRequest {
+    /// `2.0`.
+    jsonrpc: String,
+    /// A string or an integer.
+    id: Value,
+    method: String,
+    params: Option<Value>,
+    /// Only servers that have all of these tools.
+    required_tools: Option<Vec<String>>,
+    /// Only servers that have all of these resources.
+    required_resources: Option<Vec<String>>,
+    /// Ids or names, tried first in this order.
+    preferred_servers: Option<Vec<String>>,
+    /// Longest wait for the answer, in seconds.
+    timeout: Option<f64>,
+}
+
+/// The answer, with who gave it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `proxy` writes")]
+pub(super) struct ProxyAnswer {
+    /// `2.0`.
+    jsonrpc: String,
+    id: Option<Value>,
+    result: Option<Value>,
+    error: Option<RpcError>,
+    /// The server that answered; `null` if none did.
+    server_id: Option<String>,
+    response_time_ms: f64,
+    success: bool,
+}
+
+/// MCP endpoints: every refusal is an error of JSON-RPC.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes what `mcp::refuse` writes")]
+pub(super) enum RpcRefused {
+    /// Not one JSON-RPC message, or one that does not fit the protocol
+    #[response(status = 400)]
+    Invalid(#[to_schema] RpcAnswer),
+    /// No credential, or one that does not hold
+    #[response(status = 401)]
+    Unauthenticated(#[to_schema] RpcAnswer),
+    /// `Host` or `Origin` is not allowed, or the caller may not do this
+    #[response(status = 403)]
+    Forbidden(#[to_schema] RpcAnswer),
+    /// No such service, or the session ended: initialize again
+    #[response(status = 404)]
+    NotFound(#[to_schema] RpcAnswer),
+    /// The body is larger than `server.max_body_bytes`
+    #[response(status = 413)]
+    TooLarge(#[to_schema] RpcAnswer),
+    /// `Content-Type` or `Accept` does not fit
+    #[response(status = 415)]
+    MediaType(#[to_schema] RpcAnswer),
+    /// A limit of calls or sessions was passed; see `Retry-After`
+    #[response(status = 429)]
+    RateLimited(#[to_schema] RpcAnswer),
+    /// A fault of the gateway
+    #[response(status = 500)]
+    Internal(#[to_schema] RpcAnswer),
+    /// The server broke the connection or the protocol
+    #[response(status = 502)]
+    BadUpstream(#[to_schema] RpcAnswer),
+    /// No server can take the call now; see `Retry-After`
+    #[response(status = 503)]
+    Unavailable(#[to_schema] RpcAnswer),
+    /// The server did not answer in time
+    #[response(status = 504)]
+    Timeout(#[to_schema] RpcAnswer),
 }
 
 #[cfg(test)]

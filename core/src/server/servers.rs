@@ -113,7 +113,7 @@ pub(super) async fn register(
     Json(registration): Json<Registration>,
 ) -> Result<Response<Body>, Failure> {
     let server = door.gateway.register(&caller, registration).await?;
-    let mut response = shown(&door, &caller, &server, StatusCode::CREATED)?;
+    let mut response = shown(&door, &caller, &server, StatusCode::CREATED);
     if let Ok(place) = HeaderValue::try_from(format!("/api/v1/servers/{}", server.id)) {
         response.headers_mut().insert(LOCATION, place);
     }
@@ -130,7 +130,7 @@ pub(super) async fn get(
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
     let server = door.gateway.get(&caller, id)?;
-    Ok(shown(&door, &caller, &server, StatusCode::OK)?)
+    Ok(shown(&door, &caller, &server, StatusCode::OK))
 }
 
 /// Changes a server
@@ -157,7 +157,7 @@ pub(super) async fn update(
     // What is kept was read from this revision, so it must still be this one.
     let kept = keep_hidden(&mut patch, &current)?.then_some(current.revision);
     match door.gateway.update(&caller, id, patch, demanded.or(kept)).await {
-        Ok(server) => Ok(shown(&door, &caller, &server, StatusCode::OK)?),
+        Ok(server) => Ok(shown(&door, &caller, &server, StatusCode::OK)),
         Err(error) if error.kind() == ErrorKind::Conflict && demanded.is_some() => {
             Err(Failure::status(error, StatusCode::PRECONDITION_FAILED))
         }
@@ -207,14 +207,14 @@ pub(super) async fn capabilities(
     Ok(json(StatusCode::OK, &Definitions::of(&door.gateway.capabilities(&caller, id)?)))
 }
 
-fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Result<Response<Body>> {
+fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Response<Body> {
     // A server that is removed this very moment offers nothing.
     let offers = door.gateway.capabilities(caller, server.id).unwrap_or_default();
     let mut response = json(status, &ServerView::new(server, &offers));
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", server.revision)) {
         response.headers_mut().insert(ETAG, tag);
     }
-    Ok(response)
+    response
 }
 
 /// The revision that `If-Match` demands; `None` without that header or with `*`; 412 if it is not the current one.
@@ -251,9 +251,6 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
     }
     if let Some(configuration) = &mut patch.configuration {
         kept |= keep(&mut configuration.headers, &current.configuration.headers, "configuration.headers")?;
-    }
-    if patch.endpoint_url.is_some() && patch.endpoint_url == super::view::shown_url(current) {
-        patch.endpoint_url = None;
     }
     Ok(kept)
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -20,7 +19,7 @@ use crate::store::HealthRecord;
 /// What stands in an answer where a secret would be. In a change it means: leave it as it is.
 pub(super) const HIDDEN: &str = "***";
 
-/// A registered server. Values of `env` and of `configuration.headers`, and a password in the URL, are shown as `***`.
+/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Server)]
 pub(super) struct ServerView {
@@ -144,7 +143,7 @@ impl ServerView {
             tenant_id: server.tenant_id.to_string(),
             name: server.name.clone(),
             service: server.service.to_string(),
-            endpoint_url: shown_url(server),
+            endpoint_url: server.endpoint.url().map(str::to_owned),
             command,
             args,
             env,
@@ -180,18 +179,6 @@ impl ServerView {
 
 fn hidden(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     values.keys().map(|key| (key.clone(), HIDDEN.to_owned())).collect()
-}
-
-/// The server's URL without a password.
-pub(super) fn shown_url(server: &Server) -> Option<String> {
-    let text = server.endpoint.url()?;
-    match Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            url.set_password(Some(HIDDEN)).ok()?;
-            Some(url.to_string())
-        }
-        _ => Some(text.to_owned()),
-    }
 }
 
 /// What a probe found.

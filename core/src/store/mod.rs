@@ -38,13 +38,13 @@ pub const HEALTH_HISTORY: u32 = 100;
 /// Where the registry keeps what must survive.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if
+    /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`] if
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
 
     /// Replaces a living server whose stored revision is `expected`, what it offers if `declared` is given, and
     /// writes the audit row. Its name, its creation and its observed health stay as they are stored.
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it is gone, `Conflict` if its revision is another.
+    /// [`ErrorKind::NotFound`] if it is gone, `Conflict` if its revision is another.
     async fn update_server(
         &self,
         server: &Server,

@@ -139,7 +139,8 @@ impl Gateway {
 
     /// Waits until the breaker of server `id` is in `state`.
     pub async fn breaker(&self, id: &str, state: &str) {
-        eventually(&format!("breaker {state} of server {id}"), START, async || {
+        let before = self.metrics(id).await;
+        eventually(&format!("breaker {state} of server {id}, which had {before}"), START, async || {
             (self.metrics(id).await["circuit_breaker_state"] == state).then_some(())
         })
         .await;

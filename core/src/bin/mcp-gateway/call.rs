@@ -26,7 +26,7 @@ const REVISION: &str = "2025-11-25";
   mcp-gateway call calc add '{\"a\": 1, \"b\": 2}'
   mcp-gateway call calc add - < arguments.json")]
 pub(crate) struct Args {
-    /// SERVICE__TOOL, or SERVICE and TOOL; then the arguments as a JSON object, or `-` for standard input
+    /// `SERVICE__TOOL`, or SERVICE and TOOL; then the arguments as a JSON object, or `-` for standard input
     #[arg(required = true, num_args = 1..=3, value_names = ["SERVICE__TOOL", "JSON"], allow_hyphen_values = true)]
     words: Vec<String>,
     /// Longest wait for the answer, in seconds

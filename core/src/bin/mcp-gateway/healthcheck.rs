@@ -24,18 +24,15 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let api = Api::Running(args.at.client(common)?);
-    let (answer, what, word) = match &args.server {
-        Some(server) => {
-            let path = format!("/api/v1/servers/{}/health-check", id_of(&api, server).await?);
-            let answer = api.ask(Method::POST, &path, None::<&()>).await?;
-            let word = plain(answer["health_status"].as_str().unwrap_or("unknown"));
-            (answer, server.clone(), word)
-        }
-        None => {
-            let (_, answer) = api.send(Method::GET, "/health", None::<&()>).await?;
-            let word = plain(answer["status"].as_str().unwrap_or("not a gateway"));
-            (answer, api.place(), word)
-        }
+    let (answer, what, word) = if let Some(server) = &args.server {
+        let path = format!("/api/v1/servers/{}/health-check", id_of(&api, server).await?);
+        let answer = api.ask(Method::POST, &path, None::<&()>).await?;
+        let word = plain(answer["health_status"].as_str().unwrap_or("unknown"));
+        (answer, server.clone(), word)
+    } else {
+        let (_, answer) = api.send(Method::GET, "/health", None::<&()>).await?;
+        let word = plain(answer["status"].as_str().unwrap_or("not a gateway"));
+        (answer, api.place(), word)
     };
     if args.json {
         print_json(&answer)?;

@@ -45,11 +45,17 @@ fn migrator() -> Migrator {
 }
 
 pub(super) async fn up(writer: &SqlitePool, at: &Place<'_>) -> Result<()> {
-    migrator().run(writer).await.map_err(|e| at.migrating(e))
+    // One transaction over all: two processes that start on one new file wait for each other, and a migration that
+    // fails leaves the file as it was.
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| at.opening(e))?;
+    migrator().run(&mut *tx).await.map_err(|e| at.migrating(e))?;
+    tx.commit().await.map_err(|e| at.opening(e))
 }
 
 pub(super) async fn down(writer: &SqlitePool, at: &Place<'_>, target: i64) -> Result<()> {
-    migrator().undo(writer, target).await.map_err(|e| at.migrating(e))
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| at.writing(e))?;
+    migrator().undo(&mut *tx, target).await.map_err(|e| at.migrating(e))?;
+    tx.commit().await.map_err(|e| at.writing(e))
 }
 
 pub(super) async fn version(pool: &SqlitePool, at: &Place<'_>) -> Result<i64> {

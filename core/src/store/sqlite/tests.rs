@@ -125,6 +125,16 @@ async fn migrations_go_down_step_by_step_and_up_again() {
 }
 
 #[tokio::test]
+async fn several_that_open_one_new_file_at_once_all_succeed() {
+    let home = Home::new();
+    let file = home.file();
+    let stores = futures_util::future::join_all((0..4).map(|_| SqliteStore::open(&file))).await;
+    for (n, store) in stores.into_iter().enumerate() {
+        add(&store.unwrap(), &format!("s{n}")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     let home = Home::new();
     let store = home.open().await;
