@@ -23,16 +23,20 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// The turn over these members, going on where `previous` stopped.
-    pub(super) fn new(roster: &[Entry], previous: Option<&Self>) -> Self {
+    /// The turn over these members, going on where `previous` stopped; `previous` itself if it is of the same ones in
+    /// the same order, since the pool that it comes from may still be in use for a moment.
+    pub(super) fn over(roster: &[Entry], previous: Option<&Arc<Self>>) -> Arc<Self> {
         let mut order: Vec<usize> = (0..roster.len()).collect();
         order.sort_by_key(|index| roster[*index].id);
         let ids: Vec<ServerId> = order.iter().map(|index| roster[*index].id).collect();
-        let next = match previous.and_then(Self::last) {
+        if let Some(same) = previous.filter(|previous| previous.order == order && previous.ids == ids) {
+            return Arc::clone(same);
+        }
+        let next = match previous.and_then(|previous| previous.last()) {
             Some(last) => ids.partition_point(|id| *id <= last) % ids.len().max(1),
             None => 0,
         };
-        Self { order, ids, next: AtomicUsize::new(next) }
+        Arc::new(Self { order, ids, next: AtomicUsize::new(next) })
     }
 
     /// Who had the turn last.

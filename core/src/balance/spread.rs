@@ -47,7 +47,7 @@ impl Spread {
             Some(previous) if previous.settings.seed == settings.seed => Arc::clone(&previous.random),
             _ => Arc::new(Random::seeded(settings.seed)),
         };
-        let turn = Arc::new(Turn::new(&roster, previous.map(|previous| &*previous.turn)));
+        let turn = Turn::over(&roster, previous.map(|previous| &previous.turn));
         let counter = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.counter));
         let hashes = settings.algorithm == Algorithm::ConsistentHash;
         let ring = hashes.then(|| Ring::over(&roster, previous.and_then(|previous| previous.ring.as_ref())));

@@ -99,9 +99,12 @@ impl Pool {
         for member in &members {
             member.replica.breaker().watch(&signal);
         }
-        let nothing = View { balancer: spread.over(|_| false), seen: 0, until: None, retry: None };
-        // Out of date from the start, whatever the time: the first pick looks.
-        let view = ArcSwap::from_pointee(View { until: Some(Tick::default()), ..nothing });
+        let usable = |index: usize| !members[index].is_drained() && (members[index].available || panicking);
+        // Out of date from the start, whatever the time: the first pick looks. Until it has, the others go by the
+        // algorithm over everyone who may be usable, so that a new pool breaks neither turns nor affinities.
+        let first =
+            View { balancer: spread.over(usable), seen: 0, until: Some(Tick::default()), retry: None };
+        let view = ArcSwap::from_pointee(first);
         Self {
             members,
             by_id,

@@ -241,6 +241,43 @@ fn a_pool_made_from_another_goes_on_with_its_turn() {
 }
 
 #[test]
+fn the_first_picks_of_a_pool_go_by_its_algorithm_also_when_many_come_at_once() {
+    for _ in 0..200 {
+        let (even, sticky) = (pool(members(4)), pool_of(Algorithm::ConsistentHash, members(4)));
+        let start = Barrier::new(4);
+        let (counts, homes): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| {
+                scope.spawn(|| {
+                    start.wait();
+                    let home =
+                        sticky.pick(&Ask { key: Some(7), exclude: &[] }, at(0.0)).expect("a server").index();
+                    (met(&even, 4, at(0.0)), home)
+                })
+            });
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).unzip()
+        });
+        let together: Vec<usize> = (0..4).map(|i| counts.iter().map(|own| own[i]).sum()).collect();
+        assert_eq!(together, [4; 4]);
+        assert!(homes.iter().all(|home| *home == homes[0]), "{homes:?}");
+    }
+}
+
+#[test]
+fn a_pool_and_the_one_made_from_it_take_turns_while_both_are_in_use() {
+    let before = pool(members(4));
+    let after = Pool::new(
+        Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1 },
+        before.members().to_vec(),
+        Some(&before),
+    );
+    let mut counts = [0; 4];
+    for pool in [&before, &before, &after, &before, &after, &after, &after, &before] {
+        counts[pick(pool, at(0.0)).expect("a server").index()] += 1;
+    }
+    assert_eq!(counts, [2; 4]);
+}
+
+#[test]
 fn ten_thousand_open_breakers_cost_a_pick_no_search() {
     let pool = pool(members(10_000));
     for member in &pool.members()[1..] {
