@@ -50,7 +50,7 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
                 let place = path.display().to_string();
                 match servers_of(path) {
                     Ok(import) => {
-                        import.registrations.into_iter().for_each(|server| servers(&place, server, &mut add))
+                        import.registrations.into_iter().for_each(|server| servers(&place, server, &mut add));
                     }
                     Err(failure) => add(&place, String::new(), failure.to_string()),
                 }
