@@ -88,8 +88,8 @@ pub struct Session {
 impl Default for Session {
     fn default() -> Self {
         Self {
-            idle: Duration::from_secs(30 * 60),
-            max: Duration::from_secs(12 * 60 * 60),
+            idle: Duration::from_mins(30),
+            max: Duration::from_hours(12),
             max_sessions: 100_000,
             max_per_principal: 50_000,
         }
@@ -110,7 +110,7 @@ pub struct Upstream {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { list_budget: Duration::from_secs(2), refresh: Duration::from_secs(5 * 60) }
+        Self { list_budget: Duration::from_secs(2), refresh: Duration::from_mins(5) }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Serving a listener, until it is told to stop, without cutting what is under way.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use axum::body::Body;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,9 +16,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
-use super::{Peer, Service};
+use super::Peer;
 use crate::tasks::Tasks;
 
 /// How long a client may take to send a request's head, and how long a connection may idle between requests.
@@ -28,11 +30,33 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// Wait after the system refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What can stand behind a listener: [`Service`](super::Service), or one that a program wraps around it.
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Serves `listener` until `stop` is cancelled and what was under way has ended, `grace` later at the latest.
 ///
 /// While it drains, new connections are still taken, for one request each: the gateway answers those it does not want
 /// any more, which a client can send elsewhere, where a refused connection would be a failure to it.
-pub async fn serve(listener: TcpListener, service: Service, stop: CancellationToken, grace: Duration) {
+pub async fn serve<S>(listener: TcpListener, service: S, stop: CancellationToken, grace: Duration)
+where
+    S: Answers,
+{
     let before = Tasks::default();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     accept_until(&listener, &service, &before, &room, &stop, true, stop.cancelled()).await;
@@ -47,9 +71,9 @@ pub async fn serve(listener: TcpListener, service: Service, stop: CancellationTo
     tokio::join!(before.stop(), late.stop());
 }
 
-async fn accept_until(
+async fn accept_until<S: Answers>(
     listener: &TcpListener,
-    service: &Service,
+    service: &S,
     tasks: &Tasks,
     room: &Arc<Semaphore>,
     stop: &CancellationToken,
@@ -82,10 +106,10 @@ async fn accept_until(
     }
 }
 
-async fn connection(
+async fn connection<S: Answers>(
     stream: TcpStream,
     peer: SocketAddr,
-    service: Service,
+    service: S,
     stop: CancellationToken,
     keep_alive: bool,
 ) {
@@ -110,5 +134,86 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use http_body_util::Empty;
+    use hyper::client::conn::http1 as client;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    struct Served {
+        address: SocketAddr,
+        stop: CancellationToken,
+        entered: Arc<Notify>,
+        leave: Arc<Notify>,
+        ended: futures_util::future::BoxFuture<'static, ()>,
+    }
+
+    async fn served() -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, entered, leave) =
+            (CancellationToken::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (enter, go) = (Arc::clone(&entered), Arc::clone(&leave));
+        let answers = tower::service_fn(move |request: Request<Incoming>| {
+            let (enter, go) = (Arc::clone(&enter), Arc::clone(&go));
+            async move {
+                assert!(request.extensions().get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback()));
+                if request.uri().path() == "/slow" {
+                    enter.notify_one();
+                    go.notified().await;
+                }
+                Ok(Response::new(Body::from("done")))
+            }
+        });
+        let ended = Box::pin(serve(listener, answers, stop.clone(), Duration::from_secs(30)));
+        Served { address, stop, entered, leave, ended }
+    }
+
+    async fn get(address: SocketAddr, path: &'static str) -> hyper::Result<(StatusCode, bool)> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
+        let request =
+            Request::builder().uri(path).header("host", "localhost").body(Empty::<bytes::Bytes>::new());
+        let answer = sender.send_request(request.unwrap());
+        let (response, _) = tokio::join!(answer, connection);
+        let closes = |r: &Response<Incoming>| r.headers().get("connection").is_some_and(|v| v == "close");
+        response.map(|response| (response.status(), closes(&response)))
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_ends_and_late_connections_are_answered_while_draining() {
+        let Served { address, stop, entered, leave, ended } = served().await;
+        let client = async {
+            let slow = get(address, "/slow");
+            let meanwhile = async {
+                entered.notified().await;
+                stop.cancel();
+                let late = get(address, "/fast").await.unwrap();
+                leave.notify_one();
+                late
+            };
+            tokio::join!(slow, meanwhile)
+        };
+        let ((), (slow, late)) = tokio::join!(ended, client);
+        assert_eq!(slow.unwrap(), (StatusCode::OK, true));
+        assert_eq!(late, (StatusCode::OK, true));
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_within_the_grace_is_cut() {
+        let Served { address, stop, entered, ended, .. } = served().await;
+        let stopping = async {
+            entered.notified().await;
+            stop.cancel();
+        };
+        let ((), slow, ()) = tokio::join!(ended, get(address, "/slow"), stopping);
+        assert!(slow.is_err());
     }
 }

@@ -340,3 +340,101 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
         _ => {}
     }
 }
+
+/// Requests that nobody sane sends: every operation with arbitrary parameters, ids and bodies.
+mod arbitrary {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hostile() -> impl Strategy<Value = String> {
+        let known = [
+            "",
+            "'; DROP TABLE mcp_servers;--",
+            "%",
+            "_",
+            "\0",
+            "../..",
+            "true",
+            "-1",
+            "1e9",
+            "a__b",
+            "*",
+            "🦀",
+            "\u{202e}",
+        ];
+        prop_oneof![proptest::sample::select(known.to_vec()).prop_map(str::to_owned), ".{0,40}"]
+    }
+
+    fn body() -> impl Strategy<Value = String> {
+        let member = prop_oneof![
+            Just("name"),
+            Just("endpoint_url"),
+            Just("command"),
+            Just("args"),
+            Just("tags"),
+            Just("weight"),
+            Just("service"),
+            Just("health_check"),
+            Just("configuration"),
+            Just("capabilities"),
+            Just("status"),
+            Just("x"),
+        ];
+        let value = prop_oneof![
+            hostile().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(json!(null)),
+            Just(json!([1, "a"])),
+            Just(json!({ "tools": [{ "name": "t" }], "interval_seconds": -1 })),
+        ];
+        let object = proptest::collection::vec((member, value), 0..4);
+        prop_oneof![
+            object.prop_map(|members| members
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect::<Value>()
+                .to_string()),
+            hostile(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_request_makes_a_fault_and_every_status_is_documented(
+            pick in any::<prop::sample::Index>(), id in hostile(), real in any::<bool>(),
+            name in hostile(), value in hostile(), body in body(), tag in "[ -~]{0,12}",
+        ) {
+            let document = serde_json::to_value(document()).unwrap();
+            let paths = document["paths"].as_object().unwrap();
+            let operations: Vec<_> = paths
+                .iter()
+                .filter(|(path, _)| path.starts_with("/api/") || path.starts_with("/mcp/tools"))
+                .flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, said)| (path, method, said)))
+                .collect();
+            let (path, method, said) = pick.get(&operations);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let api = Api::open().await;
+                let made = api.send("POST", "/api/v1/servers", &quiet("a")).await;
+                let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                let id = if real { made.json["id"].as_str().unwrap().to_owned() } else { encode(&id).replace('+', "%20") };
+                let named: Vec<&str> = said["parameters"].as_array().into_iter().flatten()
+                    .filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str()).collect();
+                let key = named.get(name.len() % (named.len() + 1)).map_or_else(|| encode(&name), |name| (*name).to_owned());
+                let target = format!("{}?{key}={}", path.replace("{id}", &id), encode(&value));
+                let headers = [("host", "localhost"), ("content-type", "application/json"), ("if-match", tag.as_str())];
+                let headers = if tag.len() % 2 == 0 { &headers[..2] } else { &headers[..] };
+                let answer = api.raw(&method.to_uppercase(), &target, headers, &body).await;
+                let status = answer.status;
+                assert!(status.as_u16() < 500, "{method} {target} {body}: {status} {}", answer.json);
+                // An empty or dotted id makes another path, which may be no route at all.
+                let routed = status != StatusCode::NOT_FOUND && status != StatusCode::METHOD_NOT_ALLOWED;
+                let documented = said["responses"].as_object().unwrap().contains_key(status.as_str());
+                assert!(documented || !routed, "{method} {target}: {status} is not documented");
+            });
+        }
+    }
+}

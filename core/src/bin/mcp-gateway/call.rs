@@ -27,7 +27,7 @@ const REVISION: &str = "2025-11-25";
   mcp-gateway call calc add - < arguments.json")]
 pub(crate) struct Args {
     /// `SERVICE__TOOL`, or SERVICE and TOOL; then the arguments as a JSON object, or `-` for standard input
-    #[arg(required = true, num_args = 1..=3, value_names = ["SERVICE__TOOL", "JSON"], allow_hyphen_values = true)]
+    #[arg(required = true, num_args = 1..=3, value_names = ["SERVICE__TOOL", "JSON"])]
     words: Vec<String>,
     /// Longest wait for the answer, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -82,7 +82,7 @@ impl Client {
             .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))?;
         match tokio::time::timeout(timeout, exchange(stream, request)).await {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) => Err(nobody(&error)),
+            Ok(Err(error)) => Err(Failure::failed(format!("{} broke the connection: {error}", self.base()))),
             Err(_) => Err(Failure::failed(format!("no answer within {} s", timeout.as_secs()))),
         }
     }

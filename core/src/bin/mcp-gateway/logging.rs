@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use mcp_registry_gateway::config::Config;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -33,9 +34,14 @@ pub(crate) fn start(config: &Config) -> Result<Level, Failure> {
     Ok(handle)
 }
 
-/// Reads `error`, …, `trace`, or directives.
+/// Reads `error`, …, `trace`, or directives. One word is about the gateway: of what it is built on, only warnings are
+/// of interest then.
 pub(crate) fn parse(level: &str) -> Result<EnvFilter, Failure> {
-    EnvFilter::builder().parse(level).map_err(|error| {
+    let directives = match level.parse::<LevelFilter>() {
+        Ok(word) => format!("{},mcp_registry_gateway={word},mcp_gateway={word}", word.min(LevelFilter::WARN)),
+        Err(_) => level.to_owned(),
+    };
+    EnvFilter::builder().parse(directives).map_err(|error| {
         Failure::usage(format!(
             "`log.level` is `{level}`: expected error, warn, info, debug, trace, or directives such as \
              info,mcp_registry_gateway=debug ({error})"

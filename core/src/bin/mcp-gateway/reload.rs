@@ -242,3 +242,56 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
     });
     (!says_nothing).then_some(patch)
 }
+
+#[cfg(test)]
+mod tests {
+    use mcp_registry_gateway::clock::SystemClock;
+    use mcp_registry_gateway::model::TenantId;
+    use mcp_registry_gateway::registry::validate;
+
+    use super::*;
+
+    fn server(registration: &Registration) -> Server {
+        let tenant = TenantId::default_tenant();
+        validate::registration(&tenant, registration.clone(), SystemClock::shared().timestamp())
+            .unwrap()
+            .server
+    }
+
+    #[test]
+    fn a_server_that_is_as_wanted_is_not_touched() {
+        let wanted = Registration {
+            name: "a".into(),
+            command: Some("x".into()),
+            args: vec!["y".into()],
+            ..Registration::default()
+        };
+        assert!(patch(&server(&wanted), &wanted).is_none());
+    }
+
+    #[test]
+    fn only_what_differs_is_changed() {
+        let old = Registration {
+            name: "a".into(),
+            endpoint_url: Some("http://127.0.0.1:1/".into()),
+            weight: Some(3),
+            ..Registration::default()
+        };
+        let wanted =
+            Registration { endpoint_url: Some("http://127.0.0.1:2/".into()), weight: None, ..old.clone() };
+        let patch = patch(&server(&old), &wanted).unwrap();
+        assert_eq!(
+            (patch.endpoint_url.as_deref(), patch.weight, patch.args),
+            (Some("http://127.0.0.1:2/"), None, None)
+        );
+    }
+
+    #[test]
+    fn keys_that_take_a_restart_are_named() {
+        let mut new = Config::default();
+        new.server.port = 1;
+        new.server.allowed_hosts = vec!["a".into()];
+        new.log.level = "debug".into();
+        assert_eq!(fixed(&Config::default(), &new), ["`server.port`"]);
+    }
+}
