@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
 use mcp_registry_gateway_tests::mcp::Client;
 use mcp_registry_gateway_tests::process::{Gateway, marked};
@@ -94,17 +95,18 @@ async fn a_removed_server_takes_its_processes_along() {
 }
 
 #[tokio::test]
-async fn a_hundred_starts_and_ends_of_a_stdio_server_leave_as_many_processes_as_are_configured() {
-    let (gateway, mark) = (Gateway::start().await, "cycles");
-    let mark = format!("{mark}-{}", gateway.pid());
-    for n in 0..100 {
+async fn a_hundred_starts_and_ends_of_stdio_servers_leave_as_many_processes_as_are_configured() {
+    let gateway = Gateway::start().await;
+    let mark = format!("cycles-{}", gateway.pid());
+    let cycles = stream::iter(0..100).map(async |n| {
         let server = stdio(&format!("cycle-{n}"), &["--mark", &mark, "--grandchild"]);
         let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
         gateway.offers(&id, "echo").await;
         let path = format!("/api/v1/servers/{id}");
         let (status, _) = gateway.http().json(http::Method::DELETE, &path, None).await.expect("an answer");
         assert!((200..300).contains(&status));
-    }
+    });
+    cycles.buffer_unordered(10).collect::<()>().await;
     nobody_is_left(&mark).await;
     let zombies = async || marked(&mark, Some(gateway.pid())).is_empty().then_some(());
     eventually("that every child is reaped", PATIENCE, zombies).await;

@@ -8,7 +8,7 @@ use mcp_registry_gateway_tests::clock::eventually;
 use mcp_registry_gateway_tests::fake::Fake;
 use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::mcp::Client;
-use mcp_registry_gateway_tests::process::{Gateway, Options};
+use mcp_registry_gateway_tests::process::{Gateway, Options, Usage};
 use serde_json::json;
 
 /// Sessions that are opened and abandoned.
@@ -36,6 +36,21 @@ async fn abandon(gateway: &Gateway, http: &Http, count: usize) {
     assert!(sessions(gateway).await > 0);
 }
 
+/// What the gateway uses once that has not changed for a second.
+async fn settled(gateway: &Gateway) -> Usage {
+    let mut last = gateway.usage();
+    let patience = Duration::from_secs(30);
+    let same = |a: &Usage, b: &Usage| (a.descriptors, a.memory) == (b.descriptors, b.memory);
+    eventually("memory and descriptors at rest", patience, async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = gateway.usage();
+        let rests = same(&last, &now).then_some(now);
+        last = now;
+        rests
+    })
+    .await
+}
+
 #[tokio::test]
 async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they_were() {
     let env = vec![("MREG_SESSION__IDLE_SECONDS", IDLE.as_secs().to_string())];
@@ -48,7 +63,7 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
     let gone = async || (sessions(&gateway).await == 0).then_some(());
     eventually("the end of the first sessions", IDLE + Duration::from_secs(60), gone).await;
     drop(warm);
-    let before = gateway.usage();
+    let before = settled(&gateway).await;
 
     let http = Http::new(gateway.address());
     abandon(&gateway, &http, SESSIONS).await;
@@ -64,13 +79,10 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
     assert!(each <= EACH, "{each} bytes for each idle session");
 
     eventually("the end of all sessions", IDLE + Duration::from_secs(60), gone).await;
-    let limit = before.memory + before.memory / 10;
-    let settled = async || {
-        let now = gateway.usage();
-        (now.memory <= limit && now.descriptors <= before.descriptors + 2).then_some(())
-    };
-    let what = format!("memory and descriptors as before ({before:?}), with all sessions {full:?}");
-    eventually(&what, Duration::from_secs(30), settled).await;
+    let after = settled(&gateway).await;
+    let story = format!("before {before:?}, with all sessions {full:?}, afterwards {after:?}");
+    assert!(after.descriptors <= before.descriptors + 2, "descriptors: {story}");
+    assert!(after.memory <= before.memory + before.memory / 10, "memory: {story}");
     let (health, _) = gateway.http().get("/health").await.expect("health");
     assert_eq!(health, 200);
 }
