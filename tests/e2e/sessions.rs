@@ -73,7 +73,7 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
         "all live at the same time"
     );
     let full = gateway.usage();
-    // Half of the connections end with the client's process, the rest by reset: dropping does both.
+    // The clients go away without a word.
     drop(http);
     let each = full.memory.saturating_sub(before.memory) / u64::try_from(SESSIONS).expect("a count");
     assert!(each <= EACH, "{each} bytes for each idle session");

@@ -48,6 +48,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that are served besides the gateway's own, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
+    /// Threads that serve connections; 0 for as many as the machine runs at once.
+    pub workers: usize,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// How long calls under way may go on after the gateway was told to stop.
@@ -63,6 +65,7 @@ impl Default for Server {
             legacy: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            workers: 0,
             max_body_bytes: 4 * 1024 * 1024,
             grace: Duration::from_secs(30),
         }

@@ -20,7 +20,7 @@ pub(super) fn key(first: &Server, passage: &Passage, message: &Message) -> Optio
         }
         Affinity::Argument(pointer) => argument(message, pointer),
     };
-    let session = || passage.client.as_ref().map_or(passage.principal.subject.as_str(), |client| &client.id);
+    let session = || passage.client.as_ref().map_or(&*passage.principal.subject, |client| &client.id);
     Some(key_of(text.as_deref().unwrap_or_else(session)))
 }
 

@@ -3,7 +3,7 @@
 //! A stream is pumped by a task of its own: a legacy client that drops its connection has not cancelled the call, so the
 //! server is heard to the end; a client that reads slowly slows the server down, not the gateway.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -61,11 +61,12 @@ impl Answering {
     }
 
     /// Tells the server that nobody waits for the answer any more.
-    pub(super) async fn give_up(&mut self, reason: &str) {
+    pub(super) async fn give_up(&mut self, reason: &OnceLock<String>) {
         if self.relay.session.cancels_when_dropped() {
             return;
         }
-        let params = format!(r#"{{"requestId":{},"reason":"{reason}"}}"#, self.upstream_id);
+        let reason = reason.get().map_or(r#""no longer wanted""#, String::as_str);
+        let params = format!(r#"{{"requestId":{},"reason":{reason}}}"#, self.upstream_id);
         let message = Message::request(None, "notifications/cancelled", Some(&params));
         let told =
             tokio::time::timeout(std::time::Duration::from_secs(2), self.relay.session.notify(message)).await;
@@ -105,7 +106,7 @@ impl Answering {
                 }
                 End::Broken(error) => {
                     if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
-                        self.give_up("no longer wanted").await;
+                        self.give_up(&passage.record.active().reason).await;
                     }
                     let cancelled = error.kind() == ErrorKind::Cancelled;
                     lease.record(if cancelled { Outcome::Ignored } else { Outcome::Failure }, now.since(started), now);

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::outbox::Outbox;
 use crate::clock::Tick;
 use crate::model::{Principal, Route, ServerId};
+use crate::observe::Active;
 use crate::rpc::Members;
 use crate::transport::{Hello, Session};
 
@@ -29,8 +30,8 @@ pub(super) struct Client {
     /// Whether a server would have something to remember of this client.
     apart: AtomicBool,
     upstreams: Mutex<HashMap<ServerId, Arc<tokio::sync::OnceCell<Arc<Session>>>>>,
-    /// The requests under way, by the client's own ids, and the tokens that cancel them.
-    flights: Mutex<HashMap<Box<str>, CancellationToken>>,
+    /// The requests under way, by the client's own ids.
+    flights: Mutex<HashMap<Box<str>, Arc<Active>>>,
     asked: Mutex<HashMap<u64, Asked>>,
     next_ask: AtomicU64,
     pub(super) outbox: Outbox,
@@ -99,6 +100,11 @@ impl Client {
         Arc::clone(locked(&self.upstreams).entry(server).or_default())
     }
 
+    /// This client's session with `server`, if it was opened.
+    pub(super) fn session_with(&self, server: ServerId) -> Option<Arc<Session>> {
+        locked(&self.upstreams).get(&server)?.get().cloned()
+    }
+
     /// This client's open sessions with servers.
     pub(super) fn upstreams(&self) -> Vec<(ServerId, Arc<Session>)> {
         locked(&self.upstreams)
@@ -120,14 +126,21 @@ impl Client {
     }
 
     /// Enters a request; the entry lasts as long as the returned guard.
-    pub(super) fn take_off(self: &Arc<Self>, raw_id: &str, cancel: CancellationToken) -> Landing {
-        locked(&self.flights).insert(raw_id.into(), cancel);
+    pub(super) fn take_off(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> Landing {
+        locked(&self.flights).insert(raw_id.into(), Arc::clone(active));
         Landing { client: Arc::clone(self), raw_id: raw_id.into() }
     }
 
     /// Cancels the request that the client calls `raw_id`; false if none is under way.
-    pub(super) fn cancel(&self, raw_id: &str) -> bool {
-        locked(&self.flights).get(raw_id).map(CancellationToken::cancel).is_some()
+    /// `reason` is the client's, a raw JSON string.
+    pub(super) fn cancel(&self, raw_id: &str, reason: Option<&str>) -> bool {
+        let Some(active) = locked(&self.flights).get(raw_id).cloned() else { return false };
+        if let Some(reason) = reason {
+            // The first reason stands; a second cancellation changes nothing.
+            let _ = active.reason.set(reason.to_owned());
+        }
+        active.cancel.cancel();
+        true
     }
 
     /// Notes that a server asks this client something, and gives the id under which the client hears it.
@@ -159,8 +172,8 @@ impl Client {
     pub(super) async fn end(&self) {
         self.ended.cancel();
         self.outbox.detach();
-        for cancel in locked(&self.flights).values() {
-            cancel.cancel();
+        for active in locked(&self.flights).values() {
+            active.cancel.cancel();
         }
         let sessions: Vec<_> = std::mem::take(&mut *locked(&self.upstreams)).into_values().collect();
         let closing = sessions.iter().filter_map(|cell| cell.get()).map(|session| session.close());

@@ -187,8 +187,9 @@ async fn tell_level(client: &Client, session: &Session) {
 
 /// Cancels the request that the client names; the server hears of it from the request itself.
 fn cancel(message: &Message, client: &Client) {
-    let named = message.params().and_then(|params| Members::parse(params).ok()?.get("requestId"));
-    if !named.is_some_and(|raw_id| client.cancel(raw_id)) {
+    let params = message.params().and_then(|params| Members::parse(params).ok());
+    let named = params.as_ref().and_then(|params| Some((params.get("requestId")?, params.get("reason"))));
+    if !named.is_some_and(|(raw_id, reason)| client.cancel(raw_id, reason)) {
         tracing::debug!("a client cancelled a request that is not under way");
     }
 }

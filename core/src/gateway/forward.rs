@@ -14,6 +14,8 @@ use super::errand::{Forward, Passage};
 use super::relay::{Relay, progress_token};
 use super::service::Place;
 use super::{Inner, affinity, proxy};
+use tokio::sync::Notify;
+
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
@@ -25,26 +27,36 @@ use crate::transport::{Exchange, Outgoing, Session};
 /// Attempts that one call gets at most.
 const ATTEMPTS: usize = 2;
 
-/// How many second attempts may be under way: 20 % of the active calls, and at least 3.
+/// How long a call waits for its turn to be sent a second time.
+const RETRY_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many second attempts may be under way: 20 % of the active calls, and at least 3. Those beyond wait.
 #[derive(Debug, Default)]
 pub(super) struct RetryBudget {
     under_way: AtomicUsize,
+    freed: Notify,
 }
 
 impl RetryBudget {
-    fn take(&self, active: usize) -> Option<Retrying<'_>> {
+    async fn take(&self, active: usize) -> Retrying<'_> {
         let most = (active / 5).max(3);
-        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
-        let retrying = Retrying(&self.under_way);
-        (before < most).then_some(retrying)
+        loop {
+            let freed = self.freed.notified();
+            let room = |now: usize| (now < most).then_some(now + 1);
+            if self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok() {
+                return Retrying(self);
+            }
+            freed.await;
+        }
     }
 }
 
-struct Retrying<'a>(&'a AtomicUsize);
+struct Retrying<'a>(&'a RetryBudget);
 
 impl Drop for Retrying<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_one();
     }
 }
 
@@ -96,7 +108,10 @@ impl Inner {
             if !safe || spent || passage.cancel().is_cancelled() {
                 return Err(settle(error));
             }
-            let Some(retrying) = self.retries.take(self.observer.count()) else { return Err(settle(error)) };
+            let room = self.retries.take(self.observer.count());
+            let Ok(retrying) = tokio::time::timeout(RETRY_PATIENCE, room).await else {
+                return Err(settle(error));
+            };
             _retrying = Some(retrying);
             tracing::debug!(correlation_id = &*passage.correlation_id, %error, "sending elsewhere");
             excluded.push(place.server.id);
@@ -134,10 +149,13 @@ impl Inner {
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
-        let session = self
-            .in_time(deadline, passage, self.session_for(client, place))
-            .await
-            .map_err(Error::not_sent)?;
+        let session = match open_session(client, place) {
+            Some(session) => session,
+            None => {
+                let opening = Box::pin(self.session_for(client, place));
+                self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
+            }
+        };
         let message = &forward.message;
         let id = session.next_id();
         let mut splice = message.with_id(id.to_string());
@@ -155,7 +173,7 @@ impl Inner {
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
         };
         let raw_id = message.id().unwrap_or("null");
-        let landing = client.map(|client| client.take_off(raw_id, passage.cancel().clone()));
+        let landing = client.map(|client| client.take_off(raw_id, passage.record.active()));
         let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };
         let mut answering =
             Answering::new(relay, id, raw_id, token.map(|(_, token)| token), landing, place.server.id);
@@ -164,7 +182,9 @@ impl Inner {
             Err(error) => {
                 match error.kind() {
                     ErrorKind::SessionNotFound => self.forget(client, place, &session).await,
-                    ErrorKind::Timeout | ErrorKind::Cancelled => answering.give_up("no longer wanted").await,
+                    ErrorKind::Timeout | ErrorKind::Cancelled => {
+                        answering.give_up(&passage.record.active().reason).await
+                    }
                     _ if !session.is_open() => self.forget(client, place, &session).await,
                     _ => {}
                 }
@@ -189,7 +209,7 @@ impl Inner {
                 Ok(Reply::Message { body: answering.response(&message), session: None, server })
             }
             Exchange::Many(messages) => {
-                answering.stream(self, messages, lease, started, deadline, passage).await
+                Box::pin(answering.stream(self, messages, lease, started, deadline, passage)).await
             }
         }
     }
@@ -201,20 +221,14 @@ impl Inner {
         place: &Place,
     ) -> Result<Arc<Session>> {
         let server = &place.server;
-        let own = client.filter(|client| match server.configuration.sharing {
-            Sharing::Shared => false,
-            Sharing::Session => true,
-            Sharing::Auto => server.transport_type != TransportType::Stdio || client.wants_own_session(),
-        });
-        let Some(client) = own else {
+        let Some(client) = client.filter(|client| apart(client, place)) else {
             return place.upstream.shared(|session| self.watch(server.id, session)).await;
         };
-        let cell = client.upstream(server.id);
-        if let Some(session) = cell.get() {
+        if let Some(session) = client.session_with(server.id) {
             if session.is_open() {
-                return Ok(Arc::clone(session));
+                return Ok(session);
             }
-            client.forget(server.id, session);
+            client.forget(server.id, &session);
         }
         let cell = client.upstream(server.id);
         let session = cell
@@ -257,6 +271,21 @@ impl Inner {
             () = tokio::time::sleep(left) => Err(Error::new(ErrorKind::Timeout, "the server did not answer in time")),
         }
     }
+}
+
+/// Whether the client's calls reach the server in a session of the client's own.
+fn apart(client: &Client, place: &Place) -> bool {
+    match place.server.configuration.sharing {
+        Sharing::Shared => false,
+        Sharing::Session => true,
+        Sharing::Auto => place.server.transport_type != TransportType::Stdio || client.wants_own_session(),
+    }
+}
+
+/// The client's own session with the server, if there is one already: nearly every call finds it so.
+fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
+    let client = client.filter(|client| apart(client, place))?;
+    client.session_with(place.server.id).filter(|session| session.is_open())
 }
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full

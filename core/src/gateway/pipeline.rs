@@ -8,6 +8,7 @@ use super::{Gateway, Inner, names};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Reply, Route};
+use crate::observe::Record;
 use crate::rpc::answer::result_response;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
@@ -29,35 +30,51 @@ impl Gateway {
     pub async fn handle(&self, call: Call, credentials: &Credentials) -> Result<Reply> {
         let inner = &self.0;
         let record = inner.observer.begin(&call);
-        let outcome = async {
-            let principal = inner.auth.authenticate(credentials).await?;
-            let admission = inner.limiter.admit(&principal, &call)?;
-            // Set once: the record was begun by this very call.
-            let _ = record.active().principal.set(principal.clone());
-            let client = inner.client_of(&principal, &call)?;
-            let passage = Passage {
-                principal,
-                client,
-                correlation_id: call.correlation_id,
-                headers: call.headers,
-                streams: call.streams,
-                wishes: call.wishes,
-                record: Arc::clone(&record),
-                _admission: admission,
-            };
-            let errand = inner.resolve(&call.route, call.action, passage)?;
-            inner.run(&call.route, errand).await
-        }
-        .await;
+        let outcome = match inner.admit(call, credentials, &record).await {
+            Ok((route, errand)) => inner.run(&route, errand).await,
+            Err(error) => Err(error),
+        };
         record.outcome(outcome.as_ref().err());
         outcome
     }
 }
 
 impl Inner {
+    /// Who calls, may they now, and what the call comes down to.
+    async fn admit(
+        &self,
+        call: Call,
+        credentials: &Credentials,
+        record: &Arc<Record>,
+    ) -> Result<(Route, Errand)> {
+        let principal = self.auth.authenticate(credentials).await?;
+        let admission = self.limiter.admit(&principal, &call)?;
+        // Set once: the record was begun by this very call.
+        let _ = record.active().principal.set(principal.clone());
+        let client = self.client_of(&principal, &call)?;
+        let passage = Passage {
+            principal,
+            client,
+            correlation_id: call.correlation_id,
+            headers: call.headers,
+            streams: call.streams,
+            wishes: call.wishes,
+            record: Arc::clone(record),
+            _admission: admission,
+        };
+        let errand = self.resolve(&call.route, call.action, passage)?;
+        Ok((call.route, errand))
+    }
+
     /// The session that the call belongs to. A call must have one unless it opens one or stands alone.
     fn client_of(&self, principal: &crate::model::Principal, call: &Call) -> Result<Option<Arc<Client>>> {
-        if self.is_stopping() {
+        // While the gateway drains, what is under way may go on: answers to servers, cancellations, ends of sessions.
+        let begins = match &call.action {
+            Action::Send(message) => message.shape() == Shape::Request,
+            Action::Listen => true,
+            Action::End => false,
+        };
+        if begins && self.is_stopping() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down").not_sent());
         }
         let opens =
@@ -111,20 +128,21 @@ impl Inner {
     async fn run(self: &Arc<Self>, route: &Route, errand: Errand) -> Result<Reply> {
         match errand {
             Errand::Forward(forward, passage) => self.forward(*forward, passage).await,
-            Errand::Open(message, passage) => self.open_session(route, &message, &passage).await,
+            // The rare ones are boxed: every call's future would carry their room.
+            Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
             Errand::Answer(body) => Ok(Reply::own(body.into())),
             Errand::List(kind, id, passage) => {
-                let result = self.merged_list(&passage.principal, kind).await?;
+                let result = Box::pin(self.merged_list(&passage.principal, kind)).await?;
                 Ok(Reply::own(result_response(&id, &result)))
             }
-            Errand::SetLevel(message, passage) => self.set_level(&message, &passage).await,
+            Errand::SetLevel(message, passage) => Box::pin(self.set_level(&message, &passage)).await,
             Errand::Note(message, client) => {
-                self.note(&message, &client).await;
+                Box::pin(self.note(&message, &client)).await;
                 Ok(Reply::Accepted)
             }
             Errand::Listen(client) => Ok(self.listen(&client)),
             Errand::End(client) => {
-                self.end_session(&client).await;
+                Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
             }
         }

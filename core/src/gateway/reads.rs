@@ -150,7 +150,7 @@ impl Gateway {
                     method: active.method.to_string(),
                     duration_seconds: now.since(active.since).as_secs_f64(),
                     tenant_id: principal.tenant.to_string(),
-                    user_id: principal.subject.clone(),
+                    user_id: principal.subject.to_string(),
                 })
             })
             .collect())

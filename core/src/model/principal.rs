@@ -1,5 +1,7 @@
 //! Who calls.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::TenantId;
@@ -28,7 +30,7 @@ pub struct Principal {
     /// The tenant it acts in.
     pub tenant: TenantId,
     /// What it is called, unique within the tenant: `user:…`, `key:…` or `local`.
-    pub subject: String,
+    pub subject: Arc<str>,
     /// What it may do.
     pub role: Role,
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};
+use crate::rpc::Method;
 
 /// Watches calls from beginning to end.
 #[derive(Debug)]
@@ -26,13 +27,15 @@ pub struct Active {
     /// Its correlation id.
     pub correlation_id: Arc<str>,
     /// Its MCP method, `GET` or `DELETE`.
-    pub method: Box<str>,
+    pub method: Method,
     /// When it began.
     pub since: Tick,
     /// Who calls; unknown until authenticated.
     pub principal: std::sync::OnceLock<Principal>,
     /// Cancelled to end the call.
     pub cancel: CancellationToken,
+    /// Why, in the client's words: a raw JSON string.
+    pub reason: std::sync::OnceLock<String>,
 }
 
 /// The record of one call; it ends when it is finished or, for a stream, when it is dropped with the stream.
@@ -58,16 +61,19 @@ impl Observer {
     /// Begins the record of `call`.
     pub fn begin(self: &Arc<Self>, call: &Call) -> Arc<Record> {
         let method = match &call.action {
-            Action::Send(message) => message.method().map_or("response", |method| method.as_str()),
-            Action::Listen => "GET",
-            Action::End => "DELETE",
+            Action::Send(message) => {
+                message.method().cloned().unwrap_or_else(|| Method::Other("response".into()))
+            }
+            Action::Listen => Method::Other("GET".into()),
+            Action::End => Method::Other("DELETE".into()),
         };
         let active = Arc::new(Active {
             correlation_id: Arc::clone(&call.correlation_id),
-            method: method.into(),
+            method,
             since: self.clock.now(),
             principal: std::sync::OnceLock::new(),
             cancel: CancellationToken::new(),
+            reason: std::sync::OnceLock::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.table().insert(id, Arc::clone(&active));
@@ -88,7 +94,7 @@ impl Observer {
 
     /// How many calls are under way that end by themselves: all but the streams that clients hold open.
     pub fn calls(&self) -> usize {
-        self.table().values().filter(|active| &*active.method != "GET").count()
+        self.table().values().filter(|active| active.method.as_str() != "GET").count()
     }
 
     /// Calls that ended well and calls that did not, since the start.
@@ -111,7 +117,7 @@ impl Record {
     /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
     pub fn outcome(&self, error: Option<&Error>) {
         let millis = self.observer.clock.now().since(self.active.since).as_secs_f64() * 1000.0;
-        let (method, id) = (&*self.active.method, &*self.active.correlation_id);
+        let (method, id) = (self.active.method.as_str(), &*self.active.correlation_id);
         match error {
             None => {
                 self.observer.succeeded.fetch_add(1, Ordering::Relaxed);

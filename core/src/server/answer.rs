@@ -22,15 +22,6 @@ pub(super) enum Place {
     Rest,
 }
 
-impl Place {
-    pub(super) fn of(path: &str) -> Self {
-        match super::mcp::Door::of(path) {
-            Some(_) => Self::Mcp,
-            None => Self::Rest,
-        }
-    }
-}
-
 /// A handler's error. The response is written by [`finish`], which knows the correlation id and the time.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -110,6 +101,8 @@ pub(super) fn finish(
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
+        // The router has counted the empty body that stood here before.
+        headers.remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(body);
         retry_after(&mut response, &error);
     }

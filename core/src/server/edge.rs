@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::random::Random;
 
 /// Ties the log lines of a request together, here and upstream.
 pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -51,15 +52,17 @@ impl Edge {
 }
 
 /// The correlation id that the request brings, if it is 1 to 128 of `[A-Za-z0-9._-]`; a new one otherwise.
-pub(super) fn correlation_id(headers: &HeaderMap) -> Arc<str> {
+pub(super) fn correlation_id(headers: &HeaderMap, random: &Random) -> Arc<str> {
     let fits = |text: &&str| {
         (1..=128).contains(&text.len())
             && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
     };
-    match headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok()).filter(fits) {
-        Some(text) => text.into(),
-        None => Uuid::new_v4().to_string().into(),
+    if let Some(given) = headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok()).filter(fits) {
+        return given.into();
     }
+    let bits = (u128::from(random.next()) << 64) | u128::from(random.next());
+    let id = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 fn asked_host(headers: &HeaderMap, uri: &Uri) -> Result<String> {
@@ -191,7 +194,7 @@ mod tests {
         let given = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(CORRELATION_ID, value.parse().unwrap());
-            correlation_id(&headers).to_string()
+            correlation_id(&headers, &Random::seeded(1)).to_string()
         };
         assert_eq!(given("a-b_c.9"), "a-b_c.9");
         for bad in ["", "a b", "a\"b", "é"] {

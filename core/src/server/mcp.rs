@@ -10,10 +10,8 @@ use futures_util::stream::BoxStream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 
-use super::{Shared, answer, body, proxy};
-use crate::auth::Credentials;
+use super::{Asker, Shared, answer, body, proxy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Caller;
 use crate::model::{Action, Call, Reply, Route, ServiceName};
 use crate::rpc::answer::error_response;
 use crate::rpc::{Message, sse, version};
@@ -28,7 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// An MCP endpoint, by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Door {
-    /// `/mcp`: everything that the caller may see.
+    /// `/mcp`: everything that the asker may see.
     All,
     /// `/mcp/{service}`: one service.
     One(Box<str>),
@@ -63,7 +61,7 @@ impl Door {
 pub(super) async fn answer<B>(
     shared: &Shared,
     door: Door,
-    caller: Caller,
+    asker: Asker,
     request: Request<B>,
 ) -> Response<Body>
 where
@@ -79,9 +77,9 @@ where
             };
             match read.await {
                 Ok(content) if door == Door::Proxy => {
-                    proxy::answer(shared, caller, head.headers, content).await
+                    Box::pin(proxy::answer(shared, asker, head.headers, content)).await
                 }
-                Ok(content) => post(shared, &door, caller, head.headers, content).await,
+                Ok(content) => post(shared, &door, asker, head.headers, content).await,
                 Err(error) => refuse(None, &error),
             }
         }
@@ -92,10 +90,10 @@ where
                     &Error::new(ErrorKind::MediaType, "send `Accept: text/event-stream` to open a stream"),
                 );
             }
-            carry_out(shared, &door, caller, head.headers, Action::Listen, None).await
+            carry_out(shared, &door, asker, head.headers, Action::Listen, None).await
         }
         Method::DELETE if door != Door::Proxy => {
-            carry_out(shared, &door, caller, head.headers, Action::End, None).await
+            carry_out(shared, &door, asker, head.headers, Action::End, None).await
         }
         _ => {
             let allowed = if door == Door::Proxy { "POST" } else { "POST, GET, DELETE" };
@@ -112,14 +110,14 @@ where
 async fn post(
     shared: &Shared,
     door: &Door,
-    caller: Caller,
+    asker: Asker,
     headers: HeaderMap,
     content: Bytes,
 ) -> Response<Body> {
     match Message::parse(content) {
         Ok(message) => {
             let id: Option<Box<str>> = message.id().map(Into::into);
-            carry_out(shared, door, caller, headers, Action::Send(message), id.as_deref()).await
+            carry_out(shared, door, asker, headers, Action::Send(message), id.as_deref()).await
         }
         Err(error) => refuse(None, &error),
     }
@@ -128,7 +126,7 @@ async fn post(
 async fn carry_out(
     shared: &Shared,
     door: &Door,
-    caller: Caller,
+    asker: Asker,
     headers: HeaderMap,
     action: Action,
     id: Option<&str>,
@@ -142,7 +140,7 @@ async fn carry_out(
             session: headers.get(&SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned),
             streams: accepts(&headers, "text/event-stream"),
             headers,
-            correlation_id: Arc::clone(&caller.correlation_id),
+            correlation_id: Arc::clone(&asker.correlation_id),
             wishes: None,
         })
     };
@@ -150,7 +148,7 @@ async fn carry_out(
         Ok(call) => call,
         Err(error) => return refuse(id, &error),
     };
-    match shared.gateway.handle(call, &Credentials::Embedded(caller.principal)).await {
+    match shared.gateway.handle(call, &asker.credentials).await {
         Ok(Reply::Message { body, session, .. }) => {
             let mut response = json(StatusCode::OK, body);
             if let Some(session) = session.and_then(|session| HeaderValue::from_str(&session).ok()) {

@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
+use crate::random::Random;
 
 pub use openapi::document;
 pub use serve::serve;
@@ -57,6 +58,14 @@ struct Shared {
     settings: config::Server,
     clock: Arc<dyn Clock>,
     edge: ArcSwap<edge::Edge>,
+    /// What correlation ids are made of; they name requests and protect nothing.
+    random: Random,
+}
+
+/// Whoever sent an MCP request: its credentials are the gateway's to judge.
+struct Asker {
+    credentials: Credentials,
+    correlation_id: Arc<str>,
 }
 
 type Door = Arc<Shared>;
@@ -77,7 +86,7 @@ impl std::fmt::Debug for Service {
 /// The HTTP surface of `gateway`.
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
-    let shared = Arc::new(Shared { gateway, settings, clock, edge });
+    let shared = Arc::new(Shared { gateway, settings, clock, edge, random: Random::from_entropy() });
     let (router, _) = openapi::routes().split_for_parts();
     let router = router
         .fallback(answer::no_route)
@@ -97,23 +106,42 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let correlation_id = edge::correlation_id(request.headers());
+        let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
+        if let Some(door) = mcp::Door::of(request.uri().path()) {
+            // The gateway writes the line of a call itself, so a span would only cost.
+            let response = match self.check(&request) {
+                Ok(credentials) => {
+                    let asker = Asker { credentials, correlation_id: Arc::clone(&correlation_id) };
+                    mcp::answer(&self.shared, door, asker, request).await
+                }
+                Err(error) => answer::refuse(error),
+            };
+            return answer::finish(response, answer::Place::Mcp, &correlation_id, &*self.shared.clock);
+        }
+        // Boxed, so that the future of an MCP request does not carry the room for this.
+        let response = Box::pin(self.administer(request, &correlation_id)).await;
+        answer::finish(response, answer::Place::Rest, &correlation_id, &*self.shared.clock)
+    }
+
+    /// Everything but MCP.
+    async fn administer<B>(&self, request: Request<B>, correlation_id: &Arc<str>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         let span = tracing::info_span!(
             "request",
-            correlation_id = &*correlation_id,
+            correlation_id = &**correlation_id,
             method = %request.method(),
             path = request.uri().path(),
         );
-        let place = answer::Place::of(request.uri().path());
         let answer = async {
             match self.check(&request) {
-                Ok(credentials) => self.admit(&credentials, &correlation_id, request).await,
+                Ok(credentials) => self.admit(&credentials, correlation_id, request).await,
                 Err(error) => answer::refuse(error),
             }
         };
-        let response = answer.instrument(span.clone()).await;
-        let _entered = span.enter();
-        answer::finish(response, place, &correlation_id, &*self.shared.clock)
+        answer.instrument(span).await
     }
 
     /// Everything that is checked before it is known who calls.
@@ -143,24 +171,13 @@ impl Service {
         match self.shared.gateway.authenticate(credentials).await {
             Ok(principal) => {
                 let caller = Caller { principal, correlation_id: Arc::clone(correlation_id) };
-                request.extensions_mut().insert(caller.clone());
-                self.route(caller, request).await
+                request.extensions_mut().insert(caller);
+                match self.router.clone().oneshot(request.map(Body::new)).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
             }
             Err(error) => answer::refuse(error),
-        }
-    }
-
-    async fn route<B>(&self, caller: Caller, request: Request<B>) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<axum::BoxError>,
-    {
-        match mcp::Door::of(request.uri().path()) {
-            Some(door) => mcp::answer(&self.shared, door, caller, request).await,
-            None => match self.router.clone().oneshot(request.map(Body::new)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
         }
     }
 }

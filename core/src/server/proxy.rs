@@ -9,10 +9,8 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::{Shared, mcp};
-use crate::auth::Credentials;
+use super::{Asker, Shared, mcp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Caller;
 use crate::model::{Action, Call, Reply, Route, Wishes};
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
@@ -20,7 +18,7 @@ use crate::rpc::{Members, Message, Shape};
 
 pub(super) async fn answer(
     shared: &Shared,
-    caller: Caller,
+    asker: Asker,
     headers: HeaderMap,
     content: Bytes,
 ) -> Response<Body> {
@@ -35,11 +33,11 @@ pub(super) async fn answer(
         action: Action::Send(message),
         session: None,
         headers,
-        correlation_id: Arc::clone(&caller.correlation_id),
+        correlation_id: Arc::clone(&asker.correlation_id),
         streams: false,
         wishes: Some(wishes),
     };
-    let reply = shared.gateway.handle(call, &Credentials::Embedded(caller.principal)).await;
+    let reply = shared.gateway.handle(call, &asker.credentials).await;
     let (status, body, server) = match reply {
         Ok(Reply::Message { body, server, .. }) => (StatusCode::OK, body, server),
         Ok(Reply::Stream { .. } | Reply::Accepted) => {

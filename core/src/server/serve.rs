@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use super::Peer;
-use crate::tasks::Tasks;
+use crate::tasks::{Tasks, Workers};
 
 /// How long a client may take to send a request's head, and how long a connection may idle between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,55 +53,75 @@ impl<S> Answers for S where
 ///
 /// While it drains, new connections are still taken, for one request each: the gateway answers those it does not want
 /// any more, which a client can send elsewhere, where a refused connection would be a failure to it.
-pub async fn serve<S>(listener: TcpListener, service: S, stop: CancellationToken, grace: Duration)
-where
+///
+/// With `workers`, each connection stays on one of their threads; they must live until the gateway behind `service` has shut
+/// down, since its calls run there too. Without, connections run where this runs.
+pub async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    workers: Option<&Workers>,
+    stop: CancellationToken,
+    grace: Duration,
+) where
     S: Answers,
 {
     let before = Tasks::default();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    accept_until(&listener, &service, &before, &room, &stop, true, stop.cancelled()).await;
+    let accepting = Accepting { listener: &listener, service: &service, workers, room: &room, stop: &stop };
+    accepting.until(stop.cancelled(), &before, true).await;
 
     let late = Tasks::default();
     let drained = async {
         // A connection ends with the request that it is serving, or at once if it serves none.
         let _ = tokio::time::timeout(grace, before.finish()).await;
     };
-    accept_until(&listener, &service, &late, &room, &stop, false, drained).await;
+    accepting.until(drained, &late, false).await;
     drop(listener);
     tokio::join!(before.stop(), late.stop());
 }
 
-async fn accept_until<S: Answers>(
-    listener: &TcpListener,
-    service: &S,
-    tasks: &Tasks,
-    room: &Arc<Semaphore>,
-    stop: &CancellationToken,
-    keep_alive: bool,
-    end: impl Future<Output = ()>,
-) {
-    let mut end = pin!(end);
-    loop {
-        let accepted = async {
-            let permit = room.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        tokio::select! {
-            biased;
-            () = &mut end => return,
-            (permit, accepted) = accepted => match accepted {
+struct Accepting<'a, S> {
+    listener: &'a TcpListener,
+    service: &'a S,
+    workers: Option<&'a Workers>,
+    room: &'a Arc<Semaphore>,
+    stop: &'a CancellationToken,
+}
+
+impl<S: Answers> Accepting<'_, S> {
+    /// Takes connections until `end`; each is one of `tasks`.
+    async fn until(&self, end: impl Future<Output = ()>, tasks: &Tasks, keep_alive: bool) {
+        let mut end = pin!(end);
+        loop {
+            let accepted = async {
+                let permit = Arc::clone(self.room).acquire_owned().await;
+                (permit, self.listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                biased;
+                () = &mut end => return,
+                accepted = accepted => accepted,
+            };
+            // A socket belongs to the poll of the runtime that made it, so it is moved before it is used.
+            match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => {
-                    let work = connection(stream, peer, service.clone(), stop.clone(), keep_alive);
-                    tasks.spawn(async move {
-                        work.await;
+                    let (service, stop) = (self.service.clone(), self.stop.clone());
+                    let work = async move {
+                        if let Ok(stream) = TcpStream::from_std(stream) {
+                            connection(stream, peer, service, stop, keep_alive).await;
+                        }
                         drop(permit);
-                    });
+                    };
+                    match self.workers {
+                        Some(workers) => tasks.spawn_on(workers.next(), work),
+                        None => tasks.spawn(work),
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-            },
+            }
         }
     }
 }
@@ -171,7 +191,7 @@ mod tests {
                 Ok(Response::new(Body::from("done")))
             }
         });
-        let ended = Box::pin(serve(listener, answers, stop.clone(), Duration::from_secs(30)));
+        let ended = Box::pin(serve(listener, answers, None, stop.clone(), Duration::from_secs(30)));
         Served { address, stop, entered, leave, ended }
     }
 

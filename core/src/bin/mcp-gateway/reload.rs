@@ -185,6 +185,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.host`", was.host != is.host),
         ("`server.port`", was.port != is.port),
         ("`server.legacy`", was.legacy != is.legacy),
+        ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),
         ("`[session]`", old.session != new.session),

@@ -8,6 +8,7 @@ use mcp_registry_gateway::config;
 use mcp_registry_gateway::gateway::Caller;
 use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
+use mcp_registry_gateway::tasks::Workers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         ))
     })?;
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
+    // Declared before the gateway, so that it ends after it.
+    let workers = Workers::start(config.server.workers)?;
     let gateway = common.open(&config).await?;
     let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
     let caller = Caller {
@@ -72,7 +75,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let (gateway, service) = (running.gateway.clone(), running.service.clone());
     let mut signals = reload::Signals::new()?;
     let served = async {
-        tokio::join!(server::serve(listener, service, stop.clone(), grace), async {
+        tokio::join!(server::serve(listener, service, Some(&workers), stop.clone(), grace), async {
             stop.cancelled().await;
             gateway.shutdown(grace).await;
         });

@@ -1,4 +1,4 @@
-//! The connections of one server: bounded, reused newest first, closed when they have been idle for long.
+//! The connections of one server: bounded, reused newest first and on the thread that opened them, closed when they have been idle for long.
 //!
 //! Invariant: a connection is either held with a permit or idle, and one is opened only when no idle one can be
 //! used; so calls never have more than `limit` connections open. Streams that only listen have permits of their
@@ -133,7 +133,7 @@ impl Pool {
     fn take_idle(&self) -> Option<Box<Wire>> {
         let mut busy = Vec::new();
         let found = loop {
-            let Some(mut wire) = self.lock().pop() else { break None };
+            let Some(mut wire) = self.pop_idle() else { break None };
             match wire.rest() {
                 _ if self.is_old(&wire) => {}
                 Rest::Ready => break Some(wire),
@@ -151,6 +151,15 @@ impl Pool {
             idle.drain(..excess);
         }
         found
+    }
+
+    /// The newest idle connection of this thread, else the newest of any.
+    fn pop_idle(&self) -> Option<Box<Wire>> {
+        let here = std::thread::current().id();
+        let mut idle = self.lock();
+        let newest = idle.len().checked_sub(1)?;
+        let place = idle.iter().rposition(|wire| wire.thread == here).unwrap_or(newest);
+        Some(idle.remove(place))
     }
 
     fn put_idle(self: &Arc<Self>, mut wire: Box<Wire>) {

@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::thread::ThreadId;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -29,6 +30,8 @@ pub(super) struct Wire {
     /// The end of an answer of which nothing more is wanted, still to be read.
     tail: Option<Incoming>,
     pub(super) idle_since: Tick,
+    /// The thread that opened it. Where each thread polls its own sockets, an answer arrives soonest there.
+    pub(super) thread: ThreadId,
 }
 
 /// What can be done with a connection that nobody waits on.
@@ -54,6 +57,7 @@ impl Wire {
             written,
             tail: None,
             idle_since: Tick::default(),
+            thread: std::thread::current().id(),
         }))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mcp_registry_gateway::clock::Clock;
 use mcp_registry_gateway::gateway::{Gateway, Settings};
 use mcp_registry_gateway::store::SqliteStore;
-use mcp_registry_gateway::tasks::Tasks;
+use mcp_registry_gateway::tasks::{Tasks, Workers};
 use mcp_registry_gateway::{Error, ErrorKind, Result, config, server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ pub(super) struct Host {
     gateway: Gateway,
     serving: Tasks,
     stop: CancellationToken,
+    /// Last, since the gateway's calls run on them.
+    _workers: Arc<Workers>,
 }
 
 impl Host {
@@ -35,8 +37,11 @@ impl Host {
         let address = listener.local_addr().map_err(no_port)?;
         let service = server::service(gateway.clone(), config::Server::default(), Arc::clone(clock));
         let (serving, stop) = (Tasks::default(), CancellationToken::new());
-        serving.spawn(server::serve(listener, service, stop.clone(), GRACE));
-        Ok(Self { address, gateway, serving, stop })
+        let workers = Arc::new(Workers::start(0)?);
+        let threads = Arc::clone(&workers);
+        let serve = stop.clone();
+        serving.spawn(async move { server::serve(listener, service, Some(&threads), serve, GRACE).await });
+        Ok(Self { address, gateway, serving, stop, _workers: workers })
     }
 
     /// Stops the HTTP surface, then the gateway with all that it started.

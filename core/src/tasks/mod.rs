@@ -1,9 +1,14 @@
 //! The only place that spawns: every background task has a name, a token that stops it, and is awaited on shutdown.
 
+mod workers;
+
 use std::future::Future;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use workers::Workers;
 
 /// The background tasks of one gateway. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +34,15 @@ impl Tasks {
                 () = work => {}
             }
         })));
+    }
+
+    /// Runs `work` like [`Tasks::spawn`], on the runtime of `handle`.
+    pub fn spawn_on<F>(&self, handle: &Handle, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let _entered = handle.enter();
+        self.spawn(work);
     }
 
     /// Runs `work` to its end, also past [`Tasks::stop`]: for work that must not be cut, such as reaping a child.
