@@ -149,12 +149,11 @@ impl Inner {
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
-        let session = match open_session(client, place) {
-            Some(session) => session,
-            None => {
-                let opening = Box::pin(self.session_for(client, place));
-                self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
-            }
+        let session = if let Some(session) = open_session(client, place) {
+            session
+        } else {
+            let opening = Box::pin(self.session_for(client, place));
+            self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         };
         let message = &forward.message;
         let id = session.next_id();
@@ -183,7 +182,7 @@ impl Inner {
                 match error.kind() {
                     ErrorKind::SessionNotFound => self.forget(client, place, &session).await,
                     ErrorKind::Timeout | ErrorKind::Cancelled => {
-                        answering.give_up(&passage.record.active().reason).await
+                        answering.give_up(&passage.record.active().reason).await;
                     }
                     _ if !session.is_open() => self.forget(client, place, &session).await,
                     _ => {}

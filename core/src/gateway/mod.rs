@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::StreamExt;
 
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
@@ -155,7 +156,8 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let clients = inner.sessions.all();
-        futures_util::future::join_all(clients.iter().map(|client| inner.end_session(client))).await;
+        let ending = futures_util::stream::iter(clients);
+        ending.for_each_concurrent(64, |client| async move { inner.end_session(&client).await }).await;
         inner.close_upstreams().await;
         inner.tasks.stop().await;
         inner.store.close().await;

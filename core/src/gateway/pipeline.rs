@@ -106,6 +106,10 @@ impl Inner {
         }
         let id = || message.id().unwrap_or("null").to_owned();
         let list = match (message.method(), route) {
+            (Some(Method::Initialize), _) if passage.wishes.is_some() => {
+                let text = "calls here belong to no session, so there is nothing to initialize";
+                return Err(Error::new(ErrorKind::MethodNotFound, text));
+            }
             (Some(Method::Initialize), _) => return Ok(Errand::Open(message, passage)),
             (Some(Method::Ping), _) => return Ok(Errand::Answer(result_text(&id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {

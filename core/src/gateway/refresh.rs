@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -118,7 +119,9 @@ impl Inner {
             loop {
                 tokio::time::sleep(pause).await;
                 let expired = this.sessions.expired(&this.settings.sessions, this.clock.now());
-                join_all(expired.iter().map(|client| this.end_session(client))).await;
+                let ending = futures_util::stream::iter(expired);
+                let this = &this;
+                ending.for_each_concurrent(64, |client| async move { this.end_session(&client).await }).await;
             }
         });
 

@@ -12,6 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// Longest wait for a request's body, from its first byte to its last.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Most that is read of a body only to throw it away.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+/// Longest that it is read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Refuses a body that announces more than `limit` bytes, before any of it is read.
 pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<()> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -24,15 +29,39 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let collected = std::pin::pin!(Limited::new(body, limit).collect());
+    let mut body = std::pin::pin!(body);
+    let collected = Limited::new(body.as_mut(), limit).collect();
     match tokio::time::timeout(READ_TIMEOUT, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if is_length_limit(&*error) => Err(too_large(limit)),
+        Ok(Err(error)) if is_length_limit(&*error) => {
+            discard(body).await;
+            Err(too_large(limit))
+        }
         Ok(Err(error)) => {
             Err(Error::new(ErrorKind::InvalidRequest, "the request's body broke off").caused_by(error))
         }
         Err(_) => Err(Error::new(ErrorKind::InvalidRequest, "the request's body did not arrive within 30 s")),
     }
+}
+
+/// Reads what is left of a body that is not wanted, within limits, so that the client hears why: a connection that is closed
+/// with something unread is reset, and the answer is lost with it.
+pub(super) async fn discard<B>(body: B)
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let mut body = std::pin::pin!(body);
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > MAX_DISCARDED {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than this has to live without the reason.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 /// Refuses a body that does not say it is JSON. A page of a foreign origin cannot say so without asking first.

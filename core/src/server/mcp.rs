@@ -32,11 +32,16 @@ pub(super) enum Door {
     One(Box<str>),
     /// `/mcp/proxy`: one call with routing wishes.
     Proxy,
+    /// `/legacy/mcp`: one plain call.
+    Legacy,
 }
 
 impl Door {
     /// The door of this path; `None` if it is not an MCP endpoint.
     pub(super) fn of(path: &str) -> Option<Self> {
+        if path == "/legacy/mcp" {
+            return Some(Self::Legacy);
+        }
         match path.strip_prefix("/mcp")? {
             "" => Some(Self::All),
             "/proxy" => Some(Self::Proxy),
@@ -48,9 +53,14 @@ impl Door {
         }
     }
 
+    /// Whether its calls belong to no session.
+    fn stands_alone(&self) -> bool {
+        matches!(self, Self::Proxy | Self::Legacy)
+    }
+
     fn route(&self) -> Result<Route> {
         match self {
-            Self::All | Self::Proxy => Ok(Route::All),
+            Self::All | Self::Proxy | Self::Legacy => Ok(Route::All),
             Self::One(name) => ServiceName::new(name)
                 .map(Route::Service)
                 .map_err(|_| Error::new(ErrorKind::NotFound, "no such service")),
@@ -69,34 +79,39 @@ where
     B::Error: Into<axum::BoxError>,
 {
     let (head, content) = request.into_parts();
+    if door == Door::Legacy && !shared.settings.legacy {
+        let message = "this route is off; `server.legacy = true` turns it on";
+        return refuse(None, &Error::new(ErrorKind::NotFound, message));
+    }
     match head.method {
         Method::POST => {
-            let read = async {
-                body::check_json(&head.headers)?;
-                body::read(content, shared.settings.max_body_bytes).await
-            };
-            match read.await {
-                Ok(content) if door == Door::Proxy => {
-                    Box::pin(proxy::answer(shared, asker, head.headers, content)).await
+            if let Err(error) = body::check_json(&head.headers) {
+                Box::pin(body::discard(content)).await;
+                return refuse(None, &error);
+            }
+            match body::read(content, shared.settings.max_body_bytes).await {
+                Ok(content) if door.stands_alone() => {
+                    let wishes = door == Door::Proxy;
+                    Box::pin(proxy::answer(shared, asker, head.headers, content, wishes)).await
                 }
                 Ok(content) => post(shared, &door, asker, head.headers, content).await,
                 Err(error) => refuse(None, &error),
             }
         }
-        Method::GET if door != Door::Proxy => {
+        Method::GET if !door.stands_alone() => {
             if !accepts(&head.headers, "text/event-stream") {
-                return refuse(
-                    None,
-                    &Error::new(ErrorKind::MediaType, "send `Accept: text/event-stream` to open a stream"),
-                );
+                let message = "send `Accept: text/event-stream` to open a stream";
+                let mut response = refuse(None, &Error::new(ErrorKind::MediaType, message));
+                *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+                return response;
             }
             carry_out(shared, &door, asker, head.headers, Action::Listen, None).await
         }
-        Method::DELETE if door != Door::Proxy => {
+        Method::DELETE if !door.stands_alone() => {
             carry_out(shared, &door, asker, head.headers, Action::End, None).await
         }
         _ => {
-            let allowed = if door == Door::Proxy { "POST" } else { "POST, GET, DELETE" };
+            let allowed = if door.stands_alone() { "POST" } else { "POST, GET, DELETE" };
             let mut response =
                 refuse(None, &Error::new(ErrorKind::MethodNotAllowed, format!("this route has {allowed}")));
             if let Ok(allowed) = HeaderValue::from_str(allowed) {

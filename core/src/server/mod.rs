@@ -114,7 +114,10 @@ impl Service {
                     let asker = Asker { credentials, correlation_id: Arc::clone(&correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
-                Err(error) => answer::refuse(error),
+                Err(error) => {
+                    Box::pin(body::discard(request.into_body())).await;
+                    answer::refuse(error)
+                }
             };
             return answer::finish(response, answer::Place::Mcp, &correlation_id, &*self.shared.clock);
         }
@@ -138,7 +141,10 @@ impl Service {
         let answer = async {
             match self.check(&request) {
                 Ok(credentials) => self.admit(&credentials, correlation_id, request).await,
-                Err(error) => answer::refuse(error),
+                Err(error) => {
+                    body::discard(request.into_body()).await;
+                    answer::refuse(error)
+                }
             }
         };
         answer.instrument(span).await

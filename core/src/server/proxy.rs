@@ -1,4 +1,5 @@
-//! `/mcp/proxy`: one JSON-RPC request that says what it needs of a server, without a session.
+//! `/mcp/proxy`: one JSON-RPC request that says what it needs of a server, without a session; and `/legacy/mcp`, the same with
+//! plain JSON-RPC for an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Asker, Shared, mcp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, Reply, Route, Wishes};
+use crate::model::{Action, Call, Reply, Route, ServerId, Wishes};
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Shape};
@@ -21,6 +22,7 @@ pub(super) async fn answer(
     asker: Asker,
     headers: HeaderMap,
     content: Bytes,
+    extended_form: bool,
 ) -> Response<Body> {
     let started = shared.clock.now();
     let (message, wishes) = match read(&content) {
@@ -38,22 +40,25 @@ pub(super) async fn answer(
         wishes: Some(wishes),
     };
     let reply = shared.gateway.handle(call, &asker.credentials).await;
-    let (status, body, server) = match reply {
-        Ok(Reply::Message { body, server, .. }) => (StatusCode::OK, body, server),
+    let form = |body: Bytes, server: Option<ServerId>| {
+        if !extended_form {
+            return body;
+        }
+        let millis = shared.clock.now().since(started).as_secs_f64() * 1000.0;
+        extended(&body, server.map(|id| id.to_string()).as_deref(), millis)
+    };
+    match reply {
+        Ok(Reply::Message { body, server, .. }) => mcp::json(StatusCode::OK, form(body, server)),
         Ok(Reply::Stream { .. } | Reply::Accepted) => {
-            let error =
-                Error::new(ErrorKind::Internal, "a call without a session was answered as if it had one");
-            (StatusCode::INTERNAL_SERVER_ERROR, error_response(Some(&id), &error), None)
+            let message = "a call without a session was answered as if it had one";
+            mcp::refuse(Some(&id), &Error::new(ErrorKind::Internal, message))
         }
         Err(error) => {
             let mut response = mcp::refuse(Some(&id), &error);
-            let millis = shared.clock.now().since(started).as_secs_f64() * 1000.0;
-            *response.body_mut() = Body::from(extended(&error_response(Some(&id), &error), None, millis));
-            return response;
+            *response.body_mut() = Body::from(form(error_response(Some(&id), &error), None));
+            response
         }
-    };
-    let millis = shared.clock.now().since(started).as_secs_f64() * 1000.0;
-    mcp::json(status, extended(&body, server.map(|id| id.to_string()).as_deref(), millis))
+    }
 }
 
 /// The request without the wishes, and the wishes.

@@ -105,7 +105,7 @@ impl<S: Answers> Accepting<'_, S> {
             // A socket belongs to the poll of the runtime that made it, so it is moved before it is used.
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => {
-                    let (service, stop) = (self.service.clone(), self.stop.clone());
+                    let (service, stop) = (self.service.clone(), self.stop.child_token());
                     let work = async move {
                         if let Ok(stream) = TcpStream::from_std(stream) {
                             connection(stream, peer, service, stop, keep_alive).await;

@@ -26,7 +26,8 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let token = self.token.clone();
+        // A token of its own: looking at the shared one at every poll would make the threads wait for each other.
+        let token = self.token.child_token();
         drop(tokio::spawn(self.tracker.track_future(async move {
             tokio::select! {
                 biased;

@@ -24,8 +24,10 @@ use clap::{Parser, Subcommand};
 use mcp_registry_gateway::server;
 
 /// Gives memory back after a flood of sessions, where the system's allocator keeps it, and is faster on small objects.
+/// How soon it does is set where it is built: `.cargo/config.toml`.
+#[cfg(not(windows))]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 use exit::Failure;
 use wiring::Common;

@@ -69,7 +69,8 @@ impl Wire {
         let (connection, ended) = (&mut self.connection, &mut self.ended);
         poll_fn(|cx| {
             drive(connection, ended, cx);
-            response.as_mut().poll(cx)
+            // Only the connection brings the answer, and it was just driven: a waker here would wake this very task.
+            response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
         .await
         .map_err(hyper::client::conn::TrySendError::into_error)
@@ -88,7 +89,9 @@ impl Wire {
     ) -> Poll<Option<hyper::Result<Bytes>>> {
         // The body asks the connection for more when it is polled, so it is polled before and after.
         for turn in 0..2 {
-            while let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+            // Only the connection fills the body; see `send`.
+            let quiet = &mut Context::from_waker(Waker::noop());
+            while let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(quiet) {
                 match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
                     Some(Ok(Ok(chunk))) => return Poll::Ready(Some(Ok(chunk))),
                     // Trailers say nothing to MCP.
