@@ -17,6 +17,8 @@ const SESSIONS: usize = 10_000;
 const IDLE: Duration = Duration::from_secs(20);
 /// What a session may cost while it idles, in bytes.
 const EACH: u64 = 16 * 1024;
+/// What the program may keep after the first flood, in bytes: less than 2 KiB for each session that there was.
+const KEPT: u64 = 16 * 1024 * 1024;
 
 async fn sessions(gateway: &Gateway) -> u64 {
     let (_, stats) = gateway.http().get("/api/v1/admin/stats").await.expect("stats");
@@ -57,13 +59,16 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
     let gateway = Gateway::start_with(Options { env, ..Options::default() }).await;
     let fake = Fake::start("one").await;
     gateway.adopt("one", "one", &fake.url()).await;
-    // What the first sessions make the program allocate once for all is not what sessions cost.
+    let fresh = gateway.usage();
+    // The first flood fills the allocator's caches, which each thread keeps; what it leaves is bounded here, and the second
+    // flood shows that it does not grow.
     let warm = Http::new(gateway.address());
-    abandon(&gateway, &warm, 500).await;
+    abandon(&gateway, &warm, SESSIONS).await;
     let gone = async || (sessions(&gateway).await == 0).then_some(());
     eventually("the end of the first sessions", IDLE + Duration::from_secs(60), gone).await;
     drop(warm);
     let before = settled(&gateway).await;
+    assert!(before.memory <= fresh.memory + KEPT, "the first flood: {fresh:?}, afterwards {before:?}");
 
     let http = Http::new(gateway.address());
     abandon(&gateway, &http, SESSIONS).await;
@@ -81,7 +86,8 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
     eventually("the end of all sessions", IDLE + Duration::from_secs(60), gone).await;
     let after = settled(&gateway).await;
     let story = format!("before {before:?}, with all sessions {full:?}, afterwards {after:?}");
-    assert!(after.descriptors <= before.descriptors + 2, "descriptors: {story}");
+    // The store opens each of its few connections when it first needs it; a session's leak would be thousands.
+    assert!(after.descriptors <= before.descriptors + 16, "descriptors: {story}");
     assert!(after.memory <= before.memory + before.memory / 10, "memory: {story}");
     let (health, _) = gateway.http().get("/health").await.expect("health");
     assert_eq!(health, 200);

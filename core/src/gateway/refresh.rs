@@ -119,9 +119,11 @@ impl Inner {
             loop {
                 tokio::time::sleep(pause).await;
                 let expired = this.sessions.expired(&this.settings.sessions, this.clock.now());
-                let ending = futures_util::stream::iter(expired);
-                let this = &this;
-                ending.for_each_concurrent(64, |client| async move { this.end_session(&client).await }).await;
+                let ending = futures_util::stream::iter(&expired);
+                ending.for_each_concurrent(64, |client| this.end_session(client)).await;
+                if !expired.is_empty() {
+                    this.tasks.drop_aside(expired);
+                }
             }
         });
 

@@ -3,6 +3,7 @@
 //! A browser on the same machine reaches a loopback port on behalf of any page. `Host` stops a name that was made to
 //! point here after the page was loaded (DNS rebinding), `Origin` stops everything else that a foreign page sends.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Edge {
     /// Refuses a request for a foreign host, or from a foreign origin, with [`ErrorKind::PermissionDenied`].
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<()> {
         let host = asked_host(request.headers(), request.uri())?;
-        if !is_loopback(name_of(&host)) && !self.hosts.iter().any(|a| *a == host || *a == name_of(&host)) {
+        if !is_loopback(name_of(&host)) && !self.hosts.iter().any(|a| **a == *host || *a == name_of(&host)) {
             return Err(refused(
                 "this host is not served here; list it in `server.allowed_hosts`",
                 "host",
@@ -65,10 +66,10 @@ pub(super) fn correlation_id(headers: &HeaderMap, random: &Random) -> Arc<str> {
     Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
-fn asked_host(headers: &HeaderMap, uri: &Uri) -> Result<String> {
+fn asked_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<Cow<'a, str>> {
     let mut hosts = headers.get_all(HOST).iter();
-    let header = hosts.next().map(|value| value.to_str().unwrap_or("").to_ascii_lowercase());
-    let target = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+    let header = hosts.next().map(|value| lower(value.to_str().unwrap_or("")));
+    let target = uri.authority().map(|authority| lower(authority.as_str()));
     match (header, target) {
         _ if hosts.next().is_some() => {
             Err(Error::new(ErrorKind::PermissionDenied, "the request has two `Host` headers"))
@@ -79,6 +80,11 @@ fn asked_host(headers: &HeaderMap, uri: &Uri) -> Result<String> {
         (Some(host), _) | (None, Some(host)) => Ok(host),
         (None, None) => Err(Error::new(ErrorKind::PermissionDenied, "the request has no `Host` header")),
     }
+}
+
+/// `text` in lower case; nearly always it is already.
+fn lower(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|c| c.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 /// `host:port` without its port.

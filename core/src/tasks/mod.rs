@@ -55,6 +55,12 @@ impl Tasks {
         drop(tokio::spawn(self.tracker.track_future(work)));
     }
 
+    /// Drops `much` on a thread that ends soon after. A thread's allocator keeps some of what it frees, and each such piece keeps
+    /// a page of memory; it gives all of it back when the thread ends.
+    pub fn drop_aside<T: Send + 'static>(&self, much: T) {
+        drop(self.tracker.spawn_blocking(move || drop(much)));
+    }
+
     /// The token that is cancelled when the gateway stops.
     pub fn token(&self) -> &CancellationToken {
         &self.token
