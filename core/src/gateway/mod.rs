@@ -1,6 +1,6 @@
 //! The handle: everything that a door, a binding or an embedding program can ask of the gateway.
 //!
-//! [`Gateway::handle`] takes MCP calls ([`pipeline`] reads from top to bottom); the other methods administer the
+//! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
 //! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
 mod admin;

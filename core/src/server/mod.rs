@@ -47,7 +47,7 @@ pub use serve::serve;
 
 /// The address of the connection's other end, as an extension of the request.
 ///
-/// Whoever drives the [`Service`] vouches for it: [`serve`] takes it from the socket, an adapter that runs inside the
+/// Whoever drives the [`Service`] vouches for it: [`serve()`] takes it from the socket, an adapter that runs inside the
 /// program that embeds the gateway says loopback. A request without it is nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);

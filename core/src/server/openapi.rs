@@ -17,7 +17,7 @@ use super::{Door, answer, discovery, docs, operation, servers};
             Every answer carries `X-Correlation-Id`, which is the request's own if it brings one of 1 to 128 characters \
             of `[A-Za-z0-9._-]`. Unknown query parameters and unknown members of bodies are errors.",
     ),
-    paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy),
+    paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy, legacy_mcp),
     tags(
         (name = "mcp", description = "The Model Context Protocol itself"),
         (name = "servers", description = "The register"),
@@ -108,4 +108,7 @@ described! {
     /// Sends one JSON-RPC request with routing wishes
     mcp_proxy = (post, path = "/mcp/proxy", tag = "mcp", request_body = ProxyRequest,
         responses((status = 200, body = ProxyAnswer, description = "The answer, with who gave it"), RpcRefused));
+    /// Sends one plain JSON-RPC request without a session; off unless `server.legacy` is true
+    legacy_mcp = (post, path = "/legacy/mcp", tag = "mcp", request_body = RpcMessage,
+        responses((status = 200, body = RpcAnswer, description = "The answer"), RpcRefused));
 }

@@ -173,7 +173,10 @@ pub(super) enum RpcRefused {
     /// The body is larger than `server.max_body_bytes`
     #[response(status = 413)]
     TooLarge(#[to_schema] RpcAnswer),
-    /// `Content-Type` or `Accept` does not fit
+    /// `Accept` does not have `text/event-stream`
+    #[response(status = 406)]
+    NotAcceptable(#[to_schema] RpcAnswer),
+    /// `Content-Type` is not `application/json`
     #[response(status = 415)]
     MediaType(#[to_schema] RpcAnswer),
     /// A limit of calls or sessions was passed; see `Retry-After`
