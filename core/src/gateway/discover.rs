@@ -12,7 +12,7 @@ use super::conversation::is_list_change;
 use super::service::Place;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{ServerId, Status, TransportType};
+use crate::model::{ServerId, Status};
 use crate::transport::Session;
 
 /// Changes within this time of each other are asked about once.
@@ -108,18 +108,13 @@ impl Inner {
         });
     }
 
-    /// Asks the servers that are reached over the network, one after another. A child process says itself when its
-    /// lists change.
+    /// Asks every server that may be asked, a few at a time.
     pub(super) async fn rediscover(self: &Arc<Self>) {
         let due: Vec<_> = {
             let state = self.registry.state();
             state
                 .servers()
-                .filter(|server| {
-                    server.status == Status::Active
-                        && server.auto_discover
-                        && server.transport_type != TransportType::Stdio
-                })
+                .filter(|server| server.status == Status::Active && server.auto_discover)
                 .map(|server| server.id)
                 .collect()
         };

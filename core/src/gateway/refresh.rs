@@ -134,11 +134,6 @@ impl Inner {
                 tokio::time::sleep(this.settings.refresh).await;
             }
         });
-        for server in self.registry.state().servers() {
-            if server.auto_discover && server.transport_type == crate::model::TransportType::Stdio {
-                self.discover_soon(server.id);
-            }
-        }
     }
 
     async fn follow_events(self: Arc<Self>) {

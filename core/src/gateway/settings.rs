@@ -17,7 +17,7 @@ pub struct Settings {
     pub list_budget: Duration,
     /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
     pub introduction_budget: Duration,
-    /// How often servers reached over the network are asked again what they offer.
+    /// How often servers are asked again what they offer.
     pub refresh: Duration,
     /// Whether servers are probed by themselves.
     pub probing: bool,

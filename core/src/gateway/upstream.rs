@@ -2,7 +2,7 @@
 //! belong to one client.
 //!
 //! The shared session declares no client capability: a server cannot ask anything of everybody. It carries probes,
-//! calls without a session, and calls of clients of which the server has nothing to remember. Discovery opens a
+//! calls without a session and, where the server is a child process, calls of clients of which it has nothing to remember. Discovery opens a
 //! session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
 
 use std::sync::{Arc, Mutex, PoisonError};

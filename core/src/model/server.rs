@@ -120,8 +120,9 @@ words! {
 words! {
     /// Whether clients share one upstream session.
     Sharing {
-        /// Shared by clients of which the server has nothing to remember; a session of its own for a client
-        /// that can be asked things (sampling, elicitation, roots) or set a log level or a subscription.
+        /// Over the network, one for each client session. A child process is shared by clients of which it has nothing to
+        /// remember; a client that can be asked things (sampling, elicitation, roots), or set a log level or a
+        /// subscription, gets a child of its own.
         Auto = "auto",
         /// One for all. The server cannot ask its clients anything.
         Shared = "shared",

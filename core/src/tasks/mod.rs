@@ -1,4 +1,4 @@
-//! The only place that spawns: every background task has a name, a token that stops it, and is awaited on shutdown.
+//! The only place that spawns: every background task has a token that stops it, and is awaited on shutdown.
 
 mod workers;
 

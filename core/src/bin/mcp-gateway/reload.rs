@@ -8,6 +8,7 @@ use mcp_registry_gateway::config::{self, Config};
 use mcp_registry_gateway::gateway::{Caller, Gateway};
 use mcp_registry_gateway::model::{Endpoint, Patch, Registration, Server};
 use mcp_registry_gateway::registry::Filter;
+use mcp_registry_gateway::registry::validate::registration;
 use mcp_registry_gateway::server::Service;
 use mcp_registry_gateway::{Error, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -132,6 +133,12 @@ impl Running {
     }
 
     async fn apply(&self, servers: &[Registration]) -> Result<(), Error> {
+        // All are checked before the first is written, so that a bad one leaves everything as it was.
+        let now = self.gateway.clock().timestamp();
+        for server in servers {
+            registration(&self.caller.principal.tenant, server.clone(), now)
+                .map_err(|error| error.with("server", &server.name))?;
+        }
         for server in servers {
             let outcome = match self.gateway.register(&self.caller, server.clone()).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => self.change(server).await,

@@ -35,8 +35,8 @@ struct Arguments {
     #[arg(long, default_value_t = 200)]
     size: usize,
     /// Fails if the gateway takes more than this many times nginx's CPU.
-    #[arg(long)]
-    max_ratio: Option<f64>,
+    #[arg(long, default_value_t = 2.0)]
+    max_ratio: f64,
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -146,7 +146,7 @@ async fn compare(arguments: &Arguments) -> io::Result<bool> {
     } else {
         println!("median   gateway {gateway:.1} µs, nginx {nginx:.1} µs, ratio {ratio:.2}");
     }
-    Ok(arguments.max_ratio.is_none_or(|limit| ratio <= limit))
+    Ok(ratio <= arguments.max_ratio)
 }
 
 fn main() -> ExitCode {
