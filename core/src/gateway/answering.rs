@@ -4,6 +4,7 @@
 //! server is heard to the end; a client that reads slowly slows the server down, not the gateway.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -25,6 +26,9 @@ use crate::select::Lease;
 
 /// Messages that wait for a slow reader before its server is slowed down.
 const WAITING: usize = 32;
+
+/// How long the answer waits for a reader that is behind.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 /// What is needed to bring an answer home.
 #[derive(Debug)]
@@ -115,8 +119,9 @@ impl Answering {
                 }
             };
             drop((messages, lease));
-            // Whoever no longer reads has left; the answer is nobody's then.
-            let _ = sender.send(last).await;
+            drop((self, passage));
+            // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
+            let _ = tokio::time::timeout(LAST_WORD, sender.send(last)).await;
         });
         if streams {
             let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
@@ -145,7 +150,8 @@ impl Answering {
                 tracing::warn!("a server answered a question that was not asked here; the answer is dropped");
                 continue;
             }
-            match (self.relay.hear(&message, self.token.as_deref()), sink) {
+            match (self.relay.hear(&message, self.token.as_deref().map(|own| (self.upstream_id, own))), sink)
+            {
                 (Heard::Message(message), Some(sink)) => {
                     // A send fails when the client has left; the answer is still waited for.
                     let _ = sink.send(message).await;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::Outbox;
 use crate::clock::Tick;
-use crate::model::{Principal, Route, ServerId};
+use crate::model::{Principal, Route};
 use crate::observe::Active;
 use crate::rpc::Members;
 use crate::transport::{Hello, Session};
@@ -29,7 +29,8 @@ pub(super) struct Client {
     touched: AtomicU64,
     /// Whether a server would have something to remember of this client.
     apart: AtomicBool,
-    upstreams: Mutex<HashMap<ServerId, Arc<tokio::sync::OnceCell<Arc<Session>>>>>,
+    /// Its own sessions, by the number of the upstream: one that was replaced is not found any more.
+    upstreams: Mutex<HashMap<u64, Arc<tokio::sync::OnceCell<Arc<Session>>>>>,
     /// The requests under way, by the client's own ids.
     flights: Mutex<HashMap<Box<str>, Arc<Active>>>,
     asked: Mutex<HashMap<u64, Asked>>,
@@ -95,40 +96,42 @@ impl Client {
         self.apart.store(true, Ordering::Relaxed);
     }
 
-    /// The place of this client's session with `server`.
-    pub(super) fn upstream(&self, server: ServerId) -> Arc<tokio::sync::OnceCell<Arc<Session>>> {
-        Arc::clone(locked(&self.upstreams).entry(server).or_default())
+    /// The place of this client's session with the upstream of this number.
+    pub(super) fn upstream(&self, number: u64) -> Arc<tokio::sync::OnceCell<Arc<Session>>> {
+        Arc::clone(locked(&self.upstreams).entry(number).or_default())
     }
 
-    /// This client's session with `server`, if it was opened.
-    pub(super) fn session_with(&self, server: ServerId) -> Option<Arc<Session>> {
-        locked(&self.upstreams).get(&server)?.get().cloned()
+    /// Takes this client's session with an upstream that is no more.
+    pub(super) fn take_upstream(&self, number: u64) -> Option<Arc<Session>> {
+        locked(&self.upstreams).remove(&number)?.get().cloned()
+    }
+
+    /// This client's session with the upstream of this number, if it was opened.
+    pub(super) fn session_with(&self, number: u64) -> Option<Arc<Session>> {
+        locked(&self.upstreams).get(&number)?.get().cloned()
     }
 
     /// This client's open sessions with servers.
-    pub(super) fn upstreams(&self) -> Vec<(ServerId, Arc<Session>)> {
-        locked(&self.upstreams)
-            .iter()
-            .filter_map(|(id, cell)| cell.get().map(|session| (*id, Arc::clone(session))))
-            .collect()
+    pub(super) fn upstreams(&self) -> Vec<Arc<Session>> {
+        locked(&self.upstreams).values().filter_map(|cell| cell.get().cloned()).collect()
     }
 
     /// Forgets a session that the server has forgotten or that broke.
-    pub(super) fn forget(&self, server: ServerId, lost: &Arc<Session>) {
+    pub(super) fn forget(&self, number: u64, lost: &Arc<Session>) {
         let mut upstreams = locked(&self.upstreams);
         if upstreams
-            .get(&server)
+            .get(&number)
             .and_then(|cell| cell.get())
             .is_some_and(|session| Arc::ptr_eq(session, lost))
         {
-            upstreams.remove(&server);
+            upstreams.remove(&number);
         }
     }
 
     /// Enters a request; the entry lasts as long as the returned guard.
     pub(super) fn take_off(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> Landing {
         locked(&self.flights).insert(raw_id.into(), Arc::clone(active));
-        Landing { client: Arc::clone(self), raw_id: raw_id.into() }
+        Landing { client: Arc::clone(self), raw_id: raw_id.into(), active: Arc::clone(active) }
     }
 
     /// Cancels the request that the client calls `raw_id`; false if none is under way.
@@ -186,11 +189,16 @@ impl Client {
 pub(super) struct Landing {
     client: Arc<Client>,
     raw_id: Box<str>,
+    active: Arc<Active>,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        locked(&self.client.flights).remove(&self.raw_id);
+        let mut flights = locked(&self.client.flights);
+        // A client that gives two requests the same id has the later one entered.
+        if flights.get(&self.raw_id).is_some_and(|active| Arc::ptr_eq(active, &self.active)) {
+            flights.remove(&self.raw_id);
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Inner {
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
             }
             let sessions = client.upstreams();
-            join_all(sessions.iter().map(|(_, session)| tell_level(client, session))).await;
+            join_all(sessions.iter().map(|session| tell_level(client, session))).await;
         }
         Ok(Reply::own(result_response(message.id().unwrap_or("null"), "{}")))
     }
@@ -103,7 +103,7 @@ impl Inner {
             Some(Method::Initialized) => {}
             Some(Method::Cancelled) => cancel(message, client),
             _ => {
-                for (_, session) in client.upstreams() {
+                for session in client.upstreams() {
                     if let Err(error) = session.notify(message.bytes().clone()).await {
                         tracing::info!(%error, method = shown_method(message), "a notification did not reach a server");
                     }
@@ -115,7 +115,7 @@ impl Inner {
     /// Opens the client's stream, and the streams of its servers that feed it.
     pub(super) fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
         let mut receiver = client.outbox.attach();
-        for (_, session) in client.upstreams() {
+        for session in client.upstreams() {
             self.overhear(client, &session);
         }
         let messages = stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();

@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::Inner;
 use super::conversation::is_list_change;
+use super::forward::outcome_of;
 use super::service::Place;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,7 +71,7 @@ impl Inner {
                 .not_sent()
         })?;
         let found = place.upstream.discover().await;
-        permit.finish(if found.is_ok() { Outcome::Success } else { Outcome::Failure }, self.clock.now());
+        permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
         self.registry.set_listing(id, found?).await?;
         self.refresh();
         // The shared session hears of later changes.

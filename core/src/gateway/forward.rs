@@ -223,13 +223,13 @@ impl Inner {
         let Some(client) = client.filter(|client| apart(client, place)) else {
             return place.upstream.shared(|session| self.watch(server.id, session)).await;
         };
-        if let Some(session) = client.session_with(server.id) {
+        if let Some(session) = client.session_with(place.upstream.number) {
             if session.is_open() {
                 return Ok(session);
             }
-            client.forget(server.id, &session);
+            client.forget(place.upstream.number, &session);
         }
-        let cell = client.upstream(server.id);
+        let cell = client.upstream(place.upstream.number);
         let session = cell
             .get_or_try_init(|| async {
                 let session = place.upstream.own(&client.hello).await?;
@@ -246,7 +246,7 @@ impl Inner {
 
     async fn forget(&self, client: Option<&Arc<Client>>, place: &Place, session: &Arc<Session>) {
         if let (Some(client), true) = (client, session.is_own()) {
-            client.forget(place.server.id, session);
+            client.forget(place.upstream.number, session);
         } else {
             place.upstream.forget(session);
         }
@@ -284,12 +284,12 @@ fn apart(client: &Client, place: &Place) -> bool {
 /// The client's own session with the server, if there is one already: nearly every call finds it so.
 fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
     let client = client.filter(|client| apart(client, place))?;
-    client.session_with(place.server.id).filter(|session| session.is_open())
+    client.session_with(place.upstream.number).filter(|session| session.is_open())
 }
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full
 /// is not its fault; a child process that waits to be started again is.
-fn outcome_of(error: &Error) -> Outcome {
+pub(super) fn outcome_of(error: &Error) -> Outcome {
     let status = error.context().iter().find(|(key, _)| *key == "status");
     let refused = status.is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
     match error.kind() {

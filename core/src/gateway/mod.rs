@@ -92,6 +92,9 @@ struct Inner {
     stopping: AtomicBool,
 }
 
+/// How long shutdown tells servers that their sessions end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 impl Gateway {
     /// Opens a gateway on what `store` holds, and begins to probe and to discover. Must be called within a tokio runtime.
     ///
@@ -157,7 +160,9 @@ impl Gateway {
         }
         let clients = inner.sessions.all();
         let ending = futures_util::stream::iter(clients);
-        ending.for_each_concurrent(64, |client| async move { inner.end_session(&client).await }).await;
+        let ending = ending.for_each_concurrent(64, |client| async move { inner.end_session(&client).await });
+        // A server that does not answer any more keeps its sessions for itself.
+        let _ = tokio::time::timeout(FAREWELL, ending).await;
         inner.close_upstreams().await;
         inner.tasks.stop().await;
         inner.store.close().await;

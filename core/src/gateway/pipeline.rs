@@ -13,6 +13,9 @@ use crate::rpc::answer::result_response;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
 
+/// What a client may say of itself, in bytes: it is kept as long as its session.
+const MAX_INTRODUCTION: usize = 8 * 1024;
+
 /// What a call comes down to.
 enum Errand {
     Open(Message, Passage),
@@ -166,11 +169,16 @@ impl Inner {
         let capabilities = params.get("capabilities").unwrap_or("{}");
         Members::parse(capabilities).map_err(|_| invalid("`params.capabilities` must be an object"))?;
         let negotiated = version::negotiate(&requested);
+        let client_info = params.get("clientInfo").unwrap_or(r#"{"name":"unknown","version":"0"}"#);
+        if capabilities.len() + client_info.len() > MAX_INTRODUCTION {
+            let message = "`capabilities` and `clientInfo` are larger than the limit, together";
+            return Err(Error::new(ErrorKind::TooLarge, message).with("limit_bytes", MAX_INTRODUCTION));
+        }
         let result = self.introduction(route, negotiated, &passage.principal).await?;
         let hello = Hello {
             version: negotiated.into(),
             capabilities: capabilities.into(),
-            client_info: params.get("clientInfo").unwrap_or(r#"{"name":"unknown","version":"0"}"#).into(),
+            client_info: client_info.into(),
         };
         let client = self.sessions.open(
             &self.settings.sessions,

@@ -100,7 +100,13 @@ impl Inner {
                 .collect(),
         );
         for upstream in gone.into_values() {
-            self.tasks.spawn(async move { upstream.close().await });
+            let clients = self.sessions.all();
+            let own: Vec<_> =
+                clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
+            self.tasks.spawn(async move {
+                upstream.close().await;
+                join_all(own.iter().map(|session| session.close())).await;
+            });
         }
     }
 

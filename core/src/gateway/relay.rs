@@ -33,8 +33,9 @@ pub(super) enum Heard {
 }
 
 impl Relay {
-    /// Maps a notification or a question of the server. `token` is the client's own progress token, byte for byte.
-    pub(super) fn hear(&self, message: &Message, token: Option<&str>) -> Heard {
+    /// Maps a notification or a question of the server. `token` is the progress token that the server was given, and the
+    /// client's own, byte for byte.
+    pub(super) fn hear(&self, message: &Message, token: Option<(u64, &str)>) -> Heard {
         match message.shape() {
             Shape::Request => self.question(message),
             Shape::Notification => match message.method() {
@@ -80,13 +81,17 @@ impl Relay {
 }
 
 /// Progress carries the token that the gateway gave; the client hears its own.
-fn progress(message: &Message, token: Option<&str>) -> Heard {
+fn progress(message: &Message, token: Option<(u64, &str)>) -> Heard {
     let mapped = || {
+        let (given, own) = token?;
         let params = message.params()?;
         let members = Members::parse(params).ok()?;
         let raw = members.get("progressToken")?;
+        if raw.parse() != Ok(given) {
+            return None;
+        }
         let mut splice = Splice::new();
-        splice.replace(message.range_of(raw), token?);
+        splice.replace(message.range_of(raw), own);
         Some(splice.apply(message.bytes()))
     };
     mapped().map_or(Heard::Nothing, Heard::Message)
@@ -96,7 +101,10 @@ fn progress(message: &Message, token: Option<&str>) -> Heard {
 pub(super) fn progress_token(message: &Message) -> Option<(std::ops::Range<usize>, String)> {
     let params = message.params()?;
     // Most requests have none: one search is cheaper than reading every object.
-    memchr::memmem::find(params.as_bytes(), b"progressToken")?;
+    // A key can also be written with escapes, and what is not seen is not mapped.
+    if memchr::memmem::find(params.as_bytes(), b"progressToken").is_none() && !params.contains("\\u") {
+        return None;
+    }
     let members = Members::parse(params).ok()?;
     let meta = members.get("_meta")?;
     let meta_members = Members::parse(meta).ok()?;

@@ -5,6 +5,7 @@
 //! calls without a session and, where the server is a child process, calls of clients of which it has nothing to remember. Discovery opens a
 //! session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ type Opening = Shared<BoxFuture<'static, Result<Arc<Session>, Arc<Error>>>>;
 /// A server and the ways to it.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// Differs between any two of this process: a server whose endpoint changed has another.
+    pub(super) number: u64,
     pub(super) server: Arc<Server>,
     connector: Arc<dyn Connector>,
     shared: Mutex<SharedState>,
@@ -52,7 +55,9 @@ impl std::fmt::Debug for SharedState {
 
 impl Upstream {
     pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>) -> Arc<Self> {
-        Arc::new(Self { server, connector, shared: Mutex::default() })
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { number, server, connector, shared: Mutex::default() })
     }
 
     /// The shared session, opened if need be. `opened` is called once for each session that is opened.

@@ -1,0 +1,156 @@
+//! The program's commands as a user types them, against a real gateway process.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mcp-gateway");
+
+/// A gateway that serves, stopped when it is dropped.
+struct Serving {
+    child: Child,
+    url: String,
+    folder: TempDir,
+}
+
+impl Serving {
+    /// Serves with these arguments besides a free port and a folder of its own, and waits until it says where.
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--port", "0", "--data-dir"]).arg(folder.path()).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines
+            .find_map(|line| line.unwrap().split_once("http://").map(|(_, rest)| rest.to_owned()))
+            .unwrap();
+        let url = format!("http://{}", line.trim_end().strip_suffix("/mcp").unwrap());
+        // What is printed after this would fill the pipe if nobody read it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url, folder }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.arg(arguments[0]).args(["--url", &self.url, "--data-dir"]).arg(self.folder.path());
+        command.args(&arguments[1..]).output().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    text(output)
+}
+
+/// The demo's stdio server, as a line for `--server` or a file for `import`.
+fn notes() -> Vec<String> {
+    [PROGRAM, "demo-server", "--name", "notes", "--stdio", "--offer", "notes"].map(str::to_owned).into()
+}
+
+fn import_file(folder: &Path, name: &str) -> String {
+    let line = notes();
+    let file = folder.join(format!("{name}.json"));
+    let servers = json!({ "mcpServers": { (name): { "command": line[0], "args": line[1..] } } });
+    std::fs::write(&file, servers.to_string()).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn servers_of_the_command_line_and_of_a_file_are_served_listed_probed_and_called() {
+    let files = tempfile::tempdir().unwrap();
+    let line = format!("here={}", notes().join(" "));
+    let mut serving =
+        Serving::start(&["--server", &line, "--import", &import_file(files.path(), "imported")]);
+
+    let listed: Value = serde_json::from_slice(&serving.run(&["list", "--json"]).stdout).unwrap();
+    let names: Vec<_> = listed["servers"].as_array().unwrap().iter().map(|server| &server["name"]).collect();
+    assert_eq!(names, ["here", "imported"]);
+    assert!(ok(&serving.run(&["healthcheck"])).contains("healthy"));
+    assert!(ok(&serving.run(&["healthcheck", "here"])).contains("healthy"));
+    for service in ["here", "imported"] {
+        ok(&serving.run(&["call", &format!("{service}__write"), r#"{"text":"milk"}"#]));
+        assert!(ok(&serving.run(&["call", service, "read"])).contains("milk"), "{service}");
+    }
+    let unknown = serving.run(&["call", "here__nothing"]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+
+    let more = import_file(files.path(), "more");
+    assert!(ok(&serving.run(&["import", &more])).contains("registered"));
+    assert!(ok(&serving.run(&["import", &more])).contains("exists"));
+    let again = serving.run(&["register", "more", "http://127.0.0.1:9/mcp"]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+
+    serving.signal("INT");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn commands_that_need_a_gateway_say_that_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["call", "a__b", "--url", "http://127.0.0.1:9", "--data-dir"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text(&output).contains("127.0.0.1:9"), "{output:?}");
+}
+
+#[test]
+fn a_wrong_configuration_is_told_whole_and_nothing_starts_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mcp-gateway.toml");
+    std::fs::write(&file, "[server]\nprot = 1\nmax_body_bytes = 1\n").unwrap();
+    for command in ["validate", "serve"] {
+        let output = Command::new(PROGRAM).arg(command).arg("--config").arg(&file).output().unwrap();
+        assert!(!output.status.success(), "{command}");
+        let told = text(&output);
+        assert!(told.contains("server.prot") && told.contains("server.max_body_bytes"), "{command}: {told}");
+    }
+}
+
+#[test]
+fn a_database_is_made_and_kept_in_order_by_its_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(folder.path()).output().unwrap()
+    };
+    ok(&run(&["init-db"]));
+    assert!(folder.path().join("gateway.db").is_file());
+    ok(&run(&["init-db"]));
+    ok(&run(&["optimize-db", "--dry-run"]));
+    ok(&run(&["optimize-db"]));
+}
+
+#[test]
+fn only_loopback_is_served_without_authentication() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["serve", "--host", "0.0.0.0", "--port", "0", "--data-dir"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(text(&output).contains("loopback"), "{output:?}");
+}
