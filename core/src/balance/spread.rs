@@ -1,7 +1,7 @@
 //! How one pool spreads its calls: makes a balancer for each candidate set and keeps what outlives it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use super::candidates::Candidates;
 use super::consistent_hash::{Books, ConsistentHash};
@@ -9,7 +9,7 @@ use super::least_connections::LeastConnections;
 use super::random::Uniform;
 use super::ring::Ring;
 use super::round_robin::{RoundRobin, Turn};
-use super::weighted::Weighted;
+use super::weighted::{Phase, Weighted};
 use super::{Balancer, Entry, Held, Load};
 use crate::model::Algorithm;
 use crate::random::Random;
@@ -34,6 +34,7 @@ pub struct Spread {
     random: Arc<Random>,
     turn: Arc<Turn>,
     counter: Arc<AtomicU64>,
+    phase: Arc<Mutex<Phase>>,
     ring: Option<Arc<Ring>>,
     books: Option<Books>,
 }
@@ -49,10 +50,11 @@ impl Spread {
         };
         let turn = Turn::over(&roster, previous.map(|previous| &previous.turn));
         let counter = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.counter));
+        let phase = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.phase));
         let hashes = settings.algorithm == Algorithm::ConsistentHash;
         let ring = hashes.then(|| Ring::over(&roster, previous.and_then(|previous| previous.ring.as_ref())));
         let books = settings.max_load.filter(|_| hashes).map(|factor| books(factor, &roster, previous));
-        Self { settings, roster, random, turn, counter, ring, books }
+        Self { settings, roster, random, turn, counter, phase, ring, books }
     }
 
     /// A balancer over the members that `usable` names by index. Those of weight 0 are never among them.
@@ -61,7 +63,9 @@ impl Spread {
         let random = Arc::clone(&self.random);
         match (self.settings.algorithm, &self.ring) {
             (Algorithm::RoundRobin, _) => Box::new(RoundRobin::new(&candidates, Arc::clone(&self.turn))),
-            (Algorithm::Weighted, _) => Box::new(Weighted::new(candidates, Arc::clone(&self.counter))),
+            (Algorithm::Weighted, _) => {
+                Box::new(Weighted::new(candidates, Arc::clone(&self.counter), &self.phase))
+            }
             (Algorithm::LeastConnections, _) => Box::new(LeastConnections::new(candidates, random)),
             (Algorithm::ConsistentHash, Some(ring)) => {
                 Box::new(ConsistentHash::new(candidates, Arc::clone(ring), random, self.books.clone()))

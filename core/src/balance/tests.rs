@@ -223,6 +223,17 @@ fn weighted_meets_everyone_also_when_two_sets_alternate() {
 }
 
 #[test]
+fn weighted_stays_exact_when_the_balancer_is_made_anew_at_every_pick() {
+    let mut spread = spread(Algorithm::Weighted, &[4, 2, 1, 1]);
+    let mut counts = [0; 4];
+    for _ in 0..16 {
+        counts[pick(&*spread.over(|_| true))] += 1;
+        spread = Spread::new(settings(Algorithm::Weighted), roster(&[4, 2, 1, 1]), Some(&spread));
+    }
+    assert_eq!(counts, [8, 4, 2, 2]);
+}
+
+#[test]
 fn weighted_does_not_send_bursts_to_the_heaviest() {
     let balancer = spread(Algorithm::Weighted, &[90, 10]).over(|_| true);
     let picks: Vec<usize> = (0..100).map(|_| pick(&*balancer)).collect();

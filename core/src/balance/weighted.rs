@@ -8,15 +8,25 @@
 //! continued fraction of step/W has small terms (Niederreiter, *Random Number Generation and Quasi-Monte Carlo
 //! Methods*, 1992, theorem 3.3), so among the steps near W/φ one with small terms is taken.
 //!
-//! Only a counter is kept between picks. A new candidate set starts on its circle at the same angle at which the
+//! Only a counter is kept between picks. A different candidate set starts on its circle at the same angle at which the
 //! golden sequence stands (counter · 1/φ, Weyl), so that sets which alternate at every pick are spread as well.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::candidates::Candidates;
 use super::random::DRAWS;
 use super::{Ask, Balancer};
+
+/// Where a candidate set stands on its circle. It outlives the balancer: one that is made anew over the same candidates goes on
+/// in the same period, so that the proportions stay exact whatever else changes meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Phase {
+    list: Vec<usize>,
+    ends: Vec<u64>,
+    start: u64,
+    base: u64,
+}
 
 /// 2^64/φ.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -41,7 +51,7 @@ pub(super) struct Weighted {
 }
 
 impl Weighted {
-    pub(super) fn new(candidates: Candidates, counter: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(candidates: Candidates, counter: Arc<AtomicU64>, phase: &Mutex<Phase>) -> Self {
         let weight = |index: &usize| u64::from(candidates.roster[*index].weight);
         let divisor = candidates.list.iter().map(weight).fold(0, gcd).max(1);
         let mut slots = 0;
@@ -55,8 +65,14 @@ impl Weighted {
             .map(|arc| ends.partition_point(|end| *end <= scale(arc, slots, arcs)))
             .chain(std::iter::once(ends.len()))
             .collect();
-        let base = counter.load(Ordering::Relaxed);
-        let start = part(GOLDEN.wrapping_mul(base), slots);
+        let mut phase = phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if phase.ends != ends || phase.list[..] != candidates.list[..] {
+            let base = counter.load(Ordering::Relaxed);
+            let start = part(GOLDEN.wrapping_mul(base), slots);
+            *phase = Phase { list: candidates.list.clone(), ends: ends.clone(), start, base };
+        }
+        let (start, base) = (phase.start, phase.base);
+        drop(phase);
         Self { candidates, ends, guide, slots, step: step(slots), start, base, counter }
     }
 

@@ -12,7 +12,6 @@ use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use super::Inner;
-use super::client::Landing;
 use super::errand::Passage;
 use super::forward::outcome_of_answer;
 use super::relay::{Heard, Relay};
@@ -37,7 +36,6 @@ pub(super) struct Answering {
     upstream_id: u64,
     client_id: Box<str>,
     token: Option<String>,
-    _landing: Option<Landing>,
     pub(super) server: ServerId,
 }
 
@@ -53,10 +51,9 @@ impl Answering {
         upstream_id: u64,
         client_id: &str,
         token: Option<String>,
-        landing: Option<Landing>,
         server: ServerId,
     ) -> Self {
-        Self { relay, upstream_id, client_id: client_id.into(), token, _landing: landing, server }
+        Self { relay, upstream_id, client_id: client_id.into(), token, server }
     }
 
     /// The response with the client's own id.

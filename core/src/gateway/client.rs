@@ -18,6 +18,11 @@ use crate::observe::Active;
 use crate::rpc::Members;
 use crate::transport::{Hello, Session};
 
+/// Questions of servers that may wait for one client.
+const MOST_ASKED: usize = 256;
+/// Longest id of a server's question, in bytes.
+const LONGEST_ID: usize = 256;
+
 /// A client's session.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -146,11 +151,15 @@ impl Client {
         true
     }
 
-    /// Notes that a server asks this client something, and gives the id under which the client hears it.
-    pub(super) fn ask(&self, session: &Arc<Session>, raw_id: &str) -> u64 {
+    /// Notes that a server asks this client something, and gives the id under which the client hears it; `None` if too
+    /// many questions are open, or the server's id is longer than any id has to be.
+    pub(super) fn ask(&self, session: &Arc<Session>, raw_id: &str) -> Option<u64> {
+        if raw_id.len() > LONGEST_ID || locked(&self.asked).len() >= MOST_ASKED {
+            return None;
+        }
         let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
         locked(&self.asked).insert(id, Asked { session: Arc::clone(session), raw_id: raw_id.into() });
-        id
+        Some(id)
     }
 
     /// Who asked what the client now answers; each question is answered once.

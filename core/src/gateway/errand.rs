@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::{Client, Landing};
 use super::names::shown;
 use super::service::Service;
 use super::snapshot::View;
@@ -29,6 +29,8 @@ pub(super) struct Passage {
     pub(super) streams: bool,
     pub(super) wishes: Option<Wishes>,
     pub(super) record: Arc<Record>,
+    /// Keeps the request entered in its client's session, so that it can be cancelled.
+    pub(super) landing: Option<Landing>,
     pub(super) _admission: Admission,
 }
 

@@ -68,7 +68,14 @@ struct Sent {
 
 impl Inner {
     /// Brings a request to a server and its answer back.
-    pub(super) async fn forward(self: &Arc<Self>, forward: Forward, passage: Passage) -> Result<Reply> {
+    pub(super) async fn forward(self: &Arc<Self>, forward: Forward, mut passage: Passage) -> Result<Reply> {
+        if let Some(client) = &passage.client {
+            let raw_id = forward.message.id().unwrap_or("null");
+            passage.landing = Some(client.take_off(raw_id, passage.record.active()));
+            if client.ended.is_cancelled() {
+                return Err(Error::new(ErrorKind::SessionNotFound, "the session was ended"));
+            }
+        }
         let passage = Arc::new(passage);
         let first = forward.service.places.first().map(|place| &place.server);
         let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
@@ -172,10 +179,8 @@ impl Inner {
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
         };
         let raw_id = message.id().unwrap_or("null");
-        let landing = client.map(|client| client.take_off(raw_id, passage.record.active()));
         let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };
-        let mut answering =
-            Answering::new(relay, id, raw_id, token.map(|(_, token)| token), landing, place.server.id);
+        let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
         match self.in_time(deadline, passage, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering }),
             Err(error) => {

@@ -63,6 +63,7 @@ impl Inner {
             streams: call.streams,
             wishes: call.wishes,
             record: Arc::clone(record),
+            landing: None,
             _admission: admission,
         };
         let errand = self.resolve(&call.route, call.action, passage)?;

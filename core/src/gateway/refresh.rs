@@ -14,7 +14,9 @@ use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
 use crate::balance::key_of;
 use crate::breaker::Breaker;
-use crate::model::{Event, HealthCheck, HealthStatus, Route, ServerId, ServiceName, Status, TenantId};
+use crate::model::{
+    Configuration, Event, HealthCheck, HealthStatus, Route, Server, ServerId, ServiceName, Status, TenantId,
+};
 use crate::rpc::Message;
 use crate::select::Replica;
 use crate::transport;
@@ -33,16 +35,14 @@ impl Inner {
         for server in state.servers() {
             let listing = state.listing(server.id);
             let old = known.get(&server.id);
-            let same_way = old.filter(|old| {
-                old.server.endpoint == server.endpoint && old.server.configuration == server.configuration
-            });
+            let same_way = old.filter(|old| is_reached_alike(&old.server, server));
             let upstream = match same_way {
                 Some(old) => {
                     gone.remove(&server.id);
                     Arc::clone(&old.upstream)
                 }
                 None => match transport::connect(server, &self.clock, &self.tasks, &self.random) {
-                    Ok(connector) => Upstream::new(Arc::clone(server), connector),
+                    Ok(connector) => Upstream::new(Arc::clone(server), connector, self.tasks.clone()),
                     Err(error) => {
                         tracing::warn!(server = server.name, %error, "a registered server cannot be reached as it is configured");
                         continue;
@@ -195,6 +195,19 @@ impl Inner {
 fn places(snapshot: &Snapshot) -> HashMap<ServerId, Place> {
     let services = snapshot.tenants.values().flat_map(|view| view.services.values());
     services.flat_map(|service| &service.places).map(|place| (place.server.id, place.clone())).collect()
+}
+
+/// Whether two states of a server are reached over the same connections: what only says how calls are spread may differ.
+fn is_reached_alike(old: &Server, new: &Server) -> bool {
+    let (is, was) = (&new.configuration, &old.configuration);
+    let spread_alike = Configuration {
+        algorithm: is.algorithm,
+        max_load: is.max_load,
+        affinity: is.affinity.clone(),
+        trusted: is.trusted,
+        ..was.clone()
+    };
+    old.endpoint == new.endpoint && old.transport_type == new.transport_type && spread_alike == *is
 }
 
 fn unchanged(old: &Service, places: &[Place]) -> bool {

@@ -53,16 +53,12 @@ impl Relay {
             return Heard::Return(result_response(id, "{}"));
         }
         // On a shared session nobody declared that it can be asked.
-        match &self.client {
-            Some(client) if self.session.is_own() => {
-                let number = client.ask(&self.session, id);
-                Heard::Message(message.with_id(number.to_string()).apply(message.bytes()))
-            }
-            _ => {
-                let error = r#"{"code":-32601,"message":"no client can be asked here"}"#;
-                Heard::Return(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into())
-            }
+        let client = self.client.as_ref().filter(|_| self.session.is_own());
+        if let Some(number) = client.and_then(|client| client.ask(&self.session, id)) {
+            return Heard::Message(message.with_id(number.to_string()).apply(message.bytes()));
         }
+        let error = r#"{"code":-32601,"message":"no client can be asked here"}"#;
+        Heard::Return(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into())
     }
 
     fn question_cancelled(&self, message: &Message) -> Heard {
@@ -72,6 +68,8 @@ impl Relay {
             let members = Members::parse(params).ok()?;
             let raw = members.get("requestId")?;
             let number = client.asked_as(&self.session, raw)?;
+            // Nobody waits for the answer any more.
+            client.answered(number);
             let mut splice = Splice::new();
             splice.replace(message.range_of(raw), number.to_string());
             Some(splice.apply(message.bytes()))

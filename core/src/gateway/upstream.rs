@@ -17,6 +17,7 @@ use crate::discovery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
 use crate::rpc::{Members, Method, version};
+use crate::tasks::Tasks;
 use crate::transport::{Connector, Hello, Session};
 
 /// How long a server may take to introduce itself.
@@ -32,6 +33,7 @@ pub(super) struct Upstream {
     pub(super) server: Arc<Server>,
     connector: Arc<dyn Connector>,
     shared: Mutex<SharedState>,
+    tasks: Tasks,
 }
 
 #[derive(Default)]
@@ -54,10 +56,10 @@ impl std::fmt::Debug for SharedState {
 }
 
 impl Upstream {
-    pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>) -> Arc<Self> {
+    pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { number, server, connector, shared: Mutex::default() })
+        Arc::new(Self { number, server, connector, shared: Mutex::default(), tasks })
     }
 
     /// The shared session, opened if need be. `opened` is called once for each session that is opened.
@@ -66,8 +68,8 @@ impl Upstream {
             let mut state = self.state();
             match &*state {
                 SharedState::Open(session) if session.is_open() => return Ok(Arc::clone(session)),
-                SharedState::Opening(opening) => opening.clone(),
-                SharedState::None | SharedState::Open(_) => {
+                SharedState::Opening(opening) if !matches!(opening.peek(), Some(Err(_))) => opening.clone(),
+                _ => {
                     let connector = Arc::clone(&self.connector);
                     let opening = async move {
                         Session::open(&*connector, &hello("{}"), false, OPEN_TIMEOUT).await.map_err(Arc::new)
@@ -75,6 +77,9 @@ impl Upstream {
                     .boxed()
                     .shared();
                     *state = SharedState::Opening(opening.clone());
+                    // Goes on although whoever wanted it gives up: others may wait, and it is of use anyway.
+                    let driven = opening.clone();
+                    self.tasks.spawn(async move { drop(driven.await) });
                     opening
                 }
             }
@@ -103,6 +108,9 @@ impl Upstream {
         let mut state = self.state();
         if matches!(&*state, SharedState::Open(session) if Arc::ptr_eq(session, lost)) {
             *state = SharedState::None;
+            // Its stream ends with it, and so does whoever listens to that.
+            let lost = Arc::clone(lost);
+            self.tasks.spawn(async move { lost.close().await });
         }
     }
 
