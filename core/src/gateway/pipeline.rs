@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::client::Client;
 use super::errand::{self, Forward, Passage};
 use super::{Gateway, Inner, names};
@@ -19,7 +21,7 @@ const MAX_INTRODUCTION: usize = 8 * 1024;
 /// What a call comes down to.
 enum Errand {
     Open(Message, Passage),
-    Answer(String),
+    Answer(Bytes),
     List(CapabilityKind, String, Passage),
     SetLevel(Message, Passage),
     Forward(Box<Forward>, Passage),
@@ -115,7 +117,7 @@ impl Inner {
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
             (Some(Method::Initialize), _) => return Ok(Errand::Open(message, passage)),
-            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_text(&id(), "{}"))),
+            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(&id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
                 return Ok(Errand::SetLevel(message, passage));
             }
@@ -138,7 +140,7 @@ impl Inner {
             Errand::Forward(forward, passage) => self.forward(*forward, passage).await,
             // The rare ones are boxed: every call's future would carry their room.
             Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
-            Errand::Answer(body) => Ok(Reply::own(body.into())),
+            Errand::Answer(body) => Ok(Reply::own(body)),
             Errand::List(kind, id, passage) => {
                 let result = Box::pin(self.merged_list(&passage.principal, kind)).await?;
                 Ok(Reply::own(result_response(&id, &result)))
@@ -196,10 +198,6 @@ impl Inner {
 /// The kind that a list method lists.
 fn list_kind(method: &Method) -> Option<CapabilityKind> {
     CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str())
-}
-
-fn result_text(id: &str, result: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
 /// A name for a message.
