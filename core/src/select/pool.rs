@@ -128,20 +128,25 @@ impl Pool {
         let known = ask.exclude.iter().filter_map(|id| self.by_id.get(id).copied());
         // Allocates only when something is excluded or denied.
         let mut exclude: Vec<usize> = known.collect();
+        let mut denied = None;
         for _ in 0..TRIES {
             let view = self.view(now);
             let Some(index) = view.balancer.pick(&balance::Ask { key: ask.key, exclude: &exclude }) else {
-                if view.is_current(&self.signal, now) {
-                    return Err(self.unavailable(&view, now));
+                // Who was denied knows more than the view: a breaker tells the pool after it has changed.
+                if denied.is_none() && view.is_current(&self.signal, now) {
+                    return Err(self.unavailable(view.retry, now));
                 }
                 break;
             };
             match self.members[index].replica.breaker().try_acquire(now) {
                 Ok(permit) => return self.lease(index, permit),
-                Err(_) => exclude.push(index),
+                Err(why) => {
+                    exclude.push(index);
+                    denied = sooner(denied, now + why.retry_after);
+                }
             }
         }
-        self.search(&exclude, ask, now)
+        self.search(&exclude, denied, ask, now)
     }
 
     /// The members, in the order of their indexes.
@@ -194,42 +199,53 @@ impl Pool {
             let readiness = breaker.readiness(now);
             ready[index] = readiness == Readiness::Ready;
             if let Readiness::Until(due) = readiness {
-                until = Some(until.map_or(due, |until| until.min(due)));
+                until = sooner(until, due);
             }
             if let Some(delay) = breaker.retry_after(now) {
-                retry = Some(retry.map_or(now + delay, |retry| retry.min(now + delay)));
+                retry = sooner(retry, now + delay);
             }
         }
         View { balancer: self.spread.over(|index| ready[index]), seen, until, retry }
     }
 
     /// Asks every member that is left, for when the view could not be trusted.
-    fn search(&self, exclude: &[usize], ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+    fn search(
+        &self,
+        exclude: &[usize],
+        mut denied: Option<Tick>,
+        ask: &Ask<'_>,
+        now: Tick,
+    ) -> Result<Lease> {
         let tried = |index: usize| ask.exclude.contains(&self.members[index].replica.id());
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
         for index in usable.filter(|index| !tried(*index)) {
-            if let Ok(permit) = self.members[index].replica.breaker().try_acquire(now) {
-                return self.lease(index, permit);
+            match self.members[index].replica.breaker().try_acquire(now) {
+                Ok(permit) => return self.lease(index, permit),
+                Err(why) => denied = sooner(denied, now + why.retry_after),
             }
         }
-        Err(self.unavailable(&self.look(now), now))
+        Err(self.unavailable(denied, now))
     }
 
-    fn unavailable(&self, view: &View, now: Tick) -> Error {
+    fn unavailable(&self, retry: Option<Tick>, now: Tick) -> Error {
         let message = if self.members.is_empty() {
             "no server can take the call: none offers it"
         } else if self.members.iter().all(Member::is_drained) {
             "no server can take the call: all are drained; give one a weight above 0 or make it active"
-        } else if view.retry.is_some() {
+        } else if retry.is_some() {
             "no server can take the call now: those that failed too often are left alone for a while"
         } else {
             "no server can take the call: each was tried already"
         };
         let error = Error::new(ErrorKind::Unavailable, message).not_sent();
-        match view.retry {
+        match retry {
             Some(retry) => error.retry_after(retry.since(now)),
             None => error,
         }
     }
+}
+
+fn sooner(known: Option<Tick>, other: Tick) -> Option<Tick> {
+    Some(known.map_or(other, |known| known.min(other)))
 }
