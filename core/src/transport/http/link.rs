@@ -18,9 +18,10 @@ use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID};
 use super::events::{self, Events, Resume, check_id, not_mcp};
 use super::pool::{Held, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
-use super::{MAX_BODY, body};
+use super::{MAX_BODY, body, modern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
+use crate::rpc::version::Era;
 use crate::transport::{Exchange, Link, Outgoing};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -33,6 +34,8 @@ pub(super) struct HttpLink {
     /// The headers of every POST; replaced when the session id or the version becomes known.
     headers: ArcSwap<HeaderMap>,
     open: AtomicBool,
+    /// The server was found to be of the modern era.
+    modern: AtomicBool,
     /// The stream of what belongs to no request is open.
     listening: Arc<AtomicBool>,
 }
@@ -53,24 +56,31 @@ impl fmt::Debug for HttpLink {
 impl HttpLink {
     pub(super) fn new(connector: Arc<HttpConnector>) -> Self {
         let headers = ArcSwap::from_pointee(connector.headers.clone());
-        Self { connector, headers, open: AtomicBool::new(true), listening: Arc::default() }
+        Self {
+            connector,
+            headers,
+            open: AtomicBool::new(true),
+            modern: AtomicBool::new(false),
+            listening: Arc::default(),
+        }
     }
 
     async fn post(
         &self,
+        base: &HeaderMap,
+        purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
     ) -> Result<(Held, Response<Incoming>)> {
-        let base = self.headers.load_full();
         let correlation_id = correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
         let request = || {
-            let mut headers = HeaderMap::clone(&base);
+            let mut headers = HeaderMap::clone(base);
             if let Some(value) = &correlation_id {
                 headers.insert(CORRELATION_ID, value.clone());
             }
             self.connector.build(Method::POST, headers, message.clone())
         };
-        self.connector.pool.send(Purpose::Call, request).await
+        self.connector.pool.send(purpose, request).await
     }
 
     fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
@@ -79,6 +89,10 @@ impl HttpLink {
             headers.insert(name, value.clone());
             headers
         });
+    }
+
+    fn is_modern(&self) -> bool {
+        self.modern.load(Ordering::Acquire)
     }
 
     fn in_session(&self) -> bool {
@@ -93,7 +107,8 @@ impl HttpLink {
         let now = self.connector.clock.timestamp();
         let refusal =
             Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
-        refusal.judge(id).inspect_err(|error| {
+        let judged = if self.is_modern() { refusal.judge_modern(id) } else { refusal.judge(id) };
+        judged.inspect_err(|error| {
             if error.kind() == ErrorKind::SessionNotFound {
                 self.open.store(false, Ordering::Release);
             }
@@ -104,7 +119,17 @@ impl HttpLink {
 #[async_trait]
 impl Link for HttpLink {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
-        let (held, response) = self.post(&outgoing.body, outgoing.correlation_id.as_deref()).await?;
+        let modern = self.is_modern();
+        let mut headers = self.headers.load_full();
+        let mut purpose = Purpose::Call;
+        if modern || outgoing.method == crate::rpc::Method::Discover {
+            modern::complete(Arc::make_mut(&mut headers), &outgoing)?;
+            if outgoing.method == crate::rpc::Method::Listen {
+                purpose = Purpose::Listen;
+            }
+        }
+        let (held, response) =
+            self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
         if !response.status().is_success() {
             return self.refused(held, response, Some(outgoing.id)).await.map(Exchange::One);
         }
@@ -123,8 +148,9 @@ impl Link for HttpLink {
                 check_id(message, outgoing.id).map(Exchange::One)
             }
             Kind::Events => {
-                let resume = Resume { connector: self.connector.clone(), headers: self.headers.load_full() };
-                let events = Events::new(held, response.into_body(), Some(resume));
+                // A modern stream that breaks is over: nothing can be asked for again.
+                let resume = (!modern).then(|| Resume { connector: self.connector.clone(), headers });
+                let events = Events::new(held, response.into_body(), resume);
                 Ok(match events::begin(events, outgoing.id).await? {
                     (response, None) => Exchange::One(response),
                     (first, Some(events)) => {
@@ -137,7 +163,12 @@ impl Link for HttpLink {
     }
 
     async fn notify(&self, message: Bytes) -> Result<()> {
-        let (held, response) = self.post(&message, None).await?;
+        if self.is_modern() {
+            // Over HTTP a modern client has nothing to notify: it cancels by closing the stream.
+            return Ok(());
+        }
+        let headers = self.headers.load_full();
+        let (held, response) = self.post(&headers, Purpose::Call, &message, None).await?;
         if !response.status().is_success() {
             return self.refused(held, response, None).await.map(drop);
         }
@@ -147,6 +178,9 @@ impl Link for HttpLink {
     }
 
     async fn listen(&self) -> Option<BoxStream<'static, Message>> {
+        if self.is_modern() {
+            return None;
+        }
         let turn = Listening::begin(&self.listening)?;
         let headers = HttpConnector::listen_headers(&self.headers.load());
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
@@ -176,6 +210,11 @@ impl Link for HttpLink {
         {
             self.put_header(&PROTOCOL_VERSION, &value);
         }
+        self.modern.store(Era::of(version) == Some(Era::Modern), Ordering::Release);
+    }
+
+    fn cancels_when_dropped(&self) -> bool {
+        self.is_modern()
     }
 
     fn is_open(&self) -> bool {

@@ -10,6 +10,7 @@ mod connector;
 mod dial;
 mod events;
 mod link;
+mod modern;
 mod pool;
 mod socket;
 mod status;
