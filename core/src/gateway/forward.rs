@@ -177,6 +177,7 @@ impl Inner {
             method: forward.method().clone(),
             body: splice.apply(message.bytes()),
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
+            headers: None,
         };
         let raw_id = message.id().unwrap_or("null");
         let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };

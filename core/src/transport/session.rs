@@ -13,7 +13,7 @@ use super::{Connector, Exchange, Link, Outgoing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
-use crate::rpc::version::LEGACY;
+use crate::rpc::version::{Era, LEGACY};
 use crate::rpc::{Members, Message, Method, Shape};
 
 /// The id of the `initialize` request; later ids count on from it.
@@ -36,6 +36,7 @@ pub struct Session {
     own: bool,
     answer: Message,
     version: String,
+    era: Era,
     declared: Vec<Box<str>>,
     ids: AtomicU64,
 }
@@ -75,7 +76,7 @@ impl Session {
             let (answer, version) = handshake(link.as_ref(), hello).await?;
             let declared = declared(&answer);
             let ids = AtomicU64::new(INITIALIZE_ID + 1);
-            Ok(Arc::new(Self { link: link.clone(), own, answer, version, declared, ids }))
+            Ok(Arc::new(Self { link: link.clone(), own, answer, version, era: Era::Legacy, declared, ids }))
         };
         let outcome = tokio::time::timeout(timeout, begun).await.unwrap_or_else(|_| Err(late()));
         if let (Err(_), Some(link)) = (&outcome, opened) {
@@ -92,6 +93,11 @@ impl Session {
     /// The negotiated revision.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The era of that revision: how requests must be made, and whether the server may ask.
+    pub fn era(&self) -> Era {
+        self.era
     }
 
     /// Whether the server declared this capability, such as `tools`.
@@ -126,7 +132,7 @@ impl Session {
     pub async fn ask(&self, method: &Method, params: Option<&str>, timeout: Duration) -> Result<Message> {
         let id = self.next_id();
         let body = Message::request(Some(id), method.as_str(), params);
-        let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None };
+        let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None };
         let late = || {
             let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
             Error::new(ErrorKind::Timeout, message)
@@ -170,7 +176,7 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
     );
     let method = Method::Initialize;
     let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
-    let outgoing = Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None };
+    let outgoing = Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None };
     let answer = ask(link, outgoing).await?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
     let version =
