@@ -6,6 +6,7 @@
 mod admin;
 mod affinity;
 mod answering;
+mod bridge;
 mod catalog;
 mod client;
 mod conversation;
@@ -17,6 +18,7 @@ mod outbox;
 mod pipeline;
 mod probe;
 mod proxy;
+mod reach;
 mod reads;
 mod refresh;
 mod relay;

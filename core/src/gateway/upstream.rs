@@ -13,15 +13,13 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+use super::reach::{Reach, hello};
 use crate::discovery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
-use crate::rpc::{Members, Method, version};
+use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::transport::{Connector, Hello, Session};
-
-/// How long a server may take to introduce itself.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Opening = Shared<BoxFuture<'static, Result<Arc<Session>, Arc<Error>>>>;
 
@@ -31,7 +29,7 @@ pub(super) struct Upstream {
     /// Differs between any two of this process: a server whose endpoint changed has another.
     pub(super) number: u64,
     pub(super) server: Arc<Server>,
-    connector: Arc<dyn Connector>,
+    reach: Arc<Reach>,
     shared: Mutex<SharedState>,
     tasks: Tasks,
 }
@@ -59,7 +57,8 @@ impl Upstream {
     pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { number, server, connector, shared: Mutex::default(), tasks })
+        let reach = Reach::new(&server, connector, tasks.clone());
+        Arc::new(Self { number, server, reach, shared: Mutex::default(), tasks })
     }
 
     /// The shared session, opened if need be. `opened` is called once for each session that is opened.
@@ -70,12 +69,10 @@ impl Upstream {
                 SharedState::Open(session) if session.is_open() => return Ok(Arc::clone(session)),
                 SharedState::Opening(opening) if !matches!(opening.peek(), Some(Err(_))) => opening.clone(),
                 _ => {
-                    let connector = Arc::clone(&self.connector);
-                    let opening = async move {
-                        Session::open(&*connector, &hello("{}"), false, OPEN_TIMEOUT).await.map_err(Arc::new)
-                    }
-                    .boxed()
-                    .shared();
+                    let reach = Arc::clone(&self.reach);
+                    let opening = async move { reach.legacy(&hello("{}"), false).await.map_err(Arc::new) }
+                        .boxed()
+                        .shared();
                     *state = SharedState::Opening(opening.clone());
                     // Goes on although whoever wanted it gives up: others may wait, and it is of use anyway.
                     let driven = opening.clone();
@@ -100,7 +97,23 @@ impl Upstream {
 
     /// A session that belongs to one client.
     pub(super) async fn own(&self, hello: &Hello) -> Result<Arc<Session>> {
-        Session::open(&*self.connector, hello, true, OPEN_TIMEOUT).await
+        self.reach.legacy(hello, true).await
+    }
+
+    /// The session of the modern era that all share, opened if need be; `None` if the server only speaks legacy.
+    /// `opened` as for [`Upstream::shared`].
+    pub(super) async fn modern(&self, opened: impl FnOnce(&Arc<Session>)) -> Result<Option<Arc<Session>>> {
+        if let Some(session) = self.reach.modern_session() {
+            return Ok(Some(session));
+        }
+        // Whoever comes first finds out the era; all wait for that.
+        self.shared(opened).await?;
+        self.reach.modern().await
+    }
+
+    /// Whether the server is known to speak nothing but the modern era.
+    pub(super) fn is_modern_only(&self) -> bool {
+        self.reach.is_modern_only()
     }
 
     /// Forgets the shared session if it is this one: the server has forgotten it, or the link is broken.
@@ -118,11 +131,22 @@ impl Upstream {
     pub(super) async fn discover(&self) -> Result<Listing> {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
-        let session = self.own(&hello(capabilities)).await?;
-        let asking = Asking { session: &session, timeout: self.server.configuration.timeout };
-        let fetched = discovery::fetch(&asking, session.initialize_result()).await;
+        let hello = hello(capabilities);
+        let session = self.own(&hello).await?;
+        let timeout = self.server.configuration.timeout;
+        let fetched = match self.reach.modern().await? {
+            Some(modern) => {
+                let modern = modern.introduced_as(&hello);
+                discovery::fetch_modern(&Asking { session: &modern, timeout }, session.initialize_result())
+                    .await
+            }
+            None => {
+                discovery::fetch(&Asking { session: &session, timeout }, session.initialize_result()).await
+            }
+        };
         session.close().await;
         let fetched = fetched?;
+        self.reach.mirrors.learn(&fetched.listing);
         for item in &fetched.excluded {
             tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
         }
@@ -132,11 +156,15 @@ impl Upstream {
     /// Asks the server whether it is there.
     pub(super) async fn probe(&self, kind: ProbeKind, opened: impl FnOnce(&Arc<Session>)) -> Result<()> {
         if kind == ProbeKind::Connect {
-            return self.connector.check().await;
+            return self.reach.connector.check().await;
         }
         let session = self.shared(opened).await?;
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
-        let answer = session.ask(&Method::Ping, None, Duration::from_secs(60)).await;
+        let patience = Duration::from_secs(60);
+        let answer = match self.reach.modern_session() {
+            Some(modern) => modern.ask(&Method::Discover, None, patience).await,
+            None => session.ask(&Method::Ping, None, patience).await,
+        };
         if answer.is_err() {
             self.forget(&session);
         }
@@ -149,19 +177,11 @@ impl Upstream {
         if let SharedState::Open(session) = state {
             session.close().await;
         }
+        self.reach.close().await;
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How the gateway introduces itself when it speaks for itself.
-fn hello(capabilities: &str) -> Hello {
-    Hello {
-        version: version::LATEST_LEGACY.into(),
-        capabilities: capabilities.into(),
-        client_info: format!(r#"{{"name":"mcp-gateway","version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
     }
 }
 

@@ -125,6 +125,21 @@ impl Session {
         })
     }
 
+    /// The same session, whose own requests introduce somebody else. The ids stay one sequence.
+    #[must_use]
+    pub fn introduced_as(&self, hello: &Hello) -> Arc<Self> {
+        Arc::new(Self {
+            link: Arc::clone(&self.link),
+            own: self.own,
+            answer: self.answer.clone(),
+            version: self.version.clone(),
+            era: self.era,
+            hello: Some(hello.clone()),
+            declared: self.declared.clone(),
+            ids: Arc::clone(&self.ids),
+        })
+    }
+
     /// The counter that this session's ids come from.
     pub fn ids(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.ids)
