@@ -9,6 +9,7 @@ mod input;
 mod instruments;
 mod lifecycle;
 mod lists;
+mod modern;
 mod names;
 mod sessions;
 mod stdio;

@@ -5,6 +5,7 @@
 
 mod http;
 mod ledger;
+mod modern;
 mod plan;
 mod run;
 mod script;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 pub use ledger::{Entry, Ledger};
+pub use modern::Modern;
 pub use script::{Act, Script};
 pub use stdio::serve_stdio;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,14 +28,17 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Longest wait for the server to confirm the end of a session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+const LEGACY: u8 = 1;
+const MODERN: u8 = 2;
+
 /// One conversation with a server over streamable HTTP.
 pub(super) struct HttpLink {
     connector: Arc<HttpConnector>,
     /// The headers of every POST; replaced when the session id or the version becomes known.
     headers: ArcSwap<HeaderMap>,
     open: AtomicBool,
-    /// The server was found to be of the modern era.
-    modern: AtomicBool,
+    /// What was found out: nothing yet, [`LEGACY`] or [`MODERN`].
+    era: AtomicU8,
     /// The stream of what belongs to no request is open.
     listening: Arc<AtomicBool>,
 }
@@ -60,7 +63,7 @@ impl HttpLink {
             connector,
             headers,
             open: AtomicBool::new(true),
-            modern: AtomicBool::new(false),
+            era: AtomicU8::new(0),
             listening: Arc::default(),
         }
     }
@@ -92,7 +95,7 @@ impl HttpLink {
     }
 
     fn is_modern(&self) -> bool {
-        self.modern.load(Ordering::Acquire)
+        self.era.load(Ordering::Acquire) == MODERN
     }
 
     fn in_session(&self) -> bool {
@@ -107,7 +110,11 @@ impl HttpLink {
         let now = self.connector.clock.timestamp();
         let refusal =
             Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
-        let judged = if self.is_modern() { refusal.judge_modern(id) } else { refusal.judge(id) };
+        let judged = match self.era.load(Ordering::Acquire) {
+            MODERN => refusal.judge_modern(id),
+            LEGACY => refusal.judge_legacy(id),
+            _ => refusal.judge(id),
+        };
         judged.inspect_err(|error| {
             if error.kind() == ErrorKind::SessionNotFound {
                 self.open.store(false, Ordering::Release);
@@ -210,7 +217,8 @@ impl Link for HttpLink {
         {
             self.put_header(&PROTOCOL_VERSION, &value);
         }
-        self.modern.store(Era::of(version) == Some(Era::Modern), Ordering::Release);
+        let modern = Era::of(version) == Some(Era::Modern);
+        self.era.store(if modern { MODERN } else { LEGACY }, Ordering::Release);
     }
 
     fn cancels_when_dropped(&self) -> bool {

@@ -33,26 +33,39 @@ impl Refusal<'_> {
     /// As [`Refusal::judge`], for a server that was found to be of the modern era. One that speaks as if it were not, any
     /// more, has not looked at the request: [`ErrorKind::SessionNotFound`], not sent, and it must be asked anew.
     pub(super) fn judge_modern(self, id: Option<u64>) -> Result<Message> {
-        let message = Message::parse(self.body.clone()).ok();
-        let code = message
-            .as_ref()
-            .and_then(|message| Members::parse(message.error()?).ok()?.get("code")?.parse::<i32>().ok());
-        let changed = match (self.status.as_u16(), code) {
+        let changed = match (self.status.as_u16(), self.code()) {
             (405, _) | (404, None) | (_, Some(-32022)) => true,
             // A legacy server that misses its session, or its handshake.
-            (400 | 422, None | Some(-32000 | -32600)) => {
-                let said = self.body.to_ascii_lowercase();
-                ["session", "initializ"]
-                    .iter()
-                    .any(|word| memchr::memmem::find(&said, word.as_bytes()).is_some())
-            }
+            (400 | 422, None | Some(-32000 | -32600)) => self.says("session") || self.says("initializ"),
             _ => false,
         };
-        if changed {
-            let error =
-                Error::new(ErrorKind::SessionNotFound, "the server no longer speaks as it did").not_sent();
-            return Err(error.with("status", self.status.as_u16()));
-        }
-        self.judge(id)
+        if changed { Err(self.changed()) } else { self.judge(id) }
+    }
+
+    /// As [`Refusal::judge`], for a server that was found to be of the legacy era, with the same exception.
+    pub(super) fn judge_legacy(self, id: Option<u64>) -> Result<Message> {
+        let changed = match (self.status.as_u16(), self.code()) {
+            (_, Some(-32020 | -32022)) => true,
+            // A modern server that misses what every request must have there.
+            (400, Some(-32602)) => self.says("_meta") || self.says("protocolversion"),
+            _ => false,
+        };
+        if changed { Err(self.changed()) } else { self.judge(id) }
+    }
+
+    fn changed(&self) -> Error {
+        let error = Error::new(ErrorKind::SessionNotFound, "the server no longer speaks as it did");
+        error.with("status", self.status.as_u16()).not_sent()
+    }
+
+    /// The code of the error response that the body is, if it is one.
+    fn code(&self) -> Option<i32> {
+        let message = Message::parse(self.body.clone()).ok()?;
+        Members::parse(message.error()?).ok()?.get("code")?.parse().ok()
+    }
+
+    /// Whether the body has this word, in lower case, in it.
+    fn says(&self, word: &str) -> bool {
+        memchr::memmem::find(&self.body.to_ascii_lowercase(), word.as_bytes()).is_some()
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Rounds {
     message: Message,
     uri: Option<String>,
     turn: Turn,
-    rounds: u32,
+    asked: u32,
 }
 
 enum Turn {
@@ -63,13 +63,14 @@ impl Rounds {
         let message = Message::parse(request.body.clone()).map_err(Error::not_sent)?;
         let uri = (request.method == Method::ResourcesRead).then(|| translate::uri(&message)).flatten();
         let exchange = bridge.session.request(request.clone()).await?;
-        let mut rounds = Self { bridge, request, message, uri, turn: Turn::Over, rounds: 0 };
+        let mut rounds = Self { bridge, request, message, uri, turn: Turn::Over, asked: 0 };
         match exchange {
             Exchange::Many(messages) => rounds.turn = Turn::Hearing(messages),
-            Exchange::One(answer) => match rounds.read(&answer)? {
-                Some(answer) => return Ok(Exchange::One(answer)),
-                None => {}
-            },
+            Exchange::One(answer) => {
+                if let Some(answer) = rounds.read(&answer)? {
+                    return Ok(Exchange::One(answer));
+                }
+            }
         }
         let rest = stream::unfold(rounds, |mut rounds| async move { Some((rounds.next().await?, rounds)) });
         Ok(Exchange::Many(rest.boxed()))
@@ -140,7 +141,7 @@ impl Rounds {
     /// The response for the client; `None` if the server asks first.
     fn read(&mut self, answer: &Message) -> Result<Option<Message>> {
         match translate::answer(answer, &self.request.method, self.uri.as_deref())? {
-            Answered::Complete(answer) if self.rounds == 0 => Ok(Some(answer)),
+            Answered::Complete(answer) if self.asked == 0 => Ok(Some(answer)),
             Answered::Complete(answer) => {
                 let body = answer.with_id(self.request.id.to_string()).apply(answer.bytes());
                 Message::parse(body).map(Some)
@@ -153,8 +154,8 @@ impl Rounds {
     }
 
     fn ask(&mut self, questions: Questions) -> Result<Turn> {
-        self.rounds += 1;
-        if self.rounds > ROUNDS {
+        self.asked += 1;
+        if self.asked > ROUNDS {
             let message = format!("the server asked more than {ROUNDS} times before it answered");
             return Err(Error::new(ErrorKind::BadUpstream, message));
         }

@@ -234,7 +234,7 @@ impl Standing {
         match self.open().await {
             Ok(Opened::Granted) => {
                 if !first {
-                    self.due = self.again.clone();
+                    self.due.clone_from(&self.again);
                 }
                 true
             }
