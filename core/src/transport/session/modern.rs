@@ -14,7 +14,7 @@ use crate::transport::{Connector, Link, Outgoing};
 
 /// How long the answer to `server/discover` is waited for before `initialize` is tried beside it: some legacy servers
 /// never answer what they do not know.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The id of `server/discover` on a link of unknown era; `initialize` has the one before it.
 const DISCOVER_ID: u64 = INITIALIZE_ID + 1;
