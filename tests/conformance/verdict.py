@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from combinations import BARE_NAMED, Combination
+from combinations import BARE_NAMED, FREE, Combination
 from suite import Checks, Results, passes
 
 FIELDS = {"combination", "scenario", "check", "sentence", "where"}
@@ -51,8 +51,6 @@ class Verdict:
     # Required scenarios that are short, and checks that the fixture alone passes.
     short: list[str] = field(default_factory=list)
     checks: list[str] = field(default_factory=list)
-    # Checks that the fixture alone passes and that do not apply to the gateway, in the suite's eyes.
-    weaker: list[str] = field(default_factory=list)
     # Entries of the list of what is impossible that pass, and anything else that is wrong.
     stale: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -66,7 +64,7 @@ class Verdict:
     def line(self) -> str:
         counts = f"{self.passed}/{self.required} required, {self.alone - len(self.checks)}/{self.alone} checks"
         excused = f", {len(self.excused)} impossible" if self.excused else ""
-        waiting = f", {len(self.waiting)} scenarios not built yet" if self.waiting else ""
+        waiting = f", not built yet: {len(self.waiting)} of the scenarios" if self.waiting else ""
         word = "ok" if self.ok else "SHORT"
         return f"{self.combination.name:<36} {word:<6} {counts}{excused}{waiting}  {self.seconds:.0f} s"
 
@@ -85,8 +83,7 @@ def judge(verdict: Verdict, required: list[str], alone: Results, through: Result
             failing = [key for key in {**expected, **got} if key[0] == check and got.get(key, ("", ""))[0] != "SUCCESS"]
             (verdict.excused if failing else verdict.stale).append(f"{scenario}: {check}")
         possible = {key: value for key, value in got.items() if key[0] not in excused}
-        for failing, line in worse(expected, possible, excused):
-            (verdict.checks if failing else verdict.weaker).append(f"{scenario}: {line}")
+        verdict.checks += [f"{scenario}: {line}" for line in worse(expected, possible, excused)]
         verdict.alone += sum(status == "SUCCESS" for (check, _), (status, _) in expected.items() if check not in excused)
         if scenario in required:
             if not passes(expected):
@@ -101,16 +98,19 @@ def counts(verdict: Verdict, check: str) -> bool:
     return verdict.combination.layout != "aggregate" or check not in BARE_NAMED
 
 
-def worse(expected: Checks, got: Checks, excused: set[str]) -> list[tuple[bool, str]]:
-    """The checks that pass alone and not through the gateway, and those that only the gateway fails; whether it fails."""
+def worse(expected: Checks, got: Checks, excused: set[str]) -> list[str]:
+    """The checks that pass alone and not through the gateway, and those that only the gateway fails.
+
+    A check that is skipped, or merely told of, does not pass: the gateway hid what the fixture has.
+    """
     lines = []
     for key, (status, _) in expected.items():
         if status == "SUCCESS" and key[0] not in excused:
             now, message = got.get(key, ("not reached", ""))
-            if now != "SUCCESS":
-                lines.append((now not in ("INFO", "SKIPPED"), f"{key[0]} ({key[1]}): {now}: {message}"))
+            if now != "SUCCESS" and not (key[0] in FREE and now == "INFO"):
+                lines.append(f"{key[0]} ({key[1]}): {now}: {message}")
     for key, (status, message) in got.items():
         before = expected.get(key, ("INFO", ""))[0]
         if status in ("FAILURE", "WARNING") and before in ("INFO", "SKIPPED"):
-            lines.append((True, f"{key[0]} ({key[1]}): {status}: {message}"))
+            lines.append(f"{key[0]} ({key[1]}): {status}: {message}")
     return lines
