@@ -221,3 +221,6 @@ fn speaks_modern(answer: &Message) -> bool {
     };
     supported().is_some_and(|versions| versions.iter().any(|version| version == MODERN))
 }
+
+#[cfg(test)]
+mod tests;
