@@ -10,6 +10,7 @@ use futures_util::{FutureExt, StreamExt};
 use super::Inner;
 use super::conversation::is_list_change;
 use super::forward::outcome_of;
+use super::freshness::Asked;
 use super::service::Place;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +26,7 @@ type Asking = Shared<BoxFuture<'static, Result<(), Arc<Error>>>>;
 #[derive(Default)]
 pub(super) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, Asking>>,
+    asked: Asked,
 }
 
 impl Inner {
@@ -65,6 +67,7 @@ impl Inner {
 
     async fn ask_server(self: &Arc<Self>, id: ServerId) -> Result<()> {
         let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+        self.discoveries.asked.note(id, self.clock.now());
         let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
             Error::new(ErrorKind::Unavailable, "the server's breaker is open")
                 .retry_after(denied.retry_after)
@@ -109,15 +112,17 @@ impl Inner {
         });
     }
 
-    /// Asks every server that may be asked, a few at a time.
+    /// Asks every server that may be asked and whose time has come, a few at a time.
     pub(super) async fn rediscover(self: &Arc<Self>) {
-        let due: Vec<_> = {
+        let due = {
             let state = self.registry.state();
-            state
+            let listings: Vec<_> = state
                 .servers()
                 .filter(|server| server.status == Status::Active && server.auto_discover)
-                .map(|server| server.id)
-                .collect()
+                .map(|server| (server.id, state.listing(server.id)))
+                .collect();
+            let servers = listings.iter().map(|(id, listing)| (*id, &**listing));
+            self.discoveries.asked.due(servers, self.settings.refresh, self.clock.now())
         };
         futures_util::stream::iter(due)
             .for_each_concurrent(16, |id| async move {

@@ -13,6 +13,7 @@ mod conversation;
 mod discover;
 mod errand;
 mod forward;
+mod freshness;
 mod names;
 mod outbox;
 mod pipeline;

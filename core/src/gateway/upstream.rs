@@ -146,11 +146,16 @@ impl Upstream {
         };
         session.close().await;
         let fetched = fetched?;
-        self.reach.mirrors.learn(&fetched.listing);
+        self.learn(&fetched.listing);
         for item in &fetched.excluded {
             tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
         }
         Ok(fetched.listing)
+    }
+
+    /// Takes note of what the server offers, as far as calls depend on it.
+    pub(super) fn learn(&self, listing: &Listing) {
+        self.reach.mirrors.learn(listing);
     }
 
     /// Asks the server whether it is there.
@@ -162,7 +167,14 @@ impl Upstream {
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
         let patience = Duration::from_secs(60);
         let answer = match self.reach.modern_session() {
-            Some(modern) => modern.ask(&Method::Discover, None, patience).await,
+            Some(modern) => {
+                let answer = modern.ask(&Method::Discover, None, patience).await;
+                // Every server of the modern era answers this: one that does not is asked anew what it is.
+                if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
+                    modern.close().await;
+                }
+                answer
+            }
             None => session.ask(&Method::Ping, None, patience).await,
         };
         if answer.is_err() {
