@@ -10,6 +10,8 @@ mod instruments;
 mod lifecycle;
 mod lists;
 mod modern;
+mod modern_client;
+mod modern_client_talks;
 mod names;
 mod sessions;
 mod stdio;

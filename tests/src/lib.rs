@@ -15,5 +15,6 @@ pub mod fake;
 pub mod http;
 pub mod load;
 pub mod mcp;
+pub mod modern;
 pub mod process;
 pub mod proxy;

@@ -86,6 +86,9 @@ pub struct Session {
     pub max_sessions: usize,
     /// Sessions of one principal at most.
     pub max_per_principal: usize,
+    /// How long a call of a client without sessions waits for the client's answers to what its server asked.
+    #[serde(rename = "input_wait_seconds", with = "seconds")]
+    pub input_wait: Duration,
 }
 
 impl Default for Session {
@@ -95,6 +98,7 @@ impl Default for Session {
             max: Duration::from_hours(12),
             max_sessions: 100_000,
             max_per_principal: 50_000,
+            input_wait: Duration::from_mins(5),
         }
     }
 }

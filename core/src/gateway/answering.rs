@@ -32,10 +32,10 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 /// What is needed to bring an answer home.
 #[derive(Debug)]
 pub(super) struct Answering {
-    relay: Relay,
-    upstream_id: u64,
-    client_id: Box<str>,
-    token: Option<String>,
+    pub(super) relay: Relay,
+    pub(super) upstream_id: u64,
+    pub(super) client_id: Box<str>,
+    pub(super) token: Option<String>,
     pub(super) server: ServerId,
 }
 

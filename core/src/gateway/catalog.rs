@@ -85,22 +85,37 @@ fn render(view: &View, kind: CapabilityKind, silent: &BTreeSet<String>) -> Strin
 
 /// The items of a list, separated by commas.
 fn items(view: &View, kind: CapabilityKind) -> String {
-    let mut out = String::new();
-    let mut uris = HashSet::new();
-    for service in view.services.values() {
-        for (_, item) in service.offers(kind) {
-            // A resource keeps its URI, so the first service that has it, has it for all.
-            let by_uri = matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
-            if by_uri && !uris.insert(item.name.clone()) {
-                continue;
-            }
-            if !out.is_empty() {
-                out.push(',');
-            }
-            out.push_str(&under_full_name(service, item));
-        }
+    let all: Vec<_> = items_of(view, kind).iter().map(Item::render).collect();
+    all.join(",")
+}
+
+/// An item of a merged list.
+pub(super) struct Item<'a> {
+    service: &'a Service,
+    capability: &'a Capability,
+}
+
+impl<'a> Item<'a> {
+    /// The service that has it, and the name there.
+    pub(super) fn key(&self) -> (&'a str, &'a str) {
+        (self.service.name.as_str(), &self.capability.name)
     }
-    out
+
+    /// The definition under its full name.
+    pub(super) fn render(&self) -> String {
+        under_full_name(self.service, self.capability)
+    }
+}
+
+/// The items of a merged list, in order.
+pub(super) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
+    // A resource keeps its URI, so the first service that has it, has it for all.
+    let by_uri = matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
+    let mut uris = HashSet::new();
+    let all = view.services.values().flat_map(|service| {
+        service.offers(kind).into_iter().map(move |(_, capability)| Item { service, capability })
+    });
+    all.filter(|item| !by_uri || uris.insert(item.capability.name.as_str())).collect()
 }
 
 /// The definition, byte for byte but for its name.

@@ -92,6 +92,11 @@ impl Client {
         (!busy).then(|| Tick::from_nanos(self.touched.load(Ordering::Relaxed)))
     }
 
+    /// Whether it stands for modern clients, who have no session: it hears only what somebody listens to.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.id.is_empty()
+    }
+
     pub(super) fn wants_own_session(&self) -> bool {
         self.apart.load(Ordering::Relaxed)
     }

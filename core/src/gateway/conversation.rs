@@ -15,12 +15,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Reply, Route, TransportType};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
+use crate::rpc::meta::LOG_LEVELS;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Message, Method, Shape, Splice};
 use crate::transport::Session;
-
-const LOG_LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 impl Inner {
     /// The `initialize` result: of a service what its server said, of the aggregated route the gateway's own.
@@ -130,6 +128,9 @@ impl Inner {
         transport: TransportType,
     ) {
         tell_level(client, session).await;
+        if client.is_pooled() {
+            return;
+        }
         // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
         if transport == TransportType::Stdio || client.outbox.is_attached() {
             self.overhear(client, session);
@@ -175,7 +176,7 @@ pub(super) fn is_list_change(message: &Message) -> bool {
     matches!(message.method(), Some(Method::ToolsChanged | Method::ResourcesChanged | Method::PromptsChanged))
 }
 
-async fn tell_level(client: &Client, session: &Session) {
+pub(super) async fn tell_level(client: &Client, session: &Session) {
     let level = client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let Some(level) = level.filter(|_| session.declares("logging")) else { return };
     let params = format!(r#"{{"level":{}}}"#, quote(&level));

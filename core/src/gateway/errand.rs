@@ -8,6 +8,7 @@ use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Landing};
+use super::modern::Modern;
 use super::names::shown;
 use super::service::Service;
 use super::snapshot::View;
@@ -29,6 +30,8 @@ pub(super) struct Passage {
     pub(super) streams: bool,
     pub(super) wishes: Option<Wishes>,
     pub(super) record: Arc<Record>,
+    /// What a modern request brought; `None` for the legacy era.
+    pub(super) modern: Option<Box<Modern>>,
     /// Keeps the request entered in its client's session, so that it can be cancelled.
     pub(super) landing: Option<Landing>,
     pub(super) _admission: Admission,
@@ -38,6 +41,12 @@ impl Passage {
     /// Cancelled when the client or an administrator cancels the call.
     pub(super) fn cancel(&self) -> &CancellationToken {
         &self.record.active().cancel
+    }
+
+    /// Whose sessions with servers the call uses, if it is anybody's.
+    pub(super) fn caller(&self) -> Option<&Arc<Client>> {
+        let pooled = self.modern.as_ref().and_then(|modern| modern.pooled.get());
+        pooled.map(|pooled| &**pooled).or(self.client.as_ref())
     }
 }
 

@@ -9,17 +9,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::answering::Answering;
+use super::bridge::downward::{Course, translate};
 use super::client::Client;
 use super::errand::{Forward, Passage};
 use super::relay::{Relay, progress_token};
 use super::service::Place;
 use super::{Inner, affinity, proxy};
+use http::HeaderMap;
 use tokio::sync::Notify;
 
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, Reply, ServerId, Sharing, TransportType};
+use crate::rpc::headers::PARAM_PREFIX;
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method};
 use crate::select::{Ask, Lease};
 use crate::transport::{Exchange, Outgoing, Session};
@@ -99,6 +103,12 @@ impl Inner {
             let started = self.clock.now();
             let error = match self.attempt(&forward, &passage, place, deadline).await {
                 Ok(Sent { exchange, answering }) => {
+                    if passage.modern.is_some() {
+                        let forward = &forward;
+                        let course =
+                            Course { exchange, answering, lease, started, deadline, passage, forward };
+                        return Box::pin(self.answer_downward(course)).await;
+                    }
                     return self.answer(exchange, answering, lease, started, deadline, passage).await;
                 }
                 Err(error) => error.with("server", &place.server.name),
@@ -156,7 +166,10 @@ impl Inner {
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
-        let session = if let Some(session) = open_session(client, place) {
+        let session = if let Some(modern) = &passage.modern {
+            let opening = Box::pin(self.session_downward(passage, modern, place));
+            self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
+        } else if let Some(session) = open_session(client, place) {
             session
         } else {
             let opening = Box::pin(self.session_for(client, place));
@@ -172,15 +185,23 @@ impl Inner {
         if let Some((range, _)) = &token {
             splice.replace(range.clone(), id.to_string());
         }
+        let (body, headers) = match &passage.modern {
+            None => (splice.apply(message.bytes()), None),
+            Some(_) if session.era() == Era::Legacy => {
+                (translate::request(message, id, forward.rename.as_ref()).map_err(Error::not_sent)?, None)
+            }
+            Some(_) => (splice.apply(message.bytes()), mirrored(&passage.headers)),
+        };
         let outgoing = Outgoing {
             id,
             method: forward.method().clone(),
-            body: splice.apply(message.bytes()),
+            body,
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
-            headers: None,
+            headers,
         };
+        let client = passage.caller();
         let raw_id = message.id().unwrap_or("null");
-        let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };
+        let relay = Relay { client: client.cloned(), session: Arc::clone(&session) };
         let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
         match self.in_time(deadline, passage, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering }),
@@ -291,6 +312,13 @@ fn apart(client: &Client, place: &Place) -> bool {
 fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
     let client = client.filter(|client| apart(client, place))?;
     client.session_with(place.upstream.number).filter(|session| session.is_open())
+}
+
+/// The arguments of a tool that a modern client repeats in headers: another server on the way may go by them.
+fn mirrored(headers: &HeaderMap) -> Option<Box<HeaderMap>> {
+    let mirrored = headers.iter().filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
+    let mirrored: HeaderMap = mirrored.map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!mirrored.is_empty()).then(|| Box::new(mirrored))
 }
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full

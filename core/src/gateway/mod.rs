@@ -14,6 +14,7 @@ mod discover;
 mod errand;
 mod forward;
 mod freshness;
+mod modern;
 mod names;
 mod outbox;
 mod pipeline;
@@ -86,6 +87,7 @@ struct Inner {
     snapshot: ArcSwap<Snapshot>,
     refreshing: std::sync::Mutex<()>,
     sessions: sessions::Sessions,
+    modern: modern::State,
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     limiter: Arc<dyn Limiter>,
@@ -106,6 +108,7 @@ impl Gateway {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
         let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
             auth: Arc::new(LocalOnly::default()),
@@ -114,6 +117,7 @@ impl Gateway {
             snapshot: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
+            modern,
             retries: forward::RetryBudget::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
@@ -157,11 +161,13 @@ impl Gateway {
         if inner.stopping.swap(true, Ordering::SeqCst) {
             return;
         }
+        inner.modern.ending.cancel();
         let began = inner.clock.now();
         while inner.observer.calls() > 0 && inner.clock.now().since(began) < grace {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let clients = inner.sessions.all();
+        let clients: Vec<_> =
+            inner.sessions.all().into_iter().chain(inner.modern.downward.pool.all()).collect();
         let ending = futures_util::stream::iter(clients);
         let ending = ending.for_each_concurrent(64, |client| async move { inner.end_session(&client).await });
         // A server that does not answer any more keeps its sessions for itself.

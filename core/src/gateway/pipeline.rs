@@ -6,12 +6,14 @@ use bytes::Bytes;
 
 use super::client::Client;
 use super::errand::{self, Forward, Passage};
+use super::modern::{self, Modern};
 use super::{Gateway, Inner, names};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Reply, Route};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
 
@@ -27,6 +29,7 @@ enum Errand {
     Forward(Box<Forward>, Passage),
     Note(Message, Arc<Client>),
     Listen(Arc<Client>),
+    Modern(Box<modern::Errand>, Passage),
     End(Arc<Client>),
 }
 
@@ -56,6 +59,7 @@ impl Inner {
         let admission = self.limiter.admit(&principal, &call)?;
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());
+        let modern = Modern::of(&call)?;
         let client = self.client_of(&principal, &call)?;
         let passage = Passage {
             principal,
@@ -65,6 +69,7 @@ impl Inner {
             streams: call.streams,
             wishes: call.wishes,
             record: Arc::clone(record),
+            modern,
             landing: None,
             _admission: admission,
         };
@@ -85,7 +90,8 @@ impl Inner {
         }
         let opens =
             matches!(&call.action, Action::Send(message) if message.method() == Some(&Method::Initialize));
-        if opens || call.wishes.is_some() {
+        // A modern request belongs to no session, whatever its headers say.
+        if opens || call.wishes.is_some() || call.era == Era::Modern {
             return Ok(None);
         }
         let Some(id) = &call.session else {
@@ -100,13 +106,17 @@ impl Inner {
     }
 
     /// Decides what the call comes down to, without talking to anybody.
-    fn resolve(&self, route: &Route, action: Action, passage: Passage) -> Result<Errand> {
+    fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
             Action::Listen => return passage.client.map(Errand::Listen).ok_or_else(missing),
             Action::End => return passage.client.map(Errand::End).ok_or_else(missing),
         };
+        if passage.modern.is_some() {
+            let errand = self.resolve_modern(route, message, &mut passage)?;
+            return Ok(Errand::Modern(Box::new(errand), passage));
+        }
         if message.shape() != Shape::Request {
             return passage.client.map(|client| Errand::Note(message, client)).ok_or_else(missing);
         }
@@ -138,6 +148,7 @@ impl Inner {
     async fn run(self: &Arc<Self>, route: &Route, errand: Errand) -> Result<Reply> {
         match errand {
             Errand::Forward(forward, passage) => self.forward(*forward, passage).await,
+            Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, passage)).await,
             // The rare ones are boxed: every call's future would carry their room.
             Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),

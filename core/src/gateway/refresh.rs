@@ -105,9 +105,8 @@ impl Inner {
                 .collect(),
         );
         for upstream in gone.into_values() {
-            let clients = self.sessions.all();
-            let own: Vec<_> =
-                clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
+            let clients = self.sessions.all().into_iter().chain(self.modern.downward.pool.all());
+            let own: Vec<_> = clients.filter_map(|client| client.take_upstream(upstream.number)).collect();
             self.tasks.spawn(async move {
                 upstream.close().await;
                 join_all(own.iter().map(|session| session.close())).await;
@@ -129,7 +128,9 @@ impl Inner {
                 (this.settings.sessions.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
             loop {
                 tokio::time::sleep(pause).await;
-                let expired = this.sessions.expired(&this.settings.sessions, this.clock.now());
+                let now = this.clock.now();
+                let mut expired = this.sessions.expired(&this.settings.sessions, now);
+                expired.extend(this.modern.downward.pool.expire(now));
                 let ending = futures_util::stream::iter(&expired);
                 ending.for_each_concurrent(64, |client| this.end_session(client)).await;
                 if !expired.is_empty() {
@@ -174,6 +175,7 @@ impl Inner {
     /// Tells the clients whose lists changed, unless the server tells them itself.
     fn announce(&self, tenant: &TenantId, id: ServerId) {
         let Some(place) = self.place(id) else { return };
+        self.modern.changes.tell(tenant, &place.server.service);
         for client in self.sessions.all() {
             let concerned = match &client.route {
                 Route::All => true,

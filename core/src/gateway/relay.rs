@@ -80,19 +80,21 @@ impl Relay {
 
 /// Progress carries the token that the gateway gave; the client hears its own.
 fn progress(message: &Message, token: Option<(u64, &str)>) -> Heard {
-    let mapped = || {
-        let (given, own) = token?;
-        let params = message.params()?;
-        let members = Members::parse(params).ok()?;
-        let raw = members.get("progressToken")?;
-        if raw.parse() != Ok(given) {
-            return None;
-        }
-        let mut splice = Splice::new();
-        splice.replace(message.range_of(raw), own);
-        Some(splice.apply(message.bytes()))
-    };
-    mapped().map_or(Heard::Nothing, Heard::Message)
+    mapped_progress(message, token).map_or(Heard::Nothing, Heard::Message)
+}
+
+/// Progress of the request that was given the token of the gateway's, with the client's own.
+pub(super) fn mapped_progress(message: &Message, token: Option<(u64, &str)>) -> Option<Bytes> {
+    let (given, own) = token?;
+    let params = message.params()?;
+    let members = Members::parse(params).ok()?;
+    let raw = members.get("progressToken")?;
+    if raw.parse() != Ok(given) {
+        return None;
+    }
+    let mut splice = Splice::new();
+    splice.replace(message.range_of(raw), own);
+    Some(splice.apply(message.bytes()))
 }
 
 /// Where the progress token stands in a request's params, and what it is.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub list_budget: Duration,
     /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
     pub introduction_budget: Duration,
+    /// How long a call of a modern client waits for the answers to what its server asked.
+    pub input_wait: Duration,
     /// How often servers are asked again what they offer.
     pub refresh: Duration,
     /// Whether servers are probed by themselves.
@@ -34,6 +36,7 @@ impl Default for Settings {
             breaker: breaker::Settings::default(),
             list_budget: Duration::from_secs(2),
             introduction_budget: Duration::from_secs(10),
+            input_wait: Duration::from_secs(300),
             refresh: Duration::from_secs(300),
             probing: true,
             most_calls: 10_000,
@@ -56,6 +59,7 @@ impl Settings {
             breaker: config.breaker.clone(),
             list_budget: config.upstream.list_budget,
             refresh: config.upstream.refresh,
+            input_wait: session.input_wait,
             probing: config.health.enabled,
             ..Self::default()
         }

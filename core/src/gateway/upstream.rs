@@ -153,6 +153,11 @@ impl Upstream {
         Ok(fetched.listing)
     }
 
+    /// Which arguments of its tools are repeated in headers.
+    pub(super) fn mirrors(&self) -> &super::bridge::upward::Mirrors {
+        &self.reach.mirrors
+    }
+
     /// Takes note of what the server offers, as far as calls depend on it.
     pub(super) fn learn(&self, listing: &Listing) {
         self.reach.mirrors.learn(listing);

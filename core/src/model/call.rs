@@ -9,6 +9,7 @@ use http::HeaderMap;
 
 use super::ids::{ServerId, ServiceName};
 use crate::rpc::Message;
+use crate::rpc::version::Era;
 
 /// Where a client connects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ pub struct Call {
     pub route: Route,
     /// What it does.
     pub action: Action,
+    /// How the client speaks: a modern message has all that belongs to it in its `_meta`.
+    pub era: Era,
     /// The session that it claims to belong to (`Mcp-Session-Id`).
     pub session: Option<String>,
     /// The request's headers; nothing in them is trusted.
@@ -70,6 +73,15 @@ pub enum Reply {
         body: Bytes,
         /// The session that was opened by it.
         session: Option<Arc<str>>,
+        /// The server that answered.
+        server: Option<ServerId>,
+    },
+    /// An error response of a server to a modern client: doors whose transport has a status say it there, too.
+    Refused {
+        /// The response.
+        body: Bytes,
+        /// The error's code.
+        code: i32,
         /// The server that answered.
         server: Option<ServerId>,
     },

@@ -94,7 +94,7 @@ impl Observer {
 
     /// How many calls are under way that end by themselves: all but the streams that clients hold open.
     pub fn calls(&self) -> usize {
-        self.table().values().filter(|active| active.method.as_str() != "GET").count()
+        self.table().values().filter(|active| !is_held_open(&active.method)).count()
     }
 
     /// Calls that ended well and calls that did not, since the start.
@@ -106,6 +106,11 @@ impl Observer {
         // A panic elsewhere cannot leave the map half changed: every change is one insert or remove.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a call of this method ends only when its client or the gateway does.
+fn is_held_open(method: &Method) -> bool {
+    *method == Method::Listen || method.as_str() == "GET"
 }
 
 impl Record {

@@ -15,14 +15,18 @@ pub fn error_response(id: Option<&str>, error: &Error) -> Bytes {
     // Where a server is and what it says to its operator is not its clients' business.
     let shown = |key: &str| !matches!(key, "address" | "location" | "last_stderr");
     for (key, value) in error.context().iter().filter(|(key, _)| shown(key)) {
-        data[*key] = value.clone().into();
+        // The one fact that the specification wants as an object.
+        data[*key] = match *key {
+            "requiredCapabilities" => serde_json::from_str(value).unwrap_or_default(),
+            _ => value.clone().into(),
+        };
     }
     if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::BadUpstream) {
         let outcome = if error.delivery() == Delivery::NotSent { "not_sent" } else { "unknown" };
         data["outcome"] = outcome.into();
     }
     if error.kind() == ErrorKind::UnsupportedVersion {
-        data["supported"] = super::version::LEGACY.to_vec().into();
+        data["supported"] = super::version::supported().into();
     }
     if let Some(delay) = error.retry_delay() {
         data["retry_after_ms"] = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).into();

@@ -104,10 +104,18 @@ pub fn set(edit: &mut Edit<'_>, members: &[(&str, &str)]) -> Result<()> {
 
 /// Takes what only a modern request carries out of its params: the keys in `_meta`, and a `_meta` that is empty then.
 pub fn strip_request(edit: &mut Edit<'_>) -> Result<()> {
+    strip_request_for(edit, None)
+}
+
+/// As [`strip_request`]; a progress token becomes `token`, if there is one.
+pub fn strip_request_for(edit: &mut Edit<'_>, token: Option<u64>) -> Result<()> {
     let Some(raw) = edit.members().get("_meta") else { return Ok(()) };
     let mut meta = Edit::of(raw)?;
     for key in REQUEST_KEYS {
         meta.remove(key);
+    }
+    if let Some(token) = token.filter(|_| meta.members().get("progressToken").is_some()) {
+        meta.set("progressToken", token.to_string());
     }
     if meta.is_empty() {
         return Ok(());
@@ -121,12 +129,12 @@ pub fn strip_request(edit: &mut Edit<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Adds what a modern result must have and this one has not: that it is complete and, if it may be cached at all, that
-/// nobody else may have it and it is stale at once.
+/// Says of a result what a modern one must say: that it is complete and, if it may be cached at all, that nobody else may
+/// have it and it is stale at once. What a legacy server has there itself does not mean that.
 pub fn complete(edit: &mut Edit<'_>, cacheable: bool) {
-    edit.set_if_absent("resultType", r#""complete""#);
+    edit.set("resultType", r#""complete""#);
     if cacheable {
-        edit.set_if_absent("ttlMs", "0").set_if_absent("cacheScope", r#""private""#);
+        edit.set("ttlMs", "0").set("cacheScope", r#""private""#);
     }
 }
 
@@ -197,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_completed_only_where_it_is_not() {
+    fn a_result_of_a_legacy_server_is_complete_stale_and_for_nobody_else() {
         assert_eq!(edited("{}", |e| complete(e, false)), r#"{"resultType":"complete"}"#);
         assert_eq!(
             edited(r#"{"ttlMs":5,"resultType":"task"}"#, |e| complete(e, true)),
-            r#"{"ttlMs":5,"resultType":"task","cacheScope":"private"}"#
+            r#"{"ttlMs":0,"resultType":"complete","cacheScope":"private"}"#
         );
     }
 

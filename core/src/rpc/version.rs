@@ -25,6 +25,11 @@ pub const MODERN: &str = "2026-07-28";
 /// Revisions that open with `initialize`, oldest first.
 pub const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// Every revision that is spoken here, newest first.
+pub fn supported() -> Vec<&'static str> {
+    std::iter::once(MODERN).chain(LEGACY.iter().rev().copied()).collect()
+}
+
 /// The newest revision that opens with `initialize`.
 pub const LATEST_LEGACY: &str = "2025-11-25";
 

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
-use super::{Asker, Shared, answer, body, proxy};
+use super::{Asker, Shared, answer, body, modern, proxy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Reply, Route, ServiceName};
 use crate::rpc::answer::error_response;
+use crate::rpc::headers::{PROTOCOL_VERSION, SESSION};
+use crate::rpc::version::Era;
 use crate::rpc::{Message, sse, version};
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Comments on a silent stream keep what stands between client and gateway from closing it.
@@ -98,6 +98,9 @@ where
                 Err(error) => refuse(None, &error),
             }
         }
+        Method::GET | Method::DELETE if !door.stands_alone() && modern::says_modern(&head.headers) => {
+            method_not_allowed("POST")
+        }
         Method::GET if !door.stands_alone() => {
             if !accepts(&head.headers, "text/event-stream") {
                 let message = "send `Accept: text/event-stream` to open a stream";
@@ -105,21 +108,20 @@ where
                 *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
                 return response;
             }
-            carry_out(shared, &door, asker, head.headers, Action::Listen, None).await
+            carry_out(shared, &door, asker, head.headers, Action::Listen, Era::Legacy, None).await
         }
         Method::DELETE if !door.stands_alone() => {
-            carry_out(shared, &door, asker, head.headers, Action::End, None).await
+            carry_out(shared, &door, asker, head.headers, Action::End, Era::Legacy, None).await
         }
-        _ => {
-            let allowed = if door.stands_alone() { "POST" } else { "POST, GET, DELETE" };
-            let mut response =
-                refuse(None, &Error::new(ErrorKind::MethodNotAllowed, format!("this route has {allowed}")));
-            if let Ok(allowed) = HeaderValue::from_str(allowed) {
-                response.headers_mut().insert(header::ALLOW, allowed);
-            }
-            response
-        }
+        _ => method_not_allowed(if door.stands_alone() { "POST" } else { "POST, GET, DELETE" }),
     }
+}
+
+fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let text = format!("this route has {allowed}");
+    let mut response = refuse(None, &Error::new(ErrorKind::MethodNotAllowed, text));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 async fn post(
@@ -132,7 +134,12 @@ async fn post(
     match Message::parse(content) {
         Ok(message) => {
             let id: Option<Box<str>> = message.id().map(Into::into);
-            carry_out(shared, door, asker, headers, Action::Send(message), id.as_deref()).await
+            match modern::era_of(&headers, &message) {
+                Ok(era) => {
+                    carry_out(shared, door, asker, headers, Action::Send(message), era, id.as_deref()).await
+                }
+                Err(error) => modern::refuse(id.as_deref(), &error),
+            }
         }
         Err(error) => refuse(None, &error),
     }
@@ -144,14 +151,19 @@ async fn carry_out(
     asker: Asker,
     headers: HeaderMap,
     action: Action,
+    era: Era,
     id: Option<&str>,
 ) -> Response<Body> {
+    let refuse = if era == Era::Modern { modern::refuse } else { refuse };
     let ends = matches!(action, Action::End);
     let call = || {
-        check_version(&headers)?;
+        if era == Era::Legacy {
+            check_version(&headers)?;
+        }
         Ok(Call {
             route: door.route()?,
             action,
+            era,
             session: headers.get(&SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned),
             streams: accepts(&headers, "text/event-stream"),
             headers,
@@ -171,6 +183,7 @@ async fn carry_out(
             }
             response
         }
+        Ok(Reply::Refused { body, code, .. }) => json(modern::status_of(code), body),
         Ok(Reply::Stream { messages, .. }) => events(messages),
         Ok(Reply::Accepted) => {
             let mut response = Response::new(Body::empty());
@@ -217,9 +230,10 @@ fn events(messages: BoxStream<'static, Bytes>) -> Response<Body> {
 }
 
 fn check_version(headers: &HeaderMap) -> Result<()> {
-    let Some(value) = headers.get(&VERSION) else { return Ok(()) };
+    let Some(value) = headers.get(&PROTOCOL_VERSION) else { return Ok(()) };
     let text = value.to_str().unwrap_or("?");
-    if version::LEGACY.contains(&text) {
+    // Only `initialize` comes here with the modern one, and names its version itself.
+    if version::LEGACY.contains(&text) || text == version::MODERN {
         return Ok(());
     }
     let shown: String = text.chars().take(40).collect();

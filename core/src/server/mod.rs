@@ -14,6 +14,7 @@ mod docs;
 mod edge;
 mod extract;
 mod mcp;
+mod modern;
 mod openapi;
 mod operation;
 mod proxy;

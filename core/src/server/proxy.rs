@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Reply, Route, ServerId, Wishes};
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Shape};
 
 pub(super) async fn answer(
@@ -33,6 +34,7 @@ pub(super) async fn answer(
     let call = Call {
         route: Route::All,
         action: Action::Send(message),
+        era: Era::Legacy,
         session: None,
         headers,
         correlation_id: Arc::clone(&asker.correlation_id),
@@ -48,7 +50,9 @@ pub(super) async fn answer(
         extended(&body, server.map(|id| id.to_string()).as_deref(), millis)
     };
     match reply {
-        Ok(Reply::Message { body, server, .. }) => mcp::json(StatusCode::OK, form(body, server)),
+        Ok(Reply::Message { body, server, .. } | Reply::Refused { body, server, .. }) => {
+            mcp::json(StatusCode::OK, form(body, server))
+        }
         Ok(Reply::Stream { .. } | Reply::Accepted) => {
             let message = "a call without a session was answered as if it had one";
             mcp::refuse(Some(&id), &Error::new(ErrorKind::Internal, message))

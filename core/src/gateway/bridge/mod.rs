@@ -1,4 +1,8 @@
 //! Between the two eras: what lets a client of one reach a server of the other. Each pair has rooms of its own, and two of
-//! the same era never come here.
+//! the legacy era never come here.
 
+pub(super) mod downward;
+pub(super) mod parked;
+pub(super) mod pool;
+pub(super) mod sealed;
 pub(super) mod upward;

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::HeaderName;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, Listing};
 use crate::rpc::object::text;
 use crate::rpc::{Members, Message, Method, headers};
@@ -36,6 +37,28 @@ impl Mirrors {
             (!found.is_empty()).then(|| (tool.name.clone(), found))
         });
         self.0.store(tools.collect::<HashMap<_, _>>().into());
+    }
+
+    /// Whether a call of the tool `name` says in its headers what it says in its arguments; `message` may call the tool by
+    /// another name.
+    ///
+    /// [`ErrorKind::HeaderMismatch`] for a header that is missing, is there without an argument, or says something else.
+    pub(in crate::gateway) fn agree(&self, name: &str, message: &Message, given: &HeaderMap) -> Result<()> {
+        let known = self.0.load();
+        let Some(wanted) = known.get(name) else { return Ok(()) };
+        let arguments = message.params_members()?.get("arguments").unwrap_or("{}");
+        for mirror in wanted {
+            let shown = mirror.header.as_str();
+            let fits = match value_at(arguments, &mirror.path) {
+                Some(value) => headers::same(given, &mirror.header, shown, true, |said| alike(said, &value))?,
+                None => !given.contains_key(&mirror.header),
+            };
+            if !fits {
+                let message = format!("the header {shown} does not say what the argument does");
+                return Err(Error::new(ErrorKind::HeaderMismatch, message));
+            }
+        }
+        Ok(())
     }
 
     /// The headers for a call, if its tool wants any.
@@ -85,6 +108,12 @@ fn value_at(arguments: &str, path: &[String]) -> Option<String> {
     }
     let plain = matches!(value, "true" | "false") || value.parse::<f64>().is_ok();
     plain.then(|| value.to_owned())
+}
+
+/// Whether two values are the same, numbers by what they are worth.
+fn alike(said: &str, value: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    said == value || number(said).is_some_and(|said| number(value) == Some(said))
 }
 
 #[cfg(test)]

@@ -1,0 +1,238 @@
+//! A call of a modern client: at a modern server passed through, at a legacy one carried on over as many rounds as the
+//! server has questions.
+//!
+//! A legacy server asks in the middle of a call and waits; a modern client is told what is asked, goes away, and comes back
+//! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes
+//! its connection cancels the call, at once.
+
+mod reply;
+mod talk;
+pub(in crate::gateway) mod translate;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub(in crate::gateway) use self::reply::{Told, replied};
+use self::talk::Talk;
+use super::parked::Parked;
+use super::pool::Pool;
+use super::sealed::{self, Bond, Seal, Ticket};
+use crate::breaker::Outcome;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::gateway::answering::Answering;
+use crate::gateway::errand::{Forward, Passage};
+use crate::gateway::forward::outcome_of_answer;
+use crate::gateway::modern::Modern;
+use crate::gateway::service::Place;
+use crate::model::Reply;
+use crate::rpc::answer::result_response;
+use crate::rpc::version::Era;
+use crate::rpc::{Message, Method};
+use crate::select::Lease;
+use crate::transport::{Exchange, Session};
+
+/// Messages that wait for a slow reader before its server is slowed down.
+const WAITING: usize = 32;
+
+/// What the calls of modern clients share.
+#[derive(Debug)]
+pub(in crate::gateway) struct Downward {
+    pub(in crate::gateway) pool: Pool,
+    pub(in crate::gateway) parked: Parked<Round>,
+    pub(in crate::gateway) seal: Seal,
+}
+
+impl Downward {
+    pub(in crate::gateway) fn new() -> Result<Self> {
+        Ok(Self { pool: Pool::default(), parked: Parked::default(), seal: Seal::new()? })
+    }
+}
+
+/// One request of a client for a call, the first or a retry.
+#[derive(Debug)]
+pub(in crate::gateway) struct Round {
+    sender: mpsc::Sender<Told>,
+    client_id: Box<str>,
+    /// The client's own progress token, raw.
+    token: Option<String>,
+    /// From which gravity on log messages are told; `None`: none are.
+    log_level: Option<usize>,
+    deadline: Tick,
+    passage: Arc<Passage>,
+    /// Raw answers to what was asked, by key.
+    answers: HashMap<String, String>,
+}
+
+/// How a server was reached for a call, and with what.
+pub(in crate::gateway) struct Course<'a> {
+    pub(in crate::gateway) exchange: Exchange,
+    pub(in crate::gateway) answering: Answering,
+    pub(in crate::gateway) lease: Lease,
+    pub(in crate::gateway) started: Tick,
+    pub(in crate::gateway) deadline: Tick,
+    pub(in crate::gateway) passage: Arc<Passage>,
+    pub(in crate::gateway) forward: &'a Forward,
+}
+
+impl Inner {
+    /// The session in which a modern client's call reaches a server: the one that all share, or one of the pool.
+    pub(in crate::gateway) async fn session_downward(
+        self: &Arc<Self>,
+        passage: &Passage,
+        modern: &Modern,
+        place: &Place,
+    ) -> Result<Arc<Session>> {
+        let id = place.server.id;
+        if let Some(session) = place.upstream.modern(|session| self.watch(id, session)).await? {
+            return Ok(session);
+        }
+        if modern.state.is_some() && !modern.again {
+            return Err(sealed::refused());
+        }
+        let client = self.pooled(&passage.principal, modern)?;
+        if let Some(level) = modern.log_level {
+            self.hear_from(client, level).await;
+        }
+        self.session_for(Some(client), place).await
+    }
+
+    /// Brings what a server answers to a modern client.
+    pub(in crate::gateway) async fn answer_downward(self: &Arc<Self>, course: Course<'_>) -> Result<Reply> {
+        let Course { exchange, answering, mut lease, started, deadline, passage, forward } = course;
+        let legacy = answering.relay.session.era() == Era::Legacy;
+        let server = answering.server;
+        let method = forward.method();
+        match exchange {
+            Exchange::One(message) => {
+                let now = self.clock.now();
+                lease.record(outcome_of_answer(&message), now.since(started), now);
+                let bond = || bond_of(&passage, &forward.message);
+                let answer =
+                    self.last_word(&message, &answering.client_id, method, legacy, &passage, bond)?;
+                Ok(answer.reply(Some(server)))
+            }
+            Exchange::Many(messages) => {
+                let (sender, receiver) = mpsc::channel(WAITING);
+                let streams = passage.streams;
+                let round = Round {
+                    sender,
+                    client_id: answering.client_id.clone(),
+                    token: answering.token.clone(),
+                    log_level: passage.modern.as_ref().and_then(|modern| modern.log_level),
+                    deadline,
+                    passage: Arc::clone(&passage),
+                    answers: HashMap::new(),
+                };
+                let first = forward.service.places.first();
+                let patience = first.map(|place| place.server.configuration.timeout).unwrap_or_default();
+                let talk = Talk {
+                    gateway: Arc::clone(self),
+                    legacy,
+                    session: Arc::clone(&answering.relay.session),
+                    upstream_id: answering.upstream_id,
+                    method: method.clone(),
+                    message: forward.message.clone(),
+                    principal: passage.principal.clone(),
+                    patience,
+                    _pooled: passage.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
+                    messages,
+                    lease,
+                    started,
+                    asked: Vec::new(),
+                    keys: 0,
+                    end: None,
+                };
+                self.tasks.spawn(talk.go_on(round));
+                replied(receiver, streams, Some(server)).await
+            }
+        }
+    }
+
+    /// The response as the client gets it: the server's own, or what has to be done first.
+    fn last_word(
+        &self,
+        message: &Message,
+        client_id: &str,
+        method: &Method,
+        legacy: bool,
+        passage: &Passage,
+        bond: impl FnOnce() -> Bond,
+    ) -> Result<translate::Answer> {
+        let pages =
+            if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
+        let Some(pages) = pages else { return Ok(translate::answer(message, client_id, method, legacy)) };
+        let capabilities = passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
+        for page in &pages {
+            if let Some(required) = page.missing(capabilities)? {
+                return Err(missing_capability(required));
+            }
+        }
+        let until = self.clock.now() + self.settings.input_wait;
+        let state = self.modern.downward.seal.seal(Ticket { place: AGAIN, until }, &bond())?;
+        let keys: Vec<_> = (1..=pages.len()).map(|n| format!("q{n}")).collect();
+        let result = translate::input_required(keys.iter().map(String::as_str).zip(&pages), &state);
+        Ok(translate::Answer { body: result_response(client_id, &result), code: None })
+    }
+
+    /// Resumes the call that the request's `requestState` names.
+    ///
+    /// [`ErrorKind::InvalidParams`] if no call waits for this request.
+    pub(in crate::gateway) async fn resume(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        message: &Message,
+        passage: Passage,
+    ) -> Result<Reply> {
+        let modern = passage.modern.as_ref().ok_or_else(sealed::refused)?;
+        let answers = translate::responses(modern.responses.as_deref())?.into_iter().collect();
+        let waiting = self.modern.downward.parked.take(ticket.place).ok_or_else(sealed::refused)?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let token = crate::gateway::relay::progress_token(message).map(|(_, token)| token);
+        let (log_level, streams) = (modern.log_level, passage.streams);
+        let round = Round {
+            sender,
+            client_id: message.id().unwrap_or("null").into(),
+            token,
+            log_level,
+            // Whoever waits knows how long its server may take.
+            deadline: self.clock.now(),
+            passage: Arc::new(passage),
+            answers,
+        };
+        waiting.send(round).map_err(|_| sealed::refused())?;
+        replied(receiver, streams, None).await
+    }
+}
+
+/// The place in a ticket of a call that is not parked: the retry is sent to the server as if it were the first.
+pub(in crate::gateway) const AGAIN: u64 = 0;
+
+/// What a `requestState` for this request is bound to.
+pub(in crate::gateway) fn bond_of(passage: &Passage, message: &Message) -> Bond {
+    let route = passage.modern.as_ref().map(|modern| &modern.route);
+    let method = message.method().map_or("", Method::as_str);
+    let params = message.params_members().ok();
+    let text = |key| params.as_ref().and_then(|params| params.text(key)).unwrap_or_default();
+    let arguments = params.as_ref().and_then(|params| params.get("arguments")).unwrap_or("{}");
+    // A client may write the same arguments in another order when it comes back.
+    let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
+    let parts = [&*text("name"), &*text("uri"), &*arguments.to_string()];
+    Bond::new(&passage.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
+}
+
+pub(in crate::gateway) fn missing_capability(required: &str) -> Error {
+    let message = "the server needs a capability that this request does not declare";
+    Error::new(ErrorKind::MissingCapability, message).with("requiredCapabilities", required)
+}
+
+/// How a call that did not end with an answer counts for its server.
+fn outcome_of_end(error: &Error) -> Outcome {
+    match error.kind() {
+        ErrorKind::Cancelled | ErrorKind::MissingCapability => Outcome::Ignored,
+        _ => Outcome::Failure,
+    }
+}

@@ -1,0 +1,181 @@
+//! `requestState`: which parked call a retry resumes, sealed so that only this gateway can write it and only the request
+//! that it was given to can use it.
+//!
+//! ChaCha20-Poly1305 with a key of the operating system's generator, made when the gateway opens. What a state is bound
+//! to (principal, route, method, target, arguments) is not in it but authenticated with it: presented with anything else,
+//! it does not open. It is used once, since a call is parked under each number once.
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::digest::{Context, SHA256};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Route};
+
+/// What every state of this gateway's begins with; one of a server's own hardly does.
+const MARK: &str = "mreg.1.";
+
+/// What a state says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct Ticket {
+    /// Under which number the call is parked.
+    pub(in crate::gateway) place: u64,
+    /// Until when it is.
+    pub(in crate::gateway) until: Tick,
+}
+
+/// What a state is bound to, as a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct Bond([u8; 32]);
+
+impl Bond {
+    /// The bond of a request: who sends it where, what it asks for, and `parts` of its params.
+    pub(in crate::gateway) fn new(
+        principal: &Principal,
+        route: &Route,
+        method: &str,
+        parts: &[&str],
+    ) -> Self {
+        let mut digest = Context::new(&SHA256);
+        let route = match route {
+            Route::All => "",
+            Route::Service(name) => name.as_str(),
+        };
+        let fixed = [principal.tenant.as_str(), &*principal.subject, route, method];
+        for part in fixed.iter().chain(parts) {
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.finish().as_ref());
+        Self(bytes)
+    }
+}
+
+/// The key.
+pub(in crate::gateway) struct Seal {
+    key: LessSafeKey,
+    random: SystemRandom,
+}
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
+
+impl Seal {
+    /// A new key. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    pub(in crate::gateway) fn new() -> Result<Self> {
+        let random = SystemRandom::new();
+        let mut key = [0; 32];
+        random.fill(&mut key).map_err(no_random)?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(no_random)?;
+        Ok(Self { key: LessSafeKey::new(key), random })
+    }
+
+    /// The state for `ticket`, bound to `bond`.
+    pub(in crate::gateway) fn seal(&self, ticket: Ticket, bond: &Bond) -> Result<String> {
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).map_err(no_random)?;
+        let mut sealed = [ticket.place.to_be_bytes(), ticket.until.as_nanos().to_be_bytes()].concat();
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bond.0), &mut sealed)
+            .map_err(|_| Error::new(ErrorKind::Internal, "a requestState cannot be sealed"))?;
+        let whole = [&nonce[..], &sealed].concat();
+        Ok(format!("{MARK}{}", URL_SAFE_NO_PAD.encode(whole)))
+    }
+
+    /// What `state` says.
+    ///
+    /// [`ErrorKind::InvalidParams`] if it was not made here, was made for another request or principal, or is too old; the
+    /// error does not say which.
+    pub(in crate::gateway) fn open(&self, state: &str, bond: &Bond, now: Tick) -> Result<Ticket> {
+        let opened = || {
+            let mut whole = URL_SAFE_NO_PAD.decode(state.strip_prefix(MARK)?).ok()?;
+            let (nonce, sealed) = whole.split_at_mut_checked(NONCE_LEN)?;
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let plain = self.key.open_in_place(nonce, Aad::from(bond.0), sealed).ok()?;
+            let (place, until) = plain.split_first_chunk::<8>()?;
+            let until = Tick::from_nanos(u64::from_be_bytes(until.try_into().ok()?));
+            Some(Ticket { place: u64::from_be_bytes(*place), until })
+        };
+        opened().filter(|ticket| now < ticket.until).ok_or_else(refused)
+    }
+}
+
+/// Whether a state was made by a gateway, not by a server.
+pub(in crate::gateway) fn is_ours(state: &str) -> bool {
+    state.starts_with(MARK)
+}
+
+/// The one answer to every state that resumes nothing.
+pub(in crate::gateway) fn refused() -> Error {
+    let message =
+        "`requestState` belongs to no call that waits for this request; send the call anew without it";
+    Error::new(ErrorKind::InvalidParams, message)
+}
+
+fn no_random(_: ring::error::Unspecified) -> Error {
+    Error::new(ErrorKind::Internal, "the operating system gives no random bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::TenantId;
+    use proptest::prelude::*;
+
+    fn bond(subject: &str, route: &Route, method: &str, parts: &[&str]) -> Bond {
+        let principal = Principal { subject: subject.into(), ..Principal::local(TenantId::default_tenant()) };
+        Bond::new(&principal, route, method, parts)
+    }
+
+    fn ticket() -> Ticket {
+        Ticket { place: 7, until: Tick::default() + Duration::from_secs(60) }
+    }
+
+    #[test]
+    fn a_state_opens_only_for_the_request_it_was_given_to_and_only_in_time() {
+        let seal = Seal::new().unwrap();
+        let service = Route::Service("s".parse().unwrap());
+        let own = bond("a", &service, "tools/call", &["x", "{}"]);
+        let state = seal.seal(ticket(), &own).unwrap();
+        assert!(is_ours(&state));
+        assert_eq!(seal.open(&state, &own, Tick::default()).unwrap(), ticket());
+        for other in [
+            bond("b", &service, "tools/call", &["x", "{}"]),
+            bond("a", &Route::All, "tools/call", &["x", "{}"]),
+            bond("a", &service, "prompts/get", &["x", "{}"]),
+            bond("a", &service, "tools/call", &["y", "{}"]),
+            bond("a", &service, "tools/call", &["x", "{\"a\":1}"]),
+            bond("a", &service, "tools/call", &["x{", "}"]),
+        ] {
+            let error = seal.open(&state, &other, Tick::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidParams);
+        }
+        assert!(seal.open(&state, &own, ticket().until).is_err());
+        assert!(Seal::new().unwrap().open(&state, &own, Tick::default()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_changed_state_opens(at in 0_usize..80, flip in 1_u8..64, cut in any::<bool>()) {
+            let seal = Seal::new().unwrap();
+            let own = bond("a", &Route::All, "tools/call", &[]);
+            let state = seal.seal(ticket(), &own).unwrap();
+            let at = at % state.len();
+            let mut bytes = state.clone().into_bytes();
+            if cut { bytes.truncate(at); } else { bytes[at] ^= flip; }
+            let changed = String::from_utf8_lossy(&bytes).into_owned();
+            prop_assume!(changed != state);
+            prop_assert!(seal.open(&changed, &own, Tick::default()).is_err());
+        }
+    }
+}

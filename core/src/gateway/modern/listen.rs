@@ -1,0 +1,459 @@
+//! `subscriptions/listen`: a stream that a client holds open to hear of lists and resources that change.
+//!
+//! Lists change when discovery has seen it, or when a server tells a session of the pool; resources are subscribed to at a
+//! legacy server in a session of the pool. Whatever comes faster than ten times a second is told once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::{self, BoxStream, SelectAll};
+use serde::Deserialize;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+
+use super::super::Inner;
+use super::super::errand::Passage;
+use super::super::service::Place;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Reply, Route, ServiceName, TenantId};
+use crate::rpc::answer::result_response;
+use crate::rpc::envelope::quote;
+use crate::rpc::{Edit, Members, Message, Method, meta};
+use crate::select::Ask;
+use crate::transport::Session;
+
+/// Between two notifications of the same kind.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Resources that one request may name.
+const MOST: usize = 256;
+/// Messages that wait for a slow reader; what changes meanwhile is told later.
+const WAITING: usize = 16;
+/// How long a server may take to accept a subscription.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A service of a tenant changed what it offers.
+type Change = (TenantId, ServiceName);
+
+/// Who tells those who listen that lists changed.
+#[derive(Debug)]
+pub(in crate::gateway) struct Changes(broadcast::Sender<Change>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self(broadcast::channel(256).0)
+    }
+}
+
+impl Changes {
+    /// Tells everybody whom it concerns.
+    pub(in crate::gateway) fn tell(&self, tenant: &TenantId, service: &ServiceName) {
+        // Perhaps nobody listens.
+        let _ = self.0.send((tenant.clone(), service.clone()));
+    }
+}
+
+/// What a client wants to hear, and what it will hear.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Filter {
+    tools_list_changed: bool,
+    prompts_list_changed: bool,
+    resources_list_changed: bool,
+    resource_subscriptions: BTreeSet<String>,
+}
+
+impl Filter {
+    fn of(message: &Message) -> Result<Self> {
+        let raw = message.params_members()?.get("notifications");
+        let raw = raw.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidParams, "`params` must have a member `notifications`")
+        })?;
+        let object = raw.starts_with('{').then(|| serde_json::from_str(raw).ok()).flatten();
+        let filter: Self = object.ok_or_else(|| {
+            let message = "`params.notifications` must be an object of booleans, and of strings in `resourceSubscriptions`";
+            Error::new(ErrorKind::InvalidParams, message)
+        })?;
+        if filter.resource_subscriptions.len() > MOST {
+            let message = "`resourceSubscriptions` names more resources than one stream may";
+            return Err(Error::new(ErrorKind::TooLarge, message).with("limit", MOST));
+        }
+        Ok(filter)
+    }
+
+    fn wants_lists(&self) -> bool {
+        self.tools_list_changed || self.prompts_list_changed || self.resources_list_changed
+    }
+
+    /// Keeps of the lists those of which a server says that it tells; `said` are their `initialize` results.
+    fn keep_lists<'a>(&mut self, said: impl Iterator<Item = &'a str>) {
+        let (mut tools, mut prompts, mut resources) = (false, false, false);
+        for said in said {
+            let capabilities =
+                Members::parse(said).ok().and_then(|said| Members::parse(said.get("capabilities")?).ok());
+            let tells = |name| {
+                let of = capabilities.as_ref().and_then(|all| Members::parse(all.get(name)?).ok());
+                of.is_some_and(|of| of.get("listChanged") == Some("true"))
+            };
+            tools |= tells("tools");
+            prompts |= tells("prompts");
+            resources |= tells("resources");
+        }
+        self.tools_list_changed &= tools;
+        self.prompts_list_changed &= prompts;
+        self.resources_list_changed &= resources;
+    }
+
+    fn acknowledgement(&self) -> String {
+        let mut members = Vec::new();
+        for (wanted, name) in [
+            (self.tools_list_changed, "toolsListChanged"),
+            (self.prompts_list_changed, "promptsListChanged"),
+            (self.resources_list_changed, "resourcesListChanged"),
+        ] {
+            if wanted {
+                members.push(format!(r#""{name}":true"#));
+            }
+        }
+        if !self.resource_subscriptions.is_empty() {
+            let uris: Vec<_> = self.resource_subscriptions.iter().map(|uri| quote(uri)).collect();
+            members.push(format!(r#""resourceSubscriptions":[{}]"#, uris.join(",")));
+        }
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// What changed and was not told yet.
+#[derive(Debug, Default)]
+struct Due {
+    lists: BTreeSet<&'static str>,
+    resources: BTreeMap<String, Message>,
+}
+
+impl Due {
+    fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.resources.is_empty()
+    }
+
+    fn all_lists(&mut self, filter: &Filter) {
+        for (wanted, method) in [
+            (filter.tools_list_changed, Method::ToolsChanged),
+            (filter.prompts_list_changed, Method::PromptsChanged),
+            (filter.resources_list_changed, Method::ResourcesChanged),
+        ] {
+            self.list(wanted, &method);
+        }
+    }
+
+    fn list(&mut self, wanted: bool, method: &Method) {
+        let name = match method {
+            Method::ToolsChanged => "notifications/tools/list_changed",
+            Method::PromptsChanged => "notifications/prompts/list_changed",
+            _ => "notifications/resources/list_changed",
+        };
+        if wanted {
+            self.lists.insert(name);
+        }
+    }
+
+    /// Takes a server's notification in, if the client wants to hear it.
+    fn take(&mut self, message: Message, filter: &Filter) {
+        match message.method() {
+            Some(method @ Method::ToolsChanged) => self.list(filter.tools_list_changed, method),
+            Some(method @ Method::PromptsChanged) => self.list(filter.prompts_list_changed, method),
+            Some(method @ Method::ResourcesChanged) => self.list(filter.resources_list_changed, method),
+            Some(Method::ResourceUpdated) => {
+                let uri =
+                    message.params_members().ok().and_then(|params| params.text("uri").map(String::from));
+                // A server may name a part of what was subscribed to.
+                let wanted = |uri: &String| {
+                    filter.resource_subscriptions.iter().any(|own| uri.starts_with(own.as_str()))
+                };
+                if let Some(uri) = uri.filter(wanted) {
+                    self.resources.insert(uri, message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The messages that tell it all, for the subscription `id`.
+    fn told(self, id: &str) -> Vec<Bytes> {
+        let bare =
+            |method: &str| Message::request(None, method, Some(&format!(r#"{{"_meta":{}}}"#, meta_of(id))));
+        let lists = self.lists.into_iter().map(bare);
+        let resources = self.resources.into_values().filter_map(|message| {
+            let params = message.params()?;
+            let mut edit = Edit::of(params).ok()?;
+            meta::set(&mut edit, &[(meta::SUBSCRIPTION_ID, id)]).ok()?;
+            let mut splice = crate::rpc::Splice::new();
+            edit.write(&mut splice, message.range_of(params).start);
+            Some(splice.apply(message.bytes()))
+        });
+        lists.chain(resources).collect()
+    }
+}
+
+fn meta_of(id: &str) -> String {
+    format!(r#"{{{}:{id}}}"#, quote(meta::SUBSCRIPTION_ID))
+}
+
+/// A subscription at a server that ends when nobody wants it any more.
+struct Subscribed {
+    gateway: Arc<Inner>,
+    session: Arc<Session>,
+    uri: String,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        if self.gateway.modern.ears.leave(&self.session, &self.uri) && self.session.is_open() {
+            let (session, params) = (Arc::clone(&self.session), format!(r#"{{"uri":{}}}"#, quote(&self.uri)));
+            self.gateway.tasks.spawn(async move {
+                let _ = session.ask(&Method::ResourcesUnsubscribe, Some(&params), PATIENCE).await;
+            });
+        }
+    }
+}
+
+/// An open stream.
+struct Listening {
+    gateway: Arc<Inner>,
+    id: Box<str>,
+    filter: Filter,
+    tenant: TenantId,
+    route: Route,
+    changes: broadcast::Receiver<Change>,
+    heard: SelectAll<BoxStream<'static, Option<Message>>>,
+    _subscribed: Vec<Subscribed>,
+    sender: mpsc::Sender<Bytes>,
+    passage: Passage,
+}
+
+impl Inner {
+    /// Opens the stream of a `subscriptions/listen` request.
+    ///
+    /// [`ErrorKind::MediaType`] if the client takes no stream; errors for what it asks that cannot be read.
+    pub(super) async fn listen_modern(
+        self: &Arc<Self>,
+        route: &Route,
+        message: &Message,
+        passage: Passage,
+    ) -> Result<Reply> {
+        if !passage.streams {
+            let message = "the answer is a stream: send `Accept: application/json, text/event-stream`";
+            return Err(Error::new(ErrorKind::MediaType, message));
+        }
+        let mut filter = Filter::of(message)?;
+        let changes = self.modern.changes.0.subscribe();
+        let tenant = passage.principal.tenant.clone();
+        let view = self.view(&tenant);
+        let mut heard = SelectAll::new();
+        let mut subscribed = Vec::new();
+        if let Route::Service(name) = route {
+            let service = Arc::clone(view.service(name.as_str())?);
+            filter.keep_lists(service.places.iter().filter_map(|place| place.listing.initialize.as_deref()));
+            if filter.wants_lists() {
+                // Some servers tell of changes only the sessions in which they came about.
+                let opening = service.places.iter().map(|place| self.pooled_session(&passage, place));
+                let opened = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
+                for session in opened.into_iter().flatten().flatten() {
+                    heard.push(followed(self.hear(&session)));
+                }
+            }
+        }
+        for uri in std::mem::take(&mut filter.resource_subscriptions) {
+            match self.subscribe(route, &uri, &passage).await {
+                Ok((subscription, messages)) => {
+                    subscribed.push(subscription);
+                    heard.push(messages);
+                    filter.resource_subscriptions.insert(uri);
+                }
+                Err(error) => tracing::debug!(%error, "a resource cannot be subscribed to"),
+            }
+        }
+        let id: Box<str> = message.id().unwrap_or("null").into();
+        let params = format!(r#"{{"_meta":{},"notifications":{}}}"#, meta_of(&id), filter.acknowledgement());
+        let first = Message::request(None, Method::Acknowledged.as_str(), Some(&params));
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let listening = Listening {
+            gateway: Arc::clone(self),
+            id,
+            filter,
+            tenant,
+            route: route.clone(),
+            changes,
+            heard,
+            _subscribed: subscribed,
+            sender,
+            passage,
+        };
+        self.tasks.spawn(listening.run());
+        let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
+        let messages = stream::once(std::future::ready(first)).chain(rest).boxed();
+        Ok(Reply::Stream { messages, server: None })
+    }
+
+    async fn pooled_session(self: &Arc<Self>, passage: &Passage, place: &Place) -> Option<Arc<Session>> {
+        let client = self.pooled(&passage.principal, passage.modern.as_ref()?).ok()?;
+        client.set_apart();
+        self.session_for(Some(client), place).await.ok()
+    }
+
+    async fn subscribe(
+        self: &Arc<Self>,
+        route: &Route,
+        uri: &str,
+        passage: &Passage,
+    ) -> Result<(Subscribed, BoxStream<'static, Option<Message>>)> {
+        let view = self.view(&passage.principal.tenant);
+        let unknown = || Error::new(ErrorKind::InvalidParams, "no such resource");
+        let service = match route {
+            Route::Service(name) => view.service(name.as_str())?,
+            Route::All => view.service_of_resource(uri).ok_or_else(unknown)?,
+        };
+        let (lease, place) = service.pick(None, &Ask { key: None, exclude: &[] }, self.clock.now())?;
+        let unavailable = || Error::new(ErrorKind::Unavailable, "no session with the server");
+        let opening = tokio::time::timeout(PATIENCE, self.pooled_session(passage, place)).await;
+        let session = opening.ok().flatten().ok_or_else(unavailable)?;
+        let messages = followed(self.hear(&session));
+        let first = self.modern.ears.want(&session, uri);
+        let subscribed = Subscribed { gateway: Arc::clone(self), session, uri: uri.to_owned() };
+        if first {
+            let params = format!(r#"{{"uri":{}}}"#, quote(uri));
+            let session = &subscribed.session;
+            let answer = session.ask(&Method::ResourcesSubscribe, Some(&params), PATIENCE).await?;
+            if answer.error().is_some() {
+                return Err(unknown());
+            }
+        }
+        drop(lease);
+        Ok((subscribed, messages))
+    }
+}
+
+impl Listening {
+    async fn run(mut self) {
+        let mut due = Due::default();
+        let mut pause = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let ending = self.gateway.modern.ending.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.sender.closed() => return,
+                () = ending.cancelled() => break,
+                () = self.passage.cancel().cancelled() => break,
+                () = &mut pause, if !due.is_empty() => {
+                    for message in std::mem::take(&mut due).told(&self.id) {
+                        if self.sender.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                    pause.set(tokio::time::sleep(PERIOD));
+                }
+                change = self.changes.recv() => match change {
+                    Ok((tenant, service)) if self.concerns(&tenant, &service) => due.all_lists(&self.filter),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => due.all_lists(&self.filter),
+                    Err(RecvError::Closed) => break,
+                },
+                Some(message) = self.heard.next() => match message {
+                    Some(message) => due.take(message, &self.filter),
+                    // A session ended, and with it what it was subscribed to: the client begins anew.
+                    None => break,
+                },
+            }
+        }
+        let result = format!(r#"{{"resultType":"complete","_meta":{}}}"#, meta_of(&self.id));
+        let last = result_response(&self.id, &result);
+        let Self { sender, passage, .. } = self;
+        drop(passage);
+        let _ = tokio::time::timeout(PATIENCE, sender.send(last)).await;
+    }
+
+    fn concerns(&self, tenant: &TenantId, service: &ServiceName) -> bool {
+        *tenant == self.tenant
+            && match &self.route {
+                Route::All => true,
+                Route::Service(own) => own == service,
+            }
+    }
+}
+
+/// What a session hears; `None` when it has ended.
+fn followed(receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Option<Message>> {
+    stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        loop {
+            match receiver.recv().await {
+                Ok(message) => return Some((Some(message), Some(receiver))),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Some((None, None)),
+            }
+        }
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(json: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn only_what_was_granted_is_told_once_each_and_under_the_subscriptions_id() {
+        let mut filter = Filter {
+            tools_list_changed: true,
+            prompts_list_changed: true,
+            resource_subscriptions: BTreeSet::from(["x://a".to_owned()]),
+            ..Filter::default()
+        };
+        filter.keep_lists([r#"{"capabilities":{"tools":{"listChanged":true},"prompts":{}}}"#].into_iter());
+        assert_eq!(
+            filter.acknowledgement(),
+            r#"{"toolsListChanged":true,"resourceSubscriptions":["x://a"]}"#
+        );
+        let mut due = Due::default();
+        for _ in 0..1000 {
+            for text in [
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+                r#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#,
+                r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://a","v":1.0}}"#,
+                r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://b"}}"#,
+            ] {
+                due.take(message(text), &filter);
+            }
+        }
+        let told = due.told("\"s\"");
+        assert_eq!(told.len(), 2);
+        assert_eq!(
+            told[0],
+            concat!(
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","#,
+                r#""params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"s"}}}"#
+            )
+        );
+        assert_eq!(
+            told[1],
+            concat!(
+                r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://a","v":1.0,"#,
+                r#""_meta":{"io.modelcontextprotocol/subscriptionId":"s"}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_filter_of_the_wrong_form_is_refused() {
+        for params in ["{}", r#"{"notifications":{"toolsListChanged":1}}"#, r#"{"notifications":[]}"#] {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{params}}}"#);
+            assert_eq!(Filter::of(&message(&text)).unwrap_err().kind(), ErrorKind::InvalidParams, "{params}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Modern clients: what their requests bring, and what of it the gateway answers itself. Everything else goes the way of
+//! all calls.
+
+mod discover;
+mod ears;
+mod listen;
+mod lists;
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::ears::Ears;
+pub(super) use self::listen::Changes;
+use super::bridge::downward::{AGAIN, Downward, bond_of};
+use super::bridge::pool::Borrowed;
+use super::bridge::sealed::{self, Ticket};
+use super::client::Client;
+use super::conversation::tell_level;
+use super::errand::{self, Forward, Passage};
+use super::{Inner, names};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
+use crate::rpc::meta::{self, LOG_LEVELS, Meta};
+use crate::rpc::version::Era;
+use crate::rpc::{Members, Message, Method, Shape, object};
+
+/// What a client may say of itself in one request, in bytes: it can be kept for a while.
+const MAX_INTRODUCTION: usize = 8 * 1024;
+
+/// What serving modern clients needs.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) downward: Downward,
+    pub(super) changes: Changes,
+    pub(super) ears: Ears,
+    /// Cancelled when the gateway shuts down: streams that clients hold open end.
+    pub(super) ending: CancellationToken,
+}
+
+impl State {
+    /// [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            downward: Downward::new()?,
+            changes: Changes::default(),
+            ears: Ears::default(),
+            ending: CancellationToken::new(),
+        })
+    }
+}
+
+/// What a modern request says besides its body.
+#[derive(Debug)]
+pub(super) struct Modern {
+    pub(super) route: Route,
+    /// Raw object.
+    pub(super) capabilities: Box<str>,
+    /// Raw object.
+    client_info: Box<str>,
+    /// How grave a log message must be to be told; `None`: none is told.
+    pub(super) log_level: Option<usize>,
+    pub(super) state: Option<Box<str>>,
+    /// Raw `inputResponses`.
+    pub(super) responses: Option<Box<str>>,
+    /// The request is a retry that its server gets as if it were the first.
+    pub(super) again: bool,
+    /// The sessions of the pool that it uses, once it does.
+    pub(super) pooled: OnceLock<Borrowed>,
+}
+
+/// What a modern request comes down to.
+#[derive(Debug)]
+pub(super) enum Errand {
+    Discover(Message),
+    List(CapabilityKind, Message),
+    Listen(Message),
+    Resume(Ticket, Message),
+    Forward(Box<Forward>),
+    /// A notification: this era has none for a server over HTTP.
+    Ignore,
+}
+
+impl Modern {
+    /// What a call brought, if it is a modern one.
+    ///
+    /// [`ErrorKind::InvalidParams`] if something is missing or of the wrong form, [`ErrorKind::TooLarge`].
+    pub(super) fn of(call: &Call) -> Result<Option<Box<Self>>> {
+        let (Era::Modern, Action::Send(message)) = (call.era, &call.action) else { return Ok(None) };
+        let invalid = |what: String| Error::new(ErrorKind::InvalidParams, what);
+        let said = Meta::of(message)?;
+        let capabilities = match &said {
+            Some(said) => said.required_capabilities()?,
+            None => "{}",
+        };
+        let info = said.as_ref().and_then(|said| said.client_info);
+        let info = info.unwrap_or(r#"{"name":"unknown","version":"0"}"#);
+        if Members::parse(capabilities).is_err() || Members::parse(info).is_err() {
+            return Err(invalid("clientCapabilities and clientInfo in `_meta` must be objects".into()));
+        }
+        if capabilities.len() + info.len() > MAX_INTRODUCTION {
+            let message = "clientCapabilities and clientInfo are larger than the limit, together";
+            return Err(Error::new(ErrorKind::TooLarge, message).with("limit_bytes", MAX_INTRODUCTION));
+        }
+        let level = said.as_ref().and_then(|said| said.log_level);
+        let log_level = level
+            .map(|raw| {
+                let known = object::text(raw).and_then(|level| meta::gravity(&level));
+                known
+                    .ok_or_else(|| invalid(format!("the log level must be one of {}", LOG_LEVELS.join(", "))))
+            })
+            .transpose()?;
+        let params = message.params_members()?;
+        let state = params.get("requestState").map(|raw| {
+            let text = object::text(raw).map(|text| Box::from(&*text));
+            text.ok_or_else(|| invalid("`requestState` must be a string".into()))
+        });
+        Ok(Some(Box::new(Self {
+            route: call.route.clone(),
+            capabilities: capabilities.into(),
+            client_info: info.into(),
+            log_level,
+            state: state.transpose()?,
+            responses: params.get("inputResponses").map(Into::into),
+            again: false,
+            pooled: OnceLock::new(),
+        })))
+    }
+}
+
+impl Inner {
+    /// Decides what a modern request comes down to, without talking to anybody.
+    pub(super) fn resolve_modern(
+        &self,
+        route: &Route,
+        message: Message,
+        passage: &mut Passage,
+    ) -> Result<Errand> {
+        match message.shape() {
+            Shape::Request => {}
+            Shape::Notification => return Ok(Errand::Ignore),
+            Shape::Response => {
+                let text = "clients of this era answer by sending their request again, not with responses";
+                return Err(Error::new(ErrorKind::InvalidRequest, text));
+            }
+        }
+        let Some(method) = message.method() else { return Ok(Errand::Ignore) };
+        let list = CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str());
+        match (method, list, route) {
+            (Method::Discover, ..) => return Ok(Errand::Discover(message)),
+            (Method::Listen, ..) => return Ok(Errand::Listen(message)),
+            (_, Some(kind), Route::All) => return Ok(Errand::List(kind, message)),
+            (method, ..) if is_gone(method) => {
+                let text = format!("Method not found: {}", names::shown(method.as_str()));
+                return Err(Error::new(ErrorKind::MethodNotFound, text));
+            }
+            _ => {}
+        }
+        if let Some(ticket) = self.ticket_of(&message, passage)? {
+            return Ok(Errand::Resume(ticket, message));
+        }
+        let view = self.view(&passage.principal.tenant);
+        let forward = errand::forward(&view, route, None, message)?;
+        let speaks_modern = forward.service.places.iter().any(|place| place.listing.modern.is_some());
+        let stateful = passage.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
+        if stateful && !speaks_modern {
+            return Err(sealed::refused());
+        }
+        if let Some((CapabilityKind::Tool, name)) = &forward.what {
+            forward.service.places.iter().try_for_each(|place| {
+                place.upstream.mirrors().agree(name, &forward.message, &passage.headers)
+            })?;
+        }
+        Ok(Errand::Forward(Box::new(forward)))
+    }
+
+    /// What the request's `requestState` says, if it is one of the gateway's and names a call that is parked.
+    fn ticket_of(&self, message: &Message, passage: &mut Passage) -> Result<Option<Ticket>> {
+        let state = passage.modern.as_ref().and_then(|modern| modern.state.clone());
+        let Some(state) = state.filter(|state| sealed::is_ours(state)) else { return Ok(None) };
+        let bond = bond_of(passage, message);
+        let ticket = self.modern.downward.seal.open(&state, &bond, self.clock.now())?;
+        if ticket.place != AGAIN {
+            return Ok(Some(ticket));
+        }
+        if let Some(modern) = &mut passage.modern {
+            modern.again = true;
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn run_modern(
+        self: &Arc<Self>,
+        route: &Route,
+        errand: Errand,
+        passage: Passage,
+    ) -> Result<Reply> {
+        match errand {
+            Errand::Ignore => Ok(Reply::Accepted),
+            Errand::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
+            Errand::List(kind, message) => self.list_modern(kind, &message, &passage.principal).await,
+            Errand::Listen(message) => self.listen_modern(route, &message, passage).await,
+            Errand::Resume(ticket, message) => self.resume(ticket, &message, passage).await,
+            Errand::Forward(forward) => self.forward_modern(*forward, passage).await,
+        }
+    }
+
+    /// Forwards a call that is cancelled when nobody waits for it any more.
+    async fn forward_modern(self: &Arc<Self>, forward: Forward, passage: Passage) -> Result<Reply> {
+        let waited_for = passage.cancel().clone().drop_guard();
+        let (sender, receiver) = oneshot::channel();
+        let this = Arc::clone(self);
+        // A task of its own can still tell the server when whoever waited is gone.
+        self.tasks.spawn(async move {
+            let _ = sender.send(this.forward(forward, passage).await);
+        });
+        let stopped = |_| Error::new(ErrorKind::Unavailable, "the gateway is shutting down");
+        let outcome = receiver.await.map_err(stopped)?;
+        waited_for.disarm();
+        outcome
+    }
+
+    /// The sessions of the pool for this request.
+    pub(super) fn pooled<'m>(
+        self: &Arc<Self>,
+        principal: &Principal,
+        modern: &'m Modern,
+    ) -> Result<&'m Borrowed> {
+        if let Some(pooled) = modern.pooled.get() {
+            return Ok(pooled);
+        }
+        let pool = &self.modern.downward.pool;
+        let (borrowed, left) =
+            pool.borrow(principal, &modern.capabilities, &modern.client_info, self.clock.now())?;
+        if let Some(left) = left {
+            self.tasks.spawn(async move { left.end().await });
+        }
+        Ok(modern.pooled.get_or_init(|| borrowed))
+    }
+
+    /// Lets servers send log messages of this gravity to the client's sessions; which of them a request hears is decided
+    /// where they come in.
+    pub(super) async fn hear_from(&self, client: &Arc<Client>, level: usize) {
+        client.set_apart();
+        let changed = {
+            let mut current = client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let fine = current.as_deref().and_then(meta::gravity).is_some_and(|current| current <= level);
+            if !fine {
+                *current = LOG_LEVELS.get(level).map(|level| (*level).to_owned());
+            }
+            !fine
+        };
+        if changed {
+            let sessions = client.upstreams();
+            futures_util::future::join_all(sessions.iter().map(|session| tell_level(client, session))).await;
+        }
+    }
+}
+
+/// Whether the modern era has no such method, although an older one had.
+fn is_gone(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::Initialize
+            | Method::Ping
+            | Method::SetLevel
+            | Method::ResourcesSubscribe
+            | Method::ResourcesUnsubscribe
+            | Method::TasksResult
+            | Method::TasksList
+            | Method::CreateMessage
+            | Method::Elicit
+            | Method::RootsList
+    )
+}
