@@ -11,6 +11,7 @@ mod lifecycle;
 mod lists;
 mod modern;
 mod modern_client;
+mod modern_client_listens;
 mod modern_client_talks;
 mod names;
 mod sessions;
