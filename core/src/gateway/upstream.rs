@@ -111,9 +111,9 @@ impl Upstream {
         self.reach.modern().await
     }
 
-    /// Whether the server is known to speak nothing but the modern era.
-    pub(super) fn is_modern_only(&self) -> bool {
-        self.reach.is_modern_only()
+    /// The session of the modern era that all share, if it is open: nearly every modern call finds it so.
+    pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
+        self.reach.modern_session()
     }
 
     /// Forgets the shared session if it is this one: the server has forgotten it, or the link is broken.

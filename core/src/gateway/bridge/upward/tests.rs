@@ -236,7 +236,7 @@ async fn subscriptions_tell_of_their_resource_until_they_end_and_are_opened_agai
     // The server ends its streams; they come again, and tell what may have been missed.
     let opened = server.heard("subscriptions/listen").len();
     server.news.send(Value::Null).unwrap();
-    let mut told = vec![news.next().await.unwrap(), news.next().await.unwrap()];
+    let mut told = [news.next().await.unwrap(), news.next().await.unwrap()];
     told.sort_by_key(|message| message.method().unwrap().as_str().to_owned());
     assert_eq!(told[0].method(), Some(&Method::ResourceUpdated));
     assert_eq!(told[1].method(), Some(&Method::ToolsChanged));
