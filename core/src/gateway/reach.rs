@@ -138,6 +138,14 @@ impl Reach {
         }
     }
 
+    /// As [`Reach::modern`]; `None` also if the server is not known to speak nothing else.
+    pub(super) async fn modern_alone(&self) -> Result<Option<Arc<Session>>> {
+        match self.way() {
+            Way::Modern => self.modern().await,
+            _ => Ok(None),
+        }
+    }
+
     /// Ends the session that all share.
     pub(super) async fn close(&self) {
         if let Some(session) = self.raw.swap(None) {
