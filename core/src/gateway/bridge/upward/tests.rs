@@ -176,7 +176,7 @@ async fn questions_are_asked_together_and_their_answers_go_back_under_a_new_id()
     assert!(messages.next().await.is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_state_without_questions_is_echoed_at_once() {
     let (server, session) = bridge("{}").await;
     let mut messages = many(&session, "state").await;
@@ -185,7 +185,7 @@ async fn a_state_without_questions_is_echoed_at_once() {
     assert_eq!((calls.len(), &calls[1]["params"]["requestState"]), (2, &json!("s")));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_never_stops_asking_is_an_error() {
     let (server, session) = bridge("{}").await;
     let mut messages = many(&session, "endless").await;
