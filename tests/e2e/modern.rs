@@ -176,8 +176,8 @@ async fn lists_that_change_are_heard_of_by_clients() {
     eventually("the gateway's watch", PATIENCE, async || (server.listening() > 0).then_some(())).await;
     let lists = server.ledger().count("tools/list");
     server.notify("notifications/tools/list_changed", &json!({}));
-    let told = news.next().await.expect("an event").expect("a change");
-    assert_eq!(told["method"], "notifications/tools/list_changed");
+    let told = tokio::time::timeout(PATIENCE, news.next()).await.expect("within the time");
+    assert_eq!(told.expect("an event").expect("a change")["method"], "notifications/tools/list_changed");
     let again = async || (server.ledger().count("tools/list") > lists).then_some(());
     eventually("that the gateway asks again", PATIENCE, again).await;
 }

@@ -59,14 +59,14 @@ pub async fn fetch(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
 }
 
 /// As [`fetch`], from a server of the modern era, with what it says of how long its answers may be kept; asks it anew what
-/// it is. `initialize` is how legacy clients are told of it.
+/// it is. How legacy clients are told of it is left open.
 ///
 /// Errors: as of [`fetch`].
-pub async fn fetch_modern(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
+pub async fn fetch_modern(ask: &dyn Ask) -> Result<Fetched> {
     let asking = Noting { ask, lists: Mutex::default() };
     let discover = ask.ask(Method::Discover.as_str(), None).await?;
     let mut fetched = fetch(&asking, &discover).await?;
-    fetched.listing.initialize = Some(initialize.to_owned());
+    fetched.listing.initialize = None;
     let lists = *asking.lists();
     fetched.listing.modern = Some(Arc::new(ModernListing { discover, lists }));
     Ok(fetched)

@@ -9,20 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::answering::Answering;
+use super::bridge::across;
 use super::bridge::downward::{Course, translate};
 use super::client::Client;
 use super::errand::{Forward, Passage};
 use super::relay::{Relay, progress_token};
 use super::service::Place;
 use super::{Inner, affinity, proxy};
-use http::HeaderMap;
 use tokio::sync::Notify;
 
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, Reply, ServerId, Sharing, TransportType};
-use crate::rpc::headers::PARAM_PREFIX;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method};
 use crate::select::{Ask, Lease};
@@ -120,7 +119,8 @@ impl Inner {
                 renewed = true;
                 continue;
             }
-            let safe = error.delivery() == Delivery::NotSent || is_repeatable(&forward, place);
+            let safe = (error.delivery() == Delivery::NotSent || is_repeatable(&forward, place))
+                && !(passage.modern.is_some() && across::resumes(&forward.message));
             let spent = excluded.len() + 1 >= ATTEMPTS || self.clock.now() >= deadline;
             if !safe || spent || passage.cancel().is_cancelled() {
                 return Err(settle(error));
@@ -166,11 +166,15 @@ impl Inner {
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
-        let session = if let Some(modern) = &passage.modern {
+        let open = match &passage.modern {
+            Some(_) => place.upstream.modern_session(),
+            None => open_session(client, place),
+        };
+        let session = if let Some(session) = open {
+            session
+        } else if let Some(modern) = &passage.modern {
             let opening = Box::pin(self.session_downward(passage, modern, place));
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
-        } else if let Some(session) = open_session(client, place) {
-            session
         } else {
             let opening = Box::pin(self.session_for(client, place));
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
@@ -190,7 +194,7 @@ impl Inner {
             Some(_) if session.era() == Era::Legacy => {
                 (translate::request(message, id, forward.rename.as_ref()).map_err(Error::not_sent)?, None)
             }
-            Some(_) => (splice.apply(message.bytes()), mirrored(&passage.headers)),
+            Some(_) => (splice.apply(message.bytes()), across::params(&passage.headers)),
         };
         let outgoing = Outgoing {
             id,
@@ -312,13 +316,6 @@ fn apart(client: &Client, place: &Place) -> bool {
 fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
     let client = client.filter(|client| apart(client, place))?;
     client.session_with(place.upstream.number).filter(|session| session.is_open())
-}
-
-/// The arguments of a tool that a modern client repeats in headers: another server on the way may go by them.
-fn mirrored(headers: &HeaderMap) -> Option<Box<HeaderMap>> {
-    let mirrored = headers.iter().filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
-    let mirrored: HeaderMap = mirrored.map(|(name, value)| (name.clone(), value.clone())).collect();
-    (!mirrored.is_empty()).then(|| Box::new(mirrored))
 }
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full

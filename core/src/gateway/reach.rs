@@ -72,11 +72,6 @@ impl Reach {
         })
     }
 
-    /// Whether the server is known to speak nothing but the modern era.
-    pub(super) fn is_modern_only(&self) -> bool {
-        self.legacy.load(Ordering::Acquire) == NO && self.modern.load(Ordering::Acquire) == YES
-    }
-
     /// The session that modern requests go through, if it is open.
     pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
         self.raw.load_full().filter(|session| session.is_open())
@@ -134,7 +129,21 @@ impl Reach {
         if self.modern.load(Ordering::Acquire) != YES {
             return Ok(None);
         }
-        self.raw().await.map(Some)
+        match self.raw().await {
+            Err(error) if self.wish == EraWish::Auto && is_refusal(&error) => {
+                self.forget();
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// As [`Reach::modern`]; `None` also if the server is not known to speak nothing else.
+    pub(super) async fn modern_alone(&self) -> Result<Option<Arc<Session>>> {
+        match self.way() {
+            Way::Modern => self.modern().await,
+            _ => Ok(None),
+        }
     }
 
     /// Ends the session that all share.

@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+use super::bridge::upward;
 use super::reach::{Reach, hello};
-use crate::discovery;
+use crate::discovery::{self, Fetched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
 use crate::rpc::{Members, Method};
@@ -111,9 +112,9 @@ impl Upstream {
         self.reach.modern().await
     }
 
-    /// Whether the server is known to speak nothing but the modern era.
-    pub(super) fn is_modern_only(&self) -> bool {
-        self.reach.is_modern_only()
+    /// The session of the modern era that all share, if it is open: nearly every modern call finds it so.
+    pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
+        self.reach.modern_session()
     }
 
     /// Forgets the shared session if it is this one: the server has forgotten it, or the link is broken.
@@ -132,19 +133,14 @@ impl Upstream {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let hello = hello(capabilities);
-        let session = self.own(&hello).await?;
-        let timeout = self.server.configuration.timeout;
-        let fetched = match self.reach.modern().await? {
-            Some(modern) => {
-                let modern = modern.introduced_as(&hello);
-                discovery::fetch_modern(&Asking { session: &modern, timeout }, session.initialize_result())
-                    .await
-            }
-            None => {
-                discovery::fetch(&Asking { session: &session, timeout }, session.initialize_result()).await
-            }
+        let fetched = if let Some(modern) = self.reach.modern_alone().await? {
+            self.fetch_modern(&modern, &hello).await
+        } else {
+            let session = self.own(&hello).await?;
+            let fetched = self.fetch(&session, &hello).await;
+            session.close().await;
+            fetched
         };
-        session.close().await;
         let fetched = fetched?;
         self.learn(&fetched.listing);
         for item in &fetched.excluded {
@@ -156,6 +152,28 @@ impl Upstream {
     /// Which arguments of its tools are repeated in headers.
     pub(super) fn mirrors(&self) -> &super::bridge::upward::Mirrors {
         &self.reach.mirrors
+    }
+
+    async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+        let timeout = self.server.configuration.timeout;
+        match self.reach.modern().await? {
+            Some(modern) => {
+                // Of both eras: legacy clients are told what the server itself tells them.
+                let mut fetched = self.fetch_modern(&modern, hello).await?;
+                fetched.listing.initialize = Some(session.initialize_result().to_owned());
+                Ok(fetched)
+            }
+            None => discovery::fetch(&Asking { session, timeout }, session.initialize_result()).await,
+        }
+    }
+
+    async fn fetch_modern(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+        let (session, timeout) = (session.introduced_as(hello), self.server.configuration.timeout);
+        let mut fetched = discovery::fetch_modern(&Asking { session: &session, timeout }).await?;
+        if let Some(modern) = &fetched.listing.modern {
+            fetched.listing.initialize = Some(upward::introduction(&modern.discover)?);
+        }
+        Ok(fetched)
     }
 
     /// Takes note of what the server offers, as far as calls depend on it.

@@ -277,10 +277,11 @@ fn listen(served: &Arc<Served>, message: &Value) -> Response<Body> {
     };
     let acknowledged =
         stamp(notification("notifications/subscriptions/acknowledged", &json!({ "notifications": wanted })));
+    let news = served.news.subscribe();
     served.listening.fetch_add(1, Ordering::SeqCst);
     let open = Listening(Arc::clone(served));
     let cut = served.cut.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let state = (served.news.subscribe(), wanted, stamp, open);
+    let state = (news, wanted, stamp, open);
     let news = stream::unfold(state, |(mut news, wanted, stamp, open)| async move {
         loop {
             let message = news.recv().await.ok()?;

@@ -86,8 +86,7 @@ impl Inner {
         modern: &Modern,
         place: &Place,
     ) -> Result<Arc<Session>> {
-        let id = place.server.id;
-        if let Some(session) = place.upstream.modern(|session| self.watch(id, session)).await? {
+        if let Some(session) = self.session_across(place).await? {
             return Ok(session);
         }
         if modern.state.is_some() && !modern.again {

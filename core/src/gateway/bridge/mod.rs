@@ -1,6 +1,7 @@
-//! Between the two eras: what lets a client of one reach a server of the other. Each pair has rooms of its own, and two of
-//! the legacy era never come here.
+//! Between the two eras: what lets a client of one reach a server of the other. Each pair has rooms of its own; two legacy
+//! ones never come here.
 
+pub(super) mod across;
 pub(super) mod downward;
 pub(super) mod parked;
 pub(super) mod pool;

@@ -24,6 +24,7 @@ pub(in crate::gateway) use self::mirror::Mirrors;
 use self::rounds::{Rounds, own};
 use self::subscriptions::Subscriptions;
 pub(in crate::gateway) use self::subscriptions::{Changes, Watching};
+pub(in crate::gateway) use self::translate::introduction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Members, Message, Method, Shape, meta, version};
 use crate::tasks::Tasks;
@@ -68,8 +69,8 @@ impl Upward {
     /// [`ErrorKind::BadUpstream`] if what the server said of itself cannot be read.
     pub(in crate::gateway) fn open(parts: Parts, own: bool) -> Result<Arc<Session>> {
         let Parts { session, hello, owns, watching, mirrors, tasks } = parts;
-        let introduction = translate::introduction(session.initialize_result())?;
-        let introduction = Message::parse(crate::rpc::answer::result_response("1", &introduction))?;
+        let said = introduction(session.initialize_result())?;
+        let introduction = Message::parse(crate::rpc::answer::result_response("1", &said))?;
         let ids = session.ids();
         let inner = Arc::new(Inner {
             session,

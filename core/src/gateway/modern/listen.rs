@@ -198,7 +198,7 @@ impl Due {
 }
 
 fn meta_of(id: &str) -> String {
-    format!(r#"{{{}:{id}}}"#, quote(meta::SUBSCRIPTION_ID))
+    format!("{{{}:{id}}}", quote(meta::SUBSCRIPTION_ID))
 }
 
 /// A subscription at a server that ends when nobody wants it any more.

@@ -9,12 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::Inner;
+use super::super::catalog::{Item, items_of};
 use super::super::snapshot::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, Principal, Reply};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
-use crate::rpc::{Edit, Message};
+use crate::rpc::{Edit, Message, object};
 
 /// Items of a page.
 const PAGE: usize = 1000;
@@ -30,14 +31,11 @@ impl Inner {
         principal: &Principal,
     ) -> Result<Reply> {
         let params = message.params_members()?;
-        let after = match params.get("cursor") {
-            None => None,
-            Some(_) => {
-                let cursor = params.text("cursor").and_then(|cursor| read(&cursor));
-                let wrong = || Error::new(ErrorKind::InvalidParams, "`cursor` was not given by this list");
-                Some(cursor.ok_or_else(wrong)?)
-            }
-        };
+        let after = params.get("cursor").map(|raw| {
+            let cursor = object::text(raw).and_then(|cursor| read(&cursor));
+            cursor.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "`cursor` was not given by this list"))
+        });
+        let after = after.transpose()?;
         let whole = self.merged_list(principal, kind).await?;
         let view = self.view(&principal.tenant);
         let mut edit = Edit::of(&whole)?;
@@ -71,7 +69,7 @@ fn page(
     after: Option<&(String, String)>,
     size: usize,
 ) -> Option<(String, Option<String>)> {
-    let all = super::super::catalog::items_of(view, kind);
+    let all = items_of(view, kind);
     if after.is_none() && all.len() <= size {
         return None;
     }
@@ -82,7 +80,7 @@ fn page(
         found.map(|at| at + 1).or_else(next).unwrap_or(all.len())
     });
     let shown = &all[start..(start + size).min(all.len())];
-    let items: Vec<_> = shown.iter().map(|item| item.render()).collect();
+    let items: Vec<_> = shown.iter().map(Item::render).collect();
     let more = start + shown.len() < all.len();
     let next = shown.last().filter(|_| more).map(|item| write(item.key().0, item.key().1));
     Some((format!("[{}]", items.join(",")), next))

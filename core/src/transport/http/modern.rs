@@ -69,3 +69,48 @@ impl Refusal<'_> {
         memchr::memmem::find(&self.body.to_ascii_lowercase(), word.as_bytes()).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::error::Delivery;
+
+    fn refusal<'a>(headers: &'a HeaderMap, status: u16, body: &'static str) -> Refusal<'a> {
+        let status = StatusCode::from_u16(status).unwrap();
+        Refusal { status, headers, body: body.into(), in_session: false, now: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_server_that_answers_as_one_of_the_other_era_has_to_be_asked_anew() {
+        let none = HeaderMap::new();
+        let unsupported = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32022,"message":"no"}}"#;
+        let incomplete = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"`_meta` is missing"}}"#;
+        let session =
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"No valid session ID"}}"#;
+        let modern = [(404, ""), (405, ""), (400, unsupported), (400, "Missing session ID"), (400, session)];
+        let legacy = [(400, unsupported), (400, incomplete)];
+        let errors = modern.map(|(status, body)| refusal(&none, status, body).judge_modern(Some(7)));
+        let others = legacy.map(|(status, body)| refusal(&none, status, body).judge_legacy(Some(7)));
+        for judged in errors.into_iter().chain(others) {
+            let error = judged.unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::SessionNotFound, Delivery::NotSent));
+        }
+    }
+
+    #[test]
+    fn what_a_server_of_the_same_era_refuses_is_its_answer() {
+        let none = HeaderMap::new();
+        let unknown = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"no"}}"#;
+        let capability = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32021,"message":"no"}}"#;
+        let invalid = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"bad arguments"}}"#;
+        assert!(refusal(&none, 404, unknown).judge_modern(Some(7)).is_ok());
+        assert!(refusal(&none, 400, capability).judge_modern(Some(7)).is_ok());
+        assert!(refusal(&none, 400, invalid).judge_modern(Some(7)).is_ok());
+        assert!(refusal(&none, 400, invalid).judge_legacy(Some(7)).is_ok());
+        let down = refusal(&none, 503, "").judge_modern(Some(7)).unwrap_err();
+        assert_eq!(down.kind(), ErrorKind::BadUpstream);
+    }
+}

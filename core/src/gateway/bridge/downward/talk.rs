@@ -68,7 +68,7 @@ pub(super) struct Asked {
 /// How a round ends.
 #[derive(Debug)]
 pub(super) enum End {
-    Answered(Message),
+    Answered(Box<Message>),
     /// The server waits for answers.
     Asked,
     /// The client has left.
@@ -153,9 +153,9 @@ impl Talk {
             // Where something was asked already, what else is asked at the same time is asked with it.
             let more = async {
                 if self.asked.is_empty() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 } else {
-                    tokio::time::sleep(MORE).await
+                    tokio::time::sleep(MORE).await;
                 }
             };
             let next = tokio::select! {
@@ -196,7 +196,7 @@ impl Talk {
         let cut = || Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer");
         let message = next.unwrap_or_else(|| Err(cut())).map_err(End::Broken)?;
         if message.shape() == Shape::Response && message.id_number() == Some(self.upstream_id) {
-            return Err(End::Answered(message));
+            return Err(End::Answered(Box::new(message)));
         }
         Ok(message)
     }

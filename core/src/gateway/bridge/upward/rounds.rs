@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -18,6 +19,10 @@ use crate::transport::{Exchange, Outgoing};
 
 /// How often one request may be asked about.
 const ROUNDS: u32 = 64;
+
+/// The wait before a request is sent again about which nothing was asked, for each round, and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A request under way.
 pub(super) struct Rounds {
@@ -123,6 +128,10 @@ impl Rounds {
     }
 
     async fn ask_again(&mut self, answers: &[(String, String)], state: Option<&str>) -> Result<Turn> {
+        if answers.is_empty() {
+            // The server only wants to be asked later: it gets longer and longer to be ready.
+            tokio::time::sleep((PAUSE * self.asked).min(LONGEST_PAUSE)).await;
+        }
         let id = self.bridge.session.next_id();
         let body = translate::retry(&self.message, id, answers, state)?;
         let outgoing = Outgoing { id, body, ..self.request.clone() };

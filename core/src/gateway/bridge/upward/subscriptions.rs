@@ -51,6 +51,8 @@ pub(super) struct Subscriptions {
     tasks: Tasks,
     told: mpsc::Sender<Message>,
     unheard: Mutex<Option<mpsc::Receiver<Message>>>,
+    /// From the beginning, so that nothing is missed until the client listens.
+    changed: Mutex<Option<broadcast::Receiver<Message>>>,
     /// By URI.
     open: Mutex<HashMap<String, CancellationToken>>,
     closed: CancellationToken,
@@ -59,8 +61,19 @@ pub(super) struct Subscriptions {
 impl Subscriptions {
     pub(super) fn new(watching: Watching, tasks: Tasks) -> Self {
         let (told, unheard) = mpsc::channel(WAITING);
-        let closed = CancellationToken::new();
-        Self { watching, tasks, told, unheard: Mutex::new(Some(unheard)), open: Mutex::default(), closed }
+        let changed = match &watching {
+            Watching::Follows(changes) => Some(changes.0.subscribe()),
+            Watching::Opens(_) => None,
+        };
+        Self {
+            watching,
+            tasks,
+            told,
+            unheard: Mutex::new(Some(unheard)),
+            changed: Mutex::new(changed),
+            open: Mutex::default(),
+            closed: CancellationToken::new(),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -74,7 +87,10 @@ impl Subscriptions {
         let mut unheard = this.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let updates = stream::poll_fn(move |context| unheard.poll_recv(context)).boxed();
         let changes = match &this.watching {
-            Watching::Follows(changes) => follow(changes.0.subscribe()),
+            Watching::Follows(changes) => {
+                let changed = this.changed.lock().unwrap_or_else(PoisonError::into_inner).take();
+                follow(changed.unwrap_or_else(|| changes.0.subscribe()))
+            }
             Watching::Opens(changes) => match wanted_lists(bridge) {
                 Some((wanted, again)) => {
                     let changes = changes.clone();
@@ -247,17 +263,27 @@ impl Standing {
     }
 }
 
-fn follow(receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Message> {
-    stream::unfold(receiver, |mut receiver| async move {
+/// What was told before, each kind once, and what is told from now on.
+fn follow(mut receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Message> {
+    use broadcast::error::{RecvError, TryRecvError};
+    let mut before: Vec<Message> = Vec::new();
+    loop {
+        match receiver.try_recv() {
+            Ok(message) if before.iter().all(|one| one.method() != message.method()) => before.push(message),
+            Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    let later = stream::unfold(receiver, |mut receiver| async move {
         loop {
             match receiver.recv().await {
                 Ok(message) => return Some((message, receiver)),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
             }
         }
-    })
-    .boxed()
+    });
+    stream::iter(before).chain(later).boxed()
 }
 
 /// The members of `notifications` for the lists of which the server says that it tells when they change, and what is

@@ -187,7 +187,7 @@ pub(super) fn notification(message: &Message) -> Result<Message> {
 }
 
 /// The result of `initialize` for a legacy client, from that of `server/discover`.
-pub(super) fn introduction(discovered: &str) -> Result<String> {
+pub(in crate::gateway) fn introduction(discovered: &str) -> Result<String> {
     let mut edit = Edit::of(discovered)?;
     let who = edit
         .members()
