@@ -11,10 +11,12 @@ use super::Inner;
 use super::conversation::is_list_change;
 use super::forward::outcome_of;
 use super::freshness::Asked;
+use super::relay::{Heard, Relay};
 use super::service::Place;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ServerId, Status};
+use crate::rpc::{Message, Shape};
 use crate::transport::Session;
 
 /// Changes within this time of each other are asked about once.
@@ -94,22 +96,45 @@ impl Inner {
             while session.is_open() {
                 let Some(mut messages) = session.listen().await else { return };
                 while let Some(message) = messages.next().await {
-                    if is_list_change(&message) {
+                    let mut said = vec![message];
+                    if is_list_change(&said[0]) {
                         tokio::time::sleep(SETTLE).await;
-                        if this.discover_now(id).await.is_err() {
-                            tracing::debug!(server = %id, "a server whose lists changed could not be asked");
-                        }
-                    } else if let crate::rpc::Shape::Request = message.shape() {
-                        let relay = super::relay::Relay { client: None, session: Arc::clone(&session) };
-                        if let super::relay::Heard::Return(answer) = relay.hear(&message, None) {
-                            let _ = session.notify(answer).await;
+                        // A server that floods is asked once for all that it has said by now.
+                        while let Some(Some(more)) = messages.next().now_or_never() {
+                            if !is_list_change(&more) || said.iter().all(|one| one.method() != more.method())
+                            {
+                                said.push(more);
+                            }
                         }
                     }
+                    this.take_up(id, &session, &said).await;
                 }
                 // A stream that the server ended is opened again, unhurriedly.
                 tokio::time::sleep(Duration::from_secs(5)).await;
             }
         });
+    }
+
+    /// Does what messages that belong to no call ask for.
+    async fn take_up(self: &Arc<Self>, id: ServerId, session: &Arc<Session>, said: &[Message]) {
+        for message in said.iter().filter(|message| message.shape() == Shape::Request) {
+            let relay = Relay { client: None, session: Arc::clone(session) };
+            if let Heard::Return(answer) = relay.hear(message, None) {
+                let _ = session.notify(answer).await;
+            }
+        }
+        let changes: Vec<_> = said.iter().filter(|message| is_list_change(message)).collect();
+        if changes.is_empty() {
+            return;
+        }
+        if self.discover_now(id).await.is_err() {
+            tracing::debug!(server = %id, "a server whose lists changed could not be asked");
+        }
+        let Some(place) = self.place(id) else { return };
+        for change in changes {
+            let (tenant, service) = (&place.server.tenant_id, &place.server.service);
+            self.modern.changes.tell(tenant, service, change.method().cloned());
+        }
     }
 
     /// Asks every server that may be asked and whose time has come, a few at a time.

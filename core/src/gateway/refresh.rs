@@ -175,7 +175,7 @@ impl Inner {
     /// Tells the clients whose lists changed, unless the server tells them itself.
     fn announce(&self, tenant: &TenantId, id: ServerId) {
         let Some(place) = self.place(id) else { return };
-        self.modern.changes.tell(tenant, &place.server.service);
+        self.modern.changes.tell(tenant, &place.server.service, None);
         for client in self.sessions.all() {
             let concerned = match &client.route {
                 Route::All => true,

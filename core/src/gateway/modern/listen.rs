@@ -1,7 +1,7 @@
 //! `subscriptions/listen`: a stream that a client holds open to hear of lists and resources that change.
 //!
-//! Lists change when discovery has seen it, or when a server tells a session of the pool; resources are subscribed to at a
-//! legacy server in a session of the pool. Whatever comes faster than ten times a second is told once.
+//! Lists change when discovery has seen it, or when a server tells it in a stream (`streams.rs`), as it does for
+//! resources. Whatever comes faster than ten times a second is told once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,22 +9,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::join_all;
-use futures_util::stream::{self, BoxStream, SelectAll};
+use futures_util::stream::{self, SelectAll};
 use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
 use super::super::Inner;
 use super::super::errand::Passage;
-use super::super::service::Place;
+use super::streams::{self, Heard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reply, Route, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Members, Message, Method, meta};
-use crate::select::Ask;
-use crate::transport::Session;
 
 /// Between two notifications of the same kind.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -32,11 +29,17 @@ const PERIOD: Duration = Duration::from_millis(100);
 const MOST: usize = 256;
 /// Messages that wait for a slow reader; what changes meanwhile is told later.
 const WAITING: usize = 16;
-/// How long a server may take to accept a subscription.
+/// How long a client that is behind is waited for with the last word.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A service of a tenant changed what it offers.
-type Change = (TenantId, ServiceName);
+#[derive(Clone, Debug)]
+struct Change {
+    tenant: TenantId,
+    service: ServiceName,
+    /// How the server said so; `None` if it was found out by asking, and any list may have changed.
+    said: Option<Method>,
+}
 
 /// Who tells those who listen that lists changed.
 #[derive(Debug)]
@@ -50,9 +53,9 @@ impl Default for Changes {
 
 impl Changes {
     /// Tells everybody whom it concerns.
-    pub(in crate::gateway) fn tell(&self, tenant: &TenantId, service: &ServiceName) {
+    pub(in crate::gateway) fn tell(&self, tenant: &TenantId, service: &ServiceName, said: Option<Method>) {
         // Perhaps nobody listens.
-        let _ = self.0.send((tenant.clone(), service.clone()));
+        let _ = self.0.send(Change { tenant: tenant.clone(), service: service.clone(), said });
     }
 }
 
@@ -107,22 +110,27 @@ impl Filter {
         self.resources_list_changed &= resources;
     }
 
+    /// The members for lists, raw.
+    fn lists(&self) -> String {
+        let lists = [
+            (self.tools_list_changed, r#""toolsListChanged":true"#),
+            (self.prompts_list_changed, r#""promptsListChanged":true"#),
+            (self.resources_list_changed, r#""resourcesListChanged":true"#),
+        ];
+        let wanted: Vec<_> =
+            lists.into_iter().filter(|(wanted, _)| *wanted).map(|(_, member)| member).collect();
+        wanted.join(",")
+    }
+
     fn acknowledgement(&self) -> String {
-        let mut members = Vec::new();
-        for (wanted, name) in [
-            (self.tools_list_changed, "toolsListChanged"),
-            (self.prompts_list_changed, "promptsListChanged"),
-            (self.resources_list_changed, "resourcesListChanged"),
-        ] {
-            if wanted {
-                members.push(format!(r#""{name}":true"#));
-            }
-        }
+        let mut members = self.lists();
         if !self.resource_subscriptions.is_empty() {
-            let uris: Vec<_> = self.resource_subscriptions.iter().map(|uri| quote(uri)).collect();
-            members.push(format!(r#""resourceSubscriptions":[{}]"#, uris.join(",")));
+            if !members.is_empty() {
+                members.push(',');
+            }
+            members.push_str(&streams::resources(&self.resource_subscriptions));
         }
-        format!("{{{}}}", members.join(","))
+        format!("{{{members}}}")
     }
 }
 
@@ -139,32 +147,30 @@ impl Due {
     }
 
     fn all_lists(&mut self, filter: &Filter) {
-        for (wanted, method) in [
-            (filter.tools_list_changed, Method::ToolsChanged),
-            (filter.prompts_list_changed, Method::PromptsChanged),
-            (filter.resources_list_changed, Method::ResourcesChanged),
-        ] {
-            self.list(wanted, &method);
+        for method in [Method::ToolsChanged, Method::PromptsChanged, Method::ResourcesChanged] {
+            self.list(&method, filter);
         }
     }
 
-    fn list(&mut self, wanted: bool, method: &Method) {
-        let name = match method {
-            Method::ToolsChanged => "notifications/tools/list_changed",
-            Method::PromptsChanged => "notifications/prompts/list_changed",
-            _ => "notifications/resources/list_changed",
+    /// Whether `method` tells that a list changed; takes it in, if the client wants to hear of that list.
+    fn list(&mut self, method: &Method, filter: &Filter) -> bool {
+        let (wanted, name) = match method {
+            Method::ToolsChanged => (filter.tools_list_changed, "notifications/tools/list_changed"),
+            Method::PromptsChanged => (filter.prompts_list_changed, "notifications/prompts/list_changed"),
+            Method::ResourcesChanged => {
+                (filter.resources_list_changed, "notifications/resources/list_changed")
+            }
+            _ => return false,
         };
         if wanted {
             self.lists.insert(name);
         }
+        true
     }
 
     /// Takes a server's notification in, if the client wants to hear it.
     fn take(&mut self, message: Message, filter: &Filter) {
         match message.method() {
-            Some(method @ Method::ToolsChanged) => self.list(filter.tools_list_changed, method),
-            Some(method @ Method::PromptsChanged) => self.list(filter.prompts_list_changed, method),
-            Some(method @ Method::ResourcesChanged) => self.list(filter.resources_list_changed, method),
             Some(Method::ResourceUpdated) => {
                 let uri =
                     message.params_members().ok().and_then(|params| params.text("uri").map(String::from));
@@ -176,7 +182,8 @@ impl Due {
                     self.resources.insert(uri, message);
                 }
             }
-            _ => {}
+            Some(method) => _ = self.list(method, filter),
+            None => {}
         }
     }
 
@@ -201,24 +208,6 @@ fn meta_of(id: &str) -> String {
     format!("{{{}:{id}}}", quote(meta::SUBSCRIPTION_ID))
 }
 
-/// A subscription at a server that ends when nobody wants it any more.
-struct Subscribed {
-    gateway: Arc<Inner>,
-    session: Arc<Session>,
-    uri: String,
-}
-
-impl Drop for Subscribed {
-    fn drop(&mut self) {
-        if self.gateway.modern.ears.leave(&self.session, &self.uri) && self.session.is_open() {
-            let (session, params) = (Arc::clone(&self.session), format!(r#"{{"uri":{}}}"#, quote(&self.uri)));
-            self.gateway.tasks.spawn(async move {
-                let _ = session.ask(&Method::ResourcesUnsubscribe, Some(&params), PATIENCE).await;
-            });
-        }
-    }
-}
-
 /// An open stream.
 struct Listening {
     gateway: Arc<Inner>,
@@ -227,8 +216,7 @@ struct Listening {
     tenant: TenantId,
     route: Route,
     changes: broadcast::Receiver<Change>,
-    heard: SelectAll<BoxStream<'static, Option<Message>>>,
-    _subscribed: Vec<Subscribed>,
+    heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
     passage: Passage,
 }
@@ -252,29 +240,21 @@ impl Inner {
         let tenant = passage.principal.tenant.clone();
         let view = self.view(&tenant);
         let mut heard = SelectAll::new();
-        let mut subscribed = Vec::new();
         if let Route::Service(name) = route {
             let service = Arc::clone(view.service(name.as_str())?);
             filter.keep_lists(service.places.iter().filter_map(|place| place.listing.initialize.as_deref()));
             if filter.wants_lists() {
-                // Some servers tell of changes only the sessions in which they came about.
-                let opening = service.places.iter().map(|place| self.pooled_session(&passage, place));
-                let opened = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
-                for session in opened.into_iter().flatten().flatten() {
-                    heard.push(followed(self.hear(&session)));
+                let wanted = filter.lists();
+                let modern = passage.modern.as_ref();
+                let pooled =
+                    modern.map(|modern| self.pooled(&passage.principal, modern)).transpose()?.cloned();
+                for (place, pooled) in service.places.iter().cloned().zip(pooled.into_iter().cycle()) {
+                    heard.push(streams::of_lists(Arc::clone(self), place, pooled, wanted.clone()));
                 }
             }
         }
-        for uri in std::mem::take(&mut filter.resource_subscriptions) {
-            match self.subscribe(route, &uri, &passage).await {
-                Ok((subscription, messages)) => {
-                    subscribed.push(subscription);
-                    heard.push(messages);
-                    filter.resource_subscriptions.insert(uri);
-                }
-                Err(error) => tracing::debug!(%error, "a resource cannot be subscribed to"),
-            }
-        }
+        let wanted = std::mem::take(&mut filter.resource_subscriptions);
+        filter.resource_subscriptions = self.subscribe(route, wanted, &passage, &mut heard).await?;
         let id: Box<str> = message.id().unwrap_or("null").into();
         let params = format!(r#"{{"_meta":{},"notifications":{}}}"#, meta_of(&id), filter.acknowledgement());
         let first = Message::request(None, Method::Acknowledged.as_str(), Some(&params));
@@ -287,7 +267,6 @@ impl Inner {
             route: route.clone(),
             changes,
             heard,
-            _subscribed: subscribed,
             sender,
             passage,
         };
@@ -295,43 +274,6 @@ impl Inner {
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
         let messages = stream::once(std::future::ready(first)).chain(rest).boxed();
         Ok(Reply::Stream { messages, server: None })
-    }
-
-    async fn pooled_session(self: &Arc<Self>, passage: &Passage, place: &Place) -> Option<Arc<Session>> {
-        let client = self.pooled(&passage.principal, passage.modern.as_ref()?).ok()?;
-        client.set_apart();
-        self.session_for(Some(client), place).await.ok()
-    }
-
-    async fn subscribe(
-        self: &Arc<Self>,
-        route: &Route,
-        uri: &str,
-        passage: &Passage,
-    ) -> Result<(Subscribed, BoxStream<'static, Option<Message>>)> {
-        let view = self.view(&passage.principal.tenant);
-        let unknown = || Error::new(ErrorKind::InvalidParams, "no such resource");
-        let service = match route {
-            Route::Service(name) => view.service(name.as_str())?,
-            Route::All => view.service_of_resource(uri).ok_or_else(unknown)?,
-        };
-        let (lease, place) = service.pick(None, &Ask { key: None, exclude: &[] }, self.clock.now())?;
-        let unavailable = || Error::new(ErrorKind::Unavailable, "no session with the server");
-        let opening = tokio::time::timeout(PATIENCE, self.pooled_session(passage, place)).await;
-        let session = opening.ok().flatten().ok_or_else(unavailable)?;
-        let messages = followed(self.hear(&session));
-        let first = self.modern.ears.want(&session, uri);
-        let subscribed = Subscribed { gateway: Arc::clone(self), session, uri: uri.to_owned() };
-        if first {
-            let params = format!(r#"{{"uri":{}}}"#, quote(uri));
-            let session = &subscribed.session;
-            let answer = session.ask(&Method::ResourcesSubscribe, Some(&params), PATIENCE).await?;
-            if answer.error().is_some() {
-                return Err(unknown());
-            }
-        }
-        drop(lease);
-        Ok((subscribed, messages))
     }
 }
 
@@ -355,9 +297,9 @@ impl Listening {
                     pause.set(tokio::time::sleep(PERIOD));
                 }
                 change = self.changes.recv() => match change {
-                    Ok((tenant, service)) if self.concerns(&tenant, &service) => due.all_lists(&self.filter),
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => due.all_lists(&self.filter),
+                    Ok(change) if !self.concerns(&change) => {}
+                    Ok(Change { said: Some(method), .. }) => _ = due.list(&method, &self.filter),
+                    Ok(_) | Err(RecvError::Lagged(_)) => due.all_lists(&self.filter),
                     Err(RecvError::Closed) => break,
                 },
                 Some(message) = self.heard.next() => match message {
@@ -374,28 +316,13 @@ impl Listening {
         let _ = tokio::time::timeout(PATIENCE, sender.send(last)).await;
     }
 
-    fn concerns(&self, tenant: &TenantId, service: &ServiceName) -> bool {
-        *tenant == self.tenant
+    fn concerns(&self, change: &Change) -> bool {
+        change.tenant == self.tenant
             && match &self.route {
                 Route::All => true,
-                Route::Service(own) => own == service,
+                Route::Service(own) => *own == change.service,
             }
     }
-}
-
-/// What a session hears; `None` when it has ended.
-fn followed(receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Option<Message>> {
-    stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        loop {
-            match receiver.recv().await {
-                Ok(message) => return Some((Some(message), Some(receiver))),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Some((None, None)),
-            }
-        }
-    })
-    .boxed()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod discover;
 mod ears;
 mod listen;
 mod lists;
+mod streams;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,0 +1,219 @@
+//! Where those who listen hear from: a stream of each modern server, sessions of the pool with legacy ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::{self, BoxStream, SelectAll};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::super::Inner;
+use super::super::bridge::pool::Borrowed;
+use super::super::errand::Passage;
+use super::super::reach::hello;
+use super::super::service::{Place, Service};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Route;
+use crate::rpc::envelope::quote;
+use crate::rpc::{Members, Message, Method, Shape};
+use crate::select::Ask;
+use crate::tasks::Tasks;
+use crate::transport::{Exchange, Outgoing, Session};
+
+/// How long a server may take to accept a subscription.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is told; `None` when no more will be.
+pub(super) type Heard = BoxStream<'static, Option<Message>>;
+
+/// The member of a filter for these resources, raw.
+pub(super) fn resources(uris: &BTreeSet<String>) -> String {
+    let uris: Vec<_> = uris.iter().map(|uri| quote(uri)).collect();
+    format!(r#""resourceSubscriptions":[{}]"#, uris.join(","))
+}
+
+/// What a server tells of its lists; `wanted` are raw members of a filter. Nobody waits until it is open: most of it is
+/// heard by the shared session, too. But some legacy servers tell of changes only the sessions in which they came about.
+pub(super) fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, wanted: String) -> Heard {
+    let opening = async move {
+        if let Ok(Some(session)) = gateway.session_across(&place).await {
+            let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
+            return opened.ok().map(|(_, heard)| heard);
+        }
+        let session = gateway.session_for(Some(&pooled), &place).await.ok()?;
+        session.is_own().then(|| followed(gateway.hear(&session)))
+    };
+    let nothing = || stream::pending().boxed();
+    stream::once(opening).flat_map(move |heard| heard.unwrap_or_else(nothing)).boxed()
+}
+
+impl Inner {
+    /// Subscribes to resources and adds what is heard of them to `heard`; gives those that servers will tell of.
+    pub(super) async fn subscribe(
+        self: &Arc<Self>,
+        route: &Route,
+        wanted: BTreeSet<String>,
+        passage: &Passage,
+        heard: &mut SelectAll<Heard>,
+    ) -> Result<BTreeSet<String>> {
+        let view = self.view(&passage.principal.tenant);
+        let mut by_service: BTreeMap<_, (Arc<Service>, BTreeSet<String>)> = BTreeMap::new();
+        for uri in wanted {
+            let service = match route {
+                Route::Service(name) => Some(view.service(name.as_str())?),
+                Route::All => view.service_of_resource(&uri),
+            };
+            if let Some(service) = service {
+                let entry = by_service.entry(service.name.clone());
+                entry.or_insert_with(|| (Arc::clone(service), BTreeSet::new())).1.insert(uri);
+            }
+        }
+        let mut granted = BTreeSet::new();
+        for (service, uris) in by_service.into_values() {
+            let filter = format!("{{{}}}", resources(&uris));
+            // Of a modern service every replica is asked: any of them may see the change.
+            let asking = service.places.iter().map(|place| async {
+                let session = self.session_across(place).await.ok()??;
+                across(&session, &self.tasks, &filter).await.ok()
+            });
+            let asked = tokio::time::timeout(PATIENCE, join_all(asking)).await.unwrap_or_default();
+            let mut is_modern = false;
+            for (uris, messages) in asked.into_iter().flatten() {
+                is_modern = true;
+                granted.extend(uris);
+                heard.push(messages);
+            }
+            if is_modern {
+                continue;
+            }
+            for uri in uris {
+                match self.subscribe_at(&service, &uri, passage).await {
+                    Ok(messages) => {
+                        heard.push(messages);
+                        granted.insert(uri);
+                    }
+                    Err(error) => tracing::debug!(%error, "a resource cannot be subscribed to"),
+                }
+            }
+        }
+        Ok(granted)
+    }
+
+    /// Subscribes to a resource at a legacy server, once for all who listen in the same session.
+    async fn subscribe_at(
+        self: &Arc<Self>,
+        service: &Service,
+        uri: &str,
+        passage: &Passage,
+    ) -> Result<Heard> {
+        let unavailable = || Error::new(ErrorKind::Unavailable, "no session with the server");
+        let (_lease, place) = service.pick(None, &Ask { key: None, exclude: &[] }, self.clock.now())?;
+        let modern = passage.modern.as_ref().ok_or_else(unavailable)?;
+        let client = self.pooled(&passage.principal, modern)?;
+        client.set_apart();
+        let opening = tokio::time::timeout(PATIENCE, self.session_for(Some(client), place)).await;
+        let session = opening.map_err(|_| unavailable())??;
+        let messages = followed(self.hear(&session));
+        let first = self.modern.ears.want(&session, uri);
+        let subscribed =
+            Subscribed { gateway: Arc::clone(self), session, uri: uri.to_owned(), _pooled: client.clone() };
+        if first {
+            let params = format!(r#"{{"uri":{}}}"#, quote(uri));
+            let asked = subscribed.session.ask(&Method::ResourcesSubscribe, Some(&params), PATIENCE).await?;
+            if asked.error().is_some() {
+                return Err(Error::new(ErrorKind::InvalidParams, "the server refused the subscription"));
+            }
+        }
+        Ok(kept(messages, subscribed))
+    }
+}
+
+/// A subscription at a legacy server that ends when nobody wants it any more.
+struct Subscribed {
+    gateway: Arc<Inner>,
+    session: Arc<Session>,
+    uri: String,
+    _pooled: Borrowed,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        if self.gateway.modern.ears.leave(&self.session, &self.uri) && self.session.is_open() {
+            let (session, params) = (Arc::clone(&self.session), format!(r#"{{"uri":{}}}"#, quote(&self.uri)));
+            self.gateway.tasks.spawn(async move {
+                let _ = session.ask(&Method::ResourcesUnsubscribe, Some(&params), PATIENCE).await;
+            });
+        }
+    }
+}
+
+/// A stream of a modern server that is told when nobody reads it any more.
+struct Opened {
+    session: Arc<Session>,
+    id: u64,
+    tasks: Tasks,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if self.session.cancels_when_dropped() || !self.session.is_open() {
+            return;
+        }
+        let params = format!(r#"{{"requestId":{}}}"#, self.id);
+        let message = Message::request(None, Method::Cancelled.as_str(), Some(&params));
+        let session = Arc::clone(&self.session);
+        self.tasks.spawn(async move { drop(session.notify(message).await) });
+    }
+}
+
+/// Opens a stream of a modern server for `filter`, a raw object; gives the resources that it will tell of, and what it tells.
+async fn across(session: &Arc<Session>, tasks: &Tasks, filter: &str) -> Result<(Vec<String>, Heard)> {
+    let id = session.next_id();
+    let params = hello("{}").dress(Some(&format!(r#"{{"notifications":{filter}}}"#)))?;
+    let body = Message::request(Some(id), Method::Listen.as_str(), Some(&params));
+    let outgoing = Outgoing { id, method: Method::Listen, body, correlation_id: None, headers: None };
+    let refused = || Error::new(ErrorKind::BadUpstream, "the server does not tell of changes");
+    let opened = Opened { session: Arc::clone(session), id, tasks: tasks.clone() };
+    let opening = async {
+        let Exchange::Many(mut messages) = session.request(outgoing).await? else { return Err(refused()) };
+        let first = messages.next().await.ok_or_else(refused)??;
+        Ok((first, messages))
+    };
+    let (first, messages) = tokio::time::timeout(PATIENCE, opening).await.map_err(|_| refused())??;
+    if first.method() != Some(&Method::Acknowledged) {
+        return Err(refused());
+    }
+    let granted = || {
+        let granted = Members::parse(Members::parse(first.params()?).ok()?.get("notifications")?).ok()?;
+        serde_json::from_str(granted.get("resourceSubscriptions")?).ok()
+    };
+    let messages =
+        messages.map(|message| message.ok().filter(|message| message.shape() == Shape::Notification));
+    let ended = stream::once(std::future::ready(None));
+    Ok((granted().unwrap_or_default(), kept(messages.chain(ended).boxed(), opened)))
+}
+
+/// The same messages; `with` lasts as long as they do.
+fn kept<T: Send + 'static>(messages: Heard, with: T) -> Heard {
+    stream::unfold((messages, with), |(mut messages, with)| async move {
+        Some((messages.next().await?, (messages, with)))
+    })
+    .boxed()
+}
+
+/// What a session hears; `None` when it has ended.
+fn followed(receiver: Receiver<Message>) -> Heard {
+    stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        loop {
+            match receiver.recv().await {
+                Ok(message) => return Some((Some(message), Some(receiver))),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Some((None, None)),
+            }
+        }
+    })
+    .boxed()
+}
