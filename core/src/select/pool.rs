@@ -142,7 +142,7 @@ impl Pool {
                 Ok(permit) => return self.lease(index, permit),
                 Err(why) => {
                     exclude.push(index);
-                    denied = sooner(denied, now + why.retry_after);
+                    denied = Some(sooner(denied, now + why.retry_after));
                 }
             }
         }
@@ -199,23 +199,17 @@ impl Pool {
             let readiness = breaker.readiness(now);
             ready[index] = readiness == Readiness::Ready;
             if let Readiness::Until(due) = readiness {
-                until = sooner(until, due);
+                until = Some(sooner(until, due));
             }
             if let Some(delay) = breaker.retry_after(now) {
-                retry = sooner(retry, now + delay);
+                retry = Some(sooner(retry, now + delay));
             }
         }
         View { balancer: self.spread.over(|index| ready[index]), seen, until, retry }
     }
 
     /// Asks every member that is left, for when the view could not be trusted.
-    fn search(
-        &self,
-        exclude: &[usize],
-        mut denied: Option<Tick>,
-        ask: &Ask<'_>,
-        now: Tick,
-    ) -> Result<Lease> {
+    fn search(&self, exclude: &[usize], mut denied: Option<Tick>, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
         let tried = |index: usize| ask.exclude.contains(&self.members[index].replica.id());
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
@@ -246,6 +240,6 @@ impl Pool {
     }
 }
 
-fn sooner(known: Option<Tick>, other: Tick) -> Option<Tick> {
-    Some(known.map_or(other, |known| known.min(other)))
+fn sooner(known: Option<Tick>, other: Tick) -> Tick {
+    known.map_or(other, |known| known.min(other))
 }
