@@ -12,6 +12,7 @@ mod lists;
 mod names;
 mod sessions;
 mod stdio;
+mod tls;
 mod upstream;
 
 use mcp_registry_gateway_tests::fake::Fake;
