@@ -10,6 +10,7 @@ mod instruments;
 mod lifecycle;
 mod lists;
 mod names;
+mod proxied;
 mod reload;
 mod sessions;
 mod stdio;
