@@ -1,6 +1,7 @@
 //! The real `mcp-gateway` program, driven as its users drive it: over HTTP and by signals.
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
+mod affinity;
 mod breaker;
 mod delivery;
 mod durability;
