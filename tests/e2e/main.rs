@@ -14,6 +14,7 @@ mod names;
 mod proxied;
 mod reload;
 mod sessions;
+mod sharing;
 mod stdio;
 mod tls;
 mod upstream;
