@@ -3,6 +3,7 @@
 
 mod affinity;
 mod breaker;
+mod configuration;
 mod delivery;
 mod durability;
 mod identity;
