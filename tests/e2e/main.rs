@@ -12,6 +12,7 @@ mod instruments;
 mod lifecycle;
 mod lists;
 mod names;
+mod offers;
 mod proxied;
 mod reload;
 mod sessions;
