@@ -11,6 +11,7 @@ mod input;
 mod instruments;
 mod lifecycle;
 mod lists;
+mod logs;
 mod names;
 mod offers;
 mod proxied;
