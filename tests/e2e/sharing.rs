@@ -75,6 +75,26 @@ async fn a_child_is_shared_but_by_clients_that_can_be_asked() {
 }
 
 #[tokio::test]
+async fn no_more_children_are_started_than_configured_and_the_error_names_the_setting() {
+    let gateway = Gateway::start().await;
+    let mark = format!("few-{}", gateway.pid());
+    let mut server = stdio("child", &["--mark", &mark]);
+    server["configuration"] = json!({ "sharing": "session", "max_connections": 2 });
+    let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
+    gateway.offers(&id, "echo").await;
+    // One child answers probes and lists, so one client finds room.
+    children(&mark, 1).await;
+    let first = client(&gateway, json!({})).await;
+    let second = gateway.client("/mcp/child").await;
+    let refused = second.call("whoami", json!({})).await.expect("an answer");
+    assert!(refused.response.to_string().contains("max_connections"), "{refused:?}");
+    children(&mark, 2).await;
+    assert_eq!(first.end().await.expect("an end"), 204);
+    children(&mark, 1).await;
+    assert!(second.call("whoami", json!({})).await.expect("an answer").is_result(), "there is room again");
+}
+
+#[tokio::test]
 async fn a_child_can_be_each_clients_own_or_everybodys() {
     let (gateway, mark) = child("session").await;
     let clients = [client(&gateway, json!({})).await, client(&gateway, json!({})).await];

@@ -57,15 +57,18 @@ async fn a_server_that_signed_for_itself_is_refused_and_the_message_says_what_to
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_authority_or_for_another_host_is_refused() {
+async fn a_certificate_of_another_authority_for_another_host_or_of_another_time_is_refused() {
     let (ours, theirs, folder) = (Authority::new(), Authority::new(), tempfile::tempdir().expect("a folder"));
     let configuration = json!({ "ca_file": ours.file(folder.path()) });
     let foreign = Fake::start_tls("doubtful", theirs.acceptor("127.0.0.1")).await;
     let said = refused(&foreign, configuration.clone()).await;
     assert!(said.contains("signed by nobody"), "{said}");
     let elsewhere = Fake::start_tls("doubtful", ours.acceptor("elsewhere.example")).await;
-    let said = refused(&elsewhere, configuration).await;
+    let said = refused(&elsewhere, configuration.clone()).await;
     assert!(said.contains("for another host"), "{said}");
+    let expired = Fake::start_tls("doubtful", ours.expired("127.0.0.1")).await;
+    let said = refused(&expired, configuration).await;
+    assert!(said.contains("has expired"), "{said}");
 }
 
 #[tokio::test]

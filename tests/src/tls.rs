@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -28,8 +28,19 @@ impl Authority {
 
     /// A server whose certificate this authority signed for `name`.
     pub fn acceptor(&self, name: &str) -> TlsAcceptor {
+        self.sign(&params(name))
+    }
+
+    /// The same with a certificate that has expired.
+    pub fn expired(&self, name: &str) -> TlsAcceptor {
+        let mut params = params(name);
+        params.not_after = date_time_ymd(2020, 2, 2);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> TlsAcceptor {
         let key = key();
-        let certificate = params(name).signed_by(&key, &self.0).expect("a certificate");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         acceptor(certificate.der().clone(), &key)
     }
 }
