@@ -63,3 +63,17 @@ async fn what_a_server_says_of_itself_replaces_what_was_declared_for_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_list_has_what_a_server_that_is_down_declared_and_says_that_it_is_down() {
+    let (gateway, fake) = (Gateway::start().await, Fake::start("up").await);
+    gateway.register(&declared(&format!("http://{}/mcp", refused()))).await;
+    gateway.adopt("up", "up", &fake.url()).await;
+    let client = gateway.client("/mcp").await;
+    let list = client.request("tools/list", json!({})).await.expect("a list");
+    let names = list.names("tools");
+    assert!(["down__declared", "up__echo"].iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+    assert!(list.response["result"]["_meta"].to_string().contains("down"), "{list:?}");
+    let call = client.call("down__declared", json!({})).await.expect("an answer");
+    assert!(!call.is_result() && call.response["error"]["data"]["source"] == "gateway", "{call:?}");
+}
