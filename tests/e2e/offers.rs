@@ -72,8 +72,21 @@ async fn a_list_has_what_a_server_that_is_down_declared_and_says_that_it_is_down
     let client = gateway.client("/mcp").await;
     let list = client.request("tools/list", json!({})).await.expect("a list");
     let names = list.names("tools");
-    assert!(["down__declared", "up__echo"].iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+    assert!(
+        ["down__declared", "up__echo"].iter().all(|name| names.contains(&(*name).to_owned())),
+        "{names:?}"
+    );
     assert!(list.response["result"]["_meta"].to_string().contains("down"), "{list:?}");
     let call = client.call("down__declared", json!({})).await.expect("an answer");
     assert!(!call.is_result() && call.response["error"]["data"]["source"] == "gateway", "{call:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_nothing_but_a_server_that_is_down_has_what_it_declared() {
+    let gateway = Gateway::start().await;
+    gateway.register(&declared(&format!("http://{}/mcp", refused()))).await;
+    let client = gateway.client("/mcp").await;
+    let list = client.request("tools/list", json!({})).await.expect("a list");
+    assert_eq!(list.names("tools"), ["down__declared"], "{list:?}");
+    assert!(list.response["result"]["_meta"].to_string().contains("down"), "{list:?}");
 }
