@@ -119,6 +119,46 @@ async fn a_list_of_nothing_but_a_dead_server_is_an_error_and_never_empty() {
 }
 
 #[tokio::test]
+async fn on_the_route_of_one_service_a_server_that_never_answers_is_an_error_and_never_an_empty_list() {
+    let (gateway, fake) = (Gateway::start().await, Fake::start("hole").await);
+    let hole = Proxy::start(fake.address()).await;
+    let mut server = quiet("hole", &hole.url());
+    server["configuration"] = json!({ "timeout_seconds": 1.0 });
+    let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
+    gateway.offers(&id, "echo").await;
+    let client = gateway.client("/mcp/hole").await;
+    hole.set(Mode::Blackhole);
+    for method in ["tools/list", "resources/list", "prompts/list"] {
+        let watch = Stopwatch::start();
+        let answer = client.request(method, json!({})).await.expect("an answer");
+        let took = watch.elapsed();
+        assert!([503, 504].contains(&answer.status), "{method}: {answer:?}");
+        assert_eq!(answer.response["error"]["data"]["source"], "gateway", "{method}: {answer:?}");
+        assert!(answer.response.get("result").is_none(), "{method}: {answer:?}");
+        assert!(took <= Duration::from_millis(2050), "{method} took {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_was_never_heard_refuses_a_session_or_answers_its_list_with_an_error() {
+    let (gateway, fake) = (Gateway::start().await, Fake::start("hole").await);
+    let hole = Proxy::start(fake.address()).await;
+    hole.set(Mode::Blackhole);
+    gateway.register(&quiet("hole", &hole.url())).await;
+    let watch = Stopwatch::start();
+    match Client::connect(gateway.address(), "/mcp/hole").await {
+        Err(error) => assert!(error.to_string().contains("gateway"), "{error}"),
+        Ok(client) => {
+            let answer = client.request("tools/list", json!({})).await.expect("an answer");
+            assert!([502, 503, 504].contains(&answer.status), "{answer:?}");
+            assert!(answer.response.get("result").is_none(), "{answer:?}");
+        }
+    }
+    // Introductions have 10 s, lists 2 s.
+    assert!(watch.elapsed() <= Duration::from_millis(12_500), "took {:?}", watch.elapsed());
+}
+
+#[tokio::test]
 async fn a_list_fails_over_to_a_replica_that_works() {
     let gateway = Gateway::start().await;
     let pair = Fake::start_many("replica", 2).await;

@@ -1,7 +1,9 @@
 //! The real `mcp-gateway` program, driven as its users drive it: over HTTP and by signals.
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
+mod affinity;
 mod breaker;
+mod configuration;
 mod delivery;
 mod durability;
 mod identity;
@@ -9,9 +11,15 @@ mod input;
 mod instruments;
 mod lifecycle;
 mod lists;
+mod logs;
 mod names;
+mod offers;
+mod proxied;
+mod reload;
 mod sessions;
+mod sharing;
 mod stdio;
+mod tls;
 mod upstream;
 
 use mcp_registry_gateway_tests::fake::Fake;

@@ -17,3 +17,4 @@ pub mod load;
 pub mod mcp;
 pub mod process;
 pub mod proxy;
+pub mod tls;

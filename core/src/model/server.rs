@@ -251,6 +251,10 @@ pub struct Configuration {
     pub sharing: Sharing,
     /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
     pub trusted: bool,
+    /// A PEM file with the authorities that may have signed this server's certificate, instead of those that the
+    /// machine trusts. An absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
     /// Headers sent with every request to this server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -266,6 +270,7 @@ impl Default for Configuration {
             max_connections: 50,
             sharing: Sharing::Auto,
             trusted: false,
+            ca_file: None,
             headers: BTreeMap::new(),
         }
     }

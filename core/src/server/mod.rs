@@ -16,6 +16,7 @@ mod extract;
 mod mcp;
 mod openapi;
 mod operation;
+mod patience;
 mod proxy;
 mod schema;
 mod servers;

@@ -110,6 +110,7 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             max_connections: 9,
             sharing: Sharing::Session,
             trusted: true,
+            ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
         },
         status: Status::Inactive,

@@ -10,6 +10,7 @@ mod healthcheck;
 mod import;
 mod list;
 mod logging;
+mod presence;
 mod register;
 mod reload;
 mod serve;

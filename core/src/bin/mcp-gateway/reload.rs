@@ -225,6 +225,8 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
         auto_discover: differing(wanted.auto_discover.as_ref(), &current.auto_discover),
         health_check: differing(wanted.health_check.as_ref(), &current.health_check),
         configuration: differing(wanted.configuration.as_ref(), &current.configuration),
+        // Compared where what the server said of itself is known: the register writes nothing if it is the same.
+        capabilities: wanted.capabilities.clone(),
         ..Patch::default()
     };
     let endpoint = match (&wanted.endpoint_url, &wanted.command) {

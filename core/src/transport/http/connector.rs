@@ -10,7 +10,7 @@ use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
-use super::dial::Dial;
+use super::dial::{Dial, Tls};
 use super::link::HttpLink;
 use super::pool::Pool;
 use crate::clock::Clock;
@@ -72,7 +72,7 @@ impl HttpConnector {
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
             ));
         }
-        let dial = dial(&url)?;
+        let dial = dial(&url, server.configuration.ca_file.as_deref())?;
         let mut target = url.path().to_owned();
         if let Some(query) = url.query() {
             target.push('?');
@@ -132,7 +132,7 @@ impl Connector for HttpConnector {
     }
 }
 
-fn dial(url: &Url) -> Result<Dial> {
+fn dial(url: &Url, ca_file: Option<&str>) -> Result<Dial> {
     let secure = match url.scheme() {
         "https" => true,
         "http" => false,
@@ -154,7 +154,7 @@ fn dial(url: &Url) -> Result<Dial> {
                 .with("host", &host)
                 .caused_by(error)
         })?;
-        Some(name)
+        Some(Tls::new(name, ca_file))
     } else {
         None
     };

@@ -13,6 +13,7 @@ mod link;
 mod pool;
 mod socket;
 mod status;
+mod trust;
 mod wire;
 
 pub use connector::HttpConnector;
