@@ -1,4 +1,4 @@
-"""Puts the real servers and clients of the interop run in place, once per version of their lock files."""
+"""Puts the real servers and clients of the interop and conformance runs in place, once per version of their lock files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target").absol
 CACHE = TARGET / "interop"
 
 
-def fresh(name: str, locks: list[str]) -> tuple[Path, Path]:
+def fresh(name: str, locks: list[Path]) -> tuple[Path, Path]:
     """The folder of an installation and the stamp that says it is complete."""
-    digest = hashlib.sha256(b"".join((HERE / lock).read_bytes() for lock in locks))
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks))
     folder = CACHE / f"{name}-{digest.hexdigest()[:16]}"
     stamp = folder / ".complete"
     if not stamp.exists():
@@ -26,34 +26,35 @@ def fresh(name: str, locks: list[str]) -> tuple[Path, Path]:
     return folder, stamp
 
 
-def node() -> Path:
-    """Installs the npm packages; returns a folder where scripts can import them."""
-    folder, stamp = fresh("node", ["package.json", "package-lock.json"])
+def node(home: Path = HERE, parts: tuple[str, ...] = ("clients", "servers")) -> Path:
+    """Installs the npm packages that `home` locks; returns a folder where scripts can import them."""
+    locks = [home / "package.json", home / "package-lock.json"]
+    folder, stamp = fresh("node", locks)
     if not stamp.exists():
-        print("interop: installing the npm servers and clients", flush=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
+        print(f"{home.name}: installing the npm packages", flush=True)
+        for lock in locks:
+            shutil.copy(lock, folder)
         quiet(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
         stamp.touch()
     # Node looks for packages above the importing file, so the scripts stand beside them.
-    for part in ("clients", "servers"):
-        (folder / part).mkdir(exist_ok=True)
-        for script in (HERE / part).glob("*.mjs"):
+    for part in parts:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for script in (home / part).glob("*.mjs"):
             shutil.copy(script, folder / part)
     return folder
 
 
-def python() -> Path:
-    """Installs the Python packages into a virtual environment; returns its interpreter."""
-    folder, stamp = fresh("python", ["requirements.txt"])
+def python(lock: Path = HERE / "requirements.txt") -> Path:
+    """Installs the Python packages of `lock` into a virtual environment; returns its interpreter."""
+    folder, stamp = fresh("python", [lock])
     interpreter = folder / "bin" / "python"
     if not stamp.exists():
-        print("interop: installing the Python servers and clients", flush=True)
+        print(f"{lock.parent.name}: installing the Python packages of {lock.name}", flush=True)
         quiet([sys.executable, "-m", "venv", str(folder)], HERE)
-        # requirements.txt is the whole resolved set. Resolving again would fail: fastmcp asks for a
+        # The file is the whole resolved set. Resolving again would fail: fastmcp asks for a
         # newer certifi than every index has.
         pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-deps"]
-        quiet([*pip, "-r", str(HERE / "requirements.txt")], HERE)
+        quiet([*pip, "-r", str(lock)], HERE)
         stamp.touch()
     return interpreter
 

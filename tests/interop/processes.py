@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -140,6 +141,19 @@ def descendants(ancestor: int) -> dict[int, str]:
             family.add(int(pid))
             found[int(pid)] = " ".join(arguments)
     return found
+
+
+def gateway_url(group: Group, name: str, upstreams: list[str]) -> str:
+    """The URL that the gateway `name` prints, once it is ready; the log may name its upstreams, too."""
+
+    def printed() -> list[str]:
+        urls = re.findall(r"http://127\.0\.0\.1:\d+/mcp", group.log(name))
+        return [url for url in urls if url not in upstreams]
+
+    group.wait_for(name, "prints its URL", 30, lambda: printed() != [])
+    url = printed()[0]
+    group.wait_for(name, "is ready", 30, lambda: read(f"{url.removesuffix('/mcp')}/ready") != "")
+    return url
 
 
 def alive(family: dict[int, str]) -> list[int]:
