@@ -27,6 +27,7 @@ pub struct Lines<R> {
 const CHUNK: usize = 16 * 1024;
 
 impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Reads from `source`; a line has at most `limit` bytes.
     pub fn new(source: R, limit: usize) -> Self {
         Self { source, limit, buffer: BytesMut::new(), searched: 0, skipping: false, ended: false }
     }

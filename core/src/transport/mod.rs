@@ -12,7 +12,11 @@ mod duplex;
 pub mod http;
 pub mod memory;
 pub mod session;
+#[cfg(feature = "http")]
+pub mod sse;
 pub mod stdio;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 use std::fmt;
 use std::sync::Arc;

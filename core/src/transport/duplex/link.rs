@@ -103,8 +103,7 @@ impl Conversation {
         let error = match tokio::time::timeout(QUEUE_WAIT, queued).await {
             Ok(Some(())) => return Ok(()),
             Ok(None) => self.exchanges.ended().unwrap_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "the server takes no more messages; try again")
-                    .not_sent()
+                Error::new(ErrorKind::Unavailable, "the server takes no more messages; try again").not_sent()
             }),
             Err(_) => Error::new(
                 ErrorKind::Timeout,

@@ -7,6 +7,9 @@ mod exchanges;
 mod link;
 mod mailbox;
 
-pub(in crate::transport) use exchanges::{Ending, Exchanges, Receipt, Slip};
+pub(in crate::transport) use exchanges::{Ending, Receipt};
+#[cfg(feature = "http")]
+pub(in crate::transport) use exchanges::{Exchanges, Slip};
 pub(in crate::transport) use link::{Conversation, DuplexLink, Item, QUEUE};
+#[cfg(feature = "http")]
 pub(in crate::transport) use mailbox::Mailbox;
