@@ -4,6 +4,7 @@
 mod breaker;
 mod delivery;
 mod durability;
+mod hostile;
 mod identity;
 mod input;
 mod instruments;
@@ -12,6 +13,7 @@ mod lists;
 mod names;
 mod sessions;
 mod stdio;
+mod transports;
 mod upstream;
 
 use mcp_registry_gateway_tests::fake::Fake;

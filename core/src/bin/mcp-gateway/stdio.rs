@@ -22,6 +22,8 @@ use super::wiring::Common;
 
 /// The session lives as long as the process: a client on a pipe cannot begin another.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// How long the first lists wait for servers at least: they start only when the client starts the gateway, and it asks at once.
+const COLD: Duration = Duration::from_secs(10);
 /// How long shutdown waits for calls that were cut already.
 const CUT: Duration = Duration::from_secs(1);
 
@@ -100,6 +102,7 @@ async fn open(common: &Common, config: &Config) -> Result<Gateway, Failure> {
     let copied = MemoryStore::copy_of(&registered).await;
     registered.close().await;
     let mut settings = Settings::of(config);
+    settings.list_budget = settings.list_budget.max(COLD);
     settings.sessions.longest = FOR_EVER;
     settings.sessions.idle = FOR_EVER;
     Ok(Gateway::open(settings, Arc::new(copied?), SystemClock::shared()).await?)
