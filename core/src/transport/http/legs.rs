@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Response, Uri};
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Response, Uri};
 use hyper::body::Incoming;
 
 use super::body;
@@ -101,9 +101,10 @@ impl HttpConnector {
     #[cfg(feature = "websocket")]
     pub(in crate::transport) async fn open_raw(
         &self,
-    ) -> Result<(impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + use<>, HeaderMap)> {
+    ) -> Result<(impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + use<>, http::HeaderMap)>
+    {
         let mut headers = self.headers.clone();
-        headers.remove(CONTENT_TYPE);
+        headers.remove(http::header::CONTENT_TYPE);
         headers.remove(http::header::ACCEPT);
         Ok((self.pool.dial.open().await?, headers))
     }
