@@ -30,7 +30,9 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 fn fuzz(name: &str, target: fn(&[u8])) {
     let corpus = corpus(name);
     assert!(corpus.len() >= 5, "the corpus of {name} was not found");
-    corpus.iter().for_each(|input| target(input));
+    for input in &corpus {
+        target(input);
+    }
     let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);

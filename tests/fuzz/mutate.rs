@@ -68,7 +68,9 @@ pub(crate) fn inputs(corpus: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     ];
     (index(), prop::collection::vec(edit, 1..9)).prop_map(move |(which, edits)| {
         let mut input = which.get(&corpus).clone();
-        edits.into_iter().for_each(|edit| apply(&mut input, edit, &corpus));
+        for edit in edits {
+            apply(&mut input, edit, &corpus);
+        }
         input
     })
 }

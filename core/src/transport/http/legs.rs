@@ -64,7 +64,12 @@ impl HttpConnector {
         let request = || self.build(Method::GET, headers.clone(), Bytes::new());
         let (held, response) = self.pool.send(Purpose::Listen, request).await?;
         if !response.status().is_success() {
+            let status = response.status();
             return Err(match self.refusal(held, response, None, false).await {
+                // What a path that takes POSTs only says to a GET.
+                Err(_) if matches!(status.as_u16(), 400 | 404 | 405 | 406) => {
+                    no_stream().with("status", status.as_u16())
+                }
                 Err(error) => error,
                 Ok(_) => no_stream(),
             });
