@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::schema::{ProxyAnswer, ProxyRequest, RpcAnswer, RpcMessage, RpcRefused};
+use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
 use super::{Door, answer, discovery, docs, operation, servers};
 
 #[derive(OpenApi)]
@@ -116,10 +116,10 @@ described! {
     ///
     /// Its first event, `endpoint`, names where to post.
     sse_all = (get, path = "/sse", tag = "mcp",
-        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream")));
+        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"), Refused, Missing));
     /// Opens such a stream for one service
     sse_one = (get, path = "/sse/{service}", tag = "mcp", params(("service" = String, Path)),
-        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream")));
+        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"), Refused, Missing));
     /// Takes a message that is answered on such a stream
     sse_message = (post, path = "/messages", tag = "mcp", request_body = RpcMessage,
         params(("session_id" = String, Query)),

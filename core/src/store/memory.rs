@@ -193,3 +193,28 @@ impl Store for MemoryStore {
 
     async fn close(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::store::contract;
+
+    #[tokio::test]
+    async fn a_copy_has_the_servers_and_changes_nothing_in_the_original() {
+        let tenant = TenantId::default_tenant();
+        let (a, b) = (contract::server(&tenant, "a"), contract::server(&tenant, "b"));
+        let (listing, row) = (contract::listing(), contract::audit(&tenant, "register"));
+        let original = MemoryStore::new();
+        original.insert_server(&a, &listing, &row).await.unwrap();
+        let copy = MemoryStore::copy_of(&original).await.unwrap();
+        assert_eq!(copy.listings().await.unwrap(), original.listings().await.unwrap());
+        let taken = copy.insert_server(&contract::server(&tenant, "a"), &listing, &row).await;
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::Conflict);
+        copy.insert_server(&b, &listing, &row).await.unwrap();
+        assert_eq!(
+            (copy.servers().await.unwrap(), original.servers().await.unwrap()),
+            (vec![a.clone(), b], vec![a])
+        );
+    }
+}
