@@ -13,7 +13,7 @@ use crate::tasks::Tasks;
 
 /// The connector of `server`. Nothing is opened or started yet.
 ///
-/// [`ErrorKind::InvalidParams`] if the registration cannot be used, or its transport is not in this build; the
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
 pub fn connect(
     server: &Server,
