@@ -6,6 +6,7 @@ mod breaker;
 mod configuration;
 mod delivery;
 mod durability;
+mod hostile;
 mod identity;
 mod input;
 mod instruments;
@@ -20,6 +21,7 @@ mod sessions;
 mod sharing;
 mod stdio;
 mod tls;
+mod transports;
 mod upstream;
 
 use mcp_registry_gateway_tests::fake::Fake;

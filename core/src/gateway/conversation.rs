@@ -130,8 +130,8 @@ impl Inner {
         transport: TransportType,
     ) {
         tell_level(client, session).await;
-        // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
-        if transport == TransportType::Stdio || client.outbox.is_attached() {
+        // Elsewhere everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
+        if transport != TransportType::Http || client.outbox.is_attached() {
             self.overhear(client, session);
         }
     }

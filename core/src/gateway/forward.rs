@@ -282,7 +282,8 @@ fn apart(client: &Client, place: &Place) -> bool {
     match place.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,
-        Sharing::Auto => place.server.transport_type != TransportType::Stdio || client.wants_own_session(),
+        // Elsewhere a session costs a process or a connection for as long as it lives.
+        Sharing::Auto => place.server.transport_type == TransportType::Http || client.wants_own_session(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod admin;
 mod affinity;
 mod answering;
+mod attached;
 mod catalog;
 mod client;
 mod conversation;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
+pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};

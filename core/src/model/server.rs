@@ -120,9 +120,9 @@ words! {
 words! {
     /// Whether clients share one upstream session.
     Sharing {
-        /// Over the network, one for each client session. A child process is shared by clients of which it has nothing to
-        /// remember; a client that can be asked things (sampling, elicitation, roots), or set a log level or a
-        /// subscription, gets a child of its own.
+        /// Over streamable HTTP, one for each client session. A child process or a connection (HTTP+SSE, WebSocket) is
+        /// shared by clients of which it has nothing to remember; a client that can be asked things (sampling,
+        /// elicitation, roots), or set a log level or a subscription, gets one of its own.
         Auto = "auto",
         /// One for all. The server cannot ask its clients anything.
         Shared = "shared",

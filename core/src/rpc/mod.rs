@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod envelope;
+pub mod lines;
 pub mod method;
 pub mod object;
 pub mod splice;

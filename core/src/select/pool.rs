@@ -216,7 +216,7 @@ impl Pool {
         for index in usable.filter(|index| !tried(*index)) {
             match self.members[index].replica.breaker().try_acquire(now) {
                 Ok(permit) => return self.lease(index, permit),
-                Err(why) => denied = sooner(denied, now + why.retry_after),
+                Err(why) => denied = Some(sooner(denied, now + why.retry_after)),
             }
         }
         Err(self.unavailable(denied, now))

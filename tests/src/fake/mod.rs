@@ -11,6 +11,7 @@ mod script;
 mod state;
 mod stdio;
 mod tools;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,6 +52,16 @@ impl Fake {
         Self::run(address, tls, listener, Arc::new(State::new(name, Ledger::default())))
     }
 
+    /// Starts a server on a free port that speaks WebSocket alone; its URL begins with `ws:`.
+    pub async fn start_websocket(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let state = Arc::new(State::new(name, Ledger::default()));
+        let tasks = Tasks::default();
+        tasks.spawn(websocket::serve(listener, Arc::clone(&state), tasks.clone()));
+        Self { address, state, tasks, tls: None }
+    }
+
     /// Starts several servers, named `prefix-0`, `prefix-1`, …
     pub async fn start_many(prefix: &str, count: usize) -> Vec<Self> {
         let mut all = Vec::with_capacity(count);
@@ -83,6 +94,11 @@ impl Fake {
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/mcp", self.address)
+    }
+
+    /// Where clients connect over WebSocket.
+    pub fn websocket_url(&self) -> String {
+        format!("ws://{}/mcp", self.address)
     }
 
     /// The server's address.

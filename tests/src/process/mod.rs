@@ -1,5 +1,6 @@
 //! The real `mcp-gateway` program: started on a free port with data of its own, asked over HTTP, ended by signals.
 
+mod piped;
 mod table;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use piped::Piped;
 pub use table::{Usage, marked, usage};
 
 use crate::clock::{Stopwatch, eventually};

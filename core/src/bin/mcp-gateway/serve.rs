@@ -67,12 +67,20 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     };
 
     let grace = config.server.grace;
-    let mut running = Running { common, options, own: args.servers, config, level, gateway, service, caller };
+    let mut running = Running {
+        common,
+        options,
+        own: args.servers,
+        config,
+        level,
+        gateway: gateway.clone(),
+        service: Some(service.clone()),
+        caller,
+    };
     running.register_all().await?;
     print(&welcome::text(&running.gateway, &running.caller, address)?)?;
 
     let stop = CancellationToken::new();
-    let (gateway, service) = (running.gateway.clone(), running.service.clone());
     let mut signals = reload::Signals::new()?;
     let served = async {
         tokio::join!(server::serve(listener, service, Some(&workers), stop.clone(), grace), async {

@@ -67,12 +67,22 @@ impl HttpConnector {
             .url()
             .ok_or_else(|| invalid("a server reached over HTTP needs an endpoint_url"))?;
         let url = Url::parse(url).map_err(|error| invalid("endpoint_url is not a URL").caused_by(error))?;
+        Self::at(&url, server, clock, tasks)
+    }
+
+    /// Prepares to reach `url` as `server` is configured.
+    pub(in crate::transport) fn at(
+        url: &Url,
+        server: &Server,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Result<Self> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
             ));
         }
-        let dial = dial(&url, server.configuration.ca_file.as_deref())?;
+        let dial = dial(url, server.configuration.ca_file.as_deref())?;
         let mut target = url.path().to_owned();
         if let Some(query) = url.query() {
             target.push('?');

@@ -9,6 +9,7 @@ mod body;
 mod connector;
 mod dial;
 mod events;
+mod legs;
 mod link;
 mod pool;
 mod socket;
@@ -17,6 +18,7 @@ mod trust;
 mod wire;
 
 pub use connector::HttpConnector;
+pub(super) use legs::{Delivery, EventStream};
 
 /// Bytes of one answer at most: 16 MiB.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
