@@ -15,11 +15,9 @@ use super::upstream::Upstream;
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{
-    Configuration, Event, HealthCheck, HealthStatus, Route, Server, ServerId, ServiceName, Status, TenantId,
+    Configuration, Event, HealthCheck, HealthStatus, Server, ServerId, ServiceName, Status, TenantId,
 };
-use crate::rpc::Message;
 use crate::select::Replica;
-use crate::transport;
 
 impl Inner {
     /// Makes the snapshot of what the register says now. Services of which nothing changed stay the very same.
@@ -41,7 +39,7 @@ impl Inner {
                     gone.remove(&server.id);
                     Arc::clone(&old.upstream)
                 }
-                None => match transport::connect(server, &self.clock, &self.tasks, &self.random) {
+                None => match (self.connect)(server) {
                     Ok(connector) => Upstream::new(Arc::clone(server), connector, self.tasks.clone()),
                     Err(error) => {
                         tracing::warn!(server = server.name, %error, "a registered server cannot be reached as it is configured");
@@ -88,7 +86,9 @@ impl Inner {
             (tenant, Arc::new(view))
         });
         let tenants = tenants.collect();
-        self.snapshot.store(Arc::new(Snapshot { tenants, index: Arc::clone(&index) }));
+        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index) });
+        self.snapshot.store(Arc::clone(&after));
+        self.announce(&before, &after);
         self.monitor.set_servers(
             state
                 .servers()
@@ -99,14 +99,27 @@ impl Inner {
                 })
                 .collect(),
         );
-        for upstream in gone.into_values() {
-            let clients = self.sessions.all();
+        self.leave(gone);
+    }
+
+    /// Closes the ways to servers that are gone or reached otherwise now, and asks the latter again.
+    fn leave(self: &Arc<Self>, gone: HashMap<ServerId, Arc<Upstream>>) {
+        if gone.is_empty() {
+            return;
+        }
+        let clients = self.sessions.all();
+        for (id, upstream) in gone {
+            // First of all: a session that is being opened either sees this or is found among the clients' sessions.
+            upstream.retire();
             let own: Vec<_> =
                 clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
-            self.tasks.spawn(async move {
-                upstream.close().await;
-                join_all(own.iter().map(|session| session.close())).await;
+            self.tasks.spawn_to_end(async move {
+                let closing = own.iter().map(|session| session.close());
+                tokio::join!(upstream.close(), join_all(closing));
             });
+            if self.place(id).is_some_and(|place| place.server.auto_discover) {
+                self.discover_again(id);
+            }
         }
     }
 
@@ -151,37 +164,15 @@ impl Inner {
                     let back = matches!(to, HealthStatus::Healthy) && from != HealthStatus::Unknown;
                     let unheard = self.place(id).is_some_and(|place| place.listing.initialize.is_none());
                     // Whoever comes back may be another version.
-                    if back || (to == HealthStatus::Healthy && unheard) {
+                    if back {
+                        self.discover_again(id);
+                    } else if to == HealthStatus::Healthy && unheard {
                         self.discover_soon(id);
                     }
-                }
-                Ok(Event::Discovered { tenant_id, id }) => {
-                    self.refresh();
-                    self.announce(&tenant_id, id);
                 }
                 // The handle has refreshed before it answered; another replica's change has not.
                 Ok(_) | Err(RecvError::Lagged(_)) => self.refresh(),
                 Err(RecvError::Closed) => return,
-            }
-        }
-    }
-
-    /// Tells the clients whose lists changed, unless the server tells them itself.
-    fn announce(&self, tenant: &TenantId, id: ServerId) {
-        let Some(place) = self.place(id) else { return };
-        for client in self.sessions.all() {
-            let concerned = match &client.route {
-                Route::All => true,
-                Route::Service(name) => *name == place.server.service && client.upstreams().is_empty(),
-            };
-            if client.principal.tenant == *tenant && concerned && client.outbox.is_attached() {
-                for method in ["tools", "resources", "prompts"] {
-                    client.tell(Message::request(
-                        None,
-                        &format!("notifications/{method}/list_changed"),
-                        None,
-                    ));
-                }
             }
         }
     }
@@ -198,7 +189,7 @@ fn places(snapshot: &Snapshot) -> HashMap<ServerId, Place> {
 }
 
 /// Whether two states of a server are reached over the same connections: what only says how calls are spread may differ.
-fn is_reached_alike(old: &Server, new: &Server) -> bool {
+pub(super) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     let (is, was) = (&new.configuration, &old.configuration);
     let spread_alike = Configuration {
         algorithm: is.algorithm,
