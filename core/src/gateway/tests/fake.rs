@@ -317,7 +317,11 @@ impl Client {
     /// Sends a request and gives the messages until the response, that included.
     pub(super) async fn request(&self, id: u64, method: &str, params: Value) -> Vec<Value> {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        match self.send(body).await.unwrap() {
+        let reply = match self.send(body).await {
+            Ok(reply) => reply,
+            Err(error) => return vec![json!({ "id": id, "error": error.to_string() })],
+        };
+        match reply {
             Reply::Message { body, .. } => vec![serde_json::from_slice(&body).unwrap()],
             Reply::Stream { messages, .. } => {
                 messages.map(|message| serde_json::from_slice(&message).unwrap()).collect().await
