@@ -53,9 +53,7 @@ fn change<'a>(
     };
     let lists = List::ALL.into_iter().filter(|list| match list {
         List::Tools => differs(CapabilityKind::Tool),
-        List::Resources => {
-            differs(CapabilityKind::Resource) || differs(CapabilityKind::ResourceTemplate)
-        }
+        List::Resources => differs(CapabilityKind::Resource) || differs(CapabilityKind::ResourceTemplate),
         List::Prompts => differs(CapabilityKind::Prompt),
     });
     let lists: Vec<_> = lists.collect();

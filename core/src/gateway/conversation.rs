@@ -121,7 +121,9 @@ impl Inner {
             let bringing = to.into_iter().map(async |(session, message)| {
                 match tokio::time::timeout(TAKING, session.notify(message)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::info!(%error, method, "a client's message did not reach a server"),
+                    Ok(Err(error)) => {
+                        tracing::info!(%error, method, "a client's message did not reach a server");
+                    }
                     Err(_) => tracing::info!(method, "a server did not take a client's message in time"),
                 }
             });

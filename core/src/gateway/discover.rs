@@ -146,8 +146,7 @@ impl Inner {
                 let text = "the gateway is shutting down";
                 return Err(Error::new(ErrorKind::Unavailable, text).not_sent());
             }
-            let place =
-                self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+            let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
             let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
                 Error::new(ErrorKind::Unavailable, "the server's breaker is open")
                     .retry_after(denied.retry_after)

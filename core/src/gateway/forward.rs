@@ -194,11 +194,8 @@ impl Inner {
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
         };
         let raw_id = message.id().unwrap_or("null");
-        let relay = Relay {
-            client: passage.client.clone(),
-            session: Arc::clone(&session),
-            server: place.server.id,
-        };
+        let relay =
+            Relay { client: passage.client.clone(), session: Arc::clone(&session), server: place.server.id };
         let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
         match self.in_time(deadline, passage, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering }),

@@ -62,11 +62,20 @@ struct State {
     pacing: bool,
     /// Counts the streams: only the latest reads.
     stream: u64,
-    attached: bool,
-    ended: bool,
+    client: Presence,
     /// Whether messages are being lost, so that it is said once.
     losing: bool,
     reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    /// It has no stream.
+    #[default]
+    Away,
+    Reading,
+    /// Its session was ended.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -81,7 +90,9 @@ impl Outbox {
     pub(super) fn attach(&self) -> Reader {
         let mut state = locked(&self.state);
         state.stream += 1;
-        state.attached = !state.ended;
+        if state.client == Presence::Away {
+            state.client = Presence::Reading;
+        }
         state.wake();
         state.tell_changes();
         Reader { state: Arc::clone(&self.state), stream: state.stream }
@@ -89,13 +100,13 @@ impl Outbox {
 
     /// Whether a stream is open.
     pub(super) fn is_attached(&self) -> bool {
-        locked(&self.state).attached
+        locked(&self.state).client == Presence::Reading
     }
 
     /// Ends the stream for good, and forgets what waits.
     pub(super) fn end(&self) {
         let mut state = locked(&self.state);
-        (state.ended, state.attached) = (true, false);
+        state.client = Presence::Gone;
         state.waiting = VecDeque::new();
         state.changed = Default::default();
         state.wake();
@@ -118,11 +129,11 @@ impl Outbox {
     /// without a stream is told when it opens one.
     pub(super) fn announce(&self, list: List, message: Bytes, tasks: &Tasks) {
         let mut state = locked(&self.state);
-        if state.ended {
+        if state.client == Presence::Gone {
             return;
         }
         state.changed[list as usize] = Some(message);
-        if !state.attached || std::mem::replace(&mut state.pacing, true) {
+        if state.client == Presence::Away || std::mem::replace(&mut state.pacing, true) {
             return;
         }
         drop(state);
@@ -137,7 +148,7 @@ impl Outbox {
 
 impl State {
     fn push(&mut self, message: Bytes, question: Option<u64>) -> bool {
-        if self.ended || !self.make_room(message.len()) {
+        if self.client == Presence::Gone || !self.make_room(message.len()) {
             return false;
         }
         self.bytes += message.len();
@@ -148,7 +159,8 @@ impl State {
 
     /// Puts what changed into the queue; whether there was something, and the next change has to wait.
     fn tell_changes(&mut self) -> bool {
-        let changed = if self.attached { std::mem::take(&mut self.changed) } else { Default::default() };
+        let reads = self.client == Presence::Reading;
+        let changed = if reads { std::mem::take(&mut self.changed) } else { Default::default() };
         let mut told = false;
         for message in changed.into_iter().flatten() {
             told = true;
@@ -161,7 +173,7 @@ impl State {
     /// Loses notifications, the oldest first, until `more` bytes have room; false, and none is lost, if questions
     /// leave no room.
     fn make_room(&mut self, more: usize) -> bool {
-        let most = if self.attached { BEHIND } else { KEPT };
+        let most = if self.client == Presence::Reading { BEHIND } else { KEPT };
         let fits = |count: usize, bytes: usize| count < most && (count == 0 || bytes + more <= MOST_BYTES);
         if fits(self.waiting.len(), self.bytes) {
             return true;
@@ -221,7 +233,7 @@ impl Stream for Reader {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = locked(&self.state);
-        if state.ended || state.stream != self.stream {
+        if state.client == Presence::Gone || state.stream != self.stream {
             return Poll::Ready(None);
         }
         if let Some(message) = state.take(0) {
@@ -235,8 +247,8 @@ impl Stream for Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = locked(&self.state);
-        if state.stream == self.stream {
-            (state.attached, state.reader) = (false, None);
+        if state.stream == self.stream && state.client == Presence::Reading {
+            (state.client, state.reader) = (Presence::Away, None);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
 use super::service::{Place, Service};
@@ -20,11 +20,14 @@ use crate::model::{
 use crate::select::Replica;
 
 impl Inner {
-    /// Makes the snapshot of what the register says now. Services of which nothing changed stay the very same.
+    /// Makes the snapshot of what the register says now, if it says anything new. Services of which nothing changed stay the very same.
     pub(super) fn refresh(self: &Arc<Self>) {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.registry.state();
         let before = self.snapshot.load_full();
+        if before.index.state().version() == state.version() {
+            return;
+        }
         let known = places(&before);
 
         let mut grouped: HashMap<TenantId, BTreeMap<ServiceName, Vec<Place>>> = HashMap::new();
@@ -158,22 +161,35 @@ impl Inner {
     async fn follow_events(self: Arc<Self>) {
         let mut events = self.registry.subscribe();
         loop {
-            match events.recv().await {
-                Ok(Event::Health { id, from, to, .. }) => {
-                    self.refresh();
-                    let back = matches!(to, HealthStatus::Healthy) && from != HealthStatus::Unknown;
-                    let unheard = self.place(id).is_some_and(|place| place.listing.initialize.is_none());
-                    // Whoever comes back may be another version.
-                    if back {
-                        self.discover_again(id);
-                    } else if to == HealthStatus::Healthy && unheard {
-                        self.discover_soon(id);
-                    }
-                }
-                // The handle has refreshed before it answered; another replica's change has not.
-                Ok(_) | Err(RecvError::Lagged(_)) => self.refresh(),
+            let mut changes = match events.recv().await {
+                Ok(event) => vec![event],
+                Err(RecvError::Lagged(_)) => Vec::new(),
                 Err(RecvError::Closed) => return,
+            };
+            // Thousands of servers change at once when a network comes back: one snapshot for all of them.
+            loop {
+                match events.try_recv() {
+                    Ok(event) => changes.push(event),
+                    Err(TryRecvError::Lagged(_)) => {}
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
             }
+            self.refresh();
+            for change in changes {
+                if let Event::Health { id, from, to: HealthStatus::Healthy, .. } = change {
+                    self.is_back(id, from);
+                }
+            }
+        }
+    }
+
+    /// Asks a server that has become healthy, unless what it offers is known.
+    fn is_back(self: &Arc<Self>, id: ServerId, from: HealthStatus) {
+        if from != HealthStatus::Unknown {
+            // Whoever comes back may be another version.
+            self.discover_again(id);
+        } else if self.place(id).is_some_and(|place| place.listing.initialize.is_none()) {
+            self.discover_soon(id);
         }
     }
 

@@ -130,7 +130,6 @@ impl Inner {
             }
         });
     }
-
 }
 
 impl Relay {

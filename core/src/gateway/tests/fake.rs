@@ -85,13 +85,19 @@ impl Fake {
     /// The answers to the server's own questions.
     pub(super) fn answers(&self) -> Vec<Value> {
         let sent = self.sent.lock().unwrap();
-        sent.iter().filter(|(_, message)| message.get("method").is_none()).map(|(_, message)| message.clone()).collect()
+        sent.iter()
+            .filter(|(_, message)| message.get("method").is_none())
+            .map(|(_, message)| message.clone())
+            .collect()
     }
 
     /// Says something on the stream of a link; whether there is one.
     pub(super) fn say(&self, link: usize, message: Value) -> bool {
         let streams = self.streams.lock().unwrap();
-        streams.get(&link).and_then(|streams| streams.writer.as_ref()).is_some_and(|writer| writer.send(message).is_ok())
+        streams
+            .get(&link)
+            .and_then(|streams| streams.writer.as_ref())
+            .is_some_and(|writer| writer.send(message).is_ok())
     }
 
     /// Ends the stream of a link; the next one can be opened.
@@ -119,8 +125,10 @@ impl Fake {
             }),
             "tools/list" => {
                 let tools = self.tools.lock().unwrap();
-                let tools: Vec<_> =
-                    tools.iter().map(|name| json!({ "name": name, "inputSchema": { "type": "object" } })).collect();
+                let tools: Vec<_> = tools
+                    .iter()
+                    .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }))
+                    .collect();
                 json!({ "tools": tools })
             }
             "resources/list" => json!({ "resources": [] }),
@@ -183,8 +191,11 @@ impl Link for Wire {
             Message::parse(said.to_string().into())
         };
         let script = || self.fake.scripts.lock().unwrap().pop_front();
-        if let Some(said) = Some(()).filter(|()| outgoing.method.as_str() == "tools/call").and_then(|()| script()) {
-            let said = futures_util::stream::unfold(said, |mut said| async { Some((said.recv().await?, said)) });
+        if let Some(said) =
+            Some(()).filter(|()| outgoing.method.as_str() == "tools/call").and_then(|()| script())
+        {
+            let said =
+                futures_util::stream::unfold(said, |mut said| async { Some((said.recv().await?, said)) });
             return Ok(Exchange::Many(said.map(parse).boxed()));
         }
         let answer = json!({ "jsonrpc": "2.0", "id": id, "result": self.fake.result(&message) });
@@ -309,7 +320,6 @@ impl Client {
         self.gateway.handle(call, &Credentials::Embedded(principal)).await
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     pub(super) async fn send(&self, message: Value) -> Result<Reply> {
         self.act(Action::Send(Message::parse(message.to_string().into()).unwrap())).await
     }
@@ -340,13 +350,10 @@ impl Client {
 
     /// Opens the client's own stream.
     pub(super) async fn listen(&self) -> BoxStream<'static, Value> {
-        let Reply::Stream { messages, .. } = self.act(Action::Listen).await.unwrap() else { panic!("a stream") };
+        let Reply::Stream { messages, .. } = self.act(Action::Listen).await.unwrap() else {
+            panic!("a stream")
+        };
         messages.map(|message| serde_json::from_slice(&message).unwrap()).boxed()
-    }
-
-    pub(super) fn inner(&self) -> Arc<super::super::client::Client> {
-        let principal = Principal::local(TenantId::default_tenant());
-        self.gateway.0.sessions.find(self.session.as_ref().unwrap(), &principal, &self.route).unwrap()
     }
 }
 

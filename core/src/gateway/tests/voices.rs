@@ -50,7 +50,9 @@ async fn progress_on_a_servers_question_reaches_that_server_under_its_own_token_
     for question in &asked {
         client.send(json!({ "jsonrpc": "2.0", "id": question["id"], "result": {} })).await.unwrap();
     }
-    assert!(fakes.iter().all(|fake| fake.answers() == [json!({ "jsonrpc": "2.0", "id": "q", "result": {} })]));
+    assert!(
+        fakes.iter().all(|fake| fake.answers() == [json!({ "jsonrpc": "2.0", "id": "q", "result": {} })])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +105,8 @@ async fn a_servers_stream_that_ended_is_opened_again_until_the_session_ends() {
     let mut stream = client.listen().await;
     for round in 1..4 {
         until("a stream", || (fakes[0].listened(links[0]) == round).then_some(())).await;
-        let news = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "round": round } });
+        let news =
+            json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "round": round } });
         fakes[0].say(links[0], news.clone());
         assert_eq!(read(&mut stream).await, [news]);
         fakes[0].end_stream(links[0]);
