@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::awaited::promise;
 use super::client::Client;
@@ -49,9 +50,11 @@ impl Inner {
         if let Some(said) = service.initialize() {
             return Ok(with_version(said, negotiated));
         }
-        let asking = service.unheard().map(|place| self.discover_now(place.server.id));
+        let mut asking: FuturesUnordered<_> =
+            service.unheard().map(|place| self.discover_now(place.server.id)).collect();
+        let first = async { while asking.next().await.is_some_and(|heard| heard.is_err()) {} };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
-        let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
+        let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
         let view = self.view(&principal.tenant);
         let service = view.service(name.as_str())?;
         let said = service.initialize().ok_or_else(|| {

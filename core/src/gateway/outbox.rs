@@ -63,6 +63,8 @@ struct State {
     /// Counts the streams: only the latest reads.
     stream: u64,
     client: Presence,
+    /// Whether a task looks for questions that no stream takes.
+    minded: bool,
     /// Whether messages are being lost, so that it is said once.
     losing: bool,
     reader: Option<Waker>,
@@ -82,6 +84,8 @@ enum Presence {
 struct Waiting {
     /// The number of the question, if it is one.
     question: Option<u64>,
+    /// Whether it waited when it was last looked for questions that no stream takes.
+    seen: bool,
     message: Bytes,
 }
 
@@ -120,9 +124,28 @@ impl Outbox {
 
     /// Takes back a question that no stream has taken yet; whether there was one.
     pub(super) fn withdraw(&self, question: u64) -> bool {
+        locked(&self.state).withdraw(question)
+    }
+
+    /// Whether the caller is to look for [`Outbox::untaken`] questions from now on: one task does.
+    pub(super) fn begin_to_mind(&self) -> bool {
+        !std::mem::replace(&mut locked(&self.state).minded, true)
+    }
+
+    /// Takes back the questions that waited already when this was last called; `None`, and whoever minds is done, if none waits.
+    pub(super) fn untaken(&self) -> Option<Vec<u64>> {
         let mut state = locked(&self.state);
-        let at = state.waiting.iter().position(|waiting| waiting.question == Some(question));
-        at.and_then(|at| state.take(at)).is_some()
+        let stale = |waiting: &Waiting| waiting.question.filter(|_| waiting.seen);
+        let untaken: Vec<u64> = state.waiting.iter().filter_map(stale).collect();
+        for number in &untaken {
+            state.withdraw(*number);
+        }
+        let mut left = false;
+        for waiting in state.waiting.iter_mut().filter(|waiting| waiting.question.is_some()) {
+            (waiting.seen, left) = (true, true);
+        }
+        state.minded = left || !untaken.is_empty();
+        state.minded.then_some(untaken)
     }
 
     /// Tells that a list changed: at once, or with what else changes in the next tenth of a second. A client
@@ -152,7 +175,7 @@ impl State {
             return false;
         }
         self.bytes += message.len();
-        self.waiting.push_back(Waiting { question, message });
+        self.waiting.push_back(Waiting { question, seen: false, message });
         self.wake();
         true
     }
@@ -193,6 +216,11 @@ impl State {
             }
         }
         true
+    }
+
+    fn withdraw(&mut self, question: u64) -> bool {
+        let at = self.waiting.iter().position(|waiting| waiting.question == Some(question));
+        at.and_then(|at| self.take(at)).is_some()
     }
 
     fn say_that_some_are_lost(&mut self) {

@@ -23,6 +23,14 @@ pub(super) struct Asked {
     pub(super) raw_token: Option<Box<str>>,
 }
 
+impl Table {
+    /// The oldest question of this session or, if it has none, of all.
+    fn oldest(&self, session: &Arc<Session>) -> Option<u64> {
+        let own = self.open.iter().find(|(_, asked)| Arc::ptr_eq(&asked.session, session));
+        own.or_else(|| self.open.first_key_value()).map(|(number, _)| *number)
+    }
+}
+
 /// The questions that are open.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
@@ -37,8 +45,8 @@ struct Table {
 }
 
 impl Questions {
-    /// Enters a question and gives its number, and the oldest question if it had to make room: whoever asked that
-    /// has likely given up, and is owed an answer. `None` if the id or the token is longer than any has to be.
+    /// Enters a question and gives its number, and the question that had to make room for it and is owed an answer: the
+    /// server's own oldest, which it has likely given up, so that no server crowds out the others. `None` if the id or the token is longer than any has to be.
     pub(super) fn enter(
         &self,
         session: &Arc<Session>,
@@ -49,7 +57,8 @@ impl Questions {
             return None;
         }
         let mut table = self.table();
-        let oldest = (table.open.len() >= MOST).then(|| table.open.pop_first()).flatten();
+        let oldest = if table.open.len() >= MOST { table.oldest(session) } else { None };
+        let oldest = oldest.and_then(|number| table.open.remove(&number));
         table.last += 1;
         let number = table.last;
         let asked = Asked {
@@ -58,7 +67,7 @@ impl Questions {
             raw_token: raw_token.map(Into::into),
         };
         table.open.insert(number, asked);
-        Some((number, oldest.map(|(_, asked)| asked)))
+        Some((number, oldest))
     }
 
     /// Takes a question out: each is answered once.

@@ -50,7 +50,8 @@ impl Inner {
                     }
                 },
             };
-            let replica = old.map_or_else(
+            // What was learnt of another endpoint says nothing of this one.
+            let replica = same_way.map_or_else(
                 || {
                     Arc::new(Replica::new(
                         server.id,
@@ -120,8 +121,14 @@ impl Inner {
                 let closing = own.iter().map(|session| session.close());
                 tokio::join!(upstream.close(), join_all(closing));
             });
-            if self.place(id).is_some_and(|place| place.server.auto_discover) {
+            let Some(place) = self.place(id) else { continue };
+            if place.server.auto_discover {
                 self.discover_again(id);
+            }
+            if self.settings.probing && place.server.health_check.enabled {
+                let this = Arc::clone(self);
+                // The next probe may be minutes away, if the server could not be reached where it was.
+                self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
             }
         }
     }

@@ -22,8 +22,9 @@ use crate::transport::Session;
 
 /// How long a server may take to accept a notification or an answer.
 pub(super) const TAKING: Duration = Duration::from_secs(10);
-/// How long a question waits for a client to open a stream.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether questions wait that no stream takes: one that waits from one look to the next but one is
+/// answered for the client.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// The way back from one session with a server to one client.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ impl Inner {
             }
         }
         let (heard, crowded_out) = relay.hear(message, token);
-        self.refuse(crowded_out);
+        refuse(crowded_out).await;
         match (heard, &relay.client) {
             (Heard::Message(message), client) => match (sink, client) {
                 // A send fails when the client has left; the answer is still waited for.
@@ -86,7 +87,7 @@ impl Inner {
                     None => Some(message),
                 };
                 if let Some(message) = unasked {
-                    self.ask_outside(client, number, message);
+                    self.ask_outside(client, number, message).await;
                 }
             }
             (Heard::Return(message), _) => {
@@ -100,35 +101,34 @@ impl Inner {
     }
 
     /// Puts a question on the client's own stream. One that no stream takes is answered for the client.
-    fn ask_outside(self: &Arc<Self>, client: &Arc<Client>, number: u64, message: Bytes) {
+    async fn ask_outside(&self, client: &Arc<Client>, number: u64, message: Bytes) {
         if !client.outbox.push(message, Some(number)) {
-            return self.refuse(client.questions.take(number));
+            return refuse(client.questions.take(number)).await;
         }
-        if client.outbox.is_attached() {
+        if !client.outbox.begin_to_mind() {
             return;
         }
-        let (this, client) = (Arc::clone(self), Arc::clone(client));
+        let client = Arc::clone(client);
         self.tasks.spawn(async move {
-            tokio::select! {
-                () = client.ended.cancelled() => {}
-                () = tokio::time::sleep(PATIENCE) => {
-                    if client.outbox.withdraw(number) {
-                        this.refuse(client.questions.take(number));
-                    }
+            while let Some(untaken) = client.outbox.untaken() {
+                for number in untaken {
+                    refuse(client.questions.take(number)).await;
+                }
+                tokio::select! {
+                    () = client.ended.cancelled() => return,
+                    () = tokio::time::sleep(LOOK) => {}
                 }
             }
         });
     }
+}
 
-    /// Tells a server that its question will not be answered.
-    fn refuse(&self, asked: Option<Asked>) {
-        let Some(asked) = asked else { return };
-        self.tasks.spawn(async move {
-            let told = tokio::time::timeout(TAKING, asked.session.notify(unanswerable(&asked.raw_id))).await;
-            if !matches!(told, Ok(Ok(()))) {
-                tracing::debug!("a server could not be told that its question is not answered");
-            }
-        });
+/// Tells a server that its question will not be answered.
+async fn refuse(asked: Option<Asked>) {
+    let Some(asked) = asked else { return };
+    let told = tokio::time::timeout(TAKING, asked.session.notify(unanswerable(&asked.raw_id))).await;
+    if !matches!(told, Ok(Ok(()))) {
+        tracing::debug!("a server could not be told that its question is not answered");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fake::{Fake, House, caller, read, until, url};
+use crate::breaker::{Outcome, State};
 use crate::model::{Patch, ServerId};
 
 fn changed(list: &str) -> Value {
@@ -136,4 +137,31 @@ async fn a_change_told_within_a_call_is_told_on_the_aggregated_route_once_the_me
     assert_eq!(one.call("t").await[0], changed("tools"), "the service's own list has changed");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(read(&mut stream).await, [changed("tools")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_introduces_itself_as_soon_as_one_of_its_servers_was_heard() {
+    let (house, silent, quick) = (House::open().await, Fake::new(&["t"]), Fake::new(&["t"]));
+    silent.hold("initialize");
+    house.register("a0", "a", &silent).await;
+    house.register("a1", "a", &quick).await;
+    let introduced = tokio::time::timeout(Duration::from_secs(1), house.client("a", json!({}))).await;
+    assert!(introduced.is_ok(), "it waits for the server that is silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_moved_is_not_held_to_what_happened_where_it_was() {
+    let (house, old, new) = (House::open().await, Fake::new(&["old"]), Fake::new(&["new"]));
+    let id = house.add("a", "a", &old).await.id;
+    let client = house.client("a", json!({})).await;
+    let gateway = &house.gateway.0;
+    let (replica, now) = (gateway.place(id).unwrap().replica, gateway.clock.now());
+    while replica.breaker().state(now) == State::Closed {
+        replica.breaker().try_acquire(now).unwrap().finish(Outcome::Failure, now);
+    }
+    house.place("new", &new);
+    let patch = Patch { endpoint_url: Some(url("new")), ..Patch::default() };
+    house.gateway.update(&caller(), id, patch, None).await.unwrap();
+    assert!(client.call("new").await[0]["result"].is_object());
+    until("the new tools", || (tools(&house, id) == ["new"]).then_some(())).await;
 }

@@ -267,6 +267,14 @@ impl House {
 
     /// Registers a server and waits until the gateway knows what it offers.
     pub(super) async fn add(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
+        let server = self.register(name, service, fake).await;
+        self.gateway.discover(&caller(), server.id).await.unwrap();
+        until("a shared session", || self.gateway.0.place(server.id)?.upstream.shared_session()).await;
+        server
+    }
+
+    /// Registers a server.
+    pub(super) async fn register(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
         self.place(name, fake);
         let registration = Registration {
             name: name.into(),
@@ -274,10 +282,7 @@ impl House {
             endpoint_url: Some(url(name)),
             ..Registration::default()
         };
-        let server = self.gateway.register(&caller(), registration).await.unwrap();
-        self.gateway.discover(&caller(), server.id).await.unwrap();
-        until("a shared session", || self.gateway.0.place(server.id)?.upstream.shared_session()).await;
-        server
+        self.gateway.register(&caller(), registration).await.unwrap()
     }
 
     /// The client's side of a new session.
