@@ -209,7 +209,13 @@ impl Pool {
     }
 
     /// Asks every member that is left, for when the view could not be trusted.
-    fn search(&self, exclude: &[usize], mut denied: Option<Tick>, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+    fn search(
+        &self,
+        exclude: &[usize],
+        mut denied: Option<Tick>,
+        ask: &Ask<'_>,
+        now: Tick,
+    ) -> Result<Lease> {
         let tried = |index: usize| ask.exclude.contains(&self.members[index].replica.id());
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
