@@ -81,7 +81,7 @@ impl Gateway {
     /// Asks a server now what it offers.
     pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
         let server = self.get(caller, id)?;
-        self.0.discover_now(server.id).await?;
+        self.0.discover_afresh(server.id).await?;
         self.capabilities(caller, id)
     }
 }

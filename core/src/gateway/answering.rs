@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::Inner;
 use super::errand::Passage;
 use super::forward::outcome_of_answer;
-use super::relay::{Heard, Relay};
+use super::relay::Relay;
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,6 +58,9 @@ impl Answering {
 
     /// The response with the client's own id.
     pub(super) fn response(&self, message: &Message) -> Bytes {
+        if let Some(client) = self.relay.client.as_ref().filter(|_| self.relay.session.declares("tasks")) {
+            client.bound.answered(message, self.server);
+        }
         message.with_id(&*self.client_id).apply(message.bytes())
     }
 
@@ -90,12 +93,13 @@ impl Answering {
         let server = Some(self.server);
         let streams = passage.streams;
         let clock = Arc::clone(&gateway.clock);
-        gateway.tasks.spawn(async move {
+        let (gateway, tasks) = (Arc::clone(gateway), gateway.tasks.clone());
+        tasks.spawn(async move {
             let left = deadline.since(clock.now());
             let sink = if streams { Some(&sender) } else { None };
             let end = tokio::select! {
                 biased;
-                end = self.pump(&mut messages, sink) => end,
+                end = self.pump(&gateway, &mut messages, sink) => end,
                 () = passage.cancel().cancelled() => End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
                 () = tokio::time::sleep(left) => End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time")),
             };
@@ -132,6 +136,7 @@ impl Answering {
 
     async fn pump(
         &mut self,
+        gateway: &Arc<Inner>,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&mpsc::Sender<Bytes>>,
     ) -> End {
@@ -147,23 +152,9 @@ impl Answering {
                 tracing::warn!("a server answered a question that was not asked here; the answer is dropped");
                 continue;
             }
-            match (self.relay.hear(&message, self.token.as_deref().map(|own| (self.upstream_id, own))), sink)
-            {
-                (Heard::Message(message), Some(sink)) => {
-                    // A send fails when the client has left; the answer is still waited for.
-                    let _ = sink.send(message).await;
-                }
-                (Heard::Message(message), None) => {
-                    if let Some(client) = &self.relay.client {
-                        client.tell(message);
-                    }
-                }
-                (Heard::Return(message), _) => {
-                    if let Err(error) = self.relay.session.notify(message).await {
-                        return End::Broken(error);
-                    }
-                }
-                (Heard::Nothing, _) => {}
+            let token = self.token.as_deref().map(|own| (self.upstream_id, own));
+            if let Err(error) = gateway.pass(&self.relay, &message, token, sink).await {
+                return End::Broken(error);
             }
         }
         End::Broken(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))

@@ -136,6 +136,18 @@ impl Inner {
         let now = self.clock.now();
         let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
         let service = &forward.service;
+        // What one replica keeps for the client is nothing that the others could speak of.
+        if let Some(id) = passage.client.as_ref().and_then(|client| client.bound.server(&forward.message))
+            && service.place(id).is_some()
+        {
+            let others = service.places.iter().map(|place| place.server.id).filter(|other| *other != id);
+            let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
+            let there = service.pick(None, &Ask { key: None, exclude: &others }, now);
+            // A new subscription can as well be another replica's.
+            if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
+                return there;
+            }
+        }
         for wish in passage.wishes.iter().flat_map(|wishes| proxy::preferred(service, wishes)) {
             if !excluded.contains(&wish) {
                 let others: Vec<_> =
@@ -163,6 +175,9 @@ impl Inner {
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         };
         let message = &forward.message;
+        if let Some(client) = client {
+            client.bound.asked(message, place.server.id);
+        }
         let id = session.next_id();
         let mut splice = message.with_id(id.to_string());
         if let Some((range, name)) = &forward.rename {
@@ -179,7 +194,8 @@ impl Inner {
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
         };
         let raw_id = message.id().unwrap_or("null");
-        let relay = Relay { client: passage.client.clone(), session: Arc::clone(&session) };
+        let relay =
+            Relay { client: passage.client.clone(), session: Arc::clone(&session), server: place.server.id };
         let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
         match self.in_time(deadline, passage, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering }),
@@ -218,37 +234,6 @@ impl Inner {
         }
     }
 
-    /// The session in which a client's calls reach a server: its own, or the one that is shared.
-    pub(super) async fn session_for(
-        self: &Arc<Self>,
-        client: Option<&Arc<Client>>,
-        place: &Place,
-    ) -> Result<Arc<Session>> {
-        let server = &place.server;
-        let Some(client) = client.filter(|client| apart(client, place)) else {
-            return place.upstream.shared(|session| self.watch(server.id, session)).await;
-        };
-        if let Some(session) = client.session_with(place.upstream.number) {
-            if session.is_open() {
-                return Ok(session);
-            }
-            client.forget(place.upstream.number, &session);
-        }
-        let cell = client.upstream(place.upstream.number);
-        let session = cell
-            .get_or_try_init(|| async {
-                let session = place.upstream.own(&client.hello).await?;
-                self.adopt(client, &session, server.transport_type).await;
-                Ok::<_, Error>(session)
-            })
-            .await?;
-        if client.ended.is_cancelled() {
-            session.close().await;
-            return Err(Error::new(ErrorKind::SessionNotFound, "the session was ended"));
-        }
-        Ok(Arc::clone(session))
-    }
-
     async fn forget(&self, client: Option<&Arc<Client>>, place: &Place, session: &Arc<Session>) {
         if let (Some(client), true) = (client, session.is_own()) {
             client.forget(place.upstream.number, session);
@@ -278,7 +263,7 @@ impl Inner {
 }
 
 /// Whether the client's calls reach the server in a session of the client's own.
-fn apart(client: &Client, place: &Place) -> bool {
+pub(super) fn apart(client: &Client, place: &Place) -> bool {
     match place.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,
@@ -290,7 +275,7 @@ fn apart(client: &Client, place: &Place) -> bool {
 /// The client's own session with the server, if there is one already: nearly every call finds it so.
 fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
     let client = client.filter(|client| apart(client, place))?;
-    client.session_with(place.upstream.number).filter(|session| session.is_open())
+    client.session_with(place.upstream.number)
 }
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full

@@ -5,19 +5,25 @@
 
 mod admin;
 mod affinity;
+mod announce;
 mod answering;
 mod attached;
+mod awaited;
+mod bound;
 mod catalog;
 mod client;
 mod conversation;
 mod discover;
 mod errand;
 mod forward;
+mod hearing;
 mod names;
+mod opening;
 mod outbox;
 mod pipeline;
 mod probe;
 mod proxy;
+mod questions;
 mod reads;
 mod refresh;
 mod relay;
@@ -25,6 +31,8 @@ mod service;
 mod sessions;
 mod settings;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -46,12 +54,13 @@ pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
 use crate::health::Monitor;
 use crate::limit::{Concurrency, Limiter};
-use crate::model::{Principal, TenantId};
+use crate::model::{Principal, Server, TenantId};
 use crate::observe::Observer;
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
 #[derive(Clone, Debug)]
@@ -73,8 +82,12 @@ impl Caller {
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
+/// Gives the way to a registered server; nothing is opened or started yet.
+type Connect = Box<dyn Fn(&Arc<Server>) -> Result<Arc<dyn Connector>> + Send + Sync>;
+
 struct Inner {
     settings: Settings,
+    connect: Connect,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     /// What balancing starts from; each service mixes its name in.
@@ -104,6 +117,20 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
+        let (to_clock, to_tasks, to_random) = (Arc::clone(&clock), tasks.clone(), Arc::clone(&random));
+        let connect: Connect =
+            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random));
+        Self::open_with(settings, store, clock, random, tasks, connect).await
+    }
+
+    async fn open_with(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+        tasks: Tasks,
+        connect: Connect,
+    ) -> Result<Self> {
         let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
@@ -117,6 +144,7 @@ impl Gateway {
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
             settings,
+            connect,
             clock,
             seed: random.next(),
             random,

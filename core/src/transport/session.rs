@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Connector, Exchange, Link, Outgoing};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,7 @@ pub struct Session {
     version: String,
     declared: Vec<Box<str>>,
     ids: AtomicU64,
+    closed: CancellationToken,
 }
 
 impl fmt::Debug for Session {
@@ -75,7 +77,8 @@ impl Session {
             let (answer, version) = handshake(link.as_ref(), hello).await?;
             let declared = declared(&answer);
             let ids = AtomicU64::new(INITIALIZE_ID + 1);
-            Ok(Arc::new(Self { link: link.clone(), own, answer, version, declared, ids }))
+            let closed = CancellationToken::new();
+            Ok(Arc::new(Self { link: link.clone(), own, answer, version, declared, ids, closed }))
         };
         let outcome = tokio::time::timeout(timeout, begun).await.unwrap_or_else(|_| Err(late()));
         if let (Err(_), Some(link)) = (&outcome, opened) {
@@ -135,9 +138,14 @@ impl Session {
         tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// What the server sends outside any exchange; see [`Link::listen`].
+    /// What the server sends outside any exchange; see [`Link::listen`]. It ends with the session, whatever the server does.
     pub async fn listen(&self) -> Option<BoxStream<'static, Message>> {
-        self.link.listen().await
+        let messages = tokio::select! {
+            biased;
+            () = self.closed.cancelled() => return None,
+            messages = self.link.listen() => messages?,
+        };
+        Some(messages.take_until(self.closed.clone().cancelled_owned()).boxed())
     }
 
     /// Whether giving up a request is itself told to the server; otherwise `notifications/cancelled` is the caller's.
@@ -157,7 +165,13 @@ impl Session {
 
     /// Ends it at the server too.
     pub async fn close(&self) {
+        self.closed.cancel();
         self.link.close().await;
+    }
+
+    /// Waits until it is closed from this side.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 }
 
