@@ -13,6 +13,7 @@ mod instruments;
 mod lifecycle;
 mod lists;
 mod logs;
+mod modern;
 mod names;
 mod offers;
 mod proxied;

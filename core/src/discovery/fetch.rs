@@ -1,14 +1,15 @@
 //! Asks a server for everything that it offers.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::list::parse_list;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Capability, CapabilityKind, Listing};
+use crate::model::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 use crate::registry::items::{Excluded, MAX_ITEMS};
-use crate::rpc::Members;
+use crate::rpc::{Members, Method};
 
 /// Pages of one list at most.
 pub const MAX_PAGES: usize = 1000;
@@ -42,7 +43,7 @@ pub struct Fetched {
 /// before is better than a part of what it offers now.
 pub async fn fetch(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
     let mut fetched = Fetched {
-        listing: Listing { items: Vec::new(), initialize: Some(initialize.to_owned()) },
+        listing: Listing { items: Vec::new(), initialize: Some(initialize.to_owned()), ..Listing::default() },
         excluded: Vec::new(),
     };
     let mut bytes = 0;
@@ -55,6 +56,54 @@ pub async fn fetch(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
         }
     }
     Ok(fetched)
+}
+
+/// As [`fetch`], from a server of the modern era, with what it says of how long its answers may be kept; asks it anew what
+/// it is. How legacy clients are told of it is left open.
+///
+/// Errors: as of [`fetch`].
+pub async fn fetch_modern(ask: &dyn Ask) -> Result<Fetched> {
+    let asking = Noting { ask, lists: Mutex::default() };
+    let discover = ask.ask(Method::Discover.as_str(), None).await?;
+    let mut fetched = fetch(&asking, &discover).await?;
+    fetched.listing.initialize = None;
+    let lists = *asking.lists();
+    fetched.listing.modern = Some(Arc::new(ModernListing { discover, lists }));
+    Ok(fetched)
+}
+
+/// Notes how long the lists that come through may be kept.
+struct Noting<'a> {
+    ask: &'a dyn Ask,
+    lists: Mutex<[Option<Freshness>; 4]>,
+}
+
+impl Noting<'_> {
+    fn lists(&self) -> MutexGuard<'_, [Option<Freshness>; 4]> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Ask for Noting<'_> {
+    async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
+        let result = self.ask.ask(method, params).await?;
+        let place = CapabilityKind::ALL.iter().position(|kind| kind.list_method() == method);
+        if let (Some(place), Ok(members)) = (place, Members::parse(&result)) {
+            let page = freshness(&members);
+            let known = &mut self.lists()[place];
+            *known = Some(known.map_or(page, |known| known.and(page)));
+        }
+        Ok(result)
+    }
+}
+
+/// What a result says of how long it may be kept: not at all and by nobody else, unless it says otherwise.
+pub fn freshness(result: &Members<'_>) -> Freshness {
+    Freshness {
+        ttl_ms: result.get("ttlMs").and_then(|raw| raw.parse().ok()).unwrap_or(0),
+        public: result.text("cacheScope").as_deref() == Some("public"),
+    }
 }
 
 async fn fetch_list(

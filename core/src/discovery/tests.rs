@@ -151,7 +151,8 @@ async fn an_index_carried_along_equals_one_built_anew() {
                 registry.update(&t, &actor(), living[random.below(living.len())], patch, None).await.unwrap();
             }
             2 if !living.is_empty() => {
-                let asked = Listing { items: Vec::new(), initialize: Some(step.to_string()) };
+                let asked =
+                    Listing { items: Vec::new(), initialize: Some(step.to_string()), ..Listing::default() };
                 registry.set_listing(living[random.below(living.len())], asked).await.unwrap();
             }
             _ => living.push(add(&registry, &format!("n{step}"), offer(&random)).await),
@@ -256,7 +257,7 @@ async fn ten_thousand_servers_with_twenty_tools_are_indexed_and_one_change_touch
             let name = if tool < 10 { format!("common{tool}") } else { format!("own{n}_{tool}") };
             Capability { kind: TOOL, name, description: None, definition: definition.clone() }
         });
-        let listing = Listing { items: items.collect(), initialize: None };
+        let listing = Listing { items: items.collect(), initialize: None, ..Listing::default() };
         store.insert_server(&server, &listing, &entry).await.unwrap();
     }
     let registry = Registry::open(Arc::new(store), ManualClock::shared()).await.unwrap();
@@ -266,7 +267,7 @@ async fn ten_thousand_servers_with_twenty_tools_are_indexed_and_one_change_touch
     let own = index.offering(&t, TOOL, "own77_19").to_vec();
     assert_eq!(index.find_all(&t, TOOL, &owned(&["common3", "own77_11"])).len(), 1);
     for n in 0..20 {
-        let asked = Listing { items: Vec::new(), initialize: Some(n.to_string()) };
+        let asked = Listing { items: Vec::new(), initialize: Some(n.to_string()), ..Listing::default() };
         registry.set_listing(own[0], asked).await.unwrap();
     }
     let next = index.next(&registry.state());

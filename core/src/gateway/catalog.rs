@@ -31,7 +31,9 @@ impl Inner {
     ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
         let view = self.view(&principal.tenant);
-        if !view.services.is_empty() && silent.len() == view.services.len() {
+        // What a silent service has declared counts until it answers; nothing at all is not an empty list.
+        let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
+        if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
             return Err(Error::new(ErrorKind::Unavailable, "none of the services answers")
                 .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
                 .retry_after(std::time::Duration::from_secs(1)));

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use super::Inner;
 use super::awaited::{Awaited, Promise, promise};
 use super::forward::outcome_of;
+use super::freshness::Asked;
 use super::refresh::is_reached_alike;
 use super::service::Place;
 use crate::breaker::Outcome;
@@ -37,6 +38,7 @@ enum Wish {
 #[derive(Debug, Default)]
 pub(super) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
+    asked: Asked,
 }
 
 #[derive(Debug)]
@@ -147,6 +149,7 @@ impl Inner {
                 return Err(Error::new(ErrorKind::Unavailable, text).not_sent());
             }
             let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+            self.discoveries.asked.note(id, self.clock.now());
             let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
                 Error::new(ErrorKind::Unavailable, "the server's breaker is open")
                     .retry_after(denied.retry_after)
@@ -182,15 +185,17 @@ impl Inner {
             && is_reached_alike(&place.server, server)
     }
 
-    /// Asks every server that may be asked, a few at a time.
+    /// Asks every server that may be asked and whose time has come, a few at a time.
     pub(super) async fn rediscover(self: &Arc<Self>) {
-        let due: Vec<_> = {
+        let due = {
             let state = self.registry.state();
-            state
+            let listings: Vec<_> = state
                 .servers()
                 .filter(|server| server.status == Status::Active && server.auto_discover)
-                .map(|server| server.id)
-                .collect()
+                .map(|server| (server.id, state.listing(server.id)))
+                .collect();
+            let servers = listings.iter().map(|(id, listing)| (*id, &**listing));
+            self.discoveries.asked.due(servers, self.settings.refresh, self.clock.now())
         };
         futures_util::stream::iter(due)
             .for_each_concurrent(16, |id| async move {

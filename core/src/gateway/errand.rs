@@ -35,6 +35,11 @@ pub(super) struct Passage {
 }
 
 impl Passage {
+    /// Whether the request stands alone, as every request of the modern era does.
+    pub(super) fn is_modern(&self) -> bool {
+        self.client.is_none() && self.wishes.is_none()
+    }
+
     /// Cancelled when the client or an administrator cancels the call.
     pub(super) fn cancel(&self) -> &CancellationToken {
         &self.record.active().cancel

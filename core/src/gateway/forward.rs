@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::answering::Answering;
+use super::bridge::across;
 use super::client::Client;
 use super::errand::{Forward, Passage};
 use super::relay::{Relay, progress_token};
@@ -110,7 +111,8 @@ impl Inner {
                 renewed = true;
                 continue;
             }
-            let safe = error.delivery() == Delivery::NotSent || is_repeatable(&forward, place);
+            let safe = (error.delivery() == Delivery::NotSent || is_repeatable(&forward, place))
+                && !(passage.is_modern() && across::resumes(&forward.message));
             let spent = excluded.len() + 1 >= ATTEMPTS || self.clock.now() >= deadline;
             if !safe || spent || passage.cancel().is_cancelled() {
                 return Err(settle(error));
@@ -168,10 +170,17 @@ impl Inner {
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
-        let session = if let Some(session) = open_session(client, place) {
+        let modern = passage.is_modern();
+        let open = if modern { place.upstream.modern_session() } else { open_session(client, place) };
+        let session = if let Some(session) = open {
             session
         } else {
-            let opening = Box::pin(self.session_for(client, place));
+            let opening = Box::pin(async {
+                if modern && let Some(session) = self.session_across(place).await? {
+                    return Ok(session);
+                }
+                self.session_for(client, place).await
+            });
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         };
         let message = &forward.message;
@@ -192,6 +201,7 @@ impl Inner {
             method: forward.method().clone(),
             body: splice.apply(message.bytes()),
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
+            headers: if modern { across::params(&passage.headers) } else { None },
         };
         let raw_id = message.id().unwrap_or("null");
         let relay =

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
+use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
@@ -43,7 +44,11 @@ impl Inner {
                     Arc::clone(&old.upstream)
                 }
                 None => match (self.connect)(server) {
-                    Ok(connector) => Upstream::new(Arc::clone(server), connector, self.tasks.clone()),
+                    Ok(connector) => {
+                        let upstream = Upstream::new(Arc::clone(server), connector, self.tasks.clone());
+                        upstream.learn(&listing);
+                        upstream
+                    }
                     Err(error) => {
                         tracing::warn!(server = server.name, %error, "a registered server cannot be reached as it is configured");
                         continue;
@@ -160,7 +165,7 @@ impl Inner {
         self.tasks.spawn(async move {
             loop {
                 this.rediscover().await;
-                tokio::time::sleep(this.settings.refresh).await;
+                tokio::time::sleep((this.settings.refresh / 4).clamp(Duration::from_millis(250), LOOK)).await;
             }
         });
     }

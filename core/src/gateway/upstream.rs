@@ -14,15 +14,14 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::awaited::{Awaited, promise};
-use crate::discovery;
+use super::bridge::upward;
+use super::reach::{Reach, hello};
+use crate::discovery::{self, Fetched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
-use crate::rpc::{Members, Method, version};
+use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::transport::{Connector, Hello, Session};
-
-/// How long a server may take to introduce itself.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an opening goes on once the server is not to be reached any more: what a server opens in that time is closed there.
 const LINGER: Duration = Duration::from_secs(2);
@@ -33,7 +32,7 @@ pub(super) struct Upstream {
     /// Differs between any two of this process: a server whose endpoint changed has another.
     pub(super) number: u64,
     pub(super) server: Arc<Server>,
-    connector: Arc<dyn Connector>,
+    reach: Arc<Reach>,
     shared: Mutex<SharedState>,
     /// Cancelled when the server is not to be reached this way any more.
     retired: CancellationToken,
@@ -56,7 +55,8 @@ impl Upstream {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let retired = CancellationToken::new();
-        Arc::new(Self { number, server, connector, shared: Mutex::default(), retired, tasks })
+        let reach = Reach::new(&server, connector, tasks.clone());
+        Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks })
     }
 
     /// The shared session, if it is open.
@@ -127,6 +127,25 @@ impl Upstream {
         self.open(hello, true).await
     }
 
+    /// The session of the modern era that all share, opened if need be; `None` if the server only speaks legacy.
+    /// `opened` as for [`Upstream::shared`].
+    pub(super) async fn modern(
+        self: &Arc<Self>,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<Option<Arc<Session>>> {
+        if let Some(session) = self.reach.modern_session() {
+            return Ok(Some(session));
+        }
+        // Whoever comes first finds out the era; all wait for that.
+        self.shared(opened).await?;
+        self.reach.modern().await
+    }
+
+    /// The session of the modern era that all share, if it is open: nearly every modern call finds it so.
+    pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
+        self.reach.modern_session()
+    }
+
     async fn open(&self, hello: &Hello, own: bool) -> Result<Arc<Session>> {
         let given_up = async {
             self.retired.cancelled().await;
@@ -134,7 +153,7 @@ impl Upstream {
         };
         let session = tokio::select! {
             biased;
-            session = Session::open(&*self.connector, hello, own, OPEN_TIMEOUT) => session?,
+            session = self.reach.legacy(hello, own) => session?,
             () = given_up => return Err(replaced()),
         };
         if self.is_closed() {
@@ -170,19 +189,56 @@ impl Upstream {
     pub(super) async fn discover(&self) -> Result<Listing> {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
-        let session = self.own(&hello(capabilities)).await?;
-        let asking = Asking { session: &session, timeout: self.server.configuration.timeout };
-        let fetched = tokio::select! {
-            biased;
-            fetched = discovery::fetch(&asking, session.initialize_result()) => fetched,
-            () = self.retired.cancelled() => Err(replaced()),
+        let hello = hello(capabilities);
+        let fetched = if let Some(modern) = self.reach.modern_alone().await? {
+            self.unless_retired(self.fetch_modern(&modern, &hello)).await
+        } else {
+            let session = self.own(&hello).await?;
+            let fetched = self.unless_retired(self.fetch(&session, &hello)).await;
+            session.close().await;
+            fetched
         };
-        session.close().await;
         let fetched = fetched?;
+        self.learn(&fetched.listing);
         for item in &fetched.excluded {
             tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
         }
         Ok(fetched.listing)
+    }
+
+    async fn unless_retired(&self, work: impl Future<Output = Result<Fetched>>) -> Result<Fetched> {
+        tokio::select! {
+            biased;
+            fetched = work => fetched,
+            () = self.retired.cancelled() => Err(replaced()),
+        }
+    }
+
+    async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+        let timeout = self.server.configuration.timeout;
+        match self.reach.modern().await? {
+            Some(modern) => {
+                // Of both eras: legacy clients are told what the server itself tells them.
+                let mut fetched = self.fetch_modern(&modern, hello).await?;
+                fetched.listing.initialize = Some(session.initialize_result().to_owned());
+                Ok(fetched)
+            }
+            None => discovery::fetch(&Asking { session, timeout }, session.initialize_result()).await,
+        }
+    }
+
+    async fn fetch_modern(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+        let (session, timeout) = (session.introduced_as(hello), self.server.configuration.timeout);
+        let mut fetched = discovery::fetch_modern(&Asking { session: &session, timeout }).await?;
+        if let Some(modern) = &fetched.listing.modern {
+            fetched.listing.initialize = Some(upward::introduction(&modern.discover)?);
+        }
+        Ok(fetched)
+    }
+
+    /// Takes note of what the server offers, as far as calls depend on it.
+    pub(super) fn learn(&self, listing: &Listing) {
+        self.reach.mirrors.learn(listing);
     }
 
     /// Asks the server whether it is there. A probe that fails, or is dropped before it has its answer, is the last that uses the
@@ -193,12 +249,23 @@ impl Upstream {
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
     ) -> Result<()> {
         if kind == ProbeKind::Connect {
-            return self.connector.check().await;
+            return self.reach.connector.check().await;
         }
         let session = self.shared(opened).await?;
         let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
-        let answer = session.ask(&Method::Ping, None, Duration::from_secs(60)).await;
+        let patience = Duration::from_secs(60);
+        let answer = match self.reach.modern_session() {
+            Some(modern) => {
+                let answer = modern.ask(&Method::Discover, None, patience).await;
+                // Every server of the modern era answers this: one that does not is asked anew what it is.
+                if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
+                    modern.close().await;
+                }
+                answer
+            }
+            None => session.ask(&Method::Ping, None, patience).await,
+        };
         if answer.is_ok() {
             unanswered.session = None;
         }
@@ -225,6 +292,7 @@ impl Upstream {
             SharedState::Opening(opening) => drop(opening.outcome().await),
             SharedState::None | SharedState::Closed => {}
         }
+        self.reach.close().await;
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {
@@ -250,15 +318,6 @@ impl Drop for Unanswered<'_> {
 /// What those hear who still use a way to the server that was given up.
 pub(super) fn replaced() -> Error {
     Error::new(ErrorKind::Unavailable, "the server's registration has changed or ended; try again").not_sent()
-}
-
-/// How the gateway introduces itself when it speaks for itself.
-fn hello(capabilities: &str) -> Hello {
-    Hello {
-        version: version::LATEST_LEGACY.into(),
-        capabilities: capabilities.into(),
-        client_info: format!(r#"{{"name":"mcp-gateway","version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
-    }
 }
 
 struct Asking<'a> {

@@ -88,8 +88,46 @@ impl PartialEq for Capability {
 pub struct Listing {
     /// Tools, resources, templates and prompts in the server's order.
     pub items: Vec<Capability>,
-    /// The server's `initialize` result, byte for byte; `None` while it never answered.
+    /// The server's `initialize` result, byte for byte; `None` while it never answered. Of a server that has only
+    /// `server/discover` it is made of that answer.
     pub initialize: Option<String>,
+    /// What a server of the modern era said besides; not kept by stores, since it is asked for again at every start.
+    pub modern: Option<Arc<ModernListing>>,
+}
+
+/// What only a server of the modern era says of what it offers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModernListing {
+    /// The result of `server/discover`, byte for byte.
+    pub discover: String,
+    /// How long each list may be kept and by whom, in the order of [`CapabilityKind::ALL`]; `None` for one that the
+    /// server has not.
+    pub lists: [Option<Freshness>; 4],
+}
+
+/// How long an answer may be kept, and for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// From when it was asked for, in milliseconds.
+    pub ttl_ms: u64,
+    /// Whether it is the same for everybody.
+    pub public: bool,
+}
+
+impl Freshness {
+    /// The one that holds for both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { ttl_ms: self.ttl_ms.min(other.ttl_ms), public: self.public && other.public }
+    }
+}
+
+impl ModernListing {
+    /// How long the list of `kind` may be kept, if the server has it.
+    pub fn freshness(&self, kind: CapabilityKind) -> Option<Freshness> {
+        let place = CapabilityKind::ALL.iter().position(|one| *one == kind)?;
+        self.lists[place]
+    }
 }
 
 impl Listing {

@@ -9,12 +9,12 @@ pub mod registration;
 pub mod server;
 
 pub use call::{Action, Call, Reply, Route, Wishes};
-pub use capability::{Capability, CapabilityKind, Listing};
+pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use event::{AuditEntry, Event};
 pub use ids::{ServerId, ServiceName, TenantId};
 pub use principal::{Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{
-    Affinity, Algorithm, Configuration, Endpoint, HealthCheck, HealthStatus, ProbeKind, Server, Sharing,
-    Status, TransportType,
+    Affinity, Algorithm, Configuration, Endpoint, EraWish, HealthCheck, HealthStatus, ProbeKind, Server,
+    Sharing, Status, TransportType,
 };

@@ -131,6 +131,19 @@ words! {
     }
 }
 
+words! {
+    /// How a server is spoken to.
+    EraWish {
+        /// As it speaks itself: `server/discover` is asked first, then `initialize`; a server of both eras hears each
+        /// client in the client's own.
+        Auto = "auto",
+        /// With `initialize` and a session.
+        Legacy = "legacy",
+        /// As 2026-07-28 has it, each request complete in itself.
+        Modern = "modern",
+    }
+}
+
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -249,6 +262,8 @@ pub struct Configuration {
     pub max_connections: u32,
     /// Whether clients share one upstream session.
     pub sharing: Sharing,
+    /// How it is spoken to.
+    pub era: EraWish,
     /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
     pub trusted: bool,
     /// A PEM file with the authorities that may have signed this server's certificate, instead of those that the
@@ -269,6 +284,7 @@ impl Default for Configuration {
             timeout: Duration::from_secs(30),
             max_connections: 50,
             sharing: Sharing::Auto,
+            era: EraWish::Auto,
             trusted: false,
             ca_file: None,
             headers: BTreeMap::new(),

@@ -218,7 +218,7 @@ async fn a_listing_is_told_once_and_outweighs_what_is_declared() {
     assert!(matches!(events.try_recv().unwrap(), Event::Updated { .. }));
     assert!(matches!(events.try_recv().unwrap(), Event::Discovered { .. }));
 
-    let asked = Listing { items: Vec::new(), initialize: Some("{}".into()) };
+    let asked = Listing { items: Vec::new(), initialize: Some("{}".into()), ..Listing::default() };
     assert!(house.registry.set_listing(id, asked.clone()).await.unwrap());
     assert!(!house.registry.set_listing(id, asked.clone()).await.unwrap());
     assert_eq!(events.try_recv().unwrap(), Event::Discovered { tenant_id: tenant(), id });

@@ -112,6 +112,7 @@ methods! {
     ResourcesChanged "notifications/resources/list_changed" None list=false cacheable=false repeatable=false;
     PromptsChanged "notifications/prompts/list_changed" None list=false cacheable=false repeatable=false;
     ResourceUpdated "notifications/resources/updated" None list=false cacheable=false repeatable=false;
+    Acknowledged "notifications/subscriptions/acknowledged" None list=false cacheable=false repeatable=false;
     RootsChanged "notifications/roots/list_changed" None list=false cacheable=false repeatable=false;
 }
 

@@ -4,14 +4,18 @@
 //! bytes that came in: unknown members, key order and big numbers survive because nobody touches them.
 
 pub mod answer;
+pub mod edit;
 pub mod envelope;
 pub mod lines;
+pub mod headers;
+pub mod meta;
 pub mod method;
 pub mod object;
 pub mod splice;
 pub mod sse;
 pub mod version;
 
+pub use edit::Edit;
 pub use envelope::{Message, Shape};
 pub use method::Method;
 pub use object::Members;

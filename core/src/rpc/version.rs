@@ -1,4 +1,26 @@
-//! Revisions of the protocol.
+//! Revisions of the protocol, and the two eras that they belong to.
+
+/// How a revision opens a conversation, and who may ask whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// Opens with `initialize`; then a session, in which both sides ask.
+    Legacy,
+    /// Nothing opens it: every request says in its `_meta` what the other side must know, and only clients ask.
+    Modern,
+}
+
+impl Era {
+    /// The era of a revision; `None` for one that is not spoken here.
+    pub fn of(version: &str) -> Option<Self> {
+        if version == MODERN {
+            return Some(Self::Modern);
+        }
+        LEGACY.contains(&version).then_some(Self::Legacy)
+    }
+}
+
+/// The revision in which every request is complete in itself.
+pub const MODERN: &str = "2026-07-28";
 
 /// Revisions that open with `initialize`, oldest first.
 pub const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];

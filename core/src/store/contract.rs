@@ -109,6 +109,7 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             timeout: Duration::from_secs(3),
             max_connections: 9,
             sharing: Sharing::Session,
+            era: crate::model::EraWish::Modern,
             trusted: true,
             ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
@@ -154,6 +155,7 @@ pub(crate) fn listing() -> Listing {
             item(CapabilityKind::Prompt, "a", r#"{"name":"a"}"#),
         ],
         initialize: Some(r#"{"protocolVersion":"2025-11-25", "capabilities":{}}"#.into()),
+        ..Listing::default()
     }
 }
 
@@ -310,7 +312,7 @@ pub(crate) async fn a_listing_replaces_the_one_before(store: Arc<dyn Store>) {
     let one = server(&t, "a");
     insert(&*store, &one).await;
     store.put_listing(&t, one.id, &listing(), at(6)).await.unwrap();
-    let less = Listing { items: listing().items[..1].to_vec(), initialize: None };
+    let less = Listing { items: listing().items[..1].to_vec(), initialize: None, ..Listing::default() };
     store.put_listing(&t, one.id, &less, at(7)).await.unwrap();
     assert_eq!(store.listings().await.unwrap(), [(one.id, less)]);
     assert_eq!(store.servers().await.unwrap(), [one]);
@@ -384,7 +386,11 @@ pub(crate) async fn text_is_data_and_never_a_statement(store: Arc<dyn Store>) {
     let evil = "x'); DROP TABLE mcp_servers; --";
     let one = Server { description: Some(evil.into()), ..server(&t, evil) };
     insert(&*store, &one).await;
-    let odd = Listing { items: vec![item(CapabilityKind::Tool, evil, "{}")], initialize: Some(evil.into()) };
+    let odd = Listing {
+        items: vec![item(CapabilityKind::Tool, evil, "{}")],
+        initialize: Some(evil.into()),
+        ..Listing::default()
+    };
     store.put_listing(&t, one.id, &odd, at(1)).await.unwrap();
     assert_eq!(store.servers().await.unwrap(), std::slice::from_ref(&one));
     assert_eq!(store.listings().await.unwrap(), [(one.id, odd)]);

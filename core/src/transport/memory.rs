@@ -194,7 +194,14 @@ mod tests {
 
     async fn ask(link: &Arc<dyn Link>, method: &str) -> Result<Exchange> {
         let body = Message::request(Some(1), method, None);
-        link.request(Outgoing { id: 1, method: Method::of(method), body, correlation_id: None }).await
+        link.request(Outgoing {
+            id: 1,
+            method: Method::of(method),
+            body,
+            correlation_id: None,
+            headers: None,
+        })
+        .await
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ pub mod websocket;
 use std::fmt;
 use std::sync::Arc;
 
+use ::http::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -42,6 +43,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Ties the log lines of a call together; sent along as `X-Correlation-Id` where the transport has headers.
     pub correlation_id: Option<Arc<str>>,
+    /// What the client sent as headers and the server must see, such as `Mcp-Param-*`; boxed, since most requests have none.
+    pub headers: Option<Box<HeaderMap>>,
 }
 
 /// What a server does with a request.

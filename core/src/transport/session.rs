@@ -1,4 +1,7 @@
 //! A link over which both sides have introduced themselves: the legacy handshake, and requests of the gateway's own.
+//! How a server of the modern era is met is in `session/modern.rs`.
+
+mod modern;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use super::{Connector, Exchange, Link, Outgoing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
-use crate::rpc::version::LEGACY;
+use crate::rpc::version::{Era, LEGACY};
 use crate::rpc::{Members, Message, Method, Shape};
 
 /// The id of the `initialize` request; later ids count on from it.
@@ -37,8 +40,11 @@ pub struct Session {
     own: bool,
     answer: Message,
     version: String,
+    era: Era,
+    /// By what the gateway introduces itself in each modern request of its own.
+    hello: Option<Hello>,
     declared: Vec<Box<str>>,
-    ids: AtomicU64,
+    ids: Arc<AtomicU64>,
     closed: CancellationToken,
 }
 
@@ -51,6 +57,14 @@ impl fmt::Debug for Session {
     }
 }
 
+/// How a server is met.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Legacy,
+    Modern,
+    Either,
+}
+
 impl Session {
     /// Opens a link and introduces the gateway on it. `own`: it will carry one client's messages only.
     ///
@@ -58,6 +72,17 @@ impl Session {
     /// no revision that this gateway does; [`ErrorKind::BadUpstream`] if it refuses or does not answer as the
     /// specification says. The link is closed after an error.
     pub async fn open(
+        connector: &dyn Connector,
+        hello: &Hello,
+        own: bool,
+        timeout: Duration,
+    ) -> Result<Arc<Self>> {
+        Self::open_as(Way::Legacy, connector, hello, own, timeout).await
+    }
+
+    /// Opens a link and makes a session of it in this way; closes it if that fails, or takes longer than `timeout`.
+    async fn open_as(
+        way: Way,
         connector: &dyn Connector,
         hello: &Hello,
         own: bool,
@@ -74,11 +99,14 @@ impl Session {
         let begun = async {
             let link = connector.connect(own).await?;
             let link = opened.insert(link);
-            let (answer, version) = handshake(link.as_ref(), hello).await?;
-            let declared = declared(&answer);
-            let ids = AtomicU64::new(INITIALIZE_ID + 1);
-            let closed = CancellationToken::new();
-            Ok(Arc::new(Self { link: link.clone(), own, answer, version, declared, ids, closed }))
+            match way {
+                Way::Legacy => {
+                    let (answer, version) = handshake(link.as_ref(), hello).await?;
+                    Ok(Self::legacy(link, own, answer, version, INITIALIZE_ID))
+                }
+                Way::Modern => Self::introduced(link, own, hello).await,
+                Way::Either => Self::probed(link, connector, own, hello).await,
+            }
         };
         let outcome = tokio::time::timeout(timeout, begun).await.unwrap_or_else(|_| Err(late()));
         if let (Err(_), Some(link)) = (&outcome, opened) {
@@ -87,7 +115,15 @@ impl Session {
         outcome
     }
 
-    /// The raw result of `initialize`, byte for byte.
+    fn legacy(link: &Arc<dyn Link>, own: bool, answer: Message, version: String, last_id: u64) -> Arc<Self> {
+        let declared = declared(&answer);
+        let ids = Arc::new(AtomicU64::new(last_id + 1));
+        let link = Arc::clone(link);
+        let (era, closed) = (Era::Legacy, CancellationToken::new());
+        Arc::new(Self { link, own, answer, version, era, hello: None, declared, ids, closed })
+    }
+
+    /// The raw result of `initialize`, or of `server/discover`, byte for byte.
     pub fn initialize_result(&self) -> &str {
         self.answer.result().unwrap_or("{}")
     }
@@ -95,6 +131,11 @@ impl Session {
     /// The negotiated revision.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The era of that revision: how requests must be made, and whether the server may ask.
+    pub fn era(&self) -> Era {
+        self.era
     }
 
     /// Whether the server declared this capability, such as `tools`.
@@ -128,8 +169,9 @@ impl Session {
     /// [`ErrorKind::Timeout`] after `timeout`, or as [`Link::request`] says.
     pub async fn ask(&self, method: &Method, params: Option<&str>, timeout: Duration) -> Result<Message> {
         let id = self.next_id();
-        let body = Message::request(Some(id), method.as_str(), params);
-        let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None };
+        let dressed = self.hello.as_ref().map(|hello| hello.dress(params)).transpose()?;
+        let body = Message::request(Some(id), method.as_str(), dressed.as_deref().or(params));
+        let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None };
         let late = || {
             let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
             Error::new(ErrorKind::Timeout, message)
@@ -184,7 +226,7 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
     );
     let method = Method::Initialize;
     let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
-    let outgoing = Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None };
+    let outgoing = Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None };
     let answer = ask(link, outgoing).await?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
     let version =

@@ -5,6 +5,7 @@
 
 mod http;
 mod ledger;
+mod modern;
 mod plan;
 mod run;
 mod script;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub use ledger::{Entry, Ledger};
+pub use modern::Modern;
 pub use script::{Act, Script};
 pub use stdio::serve_stdio;
 

@@ -66,7 +66,7 @@ pub(super) async fn all(pool: &SqlitePool, at: Place<'_>) -> Result<Vec<(ServerI
             Ok((row.try_get::<&str, _>("id")?.parse()?, row.try_get("initialize")?))
         })?;
         places.insert(id, all.len());
-        all.push((id, Listing { items: Vec::new(), initialize }));
+        all.push((id, Listing { items: Vec::new(), initialize, ..Listing::default() }));
     }
     for row in &offered {
         let (id, item) = rows::decode(at, row, capability)?;

@@ -327,7 +327,7 @@ async fn a_dry_run_of_the_upkeep_changes_nothing_and_the_upkeep_gives_space_back
     let store = home.open().await;
     for n in 0..60 {
         let one = add(&store, &format!("s{n}")).await.unwrap();
-        let big = Listing { items: Vec::new(), initialize: Some("x".repeat(8192)) };
+        let big = Listing { items: Vec::new(), initialize: Some("x".repeat(8192)), ..Listing::default() };
         store.put_listing(&tenant(), one.id, &big, Timestamp::UNIX_EPOCH).await.unwrap();
         store.remove_server(&tenant(), one.id, Timestamp::UNIX_EPOCH, &entry("server.remove")).await.unwrap();
     }

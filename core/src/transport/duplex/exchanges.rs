@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mailbox::Mailbox;
 use crate::error::{Error, ErrorKind, Result};
-use crate::rpc::{Message, Method, Shape};
+use crate::rpc::{Members, Message, Method, Shape, meta};
 
 /// How far a message is on its way to the server.
 #[derive(Debug, Default)]
@@ -61,6 +61,8 @@ struct Asked {
     order: u64,
     slip: Arc<Slip>,
     mailbox: Arc<Mailbox>,
+    /// It only listens: what does not name it is not its.
+    listens: bool,
 }
 
 #[derive(Default)]
@@ -97,8 +99,14 @@ impl Exchanges {
         Self { own, open: Mutex::default(), unasked: Mailbox::default() }
     }
 
-    /// Opens the exchange `id`. Fails, `NotSent`, when the link has ended or the id is in use.
-    pub(in crate::transport) fn begin(&self, id: u64, slip: Arc<Slip>) -> Result<Arc<Mailbox>> {
+    /// Opens the exchange `id`; `listens` if it only listens to what names it. Fails, `NotSent`, when the link has ended or
+    /// the id is in use.
+    pub(in crate::transport) fn begin(
+        &self,
+        id: u64,
+        slip: Arc<Slip>,
+        listens: bool,
+    ) -> Result<Arc<Mailbox>> {
         let mut open = self.lock();
         if let Some(ending) = &open.ending {
             return Err(ending.error(false));
@@ -110,7 +118,7 @@ impl Exchanges {
         }
         open.count += 1;
         let mailbox = Arc::new(Mailbox::default());
-        let asked = Asked { order: open.count, slip, mailbox: mailbox.clone() };
+        let asked = Asked { order: open.count, slip, mailbox: mailbox.clone(), listens };
         open.asked.insert(id, asked);
         Ok(mailbox)
     }
@@ -128,6 +136,13 @@ impl Exchanges {
                 Some(id) => self.deliver(id, message),
                 None => Receipt::Late,
             },
+            Some(
+                Method::ToolsChanged
+                | Method::ResourcesChanged
+                | Method::PromptsChanged
+                | Method::ResourceUpdated
+                | Method::Acknowledged,
+            ) if let Some(id) = subscription(&message) => self.deliver(id, message),
             Some(Method::ToolsChanged | Method::ResourcesChanged | Method::PromptsChanged) => {
                 self.keep_unasked(message)
             }
@@ -193,7 +208,8 @@ impl Exchanges {
     /// On a client's own link the request that began last: it is the likeliest to have made the server speak.
     fn newest(&self) -> Option<u64> {
         let open = self.own.then(|| self.lock())?;
-        open.asked.iter().max_by_key(|(_, asked)| asked.order).map(|(id, _)| *id)
+        let calls = open.asked.iter().filter(|(_, asked)| !asked.listens);
+        calls.max_by_key(|(_, asked)| asked.order).map(|(id, _)| *id)
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -203,6 +219,12 @@ impl Exchanges {
 
 fn progress_token(message: &Message) -> Option<u64> {
     message.params_members().ok()?.get("progressToken")?.parse().ok()
+}
+
+/// The `subscriptions/listen` that a modern notification belongs to.
+fn subscription(message: &Message) -> Option<u64> {
+    let params = message.params_members().ok()?;
+    Members::parse(params.get("_meta")?).ok()?.get(meta::SUBSCRIPTION_ID)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -222,7 +244,7 @@ mod tests {
     }
 
     fn begin(exchanges: &Exchanges, id: u64) -> Arc<Mailbox> {
-        exchanges.begin(id, Arc::default()).unwrap()
+        exchanges.begin(id, Arc::default(), false).unwrap()
     }
 
     async fn next_method(mailbox: &Mailbox) -> Option<String> {
@@ -270,6 +292,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_names_a_subscription_goes_to_it_and_what_names_none_does_not() {
+        let exchanges = Exchanges::new(true);
+        let call = begin(&exchanges, 1);
+        let listen = exchanges.begin(2, Arc::default(), true).unwrap();
+        let named = |method| {
+            notification(method, r#"{"_meta":{"io.modelcontextprotocol/subscriptionId":2},"uri":"a"}"#)
+        };
+        let methods = ["notifications/subscriptions/acknowledged", "notifications/resources/updated"];
+        for method in methods {
+            assert_eq!(exchanges.receive(named(method)), Receipt::Kept);
+            assert_eq!(next_method(&listen).await.unwrap(), method);
+        }
+        exchanges.receive(notification("notifications/message", "{}"));
+        assert_eq!(next_method(&call).await.unwrap(), "notifications/message");
+        assert!(exchanges.forget(2));
+        assert_eq!(exchanges.receive(named("notifications/tools/list_changed")), Receipt::Late);
+    }
+
+    #[tokio::test]
     async fn on_a_shared_link_no_exchange_sees_what_is_not_its_own() {
         let exchanges = Exchanges::new(false);
         let _one = begin(&exchanges, 1);
@@ -281,8 +322,8 @@ mod tests {
     async fn the_end_tells_what_can_have_been_seen() {
         let exchanges = Exchanges::new(false);
         let (written, waiting) = (Arc::<Slip>::default(), Arc::<Slip>::default());
-        let one = exchanges.begin(1, written.clone()).unwrap();
-        let two = exchanges.begin(2, waiting.clone()).unwrap();
+        let one = exchanges.begin(1, written.clone(), false).unwrap();
+        let two = exchanges.begin(2, waiting.clone(), false).unwrap();
         assert!(written.start());
         let status = Some("exit status: 3".to_owned());
         exchanges.end(Ending { message: "ended".into(), status, last_words: None });
@@ -291,7 +332,7 @@ mod tests {
         assert_eq!((two.kind(), two.delivery()), (ErrorKind::Unavailable, crate::error::Delivery::NotSent));
         assert!(one.to_string().contains("exit status: 3"));
         assert!(!waiting.start(), "the writer passes it over");
-        assert!(exchanges.begin(3, Arc::default()).is_err());
+        assert!(exchanges.begin(3, Arc::default(), false).is_err());
     }
 
     #[tokio::test]

@@ -182,7 +182,11 @@ impl Link for DuplexLink {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         let slip = Arc::<Slip>::default();
         let mut waiting = Waiting {
-            mailbox: self.talk().exchanges.begin(outgoing.id, slip.clone())?,
+            mailbox: self.talk().exchanges.begin(
+                outgoing.id,
+                slip.clone(),
+                outgoing.method == Method::Listen,
+            )?,
             needed: self.0.clone(),
             id: outgoing.id,
             slip: slip.clone(),

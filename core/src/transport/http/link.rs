@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,14 +18,18 @@ use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID};
 use super::events::{self, Events, Resume, check_id, not_mcp};
 use super::pool::{Held, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
-use super::{MAX_BODY, body};
+use super::{MAX_BODY, body, modern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
+use crate::rpc::version::Era;
 use crate::transport::{Exchange, Link, Outgoing};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Longest wait for the server to confirm the end of a session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const LEGACY: u8 = 1;
+const MODERN: u8 = 2;
 
 /// One conversation with a server over streamable HTTP.
 pub(super) struct HttpLink {
@@ -33,6 +37,8 @@ pub(super) struct HttpLink {
     /// The headers of every POST; replaced when the session id or the version becomes known.
     headers: ArcSwap<HeaderMap>,
     open: AtomicBool,
+    /// What was found out: nothing yet, [`LEGACY`] or [`MODERN`].
+    era: AtomicU8,
     /// The stream of what belongs to no request is open.
     listening: Arc<AtomicBool>,
 }
@@ -53,24 +59,31 @@ impl fmt::Debug for HttpLink {
 impl HttpLink {
     pub(super) fn new(connector: Arc<HttpConnector>) -> Self {
         let headers = ArcSwap::from_pointee(connector.headers.clone());
-        Self { connector, headers, open: AtomicBool::new(true), listening: Arc::default() }
+        Self {
+            connector,
+            headers,
+            open: AtomicBool::new(true),
+            era: AtomicU8::new(0),
+            listening: Arc::default(),
+        }
     }
 
     async fn post(
         &self,
+        base: &HeaderMap,
+        purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
     ) -> Result<(Held, Response<Incoming>)> {
-        let base = self.headers.load_full();
         let correlation_id = correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
         let request = || {
-            let mut headers = HeaderMap::clone(&base);
+            let mut headers = HeaderMap::clone(base);
             if let Some(value) = &correlation_id {
                 headers.insert(CORRELATION_ID, value.clone());
             }
             self.connector.build(Method::POST, headers, message.clone())
         };
-        self.connector.pool.send(Purpose::Call, request).await
+        self.connector.pool.send(purpose, request).await
     }
 
     fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
@@ -79,6 +92,10 @@ impl HttpLink {
             headers.insert(name, value.clone());
             headers
         });
+    }
+
+    fn is_modern(&self) -> bool {
+        self.era.load(Ordering::Acquire) == MODERN
     }
 
     fn in_session(&self) -> bool {
@@ -93,7 +110,12 @@ impl HttpLink {
         let now = self.connector.clock.timestamp();
         let refusal =
             Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
-        refusal.judge(id).inspect_err(|error| {
+        let judged = match self.era.load(Ordering::Acquire) {
+            MODERN => refusal.judge_modern(id),
+            LEGACY => refusal.judge_legacy(id),
+            _ => refusal.judge(id),
+        };
+        judged.inspect_err(|error| {
             if error.kind() == ErrorKind::SessionNotFound {
                 self.open.store(false, Ordering::Release);
             }
@@ -104,7 +126,17 @@ impl HttpLink {
 #[async_trait]
 impl Link for HttpLink {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
-        let (held, response) = self.post(&outgoing.body, outgoing.correlation_id.as_deref()).await?;
+        let modern = self.is_modern();
+        let mut headers = self.headers.load_full();
+        let mut purpose = Purpose::Call;
+        if modern || outgoing.method == crate::rpc::Method::Discover {
+            modern::complete(Arc::make_mut(&mut headers), &outgoing)?;
+            if outgoing.method == crate::rpc::Method::Listen {
+                purpose = Purpose::Listen;
+            }
+        }
+        let (held, response) =
+            self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
         if !response.status().is_success() {
             return self.refused(held, response, Some(outgoing.id)).await.map(Exchange::One);
         }
@@ -123,8 +155,9 @@ impl Link for HttpLink {
                 check_id(message, outgoing.id).map(Exchange::One)
             }
             Kind::Events => {
-                let resume = Resume { connector: self.connector.clone(), headers: self.headers.load_full() };
-                let events = Events::new(held, response.into_body(), Some(resume));
+                // A modern stream that breaks is over: nothing can be asked for again.
+                let resume = (!modern).then(|| Resume { connector: self.connector.clone(), headers });
+                let events = Events::new(held, response.into_body(), resume);
                 Ok(match events::begin(events, outgoing.id).await? {
                     (response, None) => Exchange::One(response),
                     (first, Some(events)) => {
@@ -137,7 +170,12 @@ impl Link for HttpLink {
     }
 
     async fn notify(&self, message: Bytes) -> Result<()> {
-        let (held, response) = self.post(&message, None).await?;
+        if self.is_modern() {
+            // Over HTTP a modern client has nothing to notify: it cancels by closing the stream.
+            return Ok(());
+        }
+        let headers = self.headers.load_full();
+        let (held, response) = self.post(&headers, Purpose::Call, &message, None).await?;
         if !response.status().is_success() {
             return self.refused(held, response, None).await.map(drop);
         }
@@ -147,6 +185,9 @@ impl Link for HttpLink {
     }
 
     async fn listen(&self) -> Option<BoxStream<'static, Message>> {
+        if self.is_modern() {
+            return None;
+        }
         let turn = Listening::begin(&self.listening)?;
         let headers = HttpConnector::listen_headers(&self.headers.load());
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
@@ -176,6 +217,12 @@ impl Link for HttpLink {
         {
             self.put_header(&PROTOCOL_VERSION, &value);
         }
+        let modern = Era::of(version) == Some(Era::Modern);
+        self.era.store(if modern { MODERN } else { LEGACY }, Ordering::Release);
+    }
+
+    fn cancels_when_dropped(&self) -> bool {
+        self.is_modern()
     }
 
     fn is_open(&self) -> bool {

@@ -11,6 +11,7 @@ mod dial;
 mod events;
 mod legs;
 mod link;
+mod modern;
 mod pool;
 mod socket;
 mod status;

@@ -158,12 +158,18 @@ fn server(url: &str, configuration: Configuration) -> Server {
 fn call(id: u64) -> Outgoing {
     let method = Method::ToolsCall;
     let body = Message::request(Some(id), method.as_str(), Some(r#"{"name":"t"}"#));
-    Outgoing { id, method, body, correlation_id: Some("c-1".into()) }
+    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None }
 }
 
 fn initialize() -> Outgoing {
     let method = Method::Initialize;
-    Outgoing { id: 1, body: Message::request(Some(1), method.as_str(), None), method, correlation_id: None }
+    Outgoing {
+        id: 1,
+        body: Message::request(Some(1), method.as_str(), None),
+        method,
+        correlation_id: None,
+        headers: None,
+    }
 }
 
 fn result(id: u64) -> String {

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::*;
 
 /// One answer of the fake link: the messages of the exchange; none means that it never answers.
-type Answer = Vec<Value>;
+pub(super) type Answer = Vec<Value>;
 
 #[derive(Debug, Default)]
-struct Fake {
+pub(super) struct Fake {
     answers: Mutex<VecDeque<Answer>>,
     sent: Mutex<Vec<Value>>,
     version: Mutex<String>,
@@ -20,11 +20,15 @@ struct Fake {
 }
 
 impl Fake {
-    fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
+    pub(super) fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() })
     }
 
-    fn sent(&self) -> Vec<Value> {
+    pub(super) fn version(&self) -> String {
+        self.version.lock().unwrap().clone()
+    }
+
+    pub(super) fn sent(&self) -> Vec<Value> {
         self.sent.lock().unwrap().clone()
     }
 
@@ -34,7 +38,7 @@ impl Fake {
 }
 
 #[derive(Debug)]
-struct To(Arc<Fake>);
+pub(super) struct To(pub(super) Arc<Fake>);
 
 #[async_trait]
 impl Connector for To {
@@ -85,7 +89,7 @@ impl Link for Wire {
     }
 }
 
-fn hello() -> Hello {
+pub(super) fn hello() -> Hello {
     Hello {
         version: "2025-11-25".into(),
         capabilities: r#"{"roots":{}}"#.into(),
@@ -97,7 +101,7 @@ async fn open(fake: &Arc<Fake>) -> Result<Arc<Session>> {
     Session::open(&To(fake.clone()), &hello(), true, Duration::from_secs(5)).await
 }
 
-fn initialized(version: &str) -> Value {
+pub(super) fn initialized(version: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "result": {
         "serverInfo": {"name": "s"}, "protocolVersion": version, "capabilities": {"tools": {}, "logging": {}}, "big": 1
     }})

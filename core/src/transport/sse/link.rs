@@ -246,7 +246,7 @@ impl Link for SseLink {
         // Whether it was begun is known here better than a slip could say: as long as it was not, dropping it holds it back.
         let slip = Arc::<Slip>::default();
         slip.start();
-        let mailbox = self.talk().exchanges.begin(outgoing.id, slip)?;
+        let mailbox = self.talk().exchanges.begin(outgoing.id, slip, false)?;
         let (talk, begun) = (self.talk().clone(), Arc::<AtomicBool>::default());
         let posted = begun.clone();
         let posting = Box::pin(async move {

@@ -108,6 +108,7 @@ fn outgoing(id: u64, method: &str, params: Option<&str>) -> Outgoing {
         method: Method::of(method),
         body: Message::request(Some(id), method, params),
         correlation_id: None,
+        headers: None,
     }
 }
 

@@ -1,0 +1,240 @@
+//! How one server is spoken to: in which era, found out by asking once, remembered, and found out anew when the server
+//! turns out to be another than it was.
+//!
+//! A server that speaks both eras hears each client in the client's own, so that nothing has to be translated. What only
+//! speaks the modern one has a single session without any state, which all clients share; each legacy client sees it
+//! through a link of its own (`bridge/upward.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use super::bridge::upward::{Changes, Mirrors, Parts, Upward, Watching};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EraWish, Server, TransportType};
+use crate::rpc::version::{self, Era};
+use crate::tasks::Tasks;
+use crate::transport::{Connector, Hello, Session};
+
+/// How long a server may take to introduce itself.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server that speaks modern is waited for when it is tried whether it speaks legacy, too.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+const UNKNOWN: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;
+
+/// The way to one server.
+#[derive(Debug)]
+pub(super) struct Reach {
+    pub(super) connector: Arc<dyn Connector>,
+    wish: EraWish,
+    /// Each link is a process: it may be one client's, and does not come back when it has ended.
+    is_child: bool,
+    legacy: AtomicU8,
+    modern: AtomicU8,
+    raw: ArcSwapOption<Session>,
+    changes: Changes,
+    pub(super) mirrors: Arc<Mirrors>,
+    tasks: Tasks,
+}
+
+/// How the next session is opened.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    Legacy,
+    /// It speaks modern, and has not been asked whether legacy, too.
+    Trial,
+    Modern,
+    Probe,
+}
+
+impl Reach {
+    pub(super) fn new(server: &Server, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
+        let wish = server.configuration.era;
+        let known = |era| match wish {
+            EraWish::Auto => AtomicU8::new(UNKNOWN),
+            wish => AtomicU8::new(if wish == era { YES } else { NO }),
+        };
+        Arc::new(Self {
+            connector,
+            wish,
+            is_child: server.transport_type == TransportType::Stdio,
+            legacy: known(EraWish::Legacy),
+            modern: known(EraWish::Modern),
+            raw: ArcSwapOption::empty(),
+            changes: Changes::default(),
+            mirrors: Arc::default(),
+            tasks,
+        })
+    }
+
+    /// The session that modern requests go through, if it is open.
+    pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
+        self.raw.load_full().filter(|session| session.is_open())
+    }
+
+    /// A session in which the server seems to speak legacy, whichever era it is of. `own`: it is one client's.
+    ///
+    /// Errors as [`Session::open`]'s.
+    pub(super) async fn legacy(&self, hello: &Hello, own: bool) -> Result<Arc<Session>> {
+        let mut anew = false;
+        loop {
+            let outcome = match self.way() {
+                Way::Legacy => Session::open(&*self.connector, hello, own, OPEN_TIMEOUT).await,
+                Way::Trial => {
+                    match Session::open(&*self.connector, hello, own, TRIAL_TIMEOUT).await {
+                        Ok(session) => {
+                            self.legacy.store(YES, Ordering::Release);
+                            return Ok(session);
+                        }
+                        Err(error) if error.delivery() == crate::error::Delivery::NotSent => {
+                            return Err(error);
+                        }
+                        Err(error) => {
+                            tracing::debug!(?self.connector, %error, "a modern server does not speak legacy");
+                            self.legacy.store(NO, Ordering::Release);
+                        }
+                    }
+                    continue;
+                }
+                Way::Modern => self.bridged(hello, own).await,
+                Way::Probe => {
+                    let session = Session::probe(&*self.connector, hello, own, OPEN_TIMEOUT).await?;
+                    let is_modern = session.era() == Era::Modern;
+                    self.modern.store(if is_modern { YES } else { NO }, Ordering::Release);
+                    if !is_modern {
+                        self.legacy.store(YES, Ordering::Release);
+                        return Ok(session);
+                    }
+                    self.keep(session, own).await;
+                    continue;
+                }
+            };
+            match outcome {
+                Err(error) if !anew && self.wish == EraWish::Auto && is_refusal(&error) => {
+                    anew = true;
+                    self.forget();
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The session that modern requests go through, opened if need be; `None` if the server is not of that era.
+    pub(super) async fn modern(&self) -> Result<Option<Arc<Session>>> {
+        if self.modern.load(Ordering::Acquire) != YES {
+            return Ok(None);
+        }
+        match self.raw().await {
+            Err(error) if self.wish == EraWish::Auto && is_refusal(&error) => {
+                self.forget();
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// As [`Reach::modern`]; `None` also if the server is not known to speak nothing else.
+    pub(super) async fn modern_alone(&self) -> Result<Option<Arc<Session>>> {
+        match self.way() {
+            Way::Modern => self.modern().await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends the session that all share.
+    pub(super) async fn close(&self) {
+        if let Some(session) = self.raw.swap(None) {
+            session.close().await;
+        }
+    }
+
+    fn way(&self) -> Way {
+        // Over HTTP a modern session never ends by itself: one that is closed was closed since the server had changed.
+        let changed = !self.is_child && self.raw.load().as_ref().is_some_and(|session| !session.is_open());
+        if changed {
+            self.raw.store(None);
+            if self.wish == EraWish::Auto {
+                self.forget();
+            }
+        }
+        match (self.legacy.load(Ordering::Acquire), self.modern.load(Ordering::Acquire)) {
+            (YES, _) => Way::Legacy,
+            (UNKNOWN, YES) => Way::Trial,
+            (_, YES) => Way::Modern,
+            _ => Way::Probe,
+        }
+    }
+
+    fn forget(&self) {
+        self.legacy.store(UNKNOWN, Ordering::Release);
+        self.modern.store(UNKNOWN, Ordering::Release);
+    }
+
+    /// Keeps a modern session that was found by probing, if it can be everybody's.
+    async fn keep(&self, session: Arc<Session>, own: bool) {
+        let session = session.introduced_as(&hello("{}"));
+        let free = self.raw.load().is_none();
+        if free && !(own && self.is_child) {
+            self.raw.store(Some(session));
+        } else {
+            session.close().await;
+        }
+    }
+
+    async fn raw(&self) -> Result<Arc<Session>> {
+        if let Some(session) = self.modern_session() {
+            return Ok(session);
+        }
+        let session = Session::open_modern(&*self.connector, &hello("{}"), false, OPEN_TIMEOUT).await?;
+        // Two may have opened one at once; both work, and the one that is not kept ends with those who use it.
+        self.raw.store(Some(Arc::clone(&session)));
+        Ok(session)
+    }
+
+    async fn bridged(&self, said: &Hello, own: bool) -> Result<Arc<Session>> {
+        let apart = own && self.is_child;
+        let (session, watching) = if apart {
+            let hello = hello("{}");
+            let session = Session::open_modern(&*self.connector, &hello, true, OPEN_TIMEOUT).await?;
+            (session, Watching::Opens(Changes::default()))
+        } else {
+            let changes = self.changes.clone();
+            let watching = if own { Watching::Follows(changes) } else { Watching::Opens(changes) };
+            (self.raw().await?, watching)
+        };
+        let parts = Parts {
+            session,
+            hello: said.clone(),
+            owns: apart || !own,
+            watching,
+            mirrors: Arc::clone(&self.mirrors),
+            tasks: self.tasks.clone(),
+        };
+        Upward::open(parts, own)
+    }
+}
+
+/// How the gateway introduces itself when it speaks for itself.
+pub(super) fn hello(capabilities: &str) -> Hello {
+    Hello {
+        version: version::LATEST_LEGACY.into(),
+        capabilities: capabilities.into(),
+        client_info: format!(r#"{{"name":"mcp-gateway","version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// Whether a server refused to be opened in this way, rather than could not be reached.
+fn is_refusal(error: &Error) -> bool {
+    let said = |key| error.context().iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
+    let by_status = matches!(said("status"), Some("400" | "404" | "405" | "406" | "415" | "422"));
+    match error.kind() {
+        ErrorKind::UnsupportedVersion | ErrorKind::SessionNotFound => true,
+        ErrorKind::BadUpstream => by_status || said("code").is_some(),
+        _ => false,
+    }
+}

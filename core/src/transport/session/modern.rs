@@ -1,0 +1,231 @@
+//! Opening a session with a server whose era is not known, or is the modern one: `server/discover` is asked once and
+//! introduces the server; there is no handshake, and the link carries any client's requests.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Hello, INITIALIZE_ID, Session, Way, ask, declared, handshake, unsupported};
+use crate::error::{Delivery, ErrorKind, Result};
+use crate::rpc::version::{Era, MODERN};
+use crate::rpc::{Edit, Members, Message, Method, meta};
+use crate::transport::{Connector, Link, Outgoing};
+
+/// How long the answer to `server/discover` is waited for before `initialize` is tried beside it: some legacy servers
+/// never answer what they do not know.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The id of `server/discover` on a link of unknown era; `initialize` has the one before it.
+const DISCOVER_ID: u64 = INITIALIZE_ID + 1;
+
+/// What a server was found to be.
+enum Found {
+    Modern(Message),
+    Legacy(Message, String),
+}
+
+/// [`MODERN`] as a JSON string.
+const MODERN_RAW: &str = r#""2026-07-28""#;
+
+impl Hello {
+    /// The members of `_meta` by which every modern request introduces this client, but for the log level: keys and raw
+    /// values.
+    pub fn meta(&self) -> [(&'static str, &str); 3] {
+        [
+            (meta::PROTOCOL_VERSION, MODERN_RAW),
+            (meta::CLIENT_INFO, &self.client_info),
+            (meta::CLIENT_CAPABILITIES, &self.capabilities),
+        ]
+    }
+
+    /// `params`, a raw object, with those members in its `_meta`.
+    ///
+    /// [`ErrorKind::InvalidRequest`] if `params` is not an object.
+    pub fn dress(&self, params: Option<&str>) -> Result<String> {
+        let mut edit = Edit::of(params.unwrap_or("{}"))?;
+        meta::set(&mut edit, &self.meta())?;
+        Ok(edit.apply())
+    }
+}
+
+impl Session {
+    /// Opens a link and finds out how the server wants to be spoken to: `server/discover` first, then, where the server
+    /// does not understand that, `initialize` on the same link. Errors as [`Session::open`]'s; and those of
+    /// `server/discover` where they say nothing of the server's era: it cannot be reached, or refuses the gateway.
+    pub async fn probe(
+        connector: &dyn Connector,
+        hello: &Hello,
+        own: bool,
+        timeout: Duration,
+    ) -> Result<Arc<Self>> {
+        Self::open_as(Way::Either, connector, hello, own, timeout).await
+    }
+
+    /// Opens a link to a server of the modern era. Errors as [`Session::open`]'s;
+    /// [`ErrorKind::UnsupportedVersion`] if the server does not understand `server/discover`.
+    pub async fn open_modern(
+        connector: &dyn Connector,
+        hello: &Hello,
+        own: bool,
+        timeout: Duration,
+    ) -> Result<Arc<Self>> {
+        Self::open_as(Way::Modern, connector, hello, own, timeout).await
+    }
+
+    pub(super) async fn introduced(link: &Arc<dyn Link>, own: bool, hello: &Hello) -> Result<Arc<Self>> {
+        match verdict(discover(link.as_ref(), hello).await)? {
+            Some(answer) => Ok(Self::modern(link, own, hello, answer)),
+            None => Err(unsupported("others than 2026-07-28", hello)),
+        }
+    }
+
+    pub(super) async fn probed(
+        link: &Arc<dyn Link>,
+        connector: &dyn Connector,
+        own: bool,
+        hello: &Hello,
+    ) -> Result<Arc<Self>> {
+        match probe(link.as_ref(), hello).await {
+            Ok(Found::Modern(answer)) => Ok(Self::modern(link, own, hello, answer)),
+            Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, DISCOVER_ID)),
+            Err(error) if link.is_open() => Err(error),
+            // A child that left over a request that it did not know; another is asked as its elders were.
+            Err(_) => {
+                let again = connector.connect(own).await?;
+                let shaken = handshake(again.as_ref(), hello).await;
+                if shaken.is_err() {
+                    again.close().await;
+                }
+                shaken.map(|(answer, version)| Self::legacy(&again, own, answer, version, DISCOVER_ID))
+            }
+        }
+    }
+
+    /// A session over a link that speaks for a server of which `introduction`, a response, is known. Its ids come from
+    /// `ids`, which others may share.
+    pub fn over(
+        link: Arc<dyn Link>,
+        own: bool,
+        introduction: Message,
+        version: &str,
+        ids: Arc<AtomicU64>,
+    ) -> Arc<Self> {
+        let declared = declared(&introduction);
+        let version = version.to_owned();
+        Arc::new(Self {
+            link,
+            own,
+            answer: introduction,
+            version,
+            era: Era::Legacy,
+            hello: None,
+            declared,
+            ids,
+            closed: CancellationToken::new(),
+        })
+    }
+
+    /// The same session, whose own requests introduce somebody else. The ids stay one sequence.
+    #[must_use]
+    pub fn introduced_as(&self, hello: &Hello) -> Arc<Self> {
+        Arc::new(Self {
+            link: Arc::clone(&self.link),
+            own: self.own,
+            answer: self.answer.clone(),
+            version: self.version.clone(),
+            era: self.era,
+            hello: Some(hello.clone()),
+            declared: self.declared.clone(),
+            ids: Arc::clone(&self.ids),
+            closed: self.closed.clone(),
+        })
+    }
+
+    /// The counter that this session's ids come from.
+    pub fn ids(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.ids)
+    }
+
+    fn modern(link: &Arc<dyn Link>, own: bool, hello: &Hello, answer: Message) -> Arc<Self> {
+        link.set_version(MODERN);
+        Arc::new(Self {
+            link: Arc::clone(link),
+            own,
+            declared: declared(&answer),
+            answer,
+            version: MODERN.into(),
+            era: Era::Modern,
+            hello: Some(hello.clone()),
+            ids: Arc::new(AtomicU64::new(DISCOVER_ID + 1)),
+            closed: CancellationToken::new(),
+        })
+    }
+}
+
+async fn probe(link: &dyn Link, hello: &Hello) -> Result<Found> {
+    let shake = async || handshake(link, hello).await.map(|(answer, version)| Found::Legacy(answer, version));
+    let mut discovering = pin!(discover(link, hello));
+    if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut discovering).await {
+        return match verdict(outcome)? {
+            Some(answer) => Ok(Found::Modern(answer)),
+            None => shake().await,
+        };
+    }
+    let mut shaking = pin!(shake());
+    tokio::select! {
+        biased;
+        outcome = &mut discovering => match verdict(outcome)? {
+            Some(answer) => Ok(Found::Modern(answer)),
+            None => shaking.await,
+        },
+        outcome = &mut shaking => match outcome {
+            Ok(found) => Ok(found),
+            Err(error) => match verdict(discovering.await) {
+                Ok(Some(answer)) => Ok(Found::Modern(answer)),
+                _ => Err(error),
+            },
+        },
+    }
+}
+
+async fn discover(link: &dyn Link, hello: &Hello) -> Result<Message> {
+    let method = Method::Discover;
+    let params = hello.dress(None)?;
+    let body = Message::request(Some(DISCOVER_ID), method.as_str(), Some(&params));
+    let outgoing = Outgoing { id: DISCOVER_ID, method, body, correlation_id: None, headers: None };
+    ask(link, outgoing).await
+}
+
+/// The answer, if it is that of a server of the modern era; `None` if the server did not understand the question.
+/// An error that says nothing of the era stays one.
+fn verdict(outcome: Result<Message>) -> Result<Option<Message>> {
+    match outcome {
+        Ok(answer) => Ok(Some(answer).filter(speaks_modern)),
+        Err(error) => {
+            let status = error.context().iter().find(|(key, _)| *key == "status");
+            let says_nothing = matches!(
+                status.map(|(_, status)| status.as_str()),
+                Some("401" | "403" | "407" | "408" | "429" | "502" | "503" | "504")
+            );
+            if error.delivery() == Delivery::NotSent || says_nothing || error.kind() != ErrorKind::BadUpstream
+            {
+                return Err(error);
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn speaks_modern(answer: &Message) -> bool {
+    let supported = || {
+        let result = Members::parse(answer.result()?).ok()?;
+        serde_json::from_str::<Vec<String>>(result.get("supportedVersions")?).ok()
+    };
+    supported().is_some_and(|versions| versions.iter().any(|version| version == MODERN))
+}
+
+#[cfg(test)]
+mod tests;
