@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::Peer;
 use super::patience::{Answering, Listened, Pulse};
@@ -28,7 +28,8 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// Wait after the system refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What can stand behind a listener: [`Service`](super::Service), or one that a program wraps around it.
+/// What can stand behind a listener: [`Service`](super::Service), or one that a program wraps around it. It is called without
+/// being asked whether it is ready, as hyper does it: what limits it says so in its answer.
 pub trait Answers:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -138,7 +139,7 @@ async fn connection<S: Answers>(
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let under_way = beat.begin();
         request.extensions_mut().insert(Peer(peer));
-        let answer = service.clone().oneshot(request);
+        let answer = service.clone().call(request);
         async move { answer.await.map(|response| response.map(|body| Answering { body, _under_way: under_way })) }
     });
     let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
