@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_registry_gateway_tests::clock::Stopwatch;
+use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
 use mcp_registry_gateway_tests::fake::{Act, Fake};
 use mcp_registry_gateway_tests::mcp::Client;
 use mcp_registry_gateway_tests::process::Gateway;
@@ -75,7 +75,7 @@ async fn with_five_dead_servers_of_ten_a_list_has_the_other_five_within_its_budg
 async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
     let ten = ten().await;
     let client = ten.gateway.client("/mcp").await;
-    // Five failures in a row open a breaker; the lists wait side by side.
+    // They wait side by side.
     let lists = (0..6).map(|_| timed_list(&client, &ten.good));
     let times = futures_util::future::join_all(lists).await;
     assert!(times.iter().all(|took| *took <= Duration::from_millis(2050)), "{times:?}");
@@ -83,8 +83,8 @@ async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
     for _ in 0..5 {
         timed_list(&client, &ten.good).await;
     }
-    // They may be half open again by now.
-    for id in &ten.bad {
+    // They may be half open again by now. Those that hang are still being asked; nobody waits for them twice.
+    for id in &ten.bad[3..] {
         assert_ne!(ten.gateway.metrics(id).await["circuit_breaker_state"], "closed");
     }
     let took = timed_list(&client, &ten.good).await;
@@ -92,6 +92,25 @@ async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
     let first = client.request("tools/list", json!({})).await.expect("a list").names("tools");
     let again = ten.gateway.client("/mcp").await.request("tools/list", json!({})).await.expect("a list");
     assert_eq!(first, again.names("tools"));
+}
+
+#[tokio::test]
+async fn lists_that_wait_for_the_same_server_count_its_silence_once_and_later_ones_do_not_wait() {
+    let gateway = Gateway::start().await;
+    let (good, other) = (Fake::start("good").await, Fake::start("other").await);
+    let hole = Proxy::start(other.address()).await;
+    hole.set(Mode::Blackhole);
+    gateway.adopt("good", "good", &good.url()).await;
+    let server = gateway.register(&quiet("hang", &hole.url())).await;
+    let id = server["id"].as_str().expect("an id");
+    let client = gateway.client("/mcp").await;
+    let good = [good];
+    futures_util::future::join_all((0..6).map(|_| timed_list(&client, &good))).await;
+    let took = timed_list(&client, &good).await;
+    assert!(took <= Duration::from_millis(50), "it is late already, nobody waits for it again: {took:?}");
+    let failures = async || gateway.metrics(id).await["failure_count"].as_u64().filter(|count| *count > 0);
+    let failures = eventually("the end of the question", Duration::from_secs(15), failures).await;
+    assert_eq!(failures, 1, "one question, one failure");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod affinity;
 mod breaker;
+mod calls;
 mod configuration;
 mod delivery;
 mod durability;

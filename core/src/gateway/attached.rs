@@ -23,6 +23,7 @@ use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Reply, Route};
 use crate::rpc::answer::error_response;
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape};
 
 /// Requests of one client under way at once.
@@ -108,7 +109,7 @@ impl Attached {
 
     /// Answers with an error that the door itself found.
     pub async fn refuse(&self, id: Option<&str>, error: &Error) {
-        self.0.say(error_response(id, error)).await;
+        self.0.say(error_response(id, error, Era::Legacy)).await;
     }
 
     /// Waits until every message that was taken has been answered.
@@ -172,7 +173,9 @@ impl Line {
             }
             Ok(Reply::Accepted) => {}
             Err(error) => match &turn {
-                Some(turn) if !cancelled() => self.say(error_response(Some(&turn.id), &error)).await,
+                Some(turn) if !cancelled() => {
+                    self.say(error_response(Some(&turn.id), &error, Era::Legacy)).await;
+                }
                 Some(_) => {}
                 None => tracing::debug!(%error, "a client's notification or answer led to nothing"),
             },

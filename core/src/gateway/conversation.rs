@@ -91,11 +91,14 @@ impl Inner {
     }
 
     /// A notification or an answer of the client.
-    pub(super) async fn note(&self, message: &Message, client: &Arc<Client>) {
+    pub(super) async fn note(&self, message: &Message, client: &Arc<Client>, correlation_id: &Arc<str>) {
         let to = if message.shape() == Shape::Response {
             let asked = message.id_number().and_then(|id| client.questions.take(id));
             let Some(asked) = asked else {
-                tracing::debug!("a client answered a question that is not open; the answer is dropped");
+                tracing::debug!(
+                    correlation_id = &**correlation_id,
+                    "a client answered a question that is not open; the answer is dropped"
+                );
                 return;
             };
             vec![(asked.session, message.with_id(asked.raw_id).apply(message.bytes()))]
@@ -111,23 +114,24 @@ impl Inner {
                 }
             }
         };
-        self.deliver(to, shown_method(message)).await;
+        self.deliver(to, shown_method(message), Arc::clone(correlation_id)).await;
     }
 
     /// Brings messages to servers, all at once. They are brought also if the client does not wait for it.
-    async fn deliver(&self, to: Vec<(Arc<Session>, Bytes)>, method: String) {
+    async fn deliver(&self, to: Vec<(Arc<Session>, Bytes)>, method: String, correlation_id: Arc<str>) {
         if to.is_empty() {
             return;
         }
         let (promise, done) = promise();
         self.tasks.spawn(async move {
+            let correlation_id = &*correlation_id;
             let bringing = to.into_iter().map(async |(session, message)| {
                 match tokio::time::timeout(TAKING, session.notify(message)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        tracing::info!(%error, method, "a client's message did not reach a server");
+                        tracing::info!(correlation_id, %error, method, "a client's message did not reach a server");
                     }
-                    Err(_) => tracing::info!(method, "a server did not take a client's message in time"),
+                    Err(_) => tracing::info!(correlation_id, method, "a server did not take a client's message in time"),
                 }
             });
             join_all(bringing).await;

@@ -11,10 +11,10 @@ use futures_util::StreamExt;
 
 use super::Inner;
 use super::awaited::{Awaited, Promise, promise};
-use super::forward::outcome_of;
 use super::freshness::Asked;
 use super::refresh::is_reached_alike;
 use super::service::Place;
+use super::verdict::outcome_of;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ServerId, Status};

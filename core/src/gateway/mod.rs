@@ -20,6 +20,7 @@ mod forward;
 mod hearing;
 mod freshness;
 mod names;
+mod ongoing;
 mod opening;
 mod outbox;
 mod pipeline;
@@ -30,6 +31,7 @@ mod reach;
 mod reads;
 mod refresh;
 mod relay;
+mod retries;
 mod service;
 mod sessions;
 mod settings;
@@ -37,6 +39,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -104,7 +107,8 @@ struct Inner {
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     limiter: Arc<dyn Limiter>,
-    retries: forward::RetryBudget,
+    retries: retries::RetryBudget,
+    overdue: catalog::Overdue,
     monitor: Arc<Monitor>,
     discoveries: discover::Discoveries,
     stopping: AtomicBool,
@@ -143,7 +147,8 @@ impl Gateway {
             snapshot: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
-            retries: forward::RetryBudget::default(),
+            retries: retries::RetryBudget::default(),
+            overdue: catalog::Overdue::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
             settings,
@@ -205,6 +210,15 @@ impl Gateway {
 impl Inner {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What a tenant has, as of now, for as long as `with` looks at it. Unlike [`Inner::view`] it shares no counter with other
+    /// threads.
+    fn look<T>(&self, tenant: &TenantId, with: impl FnOnce(&View) -> T) -> T {
+        match self.snapshot.load().tenants.get(tenant) {
+            Some(view) => with(view),
+            None => with(&self.view(tenant)),
+        }
     }
 
     /// What a tenant has, as of now.

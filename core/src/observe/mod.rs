@@ -108,13 +108,20 @@ impl Record {
         match error {
             None => tracing::debug!(method, correlation_id = id, millis, "call"),
             Some(error) if error.kind() == ErrorKind::Internal => {
-                tracing::error!(method, correlation_id = id, millis, ?error, "call failed");
+                let (service, server) = (fact(error, "service"), fact(error, "server"));
+                tracing::error!(method, correlation_id = id, service, server, millis, ?error, "call failed");
             }
             Some(error) => {
-                tracing::info!(method, correlation_id = id, millis, %error, "call refused or failed");
+                let (service, server) = (fact(error, "service"), fact(error, "server"));
+                tracing::info!(method, correlation_id = id, service, server, millis, %error, "call refused or failed");
             }
         }
     }
+}
+
+/// What is known of an error under this name.
+fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
+    error.context().iter().find(|(key, _)| *key == name).map(|(_, fact)| fact.as_str())
 }
 
 impl Drop for Record {

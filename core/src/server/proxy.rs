@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Reply, Route, ServerId, Wishes};
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Shape};
 
 pub(super) async fn answer(
@@ -55,7 +56,7 @@ pub(super) async fn answer(
         }
         Err(error) => {
             let mut response = mcp::refuse(Some(&id), &error);
-            *response.body_mut() = Body::from(form(error_response(Some(&id), &error), None));
+            *response.body_mut() = Body::from(form(error_response(Some(&id), &error, Era::Legacy), None));
             response
         }
     }
