@@ -39,6 +39,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// No such thing, or none that the caller may see.
     NotFound,
+    /// No such MCP resource, or none that the caller may see.
+    ResourceNotFound,
     /// The session ended or never was; the client initializes again.
     SessionNotFound,
     /// A thing of that name exists, or it changed since it was read.
@@ -79,7 +81,7 @@ pub struct Row {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Parse,
         Self::InvalidRequest,
         Self::MethodNotFound,
@@ -92,6 +94,7 @@ impl ErrorKind {
         Self::Unauthenticated,
         Self::PermissionDenied,
         Self::NotFound,
+        Self::ResourceNotFound,
         Self::SessionNotFound,
         Self::Conflict,
         Self::TooLarge,
@@ -122,6 +125,7 @@ impl ErrorKind {
             Self::Unauthenticated => row("unauthenticated", "AUTHENTICATION_REQUIRED", 401, -31401, false),
             Self::PermissionDenied => row("permission_denied", "PERMISSION_DENIED", 403, -31403, false),
             Self::NotFound => row("not_found", "RESOURCE_NOT_FOUND", 404, -31404, false),
+            Self::ResourceNotFound => row("resource_not_found", "RESOURCE_NOT_FOUND", 404, -32602, false),
             Self::SessionNotFound => row("session_not_found", "RESOURCE_NOT_FOUND", 404, -31404, true),
             Self::Conflict => row("conflict", "DUPLICATE_RESOURCE", 409, -31409, false),
             Self::TooLarge => row("too_large", "VALIDATION_ERROR", 413, -31413, false),

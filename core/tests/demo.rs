@@ -72,3 +72,72 @@ fn a_demo_server_over_stdio_answers_a_line_and_ends_with_its_input() {
 
     assert!(server.wait().unwrap().success());
 }
+
+/// Whether text has an escape sequence of a terminal.
+fn has_escapes(text: &str) -> bool {
+    text.contains('\u{1b}')
+}
+
+#[test]
+fn without_a_terminal_the_demo_prints_plain_lines() {
+    let output = Command::new(PROGRAM)
+        .args(["demo", "--calls", "100"])
+        .env("TERM", "xterm-256color")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!has_escapes(&text) && !text.contains('\r'), "{text:?}");
+    for shown in
+        ["round_robin", "weighted", "least_connections", "random", "consistent_hash", "everything held, in "]
+    {
+        assert!(text.contains(shown), "{shown} is missing of {text}");
+    }
+    println!("{}", text.lines().last().unwrap_or_default());
+}
+
+/// Runs a program in a pseudo-terminal of 40 lines and passes on what it shows and its exit code.
+const TERMINAL: &str = r"
+import fcntl, os, pty, struct, sys, termios
+pid, master = pty.fork()
+if pid == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 40, 120, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+while True:
+    try:
+        shown = os.read(master, 65536)
+    except OSError:
+        break
+    if not shown:
+        break
+    sys.stdout.buffer.write(shown)
+sys.stdout.flush()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn in_a_terminal_the_demo_redraws_a_table_and_no_color_takes_the_colours_out() {
+    for no_color in [false, true] {
+        let mut command = Command::new("python3");
+        command.args(["-c", TERMINAL, PROGRAM, "demo", "--calls", "100"]);
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR").env_remove("CI");
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        // A picture begins by going up to the first line of the one before.
+        let pictures = text.matches("A\r\u{1b}[2K").count();
+        assert!(pictures > 5, "{pictures} pictures were drawn over others: {text:?}");
+        let last = &text[text.rfind("A\r\u{1b}[2K").unwrap_or_default()..];
+        assert!(last.contains("everything held, in ") && last.contains("consistent_hash"), "{last:?}");
+        // Sequences that end in m set colours and weights.
+        let coloured = text
+            .split("\u{1b}[")
+            .skip(1)
+            .any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'));
+        assert_eq!(coloured, !no_color, "{last:?}");
+        println!("{}", last.lines().rev().find(|line| line.contains("held")).unwrap_or_default());
+    }
+}

@@ -21,7 +21,11 @@ struct Serving {
 impl Serving {
     /// Serves with these arguments besides a free port and a folder of its own, and waits until it says where.
     fn start(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    /// The same with this folder.
+    fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["serve", "--port", "0", "--data-dir"]).arg(folder.path()).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -153,4 +157,38 @@ fn only_loopback_is_served_without_authentication() {
         .unwrap();
     assert!(!output.status.success());
     assert!(text(&output).contains("loopback"), "{output:?}");
+}
+
+#[test]
+fn commands_find_the_gateway_that_serves_their_database_wherever_it_listens() {
+    let serving = Serving::start(&[]);
+    let port_of_another = "1";
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).env("MREG_SERVER__PORT", port_of_another);
+        command.env("MREG_DATA_DIR", serving.folder.path()).output().unwrap()
+    };
+    let said = ok(&run(&["register", "late", "http://127.0.0.1:9/mcp"]));
+    assert!(said.contains(&serving.url), "{said}");
+    let listed: Value = serde_json::from_slice(&serving.run(&["list", "--json"]).stdout).unwrap();
+    assert_eq!(listed["servers"][0]["name"], "late", "the running gateway knows it at once");
+    assert!(ok(&run(&["healthcheck"])).contains("healthy"));
+
+    let second = run(&["serve", "--port", "0"]);
+    assert!(!second.status.success() && text(&second).contains(&serving.url), "{second:?}");
+}
+
+#[test]
+fn without_a_running_gateway_commands_write_to_the_database_and_the_next_one_serves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        // Nobody can listen on this port.
+        command.args(arguments).env("MREG_SERVER__PORT", "1").env("MREG_DATA_DIR", folder.path());
+        command.output().unwrap()
+    };
+    let said = ok(&run(&["register", "early", "http://127.0.0.1:9/mcp"]));
+    assert!(said.contains("gateway.db") && said.contains("no gateway is running"), "{said}");
+    let serving = Serving::start_in(folder, &[]);
+    assert!(ok(&serving.run(&["list"])).contains("early"));
 }

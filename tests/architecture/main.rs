@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
 mod order;
+mod readme;
 mod source;
 
 use std::collections::BTreeSet;
@@ -187,4 +188,17 @@ fn the_check_of_the_top_level_can_fail() {
 fn the_check_of_what_is_linked_can_fail() {
     assert!(heavy("mcp-registry-gateway v0.1.0\nhashring v0.3.6\nhyperloglog v1.0.0 (*)").is_empty());
     assert_eq!(heavy("tokio v1.0.0\nhyper v1.0.0\nsqlx-core v0.9.0 (*)"), ["hyper", "sqlx-core"]);
+}
+
+#[test]
+fn the_readme_names_every_setting() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    assert_eq!(readme::missing(&readme), [""; 0]);
+    let without = readme.replace("| `configuration.max_load` |", "| `configuration.max_lood` |");
+    let without = without.replace("| `server.legacy` |", "| |");
+    assert_eq!(
+        readme::missing(&without),
+        ["server.legacy", "configuration.max_load"],
+        "the check sees what is missing"
+    );
 }

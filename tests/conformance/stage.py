@@ -70,7 +70,7 @@ def table(server: dict[str, object]) -> str:
 def fixtures(node: Path, folder: Path) -> dict[str, list[str]]:
     """The commands of the fixtures, without options."""
     return {
-        "python": [str(install.python()), str(HERE / "fixtures" / "python" / "server.py")],
+        "python": [str(install.python()), "-B", str(HERE / "fixtures" / "python" / "server.py")],
         "node": [str(node), str(folder / "fixtures" / "node" / "server.mjs")],
     }
 

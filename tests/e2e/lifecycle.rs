@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
+use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::mcp::Client;
 use mcp_registry_gateway_tests::process::{Gateway, marked};
 use serde_json::{Value, json};
 
-use crate::{one, stdio};
+use crate::{FAKE, one, stdio};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -92,6 +93,80 @@ async fn a_removed_server_takes_its_processes_along() {
     nobody_is_left(&mark).await;
     let zombies = async || marked(&mark, Some(gateway.pid())).is_empty().then_some(());
     eventually("that every child is reaped", PATIENCE, zombies).await;
+}
+
+/// A server behind a shell that waits for it, as `npx` and its like do.
+fn wrapped(name: &str, mark: &str) -> Value {
+    let script = "exec 3<&0; \"$0\" \"$@\" <&3 & wait";
+    json!({ "name": name, "transport_type": "stdio", "command": "sh",
+        "args": ["-c", script, FAKE, "--name", name, "--mark", mark] })
+}
+
+/// Waits until exactly the processes of the configured servers run, one, and two of the wrapped one, and those that
+/// ran `before` have been replaced; gives them.
+async fn only_the_configured(gateway: &Gateway, mark: &str, before: &[u32], when: &str) -> Vec<u32> {
+    eventually(&format!("three processes {when}"), PATIENCE, async || {
+        let now: Vec<u32> = marked(mark, Some(gateway.pid())).into_iter().map(|(pid, _)| pid).collect();
+        (now.len() == 3 && now != before).then_some(now)
+    })
+    .await
+}
+
+/// A gateway with a plain and a wrapped stdio server after this many rounds of connecting, reloading and registering anew.
+async fn churned(rounds: usize) -> (Gateway, String) {
+    let gateway = Gateway::start().await;
+    let mark = format!("churn-{}", gateway.pid());
+    let offered = async |server: &Value| {
+        let id = gateway.register(server).await["id"].as_str().expect("an id").to_owned();
+        gateway.offers(&id, "echo").await;
+        id
+    };
+    let plain = offered(&stdio("plain", &["--mark", &mark])).await;
+    let mut wrapper = offered(&wrapped("wrapped", &mark)).await;
+    let mut running = only_the_configured(&gateway, &mark, &[], "at the start").await;
+    for round in 0..rounds {
+        match round % 3 {
+            0 => {
+                // A client that can be asked has a child of its own.
+                let (http, can) = (Http::new(gateway.address()), json!({ "sampling": {} }));
+                let client = Client::connect_with(&http, "/mcp/plain", can).await.expect("a session");
+                assert!(client.call("whoami", json!({})).await.expect("an answer").is_result());
+                assert_eq!(client.end().await.expect("an end"), 204);
+            }
+            1 => {
+                let path = format!("/api/v1/servers/{plain}");
+                let changed = json!({ "env": { "ROUND": round.to_string() } });
+                let (status, body) =
+                    gateway.http().json(http::Method::PUT, &path, Some(&changed)).await.expect("an answer");
+                assert_eq!(status, 200, "{body}");
+            }
+            _ => {
+                let path = format!("/api/v1/servers/{wrapper}");
+                let (status, _) =
+                    gateway.http().json(http::Method::DELETE, &path, None).await.expect("an answer");
+                assert_eq!(status, 204);
+                wrapper = offered(&wrapped("wrapped", &mark)).await;
+            }
+        }
+        let replaced: &[u32] = if round % 3 == 0 { &[] } else { &running };
+        running = only_the_configured(&gateway, &mark, replaced, &format!("after round {round}")).await;
+    }
+    (gateway, mark)
+}
+
+#[tokio::test]
+async fn a_hundred_connections_reloads_and_registrations_leave_as_many_processes_as_are_configured() {
+    let (mut gateway, mark) = churned(100).await;
+    gateway.terminate();
+    assert!(gateway.ended(PATIENCE).await.success());
+    assert_eq!(marked(&mark, None), [], "the gateway waits for them");
+}
+
+#[tokio::test]
+async fn after_sigkill_nothing_is_left_of_a_wrapper_and_what_it_wraps() {
+    let (mut gateway, mark) = churned(6).await;
+    gateway.kill();
+    nobody_is_left(&mark).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_registry_gateway_tests::clock::Stopwatch;
+use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
 use mcp_registry_gateway_tests::fake::{Act, Fake};
 use mcp_registry_gateway_tests::mcp::Client;
 use mcp_registry_gateway_tests::process::Gateway;
@@ -75,7 +75,7 @@ async fn with_five_dead_servers_of_ten_a_list_has_the_other_five_within_its_budg
 async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
     let ten = ten().await;
     let client = ten.gateway.client("/mcp").await;
-    // Five failures in a row open a breaker; the lists wait side by side.
+    // They wait side by side.
     let lists = (0..6).map(|_| timed_list(&client, &ten.good));
     let times = futures_util::future::join_all(lists).await;
     assert!(times.iter().all(|took| *took <= Duration::from_millis(2050)), "{times:?}");
@@ -83,8 +83,8 @@ async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
     for _ in 0..5 {
         timed_list(&client, &ten.good).await;
     }
-    // They may be half open again by now.
-    for id in &ten.bad {
+    // They may be half open again by now. Those that hang are still being asked; nobody waits for them twice.
+    for id in &ten.bad[3..] {
         assert_ne!(ten.gateway.metrics(id).await["circuit_breaker_state"], "closed");
     }
     let took = timed_list(&client, &ten.good).await;
@@ -92,6 +92,25 @@ async fn once_the_breakers_are_open_a_list_takes_no_time_and_keeps_its_order() {
     let first = client.request("tools/list", json!({})).await.expect("a list").names("tools");
     let again = ten.gateway.client("/mcp").await.request("tools/list", json!({})).await.expect("a list");
     assert_eq!(first, again.names("tools"));
+}
+
+#[tokio::test]
+async fn lists_that_wait_for_the_same_server_count_its_silence_once_and_later_ones_do_not_wait() {
+    let gateway = Gateway::start().await;
+    let (good, other) = (Fake::start("good").await, Fake::start("other").await);
+    let hole = Proxy::start(other.address()).await;
+    hole.set(Mode::Blackhole);
+    gateway.adopt("good", "good", &good.url()).await;
+    let server = gateway.register(&quiet("hang", &hole.url())).await;
+    let id = server["id"].as_str().expect("an id");
+    let client = gateway.client("/mcp").await;
+    let good = [good];
+    futures_util::future::join_all((0..6).map(|_| timed_list(&client, &good))).await;
+    let took = timed_list(&client, &good).await;
+    assert!(took <= Duration::from_millis(50), "it is late already, nobody waits for it again: {took:?}");
+    let failures = async || gateway.metrics(id).await["failure_count"].as_u64().filter(|count| *count > 0);
+    let failures = eventually("the end of the question", Duration::from_secs(15), failures).await;
+    assert_eq!(failures, 1, "one question, one failure");
 }
 
 #[tokio::test]
@@ -116,6 +135,46 @@ async fn a_list_of_nothing_but_a_dead_server_is_an_error_and_never_empty() {
     assert!([502, 503, 504].contains(&answer.status), "{answer:?}");
     assert_eq!(answer.response["error"]["data"]["source"], "gateway", "{answer:?}");
     assert!(answer.response.get("result").is_none());
+}
+
+#[tokio::test]
+async fn on_the_route_of_one_service_a_server_that_never_answers_is_an_error_and_never_an_empty_list() {
+    let (gateway, fake) = (Gateway::start().await, Fake::start("hole").await);
+    let hole = Proxy::start(fake.address()).await;
+    let mut server = quiet("hole", &hole.url());
+    server["configuration"] = json!({ "timeout_seconds": 1.0 });
+    let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
+    gateway.offers(&id, "echo").await;
+    let client = gateway.client("/mcp/hole").await;
+    hole.set(Mode::Blackhole);
+    for method in ["tools/list", "resources/list", "prompts/list"] {
+        let watch = Stopwatch::start();
+        let answer = client.request(method, json!({})).await.expect("an answer");
+        let took = watch.elapsed();
+        assert!([503, 504].contains(&answer.status), "{method}: {answer:?}");
+        assert_eq!(answer.response["error"]["data"]["source"], "gateway", "{method}: {answer:?}");
+        assert!(answer.response.get("result").is_none(), "{method}: {answer:?}");
+        assert!(took <= Duration::from_millis(2050), "{method} took {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_was_never_heard_refuses_a_session_or_answers_its_list_with_an_error() {
+    let (gateway, fake) = (Gateway::start().await, Fake::start("hole").await);
+    let hole = Proxy::start(fake.address()).await;
+    hole.set(Mode::Blackhole);
+    gateway.register(&quiet("hole", &hole.url())).await;
+    let watch = Stopwatch::start();
+    match Client::connect(gateway.address(), "/mcp/hole").await {
+        Err(error) => assert!(error.to_string().contains("gateway"), "{error}"),
+        Ok(client) => {
+            let answer = client.request("tools/list", json!({})).await.expect("an answer");
+            assert!([502, 503, 504].contains(&answer.status), "{answer:?}");
+            assert!(answer.response.get("result").is_none(), "{answer:?}");
+        }
+    }
+    // Introductions have 10 s, lists 2 s.
+    assert!(watch.elapsed() <= Duration::from_millis(12_500), "took {:?}", watch.elapsed());
 }
 
 #[tokio::test]

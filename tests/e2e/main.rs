@@ -1,21 +1,32 @@
 //! The real `mcp-gateway` program, driven as its users drive it: over HTTP and by signals.
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
+mod affinity;
 mod breaker;
+mod calls;
+mod configuration;
 mod delivery;
 mod durability;
+mod hostile;
 mod identity;
 mod input;
 mod instruments;
 mod lifecycle;
 mod lists;
+mod logs;
 mod modern;
 mod modern_client;
 mod modern_client_listens;
 mod modern_client_talks;
 mod names;
+mod offers;
+mod proxied;
+mod reload;
 mod sessions;
+mod sharing;
 mod stdio;
+mod tls;
+mod transports;
 mod upstream;
 
 use mcp_registry_gateway_tests::fake::Fake;

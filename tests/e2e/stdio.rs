@@ -8,7 +8,7 @@ use mcp_registry_gateway_tests::mcp::Client;
 use mcp_registry_gateway_tests::process::Gateway;
 use serde_json::json;
 
-use crate::stdio;
+use crate::{FAKE, stdio};
 
 /// A gateway with a stdio server `child` and an HTTP server `other` that must not notice.
 async fn pair() -> (Gateway, Fake) {
@@ -59,6 +59,31 @@ async fn a_child_that_floods_its_stderr_is_drained() {
     assert!(after < before + 16 * 1024 * 1024, "kept {} bytes of it", after - before);
     assert!(gateway.output().len() < 4 * 1024 * 1024, "the log is not where it goes");
     assert!(works(&child).await);
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_stderr_passes_while_calls_go_on_and_leaves_nothing_behind() {
+    let (gateway, folder) = (Gateway::start().await, tempfile::tempdir().expect("a folder"));
+    let done = folder.path().join("done");
+    // Zeros without a line's end, as fast as they can be written, beside a server that works.
+    let script = "(head -c 1073741824 /dev/zero >&2; : >\"$0\") & exec \"$@\"";
+    let server = json!({ "name": "loud", "transport_type": "stdio", "command": "sh",
+        "args": ["-c", script, done, FAKE, "--name", "loud"] });
+    let before = gateway.usage().memory;
+    let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
+    gateway.offers(&id, "echo").await;
+    let client = gateway.client("/mcp/loud").await;
+    let (mut calls, mut most) = (0, 0);
+    eventually("the end of the flood", Duration::from_secs(60), async || {
+        assert!(works(&client).await, "after {calls} calls");
+        calls += 1;
+        most = gateway.usage().memory.max(most);
+        done.exists().then_some(())
+    })
+    .await;
+    assert!(works(&client).await);
+    assert!(most < before + 24 * 1024 * 1024, "grew by {} bytes over {calls} calls", most - before);
+    assert!(gateway.output().len() < 1024 * 1024, "the log is not where it goes");
 }
 
 #[tokio::test]

@@ -138,12 +138,20 @@ impl Reply {
             let body = std::mem::take(&mut self.read);
             return Ok(serde_json::from_slice(&body).ok());
         }
+        match self.next_data().await? {
+            Some(data) => serde_json::from_str(&data).map(Some).map_err(io::Error::other),
+            None => Ok(None),
+        }
+    }
+
+    /// The data of the next event that has some. `None` at the end.
+    pub async fn next_data(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.read.drain(..end + 2).collect();
                 let data = data_of(&String::from_utf8_lossy(&event));
                 if !data.is_empty() {
-                    return serde_json::from_str(&data).map(Some).map_err(io::Error::other);
+                    return Ok(Some(data));
                 }
             } else if !self.more().await? {
                 return Ok(None);

@@ -18,3 +18,4 @@ pub mod mcp;
 pub mod modern;
 pub mod process;
 pub mod proxy;
+pub mod tls;

@@ -44,6 +44,8 @@ pub struct Server {
     pub port: u16,
     /// Whether `/legacy/mcp` is served.
     pub legacy: bool,
+    /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
+    pub sse: bool,
     /// Values of `Host` that are served besides loopback names, with or without a port.
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that are served besides the gateway's own, such as `https://app.example.com`.
@@ -63,6 +65,7 @@ impl Default for Server {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             legacy: false,
+            sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             workers: 0,

@@ -34,7 +34,6 @@ pub struct Index {
 #[derive(Clone, Debug, Default)]
 struct Tenant {
     kinds: [Postings; 4],
-    tags: Postings,
     services: Postings,
     /// Templates by the text before their first expression.
     templates: Shards<Arc<str>, Arc<[Arc<Template>]>>,
@@ -54,7 +53,6 @@ struct Edit {
 #[derive(Default)]
 struct TenantEdits<'a> {
     kinds: [Edits<'a>; 4],
-    tags: Edits<'a>,
     services: Edits<'a>,
 }
 
@@ -107,11 +105,6 @@ impl Index {
     /// The servers of a service, ordered by identifier.
     pub fn service(&self, tenant: &TenantId, service: &str) -> &[ServerId] {
         self.look(tenant, |own| &own.services, service)
-    }
-
-    /// The servers with this tag, ordered by identifier.
-    pub fn tagged(&self, tenant: &TenantId, tag: &str) -> &[ServerId] {
-        self.look(tenant, |own| &own.tags, tag)
     }
 
     /// The servers that have this resource, ordered by identifier: those that list its URI, or, if none does, those
@@ -214,9 +207,6 @@ impl<'a> TenantEdits<'a> {
         for item in &entry.listing.items {
             note(&mut self.kinds[item.kind as usize], &item.name);
         }
-        for tag in &entry.server.tags {
-            note(&mut self.tags, tag);
-        }
         note(&mut self.services, entry.server.service.as_str());
     }
 }
@@ -241,9 +231,6 @@ impl Tenant {
             {
                 self.set_template(template, has);
             }
-        }
-        for (key, edit) in edits.tags {
-            apply(&mut self.tags, key, edit);
         }
         for (key, edit) in edits.services {
             apply(&mut self.services, key, edit);

@@ -68,10 +68,20 @@ impl Gateway {
         self.0.monitor.probe_now(server.id).await
     }
 
+    /// The newest observations of a server's health first, at most `limit` and at most as many as are kept.
+    pub async fn health_history(
+        &self,
+        caller: &Caller,
+        id: ServerId,
+        limit: u32,
+    ) -> Result<Vec<HealthRecord>> {
+        self.0.registry.health_history(&caller.principal.tenant, id, limit).await
+    }
+
     /// Asks a server now what it offers.
     pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
         let server = self.get(caller, id)?;
-        self.0.discover_now(server.id).await?;
+        self.0.discover_afresh(server.id).await?;
         self.capabilities(caller, id)
     }
 }

@@ -1,9 +1,10 @@
 //! The way back of one request: its answer with the client's own id, or the stream that ends with it.
 //!
 //! A stream is pumped by a task of its own: a legacy client that drops its connection has not cancelled the call, so the
-//! server is heard to the end; a client that reads slowly slows the server down, not the gateway.
+//! server is heard to the end; a client that reads slowly slows the server down, not the gateway, and the time for which it
+//! does is not the server's.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,21 +14,26 @@ use tokio::sync::mpsc;
 
 use super::Inner;
 use super::errand::Passage;
-use super::forward::outcome_of_answer;
-use super::relay::{Heard, Relay};
+use super::relay::Relay;
+use super::verdict::{outcome_of, outcome_of_answer};
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
+use crate::rpc::version::Era;
 use crate::rpc::{Message, Shape};
 use crate::select::Lease;
+use crate::tasks::Tasks;
 
 /// Messages that wait for a slow reader before its server is slowed down.
 const WAITING: usize = 32;
 
 /// How long the answer waits for a reader that is behind.
 const LAST_WORD: Duration = Duration::from_secs(30);
+
+/// How long a server may take to hear that nobody waits any more.
+const CANCELLING: Duration = Duration::from_secs(2);
 
 /// What is needed to bring an answer home.
 #[derive(Debug)]
@@ -37,12 +43,109 @@ pub(super) struct Answering {
     pub(super) client_id: Box<str>,
     pub(super) token: Option<String>,
     pub(super) server: ServerId,
+    handing: Handing,
 }
 
-/// How a stream ended.
-enum End {
-    Answered(Message),
-    Broken(Error),
+/// The time in which what the server said was handed on, and nobody waited for the server.
+#[derive(Debug, Default)]
+struct Handing {
+    so_far: Duration,
+    since: Option<Tick>,
+}
+
+impl Handing {
+    fn begin(&mut self, now: Tick) {
+        self.since = Some(now);
+    }
+
+    fn end(&mut self, now: Tick) {
+        self.so_far = self.until(now);
+        self.since = None;
+    }
+
+    fn until(&self, now: Tick) -> Duration {
+        self.so_far + self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
+
+/// An answer that comes as a stream, and what lasts as long as it.
+pub(super) struct Flow {
+    pub(super) answering: Answering,
+    pub(super) messages: BoxStream<'static, Result<Message>>,
+    pub(super) lease: Lease,
+    pub(super) started: Tick,
+    pub(super) deadline: Tick,
+    pub(super) passage: Passage,
+}
+
+impl Inner {
+    /// Brings the messages of a stream to the client as they come. A client that does not take streams gets the answer alone,
+    /// and the rest on the stream of its session.
+    pub(super) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
+        let server = Some(flow.answering.server);
+        if !flow.passage.streams {
+            let body = flow.run(self, None).await?;
+            return Ok(Reply::Message { body, session: None, server });
+        }
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING);
+        let gateway = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let (id, record) = (flow.answering.client_id.clone(), Arc::clone(&flow.passage.record));
+            let outcome = flow.run(&gateway, Some(&sender)).await;
+            record.outcome(outcome.as_ref().err());
+            drop((record, gateway));
+            let last = outcome.unwrap_or_else(|error| error_response(Some(&id), &error, Era::Legacy));
+            // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
+            let _ = tokio::time::timeout(LAST_WORD, sender.send(last)).await;
+        });
+        let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
+        Ok(Reply::Stream { messages, server })
+    }
+}
+
+impl Flow {
+    /// Hears the server to its answer, which is given with the client's own id; what comes before goes to `sink`.
+    async fn run(mut self, gateway: &Arc<Inner>, sink: Option<&mpsc::Sender<Bytes>>) -> Result<Bytes> {
+        let clock = &gateway.clock;
+        let left = self.deadline.since(clock.now());
+        let mut late = false;
+        let end = tokio::select! {
+            biased;
+            end = self.answering.pump(gateway, &self.passage, &mut self.messages, sink) => end,
+            () = self.passage.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            () = tokio::time::sleep(left) => {
+                late = true;
+                Err(Error::new(ErrorKind::Timeout, "the server did not finish in time"))
+            }
+        };
+        let now = clock.now();
+        let took = now.since(self.started);
+        // A deadline that passes while the client does not read says nothing about the server.
+        let hindered = late && self.answering.handing.until(now) * 2 >= took;
+        let error = match end {
+            Ok(message) => {
+                self.lease.record(outcome_of_answer(&message), took, now);
+                return Ok(self.answering.response(&message));
+            }
+            Err(_) if hindered => {
+                self.lease.record(Outcome::Ignored, took, now);
+                let text = "the call did not end in time, for most of which its stream was not read";
+                Error::new(ErrorKind::Timeout, text)
+            }
+            Err(error) => {
+                self.lease.record(outcome_of(&error), took, now);
+                error
+            }
+        };
+        if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
+            self.answering.give_up(&gateway.tasks, &self.passage);
+        }
+        let error = match gateway.place(self.answering.server) {
+            Some(place) => error.with("service", &place.server.service).with("server", &place.server.name),
+            None => error,
+        };
+        Err(self.passage.settle(error))
+    }
 }
 
 impl Answering {
@@ -53,119 +156,64 @@ impl Answering {
         token: Option<String>,
         server: ServerId,
     ) -> Self {
-        Self { relay, upstream_id, client_id: client_id.into(), token, server }
+        Self { relay, upstream_id, client_id: client_id.into(), token, server, handing: Handing::default() }
     }
 
     /// The response with the client's own id.
     pub(super) fn response(&self, message: &Message) -> Bytes {
+        if let Some(client) = self.relay.client.as_ref().filter(|_| self.relay.session.declares("tasks")) {
+            client.bound.answered(message, self.server);
+        }
         message.with_id(&*self.client_id).apply(message.bytes())
     }
 
-    /// Tells the server that nobody waits for the answer any more.
-    pub(super) async fn give_up(&mut self, reason: &OnceLock<String>) {
+    /// Tells the server, in the background, that nobody waits for the answer any more.
+    pub(super) fn give_up(&self, tasks: &Tasks, passage: &Passage) {
         if self.relay.session.cancels_when_dropped() {
             return;
         }
-        let reason = reason.get().map_or(r#""no longer wanted""#, String::as_str);
+        let reason = passage.record.active().reason.get().map_or(r#""no longer wanted""#, String::as_str);
         let params = format!(r#"{{"requestId":{},"reason":{reason}}}"#, self.upstream_id);
         let message = Message::request(None, "notifications/cancelled", Some(&params));
-        let told =
-            tokio::time::timeout(std::time::Duration::from_secs(2), self.relay.session.notify(message)).await;
-        if !matches!(told, Ok(Ok(()))) {
-            tracing::debug!("a server could not be told that a call was cancelled");
-        }
-    }
-
-    /// Passes the server's messages on as they come.
-    pub(super) async fn stream(
-        mut self,
-        gateway: &Arc<Inner>,
-        mut messages: BoxStream<'static, Result<Message>>,
-        mut lease: Lease,
-        started: Tick,
-        deadline: Tick,
-        passage: Arc<Passage>,
-    ) -> Result<Reply> {
-        let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING);
-        let server = Some(self.server);
-        let streams = passage.streams;
-        let clock = Arc::clone(&gateway.clock);
-        gateway.tasks.spawn(async move {
-            let left = deadline.since(clock.now());
-            let sink = if streams { Some(&sender) } else { None };
-            let end = tokio::select! {
-                biased;
-                end = self.pump(&mut messages, sink) => end,
-                () = passage.cancel().cancelled() => End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
-                () = tokio::time::sleep(left) => End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time")),
-            };
-            let now = clock.now();
-            let last = match end {
-                End::Answered(message) => {
-                    lease.record(outcome_of_answer(&message), now.since(started), now);
-                    self.response(&message)
-                }
-                End::Broken(error) => {
-                    if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
-                        self.give_up(&passage.record.active().reason).await;
-                    }
-                    let cancelled = error.kind() == ErrorKind::Cancelled;
-                    lease.record(if cancelled { Outcome::Ignored } else { Outcome::Failure }, now.since(started), now);
-                    passage.record.outcome(Some(&error));
-                    error_response(Some(&self.client_id), &error)
-                }
-            };
-            drop((messages, lease));
-            drop((self, passage));
-            // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
-            let _ = tokio::time::timeout(LAST_WORD, sender.send(last)).await;
+        let session = Arc::clone(&self.relay.session);
+        let correlation_id = Arc::clone(&passage.correlation_id);
+        tasks.spawn(async move {
+            let told = tokio::time::timeout(CANCELLING, session.notify(message)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                let correlation_id = &*correlation_id;
+                tracing::debug!(correlation_id, "a server could not be told that a call was cancelled");
+            }
         });
-        if streams {
-            let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
-            return Ok(Reply::Stream { messages, server });
-        }
-        match receiver.recv().await {
-            Some(body) => Ok(Reply::Message { body, session: None, server }),
-            None => Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down")),
-        }
     }
 
     async fn pump(
         &mut self,
+        gateway: &Arc<Inner>,
+        passage: &Passage,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&mpsc::Sender<Bytes>>,
-    ) -> End {
+    ) -> Result<Message> {
         while let Some(next) = messages.next().await {
-            let message = match next {
-                Ok(message) => message,
-                Err(error) => return End::Broken(error),
-            };
+            let message = next?;
             if message.shape() == Shape::Response {
                 if message.id_number() == Some(self.upstream_id) {
-                    return End::Answered(message);
+                    return Ok(message);
                 }
-                tracing::warn!("a server answered a question that was not asked here; the answer is dropped");
+                tracing::warn!(
+                    correlation_id = &*passage.correlation_id,
+                    server = gateway.place(self.server).map(|place| place.server.name.clone()),
+                    "a server answered a question that was not asked here; the answer is dropped"
+                );
                 continue;
             }
-            match (self.relay.hear(&message, self.token.as_deref().map(|own| (self.upstream_id, own))), sink)
-            {
-                (Heard::Message(message), Some(sink)) => {
-                    // A send fails when the client has left; the answer is still waited for.
-                    let _ = sink.send(message).await;
-                }
-                (Heard::Message(message), None) => {
-                    if let Some(client) = &self.relay.client {
-                        client.tell(message);
-                    }
-                }
-                (Heard::Return(message), _) => {
-                    if let Err(error) = self.relay.session.notify(message).await {
-                        return End::Broken(error);
-                    }
-                }
-                (Heard::Nothing, _) => {}
-            }
+            self.handing.begin(gateway.clock.now());
+            let token = self.token.as_deref().map(|own| (self.upstream_id, own));
+            gateway.pass(&self.relay, &message, token, sink).await?;
+            self.handing.end(gateway.clock.now());
         }
-        End::Broken(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))
+        Err(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,16 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 
 use super::Inner;
 use super::service::Service;
 use super::snapshot::View;
-use crate::breaker::{Outcome, State};
+use crate::breaker::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Capability, CapabilityKind, Principal};
+use crate::model::{Capability, CapabilityKind, Principal, ServerId};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Splice};
@@ -31,7 +31,9 @@ impl Inner {
     ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
         let view = self.view(&principal.tenant);
-        if !view.services.is_empty() && silent.len() == view.services.len() {
+        // What a silent service has declared counts until it answers; nothing at all is not an empty list.
+        let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
+        if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
             return Err(Error::new(ErrorKind::Unavailable, "none of the services answers")
                 .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
                 .retry_after(std::time::Duration::from_secs(1)));
@@ -48,19 +50,21 @@ impl Inner {
             return BTreeSet::new();
         }
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
-            let breaker = place.replica.breaker();
-            if breaker.state(self.clock.now()) != State::Closed {
+            let id = place.server.id;
+            if place.replica.breaker().state(self.clock.now()) != State::Closed || self.overdue.has(id) {
                 // Whether it is back is found out without anybody waiting for it.
-                self.discover_soon(place.server.id);
+                self.discover_soon(id);
                 return;
             }
-            let asked =
-                tokio::time::timeout(self.settings.list_budget, self.discover_now(place.server.id)).await;
-            // A question that failed has been counted where it failed; one that takes too long counts here.
-            if asked.is_err()
-                && let Ok(permit) = breaker.try_acquire(self.clock.now())
-            {
-                permit.finish(Outcome::Failure, self.clock.now());
+            // How the question ends is counted where it ends, once for all who wait for it.
+            let asked = tokio::time::timeout(self.settings.list_budget, self.discover_now(id)).await;
+            if asked.is_err() && self.overdue.enter(id) {
+                let this = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    // It has been logged where it failed.
+                    let _ = this.discover_now(id).await;
+                    this.overdue.leave(id);
+                });
             }
         });
         join_all(asking).await;
@@ -68,6 +72,30 @@ impl Inner {
         let silent =
             |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
         view.services.values().filter(silent).map(|service| service.name.to_string()).collect()
+    }
+}
+
+/// The servers that are being asked and have not answered within the budget of a list: no other list waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Overdue(Mutex<HashSet<ServerId>>);
+
+impl Overdue {
+    fn has(&self, id: ServerId) -> bool {
+        self.all().contains(&id)
+    }
+
+    /// False if it was known before.
+    fn enter(&self, id: ServerId) -> bool {
+        self.all().insert(id)
+    }
+
+    fn leave(&self, id: ServerId) {
+        self.all().remove(&id);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        // A panic elsewhere cannot leave the set half changed: every change is one insert or remove.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,20 +8,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::awaited::{Awaited, Promise, promise};
+use super::bound::Bound;
 use super::outbox::Outbox;
+use super::questions::Questions;
 use crate::clock::Tick;
-use crate::model::{Principal, Route};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Route, ServerId};
 use crate::observe::Active;
 use crate::rpc::Members;
 use crate::transport::{Hello, Session};
-
-/// Questions of servers that may wait for one client.
-const MOST_ASKED: usize = 256;
-/// Longest id of a server's question, in bytes.
-const LONGEST_ID: usize = 256;
 
 /// A client's session.
 #[derive(Debug)]
@@ -35,22 +33,43 @@ pub(super) struct Client {
     /// Whether a server would have something to remember of this client.
     apart: AtomicBool,
     /// Its own sessions, by the number of the upstream: one that was replaced is not found any more.
-    upstreams: Mutex<HashMap<u64, Arc<tokio::sync::OnceCell<Arc<Session>>>>>,
+    upstreams: Mutex<HashMap<u64, Tie>>,
     /// The requests under way, by the client's own ids.
     flights: Mutex<HashMap<Box<str>, Arc<Active>>>,
-    asked: Mutex<HashMap<u64, Asked>>,
-    next_ask: AtomicU64,
+    /// What servers have asked it.
+    pub(super) questions: Questions,
+    /// Which replicas keep something for it.
+    pub(super) bound: Bound,
     pub(super) outbox: Outbox,
     pub(super) log_level: Mutex<Option<String>>,
     pub(super) ended: CancellationToken,
 }
 
-/// A request of a server to this client, waiting for the answer.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) session: Arc<Session>,
-    /// The id that the server gave, byte for byte.
-    pub(super) raw_id: String,
+/// A client's session with one server.
+#[derive(Debug)]
+struct Tie {
+    server: ServerId,
+    state: TieState,
+}
+
+#[derive(Debug)]
+enum TieState {
+    /// A task opens it. Whoever needs it waits for that.
+    Opening(Awaited<Arc<Session>>),
+    Open(Arc<Session>),
+}
+
+/// How a client comes to its session with a server.
+pub(super) enum Way {
+    Open(Arc<Session>),
+    Opening(Awaited<Arc<Session>>),
+    /// The caller is to open it, in a task, and to keep the promise.
+    Begin {
+        promise: Promise<Arc<Session>>,
+        awaited: Awaited<Arc<Session>>,
+        /// The session in whose place it comes.
+        broken: Option<Arc<Session>>,
+    },
 }
 
 impl Client {
@@ -74,8 +93,8 @@ impl Client {
             apart: AtomicBool::new(can_be_asked),
             upstreams: Mutex::default(),
             flights: Mutex::default(),
-            asked: Mutex::default(),
-            next_ask: AtomicU64::new(1),
+            questions: Questions::default(),
+            bound: Bound::default(),
             outbox: Outbox::default(),
             log_level: Mutex::default(),
             ended: CancellationToken::new(),
@@ -106,36 +125,77 @@ impl Client {
         self.apart.store(true, Ordering::Relaxed);
     }
 
-    /// The place of this client's session with the upstream of this number.
-    pub(super) fn upstream(&self, number: u64) -> Arc<tokio::sync::OnceCell<Arc<Session>>> {
-        Arc::clone(locked(&self.upstreams).entry(number).or_default())
-    }
-
-    /// Takes this client's session with an upstream that is no more.
-    pub(super) fn take_upstream(&self, number: u64) -> Option<Arc<Session>> {
-        locked(&self.upstreams).remove(&number)?.get().cloned()
-    }
-
-    /// This client's session with the upstream of this number, if it was opened.
+    /// This client's session with the upstream of this number, if it is open.
     pub(super) fn session_with(&self, number: u64) -> Option<Arc<Session>> {
-        locked(&self.upstreams).get(&number)?.get().cloned()
+        locked(&self.upstreams).get(&number).and_then(Tie::open).filter(|session| session.is_open()).cloned()
+    }
+
+    /// How this client comes to its session with the upstream of this number. [`ErrorKind::SessionNotFound`] if the client's own
+    /// session was ended.
+    pub(super) fn way_to(&self, number: u64, server: ServerId) -> Result<Way> {
+        let mut upstreams = locked(&self.upstreams);
+        // Looked at under the lock: an end that comes later finds what is entered here.
+        if self.ended.is_cancelled() {
+            return Err(ended());
+        }
+        let broken = match upstreams.get(&number).map(|tie| &tie.state) {
+            Some(TieState::Open(session)) if session.is_open() => return Ok(Way::Open(Arc::clone(session))),
+            Some(TieState::Opening(awaited)) => return Ok(Way::Opening(awaited.clone())),
+            Some(TieState::Open(broken)) => Some(Arc::clone(broken)),
+            None => None,
+        };
+        let (promise, awaited) = promise();
+        upstreams.insert(number, Tie { server, state: TieState::Opening(awaited.clone()) });
+        Ok(Way::Begin { promise, awaited, broken })
+    }
+
+    /// Makes an opened session this client's. False if the client has ended meanwhile, or `is_gone` says that the
+    /// upstream has: the session is then nobody's, and the caller closes it.
+    pub(super) fn adopt(
+        &self,
+        number: u64,
+        opening: &Awaited<Arc<Session>>,
+        session: &Arc<Session>,
+        is_gone: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut upstreams = locked(&self.upstreams);
+        let Some(tie) = upstreams.get_mut(&number).filter(|tie| tie.is(opening)) else { return false };
+        if self.ended.is_cancelled() || is_gone() {
+            return false;
+        }
+        tie.state = TieState::Open(Arc::clone(session));
+        true
+    }
+
+    /// Forgets an opening that came to nothing.
+    pub(super) fn give_up(&self, number: u64, opening: &Awaited<Arc<Session>>) {
+        let mut upstreams = locked(&self.upstreams);
+        if upstreams.get(&number).is_some_and(|tie| tie.is(opening)) {
+            upstreams.remove(&number);
+        }
+    }
+
+    /// Takes this client's session with an upstream that is no more. One that is being opened is closed by whoever opens it.
+    pub(super) fn take_upstream(&self, number: u64) -> Option<Arc<Session>> {
+        let session = locked(&self.upstreams).remove(&number)?.open().cloned()?;
+        self.questions.forget(&session);
+        Some(session)
     }
 
     /// This client's open sessions with servers.
-    pub(super) fn upstreams(&self) -> Vec<Arc<Session>> {
-        locked(&self.upstreams).values().filter_map(|cell| cell.get().cloned()).collect()
+    pub(super) fn upstreams(&self) -> Vec<(ServerId, Arc<Session>)> {
+        let upstreams = locked(&self.upstreams);
+        upstreams.values().filter_map(|tie| Some((tie.server, Arc::clone(tie.open()?)))).collect()
     }
 
     /// Forgets a session that the server has forgotten or that broke.
     pub(super) fn forget(&self, number: u64, lost: &Arc<Session>) {
         let mut upstreams = locked(&self.upstreams);
-        if upstreams
-            .get(&number)
-            .and_then(|cell| cell.get())
-            .is_some_and(|session| Arc::ptr_eq(session, lost))
-        {
+        if upstreams.get(&number).and_then(Tie::open).is_some_and(|session| Arc::ptr_eq(session, lost)) {
             upstreams.remove(&number);
         }
+        drop(upstreams);
+        self.questions.forget(lost);
     }
 
     /// Enters a request; the entry lasts as long as the returned guard.
@@ -156,46 +216,37 @@ impl Client {
         true
     }
 
-    /// Notes that a server asks this client something, and gives the id under which the client hears it; `None` if too
-    /// many questions are open, or the server's id is longer than any id has to be.
-    pub(super) fn ask(&self, session: &Arc<Session>, raw_id: &str) -> Option<u64> {
-        if raw_id.len() > LONGEST_ID || locked(&self.asked).len() >= MOST_ASKED {
-            return None;
-        }
-        let id = self.next_ask.fetch_add(1, Ordering::Relaxed);
-        locked(&self.asked).insert(id, Asked { session: Arc::clone(session), raw_id: raw_id.into() });
-        Some(id)
-    }
-
-    /// Who asked what the client now answers; each question is answered once.
-    pub(super) fn answered(&self, id: u64) -> Option<Asked> {
-        locked(&self.asked).remove(&id)
-    }
-
-    /// The id by which the client knows the question that the server calls `raw_id`.
-    pub(super) fn asked_as(&self, session: &Arc<Session>, raw_id: &str) -> Option<u64> {
-        locked(&self.asked)
-            .iter()
-            .find(|(_, asked)| Arc::ptr_eq(&asked.session, session) && asked.raw_id == raw_id)
-            .map(|(id, _)| *id)
-    }
-
-    /// Sends a message that belongs to no exchange.
-    pub(super) fn tell(&self, message: Bytes) {
-        self.outbox.push(message);
-    }
-
-    /// Ends the session: calls under way are cancelled, sessions with servers closed.
+    /// Ends the session: calls under way are cancelled, sessions with servers closed. One that is being opened is closed by
+    /// whoever opens it.
     pub(super) async fn end(&self) {
         self.ended.cancel();
-        self.outbox.detach();
+        self.outbox.end();
         for active in locked(&self.flights).values() {
             active.cancel.cancel();
         }
-        let sessions: Vec<_> = std::mem::take(&mut *locked(&self.upstreams)).into_values().collect();
-        let closing = sessions.iter().filter_map(|cell| cell.get()).map(|session| session.close());
+        let ties = std::mem::take(&mut *locked(&self.upstreams));
+        let closing = ties.values().filter_map(Tie::open).map(|session| session.close());
         futures_util::future::join_all(closing).await;
+        self.questions.clear();
     }
+}
+
+impl Tie {
+    fn open(&self) -> Option<&Arc<Session>> {
+        match &self.state {
+            TieState::Open(session) => Some(session),
+            TieState::Opening(_) => None,
+        }
+    }
+
+    fn is(&self, opening: &Awaited<Arc<Session>>) -> bool {
+        matches!(&self.state, TieState::Opening(awaited) if awaited.is(opening))
+    }
+}
+
+/// What a client hears that uses a session which it has ended.
+pub(super) fn ended() -> Error {
+    Error::new(ErrorKind::SessionNotFound, "the session was ended").not_sent()
 }
 
 /// Keeps a request entered until it is answered, cancelled or given up.

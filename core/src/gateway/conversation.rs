@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 
+use super::awaited::promise;
 use super::client::Client;
 use super::errand::Passage;
+use super::opening::tell_level;
 use super::pipeline::shown_method;
-use super::relay::{Heard, Relay};
+use super::relay::{TAKING, client_progress};
 use super::{Inner, names};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Reply, Route, TransportType};
+use crate::model::{Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::meta::LOG_LEVELS;
@@ -45,9 +48,11 @@ impl Inner {
         if let Some(said) = service.initialize() {
             return Ok(with_version(said, negotiated));
         }
-        let asking = service.unheard().map(|place| self.discover_now(place.server.id));
+        let mut asking: FuturesUnordered<_> =
+            service.unheard().map(|place| self.discover_now(place.server.id)).collect();
+        let first = async { while asking.next().await.is_some_and(|heard| heard.is_err()) {} };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
-        let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
+        let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
         let view = self.view(&principal.tenant);
         let service = view.service(name.as_str())?;
         let said = service.initialize().ok_or_else(|| {
@@ -78,111 +83,83 @@ impl Inner {
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
             }
             let sessions = client.upstreams();
-            join_all(sessions.iter().map(|session| tell_level(client, session))).await;
+            join_all(sessions.iter().map(|(_, session)| tell_level(client, session))).await;
         }
         Ok(Reply::own(result_response(message.id().unwrap_or("null"), "{}")))
     }
 
     /// A notification or an answer of the client.
-    pub(super) async fn note(&self, message: &Message, client: &Arc<Client>) {
-        if message.shape() == Shape::Response {
-            let asked = message.id_number().and_then(|id| client.answered(id));
+    pub(super) async fn note(&self, message: &Message, client: &Arc<Client>, correlation_id: &Arc<str>) {
+        let to = if message.shape() == Shape::Response {
+            let asked = message.id_number().and_then(|id| client.questions.take(id));
             let Some(asked) = asked else {
-                tracing::debug!("a client answered a question that is not open; the answer is dropped");
+                tracing::debug!(
+                    correlation_id = &**correlation_id,
+                    "a client answered a question that is not open; the answer is dropped"
+                );
                 return;
             };
-            let answer = message.with_id(asked.raw_id).apply(message.bytes());
-            if let Err(error) = asked.session.notify(answer).await {
-                tracing::info!(%error, "an answer did not reach the server that asked");
-            }
-            return;
-        }
-        match message.method() {
-            Some(Method::Initialized) => {}
-            Some(Method::Cancelled) => cancel(message, client),
-            _ => {
-                for session in client.upstreams() {
-                    if let Err(error) = session.notify(message.bytes().clone()).await {
-                        tracing::info!(%error, method = shown_method(message), "a notification did not reach a server");
-                    }
+            vec![(asked.session, message.with_id(asked.raw_id).apply(message.bytes()))]
+        } else {
+            match message.method() {
+                Some(Method::Initialized) => return,
+                Some(Method::Cancelled) => return cancel(message, client),
+                // Progress belongs to the one server that asked for it.
+                Some(Method::Progress) => client_progress(message, client).into_iter().collect(),
+                _ => {
+                    let all = client.upstreams().into_iter();
+                    all.map(|(_, session)| (session, message.bytes().clone())).collect()
                 }
             }
+        };
+        self.deliver(to, shown_method(message), Arc::clone(correlation_id)).await;
+    }
+
+    /// Brings messages to servers, all at once. They are brought also if the client does not wait for it.
+    async fn deliver(&self, to: Vec<(Arc<Session>, Bytes)>, method: String, correlation_id: Arc<str>) {
+        if to.is_empty() {
+            return;
         }
+        let (promise, done) = promise();
+        self.tasks.spawn(async move {
+            let correlation_id = &*correlation_id;
+            let bringing = to.into_iter().map(async |(session, message)| {
+                match tokio::time::timeout(TAKING, session.notify(message)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::info!(correlation_id, %error, method, "a client's message did not reach a server");
+                    }
+                    Err(_) => tracing::info!(correlation_id, method, "a server did not take a client's message in time"),
+                }
+            });
+            join_all(bringing).await;
+            promise.keep(Ok(()));
+        });
+        // It fails only when the gateway stops.
+        let _ = done.outcome().await;
     }
 
     /// Opens the client's stream, and the streams of its servers that feed it.
     pub(super) fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
-        let mut receiver = client.outbox.attach();
-        for session in client.upstreams() {
-            self.overhear(client, &session);
+        let messages = client.outbox.attach().boxed();
+        for (server, session) in client.upstreams() {
+            self.overhear(client, server, &session);
         }
-        let messages = stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
         Reply::Stream { messages, server: None }
     }
 
-    /// Makes a new session with a server part of the client's: level, stream.
-    pub(super) async fn adopt(
-        self: &Arc<Self>,
-        client: &Arc<Client>,
-        session: &Arc<Session>,
-        transport: TransportType,
-    ) {
-        tell_level(client, session).await;
-        if client.is_pooled() {
-            return;
-        }
-        // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
-        if transport == TransportType::Stdio || client.outbox.is_attached() {
-            self.overhear(client, session);
-        }
-    }
-
-    /// Brings what a server says outside of any exchange to the client.
-    fn overhear(self: &Arc<Self>, client: &Arc<Client>, session: &Arc<Session>) {
-        let relay = Relay { client: Some(Arc::clone(client)), session: Arc::clone(session) };
-        let (client, session) = (Arc::clone(client), Arc::clone(session));
-        self.tasks.spawn(async move {
-            let Some(mut messages) = session.listen().await else { return };
-            loop {
-                let message = tokio::select! {
-                    () = client.ended.cancelled() => return,
-                    message = messages.next() => message,
-                };
-                let Some(message) = message else { return };
-                if is_list_change(&message) && client.route == Route::All {
-                    // The merged lists change when discovery has seen the change, and it says so itself.
-                    continue;
-                }
-                match relay.hear(&message, None) {
-                    Heard::Message(message) => client.tell(message),
-                    Heard::Return(message) => {
-                        if session.notify(message).await.is_err() {
-                            return;
-                        }
-                    }
-                    Heard::Nothing => {}
-                }
-            }
-        });
-    }
-
+    /// Ends a client's session. It is brought to its end also if nobody waits for it.
     pub(super) async fn end_session(&self, client: &Arc<Client>) {
         self.sessions.remove(client);
-        client.end().await;
-    }
-}
-
-pub(super) fn is_list_change(message: &Message) -> bool {
-    matches!(message.method(), Some(Method::ToolsChanged | Method::ResourcesChanged | Method::PromptsChanged))
-}
-
-pub(super) async fn tell_level(client: &Client, session: &Session) {
-    let level = client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let Some(level) = level.filter(|_| session.declares("logging")) else { return };
-    let params = format!(r#"{{"level":{}}}"#, quote(&level));
-    if let Err(error) = session.ask(&Method::SetLevel, Some(&params), std::time::Duration::from_secs(5)).await
-    {
-        tracing::info!(%error, "a server did not take the log level");
+        client.ended.cancel();
+        let ending = Arc::clone(client);
+        let (promise, done) = promise();
+        self.tasks.spawn_to_end(async move {
+            ending.end().await;
+            promise.keep(Ok(()));
+        });
+        // It fails only when the runtime goes.
+        let _ = done.outcome().await;
     }
 }
 

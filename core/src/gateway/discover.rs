@@ -1,140 +1,188 @@
 //! Asking servers what they offer: once for all who want to know, again when they say that it changed, and on a schedule.
+//!
+//! Of one server one question is under way at a time. Who hears of a change while the server is being asked cannot know
+//! whether the answer has it already, so another question follows.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Shared};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 
 use super::Inner;
-use super::conversation::is_list_change;
-use super::forward::outcome_of;
+use super::awaited::{Awaited, Promise, promise};
 use super::freshness::Asked;
-use super::relay::{Heard, Relay};
+use super::refresh::is_reached_alike;
 use super::service::Place;
+use super::verdict::outcome_of;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ServerId, Status};
-use crate::rpc::{Message, Shape};
-use crate::transport::Session;
 
-/// Changes within this time of each other are asked about once.
+/// Changes within this time of each other are asked about once. For a server whose lists keep changing it is doubled.
 const SETTLE: Duration = Duration::from_millis(100);
+const LONGEST_SETTLE: Duration = Duration::from_secs(2);
 
-type Asking = Shared<BoxFuture<'static, Result<(), Arc<Error>>>>;
+/// What whoever wants to know has reason to believe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// Nothing: any answer will do, also to a question that is under way.
+    Known,
+    /// Something may have changed by now, so the question must be asked after this.
+    Fresh,
+    /// Something changed, and more may change in the next moment.
+    Settled,
+}
 
 /// The questions under way, by server.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Discoveries {
-    under_way: Mutex<HashMap<ServerId, Asking>>,
+    under_way: Mutex<HashMap<ServerId, UnderWay>>,
     asked: Asked,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    answer: Awaited<()>,
+    /// Whether the server may have begun to answer: what changes now may be missing in what it says.
+    begun: bool,
+    /// The question that follows.
+    next: Option<(Promise<()>, Awaited<()>)>,
+}
+
+impl Discoveries {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, UnderWay>> {
+        // A panic elsewhere cannot leave the map half changed: every change is one insert, remove or assignment.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, id: ServerId) {
+        if let Some(under_way) = self.lock().get_mut(&id) {
+            under_way.begun = true;
+        }
+    }
+
+    /// Ends a question; the promise of the one that follows, if one does.
+    fn end(&self, id: ServerId) -> Option<Promise<()>> {
+        let mut all = self.lock();
+        if let Some(under_way) = all.get_mut(&id)
+            && let Some((promise, answer)) = under_way.next.take()
+        {
+            (under_way.answer, under_way.begun) = (answer, false);
+            return Some(promise);
+        }
+        all.remove(&id);
+        None
+    }
 }
 
 impl Inner {
     /// Asks a server what it offers, or joins whoever is asking, and waits until the register knows.
     pub(super) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
-        self.discovery(id).await.map_err(|error| error.repeat())
+        self.discovery(id, Wish::Known).outcome().await
     }
 
-    /// Asks in the background.
+    /// Asks a server what it offers as of now, and waits until the register knows.
+    pub(super) async fn discover_afresh(self: &Arc<Self>, id: ServerId) -> Result<()> {
+        self.discovery(id, Wish::Fresh).outcome().await
+    }
+
+    /// Asks in the background, unless it is being asked.
     pub(super) fn discover_soon(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id));
+        drop(self.discovery(id, Wish::Known));
     }
 
-    fn discovery(self: &Arc<Self>, id: ServerId) -> Asking {
-        let mut under_way = self.discoveries.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asking) = under_way.get(&id) {
-            return asking.clone();
+    /// Asks in the background, after this moment: the server may be another than it was.
+    pub(super) fn discover_again(self: &Arc<Self>, id: ServerId) {
+        drop(self.discovery(id, Wish::Fresh));
+    }
+
+    /// Asks in the background once the server has finished changing what it offers.
+    pub(super) fn discover_changed(self: &Arc<Self>, id: ServerId) {
+        drop(self.discovery(id, Wish::Settled));
+    }
+
+    fn discovery(self: &Arc<Self>, id: ServerId, wish: Wish) -> Awaited<()> {
+        let mut all = self.discoveries.lock();
+        if let Some(under_way) = all.get_mut(&id) {
+            if wish == Wish::Known || !under_way.begun {
+                return under_way.answer.clone();
+            }
+            return under_way.next.get_or_insert_with(promise).1.clone();
         }
+        let (promise, answer) = promise();
+        all.insert(id, UnderWay { answer: answer.clone(), begun: false, next: None });
+        drop(all);
+        // Goes on although whoever asked first gives up: others may wait, and the session that it opens must be closed.
         let this = Arc::clone(self);
-        let asking = async move {
-            let result = this.ask_server(id).await;
-            this.discoveries.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            result.map_err(Arc::new)
-        }
-        .boxed()
-        .shared();
-        under_way.insert(id, asking.clone());
-        drop(under_way);
-        // Goes on although whoever asked first gives up: others may wait, and the answer is of use anyway.
-        let background = asking.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = background.await {
+        self.tasks.spawn_to_end(async move { this.keep_asking(id, wish, promise).await });
+        answer
+    }
+
+    /// Asks until nobody knows of a change that came after the question.
+    async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: Wish, mut promise: Promise<()>) {
+        let (mut settle, mut waits) = (SETTLE, wish == Wish::Settled);
+        loop {
+            if waits {
+                tokio::select! {
+                    () = self.tasks.token().cancelled() => {}
+                    () = tokio::time::sleep(settle) => {}
+                }
+                settle = (settle * 2).min(LONGEST_SETTLE);
+            }
+            self.discoveries.begin(id);
+            let outcome = self.ask_server(id).await;
+            if let Err(error) = &outcome {
                 tracing::info!(server = %id, %error, "a server could not be asked what it offers");
             }
-        });
-        asking
+            let next = self.discoveries.end(id);
+            promise.keep(outcome);
+            let Some(next) = next else { return };
+            (promise, waits) = (next, true);
+        }
     }
 
     async fn ask_server(self: &Arc<Self>, id: ServerId) -> Result<()> {
-        let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
-        self.discoveries.asked.note(id, self.clock.now());
-        let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
-            Error::new(ErrorKind::Unavailable, "the server's breaker is open")
-                .retry_after(denied.retry_after)
-                .not_sent()
-        })?;
-        let found = place.upstream.discover().await;
-        permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
-        self.registry.set_listing(id, found?).await?;
-        self.refresh();
-        // The shared session hears of later changes.
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            if let Err(error) = place.upstream.shared(|session| this.watch(id, session)).await {
-                tracing::debug!(server = place.server.name, %error, "no shared session yet");
+        loop {
+            if self.is_stopping() {
+                let text = "the gateway is shutting down";
+                return Err(Error::new(ErrorKind::Unavailable, text).not_sent());
             }
-        });
-        Ok(())
-    }
-
-    /// Listens on the shared session for lists that changed.
-    pub(super) fn watch(self: &Arc<Self>, id: ServerId, session: &Arc<Session>) {
-        let (this, session) = (Arc::clone(self), Arc::clone(session));
-        self.tasks.spawn(async move {
-            while session.is_open() {
-                let Some(mut messages) = session.listen().await else { return };
-                while let Some(message) = messages.next().await {
-                    let mut said = vec![message];
-                    if is_list_change(&said[0]) {
-                        tokio::time::sleep(SETTLE).await;
-                        // A server that floods is asked once for all that it has said by now.
-                        while let Some(Some(more)) = messages.next().now_or_never() {
-                            if !is_list_change(&more) || said.iter().all(|one| one.method() != more.method())
-                            {
-                                said.push(more);
-                            }
-                        }
-                    }
-                    this.take_up(id, &session, &said).await;
+            let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+            self.discoveries.asked.note(id, self.clock.now());
+            let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
+                Error::new(ErrorKind::Unavailable, "the server's breaker is open")
+                    .retry_after(denied.retry_after)
+                    .not_sent()
+            })?;
+            let found = place.upstream.discover().await;
+            if !self.is_reached_so(&place) {
+                // It was another server that answered, or failed to: the permit goes back unused.
+                self.refresh();
+                continue;
+            }
+            permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
+            self.registry.set_listing(id, found?).await?;
+            self.refresh();
+            // The shared session hears of later changes.
+            let this = Arc::clone(self);
+            self.tasks.spawn(async move {
+                let watching = Arc::clone(&this);
+                if let Err(error) = place.upstream.shared(move |session| watching.watch(id, session)).await {
+                    tracing::debug!(server = place.server.name, %error, "no shared session yet");
                 }
-                // A stream that the server ended is opened again, unhurriedly.
-                tokio::time::sleep(Duration::from_secs(5)).await;
-            }
-        });
+            });
+            return Ok(());
+        }
     }
 
-    /// Does what messages that belong to no call ask for.
-    async fn take_up(self: &Arc<Self>, id: ServerId, session: &Arc<Session>, said: &[Message]) {
-        for message in said.iter().filter(|message| message.shape() == Shape::Request) {
-            let relay = Relay { client: None, session: Arc::clone(session) };
-            if let Heard::Return(answer) = relay.hear(message, None) {
-                let _ = session.notify(answer).await;
-            }
-        }
-        let changes: Vec<_> = said.iter().filter(|message| is_list_change(message)).collect();
-        if changes.is_empty() {
-            return;
-        }
-        if self.discover_now(id).await.is_err() {
-            tracing::debug!(server = %id, "a server whose lists changed could not be asked");
-        }
-        let Some(place) = self.place(id) else { return };
-        for change in changes {
-            let (tenant, service) = (&place.server.tenant_id, &place.server.service);
-            self.modern.changes.tell(tenant, service, change.method().cloned());
-        }
+    /// Whether the register still says that the server is reached as `place` says.
+    fn is_reached_so(&self, place: &Place) -> bool {
+        let state = self.registry.state();
+        let Some(server) = state.server(place.server.id) else { return true };
+        let now = self.place(place.server.id);
+        now.is_some_and(|now| Arc::ptr_eq(&now.upstream, &place.upstream))
+            && is_reached_alike(&place.server, server)
     }
 
     /// Asks every server that may be asked and whose time has come, a few at a time.

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Landing};
 use super::modern::Modern;
 use super::names::shown;
+use super::ongoing::Departure;
 use super::service::Service;
 use super::snapshot::View;
+use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::Admission;
 use crate::model::{CapabilityKind, Principal, Route, Wishes};
@@ -34,7 +36,8 @@ pub(super) struct Passage {
     pub(super) modern: Option<Box<Modern>>,
     /// Keeps the request entered in its client's session, so that it can be cancelled.
     pub(super) landing: Option<Landing>,
-    pub(super) _admission: Admission,
+    /// The call's place among those that may be under way.
+    pub(super) admission: Admission,
 }
 
 impl Passage {
@@ -48,6 +51,32 @@ impl Passage {
         let pooled = self.modern.as_ref().and_then(|modern| modern.pooled.get());
         pooled.map(|pooled| &**pooled).or(self.client.as_ref())
     }
+
+    /// Whether nobody wants the answer any more: the call was cancelled, or its client's session was ended.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.cancel().is_cancelled() || self.client.as_ref().is_some_and(|client| client.ended.is_cancelled())
+    }
+
+    /// What it means that the client breaks the connection before the answer has begun. Within a legacy session nothing; a call
+    /// that stands alone could neither be cancelled nor answered afterwards.
+    pub(super) fn departure(&self) -> Departure {
+        if self.client.is_some() { Departure::GoesOn } else { Departure::Cancels }
+    }
+
+    /// The error as the client gets it.
+    pub(super) fn settle(&self, error: Error) -> Error {
+        match &self.client {
+            Some(client) if client.ended.is_cancelled() => verdict::session_ended(error),
+            _ => verdict::settle(error),
+        }
+    }
+}
+
+/// A request that goes to a server, and what goes along with it.
+#[derive(Debug)]
+pub(super) struct Journey {
+    pub(super) forward: Forward,
+    pub(super) passage: Passage,
 }
 
 /// A request that goes to a server of a service.
@@ -139,7 +168,8 @@ fn found(
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
         return match view.service_of_resource(name) {
             Some(service) => Ok((Arc::clone(service), None)),
-            None => Err(Error::new(ErrorKind::InvalidParams, format!("no resource {:?} here", shown(name)))),
+            None => Err(Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")
+                .with("uri", shown(name))),
         };
     }
     if let Some((service, own)) = view.resolve(name) {

@@ -5,25 +5,22 @@
 //! "What is sent twice".
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::answering::Answering;
+use super::answering::{Answering, Flow};
 use super::bridge::across;
 use super::bridge::downward::{Course, translate};
-use super::client::Client;
-use super::errand::{Forward, Passage};
+use super::client::{Client, ended};
+use super::errand::{Forward, Journey, Passage};
 use super::relay::{Relay, progress_token};
 use super::service::Place;
+use super::verdict::{is_repeatable, outcome_of, outcome_of_answer};
 use super::{Inner, affinity, proxy};
-use tokio::sync::Notify;
-
-use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
-use crate::model::{CapabilityKind, Reply, ServerId, Sharing, TransportType};
+use crate::model::{Reply, ServerId, Sharing, TransportType};
+use crate::rpc::Method;
 use crate::rpc::version::Era;
-use crate::rpc::{Members, Message, Method};
 use crate::select::{Ask, Lease};
 use crate::transport::{Exchange, Outgoing, Session};
 
@@ -33,35 +30,10 @@ const ATTEMPTS: usize = 2;
 /// How long a call waits for its turn to be sent a second time.
 const RETRY_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many second attempts may be under way: 20 % of the active calls, and at least 3. Those beyond wait.
-#[derive(Debug, Default)]
-pub(super) struct RetryBudget {
-    under_way: AtomicUsize,
-    freed: Notify,
-}
-
-impl RetryBudget {
-    async fn take(&self, active: usize) -> Retrying<'_> {
-        let most = (active / 5).max(3);
-        loop {
-            let freed = self.freed.notified();
-            let room = |now: usize| (now < most).then_some(now + 1);
-            if self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok() {
-                return Retrying(self);
-            }
-            freed.await;
-        }
-    }
-}
-
-struct Retrying<'a>(&'a RetryBudget);
-
-impl Drop for Retrying<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
-    }
-}
+/// How long calls lean away from a server that limits its rate and does not say for how long, and the longest that they do
+/// if it says so: the limit may be that of one session.
+const THROTTLED: Duration = Duration::from_secs(1);
+const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
 /// What one attempt came to.
 struct Sent {
@@ -71,15 +43,16 @@ struct Sent {
 
 impl Inner {
     /// Brings a request to a server and its answer back.
-    pub(super) async fn forward(self: &Arc<Self>, forward: Forward, mut passage: Passage) -> Result<Reply> {
+    pub(super) async fn forward(self: Arc<Self>, mut journey: Box<Journey>) -> Result<Reply> {
+        let Journey { forward, passage } = &mut *journey;
         if let Some(client) = &passage.client {
             let raw_id = forward.message.id().unwrap_or("null");
             passage.landing = Some(client.take_off(raw_id, passage.record.active()));
             if client.ended.is_cancelled() {
-                return Err(Error::new(ErrorKind::SessionNotFound, "the session was ended"));
+                return Err(ended());
             }
         }
-        let passage = Arc::new(passage);
+        let (forward, passage) = (&*forward, &*passage);
         let first = forward.service.places.first().map(|place| &place.server);
         let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
         let timeout = passage
@@ -88,55 +61,90 @@ impl Inner {
             .and_then(|wishes| wishes.timeout)
             .map_or(configured, |wish| wish.min(configured));
         let deadline = self.clock.now() + timeout;
-        let key = first.and_then(|server| affinity::key(server, &passage, &forward.message));
+        let key = first.and_then(|server| affinity::key(server, passage, &forward.message));
 
         let mut excluded: Vec<ServerId> = Vec::new();
         let mut renewed = false;
         let mut last: Option<Error> = None;
         let mut _retrying = None;
         loop {
-            let (mut lease, place) = match self.choose(&forward, &passage, key, &excluded) {
+            let (mut lease, place) = match self.choose(forward, passage, key, &excluded) {
                 Ok(chosen) => chosen,
                 Err(error) => return Err(last.unwrap_or(error)),
             };
             let started = self.clock.now();
-            let error = match self.attempt(&forward, &passage, place, deadline).await {
-                Ok(Sent { exchange, answering }) => {
-                    if passage.modern.is_some() {
-                        let forward = &forward;
-                        let course =
-                            Course { exchange, answering, lease, started, deadline, passage, forward };
-                        return Box::pin(self.answer_downward(course)).await;
-                    }
-                    return self.answer(exchange, answering, lease, started, deadline, passage).await;
+            let error = match self.attempt(forward, passage, place, deadline).await {
+                Ok(Sent { exchange, answering }) if passage.modern.is_some() => {
+                    let course = Course { exchange, answering, lease, started, deadline };
+                    return Box::pin(self.answer_downward(course, journey)).await;
                 }
-                Err(error) => error.with("server", &place.server.name),
+                Ok(Sent { exchange: Exchange::One(message), answering }) => {
+                    let now = self.clock.now();
+                    lease.record(outcome_of_answer(&message), now.since(started), now);
+                    let server = Some(answering.server);
+                    return Ok(Reply::Message { body: answering.response(&message), session: None, server });
+                }
+                Ok(Sent { exchange: Exchange::Many(messages), answering }) => {
+                    let passage = journey.passage;
+                    let flow = Flow { answering, messages, lease, started, deadline, passage };
+                    return Box::pin(self.follow(flow)).await;
+                }
+                Err(error) => error.with("service", &forward.service.name).with("server", &place.server.name),
             };
-            lease.record(outcome_of(&error), self.clock.now().since(started), self.clock.now());
+            let now = self.clock.now();
+            lease.record(outcome_of(&error), now.since(started), now);
             drop(lease);
+            if error.kind() == ErrorKind::RateLimited {
+                place.replica.throttle(now + error.retry_delay().unwrap_or(THROTTLED).min(LONGEST_THROTTLE));
+            }
+            let over = now >= deadline || passage.is_unwanted();
             // The server has forgotten the session, so it has not looked at the call: once more, with a new session.
-            if error.kind() == ErrorKind::SessionNotFound && !renewed {
+            if error.kind() == ErrorKind::SessionNotFound && !renewed && !over {
                 renewed = true;
                 continue;
             }
-            let safe = (error.delivery() == Delivery::NotSent || is_repeatable(&forward, place))
+            let safe = (error.delivery() == Delivery::NotSent || is_repeatable(forward, place))
                 && !(passage.modern.is_some() && across::resumes(&forward.message));
-            let spent = excluded.len() + 1 >= ATTEMPTS || self.clock.now() >= deadline;
-            if !safe || spent || passage.cancel().is_cancelled() {
-                return Err(settle(error));
+            if !safe || over || excluded.len() + 1 >= ATTEMPTS {
+                return Err(passage.settle(error));
             }
-            let room = self.retries.take(self.observer.count());
-            let Ok(retrying) = tokio::time::timeout(RETRY_PATIENCE, room).await else {
-                return Err(settle(error));
-            };
-            _retrying = Some(retrying);
+            let room = async { Ok(self.retries.take(self.observer.calls()).await) };
+            match self.in_time(deadline.min(now + RETRY_PATIENCE), passage, room).await {
+                Ok(retrying) => _retrying = Some(retrying),
+                Err(why) if why.kind() == ErrorKind::Cancelled => return Err(passage.settle(why)),
+                Err(_) => return Err(passage.settle(error)),
+            }
             tracing::debug!(correlation_id = &*passage.correlation_id, %error, "sending elsewhere");
             excluded.push(place.server.id);
-            last = Some(settle(error));
+            last = Some(passage.settle(error));
         }
     }
 
+    /// A server for the call, rather one that does not limit its rate just now.
     fn choose<'f>(
+        &self,
+        forward: &'f Forward,
+        passage: &Passage,
+        key: Option<u64>,
+        excluded: &[ServerId],
+    ) -> Result<(Lease, &'f Place)> {
+        let now = self.clock.now();
+        let (lease, place) = self.pick(forward, passage, key, excluded)?;
+        if !place.replica.is_throttled(now) {
+            return Ok((lease, place));
+        }
+        let throttled = forward.service.places.iter().filter(|place| place.replica.is_throttled(now));
+        let others: Vec<_> = throttled.map(|place| place.server.id).chain(excluded.iter().copied()).collect();
+        match self.pick(forward, passage, key, &others) {
+            Ok(chosen) => {
+                lease.give_back();
+                Ok(chosen)
+            }
+            Err(_) => Ok((lease, place)),
+        }
+    }
+
+    fn pick<'f>(
         &self,
         forward: &'f Forward,
         passage: &Passage,
@@ -146,6 +154,18 @@ impl Inner {
         let now = self.clock.now();
         let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
         let service = &forward.service;
+        // What one replica keeps for the client is nothing that the others could speak of.
+        if let Some(id) = passage.client.as_ref().and_then(|client| client.bound.server(&forward.message))
+            && service.place(id).is_some()
+        {
+            let others = service.places.iter().map(|place| place.server.id).filter(|other| *other != id);
+            let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
+            let there = service.pick(None, &Ask { key: None, exclude: &others }, now);
+            // A new subscription can as well be another replica's.
+            if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
+                return there;
+            }
+        }
         for wish in passage.wishes.iter().flat_map(|wishes| proxy::preferred(service, wishes)) {
             if !excluded.contains(&wish) {
                 let others: Vec<_> =
@@ -161,7 +181,7 @@ impl Inner {
     async fn attempt(
         self: &Arc<Self>,
         forward: &Forward,
-        passage: &Arc<Passage>,
+        passage: &Passage,
         place: &Place,
         deadline: Tick,
     ) -> Result<Sent> {
@@ -180,6 +200,9 @@ impl Inner {
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         };
         let message = &forward.message;
+        if let Some(client) = client {
+            client.bound.asked(message, place.server.id);
+        }
         let id = session.next_id();
         let mut splice = message.with_id(id.to_string());
         if let Some((range, name)) = &forward.rename {
@@ -205,17 +228,15 @@ impl Inner {
         };
         let client = passage.caller();
         let raw_id = message.id().unwrap_or("null");
-        let relay = Relay { client: client.cloned(), session: Arc::clone(&session) };
-        let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
+        let relay = Relay { client: client.cloned(), session: Arc::clone(&session), server: place.server.id };
+        let answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
         match self.in_time(deadline, passage, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering }),
             Err(error) => {
                 match error.kind() {
-                    ErrorKind::SessionNotFound => self.forget(client, place, &session).await,
-                    ErrorKind::Timeout | ErrorKind::Cancelled => {
-                        answering.give_up(&passage.record.active().reason).await;
-                    }
-                    _ if !session.is_open() => self.forget(client, place, &session).await,
+                    ErrorKind::SessionNotFound => self.forget(client, place, session),
+                    ErrorKind::Timeout | ErrorKind::Cancelled => answering.give_up(&self.tasks, passage),
+                    _ if !session.is_open() => self.forget(client, place, session),
                     _ => {}
                 }
                 Err(error)
@@ -223,66 +244,15 @@ impl Inner {
         }
     }
 
-    async fn answer(
-        self: &Arc<Self>,
-        exchange: Exchange,
-        answering: Answering,
-        mut lease: Lease,
-        started: Tick,
-        deadline: Tick,
-        passage: Arc<Passage>,
-    ) -> Result<Reply> {
-        match exchange {
-            Exchange::One(message) => {
-                lease.record(outcome_of_answer(&message), self.clock.now().since(started), self.clock.now());
-                let server = Some(answering.server);
-                Ok(Reply::Message { body: answering.response(&message), session: None, server })
-            }
-            Exchange::Many(messages) => {
-                Box::pin(answering.stream(self, messages, lease, started, deadline, passage)).await
-            }
-        }
-    }
-
-    /// The session in which a client's calls reach a server: its own, or the one that is shared.
-    pub(super) async fn session_for(
-        self: &Arc<Self>,
-        client: Option<&Arc<Client>>,
-        place: &Place,
-    ) -> Result<Arc<Session>> {
-        let server = &place.server;
-        let Some(client) = client.filter(|client| apart(client, place)) else {
-            return place.upstream.shared(|session| self.watch(server.id, session)).await;
-        };
-        if let Some(session) = client.session_with(place.upstream.number) {
-            if session.is_open() {
-                return Ok(session);
-            }
-            client.forget(place.upstream.number, &session);
-        }
-        let cell = client.upstream(place.upstream.number);
-        let session = cell
-            .get_or_try_init(|| async {
-                let session = place.upstream.own(&client.hello).await?;
-                self.adopt(client, &session, server.transport_type).await;
-                Ok::<_, Error>(session)
-            })
-            .await?;
-        if client.ended.is_cancelled() {
-            session.close().await;
-            return Err(Error::new(ErrorKind::SessionNotFound, "the session was ended"));
-        }
-        Ok(Arc::clone(session))
-    }
-
-    async fn forget(&self, client: Option<&Arc<Client>>, place: &Place, session: &Arc<Session>) {
+    fn forget(&self, client: Option<&Arc<Client>>, place: &Place, session: Arc<Session>) {
         if let (Some(client), true) = (client, session.is_own()) {
-            client.forget(place.upstream.number, session);
+            client.forget(place.upstream.number, &session);
         } else {
-            place.upstream.forget(session);
+            place.upstream.forget(&session);
         }
         if !session.is_open() {
-            session.close().await;
+            // A child may take its time to go; the call does not wait for that.
+            self.tasks.spawn(async move { session.close().await });
         }
     }
 
@@ -304,65 +274,17 @@ impl Inner {
 }
 
 /// Whether the client's calls reach the server in a session of the client's own.
-fn apart(client: &Client, place: &Place) -> bool {
+pub(super) fn apart(client: &Client, place: &Place) -> bool {
     match place.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,
-        Sharing::Auto => place.server.transport_type != TransportType::Stdio || client.wants_own_session(),
+        // Elsewhere a session costs a process or a connection for as long as it lives.
+        Sharing::Auto => place.server.transport_type == TransportType::Http || client.wants_own_session(),
     }
 }
 
 /// The client's own session with the server, if there is one already: nearly every call finds it so.
 fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
     let client = client.filter(|client| apart(client, place))?;
-    client.session_with(place.upstream.number).filter(|session| session.is_open())
-}
-
-/// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a pool of ours that is full
-/// is not its fault; a child process that waits to be started again is.
-pub(super) fn outcome_of(error: &Error) -> Outcome {
-    let status = error.context().iter().find(|(key, _)| *key == "status");
-    let refused = status.is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
-    match error.kind() {
-        ErrorKind::BadUpstream if refused => Outcome::Ignored,
-        ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
-        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
-        _ => Outcome::Ignored,
-    }
-}
-
-/// What an answer says about the server: an internal error counts against it, every other answer speaks for it.
-pub(super) fn outcome_of_answer(message: &Message) -> Outcome {
-    let internal = message.error().is_some_and(|error| {
-        Members::parse(error).is_ok_and(|members| members.get("code") == Some("-32603"))
-    });
-    if internal { Outcome::Failure } else { Outcome::Success }
-}
-
-/// Whether the call may be sent again although the server may have seen it.
-fn is_repeatable(forward: &Forward, place: &Place) -> bool {
-    if forward.method().is_repeatable() {
-        return true;
-    }
-    let Some((CapabilityKind::Tool, name)) = &forward.what else { return false };
-    if *forward.method() != Method::ToolsCall || !place.server.configuration.trusted {
-        return false;
-    }
-    let hinted = |definition: &str| {
-        let tool = Members::parse(definition).ok()?;
-        let annotations = Members::parse(tool.get("annotations")?).ok()?;
-        let says = |hint| annotations.get(hint) == Some("true");
-        Some(says("readOnlyHint") || says("idempotentHint"))
-    };
-    let definition = forward.service.definition(CapabilityKind::Tool, name);
-    definition.and_then(|item| hinted(item.definition.get())).unwrap_or(false)
-}
-
-/// The error as the client gets it: a session that a server lost is that server's failure, not the client's.
-fn settle(error: Error) -> Error {
-    if error.kind() == ErrorKind::SessionNotFound {
-        return Error::new(ErrorKind::BadUpstream, "the server forgets the sessions that it opens")
-            .caused_by(error);
-    }
-    error
+    client.session_with(place.upstream.number)
 }

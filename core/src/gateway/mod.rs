@@ -5,7 +5,11 @@
 
 mod admin;
 mod affinity;
+mod announce;
 mod answering;
+mod attached;
+mod awaited;
+mod bound;
 mod bridge;
 mod catalog;
 mod client;
@@ -13,22 +17,30 @@ mod conversation;
 mod discover;
 mod errand;
 mod forward;
+mod hearing;
 mod freshness;
 mod modern;
 mod names;
+mod ongoing;
+mod opening;
 mod outbox;
 mod pipeline;
 mod probe;
 mod proxy;
+mod questions;
 mod reach;
 mod reads;
 mod refresh;
 mod relay;
+mod retries;
 mod service;
 mod sessions;
 mod settings;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod upstream;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +51,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
+pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
@@ -48,12 +61,13 @@ pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
 use crate::health::Monitor;
 use crate::limit::{Concurrency, Limiter};
-use crate::model::{Principal, TenantId};
+use crate::model::{Principal, Server, TenantId};
 use crate::observe::Observer;
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
 #[derive(Clone, Debug)]
@@ -75,8 +89,12 @@ impl Caller {
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
+/// Gives the way to a registered server; nothing is opened or started yet.
+type Connect = Box<dyn Fn(&Arc<Server>) -> Result<Arc<dyn Connector>> + Send + Sync>;
+
 struct Inner {
     settings: Settings,
+    connect: Connect,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     /// What balancing starts from; each service mixes its name in.
@@ -91,7 +109,8 @@ struct Inner {
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     limiter: Arc<dyn Limiter>,
-    retries: forward::RetryBudget,
+    retries: retries::RetryBudget,
+    overdue: catalog::Overdue,
     monitor: Arc<Monitor>,
     discoveries: discover::Discoveries,
     stopping: AtomicBool,
@@ -107,6 +126,20 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
+        let (to_clock, to_tasks, to_random) = (Arc::clone(&clock), tasks.clone(), Arc::clone(&random));
+        let connect: Connect =
+            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random));
+        Self::open_with(settings, store, clock, random, tasks, connect).await
+    }
+
+    async fn open_with(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+        tasks: Tasks,
+        connect: Connect,
+    ) -> Result<Self> {
         let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
@@ -118,10 +151,12 @@ impl Gateway {
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
             modern,
-            retries: forward::RetryBudget::default(),
+            retries: retries::RetryBudget::default(),
+            overdue: catalog::Overdue::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
             settings,
+            connect,
             clock,
             seed: random.next(),
             random,
@@ -163,7 +198,8 @@ impl Gateway {
         }
         inner.modern.ending.cancel();
         let began = inner.clock.now();
-        while inner.observer.calls() > 0 && inner.clock.now().since(began) < grace {
+        let under_way = || inner.observer.calls() + inner.observer.subscriptions() > 0;
+        while under_way() && inner.clock.now().since(began) < grace {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let clients: Vec<_> =
@@ -181,6 +217,15 @@ impl Gateway {
 impl Inner {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What a tenant has, as of now, for as long as `with` looks at it. Unlike [`Inner::view`] it shares no counter with other
+    /// threads.
+    fn look<T>(&self, tenant: &TenantId, with: impl FnOnce(&View) -> T) -> T {
+        match self.snapshot.load().tenants.get(tenant) {
+            Some(view) => with(view),
+            None => with(&self.view(tenant)),
+        }
     }
 
     /// What a tenant has, as of now.

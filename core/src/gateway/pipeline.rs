@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 
 use super::client::Client;
-use super::errand::{self, Forward, Passage};
+use super::errand::{self, Journey, Passage};
 use super::modern::{self, Modern};
+use super::ongoing::{Ongoing, conclude};
 use super::{Gateway, Inner, names};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,11 +28,11 @@ enum Errand {
     Answer(Bytes),
     List(CapabilityKind, String, Passage),
     SetLevel(Message, Passage),
-    Forward(Box<Forward>, Passage),
-    Note(Message, Arc<Client>),
-    Listen(Arc<Client>),
+    Forward(Box<Journey>),
+    Note(Message, Arc<Client>, Passage),
+    Listen(Arc<Client>, Passage),
     Modern(Box<modern::Errand>, Passage),
-    End(Arc<Client>),
+    End(Arc<Client>, Passage),
 }
 
 impl Gateway {
@@ -39,10 +41,10 @@ impl Gateway {
         let inner = &self.0;
         let record = inner.observer.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
-            Ok((route, errand)) => inner.run(&route, errand).await,
+            Ok((route, errand)) => inner.run(&route, errand, &record).await,
             Err(error) => Err(error),
         };
-        record.outcome(outcome.as_ref().err());
+        conclude(&record, &outcome);
         outcome
     }
 }
@@ -71,7 +73,7 @@ impl Inner {
             record: Arc::clone(record),
             modern,
             landing: None,
-            _admission: admission,
+            admission,
         };
         let errand = self.resolve(&call.route, call.action, passage)?;
         Ok((call.route, errand))
@@ -110,15 +112,24 @@ impl Inner {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
-            Action::Listen => return passage.client.map(Errand::Listen).ok_or_else(missing),
-            Action::End => return passage.client.map(Errand::End).ok_or_else(missing),
+            Action::Listen => {
+                let client = passage.client.clone().ok_or_else(missing)?;
+                return Ok(Errand::Listen(client, passage));
+            }
+            Action::End => {
+                let client = passage.client.clone().ok_or_else(missing)?;
+                return Ok(Errand::End(client, passage));
+            }
         };
         if passage.modern.is_some() {
-            let errand = self.resolve_modern(route, message, &mut passage)?;
-            return Ok(Errand::Modern(Box::new(errand), passage));
+            return Ok(match self.resolve_modern(route, message, &mut passage)? {
+                modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
+                modern::Course::Own(errand) => Errand::Modern(Box::new(errand), passage),
+            });
         }
         if message.shape() != Shape::Request {
-            return passage.client.map(|client| Errand::Note(message, client)).ok_or_else(missing);
+            let client = passage.client.clone().ok_or_else(missing)?;
+            return Ok(Errand::Note(message, client, passage));
         }
         let id = || message.id().unwrap_or("null").to_owned();
         let list = match (message.method(), route) {
@@ -140,14 +151,18 @@ impl Inner {
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
-        let view = self.view(&passage.principal.tenant);
-        let forward = errand::forward(&view, route, passage.wishes.as_ref(), message)?;
-        Ok(Errand::Forward(Box::new(forward), passage))
+        let forward = self.look(&passage.principal.tenant, |view| {
+            errand::forward(view, route, passage.wishes.as_ref(), message)
+        })?;
+        Ok(Errand::Forward(Box::new(Journey { forward, passage })))
     }
 
-    async fn run(self: &Arc<Self>, route: &Route, errand: Errand) -> Result<Reply> {
+    async fn run(self: &Arc<Self>, route: &Route, errand: Errand, record: &Arc<Record>) -> Result<Reply> {
         match errand {
-            Errand::Forward(forward, passage) => self.forward(*forward, passage).await,
+            Errand::Forward(journey) => {
+                let departure = journey.passage.departure();
+                Ongoing::new(Arc::clone(self).forward(journey), record, &self.tasks, departure).await
+            }
             Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, passage)).await,
             // The rare ones are boxed: every call's future would carry their room.
             Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
@@ -157,12 +172,12 @@ impl Inner {
                 Ok(Reply::own(result_response(&id, &result)))
             }
             Errand::SetLevel(message, passage) => Box::pin(self.set_level(&message, &passage)).await,
-            Errand::Note(message, client) => {
-                Box::pin(self.note(&message, &client)).await;
+            Errand::Note(message, client, passage) => {
+                Box::pin(self.note(&message, &client, &passage.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            Errand::Listen(client) => Ok(self.listen(&client)),
-            Errand::End(client) => {
+            Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), passage)),
+            Errand::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
             }
@@ -204,6 +219,19 @@ impl Inner {
         let body = result_response(message.id().unwrap_or("null"), &result);
         Ok(Reply::Message { body, session: Some(Arc::clone(&client.id)), server: None })
     }
+}
+
+/// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
+fn held_open(reply: Reply, passage: Passage) -> Reply {
+    let Reply::Stream { messages, server } = reply else { return reply };
+    // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
+    passage.record.outcome(None);
+    let cancelled = passage.cancel().clone().cancelled_owned();
+    let held = (passage.record, passage.admission);
+    let messages = messages.take_until(cancelled).inspect(move |_| {
+        let _ = &held;
+    });
+    Reply::Stream { messages: messages.boxed(), server }
 }
 
 /// The kind that a list method lists.

@@ -28,7 +28,7 @@ impl Probe for Seen {
         let gateway = self.0.upgrade().ok_or_else(gone)?;
         let place = gateway.place(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
-        place.upstream.probe(kind, |session| watching.watch(id, session)).await
+        place.upstream.probe(kind, move |session| watching.watch(id, session)).await
     }
 }
 

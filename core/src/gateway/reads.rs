@@ -21,7 +21,7 @@ pub struct Stats {
     pub servers_by_health: BTreeMap<&'static str, u64>,
     /// Client sessions that are open.
     pub sessions: u64,
-    /// Calls under way.
+    /// Calls under way, and streams that clients hold open.
     pub active_requests: u64,
 }
 

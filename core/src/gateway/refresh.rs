@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
 use super::freshness::LOOK;
@@ -16,18 +16,19 @@ use super::upstream::Upstream;
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{
-    Configuration, Event, HealthCheck, HealthStatus, Route, Server, ServerId, ServiceName, Status, TenantId,
+    Configuration, Event, HealthCheck, HealthStatus, Server, ServerId, ServiceName, Status, TenantId,
 };
-use crate::rpc::Message;
 use crate::select::Replica;
-use crate::transport;
 
 impl Inner {
-    /// Makes the snapshot of what the register says now. Services of which nothing changed stay the very same.
+    /// Makes the snapshot of what the register says now, if it says anything new. Services of which nothing changed stay the very same.
     pub(super) fn refresh(self: &Arc<Self>) {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.registry.state();
         let before = self.snapshot.load_full();
+        if before.index.state().version() == state.version() {
+            return;
+        }
         let known = places(&before);
 
         let mut grouped: HashMap<TenantId, BTreeMap<ServiceName, Vec<Place>>> = HashMap::new();
@@ -42,7 +43,7 @@ impl Inner {
                     gone.remove(&server.id);
                     Arc::clone(&old.upstream)
                 }
-                None => match transport::connect(server, &self.clock, &self.tasks, &self.random) {
+                None => match (self.connect)(server) {
                     Ok(connector) => {
                         let upstream = Upstream::new(Arc::clone(server), connector, self.tasks.clone());
                         upstream.learn(&listing);
@@ -54,7 +55,8 @@ impl Inner {
                     }
                 },
             };
-            let replica = old.map_or_else(
+            // What was learnt of another endpoint says nothing of this one.
+            let replica = same_way.map_or_else(
                 || {
                     Arc::new(Replica::new(
                         server.id,
@@ -93,7 +95,9 @@ impl Inner {
             (tenant, Arc::new(view))
         });
         let tenants = tenants.collect();
-        self.snapshot.store(Arc::new(Snapshot { tenants, index: Arc::clone(&index) }));
+        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index) });
+        self.snapshot.store(Arc::clone(&after));
+        self.announce(&before, &after);
         self.monitor.set_servers(
             state
                 .servers()
@@ -104,13 +108,34 @@ impl Inner {
                 })
                 .collect(),
         );
-        for upstream in gone.into_values() {
-            let clients = self.sessions.all().into_iter().chain(self.modern.downward.pool.all());
-            let own: Vec<_> = clients.filter_map(|client| client.take_upstream(upstream.number)).collect();
-            self.tasks.spawn(async move {
-                upstream.close().await;
-                join_all(own.iter().map(|session| session.close())).await;
+        self.leave(gone);
+    }
+
+    /// Closes the ways to servers that are gone or reached otherwise now, and asks the latter again.
+    fn leave(self: &Arc<Self>, gone: HashMap<ServerId, Arc<Upstream>>) {
+        if gone.is_empty() {
+            return;
+        }
+        let clients: Vec<_> =
+            self.sessions.all().into_iter().chain(self.modern.downward.pool.all()).collect();
+        for (id, upstream) in gone {
+            // First of all: a session that is being opened either sees this or is found among the clients' sessions.
+            upstream.retire();
+            let own: Vec<_> =
+                clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
+            self.tasks.spawn_to_end(async move {
+                let closing = own.iter().map(|session| session.close());
+                tokio::join!(upstream.close(), join_all(closing));
             });
+            let Some(place) = self.place(id) else { continue };
+            if place.server.auto_discover {
+                self.discover_again(id);
+            }
+            if self.settings.probing && place.server.health_check.enabled {
+                let this = Arc::clone(self);
+                // The next probe may be minutes away, if the server could not be reached where it was.
+                self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
+            }
         }
     }
 
@@ -151,45 +176,35 @@ impl Inner {
     async fn follow_events(self: Arc<Self>) {
         let mut events = self.registry.subscribe();
         loop {
-            match events.recv().await {
-                Ok(Event::Health { id, from, to, .. }) => {
-                    self.refresh();
-                    let back = matches!(to, HealthStatus::Healthy) && from != HealthStatus::Unknown;
-                    let unheard = self.place(id).is_some_and(|place| place.listing.initialize.is_none());
-                    // Whoever comes back may be another version.
-                    if back || (to == HealthStatus::Healthy && unheard) {
-                        self.discover_soon(id);
-                    }
-                }
-                Ok(Event::Discovered { tenant_id, id }) => {
-                    self.refresh();
-                    self.announce(&tenant_id, id);
-                }
-                // The handle has refreshed before it answered; another replica's change has not.
-                Ok(_) | Err(RecvError::Lagged(_)) => self.refresh(),
+            let mut changes = match events.recv().await {
+                Ok(event) => vec![event],
+                Err(RecvError::Lagged(_)) => Vec::new(),
                 Err(RecvError::Closed) => return,
+            };
+            // Thousands of servers change at once when a network comes back: one snapshot for all of them.
+            loop {
+                match events.try_recv() {
+                    Ok(event) => changes.push(event),
+                    Err(TryRecvError::Lagged(_)) => {}
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            self.refresh();
+            for change in changes {
+                if let Event::Health { id, from, to: HealthStatus::Healthy, .. } = change {
+                    self.is_back(id, from);
+                }
             }
         }
     }
 
-    /// Tells the clients whose lists changed, unless the server tells them itself.
-    fn announce(&self, tenant: &TenantId, id: ServerId) {
-        let Some(place) = self.place(id) else { return };
-        self.modern.changes.tell(tenant, &place.server.service, None);
-        for client in self.sessions.all() {
-            let concerned = match &client.route {
-                Route::All => true,
-                Route::Service(name) => *name == place.server.service && client.upstreams().is_empty(),
-            };
-            if client.principal.tenant == *tenant && concerned && client.outbox.is_attached() {
-                for method in ["tools", "resources", "prompts"] {
-                    client.tell(Message::request(
-                        None,
-                        &format!("notifications/{method}/list_changed"),
-                        None,
-                    ));
-                }
-            }
+    /// Asks a server that has become healthy, unless what it offers is known.
+    fn is_back(self: &Arc<Self>, id: ServerId, from: HealthStatus) {
+        if from != HealthStatus::Unknown {
+            // Whoever comes back may be another version.
+            self.discover_again(id);
+        } else if self.place(id).is_some_and(|place| place.listing.initialize.is_none()) {
+            self.discover_soon(id);
         }
     }
 
@@ -205,7 +220,7 @@ fn places(snapshot: &Snapshot) -> HashMap<ServerId, Place> {
 }
 
 /// Whether two states of a server are reached over the same connections: what only says how calls are spread may differ.
-fn is_reached_alike(old: &Server, new: &Server) -> bool {
+pub(super) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     let (is, was) = (&new.configuration, &old.configuration);
     let spread_alike = Configuration {
         algorithm: is.algorithm,

@@ -104,6 +104,16 @@ impl Service {
             .collect()
     }
 
+    /// Whether both list the same, as far as can be told without reading the lists.
+    pub(super) fn lists_like(&self, other: &Self) -> bool {
+        let alike = |(a, b): (&Place, &Place)| {
+            a.server.id == b.server.id
+                && a.server.status == b.server.status
+                && Arc::ptr_eq(&a.listing, &b.listing)
+        };
+        self.places.len() == other.places.len() && self.places.iter().zip(&other.places).all(alike)
+    }
+
     /// How a tool or resource is defined, if any replica offers it.
     pub(super) fn definition(&self, kind: CapabilityKind, name: &str) -> Option<&Capability> {
         self.places.iter().find_map(|place| place.listing.of(kind).find(|item| item.name == name))

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
+use super::awaited::{Awaited, promise};
 use super::bridge::upward;
 use super::reach::{Reach, hello};
 use crate::discovery::{self, Fetched};
@@ -22,7 +23,8 @@ use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::transport::{Connector, Hello, Session};
 
-type Opening = Shared<BoxFuture<'static, Result<Arc<Session>, Arc<Error>>>>;
+/// How long an opening goes on once the server is not to be reached any more: what a server opens in that time is closed there.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A server and the ways to it.
 #[derive(Debug)]
@@ -32,78 +34,105 @@ pub(super) struct Upstream {
     pub(super) server: Arc<Server>,
     reach: Arc<Reach>,
     shared: Mutex<SharedState>,
+    /// Cancelled when the server is not to be reached this way any more.
+    retired: CancellationToken,
     tasks: Tasks,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 enum SharedState {
     #[default]
     None,
     /// All who need it wait for the one attempt, and share its failure: a server that hangs is not asked again by each.
-    Opening(Opening),
+    Opening(Awaited<Arc<Session>>),
     Open(Arc<Session>),
-}
-
-impl std::fmt::Debug for SharedState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Opening(_) => "Opening",
-            Self::Open(_) => "Open",
-        })
-    }
+    /// The upstream was closed; whoever opens a session now closes it again.
+    Closed,
 }
 
 impl Upstream {
     pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let retired = CancellationToken::new();
         let reach = Reach::new(&server, connector, tasks.clone());
-        Arc::new(Self { number, server, reach, shared: Mutex::default(), tasks })
+        Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks })
     }
 
-    /// The shared session, opened if need be. `opened` is called once for each session that is opened.
-    pub(super) async fn shared(&self, opened: impl FnOnce(&Arc<Session>)) -> Result<Arc<Session>> {
+    /// The shared session, if it is open.
+    pub(super) fn shared_session(&self) -> Option<Arc<Session>> {
+        match &*self.state() {
+            SharedState::Open(session) if session.is_open() => Some(Arc::clone(session)),
+            _ => None,
+        }
+    }
+
+    /// The shared session, opened if need be. `opened` is called if this call is what has it opened.
+    pub(super) async fn shared(
+        self: &Arc<Self>,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<Arc<Session>> {
         let opening = {
             let mut state = self.state();
             match &*state {
                 SharedState::Open(session) if session.is_open() => return Ok(Arc::clone(session)),
-                SharedState::Opening(opening) if !matches!(opening.peek(), Some(Err(_))) => opening.clone(),
-                _ => {
-                    let reach = Arc::clone(&self.reach);
-                    let opening = async move { reach.legacy(&hello("{}"), false).await.map_err(Arc::new) }
-                        .boxed()
-                        .shared();
-                    *state = SharedState::Opening(opening.clone());
-                    // Goes on although whoever wanted it gives up: others may wait, and it is of use anyway.
-                    let driven = opening.clone();
-                    self.tasks.spawn(async move { drop(driven.await) });
+                SharedState::Opening(opening) => opening.clone(),
+                SharedState::Closed => return Err(replaced()),
+                SharedState::Open(_) | SharedState::None => {
+                    let (promise, opening) = promise();
+                    let before = std::mem::replace(&mut *state, SharedState::Opening(opening.clone()));
+                    drop(state);
+                    // Goes on although whoever wanted it gives up: others may wait, and what was opened is used or closed.
+                    let (this, mine) = (Arc::clone(self), opening.clone());
+                    self.tasks.spawn_to_end(async move {
+                        promise.keep(this.open_shared(&mine, opened).await);
+                        if let SharedState::Open(broken) = before {
+                            broken.close().await;
+                        }
+                    });
                     opening
                 }
             }
         };
-        let result = opening.clone().await;
-        let mut state = self.state();
-        if matches!(&*state, SharedState::Opening(current) if current.ptr_eq(&opening)) {
-            match &result {
-                Ok(session) => {
-                    *state = SharedState::Open(Arc::clone(session));
-                    opened(session);
-                }
-                Err(_) => *state = SharedState::None,
-            }
-        }
-        result.map_err(|error| error.repeat())
+        opening.outcome().await
     }
 
-    /// A session that belongs to one client.
+    async fn open_shared(
+        &self,
+        opening: &Awaited<Arc<Session>>,
+        opened: impl FnOnce(&Arc<Session>),
+    ) -> Result<Arc<Session>> {
+        let outcome = self.open(&hello("{}"), false).await;
+        {
+            let mut state = self.state();
+            if matches!(&*state, SharedState::Opening(current) if current.is(opening)) {
+                match &outcome {
+                    Ok(session) => {
+                        *state = SharedState::Open(Arc::clone(session));
+                        opened(session);
+                    }
+                    Err(_) => *state = SharedState::None,
+                }
+                return outcome;
+            }
+        }
+        if let Ok(session) = outcome {
+            session.close().await;
+        }
+        Err(replaced())
+    }
+
+    /// A session that belongs to one client. Must be brought to its end, so that what was opened is used or closed.
     pub(super) async fn own(&self, hello: &Hello) -> Result<Arc<Session>> {
-        self.reach.legacy(hello, true).await
+        self.open(hello, true).await
     }
 
     /// The session of the modern era that all share, opened if need be; `None` if the server only speaks legacy.
     /// `opened` as for [`Upstream::shared`].
-    pub(super) async fn modern(&self, opened: impl FnOnce(&Arc<Session>)) -> Result<Option<Arc<Session>>> {
+    pub(super) async fn modern(
+        self: &Arc<Self>,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<Option<Arc<Session>>> {
         if let Some(session) = self.reach.modern_session() {
             return Ok(Some(session));
         }
@@ -117,27 +146,55 @@ impl Upstream {
         self.reach.modern_session()
     }
 
-    /// Forgets the shared session if it is this one: the server has forgotten it, or the link is broken.
-    pub(super) fn forget(&self, lost: &Arc<Session>) {
-        let mut state = self.state();
-        if matches!(&*state, SharedState::Open(session) if Arc::ptr_eq(session, lost)) {
-            *state = SharedState::None;
-            // Its stream ends with it, and so does whoever listens to that.
-            let lost = Arc::clone(lost);
-            self.tasks.spawn(async move { lost.close().await });
+    async fn open(&self, hello: &Hello, own: bool) -> Result<Arc<Session>> {
+        let given_up = async {
+            self.retired.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        let session = tokio::select! {
+            biased;
+            session = self.reach.legacy(hello, own) => session?,
+            () = given_up => return Err(replaced()),
+        };
+        if self.is_closed() {
+            session.close().await;
+            return Err(replaced());
         }
+        Ok(session)
     }
 
-    /// Asks the server everything that it offers, as a client that can be asked anything.
+    /// Forgets the shared session if it is this one: the server has forgotten it, or does not answer in it.
+    pub(super) fn forget(&self, lost: &Arc<Session>) {
+        let mut state = self.state();
+        if !matches!(&*state, SharedState::Open(session) if Arc::ptr_eq(session, lost)) {
+            return;
+        }
+        *state = SharedState::None;
+        drop(state);
+        let (lost, retired) = (Arc::clone(lost), self.retired.clone());
+        let patience = self.server.configuration.timeout;
+        self.tasks.spawn_to_end(async move {
+            // A server that is only busy may still answer the calls that it has: they get the time that every call gets.
+            if lost.is_open() {
+                tokio::select! {
+                    () = retired.cancelled() => {}
+                    () = tokio::time::sleep(patience) => {}
+                }
+            }
+            lost.close().await;
+        });
+    }
+
+    /// Asks the server everything that it offers, as a client that can be asked anything. Must be brought to its end.
     pub(super) async fn discover(&self) -> Result<Listing> {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let hello = hello(capabilities);
         let fetched = if let Some(modern) = self.reach.modern_alone().await? {
-            self.fetch_modern(&modern, &hello).await
+            self.unless_retired(self.fetch_modern(&modern, &hello)).await
         } else {
             let session = self.own(&hello).await?;
-            let fetched = self.fetch(&session, &hello).await;
+            let fetched = self.unless_retired(self.fetch(&session, &hello)).await;
             session.close().await;
             fetched
         };
@@ -152,6 +209,14 @@ impl Upstream {
     /// Which arguments of its tools are repeated in headers.
     pub(super) fn mirrors(&self) -> &super::bridge::upward::Mirrors {
         &self.reach.mirrors
+    }
+
+    async fn unless_retired(&self, work: impl Future<Output = Result<Fetched>>) -> Result<Fetched> {
+        tokio::select! {
+            biased;
+            fetched = work => fetched,
+            () = self.retired.cancelled() => Err(replaced()),
+        }
     }
 
     async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
@@ -181,12 +246,18 @@ impl Upstream {
         self.reach.mirrors.learn(listing);
     }
 
-    /// Asks the server whether it is there.
-    pub(super) async fn probe(&self, kind: ProbeKind, opened: impl FnOnce(&Arc<Session>)) -> Result<()> {
+    /// Asks the server whether it is there. A probe that fails, or is dropped before it has its answer, is the last that uses the
+    /// shared session.
+    pub(super) async fn probe(
+        self: &Arc<Self>,
+        kind: ProbeKind,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<()> {
         if kind == ProbeKind::Connect {
             return self.reach.connector.check().await;
         }
         let session = self.shared(opened).await?;
+        let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
         let patience = Duration::from_secs(60);
         let answer = match self.reach.modern_session() {
@@ -200,17 +271,31 @@ impl Upstream {
             }
             None => session.ask(&Method::Ping, None, patience).await,
         };
-        if answer.is_err() {
-            self.forget(&session);
+        if answer.is_ok() {
+            unanswered.session = None;
         }
         answer.map(drop)
     }
 
-    /// Ends the shared session.
+    /// No session is opened from now on, and none that is being opened stays open.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    /// Whether it was retired.
+    pub(super) fn is_closed(&self) -> bool {
+        self.retired.is_cancelled()
+    }
+
+    /// Retires it and ends the shared session.
     pub(super) async fn close(&self) {
-        let state = std::mem::take(&mut *self.state());
-        if let SharedState::Open(session) = state {
-            session.close().await;
+        self.retire();
+        let before = std::mem::replace(&mut *self.state(), SharedState::Closed);
+        match before {
+            SharedState::Open(session) => session.close().await,
+            // Whoever opens it finds that it is to be closed.
+            SharedState::Opening(opening) => drop(opening.outcome().await),
+            SharedState::None | SharedState::Closed => {}
         }
         self.reach.close().await;
     }
@@ -218,6 +303,26 @@ impl Upstream {
     fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Forgets the session of a probe that was dropped, unless it was answered.
+struct Unanswered<'a> {
+    upstream: &'a Upstream,
+    session: Option<&'a Arc<Session>>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        // Without a runtime there is nothing left that could use the session.
+        if let (Some(session), Ok(_)) = (self.session, Handle::try_current()) {
+            self.upstream.forget(session);
+        }
+    }
+}
+
+/// What those hear who still use a way to the server that was given up.
+pub(super) fn replaced() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server's registration has changed or ended; try again").not_sent()
 }
 
 struct Asking<'a> {

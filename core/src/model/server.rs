@@ -120,9 +120,9 @@ words! {
 words! {
     /// Whether clients share one upstream session.
     Sharing {
-        /// Over the network, one for each client session. A child process is shared by clients of which it has nothing to
-        /// remember; a client that can be asked things (sampling, elicitation, roots), or set a log level or a
-        /// subscription, gets a child of its own.
+        /// Over streamable HTTP, one for each client session. A child process or a connection (HTTP+SSE, WebSocket) is
+        /// shared by clients of which it has nothing to remember; a client that can be asked things (sampling,
+        /// elicitation, roots), or set a log level or a subscription, gets one of its own.
         Auto = "auto",
         /// One for all. The server cannot ask its clients anything.
         Shared = "shared",
@@ -266,6 +266,10 @@ pub struct Configuration {
     pub era: EraWish,
     /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
     pub trusted: bool,
+    /// A PEM file with the authorities that may have signed this server's certificate, instead of those that the
+    /// machine trusts. An absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
     /// Headers sent with every request to this server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -282,6 +286,7 @@ impl Default for Configuration {
             sharing: Sharing::Auto,
             era: EraWish::Auto,
             trusted: false,
+            ca_file: None,
             headers: BTreeMap::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! What is going on: the calls under way, counts of those that ended, and a log line for each.
+//! What is going on: the calls under way, and a log line for each that ended.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +17,6 @@ pub struct Observer {
     clock: Arc<dyn Clock>,
     next: AtomicU64,
     under_way: Mutex<HashMap<u64, Arc<Active>>>,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
 }
 
 /// A call under way.
@@ -49,13 +47,7 @@ pub struct Record {
 impl Observer {
     /// Nothing seen yet.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self {
-            clock,
-            next: AtomicU64::new(0),
-            under_way: Mutex::default(),
-            succeeded: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        })
+        Arc::new(Self { clock, next: AtomicU64::new(0), under_way: Mutex::default() })
     }
 
     /// Begins the record of `call`.
@@ -97,9 +89,9 @@ impl Observer {
         self.table().values().filter(|active| !is_held_open(&active.method)).count()
     }
 
-    /// Calls that ended well and calls that did not, since the start.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.succeeded.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    /// How many streams clients hold open that end with an answer when the gateway stops.
+    pub fn subscriptions(&self) -> usize {
+        self.table().values().filter(|active| active.method == Method::Listen).count()
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Active>>> {
@@ -124,20 +116,22 @@ impl Record {
         let millis = self.observer.clock.now().since(self.active.since).as_secs_f64() * 1000.0;
         let (method, id) = (self.active.method.as_str(), &*self.active.correlation_id);
         match error {
-            None => {
-                self.observer.succeeded.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(method, correlation_id = id, millis, "call");
+            None => tracing::debug!(method, correlation_id = id, millis, "call"),
+            Some(error) if error.kind() == ErrorKind::Internal => {
+                let (service, server) = (fact(error, "service"), fact(error, "server"));
+                tracing::error!(method, correlation_id = id, service, server, millis, ?error, "call failed");
             }
             Some(error) => {
-                self.observer.failed.fetch_add(1, Ordering::Relaxed);
-                if error.kind() == ErrorKind::Internal {
-                    tracing::error!(method, correlation_id = id, millis, ?error, "call failed");
-                } else {
-                    tracing::info!(method, correlation_id = id, millis, %error, "call refused or failed");
-                }
+                let (service, server) = (fact(error, "service"), fact(error, "server"));
+                tracing::info!(method, correlation_id = id, service, server, millis, %error, "call refused or failed");
             }
         }
     }
+}
+
+/// What is known of an error under this name.
+fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
+    error.context().iter().find(|(key, _)| *key == name).map(|(_, fact)| fact.as_str())
 }
 
 impl Drop for Record {

@@ -1,6 +1,7 @@
 //! What each member of a server may be. A check adds to a list and goes on, so that a user sees all problems at once.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use url::Url;
 
@@ -190,6 +191,11 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
         }
         Affinity::Session | Affinity::Principal => {}
     }
+    let findable = configuration
+        .ca_file
+        .as_ref()
+        .is_none_or(|path| Path::new(path).is_absolute() && !path.contains('\0'));
+    problems.unless(findable, MEMBER, "`ca_file` is the absolute path of a PEM file");
     problems.unless(configuration.headers.len() <= MAX_HEADERS, MEMBER, "at most 64 `headers`");
     let mut seen = HashSet::new();
     for (name, value) in &configuration.headers {

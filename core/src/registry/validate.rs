@@ -235,7 +235,7 @@ mod tests {
         let value = json!({
             "name": "a b", "endpoint_url": "ftp://user:pw@h/x#y", "weight": 1_000_001,
             "tags": ["", "x".repeat(65)], "description": "x".repeat(8193),
-            "configuration": {"max_connections": 0, "max_load": 0.5, "headers": {"Host": "x", "a b": "c", "X": "a\nb"}},
+            "configuration": {"max_connections": 0, "max_load": 0.5, "ca_file": "ca.pem", "headers": {"Host": "x", "a b": "c", "X": "a\nb"}},
             "health_check": {"unhealthy_after": 0},
             "capabilities": {"tools": [{"name": "a b"}], "other": []},
         });
@@ -251,6 +251,7 @@ mod tests {
             "tags",
             "weight",
             "health_check",
+            "configuration",
             "configuration",
             "configuration",
             "configuration",

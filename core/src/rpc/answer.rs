@@ -3,13 +3,23 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use super::version::Era;
 use crate::error::{Delivery, Error, ErrorKind};
 
-/// An error response. `data` says that the gateway speaks (`source`), of what kind the error is, whether the same call
+/// The JSON-RPC code of a kind of error. The legacy revisions have one of their own for a resource that is not there,
+/// which a modern client must never see.
+pub const fn code_of(kind: ErrorKind, era: Era) -> i32 {
+    match (kind, era) {
+        (ErrorKind::ResourceNotFound, Era::Legacy) => -32002,
+        _ => kind.row().rpc,
+    }
+}
+
+/// An error response to a client of `era`. `data` says that the gateway speaks (`source`), of what kind the error is, whether the same call
 /// can succeed later, and, where a server may have seen the call, that its outcome is unknown.
 ///
 /// Without an `id` that could be read the member is left out.
-pub fn error_response(id: Option<&str>, error: &Error) -> Bytes {
+pub fn error_response(id: Option<&str>, error: &Error, era: Era) -> Bytes {
     let row = error.kind().row();
     let mut data = json!({ "source": "gateway", "kind": row.name, "retryable": row.retryable });
     // Where a server is and what it says to its operator is not its clients' business.
@@ -31,7 +41,7 @@ pub fn error_response(id: Option<&str>, error: &Error) -> Bytes {
     if let Some(delay) = error.retry_delay() {
         data["retry_after_ms"] = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).into();
     }
-    let body = json!({ "code": row.rpc, "message": error.message(), "data": data });
+    let body = json!({ "code": code_of(error.kind(), era), "message": error.message(), "data": data });
     match id {
         Some(id) => format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{body}}}"#),
         None => format!(r#"{{"jsonrpc":"2.0","error":{body}}}"#),
@@ -42,4 +52,18 @@ pub fn error_response(id: Option<&str>, error: &Error) -> Bytes {
 /// A successful response with a raw result.
 pub fn result_response(id: &str, result: &str) -> Bytes {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_legacy_client_hears_the_code_that_modern_ones_must_never_see() {
+        for kind in ErrorKind::ALL {
+            assert_ne!(code_of(kind, Era::Modern), -32002, "{kind:?}");
+            let legacy = if kind == ErrorKind::ResourceNotFound { -32002 } else { kind.row().rpc };
+            assert_eq!(code_of(kind, Era::Legacy), legacy, "{kind:?}");
+        }
+    }
 }

@@ -36,7 +36,8 @@ pub struct Message {
 impl Message {
     /// Checks `bytes` and finds the parts.
     ///
-    /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8 or nests deeper than [`MAX_DEPTH`];
+    /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8, nests deeper than [`MAX_DEPTH`] or has half of a surrogate
+    /// pair in an escape;
     /// [`ErrorKind::InvalidRequest`] for a batch, a duplicate key, a wrong `jsonrpc`, an id that is neither a
     /// string nor an integer, or a message that is neither request, notification nor response.
     #[expect(clippy::needless_pass_by_value, reason = "the message keeps the bytes")]
@@ -44,6 +45,7 @@ impl Message {
         let source = std::str::from_utf8(&bytes)
             .map_err(|_| Error::new(ErrorKind::Parse, "the message is not valid UTF-8"))?;
         check_depth(source)?;
+        check_escapes(source)?;
         if source.trim_start().starts_with('[') {
             return Err(invalid("batches are not part of MCP; send one message a request"));
         }
@@ -220,6 +222,43 @@ fn check_depth(source: &str) -> Result<()> {
     Ok(())
 }
 
+/// The four hexadecimal digits at the beginning of `text`.
+fn unit_of(text: &str) -> Option<u16> {
+    let digits = text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+fn half() -> Error {
+    Error::new(
+        ErrorKind::Parse,
+        "an escape in the message is half of a surrogate pair, which is no character",
+    )
+}
+
+/// Refuses an escape that is half of a surrogate pair: it stands for no character, and parsers disagree about what they make
+/// of it (RFC 8259, section 8.2).
+fn check_escapes(source: &str) -> Result<()> {
+    let mut rest = source;
+    // What is no JSON is refused by the parser; this only has to be right where it is.
+    while let Some(at) = memchr::memmem::find(rest.as_bytes(), b"\\u") {
+        let backslashes = rest.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        let unit = if backslashes % 2 == 0 { unit_of(&rest[at + 2..]) } else { None };
+        rest = &rest[at + 2..];
+        match unit {
+            Some(0xD800..=0xDBFF) => {
+                let low = rest.get(4..).and_then(|rest| rest.strip_prefix("\\u")).and_then(unit_of);
+                if !matches!(low, Some(0xDC00..=0xDFFF)) {
+                    return Err(half());
+                }
+                rest = &rest[10..];
+            }
+            Some(0xDC00..=0xDFFF) => return Err(half()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +279,28 @@ mod tests {
         }
         assert_eq!(kind(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#), ErrorKind::InvalidRequest);
         assert_eq!(kind(&format!("{}{}", "[".repeat(129), "]".repeat(129))), ErrorKind::Parse);
+    }
+
+    #[test]
+    fn an_escape_that_is_half_a_character_is_refused_and_a_whole_one_is_not() {
+        let text = |text: &str| {
+            let json = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"t":"{text}"}}}}"#);
+            Message::parse(json.into()).map(drop).map_err(|error| error.kind())
+        };
+        for half in [
+            r"\ud800",
+            r"\uDFFF",
+            r"\ud83d\u0041",
+            r"\ud83dx",
+            r"\ude00\ud83d",
+            r"\\\ud800",
+            r"\ud83d\ud83d\ude00",
+        ] {
+            assert_eq!(text(half), Err(ErrorKind::Parse), "{half}");
+        }
+        for whole in [r"\ud83d\ude00", r"\u00e9\uFFFD", r"\\ud800", r"\\\\udfff"] {
+            assert_eq!(text(whole), Ok(()), "{whole}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod edit;
 pub mod envelope;
+pub mod lines;
 pub mod headers;
 pub mod meta;
 pub mod method;

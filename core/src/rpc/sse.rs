@@ -190,7 +190,8 @@ impl Decoder {
             format!(
                 "an event of the server's stream is larger than the limit of {limit} bytes for one event"
             ),
-        ))
+        )
+        .with("limit_bytes", limit))
     }
 
     fn field(&mut self, line: &Bytes) {

@@ -50,6 +50,11 @@ impl Lease {
         }
     }
 
+    /// Ends a lease on which nothing was sent: it counts as no call.
+    pub fn give_back(self) {
+        self.replica.never_began();
+    }
+
     /// Records how the call went and ends it.
     pub fn finish(mut self, outcome: Outcome, latency: Duration, now: Tick) {
         self.record(outcome, latency, now);

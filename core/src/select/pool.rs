@@ -142,7 +142,7 @@ impl Pool {
                 Ok(permit) => return self.lease(index, permit),
                 Err(why) => {
                     exclude.push(index);
-                    denied = sooner(denied, now + why.retry_after);
+                    denied = Some(sooner(denied, now + why.retry_after));
                 }
             }
         }
@@ -199,10 +199,10 @@ impl Pool {
             let readiness = breaker.readiness(now);
             ready[index] = readiness == Readiness::Ready;
             if let Readiness::Until(due) = readiness {
-                until = sooner(until, due);
+                until = Some(sooner(until, due));
             }
             if let Some(delay) = breaker.retry_after(now) {
-                retry = sooner(retry, now + delay);
+                retry = Some(sooner(retry, now + delay));
             }
         }
         View { balancer: self.spread.over(|index| ready[index]), seen, until, retry }
@@ -216,7 +216,7 @@ impl Pool {
         for index in usable.filter(|index| !tried(*index)) {
             match self.members[index].replica.breaker().try_acquire(now) {
                 Ok(permit) => return self.lease(index, permit),
-                Err(why) => denied = sooner(denied, now + why.retry_after),
+                Err(why) => denied = Some(sooner(denied, now + why.retry_after)),
             }
         }
         Err(self.unavailable(denied, now))
@@ -240,6 +240,6 @@ impl Pool {
     }
 }
 
-fn sooner(known: Option<Tick>, other: Tick) -> Option<Tick> {
-    Some(known.map_or(other, |known| known.min(other)))
+fn sooner(known: Option<Tick>, other: Tick) -> Tick {
+    known.map_or(other, |known| known.min(other))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::balance::Load;
 use crate::breaker::{Breaker, Outcome};
+use crate::clock::Tick;
 use crate::model::ServerId;
 
 /// One server as routing sees it.
@@ -19,6 +20,7 @@ pub struct Replica {
     successes: AtomicU64,
     failures: AtomicU64,
     latency_nanos: AtomicU64,
+    throttled_until: AtomicU64,
 }
 
 /// Counts of one server since it was first routed to in this process.
@@ -71,6 +73,7 @@ impl Replica {
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             latency_nanos: AtomicU64::new(0),
+            throttled_until: AtomicU64::new(0),
         }
     }
 
@@ -87,6 +90,16 @@ impl Replica {
     /// Its breaker.
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// Notes that the server wants fewer calls until then.
+    pub fn throttle(&self, until: Tick) {
+        self.throttled_until.fetch_max(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether the server wanted fewer calls for a time that has not passed.
+    pub fn is_throttled(&self, now: Tick) -> bool {
+        now.as_nanos() < self.throttled_until.load(Ordering::Relaxed)
     }
 
     /// Calls in flight, in all pools.
@@ -111,6 +124,10 @@ impl Replica {
 
     pub(super) fn begin(&self) {
         self.total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn never_began(&self) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn count(&self, outcome: Outcome, latency: Duration) {

@@ -12,6 +12,7 @@ use super::edge::CORRELATION_ID;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::rpc::answer::error_response;
+use crate::rpc::version::Era;
 
 /// Which form an error takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub(super) fn finish(
     if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
         log(&error, response.status());
         let body = match place {
-            Place::Mcp => error_response(None, &error),
+            Place::Mcp => error_response(None, &error, Era::Legacy),
             Place::Rest => rest_body(&error, correlation_id, clock).to_string().into(),
         };
         let headers = response.headers_mut();

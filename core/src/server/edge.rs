@@ -90,13 +90,14 @@ fn lower(text: &str) -> Cow<'_, str> {
 /// `host:port` without its port.
 fn name_of(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|c| c.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
+        Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
         _ => host,
     }
+}
+
+/// Digits of a port that there can be, or none: HTTP allows `host:`.
+fn is_port(text: &str) -> bool {
+    text.is_empty() || (text.bytes().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok())
 }
 
 /// Whether a name or address, IPv6 in brackets, is this machine's own whatever any name server says.
@@ -118,9 +119,10 @@ fn same_origin(origin: &str, host: &str) -> bool {
         Some(("https", authority)) => (authority, ":443"),
         _ => return false,
     };
+    let bare = |text: &str| name_of(text) == text;
     authority == host
-        || authority.strip_suffix(port) == Some(host)
-        || host.strip_suffix(port) == Some(authority)
+        || (bare(host) && authority.strip_suffix(port) == Some(host))
+        || (bare(authority) && host.strip_suffix(port) == Some(authority))
 }
 
 fn refused(message: &'static str, key: &'static str, value: &str) -> Error {
@@ -159,6 +161,7 @@ mod tests {
             "::1",
             "",
             "localhost:80:80",
+            "localhost:65536",
             "evil.com:127.0.0.1",
             "localhost.",
             "notgate.example",
@@ -183,6 +186,7 @@ mod tests {
             "",
             "http://localhost",
             "http://localhost:3000",
+            "http://localhost:8000:80",
             "http://localhost:8000.evil.com",
             "http://localhost.evil.com:8000",
             "https://evil.com",

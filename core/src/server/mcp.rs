@@ -202,12 +202,17 @@ pub(super) fn json(status: StatusCode, content: Bytes) -> Response<Body> {
     response
 }
 
+/// Whether an error of this kind is the answer to a request that was understood.
+fn shows(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidParams | ErrorKind::ResourceNotFound | ErrorKind::MethodNotFound)
+}
+
 /// An error as JSON-RPC. What a legacy client's library would otherwise not show to its user, because the status is
-/// not 200, is answered with 200: a wrong name and an unknown method.
+/// not 200, is answered with 200: a wrong name and an unknown method or resource.
 pub(super) fn refuse(id: Option<&str>, error: &Error) -> Response<Body> {
-    let shown = id.is_some() && matches!(error.kind(), ErrorKind::InvalidParams | ErrorKind::MethodNotFound);
+    let shown = id.is_some() && shows(error.kind());
     let status = if shown { StatusCode::OK } else { answer::status_of(error.kind()) };
-    let mut response = json(status, error_response(id, error));
+    let mut response = json(status, error_response(id, error, version::Era::Legacy));
     answer::retry_after(&mut response, error);
     response
 }

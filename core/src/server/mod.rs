@@ -1,4 +1,5 @@
-//! The HTTP surface as one tower [`Service`]: MCP, the REST API, operation, documentation.
+//! The HTTP surface as one tower [`Service`]: MCP, the REST API, operation, documentation; and, beside it, the door for one
+//! client on standard input and output ([`stdio`]).
 //!
 //! It decides nothing about servers, routes or rights: it turns requests into calls of the [`Gateway`] and answers
 //! into HTTP. What it does decide stands in front of every route, once: who may speak to it at all (`edge`), how
@@ -6,6 +7,7 @@
 //! so that the hot path pays for no routing table.
 
 pub mod serve;
+pub mod stdio;
 
 mod answer;
 mod body;
@@ -17,9 +19,11 @@ mod mcp;
 mod modern;
 mod openapi;
 mod operation;
+mod patience;
 mod proxy;
 mod schema;
 mod servers;
+mod sse;
 mod view;
 
 use std::convert::Infallible;
@@ -92,7 +96,8 @@ pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>
     let router = router
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
-        .with_state(shared.clone());
+        .with_state(shared.clone())
+        .merge(sse::routes(&shared));
     Service { shared, router }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn says_modern(headers: &HeaderMap) -> bool {
 
 /// An error as a modern client gets it: every kind with its own status.
 pub(super) fn refuse(id: Option<&str>, error: &Error) -> Response<Body> {
-    let mut response = mcp::json(answer::status_of(error.kind()), error_response(id, error));
+    let mut response = mcp::json(answer::status_of(error.kind()), error_response(id, error, Era::Modern));
     answer::retry_after(&mut response, error);
     response
 }

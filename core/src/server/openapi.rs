@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::schema::{ProxyAnswer, ProxyRequest, RpcAnswer, RpcMessage, RpcRefused};
+use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
 use super::{Door, answer, discovery, docs, operation, servers};
 
 #[derive(OpenApi)]
@@ -17,7 +17,8 @@ use super::{Door, answer, discovery, docs, operation, servers};
             Every answer carries `X-Correlation-Id`, which is the request's own if it brings one of 1 to 128 characters \
             of `[A-Za-z0-9._-]`. Unknown query parameters and unknown members of bodies are errors.",
     ),
-    paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy, legacy_mcp),
+    paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy, legacy_mcp,
+        sse_all, sse_one, sse_message),
     tags(
         (name = "mcp", description = "The Model Context Protocol itself"),
         (name = "servers", description = "The register"),
@@ -33,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::list, servers::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
+        .routes(routes!(servers::health))
         .routes(routes!(servers::capabilities))
         .routes(routes!(discovery::tools))
         .routes(routes!(discovery::resources))
@@ -111,4 +113,16 @@ described! {
     /// Sends one plain JSON-RPC request without a session; off unless `server.legacy` is true
     legacy_mcp = (post, path = "/legacy/mcp", tag = "mcp", request_body = RpcMessage,
         responses((status = 200, body = RpcAnswer, description = "The answer"), RpcRefused));
+    /// Opens a stream of HTTP+SSE, the transport of 2024-11-05; off unless `server.sse` is true
+    ///
+    /// Its first event, `endpoint`, names where to post.
+    sse_all = (get, path = "/sse", tag = "mcp",
+        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"), Refused, Missing));
+    /// Opens such a stream for one service
+    sse_one = (get, path = "/sse/{service}", tag = "mcp", params(("service" = String, Path)),
+        responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"), Refused, Missing));
+    /// Takes a message that is answered on such a stream
+    sse_message = (post, path = "/messages", tag = "mcp", request_body = RpcMessage,
+        params(("session_id" = String, Query)),
+        responses((status = 202, description = "Taken; the answer comes on the stream"), RpcRefused));
 }

@@ -59,7 +59,7 @@ pub(super) async fn answer(
         }
         Err(error) => {
             let mut response = mcp::refuse(Some(&id), &error);
-            *response.body_mut() = Body::from(form(error_response(Some(&id), &error), None));
+            *response.body_mut() = Body::from(form(error_response(Some(&id), &error, Era::Legacy), None));
             response
         }
     }

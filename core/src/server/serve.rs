@@ -12,17 +12,15 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::Peer;
+use super::patience::{Answering, Listened, Pulse};
 use crate::tasks::{Tasks, Workers};
-
-/// How long a client may take to send a request's head, and how long a connection may idle between requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections that are open at the same time at most; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -30,7 +28,8 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// Wait after the system refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What can stand behind a listener: [`Service`](super::Service), or one that a program wraps around it.
+/// What can stand behind a listener: [`Service`](super::Service), or one that a program wraps around it. It is called without
+/// being asked whether it is ready, as hyper does it: what limits it says so in its answer.
 pub trait Answers:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -135,21 +134,31 @@ async fn connection<S: Answers>(
 ) {
     // Answers are small and written whole: waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
+    let pulse = Pulse::new();
+    let beat = Arc::clone(&pulse);
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        let under_way = beat.begin();
         request.extensions_mut().insert(Peer(peer));
-        service.clone().oneshot(request)
+        let answer = service.clone().call(request);
+        async move { answer.await.map(|response| response.map(|body| Answering { body, _under_way: under_way })) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .keep_alive(keep_alive)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled(), if keep_alive => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
+    let connection = http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer);
+    let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            // What the connection did in this turn decides whether it still has patience.
+            biased;
+            ended = connection.as_mut() => break ended,
+            reason = exhausted.as_mut() => {
+                tracing::debug!(%peer, reason, "connection closed");
+                break Ok(());
+            }
+            () = stop.cancelled(), if keep_alive && !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
     };
     if let Err(error) = ended {
@@ -162,9 +171,15 @@ mod tests {
     use http::StatusCode;
     use http_body_util::Empty;
     use hyper::client::conn::http1 as client;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
 
     use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "the paused time of this test")]
+    fn now() -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
 
     struct Served {
         address: SocketAddr,
@@ -235,5 +250,56 @@ mod tests {
         };
         let ((), slow, ()) = tokio::join!(ended, get(address, "/slow"), stopping);
         assert!(slow.is_err());
+    }
+
+    /// Waits for the end of the connection; gives after how long it came.
+    async fn cut(stream: &mut TcpStream, since: tokio::time::Instant) -> Duration {
+        let mut rest = Vec::new();
+        // An end by reset is an end, too.
+        let _ = stream.read_to_end(&mut rest).await;
+        since.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_not_finished_within_ten_seconds_is_cut_however_it_dribbles() {
+        let Served { address, ended, .. } = served().await;
+        let dribbling = async {
+            for beginning in ["", "GET / HT"] {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let begun = now();
+                stream.write_all(beginning.as_bytes()).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                stream.write_all(b"x").await.unwrap();
+                let took = cut(&mut stream, begun).await;
+                assert!((9..=16).contains(&took.as_secs()), "{beginning:?} {took:?}");
+            }
+        };
+        tokio::select! { () = ended => unreachable!(), () = dribbling => {} }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_between_requests_longer_than_a_head_may_take() {
+        let Served { address, ended, .. } = served().await;
+        let resting = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            for _ in 0..3 {
+                stream.write_all(b"GET /fast HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+                let mut answer = vec![0; 1024];
+                let size = stream.read(&mut answer).await.unwrap();
+                assert!(answer[..size].ends_with(b"done"), "{:?}", String::from_utf8_lossy(&answer[..size]));
+                tokio::time::sleep(Duration::from_secs(70)).await;
+            }
+            // The second head on a connection has ten seconds, too.
+            let begun = now();
+            stream.write_all(b"GET /fast HT").await.unwrap();
+            let took = cut(&mut stream, begun).await;
+            assert!((9..=11).contains(&took.as_secs()), "{took:?}");
+
+            let mut silent = TcpStream::connect(address).await.unwrap();
+            silent.write_all(b"GET /fast HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let took = cut(&mut silent, now()).await;
+            assert!((75..=151).contains(&took.as_secs()), "{took:?}");
+        };
+        tokio::select! { () = ended => unreachable!(), () = resting => {} }
     }
 }

@@ -13,12 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{Failure, json};
 use super::extract::{Id, Json, Query, items};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
-use super::view::{Definitions, HIDDEN, HealthCheckAnswer, ServerView};
+use super::view::{Definitions, HIDDEN, HealthCheckAnswer, HealthHistory, ServerView};
 use super::{Door, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::{Endpoint, HealthStatus, Patch, Registration, Server, Status};
 use crate::registry::Filter;
+use crate::store::HEALTH_HISTORY;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -46,17 +47,20 @@ pub(super) struct ListQuery {
     include_resources: Option<bool>,
 }
 
+fn between(name: &'static str, value: Option<u32>, default: u32, max: u32) -> Result<u32> {
+    match value {
+        None => Ok(default),
+        Some(value) if (1..=max).contains(&value) => Ok(value),
+        Some(value) => {
+            Err(Error::new(ErrorKind::InvalidParams, format!("expected a number from 1 to {max}"))
+                .with("parameter", name)
+                .with("found", value))
+        }
+    }
+}
+
 impl ListQuery {
     fn filter(&self) -> Result<Filter> {
-        let between = |name: &'static str, value: Option<u32>, default: u32, max: u32| match value {
-            None => Ok(default),
-            Some(value) if (1..=max).contains(&value) => Ok(value),
-            Some(value) => {
-                Err(Error::new(ErrorKind::InvalidParams, format!("expected a number from 1 to {max}"))
-                    .with("parameter", name)
-                    .with("found", value))
-            }
-        };
         Ok(Filter {
             status: self.status,
             health_status: self.health_status,
@@ -193,6 +197,31 @@ pub(super) async fn health_check(
 ) -> Result<Response<Body>, Failure> {
     let record = door.gateway.health_check(&caller, id).await?;
     Ok(json(StatusCode::OK, &HealthCheckAnswer::new(*id.as_uuid(), record)))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HealthQuery {
+    /// Observations at most; 100 are kept.
+    #[param(minimum = 1, maximum = 100, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Shows how a server was
+///
+/// What probes found, newest first.
+#[utoipa::path(get, path = "/api/v1/servers/{id}/health", tag = "servers", params(("id" = Uuid, Path), HealthQuery),
+    responses((status = 200, description = "The observations", body = HealthHistory), Refused, Missing))]
+pub(super) async fn health(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Query(asked): Query<HealthQuery>,
+) -> Result<Response<Body>, Failure> {
+    let limit = between("limit", asked.limit, HEALTH_HISTORY, HEALTH_HISTORY)?;
+    let records = door.gateway.health_history(&caller, id, limit).await?;
+    Ok(json(StatusCode::OK, &HealthHistory::new(*id.as_uuid(), records)))
 }
 
 /// Shows what a server offers

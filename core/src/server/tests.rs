@@ -86,6 +86,41 @@ async fn a_server_is_registered_listed_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn the_health_history_is_bounded_and_newest_first() {
+    let api = Api::open().await;
+    let mut server = quiet("a");
+    server["health_check"] = json!({ "enabled": false, "kind": "connect" });
+    let made = api.send("POST", "/api/v1/servers", &server).await;
+    let path = format!("/api/v1/servers/{}", made.json["id"].as_str().unwrap());
+    assert_eq!(api.get(&format!("{path}/health")).await.json["history"], json!([]));
+
+    let checks = ["first", "second", "third"];
+    for _ in checks {
+        let checked = api.send("POST", &format!("{path}/health-check"), &json!({})).await;
+        assert_eq!(checked.status, StatusCode::OK, "{}", checked.json);
+    }
+    let all = api.get(&format!("{path}/health")).await;
+    let history = all.json["history"].as_array().unwrap();
+    assert_eq!((&all.json["server_id"], history.len()), (&made.json["id"], checks.len()));
+    // The third failure in a row is the one that takes it out; who looks first wants to see that one first.
+    let status: Vec<_> = history.iter().map(|seen| seen["health_status"].as_str().unwrap()).collect();
+    assert_eq!(status, ["unreachable", "degraded", "degraded"], "{history:?}");
+    assert!(history[0]["error"].is_string() && history[0]["checked_at"].is_string(), "{history:?}");
+
+    let newest = api.get(&format!("{path}/health?limit=1")).await;
+    assert_eq!(newest.json["history"], json!([history[0]]));
+    for wrong in ["limit=0", "limit=101", "page=1"] {
+        assert_eq!(
+            api.get(&format!("{path}/health?{wrong}")).await.status,
+            StatusCode::BAD_REQUEST,
+            "{wrong}"
+        );
+    }
+    let other = "/api/v1/servers/018f0000-0000-7000-8000-000000000000/health";
+    assert_eq!(api.get(other).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn if_match_with_another_revision_is_412_and_changes_nothing() {
     let api = Api::open().await;
     let made = api.send("POST", "/api/v1/servers", &quiet("a")).await;

@@ -200,6 +200,36 @@ impl HealthCheckAnswer {
     }
 }
 
+/// How a server was, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HealthHistory {
+    server_id: Uuid,
+    history: Vec<Observation>,
+}
+
+/// One observation of a server's health.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Observation {
+    #[schema(value_type = String, format = DateTime)]
+    checked_at: Timestamp,
+    health_status: HealthStatus,
+    response_time_ms: u64,
+    /// Why it failed; `null` if it did not.
+    error: Option<String>,
+}
+
+impl HealthHistory {
+    pub(super) fn new(server_id: Uuid, records: Vec<HealthRecord>) -> Self {
+        let observation = |HealthRecord { at, status, latency_ms, error }| Observation {
+            checked_at: at,
+            health_status: status,
+            response_time_ms: latency_ms,
+            error,
+        };
+        Self { server_id, history: records.into_iter().map(observation).collect() }
+    }
+}
+
 /// What routing knows of one server since this process started.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServerMetrics {

@@ -111,6 +111,7 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             sharing: Sharing::Session,
             era: crate::model::EraWish::Modern,
             trusted: true,
+            ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
         },
         status: Status::Inactive,
@@ -122,7 +123,7 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
     }
 }
 
-fn audit(tenant_id: &TenantId, action: &str) -> AuditEntry {
+pub(crate) fn audit(tenant_id: &TenantId, action: &str) -> AuditEntry {
     AuditEntry {
         at: at(5),
         tenant_id: tenant_id.clone(),
@@ -140,7 +141,7 @@ fn item(kind: CapabilityKind, name: &str, definition: &str) -> Capability {
     Capability { kind, name: name.into(), description: Some(format!("about {name}")), definition }
 }
 
-fn listing() -> Listing {
+pub(crate) fn listing() -> Listing {
     Listing {
         items: vec![
             item(

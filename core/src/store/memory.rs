@@ -42,6 +42,17 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// A store with the servers of `other`, and what they offer, as of now.
+    pub async fn copy_of(other: &dyn Store) -> Result<Self> {
+        let mut listings: HashMap<ServerId, Listing> = other.listings().await?.into_iter().collect();
+        let copy = Self::new();
+        for server in other.servers().await? {
+            let listing = listings.remove(&server.id).unwrap_or_default();
+            copy.rows().add(server, listing);
+        }
+        Ok(copy)
+    }
+
     fn rows(&self) -> MutexGuard<'_, Rows> {
         // No code that holds the lock can leave the rows half changed.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
@@ -52,6 +63,14 @@ impl Rows {
     fn row(&mut self, tenant: &TenantId, id: ServerId) -> Result<&mut Row> {
         let row = self.ids.get(&id).and_then(|seq| self.servers.get_mut(seq));
         row.filter(|row| row.server.tenant_id == *tenant).ok_or_else(|| super::no_server(id))
+    }
+
+    fn add(&mut self, server: Server, listing: Listing) {
+        let seq = self.created;
+        self.created += 1;
+        self.ids.insert(server.id, seq);
+        self.names.insert((server.tenant_id.clone(), server.name.clone()), seq);
+        self.servers.insert(seq, Row { server, listing, health: VecDeque::new() });
     }
 
     fn log(&mut self, audit: &AuditEntry) {
@@ -70,12 +89,7 @@ impl Store for MemoryStore {
         if rows.names.contains_key(&name) || rows.ids.contains_key(&server.id) {
             return Err(super::name_taken(&server.name));
         }
-        let seq = rows.created;
-        rows.created += 1;
-        rows.ids.insert(server.id, seq);
-        rows.names.insert(name, seq);
-        let row = Row { server: server.clone(), listing: declared.clone(), health: VecDeque::new() };
-        rows.servers.insert(seq, row);
+        rows.add(server.clone(), declared.clone());
         rows.log(audit);
         Ok(())
     }
@@ -178,4 +192,29 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::store::contract;
+
+    #[tokio::test]
+    async fn a_copy_has_the_servers_and_changes_nothing_in_the_original() {
+        let tenant = TenantId::default_tenant();
+        let (a, b) = (contract::server(&tenant, "a"), contract::server(&tenant, "b"));
+        let (listing, row) = (contract::listing(), contract::audit(&tenant, "register"));
+        let original = MemoryStore::new();
+        original.insert_server(&a, &listing, &row).await.unwrap();
+        let copy = MemoryStore::copy_of(&original).await.unwrap();
+        assert_eq!(copy.listings().await.unwrap(), original.listings().await.unwrap());
+        let taken = copy.insert_server(&contract::server(&tenant, "a"), &listing, &row).await;
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::Conflict);
+        copy.insert_server(&b, &listing, &row).await.unwrap();
+        assert_eq!(
+            (copy.servers().await.unwrap(), original.servers().await.unwrap()),
+            (vec![a.clone(), b], vec![a])
+        );
+    }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::Connector;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+#[cfg(not(all(feature = "http", feature = "websocket")))]
+use crate::error::{Error, ErrorKind};
 use crate::model::{Server, TransportType};
 use crate::random::Random;
 use crate::tasks::Tasks;
 
 /// The connector of `server`. Nothing is opened or started yet.
 ///
-/// [`ErrorKind::InvalidParams`] if the registration cannot be used, or its transport is not in this build; the
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
 pub fn connect(
     server: &Server,
@@ -26,10 +28,20 @@ pub fn connect(
         }
         #[cfg(not(feature = "http"))]
         TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
+        #[cfg(feature = "http")]
         TransportType::Sse => {
-            Err(absent("sse", "use http, the streamable HTTP that replaced it in 2025-03-26"))
+            Ok(Arc::new(super::sse::SseConnector::new(server, clock.clone(), tasks.clone())?))
         }
-        TransportType::Websocket => Err(absent("websocket", "use http or stdio")),
+        #[cfg(not(feature = "http"))]
+        TransportType::Sse => Err(absent("sse", "build with the feature `http`, or use stdio")),
+        #[cfg(feature = "websocket")]
+        TransportType::Websocket => {
+            Ok(Arc::new(super::websocket::WebSocketConnector::new(server, clock.clone(), tasks.clone())?))
+        }
+        #[cfg(not(feature = "websocket"))]
+        TransportType::Websocket => {
+            Err(absent("websocket", "build with the feature `websocket`, or use http or stdio"))
+        }
         TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::new(
             server,
             clock.clone(),
@@ -39,6 +51,7 @@ pub fn connect(
     }
 }
 
+#[cfg(not(all(feature = "http", feature = "websocket")))]
 fn absent(transport: &'static str, instead: &'static str) -> Error {
     Error::new(
         ErrorKind::InvalidParams,

@@ -7,11 +7,16 @@
 //! A link does not interpret messages beyond what it needs to bring an answer to its question.
 
 mod connect;
+mod duplex;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
 pub mod session;
+#[cfg(feature = "http")]
+pub mod sse;
 pub mod stdio;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 use std::fmt;
 use std::sync::Arc;

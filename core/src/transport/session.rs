@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{Connector, Exchange, Link, Outgoing};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +45,7 @@ pub struct Session {
     hello: Option<Hello>,
     declared: Vec<Box<str>>,
     ids: Arc<AtomicU64>,
+    closed: CancellationToken,
 }
 
 impl fmt::Debug for Session {
@@ -117,7 +119,8 @@ impl Session {
         let declared = declared(&answer);
         let ids = Arc::new(AtomicU64::new(last_id + 1));
         let link = Arc::clone(link);
-        Arc::new(Self { link, own, answer, version, era: Era::Legacy, hello: None, declared, ids })
+        let (era, closed) = (Era::Legacy, CancellationToken::new());
+        Arc::new(Self { link, own, answer, version, era, hello: None, declared, ids, closed })
     }
 
     /// The raw result of `initialize`, or of `server/discover`, byte for byte.
@@ -177,9 +180,14 @@ impl Session {
         tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// What the server sends outside any exchange; see [`Link::listen`].
+    /// What the server sends outside any exchange; see [`Link::listen`]. It ends with the session, whatever the server does.
     pub async fn listen(&self) -> Option<BoxStream<'static, Message>> {
-        self.link.listen().await
+        let messages = tokio::select! {
+            biased;
+            () = self.closed.cancelled() => return None,
+            messages = self.link.listen() => messages?,
+        };
+        Some(messages.take_until(self.closed.clone().cancelled_owned()).boxed())
     }
 
     /// Whether giving up a request is itself told to the server; otherwise `notifications/cancelled` is the caller's.
@@ -199,7 +207,13 @@ impl Session {
 
     /// Ends it at the server too.
     pub async fn close(&self) {
+        self.closed.cancel();
         self.link.close().await;
+    }
+
+    /// Waits until it is closed from this side.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 }
 

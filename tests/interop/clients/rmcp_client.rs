@@ -1,6 +1,7 @@
 //! rmcp's client against one server; prints `{feature: "ok" | "absent" | "FAIL: why"}`.
 //!
-//! Usage: `rmcp_client TARGET PREFIX PROFILE.json`. TARGET is an URL, or `stdio:` and a JSON array
+//! Usage: `rmcp_client [--discover] TARGET PREFIX PROFILE.json`. It opens with `initialize`, as is its default;
+//! with `--discover` it speaks 2026-07-28, which has no handshake. TARGET is an URL, or `stdio:` and a JSON array
 //! with a command. PREFIX stands before tool and prompt names. PROFILE names what the server offers;
 //! what it does not name is reported as absent. Results are checked as JSON, so that each check reads
 //! as the wire does.
@@ -17,12 +18,12 @@ use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest,
     CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult, ElicitationAction,
     ElicitationCapability, GetPromptRequestParams, Implementation, JsonObject, ListRootsResult, LoggingLevel,
-    LoggingMessageNotificationParam, ProgressNotificationParam, ReadResourceRequestParams, Root,
-    RootsCapabilities, SamplingCapability, SamplingMessage, SetLevelRequestParams,
+    LoggingMessageNotificationParam, ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams,
+    Root, RootsCapabilities, SamplingCapability, SamplingMessage, SetLevelRequestParams,
 };
 use rmcp::service::{NotificationContext, PeerRequestOptions, RequestContext, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::{ClientHandler, ErrorData, RoleClient, ServiceExt};
+use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -100,10 +101,16 @@ struct Checks {
     heard: Arc<Mutex<Heard>>,
     prefix: String,
     profile: Value,
+    discover: bool,
 }
 
 impl Checks {
-    async fn connect(target: &str, prefix: String, profile: Value) -> Result<Self, String> {
+    async fn connect(target: &str, prefix: String, profile: Value, discover: bool) -> Result<Self, String> {
+        let mode = if discover {
+            ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+        } else {
+            ClientLifecycleMode::Initialize
+        };
         let heard = Arc::new(Mutex::new(Heard::default()));
         let handler = Handler { heard: Arc::clone(&heard), root: text(&profile["root"])?.to_owned() };
         let client = if let Some(command) = target.strip_prefix("stdio:") {
@@ -116,11 +123,12 @@ impl Checks {
                 .spawn()
                 .map_err(shown)?;
             let pipes = child.stdout.take().zip(child.stdin.take()).ok_or("the child has no pipes")?;
-            handler.serve(pipes).await.map_err(shown)?
+            handler.serve_with_lifecycle(pipes, mode).await.map_err(shown)?
         } else {
-            handler.serve(StreamableHttpClientTransport::from_uri(target)).await.map_err(shown)?
+            let transport = StreamableHttpClientTransport::from_uri(target);
+            handler.serve_with_lifecycle(transport, mode).await.map_err(shown)?
         };
-        Ok(Self { client, heard, prefix, profile })
+        Ok(Self { client, heard, prefix, profile, discover })
     }
 
     fn forget(&self) {
@@ -136,7 +144,13 @@ impl Checks {
     }
 
     fn tool(&self, spec: &Value) -> Result<CallToolRequestParams, String> {
-        Ok(CallToolRequestParams::new(self.named(spec, "tool")?).with_arguments(object(&spec["arguments"])))
+        let mut params =
+            CallToolRequestParams::new(self.named(spec, "tool")?).with_arguments(object(&spec["arguments"]));
+        if self.discover {
+            // There is no level to set: each request says which log messages it wants.
+            params.meta.get_or_insert_default().set_log_level(LoggingLevel::Debug);
+        }
+        Ok(params)
     }
 
     async fn call(&self, spec: &Value) -> Result<String, String> {
@@ -205,7 +219,9 @@ impl Checks {
                 })
             }
             "logs" => {
-                wire(self.client.set_level(SetLevelRequestParams::new(LoggingLevel::Debug)).await)?;
+                if !self.discover {
+                    wire(self.client.set_level(SetLevelRequestParams::new(LoggingLevel::Debug)).await)?;
+                }
                 self.forget();
                 self.call(spec).await?;
                 let wanted = text(&spec["text"])?;
@@ -316,13 +332,14 @@ async fn limited(check: impl Future<Output = Check>) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), String> {
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args().skip(1).peekable();
+    let discover = args.next_if(|argument| argument == "--discover").is_some();
     let (Some(target), Some(prefix), Some(path)) = (args.next(), args.next(), args.next()) else {
-        return Err("usage: rmcp_client TARGET PREFIX PROFILE.json".to_owned());
+        return Err("usage: rmcp_client [--discover] TARGET PREFIX PROFILE.json".to_owned());
     };
     let profile = std::fs::read_to_string(path).map_err(shown)?;
     let profile: Value = serde_json::from_str(&profile).map_err(shown)?;
-    let checks = Checks::connect(&target, prefix, profile).await?;
+    let checks = Checks::connect(&target, prefix, profile, discover).await?;
     let features = [
         ("tools/list", "tools"),
         ("tools/call", "call"),

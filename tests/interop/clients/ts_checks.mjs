@@ -1,9 +1,9 @@
 // What both TypeScript clients do against one server: prints {feature: "ok" | "absent" | "FAIL: why"}.
 //
-// Arguments: TARGET PREFIX PROFILE.json. TARGET is an URL, or `stdio:` and a JSON array with a command.
+// Arguments: [flags] TARGET PREFIX PROFILE.json. TARGET is an URL, or `stdio:` and a JSON array with a command.
 // PREFIX stands before tool and prompt names. PROFILE names what the server offers; what it does not
 // name is reported as absent. The two SDKs differ in a few signatures, which `sdk` evens out:
-// `connect(target, capabilities, handlers by method)` and `callTool(client, params, options)`.
+// `connect(target, capabilities, handlers by method)`, `callTool(client, params, options)` and `setLevel(client)`.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import assert from 'node:assert/strict';
@@ -23,7 +23,7 @@ async function every(list, member) {
 }
 
 export async function main(sdk) {
-  const [target, prefix, path] = process.argv.slice(2);
+  const [target, prefix, path] = process.argv.slice(-3);
   const profile = JSON.parse(readFileSync(path, 'utf8'));
   const asked = [];
   const logs = [];
@@ -109,7 +109,7 @@ export async function main(sdk) {
       assert(seen.every(({ total }) => total === spec.total), 'a total is wrong');
     }],
     logs: ['logs', async (spec, signal) => {
-      await client.setLoggingLevel('debug');
+      await sdk.setLevel(client);
       logs.length = 0;
       await call(spec);
       await until(() => logs.some((line) => line.includes(spec.text)), signal);

@@ -26,4 +26,5 @@ await main({
     return client;
   },
   callTool: (client, params, options) => client.callTool(params, undefined, options),
+  setLevel: (client) => client.setLoggingLevel('debug'),
 });

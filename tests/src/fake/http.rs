@@ -18,6 +18,7 @@ use mcp_registry_gateway::tasks::Tasks;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 use super::ledger::Entry;
 use super::plan::Plan;
@@ -27,11 +28,11 @@ use super::state::{Reaction, State};
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Accepts for ever.
-pub(super) async fn serve(listener: TcpListener, state: Arc<State>, tasks: Tasks) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>, tasks: Tasks) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             drop(stream.set_nodelay(true));
-            tasks.spawn(connection(stream, Arc::clone(&state), tasks.clone()));
+            tasks.spawn(connection(stream, tls.clone(), Arc::clone(&state), tasks.clone()));
         }
     }
 }
@@ -44,12 +45,19 @@ struct Place {
     socket: Arc<OwnedFd>,
 }
 
-async fn connection(stream: TcpStream, state: Arc<State>, tasks: Tasks) {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>, tasks: Tasks) {
     let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
     let place = Place { state, tasks, socket: Arc::new(socket) };
     let service = service_fn(move |request| answer(request, place.clone()));
-    // A connection that the script reset ends in an error, which is what was wanted.
-    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    let server = hyper::server::conn::http1::Builder::new();
+    // A connection that the script reset, or that a client does not trust, ends in an error, which is what was wanted.
+    match tls {
+        None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+        Some(tls) => {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            drop(server.serve_connection(TokioIo::new(stream), service).await);
+        }
+    }
 }
 
 /// Makes the kernel send RST instead of FIN when the connection is dropped, which the error brings about.

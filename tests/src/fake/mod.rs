@@ -12,6 +12,7 @@ mod script;
 mod state;
 mod stdio;
 mod tools;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use mcp_registry_gateway::tasks::Tasks;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 pub use ledger::{Entry, Ledger};
 pub use modern::Modern;
@@ -28,9 +30,9 @@ pub use stdio::serve_stdio;
 use state::State;
 
 /// A fake server on a port of this machine; it ends, connections and all, when it is dropped.
-#[derive(Debug)]
 pub struct Fake {
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
     state: Arc<State>,
     tasks: Tasks,
 }
@@ -38,9 +40,28 @@ pub struct Fake {
 impl Fake {
     /// Starts a server on a free port.
     pub async fn start(name: &str) -> Self {
+        Self::listen(name, None).await
+    }
+
+    /// Starts a server behind TLS on a free port.
+    pub async fn start_tls(name: &str, tls: TlsAcceptor) -> Self {
+        Self::listen(name, Some(tls)).await
+    }
+
+    async fn listen(name: &str, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
-        Self::run(address, listener, Arc::new(State::new(name, Ledger::default())))
+        Self::run(address, tls, listener, Arc::new(State::new(name, Ledger::default())))
+    }
+
+    /// Starts a server on a free port that speaks WebSocket alone; its URL begins with `ws:`.
+    pub async fn start_websocket(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let state = Arc::new(State::new(name, Ledger::default()));
+        let tasks = Tasks::default();
+        tasks.spawn(websocket::serve(listener, Arc::clone(&state), tasks.clone()));
+        Self { address, state, tasks, tls: None }
     }
 
     /// Starts several servers, named `prefix-0`, `prefix-1`, …
@@ -52,10 +73,10 @@ impl Fake {
         all
     }
 
-    fn run(address: SocketAddr, listener: TcpListener, state: Arc<State>) -> Self {
+    fn run(address: SocketAddr, tls: Option<TlsAcceptor>, listener: TcpListener, state: Arc<State>) -> Self {
         let tasks = Tasks::default();
-        tasks.spawn(http::serve(listener, Arc::clone(&state), tasks.clone()));
-        Self { address, state, tasks }
+        tasks.spawn(http::serve(listener, tls.clone(), Arc::clone(&state), tasks.clone()));
+        Self { address, tls, state, tasks }
     }
 
     /// Stops listening and cuts every connection; what was learnt stays.
@@ -68,12 +89,18 @@ impl Fake {
     pub async fn restart(&mut self) {
         self.stop().await;
         let listener = TcpListener::bind(self.address).await.expect("the port is free again");
-        *self = Self::run(self.address, listener, Arc::clone(&self.state));
+        *self = Self::run(self.address, self.tls.clone(), listener, Arc::clone(&self.state));
     }
 
     /// Where clients connect.
     pub fn url(&self) -> String {
-        format!("http://{}/mcp", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/mcp", self.address)
+    }
+
+    /// Where clients connect over WebSocket.
+    pub fn websocket_url(&self) -> String {
+        format!("ws://{}/mcp", self.address)
     }
 
     /// The server's address.
@@ -101,6 +128,11 @@ impl Fake {
         self.state.set_tools(names, page);
     }
 
+    /// Replaces the tools by ones with these definitions; they echo `text`.
+    pub fn define_tools(&self, definitions: Vec<Value>) {
+        self.state.define_tools(definitions, usize::MAX);
+    }
+
     /// Forgets all sessions, as a restarted server does.
     pub fn forget_sessions(&self) {
         self.state.forget_sessions();
@@ -114,6 +146,12 @@ impl Fake {
     /// Sends a notification to everyone who listens outside an exchange; gives how many do.
     pub fn notify(&self, method: &str, params: &Value) -> usize {
         self.state.news.send(tools::notification(method, params)).unwrap_or(0)
+    }
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fake({} at {})", self.name(), self.url())
     }
 }
 

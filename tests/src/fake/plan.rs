@@ -16,6 +16,8 @@ pub(super) enum Step {
     Send(Value),
     /// Sends bytes that need not be a message.
     Raw(Bytes),
+    /// Sends bytes over and over until nobody takes them.
+    Endless(Bytes),
     /// Does nothing for a while.
     Wait(Duration),
     /// Asks the client and answers the request `answers` with what the client replied.
@@ -132,6 +134,12 @@ fn scripted(state: &State, act: &Act, id: &Value, method: &str, params: &Value) 
         }
         Act::Huge(bytes) => {
             Plan::of(false, vec![Step::Send(tools::response(id, &tools::text(&"x".repeat(*bytes))))])
+        }
+        Act::Endless { stream, piece } => {
+            Plan::of(*stream, vec![Step::Endless(Bytes::copy_from_slice(piece))])
+        }
+        Act::Events(text) => {
+            Plan::of(true, vec![Step::Raw(Bytes::from(text.replace("$ID", &id.to_string())))])
         }
         Act::Slow(pause) => {
             let body: Vec<u8> = plan

@@ -44,6 +44,10 @@ pub(super) async fn run(state: Arc<State>, steps: Vec<Step>, out: Sender<Out>) {
             }
             Step::Send(message) => Out::Message(message),
             Step::Raw(bytes) => Out::Raw(bytes),
+            Step::Endless(bytes) => {
+                while out.send(Out::Raw(bytes.clone())).await.is_ok() {}
+                return;
+            }
             Step::Reset => Out::Reset,
             Step::Stderr(bytes) => Out::Stderr(bytes),
             Step::Exit(code) => Out::Exit(code),

@@ -46,6 +46,15 @@ pub enum Act {
     },
     /// Answers with a text of this many bytes.
     Huge(usize),
+    /// Answers with these bytes over and over, in an event stream or as one document, and never ends.
+    Endless {
+        /// Whether it is an event stream.
+        stream: bool,
+        /// The bytes.
+        piece: Vec<u8>,
+    },
+    /// Answers with an event stream of this text, in which `$ID` is the request's id.
+    Events(String),
     /// Answers in small pieces with this pause between them.
     Slow(Duration),
 }

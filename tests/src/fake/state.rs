@@ -115,6 +115,11 @@ impl State {
     /// Replaces the tools; `page` of them are listed at a time.
     pub(super) fn set_tools(&self, names: &[String], page: usize) {
         let definitions = names.iter().map(|name| tools::definition(name, "A tool of the script")).collect();
+        self.define_tools(definitions, page);
+    }
+
+    /// The same with whole definitions.
+    pub(super) fn define_tools(&self, definitions: Vec<Value>, page: usize) {
         *lock(&self.tools) = (definitions, page.max(1));
     }
 

@@ -1,5 +1,6 @@
 //! The real `mcp-gateway` program: started on a free port with data of its own, asked over HTTP, ended by signals.
 
+mod piped;
 mod table;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use piped::Piped;
 pub use table::{Usage, marked, usage};
 
 use crate::clock::{Stopwatch, eventually};
@@ -42,6 +44,7 @@ pub struct Gateway {
     address: SocketAddr,
     http: Http,
     output: PathBuf,
+    log: PathBuf,
     /// Time from the start of the process to its line that says where it listens.
     pub ready_after: Duration,
     _own: TempDir,
@@ -56,24 +59,33 @@ impl Gateway {
     /// A gateway with `options`.
     pub async fn start_with(options: Options) -> Self {
         let own = tempfile::tempdir().expect("a temporary folder");
-        let output = own.path().join("output");
+        let (output, log) = (own.path().join("output"), own.path().join("log"));
         let data = options.data.unwrap_or_else(|| own.path().join("data"));
-        let file = File::create(&output).expect("the output's file");
         let mut command = Command::new(binary());
         command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--data-dir"]).arg(&data);
         command.args(options.args).envs(options.env).stdin(Stdio::null());
-        command.stdout(file.try_clone().expect("a second handle")).stderr(file);
+        let file = |path: &Path| File::create(path).expect("the output's file");
+        command.stdout(file(&output)).stderr(file(&log));
         let watch = Stopwatch::start();
         let mut child = command.spawn().expect("mcp-gateway starts");
         let address = eventually("the line that says where the gateway listens", START, async || {
             let text = std::fs::read_to_string(&output).unwrap_or_default();
             if let Ok(Some(status)) = child.try_wait() {
-                panic!("mcp-gateway ended with {status}:\n{text}");
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                panic!("mcp-gateway ended with {status}:\n{text}{said}");
             }
             address_in(&text)
         })
         .await;
-        Self { child, address, http: Http::new(address), output, ready_after: watch.elapsed(), _own: own }
+        Self {
+            child,
+            address,
+            http: Http::new(address),
+            output,
+            log,
+            ready_after: watch.elapsed(),
+            _own: own,
+        }
     }
 
     /// Where it listens.
@@ -91,9 +103,19 @@ impl Gateway {
         self.child.id()
     }
 
+    /// What it wrote for people to standard output.
+    pub fn greeting(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Its log, which is standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// What it wrote to its two outputs.
     pub fn output(&self) -> String {
-        std::fs::read_to_string(&self.output).unwrap_or_default()
+        self.greeting() + &self.log()
     }
 
     /// An MCP session on `path`.
@@ -149,6 +171,16 @@ impl Gateway {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
     }
 
     /// Sends SIGKILL and reaps it.

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::client::{Client, Reply};
 use super::exit::Failure;
+use super::presence::{self, Presence};
 use super::wiring::Common;
 
 /// Longest wait for an answer of the REST API: a probe may take its 10 s.
@@ -25,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the gateway is.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct At {
-    /// The running gateway [default: http://127.0.0.1:PORT, with the configuration's port]
+    /// The running gateway [default: the one that serves the database, else http://127.0.0.1:PORT, with the configuration's port]
     #[arg(long, env = "MREG_URL")]
     url: Option<String>,
 }
@@ -33,9 +34,13 @@ pub(crate) struct At {
 impl At {
     /// The client of the gateway at this URL.
     pub(crate) fn client(&self, common: &Common) -> Result<Client, Failure> {
-        match &self.url {
-            Some(url) => Client::new(url),
-            None => Client::new(&format!("http://127.0.0.1:{}", common.configuration()?.server.port)),
+        if let Some(url) = &self.url {
+            return Client::new(url);
+        }
+        let config = common.configuration()?;
+        match presence::serving(&common.database(&config)?) {
+            Some(url) => Client::new(&url),
+            None => Client::new(&format!("http://127.0.0.1:{}", config.server.port)),
         }
     }
 
@@ -70,6 +75,8 @@ pub(crate) enum Api {
         service: Box<Service>,
         /// The database's file.
         place: String,
+        /// Ends with the command.
+        presence: Presence,
     },
 }
 
@@ -77,9 +84,9 @@ impl Api {
     async fn open(common: &Common) -> Result<Self, Failure> {
         let config = common.configuration()?;
         let place = common.database(&config)?.display().to_string();
-        let gateway = common.open(&config).await?;
+        let (gateway, presence) = common.open(&config, None).await?;
         let service = Box::new(server::service(gateway.clone(), config.server, gateway.clock().clone()));
-        Ok(Self::Opened { gateway, service, place })
+        Ok(Self::Opened { gateway, service, place, presence })
     }
 
     /// What was asked, for people.
@@ -125,8 +132,9 @@ impl Api {
 
     /// Ends a gateway that was opened for this command.
     pub(crate) async fn close(self) {
-        if let Self::Opened { gateway, .. } = self {
+        if let Self::Opened { gateway, presence, .. } = self {
             gateway.shutdown(Duration::from_secs(5)).await;
+            drop(presence);
         }
     }
 }

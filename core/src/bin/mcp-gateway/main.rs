@@ -10,9 +10,11 @@ mod healthcheck;
 mod import;
 mod list;
 mod logging;
+mod presence;
 mod register;
 mod reload;
 mod serve;
+mod stdio;
 mod table;
 mod validate;
 mod welcome;
@@ -46,6 +48,8 @@ struct Cli {
 enum Command {
     /// Serves the gateway until it is told to stop
     Serve(serve::Args),
+    /// Serves the gateway to one client on standard input and output
+    Stdio(stdio::Args),
     /// Registers a server
     Register(register::Args),
     /// Lists the registered servers
@@ -75,6 +79,7 @@ async fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let done = match command {
         Command::Serve(args) => serve::run(common, args).await,
+        Command::Stdio(args) => Box::pin(stdio::run(common, args)).await,
         Command::Register(args) => register::run(&common, args).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,

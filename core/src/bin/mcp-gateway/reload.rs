@@ -58,7 +58,8 @@ pub(crate) struct Running {
     pub(crate) config: Config,
     pub(crate) level: Level,
     pub(crate) gateway: Gateway,
-    pub(crate) service: Service,
+    /// The HTTP surface, if there is one.
+    pub(crate) service: Option<Service>,
     pub(crate) caller: Caller,
 }
 
@@ -109,7 +110,9 @@ impl Running {
             self.config = old;
             return Err(error.into());
         }
-        self.service.reload(&self.config.server);
+        if let Some(service) = &self.service {
+            service.reload(&self.config.server);
+        }
         self.level.reload(filter).map_err(|error| Failure::failed(error.to_string()))
     }
 
@@ -192,6 +195,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.host`", was.host != is.host),
         ("`server.port`", was.port != is.port),
         ("`server.legacy`", was.legacy != is.legacy),
+        ("`server.sse`", was.sse != is.sse),
         ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),
@@ -225,6 +229,8 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
         auto_discover: differing(wanted.auto_discover.as_ref(), &current.auto_discover),
         health_check: differing(wanted.health_check.as_ref(), &current.health_check),
         configuration: differing(wanted.configuration.as_ref(), &current.configuration),
+        // Compared where what the server said of itself is known: the register writes nothing if it is the same.
+        capabilities: wanted.capabilities.clone(),
         ..Patch::default()
     };
     let endpoint = match (&wanted.endpoint_url, &wanted.command) {

@@ -59,7 +59,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
-    let gateway = common.open(&config).await?;
+    let (gateway, _presence) = common.open(&config, Some(&format!("http://{address}"))).await?;
     let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
     let caller = Caller {
         principal: Principal::local(TenantId::default_tenant()),
@@ -67,12 +67,20 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     };
 
     let grace = config.server.grace;
-    let mut running = Running { common, options, own: args.servers, config, level, gateway, service, caller };
+    let mut running = Running {
+        common,
+        options,
+        own: args.servers,
+        config,
+        level,
+        gateway: gateway.clone(),
+        service: Some(service.clone()),
+        caller,
+    };
     running.register_all().await?;
     print(&welcome::text(&running.gateway, &running.caller, address)?)?;
 
     let stop = CancellationToken::new();
-    let (gateway, service) = (running.gateway.clone(), running.service.clone());
     let mut signals = reload::Signals::new()?;
     let served = async {
         tokio::join!(server::serve(listener, service, Some(&workers), stop.clone(), grace), async {

@@ -9,6 +9,7 @@ use mcp_registry_gateway::gateway::{self, Gateway};
 use mcp_registry_gateway::store::sqlite::SqliteStore;
 
 use super::exit::Failure;
+use super::presence::Presence;
 
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,10 +66,18 @@ impl Common {
         }
     }
 
-    /// Opens the gateway on the database.
-    pub(crate) async fn open(&self, config: &Config) -> Result<Gateway, Failure> {
-        let store = SqliteStore::open(&self.database(config)?).await?;
-        Ok(Gateway::open(gateway::Settings::of(config), Arc::new(store), SystemClock::shared()).await?)
+    /// Opens the gateway on the database, to be served at `url` or, without one, for the time of a command.
+    pub(crate) async fn open(
+        &self,
+        config: &Config,
+        url: Option<&str>,
+    ) -> Result<(Gateway, Presence), Failure> {
+        let database = self.database(config)?;
+        // Makes the folder.
+        let store = SqliteStore::open(&database).await?;
+        let presence = Presence::claim(&database, url).await?;
+        let settings = gateway::Settings::of(config);
+        Ok((Gateway::open(settings, Arc::new(store), SystemClock::shared()).await?, presence))
     }
 
     /// Whether log lines are JSON, for messages before the configuration is read.

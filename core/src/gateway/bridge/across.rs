@@ -34,7 +34,8 @@ impl Inner {
         self: &Arc<Self>,
         place: &Place,
     ) -> Result<Option<Arc<Session>>> {
-        place.upstream.modern(|session| self.watch(place.server.id, session)).await
+        let (this, id) = (Arc::clone(self), place.server.id);
+        place.upstream.modern(move |session| this.watch(id, session)).await
     }
 }
 

@@ -24,10 +24,10 @@ use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::answering::Answering;
-use crate::gateway::errand::{Forward, Passage};
-use crate::gateway::forward::outcome_of_answer;
+use crate::gateway::errand::{Journey, Passage};
 use crate::gateway::modern::Modern;
 use crate::gateway::service::Place;
+use crate::gateway::verdict::outcome_of_answer;
 use crate::model::Reply;
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
@@ -68,14 +68,12 @@ pub(in crate::gateway) struct Round {
 }
 
 /// How a server was reached for a call, and with what.
-pub(in crate::gateway) struct Course<'a> {
+pub(in crate::gateway) struct Course {
     pub(in crate::gateway) exchange: Exchange,
     pub(in crate::gateway) answering: Answering,
     pub(in crate::gateway) lease: Lease,
     pub(in crate::gateway) started: Tick,
     pub(in crate::gateway) deadline: Tick,
-    pub(in crate::gateway) passage: Arc<Passage>,
-    pub(in crate::gateway) forward: &'a Forward,
 }
 
 impl Inner {
@@ -100,8 +98,14 @@ impl Inner {
     }
 
     /// Brings what a server answers to a modern client.
-    pub(in crate::gateway) async fn answer_downward(self: &Arc<Self>, course: Course<'_>) -> Result<Reply> {
-        let Course { exchange, answering, mut lease, started, deadline, passage, forward } = course;
+    pub(in crate::gateway) async fn answer_downward(
+        self: &Arc<Self>,
+        course: Course,
+        journey: Box<Journey>,
+    ) -> Result<Reply> {
+        let Course { exchange, answering, mut lease, started, deadline } = course;
+        let Journey { forward, passage } = *journey;
+        let passage = Arc::new(passage);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
         let method = forward.method();

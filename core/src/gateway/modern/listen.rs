@@ -16,12 +16,14 @@ use tokio::sync::mpsc;
 
 use super::super::Inner;
 use super::super::errand::Passage;
+use super::super::outbox::List;
+use super::super::relay::changed_list;
 use super::streams::{self, Heard};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Reply, Route, ServiceName, TenantId};
+use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
-use crate::rpc::{Edit, Members, Message, Method, meta};
+use crate::rpc::{Edit, Members, Message, Method, Splice, meta};
 
 /// Between two notifications of the same kind.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -32,13 +34,14 @@ const WAITING: usize = 16;
 /// How long a client that is behind is waited for with the last word.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A service of a tenant changed what it offers.
+/// A list of a service of a tenant changed.
 #[derive(Clone, Debug)]
 struct Change {
     tenant: TenantId,
     service: ServiceName,
-    /// How the server said so; `None` if it was found out by asking, and any list may have changed.
-    said: Option<Method>,
+    list: List,
+    /// Whether the merged lists have it already; until then only the server says so.
+    merged: bool,
 }
 
 /// Who tells those who listen that lists changed.
@@ -52,10 +55,21 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// Tells everybody whom it concerns.
-    pub(in crate::gateway) fn tell(&self, tenant: &TenantId, service: &ServiceName, said: Option<Method>) {
+    /// Tells everybody whom it concerns; `merged`: the merged lists have the change.
+    pub(in crate::gateway) fn tell(
+        &self,
+        tenant: &TenantId,
+        service: &ServiceName,
+        list: List,
+        merged: bool,
+    ) {
         // Perhaps nobody listens.
-        let _ = self.0.send(Change { tenant: tenant.clone(), service: service.clone(), said });
+        let _ = self.0.send(Change { tenant: tenant.clone(), service: service.clone(), list, merged });
+    }
+
+    /// Whether nobody listens.
+    pub(in crate::gateway) fn are_unheard(&self) -> bool {
+        self.0.receiver_count() == 0
     }
 }
 
@@ -87,8 +101,12 @@ impl Filter {
         Ok(filter)
     }
 
-    fn wants_lists(&self) -> bool {
-        self.tools_list_changed || self.prompts_list_changed || self.resources_list_changed
+    fn wants(&self, list: List) -> bool {
+        match list {
+            List::Tools => self.tools_list_changed,
+            List::Resources => self.resources_list_changed,
+            List::Prompts => self.prompts_list_changed,
+        }
     }
 
     /// Keeps of the lists those of which a server says that it tells; `said` are their `initialize` results.
@@ -137,35 +155,17 @@ impl Filter {
 /// What changed and was not told yet.
 #[derive(Debug, Default)]
 struct Due {
-    lists: BTreeSet<&'static str>,
+    lists: [bool; 3],
     resources: BTreeMap<String, Message>,
 }
 
 impl Due {
     fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.resources.is_empty()
+        !self.lists.contains(&true) && self.resources.is_empty()
     }
 
-    fn all_lists(&mut self, filter: &Filter) {
-        for method in [Method::ToolsChanged, Method::PromptsChanged, Method::ResourcesChanged] {
-            self.list(&method, filter);
-        }
-    }
-
-    /// Whether `method` tells that a list changed; takes it in, if the client wants to hear of that list.
-    fn list(&mut self, method: &Method, filter: &Filter) -> bool {
-        let (wanted, name) = match method {
-            Method::ToolsChanged => (filter.tools_list_changed, "notifications/tools/list_changed"),
-            Method::PromptsChanged => (filter.prompts_list_changed, "notifications/prompts/list_changed"),
-            Method::ResourcesChanged => {
-                (filter.resources_list_changed, "notifications/resources/list_changed")
-            }
-            _ => return false,
-        };
-        if wanted {
-            self.lists.insert(name);
-        }
-        true
+    fn list(&mut self, list: List, filter: &Filter) {
+        self.lists[list as usize] |= filter.wants(list);
     }
 
     /// Takes a server's notification in, if the client wants to hear it.
@@ -182,26 +182,35 @@ impl Due {
                     self.resources.insert(uri, message);
                 }
             }
-            Some(method) => _ = self.list(method, filter),
-            None => {}
+            _ => {
+                if let Some(list) = changed_list(&message) {
+                    self.list(list, filter);
+                }
+            }
         }
     }
 
     /// The messages that tell it all, for the subscription `id`.
     fn told(self, id: &str) -> Vec<Bytes> {
-        let bare =
-            |method: &str| Message::request(None, method, Some(&format!(r#"{{"_meta":{}}}"#, meta_of(id))));
-        let lists = self.lists.into_iter().map(bare);
-        let resources = self.resources.into_values().filter_map(|message| {
-            let params = message.params()?;
-            let mut edit = Edit::of(params).ok()?;
-            meta::set(&mut edit, &[(meta::SUBSCRIPTION_ID, id)]).ok()?;
-            let mut splice = crate::rpc::Splice::new();
-            edit.write(&mut splice, message.range_of(params).start);
-            Some(splice.apply(message.bytes()))
-        });
-        lists.chain(resources).collect()
+        let lists = List::ALL.into_iter().filter(|list| self.lists[*list as usize]);
+        let lists = lists.filter_map(|list| Message::parse(list.notification()).ok());
+        lists.chain(self.resources.into_values()).filter_map(|message| tagged(&message, id).ok()).collect()
     }
+}
+
+/// The notification with the subscription that it belongs to.
+fn tagged(message: &Message, id: &str) -> Result<Bytes> {
+    let mut splice = Splice::new();
+    if let Some(params) = message.params() {
+        let mut edit = Edit::of(params)?;
+        meta::set(&mut edit, &[(meta::SUBSCRIPTION_ID, id)])?;
+        edit.write(&mut splice, message.range_of(params).start);
+    } else {
+        let mut edit = Edit::of(message.text())?;
+        edit.set("params", format!(r#"{{"_meta":{}}}"#, meta_of(id)));
+        edit.write(&mut splice, 0);
+    }
+    Ok(splice.apply(message.bytes()))
 }
 
 fn meta_of(id: &str) -> String {
@@ -222,6 +231,16 @@ struct Listening {
 }
 
 impl Inner {
+    /// Tells those who listen to its service that a server says that a list changed.
+    pub(in crate::gateway) fn tell_change(&self, server: ServerId, list: List) {
+        if self.modern.changes.are_unheard() {
+            return;
+        }
+        if let Some(place) = self.place(server) {
+            self.modern.changes.tell(&place.server.tenant_id, &place.server.service, list, false);
+        }
+    }
+
     /// Opens the stream of a `subscriptions/listen` request.
     ///
     /// [`ErrorKind::MediaType`] if the client takes no stream; errors for what it asks that cannot be read.
@@ -243,7 +262,7 @@ impl Inner {
         if let Route::Service(name) = route {
             let service = Arc::clone(view.service(name.as_str())?);
             filter.keep_lists(service.places.iter().filter_map(|place| place.listing.initialize.as_deref()));
-            if filter.wants_lists() {
+            if List::ALL.into_iter().any(|list| filter.wants(list)) {
                 let wanted = filter.lists();
                 let modern = passage.modern.as_ref();
                 let pooled =
@@ -297,9 +316,13 @@ impl Listening {
                     pause.set(tokio::time::sleep(PERIOD));
                 }
                 change = self.changes.recv() => match change {
-                    Ok(change) if !self.concerns(&change) => {}
-                    Ok(Change { said: Some(method), .. }) => _ = due.list(&method, &self.filter),
-                    Ok(_) | Err(RecvError::Lagged(_)) => due.all_lists(&self.filter),
+                    Ok(change) if self.concerns(&change) => due.list(change.list, &self.filter),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => {
+                        for list in List::ALL {
+                            due.list(list, &self.filter);
+                        }
+                    }
                     Err(RecvError::Closed) => break,
                 },
                 Some(message) = self.heard.next() => match message {
@@ -311,15 +334,13 @@ impl Listening {
         }
         let result = format!(r#"{{"resultType":"complete","_meta":{}}}"#, meta_of(&self.id));
         let last = result_response(&self.id, &result);
-        let Self { sender, passage, .. } = self;
-        drop(passage);
-        let _ = tokio::time::timeout(PATIENCE, sender.send(last)).await;
+        let _ = tokio::time::timeout(PATIENCE, self.sender.send(last)).await;
     }
 
     fn concerns(&self, change: &Change) -> bool {
         change.tenant == self.tenant
             && match &self.route {
-                Route::All => true,
+                Route::All => change.merged,
                 Route::Service(own) => *own == change.service,
             }
     }

@@ -9,7 +9,6 @@ mod streams;
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::ears::Ears;
@@ -18,13 +17,13 @@ use super::bridge::downward::{AGAIN, Downward, bond_of};
 use super::bridge::pool::Borrowed;
 use super::bridge::sealed::{self, Ticket};
 use super::client::Client;
-use super::conversation::tell_level;
 use super::errand::{self, Forward, Passage};
+use super::opening::tell_level;
 use super::{Inner, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
-use crate::rpc::version::Era;
+use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Members, Message, Method, Shape, object};
 
 /// What a client may say of itself in one request, in bytes: it can be kept for a while.
@@ -78,9 +77,17 @@ pub(super) enum Errand {
     List(CapabilityKind, Message),
     Listen(Message),
     Resume(Ticket, Message),
-    Forward(Box<Forward>),
     /// A notification: this era has none for a server over HTTP.
     Ignore,
+}
+
+/// Who answers it.
+#[derive(Debug)]
+pub(super) enum Course {
+    /// The gateway itself.
+    Own(Errand),
+    /// A server.
+    Forward(Forward),
 }
 
 impl Modern {
@@ -95,6 +102,11 @@ impl Modern {
             Some(said) => said.required_capabilities()?,
             None => "{}",
         };
+        if let Some(said) = said.as_ref().filter(|said| said.version != MODERN) {
+            let message = "this protocol version is not spoken here without `initialize`";
+            let shown = names::shown(&said.version).into_owned();
+            return Err(Error::new(ErrorKind::UnsupportedVersion, message).with("requested", shown));
+        }
         let info = said.as_ref().and_then(|said| said.client_info);
         let info = info.unwrap_or(r#"{"name":"unknown","version":"0"}"#);
         if Members::parse(capabilities).is_err() || Members::parse(info).is_err() {
@@ -137,21 +149,21 @@ impl Inner {
         route: &Route,
         message: Message,
         passage: &mut Passage,
-    ) -> Result<Errand> {
+    ) -> Result<Course> {
         match message.shape() {
             Shape::Request => {}
-            Shape::Notification => return Ok(Errand::Ignore),
+            Shape::Notification => return Ok(Course::Own(Errand::Ignore)),
             Shape::Response => {
                 let text = "clients of this era answer by sending their request again, not with responses";
                 return Err(Error::new(ErrorKind::InvalidRequest, text));
             }
         }
-        let Some(method) = message.method() else { return Ok(Errand::Ignore) };
+        let Some(method) = message.method() else { return Ok(Course::Own(Errand::Ignore)) };
         let list = CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str());
         match (method, list, route) {
-            (Method::Discover, ..) => return Ok(Errand::Discover(message)),
-            (Method::Listen, ..) => return Ok(Errand::Listen(message)),
-            (_, Some(kind), Route::All) => return Ok(Errand::List(kind, message)),
+            (Method::Discover, ..) => return Ok(Course::Own(Errand::Discover(message))),
+            (Method::Listen, ..) => return Ok(Course::Own(Errand::Listen(message))),
+            (_, Some(kind), Route::All) => return Ok(Course::Own(Errand::List(kind, message))),
             (method, ..) if is_gone(method) => {
                 let text = format!("Method not found: {}", names::shown(method.as_str()));
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
@@ -159,7 +171,7 @@ impl Inner {
             _ => {}
         }
         if let Some(ticket) = self.ticket_of(&message, passage)? {
-            return Ok(Errand::Resume(ticket, message));
+            return Ok(Course::Own(Errand::Resume(ticket, message)));
         }
         let view = self.view(&passage.principal.tenant);
         let forward = errand::forward(&view, route, None, message)?;
@@ -173,7 +185,7 @@ impl Inner {
                 place.upstream.mirrors().agree(name, &forward.message, &passage.headers)
             })?;
         }
-        Ok(Errand::Forward(Box::new(forward)))
+        Ok(Course::Forward(forward))
     }
 
     /// What the request's `requestState` says, if it is one of the gateway's and names a call that is parked.
@@ -203,23 +215,7 @@ impl Inner {
             Errand::List(kind, message) => self.list_modern(kind, &message, &passage.principal).await,
             Errand::Listen(message) => self.listen_modern(route, &message, passage).await,
             Errand::Resume(ticket, message) => self.resume(ticket, &message, passage).await,
-            Errand::Forward(forward) => self.forward_modern(*forward, passage).await,
         }
-    }
-
-    /// Forwards a call that is cancelled when nobody waits for it any more.
-    async fn forward_modern(self: &Arc<Self>, forward: Forward, passage: Passage) -> Result<Reply> {
-        let waited_for = passage.cancel().clone().drop_guard();
-        let (sender, receiver) = oneshot::channel();
-        let this = Arc::clone(self);
-        // A task of its own can still tell the server when whoever waited is gone.
-        self.tasks.spawn(async move {
-            let _ = sender.send(this.forward(forward, passage).await);
-        });
-        let stopped = |_| Error::new(ErrorKind::Unavailable, "the gateway is shutting down");
-        let outcome = receiver.await.map_err(stopped)?;
-        waited_for.disarm();
-        outcome
     }
 
     /// The sessions of the pool for this request.
@@ -254,7 +250,8 @@ impl Inner {
         };
         if changed {
             let sessions = client.upstreams();
-            futures_util::future::join_all(sessions.iter().map(|session| tell_level(client, session))).await;
+            futures_util::future::join_all(sessions.iter().map(|(_, session)| tell_level(client, session)))
+                .await;
         }
     }
 }

@@ -44,5 +44,5 @@ pub(super) async fn read(mut held: Held, mut body: Incoming, limit: usize) -> Re
 
 fn too_large(limit: usize) -> Error {
     let message = format!("the server's answer is larger than the limit of {limit} bytes for one answer");
-    Error::new(ErrorKind::BadUpstream, message)
+    Error::new(ErrorKind::BadUpstream, message).with("limit_bytes", limit)
 }

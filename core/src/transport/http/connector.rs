@@ -10,7 +10,7 @@ use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
-use super::dial::Dial;
+use super::dial::{Dial, Tls};
 use super::link::HttpLink;
 use super::pool::Pool;
 use crate::clock::Clock;
@@ -67,12 +67,22 @@ impl HttpConnector {
             .url()
             .ok_or_else(|| invalid("a server reached over HTTP needs an endpoint_url"))?;
         let url = Url::parse(url).map_err(|error| invalid("endpoint_url is not a URL").caused_by(error))?;
+        Self::at(&url, server, clock, tasks)
+    }
+
+    /// Prepares to reach `url` as `server` is configured.
+    pub(in crate::transport) fn at(
+        url: &Url,
+        server: &Server,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Result<Self> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
             ));
         }
-        let dial = dial(&url)?;
+        let dial = dial(url, server.configuration.ca_file.as_deref())?;
         let mut target = url.path().to_owned();
         if let Some(query) = url.query() {
             target.push('?');
@@ -132,7 +142,7 @@ impl Connector for HttpConnector {
     }
 }
 
-fn dial(url: &Url) -> Result<Dial> {
+fn dial(url: &Url, ca_file: Option<&str>) -> Result<Dial> {
     let secure = match url.scheme() {
         "https" => true,
         "http" => false,
@@ -154,7 +164,7 @@ fn dial(url: &Url) -> Result<Dial> {
                 .with("host", &host)
                 .caused_by(error)
         })?;
-        Some(name)
+        Some(Tls::new(name, ca_file))
     } else {
         None
     };

@@ -9,14 +9,17 @@ mod body;
 mod connector;
 mod dial;
 mod events;
+mod legs;
 mod link;
 mod modern;
 mod pool;
 mod socket;
 mod status;
+mod trust;
 mod wire;
 
 pub use connector::HttpConnector;
+pub(super) use legs::{Delivery, EventStream};
 
 /// Bytes of one answer at most: 16 MiB.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Hello, INITIALIZE_ID, Session, Way, ask, declared, handshake, unsupported};
 use crate::error::{Delivery, ErrorKind, Result};
 use crate::rpc::version::{Era, MODERN};
@@ -122,6 +124,7 @@ impl Session {
             hello: None,
             declared,
             ids,
+            closed: CancellationToken::new(),
         })
     }
 
@@ -137,6 +140,7 @@ impl Session {
             hello: Some(hello.clone()),
             declared: self.declared.clone(),
             ids: Arc::clone(&self.ids),
+            closed: self.closed.clone(),
         })
     }
 
@@ -156,6 +160,7 @@ impl Session {
             era: Era::Modern,
             hello: Some(hello.clone()),
             ids: Arc::new(AtomicU64::new(DISCOVER_ID + 1)),
+            closed: CancellationToken::new(),
         })
     }
 }

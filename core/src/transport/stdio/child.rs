@@ -11,12 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::budget::Budget;
-use super::exchanges::{Ending, Receipt};
 use super::group::Group;
-use super::lines::{Line, Lines, excerpt};
-use super::link::{Conversation, Item};
 use crate::clock::Tick;
 use crate::rpc::Message;
+use crate::rpc::lines::{Line, Lines, excerpt, framed};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt};
 
 /// Longest line that a child may write to its standard output.
 pub(super) const MAX_LINE: usize = 16 * 1024 * 1024;
@@ -63,7 +62,8 @@ pub(super) async fn write(
         }
         // Nobody may wait for it: a notification that was given up.
         let _ = item.begun.send(());
-        let mut rest = &item.line[..];
+        let line = framed(&item.body);
+        let mut rest = &line[..];
         while !rest.is_empty() {
             let trouble = match tokio::time::timeout(STALL, input.write(rest)).await {
                 Ok(Ok(written)) if written > 0 => {
@@ -242,6 +242,6 @@ impl Supervisor {
         // First, so that who hears of the end and connects again finds it.
         self.backoff.ended(self.started, asked);
         let last_words = if asked { None } else { last_words };
-        self.talk.exchanges.end(Ending { message, status, last_words });
+        self.talk.exchanges.end(Ending { message: message.into(), status, last_words });
     }
 }

@@ -14,12 +14,8 @@ mod backoff;
 mod budget;
 mod child;
 mod environment;
-mod exchanges;
 mod group;
 mod guardian;
-mod lines;
-mod link;
-mod mailbox;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -40,12 +36,12 @@ use self::budget::Budget;
 use self::child::{GRACE, Supervisor};
 pub use self::environment::{INHERITED, inherited};
 use self::group::Group;
-use self::link::{Conversation, QUEUE, StdioLink};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Endpoint, Server};
 use crate::random::Random;
 use crate::tasks::Tasks;
+use crate::transport::duplex::{Conversation, DuplexLink, QUEUE};
 use crate::transport::{Connector, Link};
 
 /// Lines of a child's standard error, and of complaints about it, that are logged in 10 s.
@@ -176,7 +172,7 @@ impl StdioConnector {
             permit,
         };
         self.tasks.spawn_to_end(supervisor.run());
-        Arc::new(StdioLink::new(talk))
+        Arc::new(DuplexLink::new(talk))
     }
 
     /// Runs `work` until the child is reaped at the latest: a descendant may hold the pipe open for longer.

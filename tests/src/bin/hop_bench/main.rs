@@ -1,6 +1,6 @@
 //! What one hop costs: CPU of the gateway for each call, beside nginx's for the very same requests.
 //!
-//! Both stand in front of one upstream in a process of its own. Rounds alternate, so that whatever else the machine
+//! Both have one thread and stand in front of one upstream in a process of its own. Rounds alternate, so that whatever else the machine
 //! does meets both alike; the medians are compared. Every answer's id and text is checked.
 #![expect(clippy::expect_used, reason = "a bench that cannot run has nothing to say")]
 
@@ -31,6 +31,9 @@ struct Arguments {
     /// Calls of each session in a round.
     #[arg(long, default_value_t = 2500)]
     calls: usize,
+    /// Threads that the gateway serves with; 0 for one for each processor, which is what it does by itself. nginx has one.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
     /// Size of a request, in bytes.
     #[arg(long, default_value_t = 200)]
     size: usize,
@@ -112,7 +115,8 @@ fn start_upstream() -> io::Result<(Upstream, SocketAddr)> {
 async fn compare(arguments: &Arguments) -> io::Result<bool> {
     let (_upstream, address) = start_upstream()?;
     let nginx = Nginx::start(address).await?;
-    let env = vec![("MREG_LOG__LEVEL", "warn".to_owned())];
+    let env =
+        vec![("MREG_LOG__LEVEL", "warn".to_owned()), ("MREG_SERVER__WORKERS", arguments.workers.to_string())];
     let gateway = Gateway::start_with(Options { env, ..Options::default() }).await;
     let server = json!({ "name": "bench", "endpoint_url": format!("http://{address}/mcp") });
     let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();

@@ -15,10 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::bridge::pool::Borrowed;
 use crate::gateway::bridge::sealed::{Bond, Ticket};
-use crate::gateway::forward::outcome_of_answer;
 use crate::gateway::relay::mapped_progress;
+use crate::gateway::verdict::outcome_of_answer;
 use crate::model::Principal;
 use crate::rpc::answer::{error_response, result_response};
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape};
 use crate::select::Lease;
 use crate::transport::Session;
@@ -224,11 +225,11 @@ impl Talk {
             }
             Ok(Some(required)) => {
                 let error = missing_capability(required);
-                self.tell_server(error_response(Some(id), &error)).await;
+                self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
                 Err(error)
             }
             Err(error) => {
-                self.tell_server(error_response(Some(id), &error)).await;
+                self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
                 Ok(())
             }
         }
@@ -350,7 +351,7 @@ impl Talk {
 
 async fn fail(round: Round, error: Error) {
     round.passage.record.outcome(Some(&error));
-    let body = error_response(Some(&round.client_id), &error);
+    let body = error_response(Some(&round.client_id), &error, Era::Modern);
     conclude(round, Answer { body, code: Some(error.kind().row().rpc) }).await;
 }
 

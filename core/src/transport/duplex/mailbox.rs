@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::rpc::Message;
 
 /// Messages that may wait in one mailbox.
-pub(super) const MAX_MESSAGES: usize = 1024;
+pub(in crate::transport) const MAX_MESSAGES: usize = 1024;
 /// Bytes that may wait in one mailbox; a single message may be larger.
-pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
+pub(in crate::transport) const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Default)]
 struct Contents {
@@ -41,14 +41,14 @@ impl Contents {
 
 /// A queue with many writers, who never wait, and one reader.
 #[derive(Default)]
-pub(super) struct Mailbox {
+pub(in crate::transport) struct Mailbox {
     contents: Mutex<Contents>,
     changed: Notify,
 }
 
 impl Mailbox {
     /// Puts `message` in, unless the mailbox is full. Whether there was room.
-    pub(super) fn offer(&self, message: Message) -> bool {
+    pub(in crate::transport) fn offer(&self, message: Message) -> bool {
         let room = self.change(|contents| {
             let room = !contents.is_full_for(&message);
             if room && !contents.closed {
@@ -61,7 +61,7 @@ impl Mailbox {
     }
 
     /// Puts `message` in and throws out the oldest as far as there is no room. How many were thrown out.
-    pub(super) fn push(&self, message: Message) -> usize {
+    pub(in crate::transport) fn push(&self, message: Message) -> usize {
         let dropped = self.change(|contents| {
             let mut dropped = 0;
             if !contents.closed {
@@ -77,7 +77,7 @@ impl Mailbox {
     }
 
     /// Puts the last message in, for which there is always room, and closes.
-    pub(super) fn finish(&self, message: Message) {
+    pub(in crate::transport) fn finish(&self, message: Message) {
         self.change(|contents| {
             if !contents.closed {
                 contents.push(message);
@@ -87,7 +87,7 @@ impl Mailbox {
     }
 
     /// Lets the reader take what is there, then `failure` if there is one, then nothing more.
-    pub(super) fn close(&self, failure: Option<Error>) {
+    pub(in crate::transport) fn close(&self, failure: Option<Error>) {
         self.change(|contents| {
             if !contents.closed {
                 contents.closed = true;
@@ -98,7 +98,7 @@ impl Mailbox {
     }
 
     /// The next message, once there is one; `None` after the last.
-    pub(super) async fn next(&self) -> Option<Result<Message>> {
+    pub(in crate::transport) async fn next(&self) -> Option<Result<Message>> {
         loop {
             let found = self.change(|contents| match contents.pop() {
                 Some(message) => Some(Some(Ok(message))),

@@ -1,4 +1,4 @@
-//! One conversation with a child, from the asking side.
+//! One conversation over a connection that carries messages both ways, from the asking side.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,43 +12,42 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::exchanges::{Exchanges, Slip};
-use super::lines::framed;
 use super::mailbox::Mailbox;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method};
 use crate::transport::{Exchange, Link, Outgoing};
 
-/// How long a message may wait for the child to read what stands before it.
-pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(10);
+/// How long a message may wait for the server to read what stands before it.
+pub(in crate::transport) const QUEUE_WAIT: Duration = Duration::from_secs(10);
 /// Messages that may wait to be written.
-pub(super) const QUEUE: usize = 256;
+pub(in crate::transport) const QUEUE: usize = 256;
 
-/// A line on its way to the child.
-pub(super) struct Item {
-    pub(super) line: Vec<u8>,
-    pub(super) slip: Arc<Slip>,
+/// A message on its way to the server.
+pub(in crate::transport) struct Item {
+    pub(in crate::transport) body: Bytes,
+    pub(in crate::transport) slip: Arc<Slip>,
     /// Told when the first byte is about to be written.
-    pub(super) begun: oneshot::Sender<()>,
+    pub(in crate::transport) begun: oneshot::Sender<()>,
 }
 
-/// What the link, its streams and the tasks of its child share.
-pub(super) struct Conversation {
+/// What the link, its streams and the tasks of its connection share.
+pub(in crate::transport) struct Conversation {
     /// The server's name, for logs.
-    pub(super) name: Arc<str>,
-    pub(super) exchanges: Exchanges,
-    pub(super) queue: mpsc::Sender<Item>,
-    /// The child is to leave.
-    pub(super) closing: CancellationToken,
-    /// The child was reaped.
-    pub(super) ended: CancellationToken,
-    /// Children of the connector that were asked to leave and are not reaped yet.
-    pub(super) leaving: Arc<AtomicUsize>,
+    pub(in crate::transport) name: Arc<str>,
+    pub(in crate::transport) exchanges: Exchanges,
+    pub(in crate::transport) queue: mpsc::Sender<Item>,
+    /// The connection is to be ended.
+    pub(in crate::transport) closing: CancellationToken,
+    /// The connection has ended, and a child was reaped.
+    pub(in crate::transport) ended: CancellationToken,
+    /// Connections of the connector that are to be ended and have not ended yet.
+    pub(in crate::transport) leaving: Arc<AtomicUsize>,
     asked_to_leave: AtomicBool,
     listening: AtomicBool,
 }
 
 impl Conversation {
-    pub(super) fn new(
+    pub(in crate::transport) fn new(
         name: Arc<str>,
         own: bool,
         queue: mpsc::Sender<Item>,
@@ -66,16 +65,16 @@ impl Conversation {
         })
     }
 
-    /// Has the child leave. Once, whoever asks first.
-    pub(super) fn leave(&self) {
+    /// Has the connection ended. Once, whoever asks first.
+    pub(in crate::transport) fn leave(&self) {
         if !self.asked_to_leave.swap(true, Ordering::AcqRel) {
             self.leaving.fetch_add(1, Ordering::AcqRel);
             self.closing.cancel();
         }
     }
 
-    /// The child was reaped and all is over.
-    pub(super) fn finish(&self) {
+    /// The connection has ended and all is over.
+    pub(in crate::transport) fn finish(&self) {
         self.closing.cancel();
         if self.asked_to_leave.swap(true, Ordering::AcqRel) {
             self.leaving.fetch_sub(1, Ordering::AcqRel);
@@ -84,19 +83,19 @@ impl Conversation {
     }
 
     /// Tells the server, if there is room in the queue, that nobody waits for `id` any more.
-    pub(super) fn cancel(&self, id: u64) {
+    pub(in crate::transport) fn cancel(&self, id: u64) {
         let params = format!(r#"{{"requestId":{id},"reason":"nobody waits for the answer any more"}}"#);
         let body = Message::request(None, Method::Cancelled.as_str(), Some(&params));
-        let item = Item { line: framed(&body), slip: Arc::default(), begun: oneshot::channel().0 };
+        let item = Item { body, slip: Arc::default(), begun: oneshot::channel().0 };
         if self.queue.try_send(item).is_err() {
             tracing::debug!(server = %self.name, id, "no room to tell the server of a cancelled request");
         }
     }
 
     /// Waits until the first byte of `body` is about to be written, or fails with `NotSent`.
-    async fn send(&self, body: &[u8], slip: Arc<Slip>) -> Result<()> {
+    async fn send(&self, body: Bytes, slip: Arc<Slip>) -> Result<()> {
         let (begun, began) = oneshot::channel();
-        let item = Item { line: framed(body), slip: slip.clone(), begun };
+        let item = Item { body, slip: slip.clone(), begun };
         let queued = async {
             self.queue.send(item).await.ok()?;
             began.await.ok()
@@ -104,12 +103,11 @@ impl Conversation {
         let error = match tokio::time::timeout(QUEUE_WAIT, queued).await {
             Ok(Some(())) => return Ok(()),
             Ok(None) => self.exchanges.ended().unwrap_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "the server's process takes no more input; try again")
-                    .not_sent()
+                Error::new(ErrorKind::Unavailable, "the server takes no more messages; try again").not_sent()
             }),
             Err(_) => Error::new(
                 ErrorKind::Timeout,
-                "the server has not read its input for 10 s; the message was not sent",
+                "the server has read nothing for 10 s; the message was not sent",
             )
             .not_sent(),
         };
@@ -118,7 +116,7 @@ impl Conversation {
     }
 }
 
-/// Has the child leave when the last that needs it is gone.
+/// Has the connection ended when the last that needs it is gone.
 struct Needed(Arc<Conversation>);
 
 impl Drop for Needed {
@@ -160,11 +158,11 @@ impl Drop for Waiting {
     }
 }
 
-/// A link to one child.
-pub(super) struct StdioLink(Arc<Needed>);
+/// A link over one connection.
+pub(in crate::transport) struct DuplexLink(Arc<Needed>);
 
-impl StdioLink {
-    pub(super) fn new(talk: Arc<Conversation>) -> Self {
+impl DuplexLink {
+    pub(in crate::transport) fn new(talk: Arc<Conversation>) -> Self {
         Self(Arc::new(Needed(talk)))
     }
 
@@ -173,14 +171,14 @@ impl StdioLink {
     }
 }
 
-impl fmt::Debug for StdioLink {
+impl fmt::Debug for DuplexLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StdioLink({}, open: {})", self.talk().name, self.is_open())
+        write!(f, "DuplexLink({}, open: {})", self.talk().name, self.is_open())
     }
 }
 
 #[async_trait]
-impl Link for StdioLink {
+impl Link for DuplexLink {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         let slip = Arc::<Slip>::default();
         let mut waiting = Waiting {
@@ -196,7 +194,7 @@ impl Link for StdioLink {
             cancellable: outgoing.method != Method::Initialize,
             answered: false,
         };
-        self.talk().send(&outgoing.body, slip).await?;
+        self.talk().send(outgoing.body, slip).await?;
         let cut = || Error::new(ErrorKind::BadUpstream, "the exchange ended without an answer");
         let first = waiting.next().await.unwrap_or_else(|| Err(cut()))?;
         if waiting.answered {
@@ -211,7 +209,7 @@ impl Link for StdioLink {
         if let Some(error) = self.talk().exchanges.ended() {
             return Err(error);
         }
-        self.talk().send(&message, Arc::default()).await
+        self.talk().send(message, Arc::default()).await
     }
 
     async fn listen(&self) -> Option<BoxStream<'static, Message>> {

@@ -1,11 +1,11 @@
-//! Reads lines from a child without ever holding more than it must.
+//! Messages over pipes: one a line, read without ever holding more than a line may have.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// One line, without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub enum Line {
     /// A whole line, or the rest of the output where it ends without a newline.
     Whole(Bytes),
     /// The first bytes of a line that is longer than the limit; the rest of it is passed over.
@@ -13,7 +13,7 @@ pub(super) enum Line {
 }
 
 /// Splits what `source` gives into lines of at most `limit` bytes.
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     source: R,
     limit: usize,
     buffer: BytesMut,
@@ -27,12 +27,13 @@ pub(super) struct Lines<R> {
 const CHUNK: usize = 16 * 1024;
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn new(source: R, limit: usize) -> Self {
+    /// Reads from `source`; a line has at most `limit` bytes.
+    pub fn new(source: R, limit: usize) -> Self {
         Self { source, limit, buffer: BytesMut::new(), searched: 0, skipping: false, ended: false }
     }
 
     /// The next line; `None` at the end. A read error counts as the end: a pipe has no other.
-    pub(super) async fn next(&mut self) -> Option<Line> {
+    pub async fn next(&mut self) -> Option<Line> {
         loop {
             if let Some(line) = self.take() {
                 return Some(line);
@@ -81,7 +82,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 }
 
 /// `message` as one line: raw line breaks, which JSON has only between its tokens, become spaces.
-pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+pub fn framed(message: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(message.len() + 1);
     line.extend_from_slice(message);
     if memchr::memchr2(b'\n', b'\r', message).is_some() {
@@ -94,7 +95,7 @@ pub(super) fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// The beginning of `line` for a log: at most `limit` characters, control characters escaped.
-pub(super) fn excerpt(line: &[u8], limit: usize) -> String {
+pub fn excerpt(line: &[u8], limit: usize) -> String {
     // A character has at most four bytes: converting more than that would be wasted.
     let start = &line[..line.len().min(limit.saturating_mul(4))];
     let mut shown: String = String::from_utf8_lossy(start)

@@ -1,5 +1,6 @@
 //! Who gets which message: requests under way by id, and what the server sends to nobody in particular.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +9,9 @@ use super::mailbox::Mailbox;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Members, Message, Method, Shape, meta};
 
-/// How far a message is on its way to the child.
+/// How far a message is on its way to the server.
 #[derive(Debug, Default)]
-pub(super) struct Slip(AtomicU8);
+pub(in crate::transport) struct Slip(AtomicU8);
 
 const QUEUED: u8 = 0;
 const STARTED: u8 = 1;
@@ -18,34 +19,34 @@ const ABANDONED: u8 = 2;
 
 impl Slip {
     /// The message is about to be written. False if nobody wants that any more.
-    pub(super) fn start(&self) -> bool {
+    pub(in crate::transport) fn start(&self) -> bool {
         self.0.compare_exchange(QUEUED, STARTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The message is not to be written. False if that comes too late.
-    pub(super) fn abandon(&self) -> bool {
+    pub(in crate::transport) fn abandon(&self) -> bool {
         self.0.compare_exchange(QUEUED, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Whether any of it can have been written.
-    pub(super) fn is_started(&self) -> bool {
+    pub(in crate::transport) fn is_started(&self) -> bool {
         self.0.load(Ordering::Acquire) == STARTED
     }
 }
 
 /// Why a link carries nothing any more, as told to whoever asks.
 #[derive(Clone, Debug)]
-pub(super) struct Ending {
-    pub(super) message: &'static str,
-    pub(super) status: Option<String>,
-    pub(super) last_words: Option<String>,
+pub(in crate::transport) struct Ending {
+    pub(in crate::transport) message: Cow<'static, str>,
+    pub(in crate::transport) status: Option<String>,
+    pub(in crate::transport) last_words: Option<String>,
 }
 
 impl Ending {
     /// The error of a request: what was not begun can go elsewhere.
     fn error(&self, started: bool) -> Error {
         let kind = if started { ErrorKind::BadUpstream } else { ErrorKind::Unavailable };
-        let mut error = Error::new(kind, self.message);
+        let mut error = Error::new(kind, self.message.clone());
         if let Some(status) = &self.status {
             error = error.with("status", status);
         }
@@ -72,17 +73,17 @@ struct Open {
 }
 
 /// The exchanges of one link.
-pub(super) struct Exchanges {
+pub(in crate::transport) struct Exchanges {
     /// One client's link: a message of no exchange may go to any of them.
     own: bool,
     open: Mutex<Open>,
     /// What belongs to no exchange, for [`Link::listen`](crate::transport::Link::listen).
-    pub(super) unasked: Mailbox,
+    pub(in crate::transport) unasked: Mailbox,
 }
 
-/// What became of a message of the child's.
+/// What became of a message of the server's.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Receipt {
+pub(in crate::transport) enum Receipt {
     /// It lies in a mailbox.
     Kept,
     /// It lies in the mailbox of what nobody asked for, out of which so many old ones had to go.
@@ -94,13 +95,18 @@ pub(super) enum Receipt {
 }
 
 impl Exchanges {
-    pub(super) fn new(own: bool) -> Self {
+    pub(in crate::transport) fn new(own: bool) -> Self {
         Self { own, open: Mutex::default(), unasked: Mailbox::default() }
     }
 
     /// Opens the exchange `id`; `listens` if it only listens to what names it. Fails, `NotSent`, when the link has ended or
     /// the id is in use.
-    pub(super) fn begin(&self, id: u64, slip: Arc<Slip>, listens: bool) -> Result<Arc<Mailbox>> {
+    pub(in crate::transport) fn begin(
+        &self,
+        id: u64,
+        slip: Arc<Slip>,
+        listens: bool,
+    ) -> Result<Arc<Mailbox>> {
         let mut open = self.lock();
         if let Some(ending) = &open.ending {
             return Err(ending.error(false));
@@ -118,12 +124,12 @@ impl Exchanges {
     }
 
     /// Closes the exchange `id`: what still comes for it is late. Whether it was open.
-    pub(super) fn forget(&self, id: u64) -> bool {
+    pub(in crate::transport) fn forget(&self, id: u64) -> bool {
         self.lock().asked.remove(&id).is_some()
     }
 
-    /// Puts a message of the child's where it belongs.
-    pub(super) fn receive(&self, message: Message) -> Receipt {
+    /// Puts a message of the server's where it belongs.
+    pub(in crate::transport) fn receive(&self, message: Message) -> Receipt {
         match message.method() {
             None => self.answer(message),
             Some(Method::Progress) => match progress_token(&message) {
@@ -148,7 +154,7 @@ impl Exchanges {
     }
 
     /// Fails all that is under way. The first ending counts.
-    pub(super) fn end(&self, ending: Ending) {
+    pub(in crate::transport) fn end(&self, ending: Ending) {
         let mut open = self.lock();
         if open.ending.is_some() {
             return;
@@ -164,7 +170,7 @@ impl Exchanges {
     }
 
     /// The error that a request gets now; `None` while the link is open.
-    pub(super) fn ended(&self) -> Option<Error> {
+    pub(in crate::transport) fn ended(&self) -> Option<Error> {
         self.lock().ending.as_ref().map(|ending| ending.error(false))
     }
 
@@ -320,7 +326,7 @@ mod tests {
         let two = exchanges.begin(2, waiting.clone(), false).unwrap();
         assert!(written.start());
         let status = Some("exit status: 3".to_owned());
-        exchanges.end(Ending { message: "ended", status, last_words: None });
+        exchanges.end(Ending { message: "ended".into(), status, last_words: None });
         let (one, two) = (one.next().await.unwrap().unwrap_err(), two.next().await.unwrap().unwrap_err());
         assert_eq!((one.kind(), one.delivery()), (ErrorKind::BadUpstream, crate::error::Delivery::Unknown));
         assert_eq!((two.kind(), two.delivery()), (ErrorKind::Unavailable, crate::error::Delivery::NotSent));
@@ -334,7 +340,7 @@ mod tests {
         let exchanges = Exchanges::new(false);
         let (slow, _other) = (begin(&exchanges, 1), begin(&exchanges, 2));
         let progress = notification("notifications/progress", r#"{"progressToken":1}"#);
-        for _ in 0..super::super::mailbox::MAX_MESSAGES {
+        for _ in 0..crate::transport::duplex::mailbox::MAX_MESSAGES {
             assert_eq!(exchanges.receive(progress.clone()), Receipt::Kept);
         }
         assert_eq!(exchanges.receive(progress.clone()), Receipt::Overrun(1));

@@ -1,0 +1,390 @@
+//! A server in memory whose every step a test decides, and a gateway whose servers are such.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use http::HeaderMap;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::super::*;
+use crate::auth::Credentials;
+use crate::clock::ManualClock;
+use crate::error::{Error, ErrorKind};
+use crate::model::{Action, Call, Registration, Reply, Route, TenantId};
+use crate::rpc::{Message, Shape};
+use crate::store::MemoryStore;
+use crate::transport::{Exchange, Link, Outgoing};
+
+type Said = mpsc::UnboundedReceiver<Value>;
+
+/// A server: what it was sent, and what it does.
+#[derive(Debug, Default)]
+pub(super) struct Fake {
+    pub(super) opened: AtomicUsize,
+    pub(super) closed: AtomicUsize,
+    /// Everything that arrived, with the number of the link.
+    sent: Mutex<Vec<(usize, Value)>>,
+    tools: Mutex<Vec<String>>,
+    /// Methods that are not answered.
+    held: watch::Sender<HashSet<&'static str>>,
+    /// What the next `tools/call`s are answered with, message by message.
+    scripts: Mutex<VecDeque<Said>>,
+    streams: Mutex<HashMap<usize, Streams>>,
+}
+
+/// The streams of one link outside any exchange: where to write, and those that were not taken yet.
+#[derive(Debug)]
+struct Streams {
+    writer: Option<mpsc::UnboundedSender<Value>>,
+    ready: Option<Said>,
+    listened: usize,
+}
+
+impl Fake {
+    pub(super) fn new(tools: &[&str]) -> Arc<Self> {
+        let fake = Self::default();
+        fake.set_tools(tools);
+        Arc::new(fake)
+    }
+
+    pub(super) fn set_tools(&self, tools: &[&str]) {
+        *self.tools.lock().unwrap() = tools.iter().map(ToString::to_string).collect();
+    }
+
+    pub(super) fn hold(&self, method: &'static str) {
+        self.held.send_modify(|held| _ = held.insert(method));
+    }
+
+    pub(super) fn release(&self, method: &'static str) {
+        self.held.send_modify(|held| _ = held.remove(method));
+    }
+
+    /// What the next `tools/call` is answered with; `{}` in the place of an id is the id of the request.
+    pub(super) fn script(&self) -> mpsc::UnboundedSender<Value> {
+        let (sender, said) = mpsc::unbounded_channel();
+        self.scripts.lock().unwrap().push_back(said);
+        sender
+    }
+
+    /// How often `method` arrived.
+    pub(super) fn count(&self, method: &str) -> usize {
+        self.received(method).len()
+    }
+
+    /// The messages of this method that arrived, with the number of the link.
+    pub(super) fn received(&self, method: &str) -> Vec<(usize, Value)> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter().filter(|(_, message)| message["method"] == method).cloned().collect()
+    }
+
+    /// The answers to the server's own questions.
+    pub(super) fn answers(&self) -> Vec<Value> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter()
+            .filter(|(_, message)| message.get("method").is_none())
+            .map(|(_, message)| message.clone())
+            .collect()
+    }
+
+    /// Says something on the stream of a link; whether there is one.
+    pub(super) fn say(&self, link: usize, message: Value) -> bool {
+        let streams = self.streams.lock().unwrap();
+        streams
+            .get(&link)
+            .and_then(|streams| streams.writer.as_ref())
+            .is_some_and(|writer| writer.send(message).is_ok())
+    }
+
+    /// Ends the stream of a link; the next one can be opened.
+    pub(super) fn end_stream(&self, link: usize) {
+        let mut streams = self.streams.lock().unwrap();
+        let streams = streams.get_mut(&link).unwrap();
+        let (writer, ready) = mpsc::unbounded_channel();
+        (streams.writer, streams.ready) = (Some(writer), Some(ready));
+    }
+
+    /// How often the stream of a link was opened.
+    pub(super) fn listened(&self, link: usize) -> usize {
+        self.streams.lock().unwrap().get(&link).map_or(0, |streams| streams.listened)
+    }
+
+    pub(super) fn open_sessions(&self) -> usize {
+        self.opened.load(Ordering::SeqCst) - self.closed.load(Ordering::SeqCst)
+    }
+
+    fn result(&self, message: &Message) -> Value {
+        match message.method().map_or("", |method| method.as_str()) {
+            "initialize" => json!({
+                "protocolVersion": "2025-11-25", "serverInfo": { "name": "fake", "version": "1" },
+                "capabilities": { "tools": { "listChanged": true }, "resources": {}, "logging": {}, "tasks": {} },
+            }),
+            "tools/list" => {
+                let tools = self.tools.lock().unwrap();
+                let tools: Vec<_> = tools
+                    .iter()
+                    .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }))
+                    .collect();
+                json!({ "tools": tools })
+            }
+            "resources/list" => json!({ "resources": [] }),
+            "resources/templates/list" => json!({ "resourceTemplates": [] }),
+            _ => json!({ "content": [] }),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct To(Arc<Fake>);
+
+#[async_trait]
+impl Connector for To {
+    async fn connect(&self, _own: bool) -> Result<Arc<dyn Link>> {
+        let number = self.0.opened.fetch_add(1, Ordering::SeqCst);
+        let (writer, ready) = mpsc::unbounded_channel();
+        let streams = Streams { writer: Some(writer), ready: Some(ready), listened: 0 };
+        self.0.streams.lock().unwrap().insert(number, streams);
+        Ok(Arc::new(Wire { fake: Arc::clone(&self.0), number, open: AtomicBool::new(true) }))
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Wire {
+    fake: Arc<Fake>,
+    number: usize,
+    open: AtomicBool,
+}
+
+impl Wire {
+    /// Takes a message; comes back when its method is not held.
+    async fn take(&self, body: &Bytes) -> Result<Message> {
+        if !self.is_open() {
+            return Err(Error::new(ErrorKind::Unavailable, "the link was closed").not_sent());
+        }
+        let message = Message::parse(body.clone())?;
+        let json = serde_json::from_slice(body).unwrap();
+        self.fake.sent.lock().unwrap().push((self.number, json));
+        let method = message.method().map_or("response", |method| method.as_str()).to_owned();
+        let mut held = self.fake.held.subscribe();
+        held.wait_for(|held| !held.contains(&*method)).await.unwrap();
+        Ok(message)
+    }
+}
+
+#[async_trait]
+impl Link for Wire {
+    async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
+        let message = self.take(&outgoing.body).await?;
+        let id = outgoing.id;
+        let parse = move |mut said: Value| {
+            if said.get("id") == Some(&json!({})) {
+                said["id"] = id.into();
+            }
+            Message::parse(said.to_string().into())
+        };
+        let script = || self.fake.scripts.lock().unwrap().pop_front();
+        if let Some(said) =
+            Some(()).filter(|()| outgoing.method.as_str() == "tools/call").and_then(|()| script())
+        {
+            let said =
+                futures_util::stream::unfold(said, |mut said| async { Some((said.recv().await?, said)) });
+            return Ok(Exchange::Many(said.map(parse).boxed()));
+        }
+        let answer = json!({ "jsonrpc": "2.0", "id": id, "result": self.fake.result(&message) });
+        Ok(Exchange::One(parse(answer)?))
+    }
+
+    async fn notify(&self, message: Bytes) -> Result<()> {
+        self.take(&message).await.map(drop)
+    }
+
+    async fn listen(&self) -> Option<BoxStream<'static, Message>> {
+        let ready = {
+            let mut all = self.fake.streams.lock().unwrap();
+            let streams = all.get_mut(&self.number)?;
+            streams.listened += 1;
+            streams.ready.take()?
+        };
+        let said = futures_util::stream::unfold(ready, |mut said| async { Some((said.recv().await?, said)) });
+        Some(said.map(|said| Message::parse(said.to_string().into()).unwrap()).boxed())
+    }
+
+    fn set_version(&self, _version: &str) {}
+
+    fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    async fn close(&self) {
+        if self.open.swap(false, Ordering::SeqCst) {
+            self.fake.closed.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A gateway whose servers are the fakes at their URLs.
+pub(super) struct House {
+    pub(super) gateway: Gateway,
+    fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>,
+}
+
+pub(super) fn caller() -> Caller {
+    Caller::new(Principal::local(TenantId::default_tenant()))
+}
+
+pub(super) fn url(name: &str) -> String {
+    format!("http://127.0.0.1:9/{name}")
+}
+
+impl House {
+    pub(super) async fn open() -> Self {
+        let fakes = Arc::<Mutex<HashMap<String, Arc<Fake>>>>::default();
+        let known = Arc::clone(&fakes);
+        let connect: Connect = Box::new(move |server| {
+            let fake = known.lock().unwrap().get(server.endpoint.url().unwrap()).cloned().unwrap();
+            Ok(Arc::new(To(fake)))
+        });
+        let settings = Settings { probing: false, seed: Some(1), ..Settings::default() };
+        let clock: Arc<dyn Clock> = ManualClock::shared();
+        let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
+        let store = Arc::new(MemoryStore::default());
+        let gateway = Gateway::open_with(settings, store, clock, random, tasks, connect).await.unwrap();
+        Self { gateway, fakes }
+    }
+
+    /// Puts a server at the URL of this name.
+    pub(super) fn place(&self, name: &str, fake: &Arc<Fake>) {
+        self.fakes.lock().unwrap().insert(url(name), Arc::clone(fake));
+    }
+
+    /// Registers a server and waits until the gateway knows what it offers.
+    pub(super) async fn add(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
+        let server = self.register(name, service, fake).await;
+        self.gateway.discover(&caller(), server.id).await.unwrap();
+        until("a shared session", || self.gateway.0.place(server.id)?.upstream.shared_session()).await;
+        server
+    }
+
+    /// Registers a server.
+    pub(super) async fn register(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
+        self.place(name, fake);
+        let registration = Registration {
+            name: name.into(),
+            service: Some(service.into()),
+            endpoint_url: Some(url(name)),
+            ..Registration::default()
+        };
+        self.gateway.register(&caller(), registration).await.unwrap()
+    }
+
+    /// The client's side of a new session.
+    pub(super) async fn client(&self, route: &str, capabilities: Value) -> Client {
+        let route = match route {
+            "" => Route::All,
+            name => Route::Service(name.parse().unwrap()),
+        };
+        let params = json!({
+            "protocolVersion": "2025-11-25", "capabilities": capabilities,
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        let body = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
+        let mut client = Client { gateway: self.gateway.clone(), route, session: None };
+        let Reply::Message { session, .. } = client.send(body).await.unwrap() else { panic!("a message") };
+        client.session = session;
+        client
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Client {
+    gateway: Gateway,
+    route: Route,
+    pub(super) session: Option<Arc<str>>,
+}
+
+impl Client {
+    pub(super) async fn act(&self, action: Action) -> Result<Reply> {
+        let call = Call {
+            route: self.route.clone(),
+            action,
+            era: crate::rpc::version::Era::Legacy,
+            session: self.session.as_deref().map(str::to_owned),
+            headers: HeaderMap::new(),
+            correlation_id: "test".into(),
+            streams: true,
+            wishes: None,
+        };
+        let principal = Principal::local(TenantId::default_tenant());
+        self.gateway.handle(call, &Credentials::Embedded(principal)).await
+    }
+
+    pub(super) async fn send(&self, message: Value) -> Result<Reply> {
+        self.act(Action::Send(Message::parse(message.to_string().into()).unwrap())).await
+    }
+
+    /// Sends a request and gives the messages until the response, that included.
+    pub(super) async fn request(&self, id: u64, method: &str, params: Value) -> Vec<Value> {
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let reply = match self.send(body).await {
+            Ok(reply) => reply,
+            Err(error) => return vec![json!({ "id": id, "error": error.to_string() })],
+        };
+        match reply {
+            Reply::Message { body, .. } | Reply::Refused { body, .. } => {
+                vec![serde_json::from_slice(&body).unwrap()]
+            }
+            Reply::Stream { messages, .. } => {
+                messages.map(|message| serde_json::from_slice(&message).unwrap()).collect().await
+            }
+            Reply::Accepted => panic!("an answer"),
+        }
+    }
+
+    pub(super) async fn call(&self, tool: &str) -> Vec<Value> {
+        self.request(7, "tools/call", json!({ "name": tool, "arguments": {} })).await
+    }
+
+    pub(super) async fn notify(&self, method: &str, params: Value) {
+        self.send(json!({ "jsonrpc": "2.0", "method": method, "params": params })).await.unwrap();
+    }
+
+    /// Opens the client's own stream.
+    pub(super) async fn listen(&self) -> BoxStream<'static, Value> {
+        let Reply::Stream { messages, .. } = self.act(Action::Listen).await.unwrap() else {
+            panic!("a stream")
+        };
+        messages.map(|message| serde_json::from_slice(&message).unwrap()).boxed()
+    }
+}
+
+/// Waits, in paused time, until there is something.
+pub(super) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..100_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("no {what}");
+}
+
+/// What a stream has by now.
+pub(super) async fn read(stream: &mut BoxStream<'static, Value>) -> Vec<Value> {
+    use futures_util::FutureExt as _;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    std::iter::from_fn(|| stream.next().now_or_never().flatten()).collect()
+}
+
+pub(super) fn is_question(message: &Value) -> bool {
+    Message::parse(message.to_string().into()).unwrap().shape() == Shape::Request
+}

@@ -1,0 +1,5 @@
+mod discoveries;
+mod fake;
+mod replicas;
+mod sessions;
+mod voices;

@@ -1,0 +1,15 @@
+//! What every connection that carries messages both ways has: a child's pipes, a WebSocket, a stream of events beside POSTs.
+//!
+//! Answers find their questions by id; what waits for a reader is bounded; when the connection ends, every question under
+//! way is told whether the server can have seen it.
+
+mod exchanges;
+mod link;
+mod mailbox;
+
+pub(in crate::transport) use exchanges::{Ending, Receipt};
+#[cfg(feature = "http")]
+pub(in crate::transport) use exchanges::{Exchanges, Slip};
+pub(in crate::transport) use link::{Conversation, DuplexLink, Item, QUEUE};
+#[cfg(feature = "http")]
+pub(in crate::transport) use mailbox::Mailbox;

@@ -1,0 +1,79 @@
+//! HTTP+SSE of 2024-11-05: one stream of events brings all that the server says, messages are posted beside it.
+//!
+//! The stream is the session. Its first event names the endpoint, which must be of the same origin; when it ends, however it
+//! does, the session is over on both sides, so nothing is taken up again: requests under way fail, each with what is known of
+//! its delivery, and the next call opens a new link.
+//!
+//! What the server sends is read as it comes and waits for its reader in mailboxes that are bounded; an event over 1 MiB ends
+//! the link with an error that names the limit.
+
+mod endpoint;
+mod link;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use url::Url;
+
+use self::link::SseLink;
+use super::http::HttpConnector;
+use super::{Connector, Link};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Server;
+use crate::tasks::Tasks;
+
+pub use endpoint::resolve;
+
+/// Reaches one server over HTTP+SSE.
+pub struct SseConnector {
+    http: Arc<HttpConnector>,
+    name: Arc<str>,
+    base: Url,
+    tasks: Tasks,
+}
+
+impl SseConnector {
+    /// Prepares to reach `server`; nothing is opened yet. `tasks` runs the reading of streams.
+    ///
+    /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
+    pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
+        let http = Arc::new(HttpConnector::new(server, clock, tasks.clone())?);
+        let base = server.endpoint.url().and_then(|url| Url::parse(url).ok());
+        let base = base.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "endpoint_url is not a URL"))?;
+        Ok(Self { http, name: server.name.as_str().into(), base, tasks })
+    }
+}
+
+impl fmt::Debug for SseConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SseConnector").field(&self.http).finish()
+    }
+}
+
+#[async_trait]
+impl Connector for SseConnector {
+    async fn connect(&self, own: bool) -> Result<Arc<dyn Link>> {
+        let mut events = self.http.open_events().await?;
+        let nothing = || {
+            let message = "the server ended its stream before it named an endpoint; is its transport `http` rather than `sse`?";
+            Error::new(ErrorKind::BadUpstream, message)
+        };
+        let target = loop {
+            let event = events.next().await?.ok_or_else(nothing)?;
+            // Some servers greet first.
+            if event.name.as_deref() == Some("endpoint") {
+                break endpoint::resolve(&self.base, &event.data)?;
+            }
+        };
+        Ok(SseLink::open(self.http.clone(), self.name.clone(), target, events, own, &self.tasks))
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.http.check().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

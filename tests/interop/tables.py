@@ -1,0 +1,75 @@
+"""Who meets whom in the interop run, what is tried, and what waits for a part of the gateway."""
+
+from __future__ import annotations
+
+LEGACY, MODERN = "2025-11-25 and before", "2026-07-28"
+BOTH = (LEGACY, MODERN)
+# Every client: its flags, and the eras that it speaks.
+CLIENTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "python": ([], BOTH),
+    "python-legacy": (["--legacy"], (LEGACY,)),
+    "python-modern": (["--modern"], (MODERN,)),
+    "python-bare": (["--bare"], BOTH),
+    "python-v1": ([], (LEGACY,)),
+    "fastmcp": ([], BOTH),
+    "fastmcp-legacy": (["--legacy"], (LEGACY,)),
+    "fastmcp-modern": (["--modern"], (MODERN,)),
+    "typescript-v1": ([], (LEGACY,)),
+    "typescript-v2": ([], (LEGACY,)),
+    "typescript-v2-auto": (["--auto"], BOTH),
+    "typescript-v2-modern": (["--modern"], (MODERN,)),
+    "rmcp": ([], (LEGACY,)),
+    "rmcp-discover": (["--discover"], (MODERN,)),
+}
+# What the gateway does not speak yet. These clients and servers meet without it only, unless --unbuilt is
+# given; the output names them. Remove a line when its era lands.
+NOT_BUILT = {
+    "python-modern": "clients of 2026-07-28",
+    "fastmcp-modern": "clients of 2026-07-28",
+    "typescript-v2-modern": "clients of 2026-07-28",
+    "rmcp-discover": "clients of 2026-07-28",
+    "modern-http": "servers of 2026-07-28",
+    "modern-stdio": "servers of 2026-07-28",
+}
+# Declares no capability, so it shares a stdio server with its like, and no server may ask it anything.
+BARE, UNASKED = "python-bare", ("sampling", "elicitation", "roots")
+# Every server: its profile, and the eras that it speaks.
+UPSTREAMS = {
+    "everything-http": ("everything", (LEGACY,)),
+    "everything-stdio": ("everything", (LEGACY,)),
+    "files": ("filesystem", (LEGACY,)),
+    "fast": ("fastmcp", BOTH),
+    "modern-http": ("fixture", (MODERN,)),
+    "modern-stdio": ("fixture", (MODERN,)),
+}
+ROUTES = ("direct", "service", "aggregate")
+# What a client reports, its column, and the key of profiles.json that says what to do.
+FEATURES = {
+    "tools/list": ("t.list", "tools"),
+    "tools/call": ("t.call", "call"),
+    "resources/list": ("r.list", "resource"),
+    "resources/read": ("r.read", "resource"),
+    "templates": ("r.tmpl", "template"),
+    "prompts/list": ("p.list", "prompt"),
+    "prompts/get": ("p.get", "prompt"),
+    "complete prompt": ("c.prom", "complete_prompt"),
+    "complete resource": ("c.res", "complete_resource"),
+    "progress": ("progr", "progress"),
+    "logs": ("logs", "logs"),
+    "cancel": ("cancel", "cancel"),
+    "sampling": ("sampl", "sampling"),
+    "elicitation": ("elicit", "elicitation"),
+    "roots": ("roots", "roots"),
+}
+
+
+def program_of(client: str, programs: dict[str, list[str]]) -> str:
+    """The program of a client, which is named after it."""
+    return max((name for name in programs if client.startswith(name)), key=len)
+
+
+def meet(client: str, upstream: str, route: str, waiting: dict[str, str]) -> bool:
+    """Whether the two can speak at all: without a gateway only if they have an era in common."""
+    if route == "direct":
+        return bool(set(CLIENTS[client][1]) & set(UPSTREAMS[upstream][1]))
+    return client not in waiting and upstream not in waiting
