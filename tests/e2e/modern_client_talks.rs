@@ -212,3 +212,29 @@ async fn closing_the_connection_cancels_the_call_at_once() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn what_a_server_asks_outside_of_any_call_is_asked_before_the_next_one() {
+    let (gateway, fake, _) = one().await;
+    let client = Modern::new(gateway.address(), "/mcp/one").with(able());
+    assert_eq!(client.call("echo", json!({ "text": "first" })).await.expect("an answer").text(), "first");
+    let (questions, state) = eventually("the question", PATIENCE, async || {
+        fake.notify_raw(
+            &json!({ "jsonrpc": "2.0", "id": "r1", "method": "roots/list", "params": { "n": 1 } }),
+        );
+        let answer = client.call("echo", json!({ "text": "second" })).await.expect("an answer");
+        (answer.text() != "second").then(|| asked(&answer))
+    })
+    .await;
+    let calls = fake.ledger().count("tools/call");
+    let key = questions.as_object().and_then(|all| all.keys().next()).expect("a question").clone();
+    assert_eq!(questions[&key], json!({ "method": "roots/list", "params": { "n": 1 } }));
+    let responses = json!({ key: { "roots": [] } });
+    let end = client.retry("echo", json!({ "text": "second" }), responses, &state).await.expect("the end");
+    assert_eq!(end.text(), "second");
+    assert_eq!(fake.ledger().count("tools/call"), calls + 1, "the call reached the server once");
+    // The session that the gateway shares is asked as well, and has nobody who could answer.
+    let answers: Vec<_> =
+        fake.ledger().all().into_iter().filter(|entry| entry.id == Some(json!("r1"))).collect();
+    assert!(answers.iter().any(|answer| answer.params == json!({ "roots": [] })), "{answers:?}");
+}

@@ -80,9 +80,7 @@ impl Client {
         hello: Hello,
         now: Tick,
     ) -> Arc<Self> {
-        let can_be_asked = Members::parse(&hello.capabilities).is_ok_and(|capabilities| {
-            ["sampling", "elicitation", "roots", "tasks"].iter().any(|name| capabilities.get(name).is_some())
-        });
+        let can_be_asked = can_be_asked(&hello);
         Arc::new(Self {
             id,
             principal,
@@ -114,6 +112,11 @@ impl Client {
     /// Whether it stands for modern clients, who have no session: it hears only what somebody listens to.
     pub(super) fn is_pooled(&self) -> bool {
         self.id.is_empty()
+    }
+
+    /// Whether it declared something that servers can ask.
+    pub(super) fn can_be_asked(&self) -> bool {
+        can_be_asked(&self.hello)
     }
 
     pub(super) fn wants_own_session(&self) -> bool {
@@ -242,6 +245,12 @@ impl Tie {
     fn is(&self, opening: &Awaited<Arc<Session>>) -> bool {
         matches!(&self.state, TieState::Opening(awaited) if awaited.is(opening))
     }
+}
+
+fn can_be_asked(hello: &Hello) -> bool {
+    Members::parse(&hello.capabilities).is_ok_and(|capabilities| {
+        ["sampling", "elicitation", "roots", "tasks"].iter().any(|name| capabilities.get(name).is_some())
+    })
 }
 
 /// What a client hears that uses a session which it has ended.

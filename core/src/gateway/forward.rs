@@ -39,6 +39,8 @@ const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 struct Sent {
     exchange: Exchange,
     answering: Answering,
+    /// Nothing was sent: a modern client is asked something first.
+    asks_first: bool,
 }
 
 impl Inner {
@@ -74,17 +76,17 @@ impl Inner {
             };
             let started = self.clock.now();
             let error = match self.attempt(forward, passage, place, deadline).await {
-                Ok(Sent { exchange, answering }) if passage.modern.is_some() => {
-                    let course = Course { exchange, answering, lease, started, deadline };
+                Ok(Sent { exchange, answering, asks_first }) if passage.modern.is_some() => {
+                    let course = Course { exchange, answering, lease, started, deadline, asks_first };
                     return Box::pin(self.answer_downward(course, journey)).await;
                 }
-                Ok(Sent { exchange: Exchange::One(message), answering }) => {
+                Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
                     lease.record(outcome_of_answer(&message), now.since(started), now);
                     let server = Some(answering.server);
                     return Ok(Reply::Message { body: answering.response(&message), session: None, server });
                 }
-                Ok(Sent { exchange: Exchange::Many(messages), answering }) => {
+                Ok(Sent { exchange: Exchange::Many(messages), answering, .. }) => {
                     let passage = journey.passage;
                     let flow = Flow { answering, messages, lease, started, deadline, passage };
                     return Box::pin(self.follow(flow)).await;
@@ -187,7 +189,8 @@ impl Inner {
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
         let open = match &passage.modern {
-            Some(_) => place.upstream.modern_session(),
+            Some(modern) if modern.may_share(place) => place.upstream.modern_session(),
+            Some(_) => None,
             None => open_session(client, place),
         };
         let session = if let Some(session) = open {
@@ -230,8 +233,14 @@ impl Inner {
         let raw_id = message.id().unwrap_or("null");
         let relay = Relay { client: client.cloned(), session: Arc::clone(&session), server: place.server.id };
         let answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
+        if let Some(modern) = passage.modern.as_ref().filter(|_| session.era() == Era::Legacy) {
+            let asking = Box::pin(self.ask_first(&session, modern, passage, message));
+            if let Some(first) = self.in_time(deadline, passage, asking).await.map_err(Error::not_sent)? {
+                return Ok(Sent { exchange: Exchange::One(first), answering, asks_first: true });
+            }
+        }
         match self.in_time(deadline, passage, session.request(outgoing)).await {
-            Ok(exchange) => Ok(Sent { exchange, answering }),
+            Ok(exchange) => Ok(Sent { exchange, answering, asks_first: false }),
             Err(error) => {
                 match error.kind() {
                     ErrorKind::SessionNotFound => self.forget(client, place, session),

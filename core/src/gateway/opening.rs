@@ -77,7 +77,12 @@ impl Inner {
         }
         // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
         let hears = place.server.transport_type != TransportType::Http || client.outbox.is_attached();
-        if hears && !client.is_pooled() {
+        if client.is_pooled() {
+            // A server that was told that it can ask may do so at any time.
+            if client.can_be_asked() {
+                drop(self.hear(&session, &client.hello.capabilities));
+            }
+        } else if hears {
             self.overhear(client, place.server.id, &session);
         }
         Ok(session)

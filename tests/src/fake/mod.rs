@@ -143,6 +143,11 @@ impl Fake {
         self.state.session_count()
     }
 
+    /// Sends a message to everyone who listens outside an exchange; gives how many do.
+    pub fn notify_raw(&self, message: &Value) -> usize {
+        self.state.news.send(message.clone()).unwrap_or(0)
+    }
+
     /// Sends a notification to everyone who listens outside an exchange; gives how many do.
     pub fn notify(&self, method: &str, params: &Value) -> usize {
         self.state.news.send(tools::notification(method, params)).unwrap_or(0)

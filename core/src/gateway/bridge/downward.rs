@@ -5,6 +5,7 @@
 //! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes
 //! its connection cancels the call, at once.
 
+mod first;
 mod reply;
 mod talk;
 pub(in crate::gateway) mod translate;
@@ -74,6 +75,8 @@ pub(in crate::gateway) struct Course {
     pub(in crate::gateway) lease: Lease,
     pub(in crate::gateway) started: Tick,
     pub(in crate::gateway) deadline: Tick,
+    /// The server has not seen the call: its client is asked something first, which `exchange` says.
+    pub(in crate::gateway) asks_first: bool,
 }
 
 impl Inner {
@@ -84,7 +87,9 @@ impl Inner {
         modern: &Modern,
         place: &Place,
     ) -> Result<Arc<Session>> {
-        if let Some(session) = self.session_across(place).await? {
+        if modern.may_share(place)
+            && let Some(session) = self.session_across(place).await?
+        {
             return Ok(session);
         }
         if modern.state.is_some() && !modern.again {
@@ -103,13 +108,14 @@ impl Inner {
         course: Course,
         journey: Box<Journey>,
     ) -> Result<Reply> {
-        let Course { exchange, answering, mut lease, started, deadline } = course;
+        let Course { exchange, answering, mut lease, started, deadline, asks_first } = course;
         let Journey { forward, passage } = *journey;
         let passage = Arc::new(passage);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
         let method = forward.method();
         match exchange {
+            Exchange::One(message) if asks_first => Ok(Reply::own(answering.response(&message))),
             Exchange::One(message) => {
                 let now = self.clock.now();
                 lease.record(outcome_of_answer(&message), now.since(started), now);

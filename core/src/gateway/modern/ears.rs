@@ -1,6 +1,7 @@
 //! What servers tell sessions of the pool outside of any call: one reader for each session, for all clients that listen.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use futures_util::StreamExt;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use super::super::Inner;
+use super::super::bridge::downward::translate::Question;
 use crate::rpc::answer::result_response;
 use crate::rpc::{Message, Method, Shape};
 use crate::transport::Session;
 
 /// Messages that a client that listens may be behind.
 const WAITING: usize = 256;
+/// Questions that wait for a client that can be asked.
+const MOST_ASKED: usize = 16;
 /// The wait before a stream that the server ended is opened again.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -26,6 +30,17 @@ struct Ear {
     sender: Sender<Message>,
     /// How many clients want to hear of each resource.
     resources: HashMap<String, usize>,
+    /// What the server asked outside of any call, oldest first.
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    /// Differs from that of any other such question.
+    key: String,
+    /// The server's id, byte for byte.
+    raw_id: String,
+    question: Question,
 }
 
 fn address(session: &Arc<Session>) -> usize {
@@ -63,35 +78,94 @@ impl Ears {
         last
     }
 
+    /// Whether the server asked something outside of any call that was not answered yet.
+    pub(in crate::gateway) fn has_questions(&self, session: &Arc<Session>) -> bool {
+        self.table().get(&address(session)).is_some_and(|ear| !ear.asked.is_empty())
+    }
+
+    /// What it asked, by key.
+    pub(in crate::gateway) fn questions(&self, session: &Arc<Session>) -> Vec<(String, Question)> {
+        let table = self.table();
+        let asked = table.get(&address(session)).map_or(&[][..], |ear| &ear.asked);
+        asked.iter().map(|asked| (asked.key.clone(), asked.question.clone())).collect()
+    }
+
+    /// Takes the question of this key; the id that the server gave it.
+    pub(in crate::gateway) fn answered(&self, session: &Arc<Session>, key: &str) -> Option<String> {
+        let mut table = self.table();
+        let asked = &mut table.get_mut(&address(session))?.asked;
+        let place = asked.iter().position(|asked| asked.key == key)?;
+        Some(asked.remove(place).raw_id)
+    }
+
+    /// Keeps a question until a client can be asked; false if there are too many.
+    pub(in crate::gateway) fn keep(&self, session: &Arc<Session>, raw_id: &str, question: Question) -> bool {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut table = self.table();
+        let Some(ear) = table.get_mut(&address(session)).filter(|ear| ear.asked.len() < MOST_ASKED) else {
+            return false;
+        };
+        let key = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        ear.asked.push(Asked { key, raw_id: raw_id.to_owned(), question });
+        true
+    }
+
+    /// Forgets the question that the server withdraws.
+    fn withdraw(&self, session: &Arc<Session>, message: &Message) {
+        let params = message.params_members().ok();
+        let raw_id = params.as_ref().and_then(|params| params.get("requestId"));
+        if let (Some(raw_id), Some(ear)) = (raw_id, self.table().get_mut(&address(session))) {
+            ear.asked.retain(|asked| asked.raw_id != raw_id);
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, HashMap<usize, Ear>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// What a session hears from now on; ends with the session.
-    pub(super) fn hear(self: &Arc<Self>, session: &Arc<Session>) -> Receiver<Message> {
+    /// What a session of the pool hears from now on; ends with the session. What its server asks is kept until the client,
+    /// which declared `capabilities`, can be asked.
+    pub(in crate::gateway) fn hear(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        capabilities: &str,
+    ) -> Receiver<Message> {
         let mut table = self.modern.ears.table();
         if let Some(ear) = table.get(&address(session)) {
             return ear.sender.subscribe();
         }
         let (sender, receiver) = broadcast::channel(WAITING);
-        table.insert(address(session), Ear { sender: sender.clone(), resources: HashMap::new() });
+        table.insert(
+            address(session),
+            Ear { sender: sender.clone(), resources: HashMap::new(), asked: Vec::new() },
+        );
         drop(table);
-        let (this, session) = (Arc::clone(self), Arc::clone(session));
+        let (this, session, capabilities) = (Arc::clone(self), Arc::clone(session), capabilities.to_owned());
         self.tasks.spawn(async move {
             // Some sessions can be heard once only, so this goes on as long as the session does.
             while session.is_open() {
                 if let Some(mut messages) = session.listen().await {
                     while let Some(message) = messages.next().await {
-                        if message.shape() == Shape::Request {
-                            let _ = session.notify(refusal(&message)).await;
-                        } else {
-                            let _ = sender.send(message);
+                        match message.method() {
+                            Some(Method::Cancelled) => this.modern.ears.withdraw(&session, &message),
+                            _ if message.shape() == Shape::Request => {
+                                let (id, question) = (message.id().unwrap_or("null"), Question::of(&message));
+                                let able = matches!(question.missing(&capabilities), Ok(None));
+                                if !able || !this.modern.ears.keep(&session, id, question) {
+                                    let _ = session.notify(refusal(&message)).await;
+                                }
+                            }
+                            // Perhaps nobody listens just now.
+                            _ => drop(sender.send(message)),
                         }
                     }
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::select! {
+                    () = session.closed() => {}
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
             }
             this.modern.ears.table().remove(&address(&session));
         });

@@ -19,9 +19,10 @@ use super::bridge::sealed::{self, Ticket};
 use super::client::Client;
 use super::errand::{self, Forward, Passage};
 use super::opening::tell_level;
+use super::service::Place;
 use super::{Inner, names};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
+use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route, TransportType};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Members, Message, Method, Shape, object};
@@ -139,6 +140,14 @@ impl Modern {
             again: false,
             pooled: OnceLock::new(),
         })))
+    }
+}
+
+impl Modern {
+    /// Whether the request can go through a session that all share. The log messages of a child say nothing of the request
+    /// that they belong to.
+    pub(super) fn may_share(&self, place: &Place) -> bool {
+        self.log_level.is_none() || place.server.transport_type != TransportType::Stdio
     }
 }
 

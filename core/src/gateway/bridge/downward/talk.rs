@@ -97,6 +97,7 @@ impl Talk {
                 }
                 End::Answered(message) => {
                     self.lease.record(outcome_of_answer(&message), now.since(self.started), now);
+                    self.leave_questions().await;
                     let bond = || bond_of(&round.passage, &self.message);
                     let word = self.gateway.last_word(
                         &message,
@@ -142,6 +143,16 @@ impl Talk {
             }
         }
         !self.asked.is_empty()
+    }
+
+    /// What the server asked and did not wait for had nothing to do with this call: it is asked before the next one.
+    async fn leave_questions(&mut self) {
+        for Asked { raw_id, question, .. } in std::mem::take(&mut self.asked) {
+            if !self.gateway.modern.ears.keep(&self.session, &raw_id, question) {
+                let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
+                self.tell_server(error_response(Some(&raw_id), &error, Era::Legacy)).await;
+            }
+        }
     }
 
     /// Hears the server until the round ends.
