@@ -23,14 +23,7 @@ CLIENTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
 }
 # What the gateway does not speak yet. These clients and servers meet without it only, unless --unbuilt is
 # given; the output names them. Remove a line when its era lands.
-NOT_BUILT = {
-    "python-modern": "clients of 2026-07-28",
-    "fastmcp-modern": "clients of 2026-07-28",
-    "typescript-v2-modern": "clients of 2026-07-28",
-    "rmcp-discover": "clients of 2026-07-28",
-    "modern-http": "servers of 2026-07-28",
-    "modern-stdio": "servers of 2026-07-28",
-}
+NOT_BUILT: dict[str, str] = {}
 # Declares no capability, so it shares a stdio server with its like, and no server may ask it anything.
 BARE, UNASKED = "python-bare", ("sampling", "elicitation", "roots")
 # Every server: its profile, and the eras that it speaks.
@@ -42,6 +35,9 @@ UPSTREAMS = {
     "modern-http": ("fixture", (MODERN,)),
     "modern-stdio": ("fixture", (MODERN,)),
 }
+# The server logs on a timer, outside of any request. What a client of 2026-07-28 hears on the answer to a request
+# "MUST relate to the originating client request" (Streamable HTTP, Receiving Messages), and nothing else carries logs.
+UNTOLD = ("everything", "logs")
 ROUTES = ("direct", "service", "aggregate")
 # What a client reports, its column, and the key of profiles.json that says what to do.
 FEATURES = {
@@ -61,6 +57,12 @@ FEATURES = {
     "elicitation": ("elicit", "elicitation"),
     "roots": ("roots", "roots"),
 }
+
+
+def is_untold(client: str, upstream: str, route: str, key: str) -> bool:
+    """Whether the client cannot hear it, since the gateway serves it in the era that it prefers."""
+    modern = MODERN in CLIENTS[client][1] and route != "direct"
+    return modern and (UPSTREAMS[upstream][0], key) == UNTOLD
 
 
 def program_of(client: str, programs: dict[str, list[str]]) -> str:
