@@ -17,8 +17,6 @@ const SESSIONS: usize = 10_000;
 const IDLE: Duration = Duration::from_secs(20);
 /// What a session may cost while it idles, in bytes.
 const EACH: u64 = 16 * 1024;
-/// What the program may keep after the first flood, in bytes: less than 2 KiB for each session that there was.
-const KEPT: u64 = 16 * 1024 * 1024;
 
 async fn sessions(gateway: &Gateway) -> u64 {
     let (_, stats) = gateway.http().get("/api/v1/admin/stats").await.expect("stats");
@@ -68,7 +66,8 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
     eventually("the end of the first sessions", IDLE + Duration::from_secs(60), gone).await;
     drop(warm);
     let before = settled(&gateway).await;
-    assert!(before.memory <= fresh.memory + KEPT, "the first flood: {fresh:?}, afterwards {before:?}");
+    let most = fresh.memory + fresh.memory / 10;
+    assert!(before.memory <= most, "the first flood: {fresh:?}, afterwards {before:?}");
 
     let http = Http::new(gateway.address());
     abandon(&gateway, &http, SESSIONS).await;
