@@ -1,8 +1,8 @@
 //! The way back of one request: its answer with the client's own id, or the stream that ends with it.
 //!
 //! A stream is pumped by a task of its own: a legacy client that drops its connection has not cancelled the call, so the
-//! server is heard to the end; a client that reads slowly slows the server down, not the gateway, and the time for which it
-//! does is not the server's.
+//! server is heard to the end, while a call that stands alone ends with its stream. A client that reads slowly slows the
+//! server down, not the gateway, and the time for which it does is not the server's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::Inner;
 use super::errand::Passage;
+use super::ongoing::Departure;
 use super::relay::Relay;
 use super::verdict::{outcome_of, outcome_of_answer};
 use crate::breaker::Outcome;
@@ -21,7 +22,6 @@ use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
-use crate::rpc::version::Era;
 use crate::rpc::{Message, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
@@ -90,11 +90,12 @@ impl Inner {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING);
         let gateway = Arc::clone(self);
         self.tasks.spawn(async move {
-            let (id, record) = (flow.answering.client_id.clone(), Arc::clone(&flow.passage.record));
+            let (id, era) = (flow.answering.client_id.clone(), flow.passage.era());
+            let record = Arc::clone(&flow.passage.record);
             let outcome = flow.run(&gateway, Some(&sender)).await;
             record.outcome(outcome.as_ref().err());
             drop((record, gateway));
-            let last = outcome.unwrap_or_else(|error| error_response(Some(&id), &error, Era::Legacy));
+            let last = outcome.unwrap_or_else(|error| error_response(Some(&id), &error, era));
             // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
             let _ = tokio::time::timeout(LAST_WORD, sender.send(last)).await;
         });
@@ -108,11 +109,18 @@ impl Flow {
     async fn run(mut self, gateway: &Arc<Inner>, sink: Option<&mpsc::Sender<Bytes>>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
+        let gone = async {
+            match sink {
+                Some(sink) if self.passage.departure() == Departure::Cancels => sink.closed().await,
+                _ => std::future::pending().await,
+            }
+        };
         let mut late = false;
         let end = tokio::select! {
             biased;
             end = self.answering.pump(gateway, &self.passage, &mut self.messages, sink) => end,
             () = self.passage.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
             () = tokio::time::sleep(left) => {
                 late = true;
                 Err(Error::new(ErrorKind::Timeout, "the server did not finish in time"))

@@ -20,6 +20,7 @@ use crate::model::{CapabilityKind, Principal, Route, Wishes};
 use crate::observe::Record;
 use crate::rpc::envelope::quote;
 use crate::rpc::method::RoutingKey;
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, object};
 
 /// Everything that goes along with a call and lasts as long as it, its stream included.
@@ -41,6 +42,11 @@ pub(super) struct Passage {
 }
 
 impl Passage {
+    /// How the caller speaks.
+    pub(super) fn era(&self) -> Era {
+        if self.modern.is_some() { Era::Modern } else { Era::Legacy }
+    }
+
     /// Cancelled when the client or an administrator cancels the call.
     pub(super) fn cancel(&self) -> &CancellationToken {
         &self.record.active().cancel
@@ -57,7 +63,7 @@ impl Passage {
         self.cancel().is_cancelled() || self.client.as_ref().is_some_and(|client| client.ended.is_cancelled())
     }
 
-    /// What it means that the client breaks the connection before the answer has begun. Within a legacy session nothing; a call
+    /// What it means that the client breaks the connection before it has the answer. Within a legacy session nothing; a call
     /// that stands alone could neither be cancelled nor answered afterwards.
     pub(super) fn departure(&self) -> Departure {
         if self.client.is_some() { Departure::GoesOn } else { Departure::Cancels }

@@ -1,5 +1,6 @@
 //! The only place that spawns: every background task has a token that stops it, and is awaited on shutdown.
 
+mod thrift;
 mod workers;
 
 use std::future::Future;
@@ -8,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use thrift::trim_caches;
 pub use workers::Workers;
 
 /// The background tasks of one gateway. Clones share them.

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use super::trim_caches;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A fixed set of threads. What runs on them is cut when this is dropped, so it outlives everything that was spawned there:
@@ -39,7 +40,14 @@ impl Workers {
             let runtime = Builder::new_current_thread().enable_all().build().map_err(refused)?;
             workers.handles.push(runtime.handle().clone());
             let stop = workers.stop.clone();
-            let body = move || runtime.block_on(stop.cancelled());
+            let body = move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = trim_caches() => {}
+                    }
+                });
+            };
             let thread = std::thread::Builder::new()
                 .name(format!("mcp-worker-{number}"))
                 .spawn(body)

@@ -20,4 +20,5 @@ await main({
     return client;
   },
   callTool: (client, params, options) => client.callTool(params, undefined, options),
+  setLevel: (client) => client.setLoggingLevel('debug'),
 });

@@ -74,7 +74,8 @@ enum Command {
     Openapi,
 }
 
-#[tokio::main]
+// Connections have threads of their own; what is left is little, and one thread can be kept tidy.
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let done = match command {

@@ -8,7 +8,7 @@ use mcp_registry_gateway::config;
 use mcp_registry_gateway::gateway::Caller;
 use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
-use mcp_registry_gateway::tasks::Workers;
+use mcp_registry_gateway::tasks::{Workers, trim_caches};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
     let (gateway, _presence) = common.open(&config, Some(&format!("http://{address}"))).await?;
+    gateway.tasks().spawn(trim_caches());
     let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
     let caller = Caller {
         principal: Principal::local(TenantId::default_tenant()),

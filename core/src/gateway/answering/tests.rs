@@ -166,3 +166,12 @@ async fn the_last_word_does_not_wait_for_a_server_that_does_not_take_the_cancell
     let last = tokio::time::timeout(SECOND, last(messages)).await.unwrap();
     assert_eq!(last["error"]["data"]["kind"], "cancelled", "{last}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_stands_alone_ends_with_its_stream_and_is_no_failure() {
+    let world = World::new().await;
+    drop(streamed(world.follow(world.flow(notes(3), true)).await));
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!((world.replica.in_flight(), world.gateway.0.observer.count()), (0, 0));
+    assert_eq!((world.replica.stats().failures, world.replica.stats().successes), (0, 0));
+}

