@@ -143,7 +143,7 @@ impl Inner {
     pub(super) fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
         let messages = client.outbox.attach().boxed();
         for (server, session) in client.upstreams() {
-            self.overhear(client, server, &session);
+            self.overhear(client, server, &session, None);
         }
         Reply::Stream { messages, server: None }
     }

@@ -6,6 +6,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::Inner;
 use super::awaited::Awaited;
 use super::client::{Client, Way, ended};
@@ -13,13 +15,16 @@ use super::forward::apart;
 use super::service::Place;
 use super::upstream::replaced;
 use crate::error::Result;
-use crate::model::TransportType;
+use crate::model::{ServerId, TransportType};
 use crate::rpc::Method;
 use crate::rpc::envelope::quote;
 use crate::transport::Session;
 
 /// How long a server may take to accept a log level.
 const LEVEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a first call waits for the server's own stream. Servers without one refuse it at once; some send no head
+/// before the first event.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// The session in which a client's calls reach a server: its own, or the one that is shared.
@@ -66,9 +71,13 @@ impl Inner {
     ) -> Result<Arc<Session>> {
         let upstream = &place.upstream;
         let session = upstream.own(&client.hello).await?;
+        if client.can_be_asked() {
+            self.hear_first(client, place.server.id, &session).await;
+        }
         let told = tell_level(client, &session).await;
         if !client.adopt(upstream.number, opening, &session, || upstream.is_closed()) {
             session.close().await;
+            client.questions.forget(&session);
             return Err(if client.ended.is_cancelled() { ended() } else { replaced() });
         }
         // What changed while the session was nobody's yet was not told to it.
@@ -77,15 +86,23 @@ impl Inner {
         }
         // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
         let hears = place.server.transport_type != TransportType::Http || client.outbox.is_attached();
-        if client.is_pooled() {
-            // A server that was told that it can ask may do so at any time.
-            if client.can_be_asked() {
-                drop(self.hear(&session, &client.hello.capabilities));
-            }
-        } else if hears {
-            self.overhear(client, place.server.id, &session);
+        if hears && !client.is_pooled() && !client.can_be_asked() {
+            self.overhear(client, place.server.id, &session, None);
         }
         Ok(session)
+    }
+
+    /// Hears a server that was told that it can ask, before it is sent anything on which it could: a question that finds no
+    /// stream is lost. One that comes before the client's own stream is open waits there.
+    async fn hear_first(self: &Arc<Self>, client: &Arc<Client>, server: ServerId, session: &Arc<Session>) {
+        let (opening, opened) = oneshot::channel();
+        if client.is_pooled() {
+            drop(self.hear(session, &client.hello.capabilities, Some(opening)));
+        } else {
+            self.overhear(client, server, session, Some(opening));
+        }
+        // Nothing is sent on the channel; it ends. A stream that opens later is heard all the same.
+        let _ = tokio::time::timeout(STREAM_TIMEOUT, opened).await;
     }
 }
 

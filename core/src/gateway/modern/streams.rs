@@ -43,7 +43,7 @@ pub(super) fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, want
             return opened.ok().map(|(_, heard)| heard);
         }
         let session = gateway.session_for(Some(&pooled), &place).await.ok()?;
-        session.is_own().then(|| followed(gateway.hear(&session, &pooled.hello.capabilities)))
+        session.is_own().then(|| followed(gateway.hear(&session, &pooled.hello.capabilities, None)))
     };
     let nothing = || stream::pending().boxed();
     stream::once(opening).flat_map(move |heard| heard.unwrap_or_else(nothing)).boxed()
@@ -115,7 +115,7 @@ impl Inner {
         client.set_apart();
         let opening = tokio::time::timeout(PATIENCE, self.session_for(Some(client), place)).await;
         let session = opening.map_err(|_| unavailable())??;
-        let messages = followed(self.hear(&session, &client.hello.capabilities));
+        let messages = followed(self.hear(&session, &client.hello.capabilities, None));
         let first = self.modern.ears.want(&session, uri);
         let subscribed =
             Subscribed { gateway: Arc::clone(self), session, uri: uri.to_owned(), _pooled: client.clone() };
