@@ -36,8 +36,13 @@ pub(super) struct Ongoing<'a, F: Future<Output = Result<Reply>> + Send + 'static
 }
 
 impl<'a, F: Future<Output = Result<Reply>> + Send + 'static> Ongoing<'a, F> {
-    pub(super) fn new(work: F, record: &'a Arc<Record>, tasks: &'a Tasks, departure: Departure) -> Self {
-        Self { work: Some(Box::pin(work)), record, tasks, departure }
+    pub(super) fn new(
+        work: Pin<Box<F>>,
+        record: &'a Arc<Record>,
+        tasks: &'a Tasks,
+        departure: Departure,
+    ) -> Self {
+        Self { work: Some(work), record, tasks, departure }
     }
 }
 
@@ -110,7 +115,7 @@ mod tests {
         let record = record(&observer);
         let (answer, awaited) = oneshot::channel();
         let work = told(awaited, Arc::clone(&record));
-        let mut call = Ongoing::new(work, &record, &tasks, Departure::GoesOn);
+        let mut call = Ongoing::new(Box::pin(work), &record, &tasks, Departure::GoesOn);
         assert!(futures_util::poll!(&mut call).is_pending());
         drop(call);
         answer.send(()).expect("the work goes on");
@@ -124,7 +129,7 @@ mod tests {
         let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
         let record = record(&observer);
         let (_answer, awaited) = oneshot::channel();
-        drop(Ongoing::new(told(awaited, Arc::clone(&record)), &record, &tasks, Departure::Cancels));
+        drop(Ongoing::new(Box::pin(told(awaited, Arc::clone(&record))), &record, &tasks, Departure::Cancels));
         tasks.finish().await;
         assert!(record.active().cancel.is_cancelled());
     }
@@ -134,7 +139,7 @@ mod tests {
         let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
         let record = record(&observer);
         let work = async { Ok(Reply::Accepted) };
-        assert!(Ongoing::new(work, &record, &tasks, Departure::Cancels).await.is_ok());
+        assert!(Ongoing::new(Box::pin(work), &record, &tasks, Departure::Cancels).await.is_ok());
         assert!(!record.active().cancel.is_cancelled());
     }
 }

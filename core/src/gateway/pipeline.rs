@@ -11,8 +11,9 @@ use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
 use super::{Gateway, Inner, names};
 use crate::auth::Credentials;
+use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, CapabilityKind, Reply, Route};
+use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
@@ -22,17 +23,17 @@ use crate::transport::Hello;
 /// What a client may say of itself, in bytes: it is kept as long as its session.
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
-/// What a call comes down to.
+/// What a call comes down to; small, since it passes through many hands.
 enum Errand {
-    Open(Message, Passage),
+    Open(Box<(Message, Passage)>),
     Answer(Bytes),
-    List(CapabilityKind, String, Passage),
-    SetLevel(Message, Passage),
+    List(CapabilityKind, String, Box<Passage>),
+    SetLevel(Box<(Message, Passage)>),
     Forward(Box<Journey>),
-    Note(Message, Arc<Client>, Passage),
-    Listen(Arc<Client>, Passage),
-    Modern(Box<modern::Errand>, Passage),
-    End(Arc<Client>, Passage),
+    Note(Box<(Message, Passage)>, Arc<Client>),
+    Listen(Arc<Client>, Box<Passage>),
+    Modern(Box<modern::Errand>, Box<Passage>),
+    End(Arc<Client>, Box<Passage>),
 }
 
 impl Gateway {
@@ -62,7 +63,7 @@ impl Inner {
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());
         let modern = Modern::of(&call)?;
-        let client = self.client_of(&principal, &call)?;
+        let client = self.client_of(&principal, &call, record.active().since)?;
         let passage = Passage {
             principal,
             client,
@@ -80,7 +81,7 @@ impl Inner {
     }
 
     /// The session that the call belongs to. A call must have one unless it opens one or stands alone.
-    fn client_of(&self, principal: &crate::model::Principal, call: &Call) -> Result<Option<Arc<Client>>> {
+    fn client_of(&self, principal: &Principal, call: &Call, now: Tick) -> Result<Option<Arc<Client>>> {
         // While the gateway drains, what is under way may go on: answers to servers, cancellations, ends of sessions.
         let begins = match &call.action {
             Action::Send(message) => message.shape() == Shape::Request,
@@ -103,7 +104,7 @@ impl Inner {
             ));
         };
         let client = self.sessions.find(id, principal, &call.route)?;
-        client.touch(self.clock.now());
+        client.touch(now);
         Ok(Some(client))
     }
 
@@ -114,22 +115,22 @@ impl Inner {
             Action::Send(message) => message,
             Action::Listen => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::Listen(client, passage));
+                return Ok(Errand::Listen(client, Box::new(passage)));
             }
             Action::End => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::End(client, passage));
+                return Ok(Errand::End(client, Box::new(passage)));
             }
         };
         if passage.modern.is_some() {
             return Ok(match self.resolve_modern(route, message, &mut passage)? {
                 modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
-                modern::Course::Own(errand) => Errand::Modern(Box::new(errand), passage),
+                modern::Course::Own(errand) => Errand::Modern(Box::new(errand), Box::new(passage)),
             });
         }
         if message.shape() != Shape::Request {
             let client = passage.client.clone().ok_or_else(missing)?;
-            return Ok(Errand::Note(message, client, passage));
+            return Ok(Errand::Note(Box::new((message, passage)), client));
         }
         let id = || message.id().unwrap_or("null").to_owned();
         let list = match (message.method(), route) {
@@ -137,16 +138,16 @@ impl Inner {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
-            (Some(Method::Initialize), _) => return Ok(Errand::Open(message, passage)),
+            (Some(Method::Initialize), _) => return Ok(Errand::Open(Box::new((message, passage)))),
             (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(&id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
-                return Ok(Errand::SetLevel(message, passage));
+                return Ok(Errand::SetLevel(Box::new((message, passage))));
             }
             (Some(method), Route::All) => list_kind(method),
             _ => None,
         };
         if let Some(kind) = list {
-            return Ok(Errand::List(kind, id(), passage));
+            return Ok(Errand::List(kind, id(), Box::new(passage)));
         }
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
@@ -161,22 +162,23 @@ impl Inner {
         match errand {
             Errand::Forward(journey) => {
                 let departure = journey.passage.departure();
-                Ongoing::new(Arc::clone(self).forward(journey), record, &self.tasks, departure).await
+                let work = Box::pin(Arc::clone(self).forward(journey));
+                Ongoing::new(work, record, &self.tasks, departure).await
             }
-            Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, passage)).await,
+            Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, *passage)).await,
             // The rare ones are boxed: every call's future would carry their room.
-            Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
+            Errand::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),
             Errand::List(kind, id, passage) => {
                 let result = Box::pin(self.merged_list(&passage.principal, kind)).await?;
                 Ok(Reply::own(result_response(&id, &result)))
             }
-            Errand::SetLevel(message, passage) => Box::pin(self.set_level(&message, &passage)).await,
-            Errand::Note(message, client, passage) => {
-                Box::pin(self.note(&message, &client, &passage.correlation_id)).await;
+            Errand::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
+            Errand::Note(note, client) => {
+                Box::pin(self.note(&note.0, &client, &note.1.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), passage)),
+            Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), *passage)),
             Errand::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)

@@ -1,13 +1,16 @@
 //! Request bodies: bounded in size and in time.
 
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::BoxError;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::detached;
 
 /// Longest wait for a request's body, from its first byte to its last.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,11 +33,18 @@ where
     B::Error: Into<BoxError>,
 {
     let mut body = std::pin::pin!(body);
-    let collected = Limited::new(body.as_mut(), limit).collect();
-    match tokio::time::timeout(READ_TIMEOUT, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    let read = {
+        let mut reading = std::pin::pin!(gather(body.as_mut(), limit));
+        // Nearly always all of it has come with the head, and needs no timer.
+        match futures_util::poll!(reading.as_mut()) {
+            Poll::Ready(read) => Ok(read),
+            Poll::Pending => tokio::time::timeout(READ_TIMEOUT, reading).await,
+        }
+    };
+    match read {
+        Ok(Ok(bytes)) => Ok(detached(bytes)),
         Ok(Err(error)) if is_length_limit(&*error) => {
-            discard(body).await;
+            Box::pin(discard(body)).await;
             Err(too_large(limit))
         }
         Ok(Err(error)) => {
@@ -42,6 +52,27 @@ where
         }
         Err(_) => Err(Error::new(ErrorKind::InvalidRequest, "the request's body did not arrive within 30 s")),
     }
+}
+
+/// The bytes of a body, joined if they come in pieces; an error like [`Limited`]'s beyond `limit`.
+async fn gather<B>(body: Pin<&mut B>, limit: usize) -> Result<Bytes, BoxError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut body = Limited::new(body, limit);
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing to MCP.
+        let Ok(chunk) = frame?.into_data() else { continue };
+        if first.is_empty() && joined.is_empty() {
+            first = chunk;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut first));
+        joined.extend_from_slice(&chunk);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// Reads what is left of a body that is not wanted, within limits, so that the client hears why: a connection that is closed

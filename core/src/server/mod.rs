@@ -24,6 +24,7 @@ mod proxy;
 mod schema;
 mod servers;
 mod sse;
+mod turn;
 mod view;
 
 use std::convert::Infallible;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,6 +21,7 @@ use tower::Service;
 
 use super::Peer;
 use super::patience::{Answering, Listened, Pulse};
+use super::turn::Turn;
 use crate::tasks::{Tasks, Workers};
 
 /// Connections that are open at the same time at most; more wait in the listener's backlog.
@@ -136,10 +138,12 @@ async fn connection<S: Answers>(
     let _ = stream.set_nodelay(true);
     let pulse = Pulse::new();
     let beat = Arc::clone(&pulse);
+    let turn = Arc::new(Turn::default());
+    let waker = Waker::from(Arc::clone(&turn));
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let under_way = beat.begin();
         request.extensions_mut().insert(Peer(peer));
-        let answer = service.clone().call(request);
+        let answer = Arc::clone(&turn).take(waker.clone(), service.clone().call(request));
         async move { answer.await.map(|response| response.map(|body| Answering { body, _under_way: under_way })) }
     });
     let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
