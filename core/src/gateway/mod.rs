@@ -67,6 +67,7 @@ use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
 use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
@@ -127,8 +128,9 @@ impl Gateway {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
         let (to_clock, to_tasks, to_random) = (Arc::clone(&clock), tasks.clone(), Arc::clone(&random));
+        let guard = settings.guard.clone();
         let connect: Connect =
-            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random));
+            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random, &guard));
         Self::open_with(settings, store, clock, random, tasks, connect).await
     }
 
@@ -140,7 +142,9 @@ impl Gateway {
         tasks: Tasks,
         connect: Connect,
     ) -> Result<Self> {
-        let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let registry = Arc::new(
+            Registry::guarded(Arc::clone(&store), Arc::clone(&clock), settings.guard.clone()).await?,
+        );
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
@@ -177,6 +181,11 @@ impl Gateway {
     /// Whom credentials stand for, for doors that administer rather than call.
     pub async fn authenticate(&self, credentials: &crate::auth::Credentials) -> Result<Principal> {
         self.0.auth.authenticate(credentials).await
+    }
+
+    /// What this gateway may connect to.
+    pub fn guard(&self) -> &Guard {
+        &self.0.settings.guard
     }
 
     /// The clock that this gateway goes by.

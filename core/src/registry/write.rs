@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::validate::{self, Checked};
 use super::{Actor, Inner, Registry, no_server};
@@ -70,6 +71,7 @@ impl Inner {
         registration: Registration,
     ) -> Result<Arc<Server>> {
         let Checked { server, listing } = validate::registration(tenant, registration, self.now())?;
+        self.may_lead(&server)?;
         let listing = listing.unwrap_or_default();
         let _writing = self.writing.lock().await;
         let audit =
@@ -103,6 +105,9 @@ impl Inner {
             .with("revision", before.revision));
         }
         let Checked { mut server, listing } = validate::patch(before, patch)?;
+        if server.endpoint != before.endpoint {
+            self.may_lead(&server)?;
+        }
         // What a server said of itself outweighs what is declared for it.
         let declared =
             listing.filter(|declared| entry.listing.initialize.is_none() && *declared != *entry.listing);
@@ -137,6 +142,15 @@ impl Inner {
             tell(Event::Removed { tenant_id: tenant.clone(), id });
         });
         Ok(())
+    }
+
+    /// Whether a server may be where it is said to be.
+    fn may_lead(&self, server: &Server) -> Result<()> {
+        match server.endpoint.url().map(Url::parse) {
+            Some(Ok(url)) => self.guard.for_server(server).check_url(&url),
+            // What is no URL was refused before, and a command leads nowhere.
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 
     async fn refused<T>(

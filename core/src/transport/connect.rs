@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Connector;
+use super::guard::Guard;
 use crate::clock::Clock;
 use crate::error::Result;
 #[cfg(not(all(feature = "http", feature = "websocket")))]
@@ -11,7 +12,7 @@ use crate::model::{Server, TransportType};
 use crate::random::Random;
 use crate::tasks::Tasks;
 
-/// The connector of `server`. Nothing is opened or started yet.
+/// The connector of `server`, which goes only where `guard` lets it. Nothing is opened or started yet.
 ///
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
@@ -20,24 +21,28 @@ pub fn connect(
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
     random: &Arc<Random>,
+    guard: &Guard,
 ) -> Result<Arc<dyn Connector>> {
     match server.transport_type {
         #[cfg(feature = "http")]
         TransportType::Http => {
-            Ok(Arc::new(super::http::HttpConnector::new(server, clock.clone(), tasks.clone())?))
+            Ok(Arc::new(super::http::HttpConnector::guarded(server, clock.clone(), tasks.clone(), guard)?))
         }
         #[cfg(not(feature = "http"))]
         TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "http")]
         TransportType::Sse => {
-            Ok(Arc::new(super::sse::SseConnector::new(server, clock.clone(), tasks.clone())?))
+            Ok(Arc::new(super::sse::SseConnector::guarded(server, clock.clone(), tasks.clone(), guard)?))
         }
         #[cfg(not(feature = "http"))]
         TransportType::Sse => Err(absent("sse", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "websocket")]
-        TransportType::Websocket => {
-            Ok(Arc::new(super::websocket::WebSocketConnector::new(server, clock.clone(), tasks.clone())?))
-        }
+        TransportType::Websocket => Ok(Arc::new(super::websocket::WebSocketConnector::guarded(
+            server,
+            clock.clone(),
+            tasks.clone(),
+            guard,
+        )?)),
         #[cfg(not(feature = "websocket"))]
         TransportType::Websocket => {
             Err(absent("websocket", "build with the feature `websocket`, or use http or stdio"))

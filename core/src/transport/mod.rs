@@ -8,6 +8,7 @@
 
 mod connect;
 mod duplex;
+pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
