@@ -116,12 +116,8 @@ pub(super) fn class(address: IpAddr) -> Option<Class> {
 /// The IPv4 address inside an IPv6 address, where there is one; else the address itself.
 pub(super) fn effective(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let s = v6.segments();
-    let inside = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    };
-    match s {
+    let inside = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    match v6.segments() {
         // `::` and `::1` are themselves.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
         // IPv4-compatible (RFC 4291, deprecated), mapped (RFC 4291), translated (RFC 7915), NAT64 (RFC 6052), ISATAP (RFC 5214).
