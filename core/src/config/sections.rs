@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
-use crate::transport::guard::Outbound;
+use crate::transport::guard::{Outbound, Stdio};
 
 /// Everything that `mcp-gateway.toml` and the environment say.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub breaker: breaker::Settings,
     /// What may be connected to, besides the internet, once others can register servers.
     pub outbound: Outbound,
+    /// Which programs may be started once others can register servers.
+    pub stdio: Stdio,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
     pub import: Option<PathBuf>,
     /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Caller, Gateway};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Capability, Patch, Registration, Server, ServerId};
+use crate::model::{Capability, Patch, Registration, Role, Server, ServerId};
 use crate::registry::{Actor, Filter, Page};
 use crate::store::HealthRecord;
 
@@ -12,6 +12,9 @@ impl Gateway {
     /// Registers a server; it is asked what it offers in the background.
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
         let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
         if server.auto_discover {
@@ -30,6 +33,9 @@ impl Gateway {
     ) -> Result<Arc<Server>> {
         let inner = &self.0;
         let before = self.get(caller, id)?;
+        if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
+            self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
+        }
         let server =
             inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
@@ -37,6 +43,19 @@ impl Gateway {
             inner.discover_soon(id);
         }
         Ok(server)
+    }
+
+    /// Whoever names a program, or how it is called, runs it with the rights of the gateway.
+    async fn may_name_a_program(&self, caller: &Caller, action: &str, target: &str) -> Result<()> {
+        let principal = &caller.principal;
+        if principal.role == Role::Admin {
+            return Ok(());
+        }
+        let message =
+            "only administrators register a server that is a command, or change one; give an `endpoint_url`";
+        let error = Error::new(ErrorKind::PermissionDenied, message);
+        self.0.registry.refuse(&principal.tenant, &actor(caller), action, target, &error).await;
+        Err(error)
     }
 
     /// Removes a server: soft, its name is free again, its session is ended.

@@ -37,6 +37,7 @@ mod service;
 mod sessions;
 mod settings;
 mod snapshot;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -127,10 +128,14 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let (to_clock, to_tasks, to_random) = (Arc::clone(&clock), tasks.clone(), Arc::clone(&random));
-        let guard = settings.guard.clone();
-        let connect: Connect =
-            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random, &guard));
+        let means = transport::Means {
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+            random: Arc::clone(&random),
+            guard: settings.guard.clone(),
+            starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
+        };
+        let connect: Connect = Box::new(move |server| transport::connect(server, &means));
         Self::open_with(settings, store, clock, random, tasks, connect).await
     }
 

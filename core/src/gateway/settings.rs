@@ -26,7 +26,7 @@ pub struct Settings {
     pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
-    /// What may be connected to.
+    /// What may be connected to and started.
     pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
     pub seed: Option<u64>,
@@ -65,7 +65,7 @@ impl Settings {
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,
             probing: config.health.enabled,
-            guard: Guard::new(stance(config), config.outbound.clone()),
+            guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::validate::{self, Checked};
 use super::{Actor, Inner, Registry, no_server};
@@ -144,13 +143,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether a server may be where it is said to be.
+    /// Whether a server may be where, or what, it is said to be.
     fn may_lead(&self, server: &Server) -> Result<()> {
-        match server.endpoint.url().map(Url::parse) {
-            Some(Ok(url)) => self.guard.for_server(server).check_url(&url),
-            // What is no URL was refused before, and a command leads nowhere.
-            Some(Err(_)) | None => Ok(()),
-        }
+        self.guard.for_server(server).check_endpoint(&server.endpoint)
     }
 
     async fn refused<T>(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Connector;
 use super::guard::Guard;
+use super::stdio::Starts;
 use crate::clock::Clock;
 use crate::error::Result;
 #[cfg(not(all(feature = "http", feature = "websocket")))]
@@ -12,17 +13,28 @@ use crate::model::{Server, TransportType};
 use crate::random::Random;
 use crate::tasks::Tasks;
 
-/// The connector of `server`, which goes only where `guard` lets it. Nothing is opened or started yet.
+/// What connectors are made with.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Times of connections and children.
+    pub clock: Arc<dyn Clock>,
+    /// Runs what a connection needs run.
+    pub tasks: Tasks,
+    /// Spreads restarts.
+    pub random: Arc<Random>,
+    /// What may be connected to and started.
+    pub guard: Guard,
+    /// Hears of each program before it is started.
+    pub starts: Arc<dyn Starts>,
+}
+
+/// The connector of `server`. Nothing is opened or started yet.
 ///
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
-pub fn connect(
-    server: &Server,
-    clock: &Arc<dyn Clock>,
-    tasks: &Tasks,
-    random: &Arc<Random>,
-    guard: &Guard,
-) -> Result<Arc<dyn Connector>> {
+pub fn connect(server: &Server, means: &Means) -> Result<Arc<dyn Connector>> {
+    #[cfg(feature = "http")]
+    let (clock, tasks, guard) = (&means.clock, &means.tasks, &means.guard);
     match server.transport_type {
         #[cfg(feature = "http")]
         TransportType::Http => {
@@ -47,12 +59,7 @@ pub fn connect(
         TransportType::Websocket => {
             Err(absent("websocket", "build with the feature `websocket`, or use http or stdio"))
         }
-        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::new(
-            server,
-            clock.clone(),
-            tasks.clone(),
-            random.clone(),
-        )?)),
+        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::guarded(server, means)?)),
     }
 }
 

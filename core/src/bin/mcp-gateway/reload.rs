@@ -221,6 +221,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`[health]`", old.health != new.health),
         ("`[breaker]`", old.breaker != new.breaker),
         ("`[outbound]`", old.outbound != new.outbound),
+        ("`[stdio]`", old.stdio != new.stdio),
     ];
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -1,4 +1,4 @@
-//! What may be connected to: one guard for every URL that anybody can set.
+//! What may be connected to and started: one guard for every URL and command that anybody can set.
 //!
 //! Who registers a server, or names a key set, chooses what this machine connects to. While the gateway serves its own
 //! machine alone and knows no users, that is the user's own business. As soon as it is shared, [`Stance::Guarded`] holds:
@@ -10,11 +10,12 @@
 //! that a name server cannot answer differently in between; each new connection is judged anew.
 
 mod class;
+mod command;
 mod outbound;
 mod refusal;
 mod resolve;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 use url::{Host, Url};
 
 use self::class::Class;
+pub use self::command::{Folder, Program, Stdio, Variable};
 pub use self::outbound::{Allowed, Outbound};
 use self::refusal::Refusal;
 pub use self::resolve::{Resolve, System};
@@ -66,6 +68,7 @@ pub struct Guard(Arc<Inner>);
 struct Inner {
     stance: Stance,
     outbound: Outbound,
+    stdio: Stdio,
     resolver: Arc<dyn Resolve>,
     /// The servers that the operator's own configuration names, and where it says that they are.
     named: ArcSwap<HashMap<(TenantId, String), Endpoint>>,
@@ -94,19 +97,19 @@ struct Registered {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self::new(Stance::Open, Outbound::default())
+        Self::new(Stance::Open, Outbound::default(), Stdio::default())
     }
 }
 
 impl Guard {
     /// A guard that asks the operating system for addresses.
-    pub fn new(stance: Stance, outbound: Outbound) -> Self {
-        Self::resolving(stance, outbound, Arc::new(System))
+    pub fn new(stance: Stance, outbound: Outbound, stdio: Stdio) -> Self {
+        Self::resolving(stance, outbound, stdio, Arc::new(System))
     }
 
     /// A guard that asks `resolver` for addresses.
-    pub fn resolving(stance: Stance, outbound: Outbound, resolver: Arc<dyn Resolve>) -> Self {
-        Self(Arc::new(Inner { stance, outbound, resolver, named: ArcSwap::default() }))
+    pub fn resolving(stance: Stance, outbound: Outbound, stdio: Stdio, resolver: Arc<dyn Resolve>) -> Self {
+        Self(Arc::new(Inner { stance, outbound, stdio, resolver, named: ArcSwap::default() }))
     }
 
     /// How much is let through without being listed.
@@ -145,6 +148,30 @@ impl Watch {
     /// [`ErrorKind::PermissionDenied`], with the rule and the setting that would allow it.
     pub fn check_url(&self, url: &Url) -> Result<()> {
         self.judge_url(url).map_err(|refusal| refusal.into_error(ErrorKind::PermissionDenied))
+    }
+
+    /// Judges where a server is said to be: its URL as it is written, or the command that starts it.
+    ///
+    /// [`ErrorKind::PermissionDenied`], with the rule and the setting that would allow it.
+    pub fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+        match endpoint {
+            Endpoint::Url { endpoint_url } => match Url::parse(endpoint_url) {
+                Ok(url) => self.check_url(&url),
+                Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
+            },
+            Endpoint::Command { command, args, env, cwd } => {
+                let judged = self.judge_command(command, args, env, cwd.as_deref());
+                judged.map_err(|refusal| refusal.into_error(ErrorKind::PermissionDenied))
+            }
+        }
+    }
+
+    /// Judges a command that is about to be run. [`ErrorKind::Unavailable`], not sent, with the rule and the setting that
+    /// would allow it.
+    pub fn check_start(&self, endpoint: &Endpoint) -> Result<()> {
+        let Endpoint::Command { command, args, env, cwd } = endpoint else { return Ok(()) };
+        let judged = self.judge_command(command, args, env, cwd.as_deref());
+        judged.map_err(|refusal| refusal.into_error(ErrorKind::Unavailable).not_sent())
     }
 
     /// The addresses of `host`, a name or an address, in the order in which they are to be tried; at least one. All of them
@@ -202,6 +229,16 @@ impl Watch {
             Some(Host::Ipv6(address)) => self.judge_address(address.into(), None),
             Some(Host::Domain(name)) => self.judge_name(name),
         }
+    }
+
+    fn judge_command(
+        &self,
+        command: &str,
+        args: &[String],
+        env: &BTreeMap<String, String>,
+        cwd: Option<&str>,
+    ) -> Result<(), Refusal> {
+        if self.lets_all() { Ok(()) } else { self.guard.0.stdio.judge(command, args, env, cwd) }
     }
 
     fn judge_port(&self, port: u16) -> Result<(), Refusal> {

@@ -1,4 +1,4 @@
-//! Why something may not be connected to, and what would allow it.
+//! Why something may not be connected to or started, and what would allow it.
 
 use super::class::Class;
 use crate::error::{Error, ErrorKind};
@@ -12,6 +12,10 @@ pub(super) enum Refusal {
     Port(u16),
     Metadata { host: String },
     Class { class: Class, host: String, resolved: bool },
+    Program(String),
+    Arguments(String),
+    Variable { name: String, never: bool },
+    Folder(String),
 }
 
 impl Refusal {
@@ -39,6 +43,37 @@ impl Refusal {
             Self::Metadata { host } => {
                 let message = "this address hands out credentials of the machine to whoever asks, so it is never connected to";
                 error(Class::Metadata.as_str(), message.to_owned()).with("host", host)
+            }
+            Self::Program(command) => {
+                let message = format!(
+                    "a shared gateway starts only programs that its own configuration names; `[stdio] allow = \
+                     [{{ command = {command:?}, args = [\"**\"] }}]` would allow this one, if it is a whole path and no shell"
+                );
+                error("command", message)
+            }
+            Self::Arguments(command) => {
+                let message = format!(
+                    "the entry of {command:?} in `[stdio] allow` does not describe these arguments; its `args` \
+                     would have to"
+                );
+                error("arguments", message)
+            }
+            Self::Variable { name, never: true } => {
+                let message = "whoever sets this variable has other code run, so no registration may set it";
+                error("variable", message.to_owned()).with("variable", name)
+            }
+            Self::Variable { name, never: false } => {
+                let message = format!(
+                    "a registration may set only listed variables; `[stdio] env = [{name:?}]` would allow this one"
+                );
+                error("variable", message)
+            }
+            Self::Folder(folder) => {
+                let message = format!(
+                    "programs are started only in listed folders; `[stdio] folders = [{folder:?}]` would allow this \
+                     one, if it is a whole path"
+                );
+                error("folder", message)
             }
             Self::Class { class, host, resolved } => {
                 let leads = if resolved { "the name leads to" } else { "this is" };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::*;
 
 fn guarded(outbound: &str) -> Guard {
-    Guard::new(Stance::Guarded, toml::from_str(outbound).unwrap())
+    Guard::new(Stance::Guarded, toml::from_str(outbound).unwrap(), Stdio::default())
 }
 
 fn tenant(name: &str) -> TenantId {
@@ -188,8 +188,12 @@ async fn a_name_is_judged_by_all_its_addresses_each_time() {
         vec!["169.254.169.254"],
         vec![],
     ];
-    let guard =
-        Guard::resolving(Stance::Guarded, Outbound::default(), Arc::new(Scripted(Mutex::new(answers))));
+    let guard = Guard::resolving(
+        Stance::Guarded,
+        Outbound::default(),
+        Stdio::default(),
+        Arc::new(Scripted(Mutex::new(answers))),
+    );
     let watch = guard.for_tenant(&tenant("acme"));
     let addresses = watch.resolve("a.example", 80).await.unwrap();
     assert_eq!(addresses, ["1.1.1.1:80".parse().unwrap()]);
@@ -208,8 +212,96 @@ async fn a_name_is_judged_by_all_its_addresses_each_time() {
 async fn a_listed_name_may_lead_inside() {
     let answers = vec![vec!["10.9.9.9"], vec!["169.254.169.254"]];
     let outbound = toml::from_str("allow = ['*.svc.cluster.local']").unwrap();
-    let guard = Guard::resolving(Stance::Guarded, outbound, Arc::new(Scripted(Mutex::new(answers))));
+    let guard = Guard::resolving(
+        Stance::Guarded,
+        outbound,
+        Stdio::default(),
+        Arc::new(Scripted(Mutex::new(answers))),
+    );
     let watch = guard.for_tenant(&tenant("acme"));
     assert!(watch.resolve("tools.ns.svc.cluster.local.", 80).await.is_ok());
     assert!(watch.resolve("tools.ns.svc.cluster.local", 80).await.is_err());
+}
+
+#[cfg(feature = "http")]
+mod connections {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::rpc::Method;
+    use crate::tasks::Tasks;
+    use crate::transport::http::HttpConnector;
+    use crate::transport::{Connector, Outgoing};
+
+    fn connector(url: &str, guard: &Guard) -> HttpConnector {
+        HttpConnector::guarded(&server("files", url), SystemClock::shared(), Tasks::default(), guard).unwrap()
+    }
+
+    /// Whether nobody has connected to `listener`, or is about to.
+    async fn untouched(listener: &TcpListener) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), listener.accept()).await.is_err()
+    }
+
+    /// B-21: what a name leads to is judged at each new connection, and the judged address is the one connected to: a listener
+    /// to which the name is turned afterwards hears nothing.
+    #[tokio::test]
+    async fn a_name_that_is_turned_inside_later_leads_nowhere() {
+        let canary = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = canary.local_addr().unwrap().port();
+        let listed = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let answers = vec![vec!["127.0.0.2"], vec!["127.0.0.2"], vec!["127.0.0.1"]];
+        let outbound = toml::from_str("allow = ['127.0.0.2']").unwrap();
+        let resolver = Arc::new(Scripted(Mutex::new(answers)));
+        let guard = Guard::resolving(Stance::Guarded, outbound, Stdio::default(), resolver);
+        let connector = connector(&format!("http://tools.example:{port}/"), &guard);
+        for _ in 0..2 {
+            connector.check().await.unwrap();
+            assert!(listed.accept().await.is_ok());
+        }
+        let error = connector.check().await.unwrap_err();
+        assert_eq!((error.kind(), error.context()[0].1.as_str()), (ErrorKind::BadUpstream, "loopback"));
+        assert!(untouched(&canary).await && untouched(&listed).await);
+    }
+
+    /// B-22: a redirect is an error that says where to; it is not followed, whatever its status, and nothing reaches the place
+    /// that it names.
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let canary = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let away = format!("http://{}/stolen", canary.local_addr().unwrap());
+        for status in ["301 a", "302 b", "303 c", "307 d", "308 e"] {
+            for place in [away.as_str(), "//evil.example/", "gopher://x/", "/loop"] {
+                let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = format!("http://{}/mcp", upstream.local_addr().unwrap());
+                let answering = async {
+                    let (mut socket, _) = upstream.accept().await.unwrap();
+                    let mut request = vec![0; 4096];
+                    let size = socket.read(&mut request).await.unwrap();
+                    let answer =
+                        format!("HTTP/1.1 {status}\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n");
+                    socket.write_all(answer.as_bytes()).await.unwrap();
+                    assert!(request[..size].starts_with(b"POST "));
+                    // A second request would come on this connection or on another.
+                    let again =
+                        tokio::time::timeout(Duration::from_millis(20), socket.read(&mut request)).await;
+                    assert!(matches!(again, Err(_) | Ok(Ok(0))) && untouched(&upstream).await);
+                };
+                let asking = async {
+                    let link = connector(&url, &Guard::default()).connect(true).await.unwrap();
+                    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.into();
+                    let outgoing =
+                        Outgoing { id: 1, method: Method::Ping, body, correlation_id: None, headers: None };
+                    link.request(outgoing).await.err().unwrap()
+                };
+                let (error, ()) = tokio::join!(asking, answering);
+                assert_eq!(error.kind(), ErrorKind::BadUpstream, "{status} {place}");
+                assert!(error.message().contains("redirect"), "{status} {place}: {error}");
+            }
+        }
+        assert!(untouched(&canary).await);
+    }
 }
