@@ -1,10 +1,16 @@
-//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on.
+//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
+//! principal may do: [`permission`].
+
+mod matrix;
+pub mod permission;
 
 use std::fmt;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
 
+pub use self::matrix::Gate;
+pub use self::permission::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 

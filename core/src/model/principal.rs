@@ -24,6 +24,24 @@ pub enum Role {
     Guest,
 }
 
+impl Role {
+    /// Every role; each includes those after it.
+    pub const ALL: [Self; 6] =
+        [Self::Admin, Self::Manager, Self::Developer, Self::Analyst, Self::Viewer, Self::Guest];
+
+    /// The name, as in JSON and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Manager => "manager",
+            Self::Developer => "developer",
+            Self::Analyst => "analyst",
+            Self::Viewer => "viewer",
+            Self::Guest => "guest",
+        }
+    }
+}
+
 /// A caller whose identity holds. There is no default: a principal exists only because something vouched for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
