@@ -119,7 +119,7 @@ impl Principal {
         if self.role > row.least {
             return Err(self.denied(operation));
         }
-        Ok(())
+        self.scopes().map_or(Ok(()), |scopes| operation.covered_by(scopes))
     }
 
     #[cold]

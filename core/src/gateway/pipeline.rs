@@ -57,7 +57,7 @@ impl Inner {
         credentials: &Credentials,
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
-        let principal = self.auth.authenticate(credentials).await?;
+        let principal = self.auth.authenticate(credentials).get().await?;
         let admission = self.limiter.admit(&principal, &call)?;
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());

@@ -1,10 +1,10 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::model::{Principal, TenantId};
+use crate::model::{Grant, Principal, TenantId};
 
 fn principal(role: Role) -> Principal {
-    Principal { role, ..Principal::local(TenantId::default_tenant()) }
+    Principal::new(TenantId::default_tenant(), "user:a", role)
 }
 
 fn code(names: &[String]) -> String {
@@ -112,4 +112,16 @@ fn a_refusal_for_want_of_scopes_names_all_that_are_needed() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     let needed = error.context().iter().find(|(key, _)| *key == crate::auth::permission::NEEDED_SCOPES);
     assert_eq!(needed.unwrap().1, Operation::ServersRegister.scopes().join(" "));
+}
+
+/// a credential with scopes may no more than they allow, whatever the role of whom it stands for.
+#[test]
+fn scopes_narrow_what_a_role_may() {
+    let scopes = Some(Box::from([Box::from("registry:read")]));
+    let narrowed = principal(Role::Admin).with(Grant { scopes, ..Grant::default() });
+    assert!(narrowed.may(Operation::ServersRead).is_ok());
+    let error = narrowed.may(Operation::ServersRegister).unwrap_err();
+    assert!(error.context().iter().any(|(key, _)| *key == crate::auth::permission::NEEDED_SCOPES));
+    let nothing = principal(Role::Admin).with(Grant { scopes: Some(Box::default()), ..Grant::default() });
+    assert!(nothing.may(Operation::McpList).is_err() && nothing.may(Operation::McpConnect).is_ok());
 }
