@@ -56,7 +56,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, Credentials, LocalOnly};
+use crate::auth::{Authenticator, Credentials, LocalOnly, Operation};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -84,6 +84,12 @@ impl Caller {
     /// The program itself, acting for `principal`.
     pub fn new(principal: Principal) -> Self {
         Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
+    }
+
+    /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
+    /// with it.
+    pub fn may(&self, operation: Operation) -> Result<()> {
+        self.principal.may(operation)
     }
 }
 
