@@ -48,7 +48,7 @@ fn caller(role: Role) -> Caller {
 
 fn registration(mut server: Value) -> Registration {
     server["auto_discover"] = json!(false);
-    server["health_check"] = json!({ "enabled": false });
+    server["health_check"]["enabled"] = json!(false);
     serde_json::from_str(&server.to_string()).unwrap()
 }
 
@@ -125,7 +125,7 @@ async fn what_was_registered_before_is_judged_again_when_it_is_started() {
     let error = shared.gateway.discover(&caller(Role::Admin), id).await.unwrap_err();
     assert!(error.message().contains("[stdio] allow"), "{error}");
     let checked = shared.gateway.health_check(&caller(Role::Admin), id).await.unwrap();
-    assert!(checked.error.is_some_and(|error| error.contains("[stdio] allow")));
+    assert!(checked.error.as_deref().is_some_and(|error| error.contains("[stdio] allow")), "{checked:?}");
     assert_eq!(shared.starts().await, 1, "nothing more was started");
 
     let endpoint = Endpoint::Command {

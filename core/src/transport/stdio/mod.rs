@@ -116,8 +116,11 @@ impl StdioConnector {
         })
     }
 
+    fn may_start(&self) -> Result<()> {
+        self.watch.check_start(&self.server.endpoint).map_err(|error| error.with("server", &self.name))
+    }
+
     fn program(&self) -> Result<PathBuf> {
-        self.watch.check_start(&self.server.endpoint).map_err(|error| error.with("server", &self.name))?;
         let path = self.environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
         environment::find_program(&self.command, self.cwd.as_deref(), path)
             .map_err(|error| error.with("server", &self.name))
@@ -235,6 +238,7 @@ impl Connector for StdioConnector {
         if self.tasks.token().is_cancelled() {
             return Err(self.refused("the gateway is shutting down"));
         }
+        self.may_start()?;
         if let Some(wait) = self.backoff.remaining() {
             return Err(self
                 .refused("the server keeps ending right after its start; it is started again later")
@@ -255,6 +259,7 @@ impl Connector for StdioConnector {
     }
 
     async fn check(&self) -> Result<()> {
+        self.may_start()?;
         self.program().map(drop)
     }
 }
