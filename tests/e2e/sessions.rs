@@ -1,10 +1,10 @@
 //! Sessions that nobody ends leave nothing behind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use mcp_registry_gateway_tests::clock::eventually;
+use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
 use mcp_registry_gateway_tests::fake::Fake;
 use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::mcp::Client;
@@ -60,7 +60,7 @@ async fn ten_thousand_abandoned_sessions_leave_memory_and_descriptors_where_they
     let before = recovered(&gateway, &fresh).await;
 
     let http = Http::new(gateway.address());
-    let began = Instant::now();
+    let began = Stopwatch::start();
     abandon(&gateway, &http, SESSIONS).await;
     let (alive, full) = (sessions(&gateway).await, gateway.usage());
     if began.elapsed() < IDLE {
