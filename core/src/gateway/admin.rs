@@ -74,7 +74,13 @@ impl Gateway {
     /// A page of the caller's servers.
     pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
         caller.may(Operation::ServersRead)?;
-        self.0.registry.list(&caller.principal.tenant, filter)
+        let (snapshot, state) = (self.0.snapshot.load(), self.0.registry.state());
+        // The index knows who has a tag; it can be behind by what another thread has just changed.
+        if Arc::ptr_eq(snapshot.index.state(), &state) {
+            snapshot.index.list(&caller.principal.tenant, filter)
+        } else {
+            state.list(&caller.principal.tenant, filter)
+        }
     }
 
     /// What a server offers.

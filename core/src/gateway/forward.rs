@@ -149,7 +149,7 @@ impl Inner {
             let opening = Box::pin(self.session_downward(passage, modern, place));
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         } else {
-            let opening = Box::pin(self.session_for(client, place));
+            let opening = Box::pin(self.session_for(client, place, Some(&passage.correlation_id)));
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         };
         let message = &forward.message;

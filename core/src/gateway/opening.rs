@@ -27,11 +27,13 @@ const LEVEL_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Inner {
-    /// The session in which a client's calls reach a server: its own, or the one that is shared.
+    /// The session in which a client's calls reach a server: its own, or the one that is shared. `cause` is the correlation id of
+    /// the request for which it is wanted.
     pub(super) async fn session_for(
         self: &Arc<Self>,
         client: Option<&Arc<Client>>,
         place: &Place,
+        cause: Option<&Arc<str>>,
     ) -> Result<Arc<Session>> {
         let (upstream, server) = (&place.upstream, place.server.id);
         let Some(client) = client.filter(|client| apart(client, place)) else {
@@ -46,9 +48,9 @@ impl Inner {
             Way::Opening(awaited) => awaited.outcome().await,
             Way::Begin { promise, awaited, broken } => {
                 let (this, client, place) = (Arc::clone(self), Arc::clone(client), place.clone());
-                let opening = awaited.clone();
+                let (opening, cause) = (awaited.clone(), cause.cloned());
                 self.tasks.spawn_to_end(async move {
-                    let opened = this.open_own(&client, &place, &opening).await;
+                    let opened = this.open_own(&client, &place, &opening, cause.as_deref()).await;
                     if opened.is_err() {
                         client.give_up(place.upstream.number, &opening);
                     }
@@ -68,13 +70,14 @@ impl Inner {
         client: &Arc<Client>,
         place: &Place,
         opening: &Awaited<Arc<Session>>,
+        cause: Option<&str>,
     ) -> Result<Arc<Session>> {
         let upstream = &place.upstream;
         let session = upstream.own(&client.hello).await?;
         if client.can_be_asked() {
             self.hear_first(client, place.server.id, &session).await;
         }
-        let told = tell_level(client, &session).await;
+        let told = tell_level(client, &session, cause).await;
         if !client.adopt(upstream.number, opening, &session, || upstream.is_closed()) {
             session.close().await;
             client.questions.forget(&session);
@@ -82,7 +85,7 @@ impl Inner {
         }
         // What changed while the session was nobody's yet was not told to it.
         if log_level(client) != told {
-            tell_level(client, &session).await;
+            tell_level(client, &session, cause).await;
         }
         // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
         let hears = place.server.transport_type != TransportType::Http || client.outbox.is_attached();
@@ -107,7 +110,7 @@ impl Inner {
 }
 
 /// Tells a server the log level that the client wants, if it wants one; gives the level.
-pub(super) async fn tell_level(client: &Client, session: &Session) -> Option<String> {
+pub(super) async fn tell_level(client: &Client, session: &Session, cause: Option<&str>) -> Option<String> {
     let level = log_level(client)?;
     if session.declares("logging") {
         let params = format!(r#"{{"level":{}}}"#, quote(&level));
@@ -116,7 +119,7 @@ pub(super) async fn tell_level(client: &Client, session: &Session) -> Option<Str
             () = client.ended.cancelled() => Ok(()),
         };
         if let Err(error) = told {
-            tracing::info!(%error, "a server did not take the log level");
+            tracing::info!(correlation_id = cause, ?session, %error, "a server did not take the log level");
         }
     }
     Some(level)

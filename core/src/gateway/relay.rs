@@ -135,7 +135,7 @@ async fn refuse(asked: Option<Asked>) {
     let Some(asked) = asked else { return };
     let told = tokio::time::timeout(TAKING, asked.session.notify(unanswerable(&asked.raw_id))).await;
     if !matches!(told, Ok(Ok(()))) {
-        tracing::debug!("a server could not be told that its question is not answered");
+        tracing::debug!(session = ?asked.session, "a server could not be told that its question is not answered");
     }
 }
 

@@ -93,6 +93,11 @@ impl State {
     ///
     /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
     pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
+        Self::page(self.of_tenant(tenant), filter)
+    }
+
+    /// One page of `entries`, which are in the order of the list.
+    pub(crate) fn page<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, filter: &Filter) -> Result<Page> {
         let limit = if filter.limit == 0 { Filter::DEFAULT_LIMIT } else { filter.limit };
         if limit > Filter::MAX_LIMIT {
             return Err(Error::new(
@@ -114,7 +119,7 @@ impl State {
         };
         let mut total = 0;
         let mut servers = Vec::new();
-        for entry in self.of_tenant(tenant).filter(|entry| matches(entry)) {
+        for entry in entries.filter(|entry| matches(entry)) {
             if total >= skip && servers.len() < limit as usize {
                 servers.push(entry.server.clone());
             }

@@ -134,7 +134,9 @@ mod tests {
 
     #[test]
     fn text_is_what_a_json_string_means_and_nothing_else_is_text() {
-        for (raw, meant) in [(r#""""#, ""), (r#""a é""#, "a é"), (r#""a\"\u0062""#, "a\"b"), (r#" "a" "#, "a")] {
+        for (raw, meant) in
+            [(r#""""#, ""), (r#""a é""#, "a é"), (r#""a\"\u0062""#, "a\"b"), (r#" "a" "#, "a")]
+        {
             assert_eq!(text(raw).as_deref(), Some(meant), "{raw}");
         }
         for raw in ["\"", "", "a", "1", r#""a"b""#, "\"a\nb\"", r#""a\""#, r#""a"x"#] {

@@ -97,9 +97,9 @@ impl Inner {
         }
         let client = self.pooled(&passage.principal, modern)?;
         if let Some(level) = modern.log_level {
-            self.hear_from(client, level).await;
+            self.hear_from(client, level, &passage.correlation_id).await;
         }
-        self.session_for(Some(client), place).await
+        self.session_for(Some(client), place, Some(&passage.correlation_id)).await
     }
 
     /// Brings what a server answers to a modern client.

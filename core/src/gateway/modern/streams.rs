@@ -42,7 +42,7 @@ pub(super) fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, want
             let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
             return opened.ok().map(|(_, heard)| heard);
         }
-        let session = gateway.session_for(Some(&pooled), &place).await.ok()?;
+        let session = gateway.session_for(Some(&pooled), &place, None).await.ok()?;
         session.is_own().then(|| followed(gateway.hear(&session, &pooled.hello.capabilities, None)))
     };
     let nothing = || stream::pending().boxed();
@@ -113,7 +113,8 @@ impl Inner {
         let modern = passage.modern.as_ref().ok_or_else(unavailable)?;
         let client = self.pooled(&passage.principal, modern)?;
         client.set_apart();
-        let opening = tokio::time::timeout(PATIENCE, self.session_for(Some(client), place)).await;
+        let opening = self.session_for(Some(client), place, Some(&passage.correlation_id));
+        let opening = tokio::time::timeout(PATIENCE, opening).await;
         let session = opening.map_err(|_| unavailable())??;
         let messages = followed(self.hear(&session, &client.hello.capabilities, None));
         let first = self.modern.ears.want(&session, uri);

@@ -207,7 +207,8 @@ impl Link for HttpLink {
             return None;
         }
         let events = Events::new(held, response.into_body(), None);
-        Some(stream::unfold((events, turn), next_unasked).boxed())
+        let place = self.connector.clone();
+        Some(stream::unfold((events, turn, place), next_unasked).boxed())
     }
 
     fn set_version(&self, version: &str) {
@@ -265,12 +266,14 @@ impl Drop for Listening {
     }
 }
 
-async fn next_unasked(state: (Events, Listening)) -> Option<(Message, (Events, Listening))> {
-    let (mut events, turn) = state;
+/// A listener's stream, its place, and where it comes from.
+type Unasked = (Events, Listening, Arc<HttpConnector>);
+
+async fn next_unasked((mut events, turn, connector): Unasked) -> Option<(Message, Unasked)> {
     match events.next().await {
-        Ok(message) => Some((message?, (events, turn))),
+        Ok(message) => Some((message?, (events, turn, connector))),
         Err(error) => {
-            tracing::warn!(%error, "the server's stream was closed");
+            tracing::warn!(server = ?connector.pool.dial, %error, "the server's stream was closed");
             None
         }
     }
