@@ -41,6 +41,8 @@ operations! {
     ServersRegister "servers.register",
     ServersUpdate "servers.update",
     ServersRemove "servers.remove",
+    ServersRestrict "servers.restrict",
+
     ServersProbe "servers.probe",
     StatsRead "stats.read",
     MetricsRead "metrics.read",

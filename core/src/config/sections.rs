@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Access;
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
+    /// Who may use what, beyond the matrix of roles.
+    pub access: Access,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
     pub import: Option<PathBuf>,
     /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.
