@@ -7,6 +7,7 @@ pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Authenticator};
 use crate::breaker;
 use crate::config::Config;
+use crate::transport::guard::{Guard, Stance};
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Settings {
     pub access: Access,
     /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
     pub authenticator: Option<Arc<dyn Authenticator>>,
+    /// What may be connected to and started.
+    pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
     pub seed: Option<u64>,
 }
@@ -48,6 +51,7 @@ impl Default for Settings {
             most_calls: 10_000,
             access: Access::default(),
             authenticator: None,
+            guard: Guard::default(),
             seed: None,
         }
     }
@@ -70,7 +74,13 @@ impl Settings {
             input_wait: session.input_wait,
             probing: config.health.enabled,
             access: config.access.clone(),
+            guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }
     }
+}
+
+/// Whether others than the user of this machine can set what is connected to.
+fn stance(config: &Config) -> Stance {
+    if config.is_shared() { Stance::Guarded } else { Stance::Open }
 }

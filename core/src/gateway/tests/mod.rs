@@ -1,6 +1,7 @@
 mod discoveries;
 mod fake;
 mod kept;
+mod guarded;
 mod replicas;
 mod sessions;
 mod voices;
