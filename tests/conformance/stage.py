@@ -78,7 +78,7 @@ def start_child(url: str) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": TOOL}
-    request = urllib.request.Request(url, json.dumps(call).encode(), headers)
+    request = urllib.request.Request(url, json.dumps(call, separators=(",", ":")).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as response:
         response.read()
 
