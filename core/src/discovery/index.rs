@@ -115,13 +115,14 @@ impl Index {
         self.look(tenant, |own| &own.tags, tag)
     }
 
-    /// What [`State::list`] gives, without looking at servers that lack one of the filter's tags.
-    pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
+    /// What [`State::list_where`] gives, without looking at servers that lack one of the filter's tags.
+    pub fn list(&self, tenant: &TenantId, filter: &Filter, shown: impl Fn(&Server) -> bool) -> Result<Page> {
         let lists: Vec<_> = filter.tags.iter().map(|tag| self.tagged(tenant, tag)).collect();
         if lists.is_empty() {
-            return self.state.list(tenant, filter);
+            return self.state.list_where(tenant, filter, shown);
         }
-        let mut entries: Vec<_> = in_all(&lists).filter_map(|id| self.state.entry(id)).collect();
+        let entries = in_all(&lists).filter_map(|id| self.state.entry(id));
+        let mut entries: Vec<_> = entries.filter(|entry| shown(&entry.server)).collect();
         entries.sort_unstable_by(|a, b| a.server.name.cmp(&b.server.name));
         State::page(entries.into_iter(), filter)
     }

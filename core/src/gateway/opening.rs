@@ -73,6 +73,9 @@ impl Inner {
         cause: Option<&str>,
     ) -> Result<Arc<Session>> {
         let upstream = &place.upstream;
+        if !client.is_pooled() {
+            upstream.want_legacy();
+        }
         let session = upstream.own(&client.hello).await?;
         if client.can_be_asked() {
             self.hear_first(client, place.server.id, &session).await;

@@ -93,7 +93,18 @@ impl State {
     ///
     /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
     pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
-        Self::page(self.of_tenant(tenant), filter)
+        self.list_where(tenant, filter, |_| true)
+    }
+
+    /// One page of those of a tenant's servers that `shown` lets through; the others do not count either. Errors as of
+    /// [`State::list`].
+    pub fn list_where(
+        &self,
+        tenant: &TenantId,
+        filter: &Filter,
+        shown: impl Fn(&Server) -> bool,
+    ) -> Result<Page> {
+        Self::page(self.of_tenant(tenant).filter(|entry| shown(&entry.server)), filter)
     }
 
     /// One page of `entries`, which are in the order of the list.
