@@ -1,12 +1,19 @@
 //! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on.
 
 mod credentials;
+mod gate;
+pub mod keys;
+mod settings;
+mod throttle;
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 
 pub use self::credentials::{Authorization, Bearer, Credentials};
+pub use self::gate::{Failed, Gate, Told};
+pub use self::keys::{Keys, NewKey};
+pub use self::settings::Auth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 

@@ -1,0 +1,120 @@
+//! The one place where credentials from the network are judged, whichever door they came in by.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::credentials::{Authorization, Bearer, Credentials};
+use super::keys::{self, Keys};
+use super::settings::Auth;
+use super::throttle::{Notice, Throttle};
+use super::{Answer, Authenticator};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Role, TenantId};
+
+/// What a failed attempt to get in looked like, for the audit trail. It never holds the credential.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Whose address.
+    pub peer: IpAddr,
+    /// Why.
+    pub why: String,
+    /// Whether the address is not listened to from now on.
+    pub closed: bool,
+}
+
+/// Told of failed attempts: of the first of an address in a while, and of the one after which it is not listened to.
+pub type Told = Box<dyn Fn(Failed) + Send + Sync>;
+
+/// Takes what the settings say is taken, and nothing else.
+pub struct Gate {
+    settings: Auth,
+    keys: Arc<Keys>,
+    throttle: Throttle,
+    clock: Arc<dyn Clock>,
+    local: Principal,
+    told: Told,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate with these settings.
+    pub fn new(settings: Auth, keys: Arc<Keys>, clock: Arc<dyn Clock>, told: Told) -> Self {
+        let local = Principal::local(TenantId::default_tenant());
+        Self { settings, keys, throttle: Throttle::new(), clock, local, told }
+    }
+
+    fn without_credential(&self, peer: IpAddr) -> Result<Principal> {
+        let peer = peer.to_canonical();
+        if self.settings.trust_loopback && peer.is_loopback() {
+            return Ok(self.local.clone());
+        }
+        if self.settings.anonymous {
+            let subject = format!("anonymous:{peer}");
+            return Ok(Principal::new(TenantId::default_tenant(), subject, Role::Guest));
+        }
+        Err(Error::new(
+            ErrorKind::Unauthenticated,
+            "this needs a credential; send `Authorization: Bearer` with an API key or a token",
+        ))
+    }
+
+    fn bearer(&self, peer: IpAddr, bearer: &Bearer) -> Result<Principal> {
+        let (token, now) = (bearer.token(), self.clock.now());
+        self.throttle.check(peer, token, now)?;
+        let outcome = if self.settings.api_keys && keys::has_form(token) {
+            self.keys.recognize(token)
+        } else {
+            Err(Error::new(ErrorKind::Unauthenticated, "this is no credential that is taken here"))
+        };
+        self.conclude(peer, token, outcome)
+    }
+
+    /// Counts how it went.
+    fn conclude(&self, peer: IpAddr, token: &[u8], outcome: Result<Principal>) -> Result<Principal> {
+        match &outcome {
+            Ok(_) => self.throttle.held(token),
+            // That the store cannot be asked is not the caller's failure.
+            Err(error) if error.kind() == ErrorKind::Unauthenticated => self.failed(peer, token, error),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    #[cold]
+    fn failed(&self, peer: IpAddr, token: &[u8], error: &Error) {
+        let notice = self.throttle.failed(peer, token, self.clock.now());
+        if notice != Notice::Repeated {
+            let closed = notice == Notice::Closed;
+            (self.told)(Failed { peer, why: error.message().to_owned(), closed });
+        }
+    }
+
+    fn unusable(&self, peer: IpAddr, why: &'static str) -> Error {
+        let error = Error::new(ErrorKind::Unauthenticated, why);
+        self.failed(peer, b"", &error);
+        error
+    }
+}
+
+impl Authenticator for Gate {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
+        Answer::Now(match credentials {
+            // What is held open for a key speaks for it long after the key was shown.
+            Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => {
+                Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
+            }
+            Credentials::Embedded(principal) => Ok(principal.clone()),
+            Credentials::Network { peer, authorization } => match authorization {
+                Authorization::Absent => self.without_credential(*peer),
+                Authorization::Unusable(why) => Err(self.unusable(*peer, why)),
+                Authorization::Bearer(bearer) => self.bearer(*peer, bearer),
+            },
+        })
+    }
+}
