@@ -1,8 +1,11 @@
-//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on.
+//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
+//! principal may do: [`permission`].
 
+mod checkpoint;
 mod credentials;
-mod gate;
 pub mod keys;
+mod matrix;
+pub mod permission;
 mod settings;
 mod throttle;
 
@@ -10,9 +13,11 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
+pub use self::checkpoint::{Checkpoint, Failed, Told};
 pub use self::credentials::{Authorization, Bearer, Credentials};
-pub use self::gate::{Failed, Gate, Told};
 pub use self::keys::{Keys, NewKey};
+pub use self::matrix::Gate;
+pub use self::permission::Operation;
 pub use self::settings::Auth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};

@@ -38,6 +38,11 @@ impl Auth {
         }
     }
 
+    /// The issuers whose tokens are taken.
+    pub fn authorization_servers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// `url` in its one form, without a slash at its end.
     pub fn canonical_url(&self) -> Option<String> {
         self.url.as_ref().map(|url| url.trim_end_matches('/').to_ascii_lowercase())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Auth;
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
 
@@ -15,6 +16,8 @@ use crate::model::{Registration, server::seconds};
 pub struct Config {
     /// Where and to whom HTTP is served.
     pub server: Server,
+    /// Who is let in.
+    pub auth: Auth,
     /// Sessions of legacy clients.
     pub session: Session,
     /// Calls to servers.

@@ -3,6 +3,7 @@
 //! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
 //! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
+mod access;
 mod admin;
 mod affinity;
 mod announce;
@@ -19,6 +20,7 @@ mod errand;
 mod forward;
 mod hearing;
 mod freshness;
+mod keys;
 mod modern;
 mod names;
 mod ongoing;
@@ -55,7 +57,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, Credentials, LocalOnly};
+use crate::auth::{Authenticator, Credentials, Keys, Operation};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -83,6 +85,12 @@ impl Caller {
     pub fn new(principal: Principal) -> Self {
         Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
     }
+
+    /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
+    /// with it.
+    pub fn may(&self, operation: Operation) -> Result<()> {
+        self.principal.may(operation)
+    }
 }
 
 /// The gateway. Clones share it.
@@ -108,6 +116,7 @@ struct Inner {
     modern: modern::State,
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
+    keys: Arc<Keys>,
     limiter: Arc<dyn Limiter>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
@@ -141,10 +150,13 @@ impl Gateway {
         connect: Connect,
     ) -> Result<Self> {
         let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
+        let keys = Arc::new(keys);
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
-            auth: Arc::new(LocalOnly::default()),
+            auth: access::authenticator(&settings.auth, &keys, &store, &clock, &tasks),
+            keys,
             limiter: Arc::new(Concurrency::new(settings.most_calls)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
@@ -210,6 +222,7 @@ impl Gateway {
         // A server that does not answer any more keeps its sessions for itself.
         let _ = tokio::time::timeout(FAREWELL, ending).await;
         inner.close_upstreams().await;
+        inner.write_key_uses().await;
         inner.tasks.stop().await;
         inner.store.close().await;
     }

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
+use crate::auth::Auth;
 use crate::breaker;
 use crate::config::Config;
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who is let in.
+    pub auth: Auth,
     /// Client sessions.
     pub sessions: SessionSettings,
     /// Circuit breakers, one for each server.
@@ -32,6 +35,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            auth: Auth::default(),
             sessions: SessionSettings::default(),
             breaker: breaker::Settings::default(),
             list_budget: Duration::from_secs(2),
@@ -50,6 +54,7 @@ impl Settings {
     pub fn of(config: &Config) -> Self {
         let session = &config.session;
         Self {
+            auth: config.auth.clone(),
             sessions: SessionSettings {
                 idle: session.idle,
                 longest: session.max,

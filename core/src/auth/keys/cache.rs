@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::secret;
 use crate::error::Result;
-use crate::model::{ApiKey, Grant, KeyHash, KeyId, Principal};
+use crate::model::{ApiKey, Grant, KeyHash, KeyId, Principal, ServerId};
 use crate::store::KeyUse;
 
 /// The keys at one moment. Immutable, but for the counts.
@@ -121,6 +121,10 @@ impl Entry {
         self.used.count.fetch_add(1, Ordering::Relaxed);
         self.used.last.store(now.as_microsecond(), Ordering::Relaxed);
         Ok(self.principal.clone())
+    }
+
+    pub(super) fn is_for(&self, server: ServerId) -> bool {
+        self.principal.grant.as_ref().is_some_and(|grant| grant.server == Some(server))
     }
 
     fn end(&self) {

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, Notify};
 use self::cache::Cache;
 pub(crate) use self::secret::has_form;
 pub use self::secret::{LENGTH, PREFIX, Secret};
+use super::matrix::MATRIX;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ApiKey, AuditEntry, KeyId, Principal, Role, ServerId, TenantId};
@@ -204,6 +205,11 @@ impl Keys {
         written
     }
 
+    /// Whether a key is for this server alone.
+    pub fn has_any_for(&self, server: ServerId) -> bool {
+        self.cache.load().entries().any(|entry| entry.is_for(server))
+    }
+
     /// Ends when keys changed since this was last waited for.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -272,13 +278,8 @@ fn check(new: &NewKey) -> Result<()> {
         return invalid("requests_per_minute", "a limit is at least 1; leave it out for none");
     }
     let scopes = new.scopes.as_deref().unwrap_or_default();
-    // `scope-token` of RFC 6749 section 3.3.
-    let is_token = |scope: &String| {
-        (1..=100).contains(&scope.len())
-            && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-    };
-    if scopes.len() > 50 || !scopes.iter().all(is_token) {
-        return invalid("scopes", "at most 50 scopes, each 1 to 100 printable characters without spaces");
+    if !scopes.iter().all(|scope| MATRIX.implies(scope, scope)) {
+        return invalid("scopes", "there is no such scope; PERMISSIONS.md lists them all");
     }
     Ok(())
 }
@@ -290,7 +291,7 @@ fn within(maker: &Principal, role: Role, scopes: Option<&[String]>, server: Opti
         return denied("a key cannot have a role above your own");
     }
     if let Some(own) = maker.scopes() {
-        let covered = |scope: &String| own.iter().any(|mine| **mine == **scope);
+        let covered = |scope: &String| own.iter().any(|mine| MATRIX.implies(mine, scope));
         if !scopes.is_some_and(|scopes| scopes.iter().all(covered)) {
             return denied("your own credential is narrowed to scopes; a key can have no others");
         }

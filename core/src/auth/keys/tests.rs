@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::clock::ManualClock;
 use crate::model::Grant;
-use crate::store::{KeyStore, KeyUse, MemoryStore};
+use crate::store::{KeyStore, KeyUse, MemoryStore, Store};
 
 fn tenant() -> TenantId {
     TenantId::default_tenant()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
-use super::{SqliteStore, audit, health, listings, servers};
+use super::{SqliteStore, audit, health, keys, listings, servers};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
 use crate::store::contract::server;

@@ -27,7 +27,7 @@ pub struct Failed {
 pub type Told = Box<dyn Fn(Failed) + Send + Sync>;
 
 /// Takes what the settings say is taken, and nothing else.
-pub struct Gate {
+pub struct Checkpoint {
     settings: Auth,
     keys: Arc<Keys>,
     throttle: Throttle,
@@ -36,14 +36,14 @@ pub struct Gate {
     told: Told,
 }
 
-impl std::fmt::Debug for Gate {
+impl std::fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Checkpoint").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-impl Gate {
-    /// A gate with these settings.
+impl Checkpoint {
+    /// A checkpoint with these settings.
     pub fn new(settings: Auth, keys: Arc<Keys>, clock: Arc<dyn Clock>, told: Told) -> Self {
         let local = Principal::local(TenantId::default_tenant());
         Self { settings, keys, throttle: Throttle::new(), clock, local, told }
@@ -102,7 +102,7 @@ impl Gate {
     }
 }
 
-impl Authenticator for Gate {
+impl Authenticator for Checkpoint {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         Answer::Now(match credentials {
             // What is held open for a key speaks for it long after the key was shown.
