@@ -4,11 +4,11 @@
 //! because each server's share of connections is bounded. A connection is driven by the task that waits for the
 //! answer: there is no task for each connection and no waking across threads.
 
-mod address;
 mod body;
 mod connector;
 mod dial;
 mod events;
+mod fetch;
 mod legs;
 mod link;
 mod modern;
@@ -19,6 +19,7 @@ mod trust;
 mod wire;
 
 pub use connector::HttpConnector;
+pub use fetch::fetch;
 pub(super) use legs::{Delivery, EventStream};
 
 /// Bytes of one answer at most: 16 MiB.
