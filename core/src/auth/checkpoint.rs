@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::credentials::{Authorization, Bearer, Credentials};
+use super::jwt::{self, Fetch, Tokens};
 use super::keys::{self, Keys};
 use super::settings::Auth;
 use super::throttle::{Notice, Throttle};
@@ -30,6 +31,7 @@ pub type Told = Box<dyn Fn(Failed) + Send + Sync>;
 pub struct Checkpoint {
     settings: Auth,
     keys: Arc<Keys>,
+    tokens: Tokens,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
     local: Principal,
@@ -43,10 +45,19 @@ impl std::fmt::Debug for Checkpoint {
 }
 
 impl Checkpoint {
-    /// A checkpoint with these settings.
-    pub fn new(settings: Auth, keys: Arc<Keys>, clock: Arc<dyn Clock>, told: Told) -> Self {
+    /// A checkpoint with these settings; `fetch` reads what issuers publish.
+    ///
+    /// [`ErrorKind::InvalidParams`] for an URL of an issuer that is none.
+    pub fn new(
+        settings: Auth,
+        keys: Arc<Keys>,
+        fetch: &Arc<dyn Fetch>,
+        clock: Arc<dyn Clock>,
+        told: Told,
+    ) -> Result<Self> {
         let local = Principal::local(TenantId::default_tenant());
-        Self { settings, keys, throttle: Throttle::new(), clock, local, told }
+        let tokens = Tokens::new(&settings.issuers, settings.canonical_url(), fetch, &clock)?;
+        Ok(Self { settings, keys, tokens, throttle: Throttle::new(), clock, local, told })
     }
 
     fn without_credential(&self, peer: IpAddr) -> Result<Principal> {
@@ -64,15 +75,25 @@ impl Checkpoint {
         ))
     }
 
-    fn bearer(&self, peer: IpAddr, bearer: &Bearer) -> Result<Principal> {
-        let (token, now) = (bearer.token(), self.clock.now());
-        self.throttle.check(peer, token, now)?;
-        let outcome = if self.settings.api_keys && keys::has_form(token) {
-            self.keys.recognize(token)
+    fn bearer<'a>(&'a self, peer: IpAddr, bearer: &'a Bearer) -> Answer<'a> {
+        let token = bearer.token();
+        if let Err(error) = self.throttle.check(peer, token, self.clock.now()) {
+            return Answer::Now(Err(error));
+        }
+        let answer = if self.settings.api_keys && keys::has_form(token) {
+            Answer::Now(self.keys.recognize(token))
+        } else if jwt::has_form(token) {
+            self.tokens.recognize(token)
         } else {
-            Err(Error::new(ErrorKind::Unauthenticated, "this is no credential that is taken here"))
+            let message = "this is no credential that is taken here";
+            Answer::Now(Err(Error::new(ErrorKind::Unauthenticated, message)))
         };
-        self.conclude(peer, token, outcome)
+        match answer {
+            Answer::Now(outcome) => Answer::Now(self.conclude(peer, token, outcome)),
+            Answer::Later(outcome) => {
+                Answer::Later(Box::pin(async move { self.conclude(peer, token, outcome.await) }))
+            }
+        }
     }
 
     /// Counts how it went.
@@ -104,7 +125,7 @@ impl Checkpoint {
 
 impl Authenticator for Checkpoint {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
-        Answer::Now(match credentials {
+        let answer = match credentials {
             // What is held open for a key speaks for it long after the key was shown.
             Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => {
                 Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
@@ -113,8 +134,9 @@ impl Authenticator for Checkpoint {
             Credentials::Network { peer, authorization } => match authorization {
                 Authorization::Absent => self.without_credential(*peer),
                 Authorization::Unusable(why) => Err(self.unusable(*peer, why)),
-                Authorization::Bearer(bearer) => self.bearer(*peer, bearer),
+                Authorization::Bearer(bearer) => return self.bearer(*peer, bearer),
             },
-        })
+        };
+        Answer::Now(answer)
     }
 }

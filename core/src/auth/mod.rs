@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod credentials;
+pub mod jwt;
 pub mod keys;
 mod matrix;
 pub mod permission;

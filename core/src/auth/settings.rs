@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::jwt::Issuer;
+
 /// Who is let in. With nothing set, processes of this machine alone are, as administrator of `default`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -11,6 +13,8 @@ pub struct Auth {
     pub api_keys: bool,
     /// The gateway's own URL as clients write it, without a path: `https://gateway.example.com`. Tokens must be meant for it.
     pub url: Option<String>,
+    /// Issuers whose signed tokens are taken: `[[auth.issuers]]`.
+    pub issuers: Vec<Issuer>,
     /// Whether processes of this machine need no credential and are administrator of `default`. Never with a proxy on this
     /// machine: whatever it passes on comes from here.
     pub trust_loopback: bool,
@@ -21,7 +25,7 @@ pub struct Auth {
 impl Auth {
     /// Whether there is any way to prove who one is.
     pub fn is_configured(&self) -> bool {
-        self.api_keys
+        self.api_keys || !self.issuers.is_empty()
     }
 
     /// What is wrong with `url`, if anything.
@@ -40,7 +44,18 @@ impl Auth {
 
     /// The issuers whose tokens are taken.
     pub fn authorization_servers(&self) -> Vec<String> {
-        Vec::new()
+        self.issuers.iter().flat_map(Issuer::servers).collect()
+    }
+
+    /// What is wrong with the issuers, if anything.
+    pub(crate) fn check_issuers(&self) -> Result<(), String> {
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            issuer.check(self.url.is_some())?;
+            if self.issuers[..index].iter().any(|other| other.name == issuer.name) {
+                return Err(format!("two issuers are named `{}`", issuer.name));
+            }
+        }
+        Ok(())
     }
 
     /// `url` in its one form, without a slash at its end.

@@ -40,6 +40,9 @@ pub(super) fn whole(config: &Config) -> Vec<(String, String)> {
     if !config.server.host.is_loopback() && !config.auth.is_configured() {
         problem("server.host", NOT_LOOPBACK);
     }
+    if let Err(message) = config.auth.check_issuers() {
+        problem("auth.issuers", &message);
+    }
     if config.session.idle > config.session.max {
         problem("session.idle_seconds", "is longer than `session.max_seconds`");
     }

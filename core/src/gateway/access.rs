@@ -4,16 +4,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::Semaphore;
+use url::Url;
 
 use super::{Gateway, Inner};
+use crate::auth::jwt::{Fetch, MAX_DOCUMENT};
 use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, Told};
 use crate::clock::Clock;
+use crate::error::Result;
+#[cfg(not(feature = "http"))]
+use crate::error::{Error, ErrorKind};
 use crate::model::{AuditEntry, Principal, TenantId};
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
 
 /// How often the store is asked whether another process changed keys: a quarter of the second within which a revoked key ends.
 const LOOK: Duration = Duration::from_millis(250);
@@ -29,12 +37,32 @@ pub(super) fn authenticator(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
-) -> Arc<dyn Authenticator> {
+    guard: &Guard,
+) -> Result<Arc<dyn Authenticator>> {
     if !settings.is_configured() {
-        return Arc::new(LocalOnly::default());
+        return Ok(Arc::new(LocalOnly::default()));
     }
     let told = tell(Arc::clone(store), Arc::clone(clock), tasks.clone());
-    Arc::new(Checkpoint::new(settings.clone(), Arc::clone(keys), Arc::clone(clock), told))
+    let fetch: Arc<dyn Fetch> = Arc::new(Documents(guard.clone()));
+    let checkpoint = Checkpoint::new(settings.clone(), Arc::clone(keys), &fetch, Arc::clone(clock), told)?;
+    Ok(Arc::new(checkpoint))
+}
+
+/// What issuers publish. The operator named the issuers, and these name where their keys are.
+#[derive(Debug)]
+struct Documents(Guard);
+
+impl Fetch for Documents {
+    #[cfg(feature = "http")]
+    fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Bytes>> {
+        Box::pin(crate::transport::http::fetch(url, self.0.for_operator(), MAX_DOCUMENT))
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Bytes>> {
+        let message = "this build cannot ask an issuer; build with the feature `http`";
+        Box::pin(async move { Err(Error::new(ErrorKind::Unavailable, message).with("url", url)) })
+    }
 }
 
 /// Writes failed attempts to the audit trail, without holding up anybody.

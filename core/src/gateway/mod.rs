@@ -161,10 +161,12 @@ impl Gateway {
         );
         let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
         let keys = Arc::new(keys);
+        let auth =
+            access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?;
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
-            auth: access::authenticator(&settings.auth, &keys, &store, &clock, &tasks),
+            auth,
             keys,
             limiter: Arc::new(Concurrency::new(settings.most_calls)),
             monitor: probe::monitor(this, &clock, &random),

@@ -91,6 +91,15 @@ impl Issuer {
         Ok(())
     }
 
+    /// Where clients get tokens.
+    pub(in crate::auth) fn servers(&self) -> Vec<String> {
+        match self.preset {
+            Preset::Entra => self.directories.iter().map(|id| super::identity::issuers_of(id)[0].clone()).collect(),
+            Preset::Google => vec!["https://accounts.google.com".to_owned()],
+            Preset::Oidc | Preset::BetterAuth => self.issuer.clone().into_iter().collect(),
+        }
+    }
+
     /// The claims in which names of roles and groups stand.
     pub(super) fn roles_claims(&self) -> Vec<String> {
         let own: &[&str] = match self.preset {

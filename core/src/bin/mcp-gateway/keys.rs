@@ -237,7 +237,10 @@ impl Local {
 
     async fn create(self, create: &Create) -> Result<Value, Failure> {
         let server_id = match &create.server {
-            Some(server) => Some(self.server(server).await?),
+            Some(server) => {
+                self.server(server).await?;
+                return Err(Failure::usage("keys for one server are not made yet"));
+            }
             None => None,
         };
         let new = NewKey {
