@@ -158,7 +158,9 @@ fn only_loopback_is_served_without_authentication() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     // The exact lines that would mend it.
-    for line in ["is not a loopback address", "\n    [auth]\n    api_keys = true\n", "keys create --role admin"] {
+    for line in
+        ["is not a loopback address", "\n    [auth]\n    api_keys = true\n", "keys create --role admin"]
+    {
         assert!(text(&output).contains(line), "{line}: {output:?}");
     }
 }

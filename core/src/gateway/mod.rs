@@ -161,8 +161,7 @@ impl Gateway {
         );
         let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
         let keys = Arc::new(keys);
-        let auth =
-            access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?;
+        let auth = access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?;
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),

@@ -9,7 +9,7 @@ use super::key::Algorithm;
 use crate::error::Result;
 
 /// Longest token, in bytes. Those of the large providers with 200 groups have 10 KiB.
-pub(super) const MAX_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN: usize = 16 * 1024;
 
 /// A token taken apart. Nothing in it is verified yet.
 pub(super) struct Form<'a> {
@@ -44,8 +44,8 @@ struct Header {
 }
 
 /// Whether this has the outer form of a signed token: three parts, divided by dots.
-pub(super) fn has_form(token: &[u8]) -> bool {
-    token.iter().filter(|byte| **byte == b'.').count() == 2 && token.starts_with(b"ey")
+pub(in crate::auth) fn has_form(token: &[u8]) -> bool {
+    memchr::memchr_iter(b'.', token).count() == 2 && token.starts_with(b"ey")
 }
 
 impl<'a> Form<'a> {
@@ -67,7 +67,9 @@ impl<'a> Form<'a> {
         }
         let typ = header.typ.map(|typ| typ.to_ascii_lowercase());
         if !matches!(typ.as_deref(), None | Some("jwt" | "at+jwt" | "application/at+jwt")) {
-            return Err(super::refused("the token's `typ` says that it is something else than an access token"));
+            return Err(super::refused(
+                "the token's `typ` says that it is something else than an access token",
+            ));
         }
         let algorithm = Algorithm::named(&header.alg)
             .ok_or_else(|| super::refused("the token is not signed by RS256, ES256 or EdDSA"))?;

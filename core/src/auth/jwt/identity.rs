@@ -84,7 +84,9 @@ fn role(issuer: &Issuer, claims: &Map<String, Value>) -> Result<Role> {
     let left_out = claims.get("hasgroups").is_some_and(|has| *has == Value::Bool(true))
         || claims.get("_claim_names").and_then(|names| names.get("groups")).is_some();
     if left_out && !issuer.roles.is_empty() {
-        return Err(denied("this user has more groups than fit into a token; give roles by app roles instead"));
+        return Err(denied(
+            "this user has more groups than fit into a token; give roles by app roles instead",
+        ));
     }
     issuer.role.ok_or_else(|| denied("this user has no role here; ask an administrator"))
 }

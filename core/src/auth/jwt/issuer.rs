@@ -72,7 +72,12 @@ impl Issuer {
             Preset::Entra | Preset::Google if self.issuer.is_some() => {
                 return say("this preset has an `issuer` of its own");
             }
-            Preset::Entra if !self.directories.iter().all(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id)) => {
+            Preset::Entra
+                if !self
+                    .directories
+                    .iter()
+                    .all(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id)) =>
+            {
                 return say("`directories` of Entra are ids in the form of a UUID, in lower case");
             }
             _ => {}
@@ -94,7 +99,9 @@ impl Issuer {
     /// Where clients get tokens.
     pub(in crate::auth) fn servers(&self) -> Vec<String> {
         match self.preset {
-            Preset::Entra => self.directories.iter().map(|id| super::identity::issuers_of(id)[0].clone()).collect(),
+            Preset::Entra => {
+                self.directories.iter().map(|id| super::identity::issuers_of(id)[0].clone()).collect()
+            }
             Preset::Google => vec!["https://accounts.google.com".to_owned()],
             Preset::Oidc | Preset::BetterAuth => self.issuer.clone().into_iter().collect(),
         }
@@ -128,5 +135,7 @@ pub(super) fn is_safe(url: &Url) -> bool {
         Some(url::Host::Domain(name)) => name == "localhost",
         None => false,
     };
-    url.username().is_empty() && url.password().is_none() && (url.scheme() == "https" || (url.scheme() == "http" && here))
+    url.username().is_empty()
+        && url.password().is_none()
+        && (url.scheme() == "https" || (url.scheme() == "http" && here))
 }

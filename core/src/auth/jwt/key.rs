@@ -70,7 +70,8 @@ impl PublicKey {
         if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return None;
         }
-        let bytes = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_deref()?.trim_end_matches('=')).ok();
+        let bytes =
+            |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_deref()?.trim_end_matches('=')).ok();
         let material = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
             ("RSA", _) => Material::Rsa { n: bytes(&jwk.n)?, e: bytes(&jwk.e)? },
             ("EC", Some("P-256")) => {

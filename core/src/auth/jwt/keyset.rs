@@ -60,7 +60,7 @@ struct Loaded {
 }
 
 /// Whether a token's signature holds, as far as the keys that are there can tell.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// It does, by keys of this generation.
     Holds(u64),
@@ -138,12 +138,14 @@ impl KeySet {
             Source::Metadata { metadata, issuer } => self.discover(metadata, issuer).await?,
         };
         let text = self.fetch.fetch(&url).await?;
-        let wrong = || Error::new(ErrorKind::BadUpstream, "the issuer's keys are no JWK set").with("url", &url);
+        let wrong =
+            || Error::new(ErrorKind::BadUpstream, "the issuer's keys are no JWK set").with("url", &url);
         let document: Value = serde_json::from_slice(&text).map_err(|error| wrong().caused_by(error))?;
         let keys = document["keys"].as_array().filter(|keys| keys.len() <= MAX_KEYS).ok_or_else(wrong)?;
         let keys: Vec<_> = keys.iter().cloned().filter_map(PublicKey::read).collect();
         let before = self.loaded.load();
-        let generation = before.as_ref().map_or(0, |before| before.generation + u64::from(before.text != text));
+        let generation =
+            before.as_ref().map_or(0, |before| before.generation + u64::from(before.text != text));
         self.loaded.store(Some(Arc::new(Loaded { keys, at: self.clock.now(), generation, text })));
         Ok(())
     }
@@ -179,7 +181,10 @@ impl Loaded {
 }
 
 fn unavailable() -> Error {
-    Error::new(ErrorKind::Unavailable, "the issuer's keys cannot be fetched, so its tokens cannot be judged; try again")
-        .retry_after(PAUSE)
-        .not_sent()
+    Error::new(
+        ErrorKind::Unavailable,
+        "the issuer's keys cannot be fetched, so its tokens cannot be judged; try again",
+    )
+    .retry_after(PAUSE)
+    .not_sent()
 }

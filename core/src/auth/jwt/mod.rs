@@ -20,10 +20,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use url::Url;
 
+use self::form::Form;
+pub(super) use self::form::has_form;
 pub use self::issuer::{Issuer, Preset};
 pub use self::keyset::{Fetch, MAX_DOCUMENT};
-pub(super) use self::form::has_form;
-use self::form::Form;
 use self::keyset::{Finding, KeySet, Source};
 use self::remembered::Remembered;
 use super::Answer;
@@ -132,15 +132,23 @@ impl Tokens {
         if meant.iter().any(|aud| issuer.audience.iter().any(|own| own == aud)) {
             return Ok(None);
         }
-        let within = |aud: &&str| self.url.as_deref().and_then(|url| aud.strip_prefix(url).map(str::to_owned));
+        let within =
+            |aud: &&str| self.url.as_deref().and_then(|url| aud.strip_prefix(url).map(str::to_owned));
         let mut services = Vec::new();
         for path in meant.iter().filter_map(within) {
             match path.as_str() {
                 "" | "/" | "/mcp" => return Ok(None),
-                path => services.extend(path.strip_prefix("/mcp/").and_then(|name| ServiceName::new(name).ok())),
+                path => {
+                    let service = path.strip_prefix("/mcp/").and_then(|name| ServiceName::new(name).ok());
+                    services.extend(service);
+                }
             }
         }
-        services.into_iter().next().map(Some).ok_or_else(|| refused("the token is not meant for this gateway"))
+        services
+            .into_iter()
+            .next()
+            .map(Some)
+            .ok_or_else(|| refused("the token is not meant for this gateway"))
     }
 }
 
@@ -174,7 +182,8 @@ fn times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp> {
 fn sources(issuer: &Issuer) -> Result<Vec<(Vec<String>, Source)>> {
     let parse = |text: &str| {
         Url::parse(text).map_err(|_| {
-            Error::new(ErrorKind::InvalidParams, "an URL of an issuer cannot be read").with("issuer", &issuer.name)
+            Error::new(ErrorKind::InvalidParams, "an URL of an issuer cannot be read")
+                .with("issuer", &issuer.name)
         })
     };
     let own = issuer.jwks_url.as_deref().map(parse).transpose()?;
@@ -198,12 +207,11 @@ fn sources(issuer: &Issuer) -> Result<Vec<(Vec<String>, Source)>> {
             Ok(vec![(vec![name], Source::Keys(own.map_or_else(|| parse(&keys), Ok)?))])
         }
         Preset::Oidc => {
-            let source = match own {
-                Some(keys) => Source::Keys(keys),
-                None => {
-                    let metadata = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
-                    Source::Metadata { metadata: parse(&metadata)?, issuer: name.clone() }
-                }
+            let source = if let Some(keys) = own {
+                Source::Keys(keys)
+            } else {
+                let metadata = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
+                Source::Metadata { metadata: parse(&metadata)?, issuer: name.clone() }
             };
             Ok(vec![(vec![name], source)])
         }

@@ -118,12 +118,14 @@ impl House {
 
     /// Good claims with these instead; `null` takes one away.
     fn claims(&self, other: Value) -> Value {
-        let mut claims = json!({ "iss": ISSUER, "sub": "u-1", "aud": URL, "exp": self.now() + 600, "iat": self.now() });
-        for (name, value) in other.as_object().unwrap() {
+        let mut claims =
+            json!({ "iss": ISSUER, "sub": "u-1", "aud": URL, "exp": self.now() + 600, "iat": self.now() });
+        let Value::Object(other) = other else { panic!("claims are an object") };
+        for (name, value) in other {
             if value.is_null() {
-                claims.as_object_mut().unwrap().remove(name);
+                claims.as_object_mut().unwrap().remove(&name);
             } else {
-                claims[name] = value.clone();
+                claims[name] = value;
             }
         }
         claims
@@ -164,7 +166,9 @@ fn a_signature_of_rsa_that_another_program_made_holds() {
     let key = key::PublicKey::read(key).unwrap();
     assert!(key.verifies(signed, &signature));
     assert!(!key.verifies(&signed[1..], &signature));
-    assert!(key::PublicKey::read(json!({ "kty": "RSA", "alg": "HS256", "e": "AQAB", "n": "AQAB" })).is_none());
+    assert!(
+        key::PublicKey::read(json!({ "kty": "RSA", "alg": "HS256", "e": "AQAB", "n": "AQAB" })).is_none()
+    );
     assert!(key::PublicKey::read(json!({ "kty": "RSA", "use": "enc", "e": "AQAB", "n": "AQAB" })).is_none());
 }
 
@@ -236,10 +240,16 @@ async fn a_token_that_is_wrong_in_any_way_is_refused() {
 async fn clocks_may_be_a_minute_apart_and_a_token_that_held_ends_when_it_ends() {
     let house = House::with(&oidc());
     let now = house.now();
-    for claims in [json!({ "exp": now - 59 }), json!({ "nbf": now + 59 }), json!({ "aud": ["x", URL] }), json!({ "aud": format!("{URL}/mcp") })] {
+    for claims in [
+        json!({ "exp": now - 59 }),
+        json!({ "nbf": now + 59 }),
+        json!({ "aud": ["x", URL] }),
+        json!({ "aud": format!("{URL}/mcp") }),
+    ] {
         assert_eq!(status(house.claiming(claims.clone()).await), 200, "{claims}");
     }
-    let token = house.signer.sign(&json!({ "alg": "ES256", "kid": "es" }), &house.claims(json!({ "exp": now + 10 })));
+    let token =
+        house.signer.sign(&json!({ "alg": "ES256", "kid": "es" }), &house.claims(json!({ "exp": now + 10 })));
     assert_eq!(status(house.judge(&token).await), 200);
     house.clock.advance(Duration::from_secs(69));
     assert_eq!(status(house.judge(&token).await), 200);
@@ -261,7 +271,9 @@ async fn a_flood_of_unknown_key_ids_is_one_fetch_and_a_new_key_is_found() {
     let house = House::with(&oidc());
     assert_eq!(status(house.claiming(json!({})).await), 200);
     let unknown: Vec<_> = (0..200)
-        .map(|n| house.signer.sign(&json!({ "alg": "ES256", "kid": format!("k{n}") }), &house.claims(json!({}))))
+        .map(|n| {
+            house.signer.sign(&json!({ "alg": "ES256", "kid": format!("k{n}") }), &house.claims(json!({})))
+        })
         .collect();
     let answers = join_all(unknown.iter().map(|token| house.judge(token))).await;
     assert!(answers.into_iter().all(|answer| status(answer) == 401));
@@ -315,9 +327,16 @@ async fn claims_give_roles_scopes_and_nothing_else() {
     let house = House::with(&issuer);
     let roles = |roles: Value| json!({ "realm_access": { "roles": roles } });
     assert_eq!(status(house.claiming(json!({})).await), 403, "whoever has no role is nobody here");
-    assert_eq!(status(house.claiming(roles(json!(["admin"]))).await), 403, "a role that is not mapped is none");
+    assert_eq!(
+        status(house.claiming(roles(json!(["admin"]))).await),
+        403,
+        "a role that is not mapped is none"
+    );
     assert_eq!(house.claiming(roles(json!(["dev", "ops"]))).await.unwrap().role, Role::Manager);
-    assert_eq!(house.claiming(json!({ "https://corp.example/groups": "dev" })).await.unwrap().role, Role::Developer);
+    assert_eq!(
+        house.claiming(json!({ "https://corp.example/groups": "dev" })).await.unwrap().role,
+        Role::Developer
+    );
     let narrowed = json!({ "realm_access": { "roles": ["ops"] }, "scope": "openid mcp:read keys:read" });
     let principal = house.claiming(narrowed).await.unwrap();
     assert_eq!(principal.scopes().unwrap(), ["mcp:read".into(), "keys:read".into()]);
@@ -328,20 +347,26 @@ async fn claims_give_roles_scopes_and_nothing_else() {
 #[tokio::test]
 async fn a_token_names_one_tenant_or_is_refused() {
     let house = House::with(&Issuer { tenant_claim: Some("org".into()), ..oidc() });
-    for org in [json!(null), json!([]), json!(["a", "b"]), json!(7), json!("No Tenant"), json!({ "id": "a" })] {
+    for org in [json!(null), json!([]), json!(["a", "b"]), json!(7), json!("No Tenant"), json!({ "id": "a" })]
+    {
         assert_eq!(status(house.claiming(json!({ "org": org })).await), 403, "{org}");
     }
     for org in [json!("acme"), json!(["acme"])] {
-        assert_eq!(house.claiming(json!({ "org": org })).await.unwrap().tenant, TenantId::new("acme").unwrap());
+        assert_eq!(
+            house.claiming(json!({ "org": org })).await.unwrap().tenant,
+            TenantId::new("acme").unwrap()
+        );
     }
 }
 
 const OURS: &str = "11111111-2222-3333-4444-555555555555";
 
 fn entra(claims: Value) -> Value {
-    let mut all = json!({ "iss": format!("https://login.microsoftonline.com/{OURS}/v2.0"), "tid": OURS, "oid": "o-1" });
-    for (name, value) in claims.as_object().unwrap() {
-        all[name] = value.clone();
+    let mut all =
+        json!({ "iss": format!("https://login.microsoftonline.com/{OURS}/v2.0"), "tid": OURS, "oid": "o-1" });
+    let Value::Object(claims) = claims else { panic!("claims are an object") };
+    for (name, value) in claims {
+        all[name] = value;
     }
     all
 }
@@ -374,14 +399,20 @@ async fn entra_lets_members_of_listed_directories_in_and_nobody_else() {
     let foreign = "99999999-2222-3333-4444-555555555555";
     for (what, claims) in [
         ("the common issuer", json!({ "iss": "https://login.microsoftonline.com/common/v2.0" })),
-        ("a foreign directory", json!({ "iss": format!("https://login.microsoftonline.com/{foreign}/v2.0"), "tid": foreign })),
+        (
+            "a foreign directory",
+            json!({ "iss": format!("https://login.microsoftonline.com/{foreign}/v2.0"), "tid": foreign }),
+        ),
         ("a foreign tid under our issuer", json!({ "tid": foreign })),
         ("no object id", json!({ "oid": null })),
     ] {
         assert_eq!(status(house.claiming(with_role(claims)).await), 401, "{what}");
     }
     assert_eq!(status(house.claiming(with_role(json!({ "acct": 1 }))).await), 403, "a guest");
-    assert_eq!(status(house.claiming(with_role(json!({ "idp": "https://sts.windows.net/other/" }))).await), 403);
+    assert_eq!(
+        status(house.claiming(with_role(json!({ "idp": "https://sts.windows.net/other/" }))).await),
+        403
+    );
     let groups = entra(json!({ "groups": ["group-1", "group-2"] }));
     assert_eq!(house.claiming(groups).await.unwrap().role, Role::Analyst);
     let overage = entra(json!({ "_claim_names": { "groups": "src1" } }));

@@ -237,10 +237,7 @@ impl Local {
 
     async fn create(self, create: &Create) -> Result<Value, Failure> {
         let server_id = match &create.server {
-            Some(server) => {
-                self.server(server).await?;
-                return Err(Failure::usage("keys for one server are not made yet"));
-            }
+            Some(server) => Some(self.server(server).await?),
             None => None,
         };
         let new = NewKey {

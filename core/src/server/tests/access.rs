@@ -6,6 +6,7 @@ use super::*;
 use crate::auth::Auth;
 use crate::gateway::Caller;
 use crate::model::TenantId;
+use crate::store::Store as _;
 
 /// A gateway that takes API keys, and its administrator's key.
 async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String) {
@@ -170,8 +171,8 @@ async fn a_key_is_shown_once() {
         said += &answer.json.to_string();
     }
     said += &api.with_key("GET", "/api/v1/servers/x", &key, &json!({})).await.json.to_string();
-    use crate::store::Store as _;
-    said += &format!("{:?}", store.audit(&TenantId::default_tenant(), 100).await.unwrap());
+    let trail = store.audit(&TenantId::default_tenant(), 100).await.unwrap();
+    said += &serde_json::to_string(&trail).unwrap();
     assert!(!said.contains(&key[4..60]) && !said.contains(&admin[4..60]), "{said}");
 }
 
@@ -236,7 +237,6 @@ async fn whoever_guesses_is_not_listened_to_and_others_are() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
-    use crate::store::Store as _;
     let rows = store.audit(&TenantId::default_tenant(), 1000).await.unwrap();
     let attempts = rows.iter().filter(|row| row.action == "auth.fail").count();
     assert!((1..=4).contains(&attempts), "{attempts}");
