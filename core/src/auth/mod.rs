@@ -1,6 +1,7 @@
 //! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
 //! principal may do: [`permission`].
 
+pub mod access;
 mod checkpoint;
 mod credentials;
 pub mod jwt;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
+pub use self::access::{Access, Restrictions};
 pub use self::checkpoint::{Checkpoint, Failed, Told};
 pub use self::credentials::{Authorization, Bearer, Credentials};
 pub use self::keys::{Keys, NewKey};

@@ -44,6 +44,7 @@ mod starts;
 mod tests;
 mod upstream;
 mod verdict;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,7 +59,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, Credentials, Keys, Operation};
+use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -161,7 +162,10 @@ impl Gateway {
         );
         let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
         let keys = Arc::new(keys);
-        let auth = access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?;
+        let auth = match &settings.authenticator {
+            Some(own) => Arc::clone(own),
+            None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
+        };
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
@@ -248,20 +252,31 @@ impl Inner {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// What a tenant has, as of now, for as long as `with` looks at it. Unlike [`Inner::view`] it shares no counter with other
-    /// threads.
-    fn look<T>(&self, tenant: &TenantId, with: impl FnOnce(&View) -> T) -> T {
-        match self.snapshot.load().tenants.get(tenant) {
-            Some(view) => with(view),
-            None => with(&self.view(tenant)),
+    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Inner::sight`] it shares no counter with other
+    /// threads, unless something is kept from the caller.
+    fn look<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
+        match self.snapshot.load().tenants.get(&principal.tenant) {
+            Some(view) if view.is_whole_for(principal) => with(view),
+            _ => with(&self.sight(principal)),
         }
+    }
+
+    /// What a caller sees, as of now.
+    fn sight(&self, principal: &Principal) -> Arc<View> {
+        self.view(&principal.tenant).seen_by(principal)
     }
 
     /// What a tenant has, as of now.
     fn view(&self, tenant: &TenantId) -> Arc<View> {
         let snapshot = self.snapshot.load();
-        let nothing =
-            || Arc::new(View::new(tenant.clone(), BTreeMap::default(), Arc::clone(&snapshot.index)));
+        let nothing = || {
+            Arc::new(View::new(
+                tenant.clone(),
+                BTreeMap::default(),
+                Arc::clone(&snapshot.index),
+                Restrictions::default(),
+            ))
+        };
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
     }
 }

@@ -12,8 +12,8 @@ use super::{HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, ApiKey, AuditEntry, Capability, CapabilityKind, Configuration, Endpoint,
-    HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Role, Server, ServerId, ServiceName,
-    Sharing, Status, TenantId, TransportType,
+    HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role, Server, ServerId,
+    ServiceName, Sharing, Status, TenantId, TransportType,
 };
 
 macro_rules! store_contract {
@@ -116,6 +116,11 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             trusted: true,
             ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
+            access: vec![Restriction {
+                tools: vec!["t*".into()],
+                subjects: vec!["key:1".into()],
+                ..Restriction::default()
+            }],
         },
         status: Status::Inactive,
         health_status: HealthStatus::Degraded,
