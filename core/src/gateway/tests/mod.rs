@@ -1,3 +1,4 @@
+mod delivery;
 mod discoveries;
 mod fake;
 mod lossless;
