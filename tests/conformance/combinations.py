@@ -25,7 +25,6 @@ NOT_BUILT = {
 }
 # The same for single scenarios.
 NOT_BUILT_SCENARIOS = {
-    "server-sse-polling": "streams that a legacy client resumes by Last-Event-ID (unscored)",
     # Asked on the stream of what belongs to no call, which the gateway may open a moment after the call that causes it.
     "elicitation-sep1034-client-defaults": "no question lost before a session's own stream is open",
     "auth/*": "credentials for upstream servers: the suite's server wants an OAuth client, which is the gateway",

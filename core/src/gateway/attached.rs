@@ -223,6 +223,7 @@ impl Line {
             headers: HeaderMap::new(),
             correlation_id,
             streams: true,
+            resumes: false,
             wishes: None,
         };
         self.gateway.handle(call, &self.credentials).await
@@ -255,6 +256,7 @@ impl Line {
             headers: HeaderMap::new(),
             correlation_id: own_id(),
             streams: false,
+            resumes: false,
             wishes: None,
         };
         if let Err(error) = self.gateway.handle(call, &self.credentials).await {

@@ -32,10 +32,12 @@ mod reach;
 mod reads;
 mod refresh;
 mod relay;
+mod replay;
 mod retries;
 mod service;
 mod sessions;
 mod settings;
+mod sink;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ pub mod principal;
 pub mod registration;
 pub mod server;
 
-pub use call::{Action, Call, Reply, Route, Wishes};
+pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use event::{AuditEntry, Event};
 pub use ids::{ServerId, ServiceName, TenantId};

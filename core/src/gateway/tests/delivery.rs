@@ -79,9 +79,9 @@ impl Replica {
         }
         let body = buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&buffer[..body]).unwrap().to_lowercase();
-        let length = head.split_once("content-length: ").map_or(0, |(_, rest)| {
-            rest.lines().next().unwrap().parse::<usize>().unwrap()
-        });
+        let length = head
+            .split_once("content-length: ")
+            .map_or(0, |(_, rest)| rest.lines().next().unwrap().parse::<usize>().unwrap());
         (buffer.len() >= body + length).then_some((body + length, body))
     }
 
@@ -132,7 +132,11 @@ impl Replica {
             return b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".to_vec();
         };
         let Some(id) = message.id() else {
-            return if self.lines { Vec::new() } else { b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_vec() };
+            return if self.lines {
+                Vec::new()
+            } else {
+                b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_vec()
+            };
         };
         let method = message.method().map_or("", |method| method.as_str());
         let mut note = String::new();
@@ -226,7 +230,8 @@ impl Bed {
         };
         let settings = Settings { probing: false, breaker, seed: Some(1), ..Settings::default() };
         let store = Arc::new(MemoryStore::default());
-        let gateway = Gateway::open_with(settings, store, clock, random, tasks.clone(), connect).await.unwrap();
+        let gateway =
+            Gateway::open_with(settings, store, clock, random, tasks.clone(), connect).await.unwrap();
         for (n, url) in urls.into_iter().enumerate() {
             let registration = Registration {
                 name: format!("s{n}"),
@@ -250,6 +255,7 @@ impl Bed {
             headers: HeaderMap::new(),
             correlation_id: "test".into(),
             streams: true,
+            resumes: false,
             wishes: None,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
@@ -287,7 +293,8 @@ impl Bed {
                 Ok(Reply::Accepted) => panic!("an answer"),
                 Err(error) => Err(error),
             };
-            let executed = |replica: &Arc<Replica>| replica.executed.lock().unwrap().remove(&text).unwrap_or(0);
+            let executed =
+                |replica: &Arc<Replica>| replica.executed.lock().unwrap().remove(&text).unwrap_or(0);
             let delivered: usize = pair.iter().map(executed).sum();
             assert!(delivered <= 1 || self.trusted, "{cut:?}: {text} was delivered {delivered} times");
             twice += usize::from(delivered > 1);
@@ -302,7 +309,10 @@ impl Bed {
                     assert!(!unsent || delivered == 0, "{}", answer.text());
                 }
                 Err(error) => {
-                    assert!(matches!(error.kind(), ErrorKind::BadUpstream | ErrorKind::Unavailable), "{error}");
+                    assert!(
+                        matches!(error.kind(), ErrorKind::BadUpstream | ErrorKind::Unavailable),
+                        "{error}"
+                    );
                     assert!(error.delivery() != Delivery::NotSent || delivered == 0, "{cut:?}: {error}");
                 }
             }
@@ -318,7 +328,10 @@ async fn cut_calls(era: Era, lines: bool, trusted: bool, runs: usize) -> usize {
     let (results, twice): (Vec<_>, Vec<_>) = futures_util::future::join_all(lanes).await.into_iter().unzip();
     let results: usize = results.into_iter().sum();
     let fired: usize = bed.replicas.iter().flatten().map(|replica| *replica.fired.lock().unwrap()).sum();
-    assert!(fired > runs / 2 && results > runs / 20, "of {runs} calls {fired} were cut and {results} succeeded");
+    assert!(
+        fired > runs / 2 && results > runs / 20,
+        "of {runs} calls {fired} were cut and {results} succeeded"
+    );
     bed.gateway.shutdown(std::time::Duration::ZERO).await;
     bed.tasks.stop().await;
     twice.into_iter().sum()

@@ -320,6 +320,7 @@ impl Client {
             headers: HeaderMap::new(),
             correlation_id: "test".into(),
             streams: true,
+            resumes: false,
             wishes: None,
         };
         let principal = Principal::local(TenantId::default_tenant());

@@ -88,8 +88,7 @@ fn route(aggregated: bool) -> Route {
 
 impl Pair {
     async fn new(client: Era, server: Era) -> Self {
-        let server =
-            Arc::new(Server { era: server, says: Mutex::default(), heard: Mutex::default() });
+        let server = Arc::new(Server { era: server, says: Mutex::default(), heard: Mutex::default() });
         let handler = Arc::clone(&server);
         let connect: Connect = Box::new(move |_| Ok(Arc::new(MemoryConnector::new(handler.clone()))));
         let settings = Settings { probing: false, ..Settings::default() };
@@ -126,6 +125,7 @@ impl Pair {
             headers: HeaderMap::new(),
             correlation_id: "test".into(),
             streams: true,
+            resumes: false,
             wishes: None,
         };
         let principal = caller().principal;
@@ -176,16 +176,23 @@ impl Sent {
             params.insert("_meta".into(), object(meta));
         }
         let (id, params) = (&self.id, object(&params));
-        format!(r#"{{ "params":{params} ,"x-more":{{"a":1e0}},"method":"tools/call","id":{id}, "jsonrpc":"2.0"}}"#).into()
+        format!(
+            r#"{{ "params":{params} ,"x-more":{{"a":1e0}},"method":"tools/call","id":{id}, "jsonrpc":"2.0"}}"#
+        )
+        .into()
     }
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let id = prop_oneof!["[1-9][0-9]{0,30}", Just(r#""\u0041 \ud83d\ude00""#.to_owned()), "\"[ -!#-Z]{0,9}\""];
+    let id =
+        prop_oneof!["[1-9][0-9]{0,30}", Just(r#""\u0041 \ud83d\ude00""#.to_owned()), "\"[ -!#-Z]{0,9}\""];
     let token = prop::option::of(prop_oneof!["[1-9][0-9]{0,30}", Just(r#""\u0070""#.to_owned())]);
     let notes = members("[a-zA-Z$]{1,6}", json_text(), 3).prop_map(|mut params| {
         params.insert("level".into(), r#""error""#.into());
-        format!(r#"{{"jsonrpc" : "2.0","params":{},"method":"notifications/message", "x-n":0.10}}"#, object(&params))
+        format!(
+            r#"{{"jsonrpc" : "2.0","params":{},"method":"notifications/message", "x-n":0.10}}"#,
+            object(&params)
+        )
     });
     let answer = prop_oneof![
         4 => members("[a-zA-Z$@.\\-/_ ]{1,8}", json_text(), 5).prop_map(|result| format!(r#""result" : {}"#, object(&result))),
@@ -194,8 +201,14 @@ fn sent() -> impl Strategy<Value = Sent> {
     let params = members("[a-zA-Z$@.\\-/_ ]{1,8}", json_text(), 5);
     let meta = prop::option::of(members("[a-z./]{1,8}", json_text(), 3));
     (any::<bool>(), id, token, params, meta, prop::collection::vec(notes, 0..3), answer).prop_map(
-        |(aggregated, id, token, params, meta, notes, answer)| {
-            Sent { aggregated, id, token, params, meta, notes, answer }
+        |(aggregated, id, token, params, meta, notes, answer)| Sent {
+            aggregated,
+            id,
+            token,
+            params,
+            meta,
+            notes,
+            answer,
         },
     )
 }
@@ -241,7 +254,11 @@ fn holds(pair: &Pair, sent: &Sent, heard: &Message, notes: &[Message], last: &Me
         assert_eq!(heard.text(), expected.text(), "the request, but for its addresses");
     }
 
-    assert_eq!(notes.iter().map(Message::text).collect::<Vec<_>>(), sent.notes, "what comes before the answer");
+    assert_eq!(
+        notes.iter().map(Message::text).collect::<Vec<_>>(),
+        sent.notes,
+        "what comes before the answer"
+    );
     let id = &sent.id;
     let answer = format!(r#"{{"x-first" : [ 1.0 ],"jsonrpc":"2.0", "id" : {id}, {} }}"#, sent.answer);
     assert_eq!(last.shape(), Shape::Response);

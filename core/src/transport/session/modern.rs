@@ -195,7 +195,8 @@ async fn discover(link: &dyn Link, hello: &Hello) -> Result<Message> {
     let method = Method::Discover;
     let params = hello.dress(None)?;
     let body = Message::request(Some(DISCOVER_ID), method.as_str(), Some(&params));
-    let outgoing = Outgoing { id: DISCOVER_ID, method, body, correlation_id: None, headers: None };
+    let outgoing =
+        Outgoing { id: DISCOVER_ID, method, body, correlation_id: None, headers: None, pauses: None };
     ask(link, outgoing).await
 }
 

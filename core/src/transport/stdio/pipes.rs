@@ -41,8 +41,7 @@ impl Connector for Pipes {
         let (troubles, mut trouble) = mpsc::channel(4);
         let talk = Conversation::new("pipes".into(), own, queue, Arc::default());
         let writing = child::write(input, queued, troubles.clone());
-        let reading =
-            child::read(output, talk.clone(), troubles, Budget::new(self.clock.clone(), LOG_LINES));
+        let reading = child::read(output, talk.clone(), troubles, Budget::new(self.clock.clone(), LOG_LINES));
         let (link, stop) = (DuplexLink::new(talk.clone()), self.tasks.token().clone());
         self.tasks.spawn(async move {
             let over = async {
