@@ -1,30 +1,52 @@
-//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on.
+//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
+//! principal may do: [`permission`].
+
+mod credentials;
+mod matrix;
+pub mod permission;
 
 use std::fmt;
-use std::net::IpAddr;
 
-use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 
+pub use self::credentials::{Authorization, Bearer, Credentials};
+pub use self::matrix::Gate;
+pub use self::permission::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 
-/// What a caller shows of itself.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// A call from within the process that embeds the gateway, which speaks for this principal.
-    Embedded(Principal),
-    /// A call over the network.
-    Network {
-        /// The address of the peer.
-        peer: IpAddr,
-    },
+/// Turns credentials into a principal.
+pub trait Authenticator: Send + Sync + fmt::Debug {
+    /// The principal, or [`ErrorKind::Unauthenticated`]. What can be told without waiting is told at once: it is asked for
+    /// every call.
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a>;
 }
 
-/// Turns credentials into a principal.
-#[async_trait]
-pub trait Authenticator: Send + Sync + fmt::Debug {
-    /// The principal, or [`ErrorKind::Unauthenticated`].
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal>;
+/// Who calls, or that somebody else has to be asked first.
+pub enum Answer<'a> {
+    /// Known.
+    Now(Result<Principal>),
+    /// Known when this ends.
+    Later(BoxFuture<'a, Result<Principal>>),
+}
+
+impl Answer<'_> {
+    /// The answer, waited for where it must be.
+    pub async fn get(self) -> Result<Principal> {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(answer) => answer.await,
+        }
+    }
+}
+
+impl fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
 }
 
 /// What holds while no authentication is configured: a process of this machine is the administrator of `default`,
@@ -40,17 +62,16 @@ impl Default for LocalOnly {
     }
 }
 
-#[async_trait]
 impl Authenticator for LocalOnly {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal> {
-        match credentials {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
+        Answer::Now(match credentials {
             Credentials::Embedded(principal) => Ok(principal.clone()),
-            Credentials::Network { peer } if peer.to_canonical().is_loopback() => Ok(self.local.clone()),
+            Credentials::Network { peer, .. } if peer.to_canonical().is_loopback() => Ok(self.local.clone()),
             Credentials::Network { .. } => Err(Error::new(
                 ErrorKind::Unauthenticated,
                 "no authentication is configured, so only processes of this machine may call",
             )),
-        }
+        })
     }
 }
 
@@ -68,8 +89,9 @@ mod tests {
             ("10.0.0.1", false),
             ("::", false),
         ] {
-            let credentials = Credentials::Network { peer: peer.parse().unwrap() };
-            assert_eq!(auth.authenticate(&credentials).await.is_ok(), accepted, "{peer}");
+            let authorization = Authorization::Absent;
+            let credentials = Credentials::Network { peer: peer.parse().unwrap(), authorization };
+            assert_eq!(auth.authenticate(&credentials).get().await.is_ok(), accepted, "{peer}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Caller, Gateway};
+use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, Patch, Registration, Server, ServerId};
 use crate::registry::{Actor, Filter, Page};
@@ -11,6 +12,7 @@ use crate::store::HealthRecord;
 impl Gateway {
     /// Registers a server; it is asked what it offers in the background.
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersRegister)?;
         let inner = &self.0;
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
@@ -28,6 +30,7 @@ impl Gateway {
         patch: Patch,
         if_match: Option<u64>,
     ) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersUpdate)?;
         let inner = &self.0;
         let before = self.get(caller, id)?;
         let server =
@@ -41,6 +44,7 @@ impl Gateway {
 
     /// Removes a server: soft, its name is free again, its session is ended.
     pub async fn remove(&self, caller: &Caller, id: ServerId) -> Result<()> {
+        caller.may(Operation::ServersRemove)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
         self.0.refresh();
         Ok(())
@@ -48,22 +52,26 @@ impl Gateway {
 
     /// One server of the caller's tenant.
     pub fn get(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersRead)?;
         self.0.registry.get(&caller.principal.tenant, id).ok_or_else(|| unknown(id))
     }
 
     /// A page of the caller's servers.
     pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
+        caller.may(Operation::ServersRead)?;
         self.0.registry.list(&caller.principal.tenant, filter)
     }
 
     /// What a server offers.
     pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        caller.may(Operation::ServersRead)?;
         let server = self.get(caller, id)?;
         Ok(self.0.registry.state().listing(server.id).items.clone())
     }
 
     /// Probes a server now.
     pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
+        caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;
         self.0.monitor.probe_now(server.id).await
     }
@@ -75,11 +83,13 @@ impl Gateway {
         id: ServerId,
         limit: u32,
     ) -> Result<Vec<HealthRecord>> {
+        caller.may(Operation::ServersRead)?;
         self.0.registry.health_history(&caller.principal.tenant, id, limit).await
     }
 
     /// Asks a server now what it offers.
     pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;
         self.0.discover_afresh(server.id).await?;
         self.capabilities(caller, id)

@@ -57,7 +57,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, LocalOnly};
+use crate::auth::{Authenticator, Credentials, LocalOnly, Operation};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -84,6 +84,12 @@ impl Caller {
     /// The program itself, acting for `principal`.
     pub fn new(principal: Principal) -> Self {
         Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
+    }
+
+    /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
+    /// with it.
+    pub fn may(&self, operation: Operation) -> Result<()> {
+        self.principal.may(operation)
     }
 }
 
@@ -176,9 +182,10 @@ impl Gateway {
         !self.0.is_stopping()
     }
 
-    /// Whom credentials stand for, for doors that administer rather than call.
-    pub async fn authenticate(&self, credentials: &crate::auth::Credentials) -> Result<Principal> {
-        self.0.auth.authenticate(credentials).await
+    /// Whom credentials stand for, for doors that administer rather than call: the caller of the methods of this handle.
+    pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
+        let principal = self.0.auth.authenticate(credentials).get().await?;
+        Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 
     /// The clock that this gateway goes by.

@@ -46,6 +46,43 @@ impl FromStr for ServerId {
     }
 }
 
+/// Identifies one API key for ever; random (UUID version 4). It is no secret, and tells nothing of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(Uuid);
+
+impl KeyId {
+    /// A new random identifier.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The identifier with these 128 bits, as read from a store.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The 128 bits.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| Error::new(ErrorKind::NotFound, "no such key: its id is a UUID").with("id", text))
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*

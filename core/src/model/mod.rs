@@ -11,8 +11,8 @@ pub mod server;
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use event::{AuditEntry, Event};
-pub use ids::{ServerId, ServiceName, TenantId};
-pub use principal::{Principal, Role};
+pub use ids::{KeyId, ServerId, ServiceName, TenantId};
+pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{
     Affinity, Algorithm, Configuration, Endpoint, EraWish, HealthCheck, HealthStatus, ProbeKind, Server,

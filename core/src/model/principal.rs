@@ -1,10 +1,15 @@
 //! Who calls.
 
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
-use super::ids::TenantId;
+use super::ids::{KeyId, ServerId, ServiceName, TenantId};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A role; each includes those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,8 +29,63 @@ pub enum Role {
     Guest,
 }
 
+impl Role {
+    /// Every role, the most powerful first.
+    pub const ALL: [Self; 6] =
+        [Self::Admin, Self::Manager, Self::Developer, Self::Analyst, Self::Viewer, Self::Guest];
+
+    /// Its name, as configuration, keys and tokens have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Manager => "manager",
+            Self::Developer => "developer",
+            Self::Analyst => "analyst",
+            Self::Viewer => "viewer",
+            Self::Guest => "guest",
+        }
+    }
+
+    /// Whether this role may do all that `other` may.
+    pub fn includes(self, other: Self) -> bool {
+        self <= other
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            let message = "a role is one of admin, manager, developer, analyst, viewer, guest";
+            Error::new(ErrorKind::InvalidParams, message)
+                .with("role", text.chars().take(40).collect::<String>())
+        })
+    }
+}
+
+/// What a credential grants and limits beyond the role of whom it stands for.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    /// The API key that was shown, if it was one.
+    pub key: Option<KeyId>,
+    /// What the credential is narrowed to; `None`: all that the role may.
+    pub scopes: Option<Box<[Box<str>]>>,
+    /// The only server that it may be used for.
+    pub server: Option<ServerId>,
+    /// The only service that it may be used for.
+    pub service: Option<ServiceName>,
+    /// Requests a minute, if the credential has a limit of its own.
+    pub requests_per_minute: Option<u32>,
+    /// When it ends; streams that it opened end with it.
+    pub expires_at: Option<Timestamp>,
+    /// Cancelled when it is revoked; streams that it opened end with it.
+    pub revoked: CancellationToken,
+}
+
 /// A caller whose identity holds. There is no default: a principal exists only because something vouched for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// Two are equal if tenant and subject are, whatever credential was shown.
+#[derive(Clone, Debug)]
 pub struct Principal {
     /// The tenant it acts in.
     pub tenant: TenantId,
@@ -33,11 +93,104 @@ pub struct Principal {
     pub subject: Arc<str>,
     /// What it may do.
     pub role: Role,
+    /// What the credential that it showed grants and limits; `None` for `local` and what is embedded.
+    pub grant: Option<Arc<Grant>>,
+}
+
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.tenant == other.tenant && self.subject == other.subject
+    }
+}
+
+impl Eq for Principal {}
+
+impl Hash for Principal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tenant.hash(state);
+        self.subject.hash(state);
+    }
 }
 
 impl Principal {
+    /// A principal without a credential that narrows it.
+    pub fn new(tenant: TenantId, subject: impl Into<Arc<str>>, role: Role) -> Self {
+        Self { tenant, subject: subject.into(), role, grant: None }
+    }
+
+    /// The same, with what its credential grants and limits.
+    #[must_use]
+    pub fn with(self, grant: Grant) -> Self {
+        Self { grant: Some(Arc::new(grant)), ..self }
+    }
+
     /// A process of this machine while no authentication is configured: administrator of `tenant`.
     pub fn local(tenant: TenantId) -> Self {
-        Self { tenant, subject: "local".into(), role: Role::Admin }
+        Self::new(tenant, "local", Role::Admin)
+    }
+
+    /// The API key that was shown, if it was one.
+    pub fn key(&self) -> Option<KeyId> {
+        self.grant.as_ref().and_then(|grant| grant.key)
+    }
+
+    /// What the credential is narrowed to; `None`: all that the role may.
+    pub fn scopes(&self) -> Option<&[Box<str>]> {
+        self.grant.as_ref().and_then(|grant| grant.scopes.as_deref())
+    }
+
+    /// Whether the credential may be used for this server, as far as it is limited to one server or one service.
+    pub fn reaches(&self, id: ServerId, service: &ServiceName) -> bool {
+        self.grant.as_ref().is_none_or(|grant| {
+            grant.server.is_none_or(|only| only == id)
+                && grant.service.as_ref().is_none_or(|only| only == service)
+        })
+    }
+
+    /// Whether the credential was revoked or has ended by `now`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.grant.as_ref().is_some_and(|grant| {
+            grant.revoked.is_cancelled() || grant.expires_at.is_some_and(|end| end <= now)
+        })
+    }
+
+    /// Waits until the credential is revoked, for ever if that cannot be. What holds something open for a caller ends then.
+    pub async fn revoked(&self) {
+        match &self.grant {
+            Some(grant) => grant.revoked.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_credentials_of_one_subject_are_the_same_principal() {
+        let tenant = TenantId::default_tenant();
+        let one = Principal::new(tenant.clone(), "user:a", Role::Viewer);
+        let other = Principal::new(tenant.clone(), "user:a", Role::Admin).with(Grant::default());
+        assert_eq!(one, other);
+        assert_ne!(one, Principal::new(tenant, "user:b", Role::Viewer));
+    }
+
+    #[test]
+    fn a_credential_for_one_server_reaches_no_other() {
+        let (own, other) = (ServerId::random(), ServerId::random());
+        let service = ServiceName::new("a").unwrap();
+        let principal = Principal::local(TenantId::default_tenant());
+        assert!(principal.reaches(other, &service));
+        let limited = principal.with(Grant { server: Some(own), ..Grant::default() });
+        assert!(limited.reaches(own, &service) && !limited.reaches(other, &service));
+    }
+
+    #[test]
+    fn a_role_includes_those_after_it() {
+        assert!(Role::Admin.includes(Role::Manager) && Role::Guest.includes(Role::Guest));
+        assert!(!Role::Manager.includes(Role::Admin));
+        assert_eq!("developer".parse::<Role>().unwrap(), Role::Developer);
+        assert!("root".parse::<Role>().is_err());
     }
 }

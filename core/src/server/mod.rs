@@ -40,11 +40,11 @@ use http::{Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::auth::Credentials;
+use crate::auth::{Authorization, Credentials};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::Gateway;
 use crate::random::Random;
 
 pub use openapi::document;
@@ -167,7 +167,8 @@ impl Service {
             .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
         let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
         let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;
-        Ok(Credentials::Network { peer: peer.ip() })
+        let authorization = Authorization::of(request.headers());
+        Ok(Credentials::Network { peer: peer.ip(), authorization })
     }
 
     async fn admit<B>(
@@ -180,9 +181,8 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        match self.shared.gateway.authenticate(credentials).await {
-            Ok(principal) => {
-                let caller = Caller { principal, correlation_id: Arc::clone(correlation_id) };
+        match self.shared.gateway.authenticate(credentials, correlation_id).await {
+            Ok(caller) => {
                 request.extensions_mut().insert(caller);
                 match self.router.clone().oneshot(request.map(Body::new)).await {
                     Ok(response) => response,

@@ -152,7 +152,8 @@ async fn secrets_are_never_shown_and_survive_being_sent_back_hidden() {
     configuration["trusted"] = true.into();
     let kept = api.send("PUT", &path, &json!({ "configuration": configuration })).await;
     assert_eq!((kept.status, &kept.json["configuration"]["trusted"]), (StatusCode::OK, &json!(true)));
-    let caller = Caller::new(crate::model::Principal::local(crate::model::TenantId::default_tenant()));
+    let caller =
+        crate::gateway::Caller::new(crate::model::Principal::local(crate::model::TenantId::default_tenant()));
     let stored = api.0.shared.gateway.get(&caller, id.parse().unwrap()).unwrap();
     assert_eq!(stored.configuration.headers["authorization"], "secret");
     let unknown = json!({ "configuration": { "headers": { "x-new": "***" } } });
