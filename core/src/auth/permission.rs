@@ -40,6 +40,7 @@ operations! {
     ServersRead "servers.read",
     ServersRegister "servers.register",
     ServersUpdate "servers.update",
+    ServersCommand "servers.command",
     ServersRemove "servers.remove",
     ServersProbe "servers.probe",
     StatsRead "stats.read",

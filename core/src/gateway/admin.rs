@@ -14,6 +14,9 @@ impl Gateway {
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
         caller.may(Operation::ServersRegister)?;
         let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
         if server.auto_discover {
@@ -33,6 +36,9 @@ impl Gateway {
         caller.may(Operation::ServersUpdate)?;
         let inner = &self.0;
         let before = self.get(caller, id)?;
+        if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
+            self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
+        }
         let server =
             inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
@@ -40,6 +46,15 @@ impl Gateway {
             inner.discover_soon(id);
         }
         Ok(server)
+    }
+
+    /// Whoever names a program, or how it is called, runs it with the rights of the gateway.
+    async fn may_name_a_program(&self, caller: &Caller, action: &str, target: &str) -> Result<()> {
+        let outcome = caller.may(Operation::ServersCommand);
+        if let Err(error) = &outcome {
+            self.0.registry.refuse(&caller.principal.tenant, &actor(caller), action, target, error).await;
+        }
+        outcome
     }
 
     /// Removes a server: soft, its name is free again, its session is ended.

@@ -39,6 +39,7 @@ mod sessions;
 mod settings;
 mod sink;
 mod snapshot;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -69,6 +70,7 @@ use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
 use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
@@ -134,9 +136,14 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let (to_clock, to_tasks, to_random) = (Arc::clone(&clock), tasks.clone(), Arc::clone(&random));
-        let connect: Connect =
-            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random));
+        let means = transport::Means {
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+            random: Arc::clone(&random),
+            guard: settings.guard.clone(),
+            starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
+        };
+        let connect: Connect = Box::new(move |server| transport::connect(server, &means));
         Self::open_with(settings, store, clock, random, tasks, connect).await
     }
 
@@ -148,7 +155,9 @@ impl Gateway {
         tasks: Tasks,
         connect: Connect,
     ) -> Result<Self> {
-        let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let registry = Arc::new(
+            Registry::guarded(Arc::clone(&store), Arc::clone(&clock), settings.guard.clone()).await?,
+        );
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
@@ -186,6 +195,11 @@ impl Gateway {
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
+    }
+
+    /// What this gateway may connect to.
+    pub fn guard(&self) -> &Guard {
+        &self.0.settings.guard
     }
 
     /// The clock that this gateway goes by.
