@@ -21,6 +21,7 @@ use crate::model::{Action, Call, Configuration, Registration, Reply, Route};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, object};
 use crate::store::MemoryStore;
+use crate::transport::http::HttpConnector;
 use crate::transport::stdio::pipes::Pipes;
 
 /// Calls, unless `DELIVERY_RUNS` says how many.
@@ -213,10 +214,10 @@ impl Bed {
         let clock = SystemClock::shared();
         let (to_clock, to_tasks) = (Arc::clone(&clock), tasks.clone());
         let random = Arc::new(Random::seeded(20_261_121));
-        let to_random = Arc::clone(&random);
         let connect: Connect = Box::new(move |server| {
             if !lines {
-                return transport::connect(server, &to_clock, &to_tasks, &to_random);
+                let connector = HttpConnector::new(server, Arc::clone(&to_clock), to_tasks.clone())?;
+                return Ok(Arc::new(connector));
             }
             let (replica, served) = (Arc::clone(&all[server.endpoint.url().unwrap()]), to_tasks.clone());
             let serve = Box::new(move |stream| served.spawn(Arc::clone(&replica).serve(stream)));
