@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Caller, Gateway};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, Patch, Registration, Server, ServerId};
-use crate::registry::{Actor, Filter, Page};
+use crate::registry::{Actor, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
 
 impl Gateway {
@@ -18,6 +18,26 @@ impl Gateway {
             inner.discover_soon(server.id);
         }
         Ok(server)
+    }
+
+    /// Registers a server once under a `key` that the caller chose; see [`Registry::register_once`](crate::registry::Registry::register_once).
+    pub async fn register_once(
+        &self,
+        caller: &Caller,
+        registration: Registration,
+        key: &str,
+        render: Render,
+    ) -> Result<Registered> {
+        let inner = &self.0;
+        let tenant = &caller.principal.tenant;
+        let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
+        if let Some(server) = &made.server {
+            inner.refresh();
+            if server.auto_discover {
+                inner.discover_soon(server.id);
+            }
+        }
+        Ok(made)
     }
 
     /// Changes a server; with `if_match`, only if its revision is still that.
@@ -39,9 +59,9 @@ impl Gateway {
         Ok(server)
     }
 
-    /// Removes a server: soft, its name is free again, its session is ended.
-    pub async fn remove(&self, caller: &Caller, id: ServerId) -> Result<()> {
-        self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
+    /// Removes a server: soft, its name is free again, its session is ended. With `if_match`, only if its revision is still that.
+    pub async fn remove(&self, caller: &Caller, id: ServerId, if_match: Option<u64>) -> Result<()> {
+        self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
         self.0.refresh();
         Ok(())
     }

@@ -51,7 +51,7 @@ enum Command {
     /// Serves the gateway to one client on standard input and output
     Stdio(stdio::Args),
     /// Registers a server
-    Register(register::Args),
+    Register(Box<register::Args>),
     /// Lists the registered servers
     List(list::Args),
     /// Calls a tool through a running gateway
@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve(args) => serve::run(common, args).await,
         Command::Stdio(args) => Box::pin(stdio::run(common, args)).await,
-        Command::Register(args) => register::run(&common, args).await,
+        Command::Register(args) => register::run(&common, *args).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,
         Command::Import(args) => import::run(&common, args).await,

@@ -1,0 +1,131 @@
+//! Live changes of a tenant's servers, for those who watch.
+//!
+//! All watchers read from the register's one ring of events; each keeps a place in it and nothing else. Who falls behind by more
+//! than the ring holds is told how much was missed, and reads the list anew.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::{Caller, Gateway, Inner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Event, HealthStatus, Server, ServerId, TenantId};
+
+/// Watchers at most, over the whole gateway: each holds a connection.
+pub const MAX_WATCHERS: usize = 1000;
+
+/// What a watcher hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// A server changed.
+    Change(Change),
+    /// So many events were missed; over all tenants, so that the number is for logs and not for clients.
+    Lagged(u64),
+}
+
+/// A change of one server.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered` or `server.health`.
+    pub kind: &'static str,
+    /// When it was passed on.
+    pub at: Timestamp,
+    /// Which server.
+    pub id: ServerId,
+    /// How it is now, with what came after this change; `None` if it is gone.
+    pub server: Option<Arc<Server>>,
+    /// For `server.health`: before, and now.
+    pub health: Option<(HealthStatus, HealthStatus)>,
+}
+
+/// The changes from now on. Dropping it ends the watch.
+pub struct Events {
+    gateway: Arc<Inner>,
+    tenant: TenantId,
+    changes: broadcast::Receiver<Event>,
+    ending: CancellationToken,
+}
+
+impl Gateway {
+    /// The changes of the caller's servers from now on.
+    ///
+    /// [`ErrorKind::Unavailable`] while as many watch as may, or the gateway shuts down.
+    pub fn events(&self, caller: &Caller) -> Result<Events> {
+        let inner = &self.0;
+        if inner.is_stopping() {
+            return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down"));
+        }
+        // Made before it is counted: where there is no place for it, dropping it takes the count back.
+        let events = Events {
+            gateway: Arc::clone(inner),
+            tenant: caller.principal.tenant.clone(),
+            changes: inner.registry.subscribe(),
+            ending: inner.modern.ending.clone(),
+        };
+        if inner.watchers.fetch_add(1, Ordering::Relaxed) >= MAX_WATCHERS {
+            return Err(Error::new(ErrorKind::Unavailable, "as many streams of events are open as may be")
+                .with("limit", MAX_WATCHERS)
+                .retry_after(Duration::from_secs(10)));
+        }
+        Ok(events)
+    }
+}
+
+impl Events {
+    /// The next change; `None` once the gateway shuts down. Giving up the wait loses nothing.
+    pub async fn next(&mut self) -> Option<Heard> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.ending.cancelled() => return None,
+                event = self.changes.recv() => event,
+            };
+            match event {
+                Ok(event) => {
+                    if let Some(change) = self.change(event) {
+                        return Some(Heard::Change(change));
+                    }
+                }
+                Err(RecvError::Lagged(missed)) => return Some(Heard::Lagged(missed)),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// What the event is to this watcher; nothing if it is another tenant's.
+    fn change(&self, event: Event) -> Option<Change> {
+        let (tenant, kind, id, health) = match event {
+            Event::Registered { tenant_id, id } => (tenant_id, "server.registered", id, None),
+            Event::Updated { tenant_id, id } => (tenant_id, "server.updated", id, None),
+            Event::Removed { tenant_id, id } => (tenant_id, "server.removed", id, None),
+            Event::Discovered { tenant_id, id } => (tenant_id, "server.discovered", id, None),
+            Event::Health { tenant_id, id, from, to } => (tenant_id, "server.health", id, Some((from, to))),
+        };
+        if tenant != self.tenant {
+            return None;
+        }
+        let server = self.gateway.registry.get(&tenant, id);
+        Some(Change { kind, at: self.gateway.clock.timestamp(), id, server, health })
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.gateway.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many watch.
+pub(super) type Watchers = AtomicUsize;
