@@ -1,12 +1,17 @@
-//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on.
+//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
+//! principal may do: [`permission`].
 
 mod credentials;
+mod matrix;
+pub mod permission;
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 
 pub use self::credentials::{Authorization, Bearer, Credentials};
+pub use self::matrix::Gate;
+pub use self::permission::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
+use crate::transport::guard::{Outbound, Stdio};
 
 /// Everything that `mcp-gateway.toml` and the environment say.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,11 +28,22 @@ pub struct Config {
     pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
+    /// What may be connected to, besides the internet, once others can register servers.
+    pub outbound: Outbound,
+    /// Which programs may be started once others can register servers.
+    pub stdio: Stdio,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
     pub import: Option<PathBuf>,
     /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<Registration>,
+}
+
+impl Config {
+    /// Whether others than the user of this machine may be served: it listens beyond loopback.
+    pub fn is_shared(&self) -> bool {
+        !self.server.host.is_loopback()
+    }
 }
 
 /// Where and to whom HTTP is served.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Caller, Gateway};
+use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, Patch, Registration, Server, ServerId};
 use crate::registry::{Actor, Filter, Page, Registered, Render};
@@ -11,7 +12,11 @@ use crate::store::HealthRecord;
 impl Gateway {
     /// Registers a server; it is asked what it offers in the background.
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersRegister)?;
         let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
         if server.auto_discover {
@@ -28,7 +33,11 @@ impl Gateway {
         key: &str,
         render: Render,
     ) -> Result<Registered> {
+        caller.may(Operation::ServersRegister)?;
         let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
         let tenant = &caller.principal.tenant;
         let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
         if let Some(server) = &made.server {
@@ -48,8 +57,12 @@ impl Gateway {
         patch: Patch,
         if_match: Option<u64>,
     ) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersUpdate)?;
         let inner = &self.0;
         let before = self.get(caller, id)?;
+        if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
+            self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
+        }
         let server =
             inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
@@ -59,8 +72,18 @@ impl Gateway {
         Ok(server)
     }
 
+    /// Whoever names a program, or how it is called, runs it with the rights of the gateway.
+    async fn may_name_a_program(&self, caller: &Caller, action: &str, target: &str) -> Result<()> {
+        let outcome = caller.may(Operation::ServersCommand);
+        if let Err(error) = &outcome {
+            self.0.registry.refuse(&caller.principal.tenant, &actor(caller), action, target, error).await;
+        }
+        outcome
+    }
+
     /// Removes a server: soft, its name is free again, its session is ended. With `if_match`, only if its revision is still that.
     pub async fn remove(&self, caller: &Caller, id: ServerId, if_match: Option<u64>) -> Result<()> {
+        caller.may(Operation::ServersRemove)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
         self.0.refresh();
         Ok(())
@@ -68,22 +91,26 @@ impl Gateway {
 
     /// One server of the caller's tenant.
     pub fn get(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersRead)?;
         self.0.registry.get(&caller.principal.tenant, id).ok_or_else(|| unknown(id))
     }
 
     /// A page of the caller's servers.
     pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
+        caller.may(Operation::ServersRead)?;
         self.0.registry.list(&caller.principal.tenant, filter)
     }
 
     /// What a server offers.
     pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        caller.may(Operation::ServersRead)?;
         let server = self.get(caller, id)?;
         Ok(self.0.registry.state().listing(server.id).items.clone())
     }
 
     /// Probes a server now.
     pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
+        caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;
         self.0.monitor.probe_now(server.id).await
     }
@@ -95,11 +122,13 @@ impl Gateway {
         id: ServerId,
         limit: u32,
     ) -> Result<Vec<HealthRecord>> {
+        caller.may(Operation::ServersRead)?;
         self.0.registry.health_history(&caller.principal.tenant, id, limit).await
     }
 
     /// Asks a server now what it offers.
     pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;
         self.0.discover_afresh(server.id).await?;
         self.capabilities(caller, id)

@@ -14,11 +14,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Gateway, Inner};
+use crate::auth::{Credentials, Operation};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Event, HealthStatus, Server, ServerId, TenantId};
+use crate::model::{Event, HealthStatus, Principal, Server, ServerId};
 
 /// Watchers at most, over the whole gateway: each holds a connection.
 pub const MAX_WATCHERS: usize = 1000;
+
+/// How long a watcher hears nothing at most.
+pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// What a watcher hears.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub enum Heard {
     Change(Change),
     /// So many events were missed; over all tenants, so that the number is for logs and not for clients.
     Lagged(u64),
+    /// Nothing happened for [`SILENCE`]: time to see whether the watcher is still there.
+    Silence,
 }
 
 /// A change of one server.
@@ -44,19 +50,24 @@ pub struct Change {
     pub health: Option<(HealthStatus, HealthStatus)>,
 }
 
-/// The changes from now on. Dropping it ends the watch.
+/// The changes from now on, for as long as the watcher's credentials hold. Dropping it ends the watch.
 pub struct Events {
     gateway: Arc<Inner>,
-    tenant: TenantId,
+    credentials: Credentials,
+    principal: Principal,
     changes: broadcast::Receiver<Event>,
     ending: CancellationToken,
+    /// What was received and not told yet.
+    held: Option<Heard>,
 }
 
 impl Gateway {
-    /// The changes of the caller's servers from now on.
+    /// The changes of the caller's servers from now on. `credentials` are those that stand for the caller: the watch ends when
+    /// they do not any more.
     ///
     /// [`ErrorKind::Unavailable`] while as many watch as may, or the gateway shuts down.
-    pub fn events(&self, caller: &Caller) -> Result<Events> {
+    pub fn events(&self, caller: &Caller, credentials: Credentials) -> Result<Events> {
+        caller.may(Operation::EventsRead)?;
         let inner = &self.0;
         if inner.is_stopping() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down"));
@@ -64,9 +75,11 @@ impl Gateway {
         // Made before it is counted: where there is no place for it, dropping it takes the count back.
         let events = Events {
             gateway: Arc::clone(inner),
-            tenant: caller.principal.tenant.clone(),
+            credentials,
+            principal: caller.principal.clone(),
             changes: inner.registry.subscribe(),
             ending: inner.modern.ending.clone(),
+            held: None,
         };
         if inner.watchers.fetch_add(1, Ordering::Relaxed) >= MAX_WATCHERS {
             return Err(Error::new(ErrorKind::Unavailable, "as many streams of events are open as may be")
@@ -78,13 +91,24 @@ impl Gateway {
 }
 
 impl Events {
-    /// The next change; `None` once the gateway shuts down. Giving up the wait loses nothing.
+    /// What is heard next; `None` once the gateway shuts down, or the credentials do not hold any more. Giving up the wait
+    /// loses nothing.
     pub async fn next(&mut self) -> Option<Heard> {
+        if self.held.is_none() {
+            self.held = Some(self.receive().await?);
+        }
+        // A key that was revoked meanwhile hears nothing of what happened after.
+        if self.holds().await { self.held.take() } else { None }
+    }
+
+    async fn receive(&mut self) -> Option<Heard> {
+        let mut silence = std::pin::pin!(tokio::time::sleep(SILENCE));
         loop {
             let event = tokio::select! {
                 biased;
                 () = self.ending.cancelled() => return None,
                 event = self.changes.recv() => event,
+                () = &mut silence => return Some(Heard::Silence),
             };
             match event {
                 Ok(event) => {
@@ -98,6 +122,14 @@ impl Events {
         }
     }
 
+    async fn holds(&self) -> bool {
+        let now = self.gateway.auth.authenticate(&self.credentials).get().await;
+        now.is_ok_and(|now| {
+            (&now.tenant, &now.subject) == (&self.principal.tenant, &self.principal.subject)
+                && now.may(Operation::EventsRead).is_ok()
+        })
+    }
+
     /// What the event is to this watcher; nothing if it is another tenant's.
     fn change(&self, event: Event) -> Option<Change> {
         let (tenant, kind, id, health) = match event {
@@ -107,7 +139,7 @@ impl Events {
             Event::Discovered { tenant_id, id } => (tenant_id, "server.discovered", id, None),
             Event::Health { tenant_id, id, from, to } => (tenant_id, "server.health", id, Some((from, to))),
         };
-        if tenant != self.tenant {
+        if tenant != self.principal.tenant {
             return None;
         }
         let server = self.gateway.registry.get(&tenant, id);
@@ -117,7 +149,7 @@ impl Events {
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("Events").field("tenant", &self.principal.tenant).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Caller, Gateway};
+use crate::auth::Operation;
 use crate::breaker::State;
 use crate::error::Result;
 
@@ -33,6 +34,7 @@ pub struct ServiceMetrics {
 impl Gateway {
     /// Counts of the caller's services, ordered by name: at most [`MAX_SERVICES`] and one for all others.
     pub fn service_metrics(&self, caller: &Caller) -> Result<Vec<ServiceMetrics>> {
+        caller.may(Operation::MetricsRead)?;
         let view = self.0.view(&caller.principal.tenant);
         let now = self.0.clock.now();
         let mut all: Vec<ServiceMetrics> = Vec::new();

@@ -40,6 +40,7 @@ mod service;
 mod sessions;
 mod settings;
 mod snapshot;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -55,13 +56,13 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
 pub use self::attached::Attached;
-pub use self::events::{Change, Events, Heard, MAX_WATCHERS};
+pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, Credentials, LocalOnly};
+use crate::auth::{Authenticator, Credentials, LocalOnly, Operation};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -73,6 +74,7 @@ use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
 use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
@@ -88,6 +90,12 @@ impl Caller {
     /// The program itself, acting for `principal`.
     pub fn new(principal: Principal) -> Self {
         Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
+    }
+
+    /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
+    /// with it.
+    pub fn may(&self, operation: Operation) -> Result<()> {
+        self.principal.may(operation)
     }
 }
 
@@ -133,9 +141,14 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let (to_clock, to_tasks, to_random) = (Arc::clone(&clock), tasks.clone(), Arc::clone(&random));
-        let connect: Connect =
-            Box::new(move |server| transport::connect(server, &to_clock, &to_tasks, &to_random));
+        let means = transport::Means {
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+            random: Arc::clone(&random),
+            guard: settings.guard.clone(),
+            starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
+        };
+        let connect: Connect = Box::new(move |server| transport::connect(server, &means));
         Self::open_with(settings, store, clock, random, tasks, connect).await
     }
 
@@ -147,7 +160,9 @@ impl Gateway {
         tasks: Tasks,
         connect: Connect,
     ) -> Result<Self> {
-        let registry = Arc::new(Registry::open(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let registry = Arc::new(
+            Registry::guarded(Arc::clone(&store), Arc::clone(&clock), settings.guard.clone()).await?,
+        );
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
@@ -186,6 +201,11 @@ impl Gateway {
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
+    }
+
+    /// What this gateway may connect to.
+    pub fn guard(&self) -> &Guard {
+        &self.0.settings.guard
     }
 
     /// The clock that this gateway goes by.

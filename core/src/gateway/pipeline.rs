@@ -10,7 +10,7 @@ use super::errand::{self, Journey, Passage};
 use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
 use super::{Gateway, Inner, names};
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Reply, Route};
 use crate::observe::Record;
@@ -61,6 +61,7 @@ impl Inner {
         let admission = self.limiter.admit(&principal, &call)?;
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());
+        principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
         let client = self.client_of(&principal, &call)?;
         let passage = Passage {

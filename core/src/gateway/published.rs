@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::service::Service;
 use super::{Caller, Gateway};
+use crate::auth::Operation;
 use crate::error::Result;
 use crate::model::{HealthStatus, ServiceName};
 
@@ -51,6 +52,7 @@ impl Gateway {
         filter: &PublishedFilter,
         limit: usize,
     ) -> Result<(Vec<Published>, bool)> {
+        caller.may(Operation::ServersRead)?;
         let view = self.0.view(&caller.principal.tenant);
         let search = filter.search.as_ref().map(|text| text.to_lowercase());
         let after = filter.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
@@ -72,6 +74,7 @@ impl Gateway {
 
     /// The service of this name, if the caller has one.
     pub fn published_one(&self, caller: &Caller, name: &ServiceName) -> Result<Option<Published>> {
+        caller.may(Operation::ServersRead)?;
         let view = self.0.view(&caller.principal.tenant);
         Ok(view.services.get(name).and_then(|service| published(name, service)))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Caller, Gateway};
+use crate::auth::Operation;
 use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind, Server, ServerId};
@@ -67,6 +68,7 @@ pub type Components = Vec<(&'static str, Option<String>)>;
 impl Gateway {
     /// The servers that offer all of `names`, healthy or not.
     pub fn find(&self, caller: &Caller, kind: CapabilityKind, names: &[String]) -> Result<Vec<Found>> {
+        caller.may(Operation::ServersRead)?;
         if names.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidParams,
@@ -78,6 +80,7 @@ impl Gateway {
 
     /// Ranked search over names, descriptions and tags.
     pub fn search(&self, caller: &Caller, query: &str, limit: usize) -> Result<Vec<Hit>> {
+        caller.may(Operation::ServersRead)?;
         Ok(self.0.snapshot.load().index.search(&caller.principal.tenant, query, limit))
     }
 
@@ -87,6 +90,7 @@ impl Gateway {
         caller: &Caller,
         kind: CapabilityKind,
     ) -> Result<Vec<(String, Arc<Server>, Capability)>> {
+        caller.may(Operation::McpList)?;
         let view = self.0.view(&caller.principal.tenant);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
         let offers = view.services.values().flat_map(|service| {
@@ -100,6 +104,7 @@ impl Gateway {
 
     /// Counts.
     pub fn stats(&self, caller: &Caller) -> Result<Stats> {
+        caller.may(Operation::StatsRead)?;
         let mut stats = Stats::default();
         for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
             let server = &entry.server;
@@ -115,6 +120,7 @@ impl Gateway {
 
     /// What routing knows, by server.
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
+        caller.may(Operation::MetricsRead)?;
         let view = self.0.view(&caller.principal.tenant);
         let now = self.0.clock.now();
         let places = view.services.values().flat_map(|service| &service.places);
@@ -139,6 +145,7 @@ impl Gateway {
 
     /// The calls under way of the caller's tenant.
     pub fn active(&self, caller: &Caller) -> Result<Vec<ActiveRequest>> {
+        caller.may(Operation::RequestsRead)?;
         let now = self.0.clock.now();
         let calls = self.0.observer.active();
         Ok(calls
@@ -158,6 +165,7 @@ impl Gateway {
 
     /// Cancels one call under way.
     pub fn cancel(&self, caller: &Caller, request_id: &str) -> Result<()> {
+        caller.may(Operation::RequestsCancel)?;
         let calls = self.0.observer.active();
         let call = calls.iter().find(|active| {
             &*active.correlation_id == request_id

@@ -5,6 +5,7 @@ use std::time::Duration;
 pub use super::sessions::SessionSettings;
 use crate::breaker;
 use crate::config::Config;
+use crate::transport::guard::{Guard, Stance};
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
+    /// What may be connected to and started.
+    pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
     pub seed: Option<u64>,
 }
@@ -40,6 +43,7 @@ impl Default for Settings {
             refresh: Duration::from_secs(300),
             probing: true,
             most_calls: 10_000,
+            guard: Guard::default(),
             seed: None,
         }
     }
@@ -61,7 +65,13 @@ impl Settings {
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,
             probing: config.health.enabled,
+            guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }
     }
+}
+
+/// Whether others than the user of this machine can set what is connected to.
+fn stance(config: &Config) -> Stance {
+    if config.is_shared() { Stance::Guarded } else { Stance::Open }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::server::{Configuration, HealthCheck, Status, TransportType};
+use super::server::{Configuration, Endpoint, HealthCheck, Status, TransportType};
 
 /// A registration. Unknown members are refused, so that a misspelt one is noticed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -64,6 +64,22 @@ pub struct Registration {
     /// How it is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
+}
+
+impl Registration {
+    /// Where the server is said to be; `None` if neither a URL nor a command is given.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match (&self.endpoint_url, &self.command) {
+            (Some(url), _) => Some(Endpoint::Url { endpoint_url: url.clone() }),
+            (None, Some(command)) => Some(Endpoint::Command {
+                command: command.clone(),
+                args: self.args.clone(),
+                env: self.env.clone(),
+                cwd: self.cwd.clone(),
+            }),
+            (None, None) => None,
+        }
+    }
 }
 
 /// A change: members that are absent stay as they are. The name and the tenant never change.

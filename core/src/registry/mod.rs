@@ -38,6 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Event, Listing, Server, ServerId, TenantId};
 use crate::store::Store;
 use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
 
 /// Events that a slow subscriber may be behind before it misses some. It then hears
 /// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged) and reads [`Registry::state`] anew.
@@ -71,11 +72,17 @@ struct Inner {
     swapping: std::sync::Mutex<()>,
     events: broadcast::Sender<Event>,
     tasks: Tasks,
+    guard: Guard,
 }
 
 impl Registry {
     /// Loads everything from `store`.
     pub async fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::guarded(store, clock, Guard::default()).await
+    }
+
+    /// As [`Registry::open`]; a server is registered, or pointed elsewhere, only where `guard` lets it.
+    pub async fn guarded(store: Arc<dyn Store>, clock: Arc<dyn Clock>, guard: Guard) -> Result<Self> {
         let servers = store.servers().await?;
         let mut listings: std::collections::HashMap<ServerId, Listing> =
             store.listings().await?.into_iter().collect();
@@ -94,6 +101,7 @@ impl Registry {
             swapping: std::sync::Mutex::default(),
             events,
             tasks: Tasks::default(),
+            guard,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -61,6 +61,7 @@ impl Inner {
     ) -> Result<Registered> {
         let request = digest(&registration)?;
         let Checked { server, listing } = validate::registration(tenant, registration, self.now())?;
+        self.may_lead(&server)?;
         let listing = listing.unwrap_or_default();
         let answer = render(&server, &listing)?;
         let subject = actor.subject.clone();

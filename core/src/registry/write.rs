@@ -77,6 +77,7 @@ impl Inner {
         registration: Registration,
     ) -> Result<Arc<Server>> {
         let Checked { server, listing } = validate::registration(tenant, registration, self.now())?;
+        self.may_lead(&server)?;
         let listing = listing.unwrap_or_default();
         let _writing = self.writing.lock().await;
         let audit =
@@ -103,6 +104,9 @@ impl Inner {
         let before = &entry.server;
         unchanged(before, if_match)?;
         let Checked { mut server, listing } = validate::patch(before, patch)?;
+        if server.endpoint != before.endpoint {
+            self.may_lead(&server)?;
+        }
         // What a server said of itself outweighs what is declared for it.
         let declared =
             listing.filter(|declared| entry.listing.initialize.is_none() && *declared != *entry.listing);
@@ -144,6 +148,11 @@ impl Inner {
             tell(Event::Removed { tenant_id: tenant.clone(), id });
         });
         Ok(())
+    }
+
+    /// Whether a server may be where, or what, it is said to be.
+    pub(super) fn may_lead(&self, server: &Server) -> Result<()> {
+        self.guard.for_server(server).check_endpoint(&server.endpoint)
     }
 
     pub(super) async fn refused<T>(

@@ -26,13 +26,12 @@ use uuid::Uuid;
 use super::Door;
 use super::answer::Failure;
 use super::schema::Refused;
+use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Change, Events, Heard};
 use crate::model::{HealthStatus, Status};
 use crate::rpc::sse;
 
-/// Silence after which something is sent, so that what stands between keeps the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a reader may take none of what is written to its WebSocket.
 const STALL: Duration = Duration::from_secs(30);
 /// How long a farewell may take.
@@ -124,7 +123,14 @@ pub(super) async fn events(
         return Err(Failure::status(error, StatusCode::NOT_ACCEPTABLE));
     }
     let missed = request.headers().contains_key(LAST_EVENT_ID);
-    Ok(event_stream(&door, door.gateway.events(&caller)?, missed))
+    let credentials = credentials_of(&request, &caller);
+    Ok(event_stream(&door, door.gateway.events(&caller, credentials)?, missed))
+}
+
+/// What stood for the caller; itself, where nothing was sent over a network.
+fn credentials_of(request: &Request, caller: &Caller) -> Credentials {
+    let shown = request.extensions().get::<Credentials>().cloned();
+    shown.unwrap_or_else(|| Credentials::Embedded(caller.principal.clone()))
 }
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -138,13 +144,10 @@ fn event_stream(door: &Door, events: Events, missed: bool) -> Response<Body> {
     let rest = stream::unfold((events, 1_u64), move |(mut events, number)| {
         let clock = clock.clone();
         async move {
-            match tokio::time::timeout(KEEP_ALIVE, events.next()).await {
-                Err(_) => Some((sse::KEEP_ALIVE, (events, number))),
-                Ok(heard) => {
-                    let event = told(heard?, clock.timestamp());
-                    Some((written(number, &event), (events, number + 1)))
-                }
-            }
+            Some(match told(events.next().await?, clock.timestamp()) {
+                None => (sse::KEEP_ALIVE, (events, number)),
+                Some(event) => (written(number, &event), (events, number + 1)),
+            })
         }
     });
     let mut response =
@@ -156,13 +159,15 @@ fn event_stream(door: &Door, events: Events, missed: bool) -> Response<Body> {
     response
 }
 
-fn told(heard: Heard, now: Timestamp) -> ServerEvent {
+/// What is told of it; nothing but a sign of life of a silence.
+fn told(heard: Heard, now: Timestamp) -> Option<ServerEvent> {
     match heard {
-        Heard::Change(change) => change.into(),
+        Heard::Change(change) => Some(change.into()),
         Heard::Lagged(missed) => {
             tracing::debug!(missed, "a watcher of events fell behind");
-            ServerEvent::lagged(now)
+            Some(ServerEvent::lagged(now))
         }
+        Heard::Silence => None,
     }
 }
 
@@ -198,13 +203,14 @@ fn upgrade(door: &Door, caller: &Caller, mut request: Request) -> Result<Respons
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let accept = key.and_then(|key| HeaderValue::try_from(key).ok());
     let accept = accept.ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "send a `Sec-WebSocket-Key`"))?;
+    let credentials = credentials_of(&request, caller);
     let socket = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidRequest,
             "this connection cannot become a WebSocket; leave out `Upgrade` to get events",
         )
     })?;
-    let events = door.gateway.events(caller)?;
+    let events = door.gateway.events(caller, credentials)?;
     let clock = door.clock.clone();
     door.gateway.tasks().spawn(async move {
         match socket.await {
@@ -238,12 +244,10 @@ where
                 Some(Ok(Frame::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => continue,
             },
-            heard = tokio::time::timeout(KEEP_ALIVE, events.next()) => match heard {
-                Err(_) => Frame::Ping(Bytes::new()),
-                Ok(Some(heard)) => {
-                    Frame::text(serde_json::to_string(&told(heard, now())).unwrap_or_default())
-                }
-                Ok(None) => {
+            heard = events.next() => match heard.map(|heard| told(heard, now())) {
+                Some(Some(event)) => Frame::text(serde_json::to_string(&event).unwrap_or_default()),
+                Some(None) => Frame::Ping(Bytes::new()),
+                None => {
                     let _ = tokio::time::timeout(FAREWELL, socket.close(None)).await;
                     return;
                 }

@@ -188,7 +188,10 @@ impl Service {
     {
         match self.shared.gateway.authenticate(credentials, correlation_id).await {
             Ok(caller) => {
-                request.extensions_mut().insert(caller);
+                let extensions = request.extensions_mut();
+                extensions.insert(caller);
+                // For streams, which outlive the moment at which their credentials held.
+                extensions.insert(credentials.clone());
                 match self.router.clone().oneshot(request.map(Body::new)).await {
                     Ok(response) => response,
                     Err(never) => match never {},

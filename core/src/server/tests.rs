@@ -379,6 +379,22 @@ fn every_reference_of_the_document_leads_somewhere_and_every_operation_is_descri
     }
 }
 
+/// B-27: the words that the document has are those that requests and answers have.
+#[test]
+fn every_enumeration_of_the_document_has_the_words_that_are_spoken() {
+    let document = serde_json::to_value(document()).unwrap();
+    let said = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+    for (name, words) in [
+        ("Status", json!(crate::model::Status::ALL)),
+        ("HealthStatus", json!(crate::model::HealthStatus::ALL)),
+        ("TransportType", json!(crate::model::TransportType::ALL)),
+        ("Algorithm", json!(crate::model::Algorithm::ALL)),
+        ("EraWish", json!(crate::model::EraWish::ALL)),
+    ] {
+        assert_eq!(said(name), words, "{name}");
+    }
+}
+
 fn collect(value: &Value, references: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Connector;
+use super::guard::Guard;
+use super::stdio::Starts;
 use crate::clock::Clock;
 use crate::error::Result;
 #[cfg(not(all(feature = "http", feature = "websocket")))]
@@ -11,43 +13,53 @@ use crate::model::{Server, TransportType};
 use crate::random::Random;
 use crate::tasks::Tasks;
 
+/// What connectors are made with.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Times of connections and children.
+    pub clock: Arc<dyn Clock>,
+    /// Runs what a connection needs run.
+    pub tasks: Tasks,
+    /// Spreads restarts.
+    pub random: Arc<Random>,
+    /// What may be connected to and started.
+    pub guard: Guard,
+    /// Hears of each program before it is started.
+    pub starts: Arc<dyn Starts>,
+}
+
 /// The connector of `server`. Nothing is opened or started yet.
 ///
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
-pub fn connect(
-    server: &Server,
-    clock: &Arc<dyn Clock>,
-    tasks: &Tasks,
-    random: &Arc<Random>,
-) -> Result<Arc<dyn Connector>> {
+pub fn connect(server: &Server, means: &Means) -> Result<Arc<dyn Connector>> {
+    #[cfg(feature = "http")]
+    let (clock, tasks, guard) = (&means.clock, &means.tasks, &means.guard);
     match server.transport_type {
         #[cfg(feature = "http")]
         TransportType::Http => {
-            Ok(Arc::new(super::http::HttpConnector::new(server, clock.clone(), tasks.clone())?))
+            Ok(Arc::new(super::http::HttpConnector::guarded(server, clock.clone(), tasks.clone(), guard)?))
         }
         #[cfg(not(feature = "http"))]
         TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "http")]
         TransportType::Sse => {
-            Ok(Arc::new(super::sse::SseConnector::new(server, clock.clone(), tasks.clone())?))
+            Ok(Arc::new(super::sse::SseConnector::guarded(server, clock.clone(), tasks.clone(), guard)?))
         }
         #[cfg(not(feature = "http"))]
         TransportType::Sse => Err(absent("sse", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "websocket")]
-        TransportType::Websocket => {
-            Ok(Arc::new(super::websocket::WebSocketConnector::new(server, clock.clone(), tasks.clone())?))
-        }
+        TransportType::Websocket => Ok(Arc::new(super::websocket::WebSocketConnector::guarded(
+            server,
+            clock.clone(),
+            tasks.clone(),
+            guard,
+        )?)),
         #[cfg(not(feature = "websocket"))]
         TransportType::Websocket => {
             Err(absent("websocket", "build with the feature `websocket`, or use http or stdio"))
         }
-        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::new(
-            server,
-            clock.clone(),
-            tasks.clone(),
-            random.clone(),
-        )?)),
+        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::guarded(server, means)?)),
     }
 }
 

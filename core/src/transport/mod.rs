@@ -8,6 +8,7 @@
 
 mod connect;
 mod duplex;
+pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
@@ -29,7 +30,7 @@ use futures_util::stream::BoxStream;
 use crate::error::Result;
 use crate::rpc::{Message, Method};
 
-pub use connect::connect;
+pub use connect::{Means, connect};
 pub use session::{Hello, Session};
 
 /// A request on its way to a server. Its id and its progress token, if it has one, are both `id`.

@@ -3,7 +3,6 @@
 //! Users ask one after another without a pause, each kind for itself, so that the numbers are those of a gateway that has nothing but
 //! this to do. Every answer's status is checked.
 
-
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +48,11 @@ struct Kind {
     path: Box<dyn Fn(usize) -> String + Send + Sync>,
 }
 
-fn kind(name: &'static str, promise: Duration, path: impl Fn(usize) -> String + Send + Sync + 'static) -> Kind {
+fn kind(
+    name: &'static str,
+    promise: Duration,
+    path: impl Fn(usize) -> String + Send + Sync + 'static,
+) -> Kind {
     Kind { name, promise, path: Box::new(path) }
 }
 
@@ -61,7 +64,9 @@ fn kinds(ids: Vec<String>, tools: usize) -> Vec<Kind> {
         kind("one server", SIMPLE, move |n| format!("/api/v1/servers/{}", ids[n * 7919 % ids.len()])),
         kind("page of 50", SIMPLE, move |n| format!("/api/v1/servers?page={}", n % (pages * 4) + 1)),
         kind("page of 200", SIMPLE, move |n| format!("/api/v1/servers?limit=200&page={}", n % pages + 1)),
-        kind("who has a tool", SIMPLE, move |n| format!("/api/v1/discovery/tools?tools={}", tool(n % count, n % tools))),
+        kind("who has a tool", SIMPLE, move |n| {
+            format!("/api/v1/discovery/tools?tools={}", tool(n % count, n % tools))
+        }),
         kind("page by tag", COMPLEX, |n| format!("/api/v1/servers?tags=group-{}", n % 10)),
         kind("page by text", COMPLEX, |n| format!("/api/v1/servers?search=number+{}", n % 97)),
         kind("page with tools", COMPLEX, move |n| {
@@ -93,7 +98,12 @@ fn registration(number: usize, tools: usize) -> Value {
 }
 
 /// Does `work` for the numbers below `count`, `users` at a time, each over a connection of its own; what each gave, in no order.
-async fn spread<T, F>(http: &Http, users: usize, count: usize, work: impl Fn(Http, usize) -> F) -> io::Result<Vec<T>>
+async fn spread<T, F>(
+    http: &Http,
+    users: usize,
+    count: usize,
+    work: impl Fn(Http, usize) -> F,
+) -> io::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = io::Result<T>> + Send + 'static,
@@ -130,7 +140,12 @@ async fn run(arguments: &Arguments) -> io::Result<bool> {
     .await?;
     let filled = watch.elapsed();
     if !arguments.json {
-        println!("{} servers of {} tools registered in {filled:.1?}; {} users", ids.len(), tools, arguments.users);
+        println!(
+            "{} servers of {} tools registered in {filled:.1?}; {} users",
+            ids.len(),
+            tools,
+            arguments.users
+        );
         println!("{:<16} {:>9} {:>12} {:>12} {:>10}", "request", "a second", "p50", "p99", "promise");
     }
     let mut kept = true;
@@ -167,7 +182,10 @@ async fn run(arguments: &Arguments) -> io::Result<bool> {
         }));
     }
     if arguments.json {
-        println!("{}", json!({ "servers": arguments.servers, "tools": tools, "users": arguments.users, "requests": rows }));
+        println!(
+            "{}",
+            json!({ "servers": arguments.servers, "tools": tools, "users": arguments.users, "requests": rows })
+        );
     }
     Ok(kept)
 }

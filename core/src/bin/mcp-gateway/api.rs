@@ -84,7 +84,7 @@ impl Api {
     async fn open(common: &Common) -> Result<Self, Failure> {
         let config = common.configuration()?;
         let place = common.database(&config)?.display().to_string();
-        let (gateway, presence) = common.open(&config, None).await?;
+        let (gateway, presence) = common.open(&config, None, &[]).await?;
         let service = Box::new(server::service(gateway.clone(), config.server, gateway.clock().clone()));
         Ok(Self::Opened { gateway, service, place, presence })
     }

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use mcp_registry_gateway::config::{self, Config};
 use mcp_registry_gateway::gateway::{Caller, Gateway};
-use mcp_registry_gateway::model::{Endpoint, Patch, Registration, Server};
+use mcp_registry_gateway::model::{Patch, Registration, Server, TenantId};
 use mcp_registry_gateway::registry::Filter;
 use mcp_registry_gateway::registry::validate::registration;
 use mcp_registry_gateway::server::Service;
+use mcp_registry_gateway::transport::guard::Guard;
 use mcp_registry_gateway::{Error, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -104,10 +105,12 @@ impl Running {
             return Err(Failure::usage(format!("{} changed, which takes a restart", fixed.join(", "))));
         }
         let filter = logging::parse(&config.log.level)?;
-        let servers = self.servers(&config)?;
+        let servers = wanted(&config, &self.own)?;
         let old = std::mem::replace(&mut self.config, config);
+        self.trust(&servers);
         if let Err(error) = self.apply(&servers).await {
             self.config = old;
+            self.trust(&wanted(&self.config, &self.own)?);
             return Err(error.into());
         }
         if let Some(service) = &self.service {
@@ -118,21 +121,12 @@ impl Running {
 
     /// Registers every server of the configuration and of the command line, and changes those that differ.
     pub(crate) async fn register_all(&self) -> Result<(), Failure> {
-        let servers = self.servers(&self.config)?;
+        let servers = wanted(&self.config, &self.own)?;
         Ok(self.apply(&servers).await?)
     }
 
-    fn servers(&self, config: &Config) -> Result<Vec<Registration>, Failure> {
-        let mut servers = config.servers.clone();
-        if let Some(path) = &config.import {
-            let import = servers_of(path)?;
-            for note in &import.notes {
-                tracing::warn!(file = %path.display(), "{note}");
-            }
-            servers.extend(import.registrations);
-        }
-        servers.extend(self.own.iter().cloned());
-        Ok(servers)
+    fn trust(&self, servers: &[Registration]) {
+        trust(self.gateway.guard(), &self.caller.principal.tenant, servers);
     }
 
     async fn apply(&self, servers: &[Registration]) -> Result<(), Error> {
@@ -188,6 +182,27 @@ impl Running {
     }
 }
 
+/// The servers that `config` and the command line name.
+pub(crate) fn wanted(config: &Config, own: &[Registration]) -> Result<Vec<Registration>, Failure> {
+    let mut servers = config.servers.clone();
+    if let Some(path) = &config.import {
+        let import = servers_of(path)?;
+        for note in &import.notes {
+            tracing::warn!(file = %path.display(), "{note}");
+        }
+        servers.extend(import.registrations);
+    }
+    servers.extend(own.iter().cloned());
+    Ok(servers)
+}
+
+/// Where the operator says that servers are, connections may be opened.
+pub(crate) fn trust(guard: &Guard, tenant: &TenantId, servers: &[Registration]) {
+    let endpoints =
+        servers.iter().filter_map(|server| Some((tenant.clone(), server.name.clone(), server.endpoint()?)));
+    guard.trust(endpoints);
+}
+
 /// Keys that differ and cannot change while the gateway runs.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let (was, is) = (&old.server, &new.server);
@@ -205,6 +220,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`log.format`", old.log.format != new.log.format),
         ("`[health]`", old.health != new.health),
         ("`[breaker]`", old.breaker != new.breaker),
+        ("`[outbound]`", old.outbound != new.outbound),
+        ("`[stdio]`", old.stdio != new.stdio),
     ];
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
@@ -233,16 +250,7 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
         capabilities: wanted.capabilities.clone(),
         ..Patch::default()
     };
-    let endpoint = match (&wanted.endpoint_url, &wanted.command) {
-        (Some(endpoint_url), _) => Endpoint::Url { endpoint_url: endpoint_url.clone() },
-        (None, command) => Endpoint::Command {
-            command: command.clone().unwrap_or_default(),
-            args: wanted.args.clone(),
-            env: wanted.env.clone(),
-            cwd: wanted.cwd.clone(),
-        },
-    };
-    if endpoint != current.endpoint {
+    if wanted.endpoint().is_some_and(|endpoint| endpoint != current.endpoint) {
         patch.endpoint_url.clone_from(&wanted.endpoint_url);
         patch.command.clone_from(&wanted.command);
         if wanted.command.is_some() {
@@ -260,7 +268,6 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
 #[cfg(test)]
 mod tests {
     use mcp_registry_gateway::clock::SystemClock;
-    use mcp_registry_gateway::model::TenantId;
     use mcp_registry_gateway::registry::validate;
 
     use super::*;

@@ -59,7 +59,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
-    let (gateway, _presence) = common.open(&config, Some(&format!("http://{address}"))).await?;
+    let (gateway, _presence) =
+        common.open(&config, Some(&format!("http://{address}")), &args.servers).await?;
     gateway.tasks().spawn(trim_caches());
     let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
     let caller = Caller {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config::{self, Config, LogFormat, Sources};
 use mcp_registry_gateway::gateway::{self, Gateway};
+use mcp_registry_gateway::model::{Registration, TenantId};
 use mcp_registry_gateway::store::sqlite::SqliteStore;
 
 use super::exit::Failure;
 use super::presence::Presence;
+use super::reload::{trust, wanted};
 
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,17 +68,21 @@ impl Common {
         }
     }
 
-    /// Opens the gateway on the database, to be served at `url` or, without one, for the time of a command.
+    /// Opens the gateway on the database, to be served at `url` or, without one, for the time of a command. `own` are the
+    /// servers of the command line.
     pub(crate) async fn open(
         &self,
         config: &Config,
         url: Option<&str>,
+        own: &[Registration],
     ) -> Result<(Gateway, Presence), Failure> {
         let database = self.database(config)?;
         // Makes the folder.
         let store = SqliteStore::open(&database).await?;
         let presence = Presence::claim(&database, url).await?;
         let settings = gateway::Settings::of(config);
+        // Before the first probe of what was registered earlier.
+        trust(&settings.guard, &TenantId::default_tenant(), &wanted(config, own)?);
         Ok((Gateway::open(settings, Arc::new(store), SystemClock::shared()).await?, presence))
     }
 

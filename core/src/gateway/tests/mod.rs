@@ -1,5 +1,6 @@
 mod discoveries;
 mod fake;
+mod guarded;
 mod replicas;
 mod sessions;
 mod voices;

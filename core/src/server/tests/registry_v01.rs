@@ -5,7 +5,7 @@ use super::*;
 async fn filled() -> Api {
     let api = Api::open().await;
     for (name, service, version) in
-        [("a", "a", None), ("b.1", "b", Some("2.0.0")), ("b.2", "b", Some("2.1.0")), ("c", "c", None)]
+        [("a", "a", None), ("b.1", "b", Some("2.0.0")), ("b.2", "b", Some("2.0.0")), ("c", "c", None)]
     {
         let mut server = quiet(name);
         server["service"] = service.into();

@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::gateway::{Caller, MAX_WATCHERS};
-use crate::model::{Principal, Role, TenantId};
+use crate::model::{Principal, TenantId};
 
 /// A stream of events that is open.
 struct Stream(Body);
@@ -21,7 +21,7 @@ impl Stream {
             // Behind the place where it is found out who calls.
             Some(tenant) => {
                 let tenant = TenantId::new(tenant).unwrap();
-                let principal = Principal { role: Role::Admin, ..Principal::local(tenant) };
+                let principal = Principal::local(tenant);
                 request.extensions_mut().insert(Caller::new(principal));
                 api.0.router.clone().oneshot(request).await.unwrap()
             }

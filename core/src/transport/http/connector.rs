@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
 use crate::tasks::Tasks;
+use crate::transport::guard::{Guard, Watch};
 use crate::transport::{Connector, Link};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -62,12 +63,17 @@ impl HttpConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
+        Self::guarded(server, clock, tasks, &Guard::default())
+    }
+
+    /// As [`HttpConnector::new`]; each connection is opened only where `guard` lets it.
+    pub fn guarded(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, guard: &Guard) -> Result<Self> {
         let url = server
             .endpoint
             .url()
             .ok_or_else(|| invalid("a server reached over HTTP needs an endpoint_url"))?;
         let url = Url::parse(url).map_err(|error| invalid("endpoint_url is not a URL").caused_by(error))?;
-        Self::at(&url, server, clock, tasks)
+        Self::at(&url, server, clock, tasks, guard)
     }
 
     /// Prepares to reach `url` as `server` is configured.
@@ -76,13 +82,14 @@ impl HttpConnector {
         server: &Server,
         clock: Arc<dyn Clock>,
         tasks: Tasks,
+        guard: &Guard,
     ) -> Result<Self> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
             ));
         }
-        let dial = dial(url, server.configuration.ca_file.as_deref())?;
+        let dial = dial(url, server.configuration.ca_file.as_deref(), guard.for_server(server))?;
         let mut target = url.path().to_owned();
         if let Some(query) = url.query() {
             target.push('?');
@@ -142,7 +149,7 @@ impl Connector for HttpConnector {
     }
 }
 
-fn dial(url: &Url, ca_file: Option<&str>) -> Result<Dial> {
+fn dial(url: &Url, ca_file: Option<&str>, watch: Watch) -> Result<Dial> {
     let secure = match url.scheme() {
         "https" => true,
         "http" => false,
@@ -169,7 +176,7 @@ fn dial(url: &Url, ca_file: Option<&str>) -> Result<Dial> {
         None
     };
     let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
-    Ok(Dial { host, port, tls })
+    Ok(Dial { host, port, tls, watch })
 }
 
 fn configured(name: &str, text: &str) -> Result<(HeaderName, HeaderValue)> {

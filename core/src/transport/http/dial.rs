@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::address;
 use super::socket::{Socket, Stream};
 pub(super) use super::trust::Tls;
 use super::trust::refusal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::transport::guard::Watch;
 
 /// Longest wait for name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +22,8 @@ pub(super) struct Dial {
     pub(super) port: u16,
     /// How the server's certificate is judged; `None` for plain TCP.
     pub(super) tls: Option<Tls>,
+    /// Judges the addresses.
+    pub(super) watch: Watch,
 }
 
 impl fmt::Debug for Dial {
@@ -55,7 +57,7 @@ impl Dial {
 
     async fn tcp(&self) -> Result<TcpStream> {
         let mut last = None;
-        for address in address::resolve(&self.host, self.port).await? {
+        for address in self.watch.resolve(&self.host, self.port).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Some(error),

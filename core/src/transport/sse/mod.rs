@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use self::link::SseLink;
+use super::guard::Guard;
 use super::http::HttpConnector;
 use super::{Connector, Link};
 use crate::clock::Clock;
@@ -39,7 +40,12 @@ impl SseConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        let http = Arc::new(HttpConnector::new(server, clock, tasks.clone())?);
+        Self::guarded(server, clock, tasks, &Guard::default())
+    }
+
+    /// As [`SseConnector::new`]; each connection is opened only where `guard` lets it.
+    pub fn guarded(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, guard: &Guard) -> Result<Self> {
+        let http = Arc::new(HttpConnector::guarded(server, clock, tasks.clone(), guard)?);
         let base = server.endpoint.url().and_then(|url| Url::parse(url).ok());
         let base = base.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "endpoint_url is not a URL"))?;
         Ok(Self { http, name: server.name.as_str().into(), base, tasks })

@@ -42,13 +42,35 @@ use crate::model::{Endpoint, Server};
 use crate::random::Random;
 use crate::tasks::Tasks;
 use crate::transport::duplex::{Conversation, DuplexLink, QUEUE};
-use crate::transport::{Connector, Link};
+use crate::transport::guard::{Guard, Watch};
+use crate::transport::{Connector, Link, Means};
 
 /// Lines of a child's standard error, and of complaints about it, that are logged in 10 s.
 const LOG_LINES: u32 = 50;
 
+/// Hears of each program before it is started.
+#[async_trait]
+pub trait Starts: Send + Sync + fmt::Debug {
+    /// `program` is about to be started for `server`. After an error it is not.
+    async fn starting(&self, server: &Server, program: &Path) -> Result<()>;
+}
+
+/// Nobody hears of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unheard;
+
+#[async_trait]
+impl Starts for Unheard {
+    async fn starting(&self, _: &Server, _: &Path) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Starts the children of one server.
 pub struct StdioConnector {
+    server: Server,
+    watch: Watch,
+    starts: Arc<dyn Starts>,
     name: Arc<str>,
     command: String,
     args: Vec<String>,
@@ -65,24 +87,37 @@ pub struct StdioConnector {
 impl StdioConnector {
     /// A connector for `server`. [`ErrorKind::InvalidParams`] if it has no command.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, random: Arc<Random>) -> Result<Self> {
+        let (guard, starts) = (Guard::default(), Arc::new(Unheard));
+        Self::guarded(server, &Means { clock, tasks, random, guard, starts })
+    }
+
+    /// As [`StdioConnector::new`]; a child is started only if the guard lets it, and not unheard of.
+    pub fn guarded(server: &Server, means: &Means) -> Result<Self> {
         let Endpoint::Command { command, args, env, cwd } = &server.endpoint else {
             return Err(Error::new(ErrorKind::InvalidParams, "a stdio server needs a `command`")
                 .with("server", &server.name));
         };
         let limit = server.configuration.max_connections.max(1);
         Ok(Self {
+            server: server.clone(),
+            watch: means.guard.for_server(server),
+            starts: Arc::clone(&means.starts),
             name: server.name.as_str().into(),
             command: command.clone(),
             args: args.clone(),
             cwd: cwd.as_ref().map(PathBuf::from),
             environment: environment::of_child(env),
-            backoff: Arc::new(Backoff::new(clock.clone(), random)),
-            clock,
-            tasks,
+            backoff: Arc::new(Backoff::new(means.clock.clone(), means.random.clone())),
+            clock: means.clock.clone(),
+            tasks: means.tasks.clone(),
             limit,
             free: Arc::new(Semaphore::new(limit as usize)),
             leaving: Arc::default(),
         })
+    }
+
+    fn may_start(&self) -> Result<()> {
+        self.watch.check_start(&self.server.endpoint).map_err(|error| error.with("server", &self.name))
     }
 
     fn program(&self) -> Result<PathBuf> {
@@ -203,15 +238,20 @@ impl Connector for StdioConnector {
         if self.tasks.token().is_cancelled() {
             return Err(self.refused("the gateway is shutting down"));
         }
+        self.may_start()?;
         if let Some(wait) = self.backoff.remaining() {
             return Err(self
                 .refused("the server keeps ending right after its start; it is started again later")
                 .retry_after(wait));
         }
         let permit = self.room().await?;
+        let program = self.program().inspect_err(|_| self.backoff.failed_to_start())?;
+        self.starts
+            .starting(&self.server, &program)
+            .await
+            .map_err(|error| error.with("server", &self.name).not_sent())?;
         let guardian = guardian::Ready::new();
-        let child = self.program().and_then(|program| self.spawn(&program));
-        let child = child.inspect_err(|_| self.backoff.failed_to_start())?;
+        let child = self.spawn(&program).inspect_err(|_| self.backoff.failed_to_start())?;
         tracing::info!(server = %self.name, pid = child.id(), "started the server's process");
         let link = self.attend(child, own, permit);
         drop(guardian);
@@ -219,6 +259,7 @@ impl Connector for StdioConnector {
     }
 
     async fn check(&self) -> Result<()> {
+        self.may_start()?;
         self.program().map(drop)
     }
 }

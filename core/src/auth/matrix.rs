@@ -1,0 +1,145 @@
+//! `permissions.toml` as the code uses it: a row for each operation, and which scope implies which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::permission::Operation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Role;
+
+const TEXT: &str = include_str!("permissions.toml");
+
+/// The matrix of this program. One that cannot be read has no rows, so that nobody may do anything.
+pub(super) static MATRIX: LazyLock<Matrix> = LazyLock::new(|| {
+    Matrix::parse(TEXT).unwrap_or_else(|error| {
+        tracing::error!(%error, "the permission matrix cannot be read; everything is refused");
+        Matrix::default()
+    })
+});
+
+/// Who may do what.
+#[derive(Debug, Default)]
+pub(super) struct Matrix {
+    /// By the operation's position in [`Operation::ALL`].
+    rows: Vec<Option<Row>>,
+    /// Each scope with all that it implies, itself included.
+    implied: BTreeMap<String, BTreeSet<String>>,
+    routes: BTreeMap<String, Gate>,
+}
+
+/// What one operation needs.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// The last role, in the order of [`Role`], that may do it.
+    pub(super) least: Role,
+    /// What a caller with scopes needs, all together.
+    pub(super) scopes: Vec<String>,
+}
+
+/// What stands in front of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing: anybody may use it, known or not.
+    Public,
+    /// The pipeline, which asks by the message.
+    Mcp,
+    /// One operation.
+    Operation(Operation),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    roles: Vec<Role>,
+    scopes: BTreeMap<String, ScopeText>,
+    operations: BTreeMap<String, OperationText>,
+    routes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ScopeText {
+    implies: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct OperationText {
+    least: Role,
+    scopes: Vec<String>,
+}
+
+impl Matrix {
+    fn parse(text: &str) -> Result<Self> {
+        let file = File::parse(text)?;
+        if file.roles != Role::ALL {
+            let text = "permissions.toml has other roles than this program, or in another order";
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
+        let row = |operation: &Operation| {
+            let text = file.operations.get(operation.as_str())?;
+            Some(Row { least: text.least, scopes: text.scopes.clone() })
+        };
+        let gate = |(route, name): (&String, &String)| Some((route.clone(), Gate::named(name)?));
+        Ok(Self {
+            rows: Operation::ALL.iter().map(row).collect(),
+            implied: file.scopes.keys().map(|scope| (scope.clone(), file.implied(scope))).collect(),
+            routes: file.routes.iter().filter_map(gate).collect(),
+        })
+    }
+
+    /// What the operation needs; `None` if the matrix does not know it.
+    pub(super) fn row(&self, operation: Operation) -> Option<&Row> {
+        self.rows.get(operation as usize)?.as_ref()
+    }
+
+    /// Whether the scope `granted` is `needed`, or implies it. An unknown scope implies nothing.
+    pub(super) fn implies(&self, granted: &str, needed: &str) -> bool {
+        self.implied.get(granted).is_some_and(|implied| implied.contains(needed))
+    }
+}
+
+impl Gate {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "public" => Some(Self::Public),
+            "mcp" => Some(Self::Mcp),
+            name => Operation::ALL
+                .iter()
+                .find(|operation| operation.as_str() == name)
+                .map(|o| Self::Operation(*o)),
+        }
+    }
+
+    /// What stands in front of the route of this method and path, the path as the router has it (`/api/v1/servers/{id}`);
+    /// `None` for a route that the matrix does not know, which nobody may use.
+    pub fn of(method: &str, path: &str) -> Option<Self> {
+        // A HEAD is a GET whose answer is cut.
+        let method = if method == "HEAD" { "GET" } else { method };
+        MATRIX.routes.get(&format!("{method} {path}")).copied()
+    }
+}
+
+impl File {
+    fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::Internal, "permissions.toml cannot be read").caused_by(error)
+        })
+    }
+
+    fn implied(&self, scope: &str) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        let mut open = vec![scope];
+        while let Some(scope) = open.pop() {
+            if all.insert(scope.to_owned()) {
+                open.extend(
+                    self.scopes.get(scope).into_iter().flat_map(|text| &text.implies).map(String::as_str),
+                );
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! May they: the operations that there are, and whether a principal may do one.
+//!
+//! The answers stand in `permissions.toml` and nowhere else. Every public method of the gateway that takes a caller asks
+//! [`Principal::may`] before it does anything, and the pipeline asks it for every MCP call; so no door can forget to.
+
+use super::matrix::MATRIX;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Action, Principal};
+use crate::rpc::{Message, Method, Shape};
+
+macro_rules! operations {
+    ($($variant:ident $name:literal,)+) => {
+        /// Something that one may do, or not.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Operation {
+            $(#[doc = concat!("`", $name, "` of the matrix.")] $variant,)+
+        }
+
+        impl Operation {
+            /// Every operation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name in the matrix.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    McpConnect "mcp.connect",
+    McpList "mcp.list",
+    ToolsCall "tools.call",
+    ResourcesRead "resources.read",
+    PromptsGet "prompts.get",
+    ServersRead "servers.read",
+    ServersRegister "servers.register",
+    ServersUpdate "servers.update",
+    ServersCommand "servers.command",
+    ServersRemove "servers.remove",
+    ServersProbe "servers.probe",
+    StatsRead "stats.read",
+    MetricsRead "metrics.read",
+    EventsRead "events.read",
+    RequestsRead "requests.read",
+    RequestsCancel "requests.cancel",
+    DocsRead "docs.read",
+}
+
+/// The key in an error's context under which a refusal for want of scopes names all that are needed, divided by spaces.
+pub const NEEDED_SCOPES: &str = "needed_scopes";
+
+impl Operation {
+    /// What an MCP call comes down to. What this gateway does not know counts as a call of a tool, the most that a
+    /// message can ask for.
+    pub fn of(action: &Action) -> Self {
+        match action {
+            Action::Listen | Action::End => Self::McpConnect,
+            Action::Send(message) => of_message(message),
+        }
+    }
+
+    /// The scopes that a caller with scopes needs for this, all together.
+    pub fn scopes(self) -> &'static [String] {
+        MATRIX.row(self).map_or(&[], |row| &row.scopes)
+    }
+
+    /// Whether `granted` scopes cover all that this needs; a broader scope implies narrower ones.
+    ///
+    /// [`ErrorKind::PermissionDenied`] with [`NEEDED_SCOPES`] in its context, where all that are needed stand at once
+    /// (RFC 6750, section 3.1: `insufficient_scope`).
+    pub fn covered_by(self, granted: &[impl AsRef<str>]) -> Result<()> {
+        let covered = |needed: &String| granted.iter().any(|one| MATRIX.implies(one.as_ref(), needed));
+        if self.scopes().iter().all(covered) {
+            return Ok(());
+        }
+        let text = "your token or key does not have the scopes for this; ask for one that has";
+        Err(Error::new(ErrorKind::PermissionDenied, text)
+            .with("operation", self.as_str())
+            .with(NEEDED_SCOPES, self.scopes().join(" ")))
+    }
+}
+
+fn of_message(message: &Message) -> Operation {
+    if message.shape() == Shape::Response {
+        return Operation::McpConnect;
+    }
+    match message.method() {
+        None => Operation::McpConnect,
+        Some(method) => match method {
+            Method::ToolsCall
+            | Method::TasksGet
+            | Method::TasksResult
+            | Method::TasksUpdate
+            | Method::TasksCancel
+            | Method::TasksList => Operation::ToolsCall,
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+                Operation::ResourcesRead
+            }
+            Method::PromptsGet | Method::Complete => Operation::PromptsGet,
+            method if method.is_list() => Operation::McpList,
+            // Notifications change nothing that the sender could not change by leaving.
+            Method::Other(_) if message.shape() == Shape::Request => Operation::ToolsCall,
+            _ => Operation::McpConnect,
+        },
+    }
+}
+
+impl Principal {
+    /// Whether this principal may do `operation`: its role must be among those that may, and if it has scopes they must
+    /// cover those needed.
+    ///
+    /// [`ErrorKind::PermissionDenied`]; one for want of scopes has [`NEEDED_SCOPES`] in its context.
+    pub fn may(&self, operation: Operation) -> Result<()> {
+        // An operation without a row is nobody's: a matrix that cannot be read refuses everything.
+        let Some(row) = MATRIX.row(operation) else { return Err(undecided(operation)) };
+        if self.role > row.least {
+            return Err(self.denied(operation));
+        }
+        self.scopes().map_or(Ok(()), |scopes| operation.covered_by(scopes))
+    }
+
+    #[cold]
+    fn denied(&self, operation: Operation) -> Error {
+        Error::new(ErrorKind::PermissionDenied, "your role may not do this; ask an administrator")
+            .with("operation", operation.as_str())
+            .with("role", self.role.as_str())
+    }
+}
+
+#[cold]
+fn undecided(operation: Operation) -> Error {
+    Error::new(ErrorKind::PermissionDenied, "the permission matrix does not have this operation")
+        .with("operation", operation.as_str())
+}

@@ -1,0 +1,172 @@
+//! What may be connected to and started once others than the user of this machine can register servers.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, ManualClock};
+use crate::error::{ErrorKind, Result};
+use crate::gateway::{Caller, Gateway, Settings};
+use crate::model::{AuditEntry, Endpoint, Patch, Principal, Registration, Role, Server, TenantId};
+use crate::store::{MemoryStore, Store};
+use crate::transport::guard::{Guard, Stance};
+
+struct House {
+    gateway: Gateway,
+    store: Arc<MemoryStore>,
+}
+
+impl House {
+    async fn open(guard: Guard) -> Self {
+        Self::on(Arc::new(MemoryStore::new()), guard).await
+    }
+
+    async fn on(store: Arc<MemoryStore>, guard: Guard) -> Self {
+        let clock: Arc<dyn Clock> = ManualClock::shared();
+        let settings = Settings { guard, probing: false, ..Settings::default() };
+        let gateway = Gateway::open(settings, Arc::clone(&store) as _, clock).await.unwrap();
+        Self { gateway, store }
+    }
+
+    async fn register(&self, role: Role, server: Value) -> Result<Arc<Server>> {
+        self.gateway.register(&caller(role), registration(server)).await
+    }
+
+    async fn audit(&self) -> Vec<AuditEntry> {
+        self.store.audit(&TenantId::default_tenant(), 100).await.unwrap()
+    }
+
+    /// Programs that were started.
+    async fn starts(&self) -> usize {
+        self.audit().await.iter().filter(|entry| entry.action == "stdio.start").count()
+    }
+}
+
+fn caller(role: Role) -> Caller {
+    Caller::new(Principal::new(TenantId::default_tenant(), "user:a", role))
+}
+
+fn registration(mut server: Value) -> Registration {
+    server["auto_discover"] = json!(false);
+    server["health_check"]["enabled"] = json!(false);
+    serde_json::from_str(&server.to_string()).unwrap()
+}
+
+fn guarded(stdio: &str) -> Guard {
+    Guard::new(Stance::Guarded, crate::transport::guard::Outbound::default(), toml::from_str(stdio).unwrap())
+}
+
+const LISTED: &str = r#"allow = [{ command = "/bin/false", args = ["serve"] }]"#;
+
+fn listed(name: &str) -> Value {
+    json!({ "name": name, "command": "/bin/false", "args": ["serve"] })
+}
+
+/// A-23: none but an administrator names a program or how it is called, through any door; each attempt is in the trail.
+#[tokio::test]
+async fn only_an_administrator_names_a_program() {
+    let house = House::open(Guard::default()).await;
+    let id = house.register(Role::Admin, listed("own")).await.unwrap().id;
+    let others = [Role::Manager, Role::Developer, Role::Analyst, Role::Viewer, Role::Guest];
+    for role in others {
+        let error = house.register(role, listed("other")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{role:?}");
+        for patch in [
+            json!({ "command": "/bin/sh" }),
+            json!({ "args": ["-c"] }),
+            json!({ "env": {} }),
+            json!({ "cwd": "/" }),
+        ] {
+            let patch: Patch = serde_json::from_str(&patch.to_string()).unwrap();
+            let error = house.gateway.update(&caller(role), id, patch, None).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{role:?}");
+        }
+    }
+    // A manager may register other servers, and a developer may change them: only here it is refused.
+    let refused =
+        house.audit().await.into_iter().filter(|entry| entry.outcome == "permission_denied").count();
+    assert!(refused >= 1 + 2 * 4, "{refused}");
+}
+
+/// A-23: a shared gateway starts only listed programs, for administrators too, however they come to be registered.
+#[tokio::test]
+async fn a_shared_gateway_starts_only_what_is_listed() {
+    let house = House::open(guarded(LISTED)).await;
+    for server in [
+        json!({ "name": "a", "command": "sh", "args": ["-c", "id"] }),
+        json!({ "name": "a", "command": "/bin/sh", "args": ["-c", "id"] }),
+        json!({ "name": "a", "command": "/bin/false" }),
+        json!({ "name": "a", "command": "/bin/false", "args": ["serve"], "env": { "LD_PRELOAD": "/tmp/x.so" } }),
+        json!({ "name": "a", "command": "/bin/false", "args": ["serve"], "env": { "NODE_OPTIONS": "-r x" } }),
+        json!({ "name": "a", "command": "/bin/false", "args": ["serve"], "cwd": "/" }),
+    ] {
+        let error = house.register(Role::Admin, server.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{server}");
+    }
+    let id = house.register(Role::Admin, listed("a")).await.unwrap().id;
+    let patch = Patch { args: Some(vec!["serve".into(), "--exec=id".into()]), ..Patch::default() };
+    let error = house.gateway.update(&caller(Role::Admin), id, patch, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    // What is changed besides is nobody's danger.
+    let patch = Patch { description: Some("new".into()), ..Patch::default() };
+    assert!(house.gateway.update(&caller(Role::Admin), id, patch, None).await.is_ok());
+}
+
+/// A-23: what was registered while the gateway was not shared is not started, nor looked for, once it is.
+#[tokio::test]
+async fn what_was_registered_before_is_judged_again_when_it_is_started() {
+    let alone = House::open(Guard::default()).await;
+    let server = json!({ "name": "a", "command": "/bin/true", "health_check": { "kind": "connect" } });
+    let id = alone.register(Role::Admin, server).await.unwrap().id;
+    assert!(alone.gateway.discover(&caller(Role::Admin), id).await.is_err());
+    assert_eq!(alone.starts().await, 1);
+
+    let shared = House::on(Arc::clone(&alone.store), guarded(LISTED)).await;
+    let error = shared.gateway.discover(&caller(Role::Admin), id).await.unwrap_err();
+    assert!(error.message().contains("[stdio] allow"), "{error}");
+    let checked = shared.gateway.health_check(&caller(Role::Admin), id).await.unwrap();
+    assert!(checked.error.as_deref().is_some_and(|error| error.contains("[stdio] allow")), "{checked:?}");
+    assert_eq!(shared.starts().await, 1, "nothing more was started");
+
+    let endpoint = Endpoint::Command {
+        command: "/bin/true".into(),
+        args: Vec::new(),
+        env: std::collections::BTreeMap::new(),
+        cwd: None,
+    };
+    shared.gateway.guard().trust([(TenantId::default_tenant(), "a".to_owned(), endpoint)]);
+    assert!(shared.gateway.discover(&caller(Role::Admin), id).await.is_err());
+    assert_eq!(shared.starts().await, 2, "what the operator's own configuration names is");
+}
+
+/// A-23: each start leaves a row that says which program, and no argument or value of a variable.
+#[tokio::test]
+async fn each_start_of_a_program_is_in_the_trail() {
+    let house = House::open(Guard::default()).await;
+    let server = json!({ "name": "a", "command": "/bin/false", "args": ["--token=canary"], "env": { "KEY": "canary" } });
+    let id = house.register(Role::Admin, server).await.unwrap().id;
+    assert!(house.gateway.discover(&caller(Role::Admin), id).await.is_err());
+    let trail = house.audit().await;
+    let start = trail.iter().find(|entry| entry.action == "stdio.start").unwrap();
+    assert_eq!((&start.target, start.detail["program"].as_str()), (&id.to_string(), Some("/bin/false")));
+    assert_eq!((&start.detail["arguments"], &start.detail["variables"]), (&json!(1), &json!(["KEY"])));
+    assert!(!serde_json::to_string(&trail).unwrap().contains("canary"));
+}
+
+/// B-20: registering and moving a server go through the guard, and each refusal is in the trail.
+#[tokio::test]
+async fn a_server_is_neither_registered_at_nor_moved_to_an_inner_address() {
+    let house = House::open(guarded("")).await;
+    let url = |url: &str| json!({ "name": "a", "endpoint_url": url });
+    for inner in ["http://127.1/", "http://[::ffff:10.0.0.1]/", "ws://localhost./", "http://169.254.169.254/"]
+    {
+        let error = house.register(Role::Admin, url(inner)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{inner}");
+    }
+    let id = house.register(Role::Admin, url("https://tools.example/mcp")).await.unwrap().id;
+    let patch = Patch { endpoint_url: Some("http://0x7f000001/".into()), ..Patch::default() };
+    let error = house.gateway.update(&caller(Role::Admin), id, patch, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    let refused = house.audit().await.into_iter().filter(|entry| entry.outcome == "permission_denied");
+    assert_eq!(refused.count(), 5);
+}

@@ -1,0 +1,363 @@
+//! `[stdio]`: which programs may be started for servers that the operator's own configuration does not name.
+//!
+//! Whoever chooses a command, its arguments, its environment or its folder runs what they like with the rights of the gateway.
+//! So a shared gateway starts nothing but what this section lists: a program by its whole path, with the arguments that its
+//! entry describes, in a folder of `folders`, with variables of `env`. There is no shell in between, so nothing in an argument
+//! is taken apart.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Refusal;
+use crate::error::{Error, ErrorKind};
+
+/// Programs that may be started for servers that others than the operator register.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stdio {
+    /// The programs.
+    pub allow: Vec<Program>,
+    /// Names of variables that a registration may set.
+    pub env: Vec<Variable>,
+    /// Folders in which, or below which, a program may be started.
+    pub folders: Vec<Folder>,
+}
+
+/// A program, and how it may be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Entry", into = "Entry")]
+pub struct Program {
+    command: String,
+    args: Vec<String>,
+}
+
+/// As it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    command: String,
+    /// One pattern for each argument, in which `*` stands for any text; `**` at the end for any further arguments.
+    #[serde(default)]
+    args: Vec<String>,
+}
+
+/// The name of a variable that changes nothing but what the program itself makes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Variable(String);
+
+/// A folder by its whole path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Folder(PathBuf);
+
+/// Programs that run whatever their arguments say, so that listing one lists all.
+const RUNNERS: [&str; 19] = [
+    "ash",
+    "bash",
+    "busybox",
+    "cmd.exe",
+    "csh",
+    "dash",
+    "doas",
+    "env",
+    "fish",
+    "ksh",
+    "nsenter",
+    "powershell.exe",
+    "pwsh",
+    "sh",
+    "sudo",
+    "tcsh",
+    "unshare",
+    "xargs",
+    "zsh",
+];
+
+/// Variables by which whoever sets them has other code loaded, or another program run.
+const LOADERS: [&str; 27] = [
+    "BASH_ENV",
+    "CDPATH",
+    "CLASSPATH",
+    "COMSPEC",
+    "EDITOR",
+    "ENV",
+    "GCONV_PATH",
+    "GLOBIGNORE",
+    "HOME",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LOCALDOMAIN",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "OPENSSL_CONF",
+    "PAGER",
+    "PATH",
+    "PATHEXT",
+    "PROMPT_COMMAND",
+    "PS4",
+    "RES_OPTIONS",
+    "SHELL",
+    "SHELLOPTS",
+    "SSLKEYLOGFILE",
+    "VISUAL",
+    "_JAVA_OPTIONS",
+];
+
+/// Beginnings of the names of such variables.
+const LOADER_FAMILIES: [&str; 13] = [
+    "BASH_FUNC_",
+    "DOTNET_",
+    "DYLD_",
+    "GIT_",
+    "LD_",
+    "LUA_",
+    "MALLOC_",
+    "NPM_CONFIG_",
+    "PERL5",
+    "PIP_",
+    "PYTHON",
+    "RUBY",
+    "UV_",
+];
+
+impl Stdio {
+    /// Refuses what is not listed.
+    pub(super) fn judge(
+        &self,
+        command: &str,
+        args: &[String],
+        env: &BTreeMap<String, String>,
+        cwd: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let mut named = self.allow.iter().filter(|program| program.command == command).peekable();
+        if named.peek().is_none() {
+            return Err(Refusal::Program(command.to_owned()));
+        }
+        if !named.any(|program| program.takes(args)) {
+            return Err(Refusal::Arguments(command.to_owned()));
+        }
+        if let Some(name) = env.keys().find(|name| !self.env.iter().any(|allowed| allowed.0 == **name)) {
+            return Err(Refusal::Variable { name: name.clone(), never: loads(name) });
+        }
+        match cwd {
+            Some(cwd) if !self.folders.iter().any(|folder| folder.has(Path::new(cwd))) => {
+                Err(Refusal::Folder(cwd.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Program {
+    fn takes(&self, args: &[String]) -> bool {
+        let (patterns, open) = match self.args.split_last() {
+            Some((last, patterns)) if last == "**" => (patterns, true),
+            _ => (&self.args[..], false),
+        };
+        let counted = args.len() == patterns.len() || (open && args.len() > patterns.len());
+        counted && patterns.iter().zip(args).all(|(pattern, arg)| fits(pattern, arg))
+    }
+}
+
+impl Folder {
+    /// Whether `path` is this folder or stands in it, as it is written: one with `..` in it might lead out again.
+    fn has(&self, path: &Path) -> bool {
+        path.is_absolute() && is_plain(path) && path.starts_with(&self.0)
+    }
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.components().all(|part| !matches!(part, Component::ParentDir | Component::CurDir))
+}
+
+/// Whether `text` is what `pattern` describes; `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(head) else { return false };
+    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // Leftmost is best: it leaves most for what follows.
+    for piece in middle.split('*') {
+        match left.find(piece) {
+            Some(at) => left = &left[at + piece.len()..],
+            None => return false,
+        }
+    }
+    left.len() >= tail.len() && left.ends_with(tail)
+}
+
+/// Whether a variable of this name has other code loaded. Case is no matter to some systems.
+fn loads(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    LOADERS.contains(&name.as_str()) || LOADER_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+impl TryFrom<Entry> for Program {
+    type Error = Error;
+
+    fn try_from(Entry { command, args }: Entry) -> Result<Self, Error> {
+        let path = Path::new(&command);
+        if !path.is_absolute() || !is_plain(path) {
+            return Err(wrong("`command` is the whole path of a program, without `..`", &command));
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if RUNNERS.contains(&name) {
+            let message = "this program runs whatever its arguments say; list what it is to run instead";
+            return Err(wrong(message, &command));
+        }
+        Ok(Self { command, args })
+    }
+}
+
+impl From<Program> for Entry {
+    fn from(Program { command, args }: Program) -> Self {
+        Self { command, args }
+    }
+}
+
+impl TryFrom<String> for Variable {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        let named = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+        if name.is_empty() || !name.bytes().all(named) {
+            return Err(wrong("expected the name of a variable", &name));
+        }
+        if loads(&name) {
+            return Err(wrong("whoever sets this variable has other code run", &name));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl TryFrom<String> for Folder {
+    type Error = Error;
+
+    fn try_from(path: String) -> Result<Self, Error> {
+        let folder = PathBuf::from(&path);
+        if !folder.is_absolute() || !is_plain(&folder) {
+            return Err(wrong("expected the whole path of a folder, without `..`", &path));
+        }
+        Ok(Self(folder))
+    }
+}
+
+impl From<Variable> for String {
+    fn from(Variable(name): Variable) -> Self {
+        name
+    }
+}
+
+impl From<Folder> for String {
+    fn from(Folder(path): Folder) -> Self {
+        path.display().to_string()
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.command)
+    }
+}
+
+fn wrong(message: &'static str, found: &str) -> Error {
+    Error::new(ErrorKind::InvalidParams, message).with("found", found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Stdio {
+        toml::from_str(
+            r#"
+            allow = [
+                { command = "/usr/bin/files" },
+                { command = "/usr/bin/npx", args = ["-y", "@acme/*", "--root=*/data"] },
+                { command = "/usr/bin/any", args = ["serve", "**"] },
+            ]
+            env = ["API_KEY"]
+            folders = ["/srv/mcp"]
+            "#,
+        )
+        .unwrap()
+    }
+
+    fn judge(command: &str, args: &[&str], env: &[&str], cwd: Option<&str>) -> Result<(), Refusal> {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let env = env.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+        rules().judge(command, &args, &env, cwd)
+    }
+
+    /// A-23: only listed programs start, with the arguments, variables and folders that are listed for them.
+    #[test]
+    fn only_what_is_listed_is_started() {
+        for (command, args) in [
+            ("/usr/bin/files", &[][..]),
+            ("/usr/bin/npx", &["-y", "@acme/a", "--root=/x/data"]),
+            ("/usr/bin/any", &["serve"]),
+            ("/usr/bin/any", &["serve", "x", "--y"]),
+        ] {
+            assert!(judge(command, args, &["API_KEY"], Some("/srv/mcp/a")).is_ok(), "{command} {args:?}");
+        }
+        for (command, args) in [
+            ("files", &[][..]),
+            ("/usr/bin/../bin/files", &[]),
+            ("/usr/bin/files ", &[]),
+            ("/bin/sh", &["-c", "id"]),
+            ("/usr/bin/files", &["--exec=id"]),
+            ("/usr/bin/npx", &["-y", "evil", "--root=/data"]),
+            ("/usr/bin/npx", &["-y", "@acme/a", "--root=/x/data", "--more"]),
+            ("/usr/bin/npx", &["-y", "@acme/a"]),
+            ("/usr/bin/any", &["other"]),
+            ("/usr/bin/any", &[]),
+        ] {
+            assert!(judge(command, args, &[], None).is_err(), "{command} {args:?}");
+        }
+        for name in ["LD_PRELOAD", "NODE_OPTIONS", "PATH", "path", "HOME", "OTHER", "api_key"] {
+            assert!(judge("/usr/bin/files", &[], &[name], None).is_err(), "{name}");
+        }
+        for cwd in ["/", "/srv", "/srv/mcp2", "/srv/mcp/../../etc", "srv/mcp", ""] {
+            assert!(judge("/usr/bin/files", &[], &[], Some(cwd)).is_err(), "{cwd}");
+        }
+    }
+
+    /// A-23: a list that would let everything through is refused when it is read.
+    #[test]
+    fn a_list_cannot_hold_what_runs_anything() {
+        for text in [
+            r#"allow = [{ command = "sh" }]"#,
+            r#"allow = [{ command = "/bin/sh" }]"#,
+            r#"allow = [{ command = "/usr/bin/env", args = ["**"] }]"#,
+            r#"allow = [{ command = "/opt/../bin/sh" }]"#,
+            r#"allow = [{ command = "/opt/x", user = "root" }]"#,
+            r#"env = ["LD_PRELOAD"]"#,
+            r#"env = ["Node_Options"]"#,
+            r#"env = ["PATH"]"#,
+            r#"env = ["PYTHONSTARTUP"]"#,
+            r#"env = ["A=B"]"#,
+            r#"folders = ["srv"]"#,
+            r#"folders = ["/srv/.."]"#,
+        ] {
+            assert!(toml::from_str::<Stdio>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text) in
+            [("*", ""), ("a*", "a"), ("*b", "ab"), ("a*c*e", "abcde"), ("a**b", "ab"), ("x", "x")]
+        {
+            assert!(fits(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in
+            [("", "a"), ("a*", "ba"), ("a*a", "a"), ("a*c*e", "aec"), ("x", "xy"), ("*.js", "a.ts")]
+        {
+            assert!(!fits(pattern, text), "{pattern} {text}");
+        }
+    }
+}
