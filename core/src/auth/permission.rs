@@ -42,6 +42,8 @@ operations! {
     ServersUpdate "servers.update",
     ServersCommand "servers.command",
     ServersRemove "servers.remove",
+    ServersRestrict "servers.restrict",
+
     ServersProbe "servers.probe",
     StatsRead "stats.read",
     MetricsRead "metrics.read",

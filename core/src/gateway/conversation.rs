@@ -43,7 +43,7 @@ impl Inner {
                 env!("CARGO_PKG_VERSION"),
             ));
         };
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let service = view.service(name.as_str())?;
         if let Some(said) = service.initialize() {
             return Ok(with_version(said, negotiated));
@@ -53,7 +53,7 @@ impl Inner {
         let first = async { while asking.next().await.is_some_and(|heard| heard.is_err()) {} };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
         let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let service = view.service(name.as_str())?;
         let said = service.initialize().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "no server of this service has answered yet")
@@ -61,6 +61,20 @@ impl Inner {
                 .retry_after(std::time::Duration::from_secs(2))
         })?;
         Ok(with_version(said, negotiated))
+    }
+
+    /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if
+    /// they do: now one wants to know.
+    pub(super) async fn meet_as_legacy(self: &Arc<Self>, route: &Route, principal: &Principal) {
+        let Route::Service(name) = route else { return };
+        let view = self.view(&principal.tenant);
+        let Ok(service) = view.service(name.as_str()) else { return };
+        let strangers = service.places.iter().filter(|place| place.upstream.want_legacy());
+        let asking: Vec<_> = strangers.map(|place| self.discover_afresh(place.server.id)).collect();
+        if !asking.is_empty() {
+            // What fails has been logged, and what comes too late is there for the next client.
+            let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
+        }
     }
 
     /// Remembers the level for this client, and tells the servers with which it has sessions.
@@ -77,7 +91,7 @@ impl Inner {
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
             if let Route::Service(name) = &client.route {
-                let view = self.view(&passage.principal.tenant);
+                let view = self.sight(&passage.principal);
                 let service = Arc::clone(view.service(name.as_str())?);
                 let opening = service.places.iter().map(|place| self.session_for(Some(client), place));
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;

@@ -112,8 +112,8 @@ impl Events {
             };
             match event {
                 Ok(event) => {
-                    if let Some(change) = self.change(event) {
-                        return Some(Heard::Change(change));
+                    if let Some(heard) = self.heard(event) {
+                        return Some(heard);
                     }
                 }
                 Err(RecvError::Lagged(missed)) => return Some(Heard::Lagged(missed)),
@@ -130,8 +130,8 @@ impl Events {
         })
     }
 
-    /// What the event is to this watcher; nothing if it is another tenant's.
-    fn change(&self, event: Event) -> Option<Change> {
+    /// What the event is to this watcher; nothing if it is another tenant's, or of a server that is kept from it.
+    fn heard(&self, event: Event) -> Option<Heard> {
         let (tenant, kind, id, health) = match event {
             Event::Registered { tenant_id, id } => (tenant_id, "server.registered", id, None),
             Event::Updated { tenant_id, id } => (tenant_id, "server.updated", id, None),
@@ -142,8 +142,15 @@ impl Events {
         if tenant != self.principal.tenant {
             return None;
         }
-        let server = self.gateway.registry.get(&tenant, id);
-        Some(Change { kind, at: self.gateway.clock.timestamp(), id, server, health })
+        let (gateway, principal) = (&self.gateway, &self.principal);
+        let server = gateway.registry.get(&tenant, id);
+        match &server {
+            Some(server) if !gateway.sees(principal, server) => return None,
+            // Nobody knows any more whether it was kept from a watcher who does not see everything.
+            None if !gateway.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
+            Some(_) | None => {}
+        }
+        Some(Heard::Change(Change { kind, at: gateway.clock.timestamp(), id, server, health }))
     }
 }
 

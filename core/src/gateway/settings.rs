@@ -1,8 +1,10 @@
 //! What an operator can set of the gateway's own behaviour.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
+use crate::auth::{Access, Authenticator};
 use crate::breaker;
 use crate::config::Config;
 use crate::transport::guard::{Guard, Stance};
@@ -26,6 +28,10 @@ pub struct Settings {
     pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
+    /// Who may use what, beyond the matrix of roles.
+    pub access: Access,
+    /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
+    pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What may be connected to and started.
     pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
@@ -43,6 +49,8 @@ impl Default for Settings {
             refresh: Duration::from_secs(300),
             probing: true,
             most_calls: 10_000,
+            access: Access::default(),
+            authenticator: None,
             guard: Guard::default(),
             seed: None,
         }
@@ -65,6 +73,7 @@ impl Settings {
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,
             probing: config.health.enabled,
+            access: config.access.clone(),
             guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }

@@ -16,6 +16,7 @@ mod docs;
 mod edge;
 mod events;
 mod extract;
+mod gate;
 mod mcp;
 mod metrics;
 mod modern;
@@ -28,6 +29,7 @@ mod registry_v01;
 mod schema;
 mod servers;
 mod sse;
+mod strip;
 mod tags;
 mod view;
 
@@ -97,13 +99,18 @@ impl std::fmt::Debug for Service {
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
     let shared = Arc::new(Shared { gateway, settings, clock, edge, random: Random::from_entropy() });
+    let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
+    Service { shared, router }
+}
+
+/// The routes behind the edge, without the gate.
+fn routes(shared: &Door) -> Router {
     let (router, _) = openapi::routes().split_for_parts();
-    let router = router
+    router
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
         .with_state(shared.clone())
-        .merge(sse::routes(&shared));
-    Service { shared, router }
+        .merge(sse::routes(shared))
 }
 
 impl Service {
@@ -112,11 +119,12 @@ impl Service {
         self.shared.edge.store(Arc::new(edge::Edge::new(settings)));
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
+        strip::internal(request.headers_mut());
         let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
         if let Some(door) = mcp::Door::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.

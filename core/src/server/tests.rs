@@ -12,6 +12,8 @@ use crate::store::memory::MemoryStore;
 
 mod creation;
 mod registry_v01;
+mod roles;
+mod tenants;
 mod watching;
 
 struct Answer {

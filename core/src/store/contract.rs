@@ -15,7 +15,7 @@ use super::{HEALTH_HISTORY, HealthRecord, Store};
 use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, AuditEntry, Capability, CapabilityKind, Configuration, Endpoint, HealthCheck,
-    HealthStatus, Listing, ProbeKind, Server, ServerId, ServiceName, Sharing, Status, TenantId,
+    HealthStatus, Listing, ProbeKind, Restriction, Server, ServerId, ServiceName, Sharing, Status, TenantId,
     TransportType,
 };
 
@@ -120,6 +120,11 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             trusted: true,
             ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
+            access: vec![Restriction {
+                tools: vec!["t*".into()],
+                subjects: vec!["key:1".into()],
+                ..Restriction::default()
+            }],
         },
         status: Status::Inactive,
         health_status: HealthStatus::Degraded,

@@ -131,6 +131,16 @@ async fn a_creation_that_failed_can_be_asked_for_again_under_its_key() {
     assert_eq!(api.create(&quiet("a"), "k").await.status, StatusCode::CREATED);
 }
 
+#[tokio::test]
+async fn several_problems_of_one_member_are_all_told() {
+    let api = Api::open().await;
+    let wrong = json!({ "name": "a", "endpoint_url": "ftp://user@127.0.0.1/x#y" });
+    let refused = api.send("POST", "/api/v1/servers", &wrong).await;
+    let said = refused.json["error"]["details"]["endpoint_url"].as_str().unwrap();
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(["begins with", "no user", "#fragment"].iter().all(|part| said.contains(part)), "{said}");
+}
+
 /// S-07: over REST, a `server.json` whose package is not pinned is refused, and a plain command that is not is flagged.
 #[tokio::test]
 async fn a_server_json_is_registered_with_its_exact_version_or_not_at_all() {
