@@ -1,14 +1,16 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod keys;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Done, HEALTH_HISTORY, HealthRecord, ONCE_ROWS, Once, Store};
+use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
-use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{ApiKey, AuditEntry, Listing, Server, ServerId, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -25,6 +27,9 @@ struct Rows {
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
     once: HashMap<TenantId, Creations>,
+    /// In order of creation.
+    keys: Vec<ApiKey>,
+    key_changes: u64,
 }
 
 /// Creations of one tenant that are answered again in the same words, by principal and key.
@@ -187,7 +192,7 @@ impl Store for MemoryStore {
         &self,
         tenant: &TenantId,
         id: ServerId,
-        _at: Timestamp,
+        at: Timestamp,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut rows = self.rows();
@@ -196,6 +201,7 @@ impl Store for MemoryStore {
         if let Some(seq) = rows.ids.remove(&id) {
             rows.servers.remove(&seq);
         }
+        rows.revoke_keys_of(id, at);
         rows.log(audit);
         Ok(())
     }
@@ -247,6 +253,10 @@ impl Store for MemoryStore {
         let rows = self.rows();
         let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
         Ok(own.take(limit as usize).cloned().collect())
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {

@@ -1,19 +1,23 @@
-//! What must survive: servers, what they offer, their health history, and the audit trail.
+//! What must survive: servers, what they offer, their health history, API keys, and the audit trail.
 //!
 //! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace.
 //! Every backend runs the same contract suite. Times are kept to the microsecond.
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod keys;
 pub mod memory;
 mod once;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
 pub use once::{Done, ONCE_KEPT, ONCE_ROWS, Once};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -103,6 +107,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The tenant's newest audit rows first.
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>>;
+
+    /// The API keys.
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
 
     /// Whether the store can be read and written now.
     async fn check(&self) -> Result<()>;

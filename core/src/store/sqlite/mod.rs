@@ -7,6 +7,7 @@
 mod audit;
 mod fault;
 mod health;
+mod keys;
 mod listings;
 mod migrations;
 mod once;
@@ -21,6 +22,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +36,7 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::Place;
 use self::write::Write;
-use super::{Done, HealthRecord, Once, Store};
+use super::{Done, HealthRecord, KeyStore, Once, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
 
@@ -274,6 +276,10 @@ impl Store for SqliteStore {
 
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
         audit::newest(&self.readers, self.place(), tenant, limit).await
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {

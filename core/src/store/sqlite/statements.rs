@@ -23,10 +23,12 @@ fn statements(source: &str) -> Vec<String> {
             b'\'' if after.starts_with("\"'") => &after[2..],
             b'"' => {
                 let (text, next) = literal(after);
-                if ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "]
+                // What is put together of pieces cannot be read here; those statements are listed by hand in `tests.rs`.
+                let is_piece = rest[..place].trim_end().ends_with("concat!(");
+                let is_sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "]
                     .iter()
-                    .any(|verb| text.starts_with(verb))
-                {
+                    .any(|verb| text.starts_with(verb));
+                if is_sql && !is_piece {
                     found.push(text);
                 }
                 next
