@@ -11,7 +11,7 @@ pub mod registration;
 pub mod server;
 
 pub use access::Restriction;
-pub use call::{Action, Call, Reply, Route, Wishes};
+pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use event::{AuditEntry, Event};
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
