@@ -45,7 +45,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -231,7 +231,9 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let known = if challenge::is_public(request.uri().path()) {
+        // A browser asks what it may ask before it shows a credential.
+        let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
+        let known = if asks_first || challenge::is_public(request.uri().path()) {
             Ok(None)
         } else {
             self.shared.gateway.authenticate(credentials, correlation_id).await.map(Some)
