@@ -241,3 +241,39 @@ fn keys_are_made_and_revoked_beside_the_gateway_that_serves_their_database() {
         assert!(!has(&key[4..60]) && !has(&other["key"].as_str().unwrap()[4..60]));
     }
 }
+
+/// S-07: on the command line, too, what the file demands is asked for, and a package without an exact version is refused.
+#[test]
+fn a_server_json_is_registered_by_the_command_and_its_values_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        // No package is started: this path has no programs. Nobody can listen on this port.
+        command.args(arguments).env("MREG_SERVER__PORT", "1").env("MREG_DATA_DIR", &data);
+        command.env("PATH", folder.path()).output().unwrap()
+    };
+    let write = |version: &str| {
+        let file = folder.path().join("server.json");
+        let package = json!({ "registryType": "npm", "identifier": "weather", "version": version,
+            "transport": { "type": "stdio" }, "environmentVariables": [{ "name": "KEY", "isRequired": true }] });
+        let text = json!({ "name": "io.github.ann/weather", "version": "1.0.2", "packages": [package] });
+        std::fs::write(&file, text.to_string()).unwrap();
+        file.display().to_string()
+    };
+    let file = write("1.0.2");
+    for command in [&["register", "--server-json", &file][..], &["import", &file]] {
+        let refused = run(command);
+        assert!(!refused.status.success(), "{refused:?}");
+        assert!(text(&refused).contains("`KEY` is required"), "{command:?}: {}", text(&refused));
+    }
+    ok(&run(&["register", "--server-json", &file, "--env", "KEY=k"]));
+    ok(&run(&["register", "--server-json", &file, "--env", "KEY=k", "rain"]));
+    let listed: Value = serde_json::from_slice(&run(&["list", "--json"]).stdout).unwrap();
+    let servers: Vec<_> =
+        listed["servers"].as_array().unwrap().iter().map(|s| (&s["name"], &s["args"])).collect();
+    let args = json!(["-y", "weather@1.0.2"]);
+    assert_eq!(servers, [(&json!("rain"), &args), (&json!("weather"), &args)]);
+    let loose = run(&["register", "--server-json", &write("latest"), "--env", "KEY=k", "late"]);
+    assert!(!loose.status.success() && text(&loose).contains("an exact one"), "{}", text(&loose));
+}
