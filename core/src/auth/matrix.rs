@@ -93,6 +93,11 @@ impl Matrix {
         self.rows.get(operation as usize)?.as_ref()
     }
 
+    /// Every scope.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.implied.keys().map(String::as_str)
+    }
+
     /// Whether the scope `granted` is `needed`, or implies it. An unknown scope implies nothing.
     pub(super) fn implies(&self, granted: &str, needed: &str) -> bool {
         self.implied.get(granted).is_some_and(|implied| implied.contains(needed))
@@ -117,6 +122,21 @@ impl Gate {
         // A HEAD is a GET whose answer is cut.
         let method = if method == "HEAD" { "GET" } else { method };
         MATRIX.routes.get(&format!("{method} {path}")).copied()
+    }
+
+    /// Every route of the matrix: method, path, and what stands in front of it.
+    pub fn routes() -> impl Iterator<Item = (&'static str, &'static str, Self)> {
+        MATRIX.routes.iter().filter_map(|(route, gate)| {
+            let (method, path) = route.split_once(' ')?;
+            Some((method, path, *gate))
+        })
+    }
+
+    /// The methods that the matrix has for this path.
+    pub fn methods(path: &str) -> Vec<&'static str> {
+        let split = MATRIX.routes.keys().filter_map(|route| route.split_once(' '));
+        let own = split.filter(|(_, own)| *own == path).map(|(method, _)| method);
+        own.flat_map(|method| if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] }).collect()
     }
 }
 

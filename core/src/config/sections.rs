@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::{Access, Auth};
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
 use crate::transport::guard::{Outbound, Stdio};
@@ -16,6 +17,8 @@ use crate::transport::guard::{Outbound, Stdio};
 pub struct Config {
     /// Where and to whom HTTP is served.
     pub server: Server,
+    /// Who is let in.
+    pub auth: Auth,
     /// Sessions of legacy clients.
     pub session: Session,
     /// Calls to servers.
@@ -28,6 +31,8 @@ pub struct Config {
     pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
+    /// Who may use what, beyond the matrix of roles.
+    pub access: Access,
     /// What may be connected to, besides the internet, once others can register servers.
     pub outbound: Outbound,
     /// Which programs may be started once others can register servers.
@@ -40,9 +45,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether others than the user of this machine may be served: it listens beyond loopback.
+    /// Whether others than the user of this machine may be served: it listens beyond loopback, or knows users.
     pub fn is_shared(&self) -> bool {
-        !self.server.host.is_loopback()
+        !self.server.host.is_loopback() || self.auth.is_configured()
     }
 }
 

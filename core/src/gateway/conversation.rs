@@ -43,7 +43,7 @@ impl Inner {
                 env!("CARGO_PKG_VERSION"),
             ));
         };
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let service = view.service(name.as_str())?;
         if let Some(said) = service.initialize() {
             return Ok(with_version(said, negotiated));
@@ -53,7 +53,7 @@ impl Inner {
         let first = async { while asking.next().await.is_some_and(|heard| heard.is_err()) {} };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
         let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let service = view.service(name.as_str())?;
         let said = service.initialize().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "no server of this service has answered yet")
@@ -91,7 +91,7 @@ impl Inner {
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
             if let Route::Service(name) = &client.route {
-                let view = self.view(&passage.principal.tenant);
+                let view = self.sight(&passage.principal);
                 let service = Arc::clone(view.service(name.as_str())?);
                 let opening = service.places.iter().map(|place| self.session_for(Some(client), place));
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
@@ -159,7 +159,7 @@ impl Inner {
         for (server, session) in client.upstreams() {
             self.overhear(client, server, &session);
         }
-        Reply::Stream { messages, server: None }
+        Reply::Stream { messages, server: None, numbering: None }
     }
 
     /// Ends a client's session. It is brought to its end also if nobody waits for it.
@@ -175,6 +175,18 @@ impl Inner {
         // It fails only when the runtime goes.
         let _ = done.outcome().await;
     }
+}
+
+/// The rest of the stream of one of the client's calls.
+///
+/// [`ErrorKind::InvalidRequest`] for an id that the client was not given, or behind which nothing is kept any more.
+pub(super) fn take_up(client: &Client, id: &str) -> Result<Reply> {
+    let (messages, numbering) = client.replays.resume(id).ok_or_else(|| {
+        let message =
+            "there is nothing behind this Last-Event-ID: the stream is over, or was never this session's";
+        Error::new(ErrorKind::InvalidRequest, message)
+    })?;
+    Ok(Reply::Stream { messages: messages.boxed(), server: None, numbering: Some(numbering) })
 }
 
 /// Cancels the request that the client names; the server hears of it from the request itself.

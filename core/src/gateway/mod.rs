@@ -3,6 +3,7 @@
 //! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
 //! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
+mod access;
 mod admin;
 mod affinity;
 mod announce;
@@ -19,6 +20,7 @@ mod errand;
 mod forward;
 mod hearing;
 mod freshness;
+mod keys;
 mod modern;
 mod names;
 mod ongoing;
@@ -32,16 +34,19 @@ mod reach;
 mod reads;
 mod refresh;
 mod relay;
+mod replay;
 mod retries;
 mod service;
 mod sessions;
 mod settings;
+mod sink;
 mod snapshot;
 mod starts;
 #[cfg(test)]
 mod tests;
 mod upstream;
 mod verdict;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,7 +61,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, Credentials, LocalOnly, Operation};
+use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -116,6 +121,7 @@ struct Inner {
     modern: modern::State,
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
+    keys: Arc<Keys>,
     limiter: Arc<dyn Limiter>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
@@ -156,10 +162,17 @@ impl Gateway {
         let registry = Arc::new(
             Registry::guarded(Arc::clone(&store), Arc::clone(&clock), settings.guard.clone()).await?,
         );
+        let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
+        let keys = Arc::new(keys);
+        let auth = match &settings.authenticator {
+            Some(own) => Arc::clone(own),
+            None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
+        };
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
-            auth: Arc::new(LocalOnly::default()),
+            auth,
+            keys,
             limiter: Arc::new(Concurrency::new(settings.most_calls)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
@@ -230,6 +243,7 @@ impl Gateway {
         // A server that does not answer any more keeps its sessions for itself.
         let _ = tokio::time::timeout(FAREWELL, ending).await;
         inner.close_upstreams().await;
+        inner.write_key_uses().await;
         inner.tasks.stop().await;
         inner.store.close().await;
     }
@@ -240,20 +254,31 @@ impl Inner {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// What a tenant has, as of now, for as long as `with` looks at it. Unlike [`Inner::view`] it shares no counter with other
-    /// threads.
-    fn look<T>(&self, tenant: &TenantId, with: impl FnOnce(&View) -> T) -> T {
-        match self.snapshot.load().tenants.get(tenant) {
-            Some(view) => with(view),
-            None => with(&self.view(tenant)),
+    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Inner::sight`] it shares no counter with other
+    /// threads, unless something is kept from the caller.
+    fn look<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
+        match self.snapshot.load().tenants.get(&principal.tenant) {
+            Some(view) if view.is_whole_for(principal) => with(view),
+            _ => with(&self.sight(principal)),
         }
+    }
+
+    /// What a caller sees, as of now.
+    fn sight(&self, principal: &Principal) -> Arc<View> {
+        self.view(&principal.tenant).seen_by(principal)
     }
 
     /// What a tenant has, as of now.
     fn view(&self, tenant: &TenantId) -> Arc<View> {
         let snapshot = self.snapshot.load();
-        let nothing =
-            || Arc::new(View::new(tenant.clone(), BTreeMap::default(), Arc::clone(&snapshot.index)));
+        let nothing = || {
+            Arc::new(View::new(
+                tenant.clone(),
+                BTreeMap::default(),
+                Arc::clone(&snapshot.index),
+                Restrictions::default(),
+            ))
+        };
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::client::Client;
+use super::conversation::take_up;
 use super::errand::{self, Journey, Passage};
 use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
@@ -31,6 +32,7 @@ enum Errand {
     Forward(Box<Journey>),
     Note(Message, Arc<Client>, Passage),
     Listen(Arc<Client>, Passage),
+    Resume(Arc<Client>, Box<str>, Passage),
     Modern(Box<modern::Errand>, Passage),
     End(Arc<Client>, Passage),
 }
@@ -70,6 +72,7 @@ impl Inner {
             correlation_id: call.correlation_id,
             headers: call.headers,
             streams: call.streams,
+            resumes: call.resumes,
             wishes: call.wishes,
             record: Arc::clone(record),
             modern,
@@ -85,7 +88,7 @@ impl Inner {
         // While the gateway drains, what is under way may go on: answers to servers, cancellations, ends of sessions.
         let begins = match &call.action {
             Action::Send(message) => message.shape() == Shape::Request,
-            Action::Listen => true,
+            Action::Listen | Action::Resume(_) => true,
             Action::End => false,
         };
         if begins && self.is_stopping() {
@@ -117,6 +120,10 @@ impl Inner {
                 let client = passage.client.clone().ok_or_else(missing)?;
                 return Ok(Errand::Listen(client, passage));
             }
+            Action::Resume(id) => {
+                let client = passage.client.clone().ok_or_else(missing)?;
+                return Ok(Errand::Resume(client, id, passage));
+            }
             Action::End => {
                 let client = passage.client.clone().ok_or_else(missing)?;
                 return Ok(Errand::End(client, passage));
@@ -144,6 +151,9 @@ impl Inner {
                 return Ok(Errand::SetLevel(message, passage));
             }
             (Some(method), Route::All) => list_kind(method),
+            (Some(method), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
+                list_kind(method)
+            }
             _ => None,
         };
         if let Some(kind) = list {
@@ -152,7 +162,7 @@ impl Inner {
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
-        let forward = self.look(&passage.principal.tenant, |view| {
+        let forward = self.look(&passage.principal, |view| {
             errand::forward(view, route, passage.wishes.as_ref(), message)
         })?;
         Ok(Errand::Forward(Box::new(Journey { forward, passage })))
@@ -169,7 +179,7 @@ impl Inner {
             Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),
             Errand::List(kind, id, passage) => {
-                let result = Box::pin(self.merged_list(&passage.principal, kind)).await?;
+                let result = Box::pin(self.own_list(route, &passage.principal, kind)).await?;
                 Ok(Reply::own(result_response(&id, &result)))
             }
             Errand::SetLevel(message, passage) => Box::pin(self.set_level(&message, &passage)).await,
@@ -178,6 +188,7 @@ impl Inner {
                 Ok(Reply::Accepted)
             }
             Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), passage)),
+            Errand::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, passage)),
             Errand::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
@@ -225,7 +236,7 @@ impl Inner {
 
 /// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
 fn held_open(reply: Reply, passage: Passage) -> Reply {
-    let Reply::Stream { messages, server } = reply else { return reply };
+    let Reply::Stream { messages, server, numbering } = reply else { return reply };
     // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
     passage.record.outcome(None);
     let cancelled = passage.cancel().clone().cancelled_owned();
@@ -233,7 +244,7 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
     let messages = messages.take_until(cancelled).inspect(move |_| {
         let _ = &held;
     });
-    Reply::Stream { messages: messages.boxed(), server }
+    Reply::Stream { messages: messages.boxed(), server, numbering }
 }
 
 /// The kind that a list method lists.

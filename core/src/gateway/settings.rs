@@ -1,8 +1,10 @@
 //! What an operator can set of the gateway's own behaviour.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
+use crate::auth::{Access, Auth, Authenticator};
 use crate::breaker;
 use crate::config::Config;
 use crate::transport::guard::{Guard, Stance};
@@ -10,6 +12,8 @@ use crate::transport::guard::{Guard, Stance};
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who is let in.
+    pub auth: Auth,
     /// Client sessions.
     pub sessions: SessionSettings,
     /// Circuit breakers, one for each server.
@@ -26,6 +30,10 @@ pub struct Settings {
     pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
+    /// Who may use what, beyond the matrix of roles.
+    pub access: Access,
+    /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
+    pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What may be connected to and started.
     pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
@@ -35,6 +43,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            auth: Auth::default(),
             sessions: SessionSettings::default(),
             breaker: breaker::Settings::default(),
             list_budget: Duration::from_secs(2),
@@ -43,6 +52,8 @@ impl Default for Settings {
             refresh: Duration::from_secs(300),
             probing: true,
             most_calls: 10_000,
+            access: Access::default(),
+            authenticator: None,
             guard: Guard::default(),
             seed: None,
         }
@@ -54,6 +65,7 @@ impl Settings {
     pub fn of(config: &Config) -> Self {
         let session = &config.session;
         Self {
+            auth: config.auth.clone(),
             sessions: SessionSettings {
                 idle: session.idle,
                 longest: session.max,
@@ -65,6 +77,7 @@ impl Settings {
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,
             probing: config.health.enabled,
+            access: config.access.clone(),
             guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }

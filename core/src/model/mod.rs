@@ -1,17 +1,21 @@
 //! What the gateway talks about, as plain data: no behaviour beyond checking itself.
 
+pub mod access;
 pub mod call;
 pub mod capability;
 pub mod event;
 pub mod ids;
+pub mod key;
 pub mod principal;
 pub mod registration;
 pub mod server;
 
-pub use call::{Action, Call, Reply, Route, Wishes};
+pub use access::Restriction;
+pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use event::{AuditEntry, Event};
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
+pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{

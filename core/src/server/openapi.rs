@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, discovery, docs, operation, servers};
+use super::{Door, answer, challenge, discovery, docs, keys, operation, servers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,7 @@ use super::{Door, answer, discovery, docs, operation, servers};
     tags(
         (name = "mcp", description = "The Model Context Protocol itself"),
         (name = "servers", description = "The register"),
+        (name = "keys", description = "Who may call, by API keys"),
         (name = "discovery", description = "Who offers what"),
         (name = "operation", description = "Health, metrics, calls under way"),
     )
@@ -36,6 +37,12 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::health))
         .routes(routes!(servers::capabilities))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(challenge::whole))
+        .routes(routes!(challenge::all))
+        .routes(routes!(challenge::one))
         .routes(routes!(discovery::tools))
         .routes(routes!(discovery::resources))
         .routes(routes!(discovery::prompts))

@@ -1,3 +1,5 @@
+mod access;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -9,6 +11,9 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::gateway;
 use crate::store::memory::MemoryStore;
+
+mod roles;
+mod tenants;
 
 struct Answer {
     status: StatusCode,

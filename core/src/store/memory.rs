@@ -1,14 +1,16 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod keys;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{HEALTH_HISTORY, HealthRecord, Store};
+use super::{HEALTH_HISTORY, HealthRecord, KeyStore, Store};
 use crate::error::Result;
-use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{ApiKey, AuditEntry, Listing, Server, ServerId, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -24,6 +26,9 @@ struct Rows {
     ids: HashMap<ServerId, u64>,
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
+    /// In order of creation.
+    keys: Vec<ApiKey>,
+    key_changes: u64,
 }
 
 #[derive(Debug)]
@@ -125,7 +130,7 @@ impl Store for MemoryStore {
         &self,
         tenant: &TenantId,
         id: ServerId,
-        _at: Timestamp,
+        at: Timestamp,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut rows = self.rows();
@@ -134,6 +139,7 @@ impl Store for MemoryStore {
         if let Some(seq) = rows.ids.remove(&id) {
             rows.servers.remove(&seq);
         }
+        rows.revoke_keys_of(id, at);
         rows.log(audit);
         Ok(())
     }
@@ -185,6 +191,10 @@ impl Store for MemoryStore {
         let rows = self.rows();
         let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
         Ok(own.take(limit as usize).cloned().collect())
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {

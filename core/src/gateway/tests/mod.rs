@@ -1,5 +1,8 @@
+mod delivery;
 mod discoveries;
 mod fake;
+mod lossless;
+mod kept;
 mod guarded;
 mod replicas;
 mod sessions;
