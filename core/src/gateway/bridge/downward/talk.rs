@@ -247,7 +247,7 @@ impl Talk {
             Ok(Some(required)) => {
                 let error = missing_capability(required);
                 self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
-                Err(error)
+                if may_ask(&self.method) { Err(error) } else { Ok(()) }
             }
             Err(error) => {
                 self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
