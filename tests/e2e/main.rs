@@ -7,6 +7,7 @@ mod calls;
 mod configuration;
 mod delivery;
 mod durability;
+mod events;
 mod hostile;
 mod identity;
 mod input;

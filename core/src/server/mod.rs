@@ -15,19 +15,24 @@ mod challenge;
 mod discovery;
 mod docs;
 mod edge;
+mod events;
 mod extract;
 mod gate;
 mod keys;
 mod mcp;
+mod metrics;
 mod modern;
 mod openapi;
 mod operation;
 mod patience;
 mod proxy;
+mod registering;
+mod registry_v01;
 mod schema;
 mod servers;
 mod sse;
 mod strip;
+mod tags;
 mod view;
 
 use std::convert::Infallible;
@@ -40,7 +45,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -226,16 +231,21 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let known = if challenge::is_public(request.uri().path()) {
+        // A browser asks what it may ask before it shows a credential.
+        let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
+        let known = if asks_first || challenge::is_public(request.uri().path()) {
             Ok(None)
         } else {
             self.shared.gateway.authenticate(credentials, correlation_id).await.map(Some)
         };
         match known {
             Ok(caller) => {
+                let extensions = request.extensions_mut();
                 if let Some(caller) = caller {
-                    request.extensions_mut().insert(caller);
+                    extensions.insert(caller);
                 }
+                // For streams, which outlive the moment at which their credentials held.
+                extensions.insert(credentials.clone());
                 match self.router.clone().oneshot(request.map(Body::new)).await {
                     Ok(response) => response,
                     Err(never) => match never {},

@@ -143,7 +143,8 @@ async fn connection<S: Answers>(
         async move { answer.await.map(|response| response.map(|body| Answering { body, _under_way: under_way })) }
     });
     let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
-    let connection = http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer);
+    let connection =
+        http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
     let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
     let mut stopping = false;
     let ended = loop {
