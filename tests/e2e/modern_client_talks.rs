@@ -238,3 +238,26 @@ async fn what_a_server_asks_outside_of_any_call_is_asked_before_the_next_one() {
         fake.ledger().all().into_iter().filter(|entry| entry.id == Some(json!("r1"))).collect();
     assert!(answers.iter().any(|answer| answer.params == json!({ "roots": [] })), "{answers:?}");
 }
+
+#[tokio::test]
+async fn what_a_server_asks_while_it_lists_is_asked_before_the_next_call_and_not_in_the_list() {
+    let (gateway, fake, _) = one().await;
+    let client = Modern::new(gateway.address(), "/mcp/one").with(able());
+    let events = concat!(
+        r#"data: {"jsonrpc":"2.0","id":"r2","method":"roots/list"}"#,
+        "\n\n",
+        r#"data: {"jsonrpc":"2.0","id":$ID,"result":{"tools":[]}}"#,
+        "\n\n",
+    );
+    fake.script().next("tools/list", 1, Act::Events(events.into()));
+    let list = client.request("tools/list", json!({})).await.expect("a list");
+    assert_eq!(list.response["result"]["tools"], json!([]), "{list:?}");
+
+    let answer = client.call("echo", json!({ "text": "t" })).await.expect("an answer");
+    let (questions, state) = asked(&answer);
+    let key = questions.as_object().and_then(|all| all.keys().next()).expect("a question").clone();
+    assert_eq!(questions[&key], json!({ "method": "roots/list" }));
+    let responses = json!({ key: { "roots": [] } });
+    let end = client.retry("echo", json!({ "text": "t" }), responses, &state).await.expect("the end");
+    assert_eq!(end.text(), "t");
+}

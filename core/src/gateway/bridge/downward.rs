@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 pub(in crate::gateway) use self::reply::{Told, replied};
 use self::talk::Talk;
-use super::parked::Parked;
+use super::parked::{Lot, Parked};
 use super::pool::Pool;
 use super::sealed::{self, Bond, Seal, Ticket};
 use crate::breaker::Outcome;
@@ -138,6 +138,10 @@ impl Inner {
                 };
                 let first = forward.service.places.first();
                 let patience = first.map(|place| place.server.configuration.timeout).unwrap_or_default();
+                let place = forward.service.place(server);
+                let place = place.ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, "a call went to no server of its service")
+                })?;
                 let talk = Talk {
                     gateway: Arc::clone(self),
                     legacy,
@@ -146,6 +150,7 @@ impl Inner {
                     method: method.clone(),
                     message: forward.message.clone(),
                     principal: passage.principal.clone(),
+                    lot: Lot::at(&place.server),
                     patience,
                     _pooled: passage.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
                     messages,
@@ -231,6 +236,11 @@ pub(in crate::gateway) fn bond_of(passage: &Passage, message: &Message) -> Bond 
     let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
     let parts = [&*text("name"), &*text("uri"), &*arguments.to_string()];
     Bond::new(&passage.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
+}
+
+/// Whether the answer to a request of this method may be `input_required` (Multi Round-Trip Requests, 2026-07-28).
+fn may_ask(method: &Method) -> bool {
+    matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
 }
 
 pub(in crate::gateway) fn missing_capability(required: &str) -> Error {
