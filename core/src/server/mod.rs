@@ -8,9 +8,11 @@
 
 pub mod serve;
 pub mod stdio;
+pub mod tls;
 
 mod answer;
 mod body;
+mod cors;
 mod discovery;
 mod docs;
 mod edge;
@@ -36,6 +38,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::header::{HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::{Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
@@ -112,6 +115,38 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
+        // Hardly any but a browser sends it.
+        match request.headers().get(ORIGIN).cloned() {
+            Some(origin) => Box::pin(self.answer_page(request, origin)).await,
+            None => self.answer_any(request).await,
+        }
+    }
+
+    /// Answers a page in a browser, which may read the answer only if it is told so.
+    async fn answer_page<B>(&self, request: Request<B>, origin: HeaderValue) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let admitted = self.shared.edge.load().check(&request).is_ok();
+        let mut response = if admitted && cors::is_preflight(&request) {
+            let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
+            let granted = cors::preflight(request.headers());
+            answer::finish(granted, answer::Place::Rest, &correlation_id, &*self.shared.clock)
+        } else {
+            self.answer_any(request).await
+        };
+        if admitted {
+            cors::share(&mut response, origin);
+        }
+        response
+    }
+
+    async fn answer_any<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
         if let Some(door) = mcp::Door::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.
@@ -129,7 +164,14 @@ impl Service {
         }
         // Boxed, so that the future of an MCP request does not carry the room for this.
         let response = Box::pin(self.administer(request, &correlation_id)).await;
-        answer::finish(response, answer::Place::Rest, &correlation_id, &*self.shared.clock)
+        let mut response =
+            answer::finish(response, answer::Place::Rest, &correlation_id, &*self.shared.clock);
+        if self.shared.settings.tls.is_on() {
+            response
+                .headers_mut()
+                .insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        response
     }
 
     /// Everything but MCP.
