@@ -5,6 +5,7 @@ mod affinity;
 mod breaker;
 mod calls;
 mod configuration;
+mod credentials;
 mod delivery;
 mod doors;
 mod durability;

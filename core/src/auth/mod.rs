@@ -4,6 +4,7 @@
 mod credentials;
 mod matrix;
 pub mod permission;
+pub mod vault;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 pub use self::credentials::{Authorization, Bearer, Credentials};
 pub use self::matrix::Gate;
 pub use self::permission::Operation;
+pub use self::vault::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::vault::Credentials;
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
 use crate::transport::guard::{Outbound, Stdio};
@@ -30,6 +31,8 @@ pub struct Config {
     pub breaker: breaker::Settings,
     /// What may be connected to, besides the internet, once others can register servers.
     pub outbound: Outbound,
+    /// The key that credentials for servers are sealed with.
+    pub credentials: Credentials,
     /// Which programs may be started once others can register servers.
     pub stdio: Stdio,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.

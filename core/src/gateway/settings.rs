@@ -1,8 +1,10 @@
 //! What an operator can set of the gateway's own behaviour.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
+use crate::auth::Vault;
 use crate::breaker;
 use crate::config::Config;
 use crate::transport::guard::{Guard, Stance};
@@ -26,6 +28,8 @@ pub struct Settings {
     pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
+    /// The keys that credentials for servers are sealed with; without any, none can be set.
+    pub vault: Option<Arc<Vault>>,
     /// What may be connected to and started.
     pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
@@ -43,6 +47,7 @@ impl Default for Settings {
             refresh: Duration::from_secs(300),
             probing: true,
             most_calls: 10_000,
+            vault: None,
             guard: Guard::default(),
             seed: None,
         }

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod capability;
+mod credential;
 pub mod event;
 pub mod ids;
 pub mod principal;
@@ -10,6 +11,7 @@ pub mod server;
 
 pub use call::{Action, Call, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
+pub use credential::{Credential, SealedCredential};
 pub use event::{AuditEntry, Event};
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use principal::{Grant, Principal, Role};

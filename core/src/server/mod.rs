@@ -13,6 +13,7 @@ pub mod tls;
 mod answer;
 mod body;
 mod cors;
+mod credentials;
 mod discovery;
 mod docs;
 mod edge;
@@ -38,7 +39,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::{Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
@@ -59,6 +60,9 @@ pub use serve::serve;
 /// program that embeds the gateway says loopback. A request without it is nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// By this header clients of other gateways choose what a server is shown.
+const UPSTREAM_AUTHORIZATION: HeaderName = HeaderName::from_static("x-upstream-authorization");
 
 /// What every route needs.
 struct Shared {
@@ -152,6 +156,7 @@ impl Service {
             // The gateway writes the line of a call itself, so a span would only cost.
             let response = match self.check(&request) {
                 Ok(credentials) => {
+                    self.note_override(request.headers(), &credentials, &correlation_id).await;
                     let asker = Asker { credentials, correlation_id: Arc::clone(&correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
@@ -188,7 +193,10 @@ impl Service {
         );
         let answer = async {
             match self.check(&request) {
-                Ok(credentials) => self.admit(&credentials, correlation_id, request).await,
+                Ok(credentials) => {
+                    self.note_override(request.headers(), &credentials, correlation_id).await;
+                    self.admit(&credentials, correlation_id, request).await
+                }
                 Err(error) => {
                     body::discard(request.into_body()).await;
                     answer::refuse(error)
@@ -196,6 +204,15 @@ impl Service {
             }
         };
         answer.instrument(span).await
+    }
+
+    /// What a client cannot choose here, and other gateways let it.
+    async fn note_override(&self, headers: &HeaderMap, credentials: &Credentials, correlation_id: &Arc<str>) {
+        if headers.contains_key(UPSTREAM_AUTHORIZATION) {
+            let gateway = &self.shared.gateway;
+            Box::pin(gateway.note_override(credentials, correlation_id, UPSTREAM_AUTHORIZATION.as_str()))
+                .await;
+        }
     }
 
     /// Everything that is checked before it is known who calls.

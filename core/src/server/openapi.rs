@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, discovery, docs, operation, servers};
+use super::{Door, answer, credentials, discovery, docs, operation, servers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::health))
+        .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(servers::capabilities))
         .routes(routes!(discovery::tools))
         .routes(routes!(discovery::resources))

@@ -1,5 +1,7 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod credentials;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{HEALTH_HISTORY, HealthRecord, Store};
 use crate::error::Result;
-use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{AuditEntry, Listing, SealedCredential, Server, ServerId, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ struct Rows {
     ids: HashMap<ServerId, u64>,
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
+    credentials: BTreeMap<credentials::Key, SealedCredential>,
 }
 
 #[derive(Debug)]
@@ -134,6 +137,7 @@ impl Store for MemoryStore {
         if let Some(seq) = rows.ids.remove(&id) {
             rows.servers.remove(&seq);
         }
+        rows.credentials.retain(|(server, ..), _| *server != id);
         rows.log(audit);
         Ok(())
     }

@@ -230,6 +230,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`[breaker]`", old.breaker != new.breaker),
         ("`[outbound]`", old.outbound != new.outbound),
         ("`[stdio]`", old.stdio != new.stdio),
+        ("`[credentials]`", old.credentials != new.credentials),
     ];
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

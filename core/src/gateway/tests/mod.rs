@@ -3,4 +3,5 @@ mod fake;
 mod guarded;
 mod replicas;
 mod sessions;
+mod shown;
 mod voices;

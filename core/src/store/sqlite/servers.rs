@@ -138,7 +138,7 @@ pub(super) async fn remove(
         .execute(&mut *tx)
         .await
         .map_err(|e| at.writing(e))?;
-    for forget in [super::listings::FORGET, super::health::FORGET] {
+    for forget in [super::listings::FORGET, super::health::FORGET, super::credentials::FORGET] {
         sqlx::query(forget).bind(&key).execute(&mut *tx).await.map_err(|e| at.writing(e))?;
     }
     Ok(())
