@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import install
 import processes
-from combinations import Combination
+from combinations import MODERN, Combination
 from suite import HERE
 
 SERVICE = "fixture"
@@ -43,6 +44,8 @@ class Stage:
         for name in names:
             known = f'"{name}"'
             self.group.wait_for("gateway", f"discovers {name}", 30, lambda known=known: known in processes.read(found))
+        if chosen.layout == "stdio" and chosen.era == "legacy":
+            start_child(f"{url}/{SERVICE}")
         return url if chosen.layout == "aggregate" else f"{url}/{SERVICE}"
 
     def fixture(self, fixture: str, era: str, name: str) -> str:
@@ -61,16 +64,39 @@ class Stage:
         return processes.gateway_url(self.group, name, [str(server.get("endpoint_url")) for server in servers])
 
 
+def start_child(url: str) -> None:
+    """Has the gateway start the child that it keeps for a client of the modern era that can be asked something.
+
+    `server-stateless` waits 600 ms for such a one's first answer, and a busy machine needs longer to start a process.
+    """
+    meta = {
+        "protocolVersion": MODERN,
+        "clientInfo": {"name": "conformance-client", "version": "1.0.0"},
+        "clientCapabilities": {"elicitation": {}},
+    }
+    params = {"name": TOOL, "_meta": {f"io.modelcontextprotocol/{key}": value for key, value in meta.items()}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": TOOL}
+    request = urllib.request.Request(url, json.dumps(call, separators=(",", ":")).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        response.read()
+
+
 def table(server: dict[str, object]) -> str:
     """One `[[servers]]` of a configuration; strings and lists of JSON are those of TOML, too."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in server.items()]
     return "\n".join(["[[servers]]", *lines, ""])
 
 
-def fixtures(node: Path, folder: Path) -> dict[str, list[str]]:
-    """The commands of the fixtures, without options."""
+def fixtures(group: processes.Group, node: Path, folder: Path) -> dict[str, list[str]]:
+    """The commands of the fixtures, without options. What they need as long as they run, ends with `group`."""
+    nursery = str(HERE / "fixtures" / "python" / "nursery.py")
+    place = group.logs / "nursery.socket"
+    group.start("nursery", [str(install.python()), "-B", nursery, str(place)])
+    group.wait_for("nursery", "is ready", 60, lambda: "ready\n" in group.log("nursery"))
     return {
-        "python": [str(install.python()), "-B", str(HERE / "fixtures" / "python" / "server.py")],
+        "python": [sys.executable, "-I", "-S", nursery, str(place)],
         "node": [str(node), str(folder / "fixtures" / "node" / "server.mjs")],
     }
 
@@ -85,7 +111,3 @@ def stop(group: processes.Group) -> list[str]:
         left += [] if code == 0 else [f"the gateway ended with {code} on SIGTERM"]
         left += [f"the gateway left a child behind: {children[pid]}" for pid in processes.alive(children)]
     return left
-
-
-def version(binary: Path) -> str:
-    return subprocess.run([str(binary), "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()

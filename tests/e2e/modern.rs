@@ -6,6 +6,7 @@ use mcp_registry_gateway_tests::clock::eventually;
 use mcp_registry_gateway_tests::fake::Modern;
 use mcp_registry_gateway_tests::http::{Http, Reply};
 use mcp_registry_gateway_tests::mcp::{Client, finish};
+use mcp_registry_gateway_tests::modern::{Modern as Own, VERSION};
 use mcp_registry_gateway_tests::process::Gateway;
 use serde_json::{Value, json};
 
@@ -205,6 +206,36 @@ async fn a_server_that_changes_its_era_is_noticed_by_the_next_call() {
     assert_eq!(client.call("echo", json!({ "text": "new" })).await.expect("an answer").text(), "old");
     server.downgrade(false);
     assert_eq!(client.call("echo", json!({ "text": "new" })).await.expect("an answer").text(), "new");
+}
+
+#[tokio::test]
+async fn a_modern_server_hears_of_the_legacy_era_only_once_a_legacy_client_wants_it() {
+    let (gateway, server) = modern().await;
+    let own = Own::new(gateway.address(), "/mcp/one");
+    assert_eq!(own.call("echo", json!({ "text": "t" })).await.expect("an answer").text(), "t");
+    for entry in server.ledger().all() {
+        assert_eq!(entry.headers.get("mcp-protocol-version").map(String::as_str), Some(VERSION), "{entry:?}");
+    }
+    for _ in 0..2 {
+        let client = asked(&gateway, json!({})).await;
+        assert_eq!(client.call("echo", json!({ "text": "t" })).await.expect("an answer").text(), "t");
+    }
+    assert_eq!(server.ledger().count("initialize"), 1);
+}
+
+#[tokio::test]
+async fn a_server_of_both_eras_hears_each_client_in_its_own() {
+    let (gateway, server) = (Gateway::start().await, Modern::start().await);
+    server.speak_both();
+    gateway.adopt("one", "one", &server.url()).await;
+    let own = Own::new(gateway.address(), "/mcp/one");
+    assert_eq!(own.call("echo", json!({ "text": "new" })).await.expect("an answer").text(), "new");
+    let client = asked(&gateway, json!({})).await;
+    assert_eq!(client.initialized["serverInfo"]["name"], "old", "as the server says it to legacy clients");
+    assert_eq!(client.call("echo", json!({ "text": "new" })).await.expect("an answer").text(), "old");
+    let all = gateway.client("/mcp").await;
+    assert_eq!(all.call("one__echo", json!({ "text": "new" })).await.expect("an answer").text(), "old");
+    assert_eq!(own.call("echo", json!({ "text": "new" })).await.expect("an answer").text(), "new");
 }
 
 #[tokio::test]

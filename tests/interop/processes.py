@@ -64,10 +64,14 @@ class Group:
             self.running.remove(process)
             kill(process)
 
+    def kill(self) -> None:
+        """Kills everything, at once."""
+        for process in list(self.running):
+            kill(process)
+
     def abort(self, code: int) -> None:
         """Kills everything and ends this program."""
-        for process in self.running:
-            kill(process)
+        self.kill()
         shutil.rmtree(self.logs, ignore_errors=True)
         os._exit(code)
 

@@ -63,6 +63,20 @@ impl Inner {
         Ok(with_version(said, negotiated))
     }
 
+    /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if
+    /// they do: now one wants to know.
+    pub(super) async fn meet_as_legacy(self: &Arc<Self>, route: &Route, principal: &Principal) {
+        let Route::Service(name) = route else { return };
+        let view = self.view(&principal.tenant);
+        let Ok(service) = view.service(name.as_str()) else { return };
+        let strangers = service.places.iter().filter(|place| place.upstream.want_legacy());
+        let asking: Vec<_> = strangers.map(|place| self.discover_afresh(place.server.id)).collect();
+        if !asking.is_empty() {
+            // What fails has been logged, and what comes too late is there for the next client.
+            let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
+        }
+    }
+
     /// Remembers the level for this client, and tells the servers with which it has sessions.
     pub(super) async fn set_level(self: &Arc<Self>, message: &Message, passage: &Passage) -> Result<Reply> {
         let level = message.params_members()?.text("level").map(std::borrow::Cow::into_owned);

@@ -65,6 +65,9 @@ impl Inner {
         opening: &Awaited<Arc<Session>>,
     ) -> Result<Arc<Session>> {
         let upstream = &place.upstream;
+        if !client.is_pooled() {
+            upstream.want_legacy();
+        }
         let session = upstream.own(&client.hello).await?;
         let told = tell_level(client, &session).await;
         if !client.adopt(upstream.number, opening, &session, || upstream.is_closed()) {

@@ -204,6 +204,7 @@ impl Inner {
             let message = "`capabilities` and `clientInfo` are larger than the limit, together";
             return Err(Error::new(ErrorKind::TooLarge, message).with("limit_bytes", MAX_INTRODUCTION));
         }
+        self.meet_as_legacy(route, &passage.principal).await;
         let result = self.introduction(route, negotiated, &passage.principal).await?;
         let hello = Hello {
             version: negotiated.into(),

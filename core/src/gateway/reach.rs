@@ -3,10 +3,11 @@
 //!
 //! A server that speaks both eras hears each client in the client's own, so that nothing has to be translated. What only
 //! speaks the modern one has a single session without any state, which all clients share; each legacy client sees it
-//! through a link of its own (`bridge/upward.rs`).
+//! through a link of its own (`bridge/upward.rs`). Over HTTP a modern server is tried for the legacy era when the first
+//! legacy client wants it, and not before: in its own era nobody sends it `initialize`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -36,6 +37,8 @@ pub(super) struct Reach {
     is_child: bool,
     legacy: AtomicU8,
     modern: AtomicU8,
+    /// Whether a legacy client wants the server, so that it matters whether it speaks legacy.
+    legacy_wanted: AtomicBool,
     raw: ArcSwapOption<Session>,
     changes: Changes,
     pub(super) mirrors: Arc<Mirrors>,
@@ -46,7 +49,7 @@ pub(super) struct Reach {
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
     Legacy,
-    /// It speaks modern, and has not been asked whether legacy, too.
+    /// It speaks modern, and has not been asked whether legacy, too, although a client wants to know.
     Trial,
     Modern,
     Probe,
@@ -65,6 +68,7 @@ impl Reach {
             is_child: server.transport_type == TransportType::Stdio,
             legacy: known(EraWish::Legacy),
             modern: known(EraWish::Modern),
+            legacy_wanted: AtomicBool::new(server.transport_type != TransportType::Http),
             raw: ArcSwapOption::empty(),
             changes: Changes::default(),
             mirrors: Arc::default(),
@@ -75,6 +79,13 @@ impl Reach {
     /// The session that modern requests go through, if it is open.
     pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
         self.raw.load_full().filter(|session| session.is_open())
+    }
+
+    /// Notes that a legacy client wants the server. Whether it is not known yet if the server, a modern one, speaks legacy, too:
+    /// then the next session that is opened finds out.
+    pub(super) fn want_legacy(&self) -> bool {
+        self.legacy_wanted.store(true, Ordering::Release);
+        self.way() == Way::Trial
     }
 
     /// A session in which the server seems to speak legacy, whichever era it is of. `own`: it is one client's.
@@ -164,7 +175,7 @@ impl Reach {
         }
         match (self.legacy.load(Ordering::Acquire), self.modern.load(Ordering::Acquire)) {
             (YES, _) => Way::Legacy,
-            (UNKNOWN, YES) => Way::Trial,
+            (UNKNOWN, YES) if self.legacy_wanted.load(Ordering::Acquire) => Way::Trial,
             (_, YES) => Way::Modern,
             _ => Way::Probe,
         }

@@ -206,6 +206,11 @@ impl Upstream {
         Ok(fetched.listing)
     }
 
+    /// As [`Reach::want_legacy`].
+    pub(super) fn want_legacy(&self) -> bool {
+        self.reach.want_legacy()
+    }
+
     /// Which arguments of its tools are repeated in headers.
     pub(super) fn mirrors(&self) -> &super::bridge::upward::Mirrors {
         &self.reach.mirrors

@@ -41,6 +41,8 @@ struct Served {
     cancelled: AtomicUsize,
     /// Speaks legacy from now on, badly: every modern request is answered as one that lacks a session.
     downgraded: AtomicBool,
+    /// Answers as a legacy server whatever does not say that it is modern.
+    also_legacy: AtomicBool,
     cut: std::sync::Mutex<CancellationToken>,
 }
 
@@ -55,6 +57,7 @@ impl Modern {
             listening: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             downgraded: AtomicBool::new(false),
+            also_legacy: AtomicBool::new(false),
             cut: std::sync::Mutex::default(),
         });
         let tasks = Tasks::default();
@@ -99,6 +102,11 @@ impl Modern {
     pub fn downgrade(&self, downgraded: bool) {
         self.served.downgraded.store(downgraded, Ordering::SeqCst);
     }
+
+    /// Speaks both eras from now on: each client is answered in its own.
+    pub fn speak_both(&self) {
+        self.served.also_legacy.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Modern {
@@ -123,7 +131,8 @@ async fn answer(State(served): State<Arc<Served>>, headers: HeaderMap, body: Byt
         executed: true,
     };
     served.ledger.record(entry);
-    if served.downgraded.load(Ordering::SeqCst) {
+    let is_legacy = served.also_legacy.load(Ordering::SeqCst) && named("mcp-protocol-version") != VERSION;
+    if is_legacy || served.downgraded.load(Ordering::SeqCst) {
         return legacy(&message);
     }
     let (method, params) = (message["method"].as_str().unwrap_or_default(), &message["params"]);

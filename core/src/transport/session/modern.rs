@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The id of `server/discover` on a link of unknown era; `initialize` has the one before it.
 const DISCOVER_ID: u64 = INITIALIZE_ID + 1;
+/// The id of a second `server/discover`; later ids count on from it.
+const AGAIN_ID: u64 = DISCOVER_ID + 1;
 
 /// What a server was found to be.
 enum Found {
@@ -90,7 +92,7 @@ impl Session {
     ) -> Result<Arc<Self>> {
         match probe(link.as_ref(), hello).await {
             Ok(Found::Modern(answer)) => Ok(Self::modern(link, own, hello, answer)),
-            Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, DISCOVER_ID)),
+            Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, AGAIN_ID)),
             Err(error) if link.is_open() => Err(error),
             // A child that left over a request that it did not know; another is asked as its elders were.
             Err(_) => {
@@ -99,7 +101,7 @@ impl Session {
                 if shaken.is_err() {
                     again.close().await;
                 }
-                shaken.map(|(answer, version)| Self::legacy(&again, own, answer, version, DISCOVER_ID))
+                shaken.map(|(answer, version)| Self::legacy(&again, own, answer, version, AGAIN_ID))
             }
         }
     }
@@ -159,7 +161,7 @@ impl Session {
             version: MODERN.into(),
             era: Era::Modern,
             hello: Some(hello.clone()),
-            ids: Arc::new(AtomicU64::new(DISCOVER_ID + 1)),
+            ids: Arc::new(AtomicU64::new(AGAIN_ID + 1)),
             closed: CancellationToken::new(),
         })
     }
@@ -191,12 +193,27 @@ async fn probe(link: &dyn Link, hello: &Hello) -> Result<Found> {
     }
 }
 
+/// The answer to `server/discover`. A server that refuses the version and lists it all the same is asked once more: the client
+/// SHOULD select a version from the list and retry (Versioning, Protocol Version Negotiation, 2026-07-28).
 async fn discover(link: &dyn Link, hello: &Hello) -> Result<Message> {
-    let method = Method::Discover;
     let params = hello.dress(None)?;
-    let body = Message::request(Some(DISCOVER_ID), method.as_str(), Some(&params));
-    let outgoing = Outgoing { id: DISCOVER_ID, method, body, correlation_id: None, headers: None };
-    ask(link, outgoing).await
+    let asked = async |id| {
+        let method = Method::Discover;
+        let body = Message::request(Some(id), method.as_str(), Some(&params));
+        ask(link, Outgoing { id, method, body, correlation_id: None, headers: None }).await
+    };
+    let answer = asked(DISCOVER_ID).await?;
+    if refuses_what_it_speaks(&answer) { asked(AGAIN_ID).await } else { Ok(answer) }
+}
+
+fn refuses_what_it_speaks(answer: &Message) -> bool {
+    let supported = || {
+        let error = Members::parse(answer.error()?).ok()?;
+        let unsupported = error.get("code")? == "-32022";
+        let data = Members::parse(error.get("data")?).ok()?;
+        serde_json::from_str::<Vec<String>>(data.get("supported")?).ok().filter(|_| unsupported)
+    };
+    supported().is_some_and(|versions| versions.iter().any(|version| version == MODERN))
 }
 
 /// The answer, if it is that of a server of the modern era; `None` if the server did not understand the question.

@@ -54,6 +54,21 @@ async fn a_server_that_does_not_understand_the_question_is_initialized_on_the_sa
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_a_version_that_it_lists_is_asked_once_more() {
+    let mut refusal = refused(-32022);
+    refusal["error"]["data"] = json!({"supported": ["2026-07-28"], "requested": "2026-07-28"});
+    let mut answer = discovered(&["2026-07-28"]);
+    answer["id"] = 3.into();
+    let fake = Fake::new([vec![refusal.clone()], vec![answer]]);
+    assert_eq!(probe(&fake).await.unwrap().era(), Era::Modern);
+    assert_eq!(methods(&fake), ["server/discover", "server/discover"]);
+    let mut again = refusal.clone();
+    again["id"] = 3.into();
+    let stubborn = Fake::new([vec![refusal], vec![again], vec![initialized("2025-11-25")]]);
+    assert_eq!(probe(&stubborn).await.unwrap().era(), Era::Legacy);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_stays_silent_is_initialized_beside() {
     let fake = Fake::new([vec![], vec![initialized("2025-06-18")]]);
     assert_eq!(probe(&fake).await.unwrap().version(), "2025-06-18");
