@@ -118,6 +118,21 @@ impl Gate {
         let method = if method == "HEAD" { "GET" } else { method };
         MATRIX.routes.get(&format!("{method} {path}")).copied()
     }
+
+    /// Every route of the matrix: method, path, and what stands in front of it.
+    pub fn routes() -> impl Iterator<Item = (&'static str, &'static str, Self)> {
+        MATRIX.routes.iter().filter_map(|(route, gate)| {
+            let (method, path) = route.split_once(' ')?;
+            Some((method, path, *gate))
+        })
+    }
+
+    /// The methods that the matrix has for this path.
+    pub fn methods(path: &str) -> Vec<&'static str> {
+        let split = MATRIX.routes.keys().filter_map(|route| route.split_once(' '));
+        let own = split.filter(|(_, own)| *own == path).map(|(method, _)| method);
+        own.flat_map(|method| if method == "GET" { vec!["GET", "HEAD"] } else { vec![method] }).collect()
+    }
 }
 
 impl File {

@@ -1,6 +1,7 @@
 //! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
 //! principal may do: [`permission`].
 
+pub mod access;
 mod credentials;
 mod matrix;
 pub mod permission;
@@ -10,6 +11,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
+pub use self::access::{Access, Restrictions};
 pub use self::credentials::{Authorization, Bearer, Credentials};
 pub use self::matrix::Gate;
 pub use self::permission::Operation;

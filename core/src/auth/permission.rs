@@ -44,6 +44,8 @@ operations! {
     CredentialsRead "credentials.read",
     CredentialsWrite "credentials.write",
     ServersRemove "servers.remove",
+    ServersRestrict "servers.restrict",
+
     ServersProbe "servers.probe",
     StatsRead "stats.read",
     MetricsRead "metrics.read",

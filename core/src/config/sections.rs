@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Access;
 use crate::auth::vault::Credentials;
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
@@ -29,6 +30,8 @@ pub struct Config {
     pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
+    /// Who may use what, beyond the matrix of roles.
+    pub access: Access,
     /// What may be connected to, besides the internet, once others can register servers.
     pub outbound: Outbound,
     /// The key that credentials for servers are sealed with.

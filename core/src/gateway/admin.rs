@@ -38,6 +38,14 @@ impl Gateway {
         caller.may(Operation::ServersUpdate)?;
         let inner = &self.0;
         let before = self.get(caller, id)?;
+        let lifts = patch.configuration.as_ref().is_some_and(|new| new.access != before.configuration.access);
+        // The rules go by the service.
+        let moves = patch.service.as_ref().is_some_and(|new| *new != before.service.as_str())
+            && inner.view(&caller.principal.tenant).is_restricted();
+        if lifts || moves {
+            // Whoever may change a server could otherwise lift what keeps a part of it from others, or from oneself.
+            caller.may(Operation::ServersRestrict)?;
+        }
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
@@ -65,6 +73,7 @@ impl Gateway {
     /// Refuses to take the headers that were given for one origin along to another, unless the operator does it: whoever may
     /// change a server need not know what it is shown.
     pub async fn stays_where_it_is(&self, caller: &Caller, before: &Server, patch: &Patch) -> Result<()> {
+        caller.may(Operation::ServersUpdate)?;
         let Some(endpoint_url) = patch.endpoint_url.clone() else { return Ok(()) };
         let after = Server { endpoint: Endpoint::Url { endpoint_url }, ..before.clone() };
         let guard = &self.0.settings.guard;
@@ -84,6 +93,7 @@ impl Gateway {
     /// Removes a server: soft, its name is free again, its session is ended.
     pub async fn remove(&self, caller: &Caller, id: ServerId) -> Result<()> {
         caller.may(Operation::ServersRemove)?;
+        self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
         self.0.book.take(id, None);
         self.0.refresh();
@@ -93,20 +103,29 @@ impl Gateway {
     /// One server of the caller's tenant.
     pub fn get(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
         caller.may(Operation::ServersRead)?;
-        self.0.registry.get(&caller.principal.tenant, id).ok_or_else(|| unknown(id))
+        self.visible(caller, id)
+    }
+
+    /// A server of the caller's tenant, unless it is kept from the caller: then it is as unknown as one that never was.
+    pub(super) fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        let server = self.0.registry.get(&caller.principal.tenant, id);
+        server.filter(|server| self.0.sees(&caller.principal, server)).ok_or_else(|| unknown(id))
     }
 
     /// A page of the caller's servers.
     pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
         caller.may(Operation::ServersRead)?;
-        self.0.registry.list(&caller.principal.tenant, filter)
+        let (inner, principal) = (&self.0, &caller.principal);
+        inner.registry.state().list_where(&principal.tenant, filter, |server| inner.sees(principal, server))
     }
 
     /// What a server offers.
     pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
         caller.may(Operation::ServersRead)?;
         let server = self.get(caller, id)?;
-        Ok(self.0.registry.state().listing(server.id).items.clone())
+        let mut items = self.0.registry.state().listing(server.id).items.clone();
+        items.retain(|item| self.0.sees_item(&caller.principal, &server, item));
+        Ok(items)
     }
 
     /// Probes a server now.
@@ -124,6 +143,7 @@ impl Gateway {
         limit: u32,
     ) -> Result<Vec<HealthRecord>> {
         caller.may(Operation::ServersRead)?;
+        self.visible(caller, id)?;
         self.0.registry.health_history(&caller.principal.tenant, id, limit).await
     }
 
@@ -143,6 +163,6 @@ pub(super) fn actor(caller: &Caller) -> Actor {
     }
 }
 
-pub(super) fn unknown(id: ServerId) -> Error {
+fn unknown(id: ServerId) -> Error {
     Error::new(ErrorKind::NotFound, "no such server").with("id", id)
 }

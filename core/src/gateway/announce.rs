@@ -74,7 +74,12 @@ impl Inner {
         }
         let clients = if changes.is_empty() { Vec::new() } else { self.sessions.all() };
         for client in clients {
-            for change in changes.iter().filter(|change| *change.tenant == client.principal.tenant) {
+            let sees = |change: &Change<'_>| {
+                *change.tenant == client.principal.tenant
+                    && (before.shows(&client.principal, change.service)
+                        || after.shows(&client.principal, change.service))
+            };
+            for change in changes.iter().filter(|change| sees(change)) {
                 let concerned = match &client.route {
                     Route::All => true,
                     Route::Service(name) => name == change.service && client.upstreams().is_empty(),

@@ -14,7 +14,7 @@ use super::service::Service;
 use super::snapshot::View;
 use crate::breaker::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Capability, CapabilityKind, Principal, ServerId};
+use crate::model::{Capability, CapabilityKind, Principal, Route, ServerId, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Splice};
@@ -23,6 +23,25 @@ use crate::rpc::{Members, Splice};
 const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
 
 impl Inner {
+    /// Whether the lists of a service are answered from what is known, since the caller may not see all of it.
+    pub(super) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
+        self.look(principal, |view| view.services.get(service).is_some_and(|service| service.is_veiled()))
+    }
+
+    /// The `result` of a list that the gateway answers itself.
+    pub(super) async fn own_list(
+        self: &Arc<Self>,
+        route: &Route,
+        principal: &Principal,
+        kind: CapabilityKind,
+    ) -> Result<String> {
+        let Route::Service(name) = route else { return self.merged_list(principal, kind).await };
+        let view = self.sight(principal);
+        let offers = view.service(name.as_str())?.offers(kind);
+        let items: Vec<_> = offers.iter().map(|(_, item)| item.definition.get()).collect();
+        Ok(format!(r#"{{"{}":[{}]}}"#, kind.list_member(), items.join(",")))
+    }
+
     /// The `result` of a list on the aggregated route.
     pub(super) async fn merged_list(
         self: &Arc<Self>,
@@ -30,7 +49,7 @@ impl Inner {
         kind: CapabilityKind,
     ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         // What a silent service has declared counts until it answers; nothing at all is not an empty list.
         let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
         if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
@@ -43,7 +62,7 @@ impl Inner {
 
     /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
     async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let unheard: Vec<_> =
             view.services.values().filter(|service| service.initialize().is_none()).collect();
         if unheard.is_empty() {
@@ -68,7 +87,7 @@ impl Inner {
             }
         });
         join_all(asking).await;
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let silent =
             |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
         view.services.values().filter(silent).map(|service| service.name.to_string()).collect()

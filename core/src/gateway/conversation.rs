@@ -43,7 +43,7 @@ impl Inner {
                 env!("CARGO_PKG_VERSION"),
             ));
         };
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let service = view.service(name.as_str())?;
         if let Some(said) = service.initialize() {
             return Ok(with_version(said, negotiated));
@@ -53,7 +53,7 @@ impl Inner {
         let first = async { while asking.next().await.is_some_and(|heard| heard.is_err()) {} };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
         let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
-        let view = self.view(&principal.tenant);
+        let view = self.sight(principal);
         let service = view.service(name.as_str())?;
         let said = service.initialize().ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "no server of this service has answered yet")
@@ -91,7 +91,7 @@ impl Inner {
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
             if let Route::Service(name) = &client.route {
-                let view = self.view(&passage.principal.tenant);
+                let view = self.sight(&passage.principal);
                 let service = Arc::clone(view.service(name.as_str())?);
                 let opening = service.places.iter().map(|place| self.session_for(Some(client), place));
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;

@@ -1,10 +1,8 @@
 //! Credentials for servers: set, listed without their values, removed. What they are used for stands in `book`.
 
-use std::sync::Arc;
-
 use url::Url;
 
-use super::admin::{actor, unknown};
+use super::admin::actor;
 use super::book::described;
 use super::{Caller, Gateway};
 use crate::auth::Operation;
@@ -36,7 +34,7 @@ impl Gateway {
     /// What is told of a server's credentials: everything but their values.
     pub fn credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
         caller.may(Operation::CredentialsRead)?;
-        Ok(self.0.book.of(self.server_of(caller, server)?.id))
+        Ok(self.0.book.of(self.visible(caller, server)?.id))
     }
 
     /// Shows a server nothing in `header` any more.
@@ -56,7 +54,7 @@ impl Gateway {
         value: &str,
     ) -> Result<Credential> {
         let inner = &self.0;
-        let server = self.server_of(caller, server)?;
+        let server = self.visible(caller, server)?;
         validate::header(header, value)?;
         let about = Credential {
             server_id: server.id,
@@ -87,17 +85,13 @@ impl Gateway {
 
     async fn take_credential(&self, caller: &Caller, server: ServerId, header: &str) -> Result<()> {
         let inner = &self.0;
-        let server = self.server_of(caller, server)?;
+        let server = self.visible(caller, server)?;
         let detail = serde_json::json!({ "header": header });
         let audit = entry(self, caller, "credential.remove", server.id, detail);
         let _writing = inner.book.writing.lock().await;
         inner.store.remove_credential(&server.tenant_id, server.id, "", header, &audit).await?;
         inner.book.take(server.id, Some(header));
         Ok(())
-    }
-
-    fn server_of(&self, caller: &Caller, server: ServerId) -> Result<Arc<Server>> {
-        self.0.registry.get(&caller.principal.tenant, server).ok_or_else(|| unknown(server))
     }
 
     async fn told<T>(

@@ -134,16 +134,16 @@ pub(super) fn forward(
             (None, Some(name)) => found(view, kind, name, &message)?,
             (None, None) => return Err(unknown_method(&method)),
         };
-        return Ok(finish(service, message, kind, name, range, rename));
+        return finish(service, message, kind, name, range, rename);
     }
     match (route, name) {
         (Route::Service(service), name) => {
             let service = Arc::clone(view.service(service.as_str())?);
-            Ok(finish(service, message, kind, name, range, None))
+            finish(service, message, kind, name, range, None)
         }
         (Route::All, Some(name)) => {
             let (service, rename) = found(view, kind, &name, &message)?;
-            Ok(finish(service, message, kind, Some(name), range, rename))
+            finish(service, message, kind, Some(name), range, rename)
         }
         (Route::All, None) => Err(unknown_method(&method)),
     }
@@ -156,12 +156,19 @@ fn finish(
     name: Option<String>,
     range: Option<Range<usize>>,
     rename: Option<String>,
-) -> Forward {
+) -> Result<Forward> {
+    // Of a service of which something is kept from the caller, what is not listed is unknown: also what does not exist, so
+    // that the two cannot be told apart.
+    if let Some(own) = rename.as_deref().or(name.as_deref())
+        && !service.shows(kind, own)
+    {
+        return Err(unknown_name(kind, name.as_deref().unwrap_or(own), &message));
+    }
     let own_name = rename.clone().or(name);
     // Templates and completions name no item that a replica lists one by one.
     let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
     let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));
-    Forward { service, message, what, rename }
+    Ok(Forward { service, message, what, rename })
 }
 
 /// Finds what the aggregated route calls `name`: the service, and the name there if it is another.
@@ -174,19 +181,25 @@ fn found(
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
         return match view.service_of_resource(name) {
             Some(service) => Ok((Arc::clone(service), None)),
-            None => Err(Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")
-                .with("uri", shown(name))),
+            None => Err(unknown_name(kind, name, message)),
         };
     }
     if let Some((service, own)) = view.resolve(name) {
         return Ok((Arc::clone(service), Some(own)));
     }
-    let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
+    Err(unknown_name(kind, name, message))
+}
+
+/// What is answered for a name that nothing has, or nothing that the caller may know of.
+fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
     let name = shown(name);
-    Err(Error::new(
-        ErrorKind::InvalidParams,
-        format!("Unknown {what}: {name}. Names here are `service__{what}`, as the list has them"),
-    ))
+    if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
+        return Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")
+            .with("uri", name);
+    }
+    let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
+    let text = format!("Unknown {what}: {name}. Names on `/mcp` are `service__{what}`, as the list has them");
+    Error::new(ErrorKind::InvalidParams, text)
 }
 
 /// The name or URI that a completion refers to.

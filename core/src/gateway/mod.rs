@@ -45,6 +45,7 @@ mod starts;
 mod tests;
 mod upstream;
 mod verdict;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,7 +60,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
-use crate::auth::{Authenticator, Credentials, LocalOnly, Operation};
+use crate::auth::{Authenticator, Credentials, LocalOnly, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -169,7 +170,7 @@ impl Gateway {
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
-            auth: Arc::new(LocalOnly::default()),
+            auth: settings.authenticator.clone().unwrap_or_else(|| Arc::new(LocalOnly::default())),
             limiter: Arc::new(Concurrency::new(settings.most_calls)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
@@ -252,20 +253,31 @@ impl Inner {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// What a tenant has, as of now, for as long as `with` looks at it. Unlike [`Inner::view`] it shares no counter with other
-    /// threads.
-    fn look<T>(&self, tenant: &TenantId, with: impl FnOnce(&View) -> T) -> T {
-        match self.snapshot.load().tenants.get(tenant) {
-            Some(view) => with(view),
-            None => with(&self.view(tenant)),
+    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Inner::sight`] it shares no counter with other
+    /// threads, unless something is kept from the caller.
+    fn look<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
+        match self.snapshot.load().tenants.get(&principal.tenant) {
+            Some(view) if view.is_whole_for(principal) => with(view),
+            _ => with(&self.sight(principal)),
         }
+    }
+
+    /// What a caller sees, as of now.
+    fn sight(&self, principal: &Principal) -> Arc<View> {
+        self.view(&principal.tenant).seen_by(principal)
     }
 
     /// What a tenant has, as of now.
     fn view(&self, tenant: &TenantId) -> Arc<View> {
         let snapshot = self.snapshot.load();
-        let nothing =
-            || Arc::new(View::new(tenant.clone(), BTreeMap::default(), Arc::clone(&snapshot.index)));
+        let nothing = || {
+            Arc::new(View::new(
+                tenant.clone(),
+                BTreeMap::default(),
+                Arc::clone(&snapshot.index),
+                Restrictions::default(),
+            ))
+        };
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
     }
 }

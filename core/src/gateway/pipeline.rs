@@ -144,6 +144,9 @@ impl Inner {
                 return Ok(Errand::SetLevel(message, passage));
             }
             (Some(method), Route::All) => list_kind(method),
+            (Some(method), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
+                list_kind(method)
+            }
             _ => None,
         };
         if let Some(kind) = list {
@@ -152,7 +155,7 @@ impl Inner {
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
-        let forward = self.look(&passage.principal.tenant, |view| {
+        let forward = self.look(&passage.principal, |view| {
             errand::forward(view, route, passage.wishes.as_ref(), message)
         })?;
         Ok(Errand::Forward(Box::new(Journey { forward, passage })))
@@ -169,7 +172,7 @@ impl Inner {
             Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),
             Errand::List(kind, id, passage) => {
-                let result = Box::pin(self.merged_list(&passage.principal, kind)).await?;
+                let result = Box::pin(self.own_list(route, &passage.principal, kind)).await?;
                 Ok(Reply::own(result_response(&id, &result)))
             }
             Errand::SetLevel(message, passage) => Box::pin(self.set_level(&message, &passage)).await,

@@ -75,13 +75,28 @@ impl Gateway {
                 "name at least one tool or resource, separated by commas",
             ));
         }
-        Ok(self.0.snapshot.load().index.find_all(&caller.principal.tenant, kind, names))
+        let (inner, principal) = (&self.0, &caller.principal);
+        let mut found = inner.snapshot.load().index.find_all(&principal.tenant, kind, names);
+        found.retain(|one| one.matches.iter().all(|item| inner.sees_item(principal, &one.server, item)));
+        if matches!(kind, CapabilityKind::Resource) {
+            // A URI that is kept from the caller can match a template that is not.
+            found.retain(|one| names.iter().all(|name| inner.sees_name(principal, &one.server, kind, name)));
+        }
+        Ok(found)
     }
 
     /// Ranked search over names, descriptions and tags.
     pub fn search(&self, caller: &Caller, query: &str, limit: usize) -> Result<Vec<Hit>> {
         caller.may(Operation::ServersRead)?;
-        Ok(self.0.snapshot.load().index.search(&caller.principal.tenant, query, limit))
+        let (inner, principal) = (&self.0, &caller.principal);
+        let index = Arc::clone(&inner.snapshot.load().index);
+        if inner.view(&principal.tenant).is_whole_for(principal) {
+            return Ok(index.search(&principal.tenant, query, limit));
+        }
+        let mut hits = index.search(&principal.tenant, query, usize::MAX);
+        hits.retain(|hit| inner.sees_hit(principal, hit));
+        hits.truncate(limit);
+        Ok(hits)
     }
 
     /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.
@@ -91,7 +106,7 @@ impl Gateway {
         kind: CapabilityKind,
     ) -> Result<Vec<(String, Arc<Server>, Capability)>> {
         caller.may(Operation::McpList)?;
-        let view = self.0.view(&caller.principal.tenant);
+        let view = self.0.sight(&caller.principal);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
         let offers = view.services.values().flat_map(|service| {
             service.offers(kind).into_iter().map(move |(place, item)| {
@@ -108,6 +123,9 @@ impl Gateway {
         let mut stats = Stats::default();
         for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
             let server = &entry.server;
+            if !self.0.sees(&caller.principal, server) {
+                continue;
+            }
             stats.total_servers += 1;
             *stats.servers_by_status.entry(server.status.as_str()).or_default() += 1;
             *stats.servers_by_transport.entry(server.transport_type.as_str()).or_default() += 1;
@@ -121,7 +139,7 @@ impl Gateway {
     /// What routing knows, by server.
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
         caller.may(Operation::MetricsRead)?;
-        let view = self.0.view(&caller.principal.tenant);
+        let view = self.0.sight(&caller.principal);
         let now = self.0.clock.now();
         let places = view.services.values().flat_map(|service| &service.places);
         Ok(places

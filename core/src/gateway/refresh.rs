@@ -13,6 +13,7 @@ use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
+use crate::auth::Restrictions;
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{
@@ -91,7 +92,10 @@ impl Inner {
                 };
                 (name, service)
             });
-            let view = View::new(tenant.clone(), services.collect(), Arc::clone(&index));
+            let services: BTreeMap<_, Arc<Service>> = services.collect();
+            let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
+            let restrictions = Restrictions::of(&self.settings.access, &tenant, servers);
+            let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions);
             (tenant, Arc::new(view))
         });
         let tenants = tenants.collect();
@@ -227,6 +231,7 @@ pub(super) fn is_reached_alike(old: &Server, new: &Server) -> bool {
         max_load: is.max_load,
         affinity: is.affinity.clone(),
         trusted: is.trusted,
+        access: is.access.clone(),
         ..was.clone()
     };
     old.endpoint == new.endpoint && old.transport_type == new.transport_type && spread_alike == *is

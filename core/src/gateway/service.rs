@@ -9,9 +9,11 @@ use std::sync::Arc;
 use super::names;
 use super::upstream::Upstream;
 use crate::clock::Tick;
+use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Server, ServerId, ServiceName, Status,
+    Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Restriction, Server, ServerId, ServiceName,
+    Status,
 };
 use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings};
 
@@ -36,6 +38,18 @@ pub(super) struct Service {
     partly: HashMap<(CapabilityKind, String), Arc<Pool>>,
     /// The pools in `partly`, by the replicas they consist of.
     subsets: HashMap<Vec<usize>, Arc<Pool>>,
+    seed: u64,
+    /// What some callers may not use of it, if this is how they see it.
+    veil: Option<Veil>,
+}
+
+/// Keeps a part of a service from those who may not use it: what is not listed is unknown, whether it exists or not.
+#[derive(Debug)]
+struct Veil {
+    /// Those that are listed.
+    templates: Vec<Template>,
+    /// Restrictions that do not admit the caller.
+    denied: Vec<Restriction>,
 }
 
 impl Service {
@@ -64,7 +78,51 @@ impl Service {
             partly.insert(key, Arc::clone(made));
         }
         let by_id = places.iter().enumerate().map(|(i, place)| (place.server.id, i)).collect();
-        Self { name, places, by_id, everyone, partly, subsets }
+        Self { name, places, by_id, everyone, partly, subsets, seed, veil: None }
+    }
+
+    /// The service as a caller sees it who may use only the replicas that `reaches` says, and nothing that `denied` is about.
+    /// Breakers, counters and whose turn it is are shared with the whole one.
+    pub(super) fn narrowed(&self, reaches: impl Fn(&Server) -> bool, denied: &[Restriction]) -> Self {
+        let shown = |item: &Capability| !denied.iter().any(|one| one.is_about(item.kind, &item.name));
+        let places = self.places.iter().filter(|place| reaches(&place.server)).map(|place| {
+            if denied.is_empty() {
+                return place.clone();
+            }
+            let mut listing = (*place.listing).clone();
+            listing.items.retain(shown);
+            Place { listing: Arc::new(listing), ..place.clone() }
+        });
+        let mut narrowed = Self::new(self.name.clone(), places.collect(), self.seed, Some(self));
+        if !denied.is_empty() {
+            let templates = narrowed.offers(CapabilityKind::ResourceTemplate);
+            let templates = templates.iter().filter_map(|(_, item)| Template::parse(&item.name)).collect();
+            narrowed.veil = Some(Veil { templates, denied: denied.to_vec() });
+        }
+        narrowed
+    }
+
+    /// Whether this is how somebody sees it who may not use all of it. Its lists are answered from what is known, since its
+    /// servers would show everything.
+    pub(super) fn is_veiled(&self) -> bool {
+        self.veil.is_some()
+    }
+
+    /// Whether the caller may know of this name. Always, unless something of the service is kept from the caller: then only
+    /// of what is listed, and of what templates that are listed stand for.
+    pub(super) fn shows(&self, kind: CapabilityKind, name: &str) -> bool {
+        let Some(veil) = &self.veil else { return true };
+        let listed = |kind| self.definition(kind, name).is_some();
+        match kind {
+            CapabilityKind::Tool | CapabilityKind::Prompt => listed(kind),
+            CapabilityKind::Resource | CapabilityKind::ResourceTemplate => {
+                let expands = || {
+                    !veil.denied.iter().any(|one| one.is_about(kind, name))
+                        && veil.templates.iter().any(|template| template.matches(name))
+                };
+                listed(CapabilityKind::Resource) || listed(CapabilityKind::ResourceTemplate) || expands()
+            }
+        }
     }
 
     /// Picks a replica that offers `what` and can take a call.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
 use crate::auth::Vault;
+use crate::auth::{Access, Authenticator};
 use crate::breaker;
 use crate::config::Config;
 use crate::transport::guard::{Guard, Stance};
@@ -30,6 +31,10 @@ pub struct Settings {
     pub most_calls: usize,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
     pub vault: Option<Arc<Vault>>,
+    /// Who may use what, beyond the matrix of roles.
+    pub access: Access,
+    /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
+    pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What may be connected to and started.
     pub guard: Guard,
     /// What balancing and jitter start from; `None`: something else in each process.
@@ -48,6 +53,8 @@ impl Default for Settings {
             probing: true,
             most_calls: 10_000,
             vault: None,
+            access: Access::default(),
+            authenticator: None,
             guard: Guard::default(),
             seed: None,
         }
@@ -70,6 +77,7 @@ impl Settings {
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,
             probing: config.health.enabled,
+            access: config.access.clone(),
             guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }

@@ -1,19 +1,33 @@
-//! What routing knows at one moment, for each tenant. A call loads it once and keeps it.
+//! What routing knows at one moment, for each tenant, and for each class of callers in it that may not use all of it. A call
+//! loads it once and keeps it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::names;
 use super::service::Service;
+use crate::auth::Restrictions;
+use crate::auth::access::Denied;
 use crate::discovery::Index;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CapabilityKind, ServiceName, TenantId};
+use crate::model::{CapabilityKind, Grant, Principal, Role, ServerId, ServiceName, TenantId};
+
+/// Callers whose views are remembered at most; beyond that they are looked up anew.
+const MOST_REMEMBERED: usize = 4096;
 
 /// All tenants.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) tenants: HashMap<TenantId, Arc<View>>,
     pub(super) index: Arc<Index>,
+}
+
+impl Snapshot {
+    /// Whether `principal` sees this service of its tenant.
+    pub(super) fn shows(&self, principal: &Principal, service: &ServiceName) -> bool {
+        let view = self.tenants.get(&principal.tenant);
+        view.is_some_and(|view| view.seen_by(principal).services.contains_key(service))
+    }
 }
 
 /// What one tenant has.
@@ -26,15 +40,98 @@ pub(super) struct View {
     cut: OnceLock<HashMap<String, (ServiceName, String)>>,
     /// The merged lists as JSON, each made when it is first asked for.
     lists: [OnceLock<String>; 4],
+    restrictions: Restrictions,
+    narrowed: RwLock<Narrowed>,
 }
+
+/// The view as those see it who may not use all of it.
+#[derive(Debug, Default)]
+struct Narrowed {
+    callers: HashMap<CallerKey, Arc<View>>,
+    classes: HashMap<Class, Arc<View>>,
+}
+
+/// What decides what a caller sees: subject and role, and the server and service that its credential is for.
+type CallerKey = (Arc<str>, Role, Option<ServerId>, Option<ServiceName>);
+
+/// Whoever has the same restrictions sees the same.
+type Class = (Box<[usize]>, Option<ServerId>, Option<ServiceName>);
 
 impl View {
     pub(super) fn new(
         tenant: TenantId,
         services: BTreeMap<ServiceName, Arc<Service>>,
         index: Arc<Index>,
+        restrictions: Restrictions,
     ) -> Self {
-        Self { tenant, index, services, cut: OnceLock::new(), lists: Default::default() }
+        let narrowed = RwLock::default();
+        Self {
+            tenant,
+            index,
+            services,
+            cut: OnceLock::new(),
+            lists: Default::default(),
+            restrictions,
+            narrowed,
+        }
+    }
+
+    /// Whether `principal` sees all of it.
+    pub(super) fn is_whole_for(&self, principal: &Principal) -> bool {
+        (principal.role == Role::Admin || self.restrictions.is_empty())
+            && principal.grant.as_ref().is_none_or(|grant| !is_bound(grant))
+    }
+
+    /// Whether there is anything that not everybody may use.
+    pub(super) fn is_restricted(&self) -> bool {
+        !self.restrictions.is_empty()
+    }
+
+    /// What `principal` may not use.
+    pub(super) fn denied_to(&self, principal: &Principal) -> Denied<'_> {
+        self.restrictions.denied_to(principal)
+    }
+
+    /// The view as `principal` sees it: without what it may not use.
+    pub(super) fn seen_by(self: &Arc<Self>, principal: &Principal) -> Arc<Self> {
+        if self.is_whole_for(principal) {
+            return Arc::clone(self);
+        }
+        let (server, service) =
+            principal.grant.as_ref().map_or((None, None), |grant| (grant.server, grant.service.clone()));
+        let key = (Arc::clone(&principal.subject), principal.role, server, service.clone());
+        {
+            let narrowed = self.narrowed.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(view) = narrowed.callers.get(&key) {
+                return Arc::clone(view);
+            }
+        }
+        let denied = self.denied_to(principal);
+        let class = (denied.class(), server, service);
+        let mut narrowed = self.narrowed.write().unwrap_or_else(PoisonError::into_inner);
+        if narrowed.callers.len() >= MOST_REMEMBERED {
+            *narrowed = Narrowed::default();
+        }
+        let view =
+            narrowed.classes.entry(class).or_insert_with(|| Arc::new(self.without(&denied, principal)));
+        let view = Arc::clone(view);
+        narrowed.callers.insert(key, Arc::clone(&view));
+        view
+    }
+
+    fn without(&self, denied: &Denied<'_>, principal: &Principal) -> Self {
+        let services = self.services.iter().filter(|(name, _)| !denied.service(name));
+        let services = services.filter_map(|(name, service)| {
+            let reaches = |id| principal.reaches(id, name);
+            let all = service.places.iter().all(|place| reaches(place.server.id));
+            if all && !denied.partly(name) {
+                return Some((name.clone(), Arc::clone(service)));
+            }
+            let restrictions: Vec<_> = denied.about(name).cloned().collect();
+            let narrowed = service.narrowed(|server| reaches(server.id), &restrictions);
+            (!narrowed.places.is_empty()).then(|| (name.clone(), Arc::new(narrowed)))
+        });
+        Self::new(self.tenant.clone(), services.collect(), Arc::clone(&self.index), Restrictions::default())
     }
 
     /// The service of this name; the caller learns no more from the error than that there is none for it.
@@ -58,8 +155,9 @@ impl View {
         let template = self.index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
         let ids = self.index.resource(&self.tenant, uri);
         let servers = ids.iter().chain(template).filter_map(|id| self.index.state().server(*id));
-        let name = servers.map(|server| &server.service).min()?;
-        self.services.get(name)
+        let services = servers.filter_map(|server| self.services.get(&server.service));
+        let services = services.filter(|service| service.shows(CapabilityKind::Resource, uri));
+        services.min_by(|a, b| a.name.cmp(&b.name))
     }
 
     /// The merged list of this kind, made by `make` once for this view.
@@ -84,4 +182,9 @@ impl View {
             cut
         })
     }
+}
+
+/// Whether the credential is for one server or service only.
+fn is_bound(grant: &Arc<Grant>) -> bool {
+    grant.server.is_some() || grant.service.is_some()
 }

@@ -1,5 +1,6 @@
 //! What the gateway talks about, as plain data: no behaviour beyond checking itself.
 
+pub mod access;
 pub mod call;
 pub mod capability;
 mod credential;
@@ -9,6 +10,7 @@ pub mod principal;
 pub mod registration;
 pub mod server;
 
+pub use access::Restriction;
 pub use call::{Action, Call, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use credential::{Credential, SealedCredential};

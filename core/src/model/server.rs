@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::access::Restriction;
 use super::ids::{ServerId, ServiceName, TenantId};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -273,6 +274,10 @@ pub struct Configuration {
     /// Headers sent with every request to this server.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// Who may use the server's service, or some of what it offers; only an administrator changes it. What one may not use
+    /// one does not see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<Restriction>,
 }
 
 impl Default for Configuration {
@@ -288,6 +293,7 @@ impl Default for Configuration {
             trusted: false,
             ca_file: None,
             headers: BTreeMap::new(),
+            access: Vec::new(),
         }
     }
 }

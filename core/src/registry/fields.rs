@@ -6,7 +6,9 @@ use std::path::Path;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Affinity, Configuration, Endpoint, HealthCheck, Server, ServiceName, TransportType};
+use crate::model::{
+    Affinity, Configuration, Endpoint, HealthCheck, Restriction, Server, ServiceName, TransportType,
+};
 
 const MAX_NAME: usize = 128;
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -17,6 +19,9 @@ const MAX_DESCRIPTION: usize = 8 * 1024;
 const MAX_URL: usize = 4 * 1024;
 const MAX_ARGS: usize = 1024;
 const MAX_HEADERS: usize = 64;
+/// Restrictions of a server, and names in each list of one, at most.
+const MAX_PATTERNS: usize = 64;
+const MAX_PATTERN: usize = 256;
 const MAX_CONNECTIONS: u32 = 1000;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), or that the gateway itself sets.
@@ -196,6 +201,17 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
         .as_ref()
         .is_none_or(|path| Path::new(path).is_absolute() && !path.contains('\0'));
     problems.unless(findable, MEMBER, "`ca_file` is the absolute path of a PEM file");
+    let patterns = |one: &Restriction| {
+        [&one.tools, &one.resources, &one.prompts, &one.subjects].into_iter().all(|list| {
+            list.len() <= MAX_PATTERNS && list.iter().all(|text| (1..=MAX_PATTERN).contains(&text.len()))
+        })
+    };
+    let bounded = configuration.access.len() <= MAX_PATTERNS && configuration.access.iter().all(patterns);
+    problems.unless(
+        bounded,
+        MEMBER,
+        "`access` has at most 64 restrictions of 64 names of 1 to 256 bytes each",
+    );
     problems.unless(configuration.headers.len() <= MAX_HEADERS, MEMBER, "at most 64 `headers`");
     let mut seen = HashSet::new();
     for (name, value) in &configuration.headers {

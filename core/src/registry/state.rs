@@ -93,6 +93,17 @@ impl State {
     ///
     /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
     pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
+        self.list_where(tenant, filter, |_| true)
+    }
+
+    /// One page of those of a tenant's servers that `shown` lets through; the others do not count either. Errors as of
+    /// [`State::list`].
+    pub fn list_where(
+        &self,
+        tenant: &TenantId,
+        filter: &Filter,
+        shown: impl Fn(&Server) -> bool,
+    ) -> Result<Page> {
         let limit = if filter.limit == 0 { Filter::DEFAULT_LIMIT } else { filter.limit };
         if limit > Filter::MAX_LIMIT {
             return Err(Error::new(
@@ -111,6 +122,7 @@ impl State {
                 && filter.health_status.is_none_or(|health| server.health_status == health)
                 && filter.tags.iter().all(|tag| server.tags.contains(tag))
                 && finder.as_ref().is_none_or(|finder| finder.find(entry.folded.as_bytes()).is_some())
+                && shown(server)
         };
         let mut total = 0;
         let mut servers = Vec::new();

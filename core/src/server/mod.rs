@@ -18,6 +18,7 @@ mod discovery;
 mod docs;
 mod edge;
 mod extract;
+mod gate;
 mod mcp;
 mod modern;
 mod openapi;
@@ -27,6 +28,7 @@ mod proxy;
 mod schema;
 mod servers;
 mod sse;
+mod strip;
 mod view;
 
 use std::convert::Infallible;
@@ -39,7 +41,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::{Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
@@ -60,9 +62,6 @@ pub use serve::serve;
 /// program that embeds the gateway says loopback. A request without it is nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
-
-/// By this header clients of other gateways choose what a server is shown.
-const UPSTREAM_AUTHORIZATION: HeaderName = HeaderName::from_static("x-upstream-authorization");
 
 /// What every route needs.
 struct Shared {
@@ -99,13 +98,18 @@ impl std::fmt::Debug for Service {
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
     let shared = Arc::new(Shared { gateway, settings, clock, edge, random: Random::from_entropy() });
+    let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
+    Service { shared, router }
+}
+
+/// The routes behind the edge, without the gate.
+fn routes(shared: &Door) -> Router {
     let (router, _) = openapi::routes().split_for_parts();
-    let router = router
+    router
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
         .with_state(shared.clone())
-        .merge(sse::routes(&shared));
-    Service { shared, router }
+        .merge(sse::routes(shared))
 }
 
 impl Service {
@@ -146,17 +150,20 @@ impl Service {
         response
     }
 
-    async fn answer_any<B>(&self, request: Request<B>) -> Response<Body>
+    async fn answer_any<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
+        let chose = strip::internal(request.headers_mut());
         let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
         if let Some(door) = mcp::Door::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.
             let response = match self.check(&request) {
                 Ok(credentials) => {
-                    self.note_override(request.headers(), &credentials, &correlation_id).await;
+                    if chose {
+                        Box::pin(self.note_override(&credentials, &correlation_id)).await;
+                    }
                     let asker = Asker { credentials, correlation_id: Arc::clone(&correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
@@ -168,7 +175,7 @@ impl Service {
             return answer::finish(response, answer::Place::Mcp, &correlation_id, &*self.shared.clock);
         }
         // Boxed, so that the future of an MCP request does not carry the room for this.
-        let response = Box::pin(self.administer(request, &correlation_id)).await;
+        let response = Box::pin(self.administer(request, chose, &correlation_id)).await;
         let mut response =
             answer::finish(response, answer::Place::Rest, &correlation_id, &*self.shared.clock);
         if self.shared.settings.tls.is_on() {
@@ -180,7 +187,12 @@ impl Service {
     }
 
     /// Everything but MCP.
-    async fn administer<B>(&self, request: Request<B>, correlation_id: &Arc<str>) -> Response<Body>
+    async fn administer<B>(
+        &self,
+        request: Request<B>,
+        chose: bool,
+        correlation_id: &Arc<str>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -194,7 +206,9 @@ impl Service {
         let answer = async {
             match self.check(&request) {
                 Ok(credentials) => {
-                    self.note_override(request.headers(), &credentials, correlation_id).await;
+                    if chose {
+                        self.note_override(&credentials, correlation_id).await;
+                    }
                     self.admit(&credentials, correlation_id, request).await
                 }
                 Err(error) => {
@@ -207,12 +221,9 @@ impl Service {
     }
 
     /// What a client cannot choose here, and other gateways let it.
-    async fn note_override(&self, headers: &HeaderMap, credentials: &Credentials, correlation_id: &Arc<str>) {
-        if headers.contains_key(UPSTREAM_AUTHORIZATION) {
-            let gateway = &self.shared.gateway;
-            Box::pin(gateway.note_override(credentials, correlation_id, UPSTREAM_AUTHORIZATION.as_str()))
-                .await;
-        }
+    async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
+        let header = strip::OVERRIDE.as_str();
+        self.shared.gateway.note_override(credentials, correlation_id, header).await;
     }
 
     /// Everything that is checked before it is known who calls.

@@ -10,6 +10,9 @@ use crate::clock::ManualClock;
 use crate::gateway;
 use crate::store::memory::MemoryStore;
 
+mod roles;
+mod tenants;
+
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,

@@ -26,7 +26,7 @@ impl Inner {
         let result = match route {
             Route::All => from_initialize(&said, &[])?,
             Route::Service(name) => {
-                let view = self.view(&principal.tenant);
+                let view = self.sight(principal);
                 let service = view.service(name.as_str())?;
                 let heard: Vec<_> = service.places.iter().map(|place| &*place.listing).collect();
                 let capabilities: Vec<Value> =

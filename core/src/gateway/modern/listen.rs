@@ -257,7 +257,7 @@ impl Inner {
         let mut filter = Filter::of(message)?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = passage.principal.tenant.clone();
-        let view = self.view(&tenant);
+        let view = self.sight(&passage.principal);
         let mut heard = SelectAll::new();
         if let Route::Service(name) = route {
             let service = Arc::clone(view.service(name.as_str())?);
@@ -338,11 +338,19 @@ impl Listening {
     }
 
     fn concerns(&self, change: &Change) -> bool {
+        let seen = || {
+            let principal = &self.passage.principal;
+            self.gateway.look(principal, |view| {
+                // What is gone is told to whoever saw all that there was.
+                view.services.contains_key(&change.service) || view.is_whole_for(principal)
+            })
+        };
         change.tenant == self.tenant
             && match &self.route {
                 Route::All => change.merged,
                 Route::Service(own) => *own == change.service,
             }
+            && seen()
     }
 }
 

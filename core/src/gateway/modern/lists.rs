@@ -12,7 +12,7 @@ use super::super::Inner;
 use super::super::catalog::{Item, items_of};
 use super::super::snapshot::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CapabilityKind, Principal, Reply};
+use crate::model::{CapabilityKind, Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Message, object};
@@ -21,11 +21,12 @@ use crate::rpc::{Edit, Message, object};
 const PAGE: usize = 1000;
 
 impl Inner {
-    /// The answer to a list method on the aggregated route.
+    /// The answer to a list method on the aggregated route, or on that of a service of which the caller sees a part.
     ///
     /// [`ErrorKind::InvalidParams`] for a cursor that was not given here.
     pub(super) async fn list_modern(
         self: &Arc<Self>,
+        route: &Route,
         kind: CapabilityKind,
         message: &Message,
         principal: &Principal,
@@ -36,10 +37,12 @@ impl Inner {
             cursor.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "`cursor` was not given by this list"))
         });
         let after = after.transpose()?;
-        let whole = self.merged_list(principal, kind).await?;
-        let view = self.view(&principal.tenant);
+        let whole = self.own_list(route, principal, kind).await?;
+        let view = self.sight(principal);
         let mut edit = Edit::of(&whole)?;
-        if let Some((items, next)) = page(&view, kind, after.as_ref(), PAGE) {
+        // The list of one service comes in one piece.
+        let aggregated = *route == Route::All;
+        if let Some((items, next)) = page(&view, kind, after.as_ref(), PAGE).filter(|_| aggregated) {
             edit.set(kind.list_member(), items);
             if let Some(next) = next {
                 edit.set("nextCursor", quote(&next));

@@ -173,6 +173,9 @@ impl Inner {
             (Method::Discover, ..) => return Ok(Course::Own(Errand::Discover(message))),
             (Method::Listen, ..) => return Ok(Course::Own(Errand::Listen(message))),
             (_, Some(kind), Route::All) => return Ok(Course::Own(Errand::List(kind, message))),
+            (_, Some(kind), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
+                return Ok(Course::Own(Errand::List(kind, message)));
+            }
             (method, ..) if is_gone(method) => {
                 let text = format!("Method not found: {}", names::shown(method.as_str()));
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
@@ -182,7 +185,7 @@ impl Inner {
         if let Some(ticket) = self.ticket_of(&message, passage)? {
             return Ok(Course::Own(Errand::Resume(ticket, message)));
         }
-        let view = self.view(&passage.principal.tenant);
+        let view = self.sight(&passage.principal);
         let forward = errand::forward(&view, route, None, message)?;
         let speaks_modern = forward.service.places.iter().any(|place| place.listing.modern.is_some());
         let stateful = passage.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
@@ -221,7 +224,7 @@ impl Inner {
         match errand {
             Errand::Ignore => Ok(Reply::Accepted),
             Errand::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
-            Errand::List(kind, message) => self.list_modern(kind, &message, &passage.principal).await,
+            Errand::List(kind, message) => self.list_modern(route, kind, &message, &passage.principal).await,
             Errand::Listen(message) => self.listen_modern(route, &message, passage).await,
             Errand::Resume(ticket, message) => self.resume(ticket, &message, passage).await,
         }

@@ -15,7 +15,7 @@ use super::super::errand::Passage;
 use super::super::reach::hello;
 use super::super::service::{Place, Service};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Route;
+use crate::model::{CapabilityKind, Route};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Method, Shape};
 use crate::select::Ask;
@@ -58,14 +58,14 @@ impl Inner {
         passage: &Passage,
         heard: &mut SelectAll<Heard>,
     ) -> Result<BTreeSet<String>> {
-        let view = self.view(&passage.principal.tenant);
+        let view = self.sight(&passage.principal);
         let mut by_service: BTreeMap<_, (Arc<Service>, BTreeSet<String>)> = BTreeMap::new();
         for uri in wanted {
             let service = match route {
                 Route::Service(name) => Some(view.service(name.as_str())?),
                 Route::All => view.service_of_resource(&uri),
             };
-            if let Some(service) = service {
+            if let Some(service) = service.filter(|service| service.shows(CapabilityKind::Resource, &uri)) {
                 let entry = by_service.entry(service.name.clone());
                 entry.or_insert_with(|| (Arc::clone(service), BTreeSet::new())).1.insert(uri);
             }

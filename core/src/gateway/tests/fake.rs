@@ -288,6 +288,11 @@ impl House {
 
     /// The client's side of a new session.
     pub(super) async fn client(&self, route: &str, capabilities: Value) -> Client {
+        self.client_of(caller().principal, route, capabilities).await
+    }
+
+    /// The same for a principal.
+    pub(super) async fn client_of(&self, principal: Principal, route: &str, capabilities: Value) -> Client {
         let route = match route {
             "" => Route::All,
             name => Route::Service(name.parse().unwrap()),
@@ -297,7 +302,7 @@ impl House {
             "clientInfo": { "name": "test", "version": "1" },
         });
         let body = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
-        let mut client = Client { gateway: self.gateway.clone(), route, session: None };
+        let mut client = Client { gateway: self.gateway.clone(), route, session: None, principal };
         let Reply::Message { session, .. } = client.send(body).await.unwrap() else { panic!("a message") };
         client.session = session;
         client
@@ -309,6 +314,7 @@ pub(super) struct Client {
     gateway: Gateway,
     route: Route,
     pub(super) session: Option<Arc<str>>,
+    principal: Principal,
 }
 
 impl Client {
@@ -323,8 +329,7 @@ impl Client {
             streams: true,
             wishes: None,
         };
-        let principal = Principal::local(TenantId::default_tenant());
-        self.gateway.handle(call, &Credentials::Embedded(principal)).await
+        self.gateway.handle(call, &Credentials::Embedded(self.principal.clone())).await
     }
 
     pub(super) async fn send(&self, message: Value) -> Result<Reply> {

@@ -1,5 +1,6 @@
 mod discoveries;
 mod fake;
+mod kept;
 mod guarded;
 mod replicas;
 mod sessions;

@@ -1,0 +1,41 @@
+//! What of the register a caller may know of: those methods that read it rather than a view ask here.
+
+use super::Inner;
+use crate::discovery::Hit;
+use crate::model::{Capability, CapabilityKind, Principal, Server};
+
+impl Inner {
+    /// Whether the principal may know of this server of its tenant.
+    pub(super) fn sees(&self, principal: &Principal, server: &Server) -> bool {
+        let view = self.view(&principal.tenant);
+        view.is_whole_for(principal)
+            || principal.reaches(server.id, &server.service)
+                && !view.denied_to(principal).service(&server.service)
+    }
+
+    /// Whether the principal may know of what this server offers under this name.
+    pub(super) fn sees_item(&self, principal: &Principal, server: &Server, item: &Capability) -> bool {
+        self.sees(principal, server) && self.sees_name(principal, server, item.kind, &item.name)
+    }
+
+    /// Whether the principal may know of this result of a search.
+    pub(super) fn sees_hit(&self, principal: &Principal, hit: &Hit) -> bool {
+        let state = self.registry.state();
+        let Some(server) = state.server(hit.server_id) else { return false };
+        let kind = CapabilityKind::ALL.into_iter().find(|kind| kind.as_str() == hit.kind);
+        self.sees(principal, server)
+            && kind.is_none_or(|kind| self.sees_name(principal, server, kind, &hit.name))
+    }
+
+    /// Whether the principal may know of this name, of a server that it may know of.
+    pub(super) fn sees_name(
+        &self,
+        principal: &Principal,
+        server: &Server,
+        kind: CapabilityKind,
+        name: &str,
+    ) -> bool {
+        let view = self.view(&principal.tenant);
+        view.is_whole_for(principal) || !view.denied_to(principal).item(&server.service, kind, name)
+    }
+}
