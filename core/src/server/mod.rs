@@ -222,8 +222,7 @@ impl Service {
 
     /// What a client cannot choose here, and other gateways let it.
     async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
-        let header = strip::OVERRIDE.as_str();
-        self.shared.gateway.note_override(credentials, correlation_id, header).await;
+        self.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
     }
 
     /// Everything that is checked before it is known who calls.

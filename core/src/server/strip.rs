@@ -10,7 +10,7 @@ const NAMES: [&str; 5] = ["x-tenant-id", "x-tenant", "x-user", "x-user-id", "mcp
 const BEGINNINGS: [&str; 2] = ["x-upstream-", "x-mcp-"];
 
 /// By this header clients of other gateways choose what a server is shown.
-pub(super) const OVERRIDE: HeaderName = HeaderName::from_static("x-upstream-authorization");
+pub(super) const OVERRIDE: &str = "x-upstream-authorization";
 
 /// Takes internal headers out of a request; says whether [`OVERRIDE`] was among them.
 pub(super) fn internal(headers: &mut HeaderMap) -> bool {
@@ -19,7 +19,7 @@ pub(super) fn internal(headers: &mut HeaderMap) -> bool {
         return false;
     }
     let found: Vec<HeaderName> = headers.keys().filter(|name| is_internal(name)).cloned().collect();
-    let chose = found.contains(&OVERRIDE);
+    let chose = found.iter().any(|name| name == OVERRIDE);
     for name in found {
         tracing::debug!(header = name.as_str(), "an internal header of a client was taken away");
         headers.remove(name);
