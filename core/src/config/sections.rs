@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Access;
 use crate::auth::vault::Credentials;
+use crate::auth::{Access, Auth};
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
 use crate::transport::guard::{Outbound, Stdio};
@@ -18,6 +18,8 @@ use crate::transport::guard::{Outbound, Stdio};
 pub struct Config {
     /// Where and to whom HTTP is served.
     pub server: Server,
+    /// Who is let in.
+    pub auth: Auth,
     /// Sessions of legacy clients.
     pub session: Session,
     /// Calls to servers.
@@ -46,9 +48,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether others than the user of this machine may be served: it listens beyond loopback.
+    /// Whether others than the user of this machine may be served: it listens beyond loopback, or knows users.
     pub fn is_shared(&self) -> bool {
-        !self.server.host.is_loopback()
+        !self.server.host.is_loopback() || self.auth.is_configured()
     }
 }
 

@@ -96,6 +96,9 @@ impl Gateway {
         self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
         self.0.book.take(id, None);
+        if self.0.keys.has_any_for(id) {
+            self.0.keys.read_after_change().await;
+        }
         self.0.refresh();
         Ok(())
     }

@@ -151,6 +151,11 @@ impl Inner {
         let this = Arc::clone(self);
         self.tasks.spawn(async move { this.follow_events().await });
 
+        if self.settings.auth.is_configured() {
+            let this = Arc::clone(self);
+            self.tasks.spawn(async move { this.watch_credentials().await });
+        }
+
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let pause =

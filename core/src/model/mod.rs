@@ -6,6 +6,7 @@ pub mod capability;
 mod credential;
 pub mod event;
 pub mod ids;
+pub mod key;
 pub mod principal;
 pub mod registration;
 pub mod server;
@@ -16,6 +17,7 @@ pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListi
 pub use credential::{Credential, SealedCredential};
 pub use event::{AuditEntry, Event};
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
+pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{

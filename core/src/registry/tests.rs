@@ -391,6 +391,9 @@ impl Store for Slow {
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
         self.inner.audit(tenant, limit).await
     }
+    fn api_keys(self: Arc<Self>) -> Arc<dyn crate::store::KeyStore> {
+        Arc::new(MemoryStore::new())
+    }
     async fn check(&self) -> Result<()> {
         self.pass().await
     }

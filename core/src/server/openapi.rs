@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, credentials, discovery, docs, operation, servers};
+use super::{Door, answer, challenge, credentials, discovery, docs, keys, operation, servers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,7 @@ use super::{Door, answer, credentials, discovery, docs, operation, servers};
     tags(
         (name = "mcp", description = "The Model Context Protocol itself"),
         (name = "servers", description = "The register"),
+        (name = "keys", description = "Who may call, by API keys"),
         (name = "discovery", description = "Who offers what"),
         (name = "operation", description = "Health, metrics, calls under way"),
     )
@@ -37,6 +38,12 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::health))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(servers::capabilities))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(challenge::whole))
+        .routes(routes!(challenge::all))
+        .routes(routes!(challenge::one))
         .routes(routes!(discovery::tools))
         .routes(routes!(discovery::resources))
         .routes(routes!(discovery::prompts))

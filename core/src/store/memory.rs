@@ -1,16 +1,17 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
 mod credentials;
+mod keys;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{HEALTH_HISTORY, HealthRecord, Store};
+use super::{HEALTH_HISTORY, HealthRecord, KeyStore, Store};
 use crate::error::Result;
-use crate::model::{AuditEntry, Listing, SealedCredential, Server, ServerId, TenantId};
+use crate::model::{ApiKey, AuditEntry, Listing, SealedCredential, Server, ServerId, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -27,6 +28,9 @@ struct Rows {
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
     credentials: BTreeMap<credentials::Key, SealedCredential>,
+    /// In order of creation.
+    keys: Vec<ApiKey>,
+    key_changes: u64,
 }
 
 #[derive(Debug)]
@@ -128,7 +132,7 @@ impl Store for MemoryStore {
         &self,
         tenant: &TenantId,
         id: ServerId,
-        _at: Timestamp,
+        at: Timestamp,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut rows = self.rows();
@@ -138,6 +142,7 @@ impl Store for MemoryStore {
             rows.servers.remove(&seq);
         }
         rows.credentials.retain(|(server, ..), _| *server != id);
+        rows.revoke_keys_of(id, at);
         rows.log(audit);
         Ok(())
     }
@@ -189,6 +194,10 @@ impl Store for MemoryStore {
         let rows = self.rows();
         let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
         Ok(own.take(limit as usize).cloned().collect())
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What must survive: servers, what they offer, their health history, and the audit trail.
+//! What must survive: servers, what they offer, their health history, API keys, and the audit trail.
 //!
 //! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace.
 //! Every backend runs the same contract suite. Times are kept to the microsecond.
@@ -6,14 +6,18 @@
 #[cfg(test)]
 pub(crate) mod contract;
 mod credentials;
+pub mod keys;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use credentials::CredentialStore;
+pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -92,6 +96,9 @@ pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
 
     /// The tenant's newest audit rows first.
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>>;
+
+    /// The API keys.
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
 
     /// Whether the store can be read and written now.
     async fn check(&self) -> Result<()>;

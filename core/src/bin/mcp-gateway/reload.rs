@@ -222,6 +222,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),
         ("whether `[server.tls]` is set", was.tls.is_on() != is.tls.is_on()),
+        ("`[auth]`", old.auth != new.auth),
         ("`[session]`", old.session != new.session),
         ("`[upstream]`", old.upstream != new.upstream),
         ("`[store]`", old.store != new.store),

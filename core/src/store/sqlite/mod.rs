@@ -8,6 +8,7 @@ mod audit;
 mod credentials;
 mod fault;
 mod health;
+mod keys;
 mod listings;
 mod migrations;
 mod optimize;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +34,7 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::Place;
 use self::write::Write;
-use super::{HealthRecord, Store};
+use super::{HealthRecord, KeyStore, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
 
@@ -250,6 +252,10 @@ impl Store for SqliteStore {
 
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
         audit::newest(&self.readers, self.place(), tenant, limit).await
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {
