@@ -24,6 +24,7 @@ mod names;
 mod offers;
 mod proxied;
 mod reload;
+mod resumption;
 mod served_tls;
 mod sessions;
 mod sharing;

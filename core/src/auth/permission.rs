@@ -69,7 +69,7 @@ impl Operation {
     /// message can ask for.
     pub fn of(action: &Action) -> Self {
         match action {
-            Action::Listen | Action::End => Self::McpConnect,
+            Action::Listen | Action::Resume(_) | Action::End => Self::McpConnect,
             Action::Send(message) => of_message(message),
         }
     }

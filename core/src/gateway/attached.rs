@@ -230,6 +230,7 @@ impl Line {
             headers: HeaderMap::new(),
             correlation_id,
             streams: true,
+            resumes: false,
             wishes: None,
         };
         self.gateway.handle(call, &self.credentials.load_full()).await
@@ -262,6 +263,7 @@ impl Line {
             headers: HeaderMap::new(),
             correlation_id: own_id(),
             streams: false,
+            resumes: false,
             wishes: None,
         };
         if let Err(error) = self.gateway.handle(call, &self.credentials.load_full()).await {

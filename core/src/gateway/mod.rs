@@ -37,10 +37,12 @@ mod reach;
 mod reads;
 mod refresh;
 mod relay;
+mod replay;
 mod retries;
 mod service;
 mod sessions;
 mod settings;
+mod sink;
 mod snapshot;
 mod starts;
 #[cfg(test)]

@@ -164,6 +164,7 @@ impl Inner {
                 tokio::time::sleep(pause).await;
                 let now = this.clock.now();
                 let mut expired = this.sessions.expired(&this.settings.sessions, now);
+                this.sessions.sweep(now);
                 expired.extend(this.modern.downward.pool.expire(now));
                 let ending = futures_util::stream::iter(&expired);
                 ending.for_each_concurrent(64, |client| this.end_session(client)).await;

@@ -12,7 +12,7 @@ pub mod registration;
 pub mod server;
 
 pub use access::Restriction;
-pub use call::{Action, Call, Reply, Route, Wishes};
+pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use credential::{Credential, SealedCredential};
 pub use event::{AuditEntry, Event};

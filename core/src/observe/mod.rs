@@ -63,7 +63,7 @@ impl Observer {
             Action::Send(message) => {
                 message.method().cloned().unwrap_or_else(|| Method::Other("response".into()))
             }
-            Action::Listen => Method::Other("GET".into()),
+            Action::Listen | Action::Resume(_) => Method::Other("GET".into()),
             Action::End => Method::Other("DELETE".into()),
         };
         let active = Arc::new(Active {

@@ -1,5 +1,7 @@
+mod delivery;
 mod discoveries;
 mod fake;
+mod lossless;
 mod kept;
 mod guarded;
 mod replicas;
