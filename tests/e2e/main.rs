@@ -9,6 +9,7 @@ mod credentials;
 mod delivery;
 mod doors;
 mod durability;
+mod events;
 mod hostile;
 mod identity;
 mod input;

@@ -49,6 +49,7 @@ operations! {
     ServersProbe "servers.probe",
     StatsRead "stats.read",
     MetricsRead "metrics.read",
+    EventsRead "events.read",
     RequestsRead "requests.read",
     RequestsCancel "requests.cancel",
     DocsRead "docs.read",

@@ -97,7 +97,7 @@ async fn a_resource_is_found_by_its_uri_before_any_template() {
     let found = index.find_all(&t, CapabilityKind::Resource, &owned(&["db://users/2"]));
     let matches: Vec<_> = found.iter().map(|found| found.matches[0].name.as_str()).collect();
     assert_eq!(matches, ["db://{+path}", "db://users/{row}"]);
-    registry.remove(&t, &actor(), any).await.unwrap();
+    registry.remove(&t, &actor(), any, None).await.unwrap();
     index = index.next(&registry.state());
     assert_eq!(*index.resource(&t, "db://users/2"), [rows]);
     assert!(index.resource(&t, "other:x").is_empty());
@@ -144,7 +144,7 @@ async fn an_index_carried_along_equals_one_built_anew() {
         match random.below(4) {
             0 if !living.is_empty() => {
                 let id = living.swap_remove(random.below(living.len()));
-                registry.remove(&t, &actor(), id).await.unwrap();
+                registry.remove(&t, &actor(), id, None).await.unwrap();
             }
             1 if !living.is_empty() => {
                 let patch = serde_json::from_str(&offer(&random).to_string()).unwrap();
@@ -164,7 +164,7 @@ async fn an_index_carried_along_equals_one_built_anew() {
         }
     }
     for id in living {
-        registry.remove(&t, &actor(), id).await.unwrap();
+        registry.remove(&t, &actor(), id, None).await.unwrap();
     }
     index = index.next(&registry.state());
     assert!(answers(&index).values().all(Vec::is_empty));

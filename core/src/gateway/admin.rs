@@ -7,7 +7,7 @@ use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, Endpoint, Patch, Registration, Server, ServerId};
-use crate::registry::{Actor, Filter, Page};
+use crate::registry::{Actor, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
 
@@ -25,6 +25,30 @@ impl Gateway {
             inner.discover_soon(server.id);
         }
         Ok(server)
+    }
+
+    /// Registers a server once under a `key` that the caller chose; see [`Registry::register_once`](crate::registry::Registry::register_once).
+    pub async fn register_once(
+        &self,
+        caller: &Caller,
+        registration: Registration,
+        key: &str,
+        render: Render,
+    ) -> Result<Registered> {
+        caller.may(Operation::ServersRegister)?;
+        let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
+        let tenant = &caller.principal.tenant;
+        let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
+        if let Some(server) = &made.server {
+            inner.refresh();
+            if server.auto_discover {
+                inner.discover_soon(server.id);
+            }
+        }
+        Ok(made)
     }
 
     /// Changes a server; with `if_match`, only if its revision is still that.
@@ -90,11 +114,11 @@ impl Gateway {
         Err(error)
     }
 
-    /// Removes a server: soft, its name is free again, its session is ended.
-    pub async fn remove(&self, caller: &Caller, id: ServerId) -> Result<()> {
+    /// Removes a server: soft, its name is free again, its session is ended. With `if_match`, only if its revision is still that.
+    pub async fn remove(&self, caller: &Caller, id: ServerId, if_match: Option<u64>) -> Result<()> {
         caller.may(Operation::ServersRemove)?;
         self.visible(caller, id)?;
-        self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
+        self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
         self.0.book.take(id, None);
         if self.0.keys.has_any_for(id) {
             self.0.keys.read_after_change().await;

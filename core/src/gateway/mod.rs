@@ -19,10 +19,12 @@ mod conversation;
 mod credentials;
 mod discover;
 mod errand;
+mod events;
 mod forward;
 mod hearing;
 mod freshness;
 mod keys;
+mod metrics;
 mod modern;
 mod names;
 mod ongoing;
@@ -32,6 +34,7 @@ mod overrides;
 mod pipeline;
 mod probe;
 mod proxy;
+mod published;
 mod questions;
 mod reach;
 mod reads;
@@ -61,6 +64,9 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
 pub use self::attached::Attached;
+pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
+pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
+pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
@@ -135,6 +141,7 @@ struct Inner {
     monitor: Arc<Monitor>,
     discoveries: discover::Discoveries,
     stopping: AtomicBool,
+    watchers: events::Watchers,
 }
 
 /// How long shutdown tells servers that their sessions end.
@@ -194,6 +201,7 @@ impl Gateway {
             overrides: overrides::Overrides::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
+            watchers: events::Watchers::default(),
             settings,
             connect,
             clock,

@@ -10,7 +10,10 @@
 pub mod import;
 pub mod items;
 mod observe;
+mod once;
+pub mod pins;
 pub mod query;
+pub mod server_json;
 pub(crate) mod shards;
 pub mod state;
 pub mod validate;
@@ -26,6 +29,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, broadcast, oneshot};
 
+pub use once::{Registered, Render};
 pub use query::{Filter, Page};
 pub use state::{Entry, State};
 

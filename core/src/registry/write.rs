@@ -49,13 +49,20 @@ impl Registry {
         .await
     }
 
-    /// Removes a server; its name is free again.
+    /// Removes a server; its name is free again. With `if_match`, only if its revision is still that.
     ///
-    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Storage`]. Each is written to the audit trail.
-    pub async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] if its revision is another, [`ErrorKind::Storage`]. Each is
+    /// written to the audit trail.
+    pub async fn remove(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ServerId,
+        if_match: Option<u64>,
+    ) -> Result<()> {
         let (tenant, actor) = (tenant.clone(), actor.clone());
         self.to_end(move |inner| async move {
-            let outcome = inner.remove(&tenant, &actor, id).await;
+            let outcome = inner.remove(&tenant, &actor, id, if_match).await;
             inner.refused(&tenant, &actor, "server.remove", &id.to_string(), outcome).await
         })
         .await
@@ -95,14 +102,7 @@ impl Inner {
         let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
         let entry = entry.ok_or_else(|| no_server(id))?;
         let before = &entry.server;
-        if if_match.is_some_and(|revision| revision != before.revision) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "the server changed since it was read; read it again and repeat the change on what you find",
-            )
-            .with("id", id)
-            .with("revision", before.revision));
-        }
+        unchanged(before, if_match)?;
         let Checked { mut server, listing } = validate::patch(before, patch)?;
         if server.endpoint != before.endpoint {
             self.may_lead(&server)?;
@@ -129,11 +129,18 @@ impl Inner {
         }))
     }
 
-    async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ServerId,
+        if_match: Option<u64>,
+    ) -> Result<()> {
         let _writing = self.writing.lock().await;
         let state = self.state.load_full();
         let server = state.server(id).filter(|server| server.tenant_id == *tenant);
         let server = server.ok_or_else(|| no_server(id))?;
+        unchanged(server, if_match)?;
         let audit = self.audit(tenant, actor, "server.remove", &id.to_string(), "ok", described(server));
         self.store.remove_server(tenant, id, audit.at, &audit).await?;
         self.swap(|state, tell| {
@@ -144,11 +151,11 @@ impl Inner {
     }
 
     /// Whether a server may be where, or what, it is said to be.
-    fn may_lead(&self, server: &Server) -> Result<()> {
+    pub(super) fn may_lead(&self, server: &Server) -> Result<()> {
         self.guard.for_server(server).check_endpoint(&server.endpoint)
     }
 
-    async fn refused<T>(
+    pub(super) async fn refused<T>(
         &self,
         tenant: &TenantId,
         actor: &Actor,
@@ -163,8 +170,20 @@ impl Inner {
     }
 }
 
+fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
+    if if_match.is_none_or(|revision| revision == server.revision) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        "the server changed since it was read; read it again and repeat the change on what you find",
+    )
+    .with("id", server.id)
+    .with("revision", server.revision))
+}
+
 /// What the trail says of a server: arguments, environment, headers and a URL's query can hold secrets and stay out.
-fn described(server: &Server) -> Value {
+pub(super) fn described(server: &Server) -> Value {
     let endpoint = match &server.endpoint {
         Endpoint::Url { endpoint_url } => endpoint_url.split('?').next().unwrap_or_default(),
         Endpoint::Command { command, .. } => command,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path};
+use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -22,13 +23,17 @@ impl<T: DeserializeOwned> FromRequest<Door> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request<Body>, door: &Door) -> Result<Self, Failure> {
-        body::check_json(request.headers())?;
-        let bytes = body::read(request.into_body(), door.settings.max_body_bytes).await?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse(&json_body(request, door).await?)?))
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+/// The bytes of a body that says it is JSON.
+pub(super) async fn json_body(request: Request<Body>, door: &Door) -> Result<Bytes, Error> {
+    body::check_json(request.headers())?;
+    body::read(request.into_body(), door.settings.max_body_bytes).await
+}
+
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();

@@ -18,19 +18,24 @@ mod credentials;
 mod discovery;
 mod docs;
 mod edge;
+mod events;
 mod extract;
 mod gate;
 mod keys;
 mod mcp;
+mod metrics;
 mod modern;
 mod openapi;
 mod operation;
 mod patience;
 mod proxy;
+mod registering;
+mod registry_v01;
 mod schema;
 mod servers;
 mod sse;
 mod strip;
+mod tags;
 mod view;
 
 use std::convert::Infallible;
@@ -44,7 +49,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -132,10 +137,12 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        // Hardly any but a browser sends it.
+        // Hardly any but a browser sends it. The registry's routes say of themselves who may read them.
         match request.headers().get(ORIGIN).cloned() {
-            Some(origin) => Box::pin(self.answer_page(request, origin)).await,
-            None => self.answer_any(request).await,
+            Some(origin) if !request.uri().path().starts_with("/v0.1/") => {
+                Box::pin(self.answer_page(request, origin)).await
+            }
+            _ => self.answer_any(request).await,
         }
     }
 
@@ -286,16 +293,21 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let known = if challenge::is_public(request.uri().path()) {
+        // A browser asks what it may ask before it shows a credential.
+        let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
+        let known = if asks_first || challenge::is_public(request.uri().path()) {
             Ok(None)
         } else {
             self.shared.gateway.authenticate(credentials, correlation_id).await.map(Some)
         };
         match known {
             Ok(caller) => {
+                let extensions = request.extensions_mut();
                 if let Some(caller) = caller {
-                    request.extensions_mut().insert(caller);
+                    extensions.insert(caller);
                 }
+                // For streams, which outlive the moment at which their credentials held.
+                extensions.insert(credentials.clone());
                 match self.router.clone().oneshot(request.map(Body::new)).await {
                     Ok(response) => response,
                     Err(never) => match never {},

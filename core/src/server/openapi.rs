@@ -7,7 +7,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, challenge, credentials, discovery, docs, keys, operation, servers};
+use super::{
+    Door, answer, challenge, credentials, discovery, docs, events, keys, metrics, operation, registering,
+    registry_v01, servers,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +27,7 @@ use super::{Door, answer, challenge, credentials, discovery, docs, keys, operati
         (name = "servers", description = "The register"),
         (name = "keys", description = "Who may call, by API keys"),
         (name = "discovery", description = "Who offers what"),
+        (name = "registry", description = "The read API of the official registry, for editors"),
         (name = "operation", description = "Health, metrics, calls under way"),
     )
 )]
@@ -32,7 +36,7 @@ struct Document;
 /// Every route behind the edge, with its description.
 pub(super) fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(servers::list, servers::register))
+        .routes(routes!(servers::list, registering::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::health))
@@ -53,9 +57,14 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(operation::stats))
         .routes(routes!(operation::metrics))
         .routes(routes!(operation::active))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(operation::cancel))
+        .routes(routes!(events::events))
         .routes(routes!(operation::health))
         .routes(routes!(operation::ready))
+        .routes(routes!(registry_v01::list, registry_v01::list_options))
+        .routes(routes!(registry_v01::versions, registry_v01::versions_options))
+        .routes(routes!(registry_v01::version, registry_v01::version_options))
         .routes(routes!(openapi_json))
         .routes(routes!(docs::page))
 }

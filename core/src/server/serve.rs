@@ -189,7 +189,8 @@ where
     // RFC 9112, section 6.3: whoever stood in between may have read another length in a chunked request, and what comes
     // behind it would be taken for a request. So nothing does.
     let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
-    let connection = http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer);
+    let connection =
+        http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
     let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
     let mut stopping = false;
     let ended = loop {

@@ -14,6 +14,7 @@ use crate::model::{
     Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Server, Status,
     TransportType,
 };
+use crate::registry::pins;
 use crate::store::HealthRecord;
 
 /// What stands in an answer where a secret would be. In a change it means: leave it as it is.
@@ -61,6 +62,10 @@ pub(super) struct ServerView {
     updated_at: Timestamp,
     /// Counts changes; the `ETag` of this record.
     revision: u64,
+    /// What an operator should know, such as that its command can run another program tomorrow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
     /// With `include_tools=true`: the definitions as the server gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -164,6 +169,7 @@ impl ServerView {
             created_at: server.created_at,
             updated_at: server.updated_at,
             revision: server.revision,
+            warnings: pins::warnings(&server.endpoint),
             tools: None,
             resources: None,
         }

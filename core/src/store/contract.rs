@@ -1,6 +1,8 @@
 //! What every store must do. A backend runs all of it by one line: `store_contract!(name, open)`, where `open` is an
 //! async block that gives an empty store and whatever must live as long as it.
 
+mod once;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
+pub(crate) use self::once::*;
 use super::{HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
@@ -33,6 +36,10 @@ macro_rules! store_contract {
             of_two_that_register_one_name_at_once_exactly_one_succeeds,
             of_two_updates_from_one_revision_exactly_one_succeeds,
             text_is_data_and_never_a_statement,
+            a_creation_under_a_key_is_done_once_and_answered_alike,
+            a_creation_that_fails_leaves_its_key_unused,
+            a_key_is_free_again_after_a_day,
+            of_two_creations_under_one_key_at_once_one_is_done,
             keys_come_back_as_they_were_written,
             a_key_is_replaced_once_and_revoked_once,
             a_removed_server_takes_its_keys_with_it,

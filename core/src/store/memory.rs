@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{HEALTH_HISTORY, HealthRecord, KeyStore, Store};
+use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
 use crate::model::{ApiKey, AuditEntry, Listing, SealedCredential, Server, ServerId, TenantId};
 
@@ -28,9 +28,44 @@ struct Rows {
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
     credentials: BTreeMap<credentials::Key, SealedCredential>,
+    once: HashMap<TenantId, Creations>,
     /// In order of creation.
     keys: Vec<ApiKey>,
     key_changes: u64,
+}
+
+/// Creations of one tenant that are answered again in the same words, by principal and key.
+#[derive(Debug, Default)]
+struct Creations {
+    done: HashMap<(String, String), (Once, ServerId)>,
+    /// Oldest first.
+    order: VecDeque<(String, String)>,
+}
+
+impl Creations {
+    fn forget(&mut self, until: Timestamp) {
+        while let Some(oldest) = self.order.front() {
+            if self.done.get(oldest).is_some_and(|(once, _)| once.at > until) {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.order.pop_front() {
+            self.done.remove(&oldest);
+        }
+    }
+
+    fn keep(&mut self, once: &Once, id: ServerId) {
+        let place = (once.subject.clone(), once.key.clone());
+        self.done.insert(place.clone(), (once.clone(), id));
+        self.order.push_back(place);
+        if self.order.len() > ONCE_ROWS {
+            self.forget_oldest();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,6 +115,15 @@ impl Rows {
         self.servers.insert(seq, Row { server, listing, health: VecDeque::new() });
     }
 
+    fn insert(&mut self, server: &Server, declared: &Listing) -> Result<()> {
+        let name = (server.tenant_id.clone(), server.name.clone());
+        if self.names.contains_key(&name) || self.ids.contains_key(&server.id) {
+            return Err(super::name_taken(&server.name));
+        }
+        self.add(server.clone(), declared.clone());
+        Ok(())
+    }
+
     fn log(&mut self, audit: &AuditEntry) {
         if self.audit.len() == MemoryStore::AUDIT_ROWS {
             self.audit.pop_front();
@@ -92,13 +136,31 @@ impl Rows {
 impl Store for MemoryStore {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
         let mut rows = self.rows();
-        let name = (server.tenant_id.clone(), server.name.clone());
-        if rows.names.contains_key(&name) || rows.ids.contains_key(&server.id) {
-            return Err(super::name_taken(&server.name));
-        }
-        rows.add(server.clone(), declared.clone());
+        rows.insert(server, declared)?;
         rows.log(audit);
         Ok(())
+    }
+
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>> {
+        let mut rows = self.rows();
+        let creations = rows.once.entry(once.tenant_id.clone()).or_default();
+        creations.forget(once.forgotten());
+        if let Some((first, server_id)) = creations.done.get(&(once.subject.clone(), once.key.clone())) {
+            if first.request != once.request {
+                return Err(super::once::key_reused(&once.key));
+            }
+            return Ok(Some(Done { server_id: *server_id, answer: first.answer.clone() }));
+        }
+        rows.insert(server, declared)?;
+        rows.log(audit);
+        rows.once.entry(once.tenant_id.clone()).or_default().keep(once, server.id);
+        Ok(None)
     }
 
     async fn update_server(

@@ -8,12 +8,14 @@ pub(crate) mod contract;
 mod credentials;
 pub mod keys;
 pub mod memory;
+mod once;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use credentials::CredentialStore;
 pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
+pub use once::{Done, ONCE_KEPT, ONCE_ROWS, Once};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
@@ -47,6 +49,17 @@ pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
     /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`] if
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
+
+    /// The same, once: what was done under this key before, without writing anything; `None` if it is done now, and then the
+    /// key and its answer are a part of the same transaction. They are kept for [`ONCE_KEPT`].
+    /// [`ErrorKind::Conflict`] if the key was used for another request, or as [`Store::insert_server`] has it.
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>>;
 
     /// Replaces a living server whose stored revision is `expected`, what it offers if `declared` is given, and
     /// writes the audit row. Its name, its creation and its observed health stay as they are stored.

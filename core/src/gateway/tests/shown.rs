@@ -95,7 +95,7 @@ async fn a_server_is_shown_what_is_set_for_it_at_the_origin_that_it_had() {
     assert_eq!(house.shown(id, ORIGIN), [pair("authorization", "Bearer t")]);
     let gone = house.gateway.remove_credential(&caller(Role::Manager), id, "x-api-key").await;
     assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
-    house.gateway.remove(&caller(Role::Admin), id).await.unwrap();
+    house.gateway.remove(&caller(Role::Admin), id, None).await.unwrap();
     assert_eq!(house.shown(id, ORIGIN), []);
     assert_eq!(house.store.credentials().await.unwrap(), []);
 }

@@ -29,6 +29,7 @@ migrations! {
     3 "0003_api_keys";
     5 "0005_keys";
     6 "0006_credentials";
+    7 "0007_idempotency";
 }
 
 /// The newest version.

@@ -11,10 +11,13 @@ mod health;
 mod keys;
 mod listings;
 mod migrations;
+mod once;
 mod optimize;
 mod rows;
 mod servers;
 mod write;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +37,7 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::Place;
 use self::write::Write;
-use super::{HealthRecord, KeyStore, Store};
+use super::{Done, HealthRecord, KeyStore, Once, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
 
@@ -161,6 +164,28 @@ impl Store for SqliteStore {
             servers::insert(&mut tx, self.place(), server).await?;
             listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
             audit::append(&mut tx, self.place(), audit).await
+        }
+        .await;
+        tx.end(outcome).await
+    }
+
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>> {
+        let mut tx = self.write().await?;
+        let outcome = async {
+            if let Some(done) = once::done(&mut tx, self.place(), once).await? {
+                return Ok(Some(done));
+            }
+            servers::insert(&mut tx, self.place(), server).await?;
+            listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
+            once::keep(&mut tx, self.place(), once, server.id).await?;
+            audit::append(&mut tx, self.place(), audit).await?;
+            Ok(None)
         }
         .await;
         tx.end(outcome).await

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
-use super::{SqliteStore, audit, credentials, health, keys, listings, servers};
+use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
 use crate::store::contract::server;
@@ -305,6 +305,10 @@ async fn every_statement_finds_its_rows_by_an_index() {
         credentials::PUT,
         credentials::REMOVE,
         credentials::FORGET,
+        once::FORGET,
+        once::DONE,
+        once::KEEP,
+        once::BOUND,
         keys::ONE,
         keys::PAGE,
         keys::COUNT,
