@@ -168,7 +168,7 @@ async fn begin<S: Answers>(stream: TcpStream, tls: Option<Certificate>, caller: 
 
 async fn connection<T, S>(stream: T, Caller { peer, service, stop, keep_alive }: Caller<S>)
 where
-    T: AsyncRead + AsyncWrite + Send + Unpin,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Answers,
 {
     let pulse = Pulse::new();
