@@ -41,6 +41,8 @@ operations! {
     ServersRegister "servers.register",
     ServersUpdate "servers.update",
     ServersCommand "servers.command",
+    CredentialsRead "credentials.read",
+    CredentialsWrite "credentials.write",
     ServersRemove "servers.remove",
     ServersRestrict "servers.restrict",
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::credentials::origin_of;
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Capability, Patch, Registration, Server, ServerId};
+use crate::model::{Capability, Endpoint, Patch, Registration, Server, ServerId};
 use crate::registry::{Actor, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
+use crate::transport::guard::Stance;
 
 impl Gateway {
     /// Registers a server; it is asked what it offers in the background.
@@ -71,6 +73,9 @@ impl Gateway {
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
+        if patch.configuration.is_none() && !before.configuration.headers.is_empty() {
+            self.stays_where_it_is(caller, &before, &patch).await?;
+        }
         let server =
             inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
@@ -89,11 +94,32 @@ impl Gateway {
         outcome
     }
 
+    /// Refuses to take the headers that were given for one origin along to another, unless the operator does it: whoever may
+    /// change a server need not know what it is shown.
+    pub async fn stays_where_it_is(&self, caller: &Caller, before: &Server, patch: &Patch) -> Result<()> {
+        caller.may(Operation::ServersUpdate)?;
+        let Some(endpoint_url) = patch.endpoint_url.clone() else { return Ok(()) };
+        let after = Server { endpoint: Endpoint::Url { endpoint_url }, ..before.clone() };
+        let guard = &self.0.settings.guard;
+        let free = guard.stance() == Stance::Open || guard.for_server(&after).is_operators();
+        let stays =
+            matches!((origin_of(before), origin_of(&after)), (Ok(before), Ok(after)) if before == after);
+        if free || stays {
+            return Ok(());
+        }
+        let message = "the URL leads to another origin, to which the stored headers do not go along; give `configuration.headers` anew";
+        let error = Error::new(ErrorKind::InvalidParams, message).with("member", "configuration.headers");
+        let (tenant, target) = (&caller.principal.tenant, before.id.to_string());
+        self.0.registry.refuse(tenant, &actor(caller), "server.update", &target, &error).await;
+        Err(error)
+    }
+
     /// Removes a server: soft, its name is free again, its session is ended. With `if_match`, only if its revision is still that.
     pub async fn remove(&self, caller: &Caller, id: ServerId, if_match: Option<u64>) -> Result<()> {
         caller.may(Operation::ServersRemove)?;
         self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
+        self.0.book.take(id, None);
         if self.0.keys.has_any_for(id) {
             self.0.keys.read_after_change().await;
         }
@@ -108,7 +134,7 @@ impl Gateway {
     }
 
     /// A server of the caller's tenant, unless it is kept from the caller: then it is as unknown as one that never was.
-    fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+    pub(super) fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
         let server = self.0.registry.get(&caller.principal.tenant, id);
         server.filter(|server| self.0.sees(&caller.principal, server)).ok_or_else(|| unknown(id))
     }
@@ -164,7 +190,7 @@ impl Gateway {
     }
 }
 
-fn actor(caller: &Caller) -> Actor {
+pub(super) fn actor(caller: &Caller) -> Actor {
     Actor {
         subject: caller.principal.subject.to_string(),
         correlation_id: Some(caller.correlation_id.to_string()),

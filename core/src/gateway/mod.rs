@@ -11,10 +11,12 @@ mod answering;
 mod attached;
 mod awaited;
 mod bound;
+mod book;
 mod bridge;
 mod catalog;
 mod client;
 mod conversation;
+mod credentials;
 mod discover;
 mod errand;
 mod events;
@@ -28,6 +30,7 @@ mod names;
 mod ongoing;
 mod opening;
 mod outbox;
+mod overrides;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -80,6 +83,7 @@ use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
+use crate::transport::supply::Supply;
 use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
@@ -121,6 +125,9 @@ struct Inner {
     tasks: Tasks,
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
+    /// What servers are shown.
+    book: Arc<book::Book>,
+    overrides: overrides::Overrides,
     snapshot: ArcSwap<Snapshot>,
     refreshing: std::sync::Mutex<()>,
     sessions: sessions::Sessions,
@@ -147,15 +154,17 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
+        let book = Arc::new(book::Book::load(settings.vault.clone(), &*store, &*clock).await?);
         let means = transport::Means {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
             random: Arc::clone(&random),
             guard: settings.guard.clone(),
+            supply: Arc::clone(&book) as Arc<dyn Supply>,
             starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
         };
         let connect: Connect = Box::new(move |server| transport::connect(server, &means));
-        Self::open_with(settings, store, clock, random, tasks, connect).await
+        Self::open_with(settings, store, clock, random, tasks, book, connect).await
     }
 
     async fn open_with(
@@ -164,6 +173,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
         tasks: Tasks,
+        book: Arc<book::Book>,
         connect: Connect,
     ) -> Result<Self> {
         let registry = Arc::new(
@@ -188,6 +198,7 @@ impl Gateway {
             modern,
             retries: retries::RetryBudget::default(),
             overdue: catalog::Overdue::default(),
+            overrides: overrides::Overrides::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
             watchers: events::Watchers::default(),
@@ -199,6 +210,7 @@ impl Gateway {
             tasks,
             registry,
             store,
+            book,
         });
         inner.refresh();
         inner.run_background();

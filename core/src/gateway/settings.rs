@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
-use crate::auth::{Access, Auth, Authenticator};
+use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
 use crate::config::Config;
 use crate::transport::guard::{Guard, Stance};
@@ -30,6 +30,8 @@ pub struct Settings {
     pub probing: bool,
     /// Calls under way at once.
     pub most_calls: usize,
+    /// The keys that credentials for servers are sealed with; without any, none can be set.
+    pub vault: Option<Arc<Vault>>,
     /// Who may use what, beyond the matrix of roles.
     pub access: Access,
     /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
@@ -52,6 +54,7 @@ impl Default for Settings {
             refresh: Duration::from_secs(300),
             probing: true,
             most_calls: 10_000,
+            vault: None,
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod call;
 pub mod capability;
+mod credential;
 pub mod event;
 pub mod ids;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod server;
 pub use access::Restriction;
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
+pub use credential::{Credential, SealedCredential};
 pub use event::{AuditEntry, Event};
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};

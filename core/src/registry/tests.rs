@@ -334,6 +334,26 @@ impl Slow {
 }
 
 #[async_trait]
+impl crate::store::CredentialStore for Slow {
+    async fn put_credential(&self, c: &crate::model::SealedCredential, a: &AuditEntry) -> Result<()> {
+        self.inner.put_credential(c, a).await
+    }
+    async fn remove_credential(
+        &self,
+        t: &TenantId,
+        id: ServerId,
+        subject: &str,
+        header: &str,
+        a: &AuditEntry,
+    ) -> Result<()> {
+        self.inner.remove_credential(t, id, subject, header, a).await
+    }
+    async fn credentials(&self) -> Result<Vec<crate::model::SealedCredential>> {
+        self.inner.credentials().await
+    }
+}
+
+#[async_trait]
 impl Store for Slow {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
         self.pass().await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::BoxError;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -97,6 +97,12 @@ where
 
 /// Refuses a body that does not say it is JSON. A page of a foreign origin cannot say so without asking first.
 pub(super) fn check_json(headers: &HeaderMap) -> Result<()> {
+    if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        // What is small here may be large once it is opened.
+        let shown: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(80).collect();
+        return Err(Error::new(ErrorKind::MediaType, "compressed bodies are not opened; send it as it is")
+            .with("content_encoding", shown));
+    }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = value.split(';').next().unwrap_or("").trim();
     if essence.eq_ignore_ascii_case("application/json") {

@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
 use super::{
-    Door, answer, challenge, discovery, docs, events, keys, metrics, operation, registering, registry_v01,
-    servers,
+    Door, answer, challenge, credentials, discovery, docs, events, keys, metrics, operation, registering,
+    registry_v01, servers,
 };
 
 #[derive(OpenApi)]
@@ -40,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::health))
+        .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(servers::capabilities))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::get, keys::revoke))

@@ -138,6 +138,10 @@ pub(super) async fn update(
 ) -> Result<Response<Body>, Failure> {
     let current = door.gateway.get(&caller, id)?;
     let demanded = tags::demanded(&headers, &current)?;
+    let hidden = patch.configuration.iter().any(|given| given.headers.values().any(|value| value == HIDDEN));
+    if hidden {
+        door.gateway.stays_where_it_is(&caller, &current, &patch).await?;
+    }
     // What is kept was read from this revision, so it must still be this one.
     let kept = keep_hidden(&mut patch, &current)?.then_some(current.revision);
     let updated = door.gateway.update(&caller, id, patch, demanded.or(kept)).await;

@@ -230,6 +230,7 @@ async fn wrong_requests_get_the_documented_codes_and_never_a_fault() {
     }
 }
 
+/// what a foreign page can send is refused before it is known which route it is for.
 #[tokio::test]
 async fn what_a_foreign_page_can_send_is_refused_on_every_route() {
     let api = Api::open().await;
@@ -265,6 +266,7 @@ async fn what_a_foreign_page_can_send_is_refused_on_every_route() {
     );
 }
 
+/// B-01: a body over the limit is refused, whether it says so or not.
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_whether_it_says_so_or_not() {
     let api = Api::open().await;

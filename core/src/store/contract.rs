@@ -14,9 +14,9 @@ pub(crate) use self::once::*;
 use super::{HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
-    Affinity, Algorithm, ApiKey, AuditEntry, Capability, CapabilityKind, Configuration, Endpoint,
-    HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role, Server, ServerId,
-    ServiceName, Sharing, Status, TenantId, TransportType,
+    Affinity, Algorithm, ApiKey, AuditEntry, Capability, CapabilityKind, Configuration, Credential, Endpoint,
+    HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role, SealedCredential,
+    Server, ServerId, ServiceName, Sharing, Status, TenantId, TransportType,
 };
 
 macro_rules! store_contract {
@@ -44,6 +44,7 @@ macro_rules! store_contract {
             a_key_is_replaced_once_and_revoked_once,
             a_removed_server_takes_its_keys_with_it,
             a_store_that_works_says_so,
+            credentials_are_one_for_each_header_and_go_with_their_server,
         );
     };
     (@tests $backend:ident, $open:expr, $($test:ident,)+) => {
@@ -415,6 +416,59 @@ pub(crate) async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
     store.check().await.unwrap();
     store.record_health(&[]).await.unwrap();
     store.close().await;
+}
+
+fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential {
+    SealedCredential {
+        tenant_id: server.tenant_id.clone(),
+        about: Credential {
+            server_id: server.id,
+            subject: None,
+            header: header.into(),
+            origin: "https://tools.example:443".into(),
+            key_id: "0a1b2c3d".into(),
+            created_by: "user:ann".into(),
+            created_at: at(4),
+        },
+        sealed: sealed.to_vec(),
+    }
+}
+
+/// T-01: a credential is one tenant's: another neither changes nor removes it, and none outlives its server.
+pub(crate) async fn credentials_are_one_for_each_header_and_go_with_their_server(store: Arc<dyn Store>) {
+    let (t, row) = (tenant("t"), audit(&tenant("t"), "credential.set"));
+    let (one, other) = (server(&t, "a"), server(&t, "b"));
+    insert(&*store, &one).await;
+    insert(&*store, &other).await;
+    let own = SealedCredential {
+        about: Credential { subject: Some("user:bob".into()), ..credential(&one, "x-key", b"").about },
+        ..credential(&one, "x-key", b"\x00bob\xff")
+    };
+    for new in [credential(&one, "x-key", b"old"), own.clone(), credential(&other, "x-key", b"other")] {
+        store.put_credential(&new, &row).await.unwrap();
+    }
+    store.put_credential(&credential(&one, "x-key", b"new"), &row).await.unwrap();
+    let mut expected = vec![credential(&one, "x-key", b"new"), own, credential(&other, "x-key", b"other")];
+    let sorted = |mut all: Vec<SealedCredential>| {
+        all.sort_by_key(|one| (one.about.server_id.to_string(), one.about.subject.clone()));
+        all
+    };
+    expected = sorted(expected);
+    assert_eq!(sorted(store.credentials().await.unwrap()), expected);
+
+    let before = store.audit(&t, 100).await.unwrap().len();
+    let foreign = SealedCredential { tenant_id: tenant("u"), ..credential(&one, "x-key", b"evil") };
+    assert_eq!(store.put_credential(&foreign, &row).await.unwrap_err().kind(), ErrorKind::NotFound);
+    for (whose, header) in [(tenant("u"), "x-key"), (t.clone(), "x-other")] {
+        let removed = store.remove_credential(&whose, one.id, "", header, &row).await;
+        assert_eq!(removed.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(store.audit(&t, 100).await.unwrap().len(), before, "what failed left no row");
+    assert_eq!(sorted(store.credentials().await.unwrap()), expected);
+
+    store.remove_credential(&t, one.id, "user:bob", "x-key", &row).await.unwrap();
+    store.remove_server(&t, other.id, at(9), &row).await.unwrap();
+    assert_eq!(store.credentials().await.unwrap(), [credential(&one, "x-key", b"new")]);
 }
 
 /// A key of which every member differs from its default.

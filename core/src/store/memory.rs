@@ -1,5 +1,6 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod credentials;
 mod keys;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
-use crate::model::{ApiKey, AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{ApiKey, AuditEntry, Listing, SealedCredential, Server, ServerId, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -26,6 +27,7 @@ struct Rows {
     ids: HashMap<ServerId, u64>,
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
+    credentials: BTreeMap<credentials::Key, SealedCredential>,
     once: HashMap<TenantId, Creations>,
     /// In order of creation.
     keys: Vec<ApiKey>,
@@ -201,6 +203,7 @@ impl Store for MemoryStore {
         if let Some(seq) = rows.ids.remove(&id) {
             rows.servers.remove(&seq);
         }
+        rows.credentials.retain(|(server, ..), _| *server != id);
         rows.revoke_keys_of(id, at);
         rows.log(audit);
         Ok(())

@@ -5,12 +5,14 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod credentials;
 pub mod keys;
 pub mod memory;
 mod once;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use credentials::CredentialStore;
 pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
 pub use once::{Done, ONCE_KEPT, ONCE_ROWS, Once};
@@ -43,7 +45,7 @@ pub const HEALTH_HISTORY: u32 = 100;
 
 /// Where the registry keeps what must survive.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
     /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`] if
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
@@ -70,8 +72,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         audit: &AuditEntry,
     ) -> Result<()>;
 
-    /// Marks a living server as deleted, revokes its keys, forgets what it offered and its health history, and writes
-    /// the audit row; `NotFound` if there is none in this tenant.
+    /// Marks a living server as deleted, revokes its keys, forgets its credentials, what it offered and its health history, and
+    /// writes the audit row; `NotFound` if there is none in this tenant.
     async fn remove_server(
         &self,
         tenant: &TenantId,

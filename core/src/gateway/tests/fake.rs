@@ -262,7 +262,8 @@ impl House {
         let clock: Arc<dyn Clock> = ManualClock::shared();
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let store = Arc::new(MemoryStore::default());
-        let gateway = Gateway::open_with(settings, store, clock, random, tasks, connect).await.unwrap();
+        let gateway =
+            Gateway::open_with(settings, store, clock, random, tasks, Arc::default(), connect).await.unwrap();
         Self { gateway, fakes }
     }
 

@@ -6,4 +6,5 @@ mod kept;
 mod guarded;
 mod replicas;
 mod sessions;
+mod shown;
 mod voices;

@@ -28,6 +28,7 @@ migrations! {
     2 "0002_audit";
     3 "0003_api_keys";
     5 "0005_keys";
+    6 "0006_credentials";
     7 "0007_idempotency";
 }
 

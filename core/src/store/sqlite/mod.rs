@@ -5,6 +5,7 @@
 //! own lock; several connections read, each from a consistent snapshot.
 
 mod audit;
+mod credentials;
 mod fault;
 mod health;
 mod keys;

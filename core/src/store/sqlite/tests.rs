@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
-use super::{SqliteStore, audit, health, keys, listings, once, servers};
+use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
 use crate::store::contract::server;
@@ -302,6 +302,9 @@ async fn every_statement_finds_its_rows_by_an_index() {
         health::HISTORY,
         audit::APPEND,
         audit::NEWEST,
+        credentials::PUT,
+        credentials::REMOVE,
+        credentials::FORGET,
         once::FORGET,
         once::DONE,
         once::KEEP,
