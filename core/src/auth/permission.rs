@@ -45,6 +45,8 @@ operations! {
     ServersRestrict "servers.restrict",
 
     ServersProbe "servers.probe",
+    TenantsRead "tenants.read",
+    TenantsWrite "tenants.write",
     StatsRead "stats.read",
     MetricsRead "metrics.read",
     RequestsRead "requests.read",

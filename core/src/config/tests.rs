@@ -20,6 +20,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.session.idle.as_secs(), 1800);
 }
 
+/// B-28: every problem is reported at once with its line and the nearest key.
 #[test]
 fn every_problem_is_reported_at_once_with_its_line_and_the_nearest_key() {
     let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_percent = 700\n";
@@ -112,6 +113,7 @@ fn keys_that_contradict_each_other_are_reported() {
     assert!(found[0].contains("two servers are named `a`"), "{found:?}");
 }
 
+/// B-28: a bomb is refused instead of eaten.
 #[test]
 fn a_bomb_is_refused_instead_of_eaten() {
     let deep = format!("x = {}{}", "[".repeat(100_000), "]".repeat(100_000));

@@ -130,7 +130,7 @@ impl Gateway {
     }
 }
 
-fn actor(caller: &Caller) -> Actor {
+pub(super) fn actor(caller: &Caller) -> Actor {
     Actor {
         subject: caller.principal.subject.to_string(),
         correlation_id: Some(caller.correlation_id.to_string()),

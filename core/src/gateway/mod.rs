@@ -24,6 +24,7 @@ mod names;
 mod ongoing;
 mod opening;
 mod outbox;
+mod owners;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -40,6 +41,7 @@ mod snapshot;
 mod starts;
 #[cfg(test)]
 mod tests;
+mod tenants;
 mod upstream;
 mod verdict;
 mod visible;
@@ -57,6 +59,7 @@ pub use self::attached::Attached;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
+pub use self::tenants::TenantPatch;
 use crate::auth::{Authenticator, Credentials, LocalOnly, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
@@ -123,6 +126,9 @@ struct Inner {
     monitor: Arc<Monitor>,
     discoveries: discover::Discoveries,
     stopping: AtomicBool,
+    gone: tenants::Gone,
+    owners: owners::Owners,
+    opened_at: jiff::Timestamp,
 }
 
 /// How long shutdown tells servers that their sessions end.
@@ -171,6 +177,9 @@ impl Gateway {
             overdue: catalog::Overdue::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
+            gone: tenants::Gone::default(),
+            owners: owners::Owners::default(),
+            opened_at: clock.timestamp(),
             settings,
             connect,
             clock,
@@ -180,6 +189,7 @@ impl Gateway {
             registry,
             store,
         });
+        inner.gone.take_up(&inner.registry.tenants().await?);
         inner.refresh();
         inner.run_background();
         Ok(Self(inner))
@@ -193,6 +203,7 @@ impl Gateway {
     /// Whom credentials stand for, for doors that administer rather than call: the caller of the methods of this handle.
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
+        self.0.gone.check(&principal)?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 

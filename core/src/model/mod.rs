@@ -8,6 +8,7 @@ pub mod ids;
 pub mod principal;
 pub mod registration;
 pub mod server;
+pub mod tenant;
 
 pub use access::Restriction;
 pub use call::{Action, Call, Reply, Route, Wishes};
@@ -20,3 +21,4 @@ pub use server::{
     Affinity, Algorithm, Configuration, Endpoint, EraWish, HealthCheck, HealthStatus, ProbeKind, Server,
     Sharing, Status, TransportType,
 };
+pub use tenant::{Tenant, TenantStatus};

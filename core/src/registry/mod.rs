@@ -13,6 +13,7 @@ mod observe;
 pub mod query;
 pub(crate) mod shards;
 pub mod state;
+mod tenants;
 pub mod validate;
 mod fields;
 mod write;

@@ -148,7 +148,7 @@ impl Inner {
         self.guard.for_server(server).check_endpoint(&server.endpoint)
     }
 
-    async fn refused<T>(
+    pub(super) async fn refused<T>(
         &self,
         tenant: &TenantId,
         actor: &Actor,

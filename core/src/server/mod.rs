@@ -26,6 +26,7 @@ mod schema;
 mod servers;
 mod sse;
 mod strip;
+mod tenants;
 mod view;
 
 use std::convert::Infallible;

@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, discovery, docs, operation, servers};
+use super::{Door, answer, discovery, docs, operation, servers, tenants};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,7 @@ use super::{Door, answer, discovery, docs, operation, servers};
         (name = "mcp", description = "The Model Context Protocol itself"),
         (name = "servers", description = "The register"),
         (name = "discovery", description = "Who offers what"),
+        (name = "tenants", description = "Who is apart from whom"),
         (name = "operation", description = "Health, metrics, calls under way"),
     )
 )]
@@ -42,6 +43,8 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(discovery::search))
         .routes(routes!(discovery::offered_tools))
         .routes(routes!(discovery::offered_resources))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::update, tenants::delete))
         .routes(routes!(operation::stats))
         .routes(routes!(operation::metrics))
         .routes(routes!(operation::active))

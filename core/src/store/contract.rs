@@ -12,8 +12,8 @@ use super::{HEALTH_HISTORY, HealthRecord, Store};
 use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, AuditEntry, Capability, CapabilityKind, Configuration, Endpoint, HealthCheck,
-    HealthStatus, Listing, ProbeKind, Restriction, Server, ServerId, ServiceName, Sharing, Status, TenantId,
-    TransportType,
+    HealthStatus, Listing, ProbeKind, Restriction, Server, ServerId, ServiceName, Sharing, Status, Tenant,
+    TenantId, TenantStatus, TransportType,
 };
 
 macro_rules! store_contract {
@@ -33,6 +33,8 @@ macro_rules! store_contract {
             of_two_that_register_one_name_at_once_exactly_one_succeeds,
             of_two_updates_from_one_revision_exactly_one_succeeds,
             text_is_data_and_never_a_statement,
+            a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored,
+            a_tenant_that_has_a_server_is_known,
             a_store_that_works_says_so,
         );
     };
@@ -405,4 +407,41 @@ pub(crate) async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
     store.check().await.unwrap();
     store.record_health(&[]).await.unwrap();
     store.close().await;
+}
+
+pub(crate) async fn a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored(
+    store: Arc<dyn Store>,
+) {
+    let new = Tenant::new(tenant("a"), Some("A".into()), at(1));
+    store.put_tenant(&new, None, &audit(&tenant("default"), "tenant.create")).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), [new.clone()]);
+    let row = audit(&tenant("default"), "x");
+    let again = store.put_tenant(&new, None, &row).await.unwrap_err();
+    let gone = Tenant {
+        status: TenantStatus::Deleted,
+        display_name: None,
+        updated_at: at(5),
+        revision: 2,
+        ..new.clone()
+    };
+    let stale = store.put_tenant(&gone, Some(7), &row).await.unwrap_err();
+    assert_eq!((again.kind(), stale.kind()), (ErrorKind::Conflict, ErrorKind::Conflict));
+    store.put_tenant(&gone, Some(1), &audit(&tenant("default"), "tenant.delete")).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), [gone]);
+    // The failures left no trace, and what the trail has of the tenant stays.
+    assert_eq!(store.audit(&tenant("default"), 10).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_tenant_that_has_a_server_is_known(store: Arc<dyn Store>) {
+    let own = tenant("a");
+    insert(&*store, &server(&own, "calc")).await;
+    let known = store.tenants().await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!((&known[0].id, known[0].status, known[0].revision), (&own, TenantStatus::Active, 1));
+    let disabled =
+        Tenant { status: TenantStatus::Disabled, updated_at: at(9), revision: 2, ..known[0].clone() };
+    store.put_tenant(&disabled, Some(1), &audit(&own, "tenant.update")).await.unwrap();
+    // Another server of it changes nothing of it.
+    insert(&*store, &server(&own, "other")).await;
+    assert_eq!(store.tenants().await.unwrap(), [disabled]);
 }

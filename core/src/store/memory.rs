@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{HEALTH_HISTORY, HealthRecord, Store};
 use crate::error::Result;
-use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ struct Rows {
     ids: HashMap<ServerId, u64>,
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
+    tenants: BTreeMap<TenantId, Tenant>,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,9 @@ impl Rows {
         self.created += 1;
         self.ids.insert(server.id, seq);
         self.names.insert((server.tenant_id.clone(), server.name.clone()), seq);
+        let tenant = &server.tenant_id;
+        let made = || Tenant::new(tenant.clone(), None, server.created_at);
+        self.tenants.entry(tenant.clone()).or_insert_with(made);
         self.servers.insert(seq, Row { server, listing, health: VecDeque::new() });
     }
 
@@ -185,6 +189,26 @@ impl Store for MemoryStore {
         let rows = self.rows();
         let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
         Ok(own.take(limit as usize).cloned().collect())
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        Ok(self.rows().tenants.values().cloned().collect())
+    }
+
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
+        let mut rows = self.rows();
+        let stored = rows.tenants.get(&tenant.id).map(|stored| (stored.revision, stored.created_at));
+        let tenant = match (stored, expected) {
+            (None, None) => tenant.clone(),
+            (Some(_), None) => return Err(super::tenant_taken(&tenant.id)),
+            (Some((revision, created_at)), Some(expected)) if revision == expected => {
+                Tenant { created_at, ..tenant.clone() }
+            }
+            (_, Some(_)) => return Err(super::tenant_changed(&tenant.id)),
+        };
+        rows.tenants.insert(tenant.id.clone(), tenant);
+        rows.log(audit);
+        Ok(())
     }
 
     async fn check(&self) -> Result<()> {

@@ -1,3 +1,4 @@
+mod apart;
 mod discoveries;
 mod fake;
 mod kept;

@@ -12,7 +12,10 @@ mod migrations;
 mod optimize;
 mod rows;
 mod servers;
+mod tenants;
 mod write;
+#[cfg(test)]
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +36,7 @@ use self::fault::Place;
 use self::write::Write;
 use super::{HealthRecord, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection: behind it stand all writes that came before.
@@ -249,6 +252,20 @@ impl Store for SqliteStore {
 
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
         audit::newest(&self.readers, self.place(), tenant, limit).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        tenants::all(&self.readers, self.place()).await
+    }
+
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
+        let mut tx = self.write().await?;
+        let outcome = async {
+            tenants::put(&mut tx, self.place(), tenant, expected).await?;
+            audit::append(&mut tx, self.place(), audit).await
+        }
+        .await;
+        tx.end(outcome).await
     }
 
     async fn check(&self) -> Result<()> {
