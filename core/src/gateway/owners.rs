@@ -105,7 +105,10 @@ mod tests {
                 assert!(owners.check(&who("a"), &asked).is_ok());
                 assert_eq!(owners.check(&who("b"), &asked).unwrap_err().kind(), ErrorKind::InvalidParams);
                 let other = Principal { tenant: "other".parse().unwrap(), ..who("a") };
-                assert!(owners.check(&other, &asked).is_ok(), "another tenant has tasks and servers of its own");
+                assert!(
+                    owners.check(&other, &asked).is_ok(),
+                    "another tenant has tasks and servers of its own"
+                );
             }
         }
     }
