@@ -22,6 +22,7 @@ mod names;
 mod offers;
 mod proxied;
 mod reload;
+mod resumption;
 mod sessions;
 mod sharing;
 mod stdio;

@@ -66,7 +66,14 @@ impl Http {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
         let (head, body) = response.into_parts();
         let home = Some((Arc::clone(&self.pool), sender));
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body, read: Vec::new(), home })
+        Ok(Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            read: Vec::new(),
+            home,
+            last_id: None,
+        })
     }
 
     /// A GET whose answer is read whole as JSON.
@@ -112,6 +119,7 @@ pub struct Reply {
     body: Incoming,
     read: Vec<u8>,
     home: Option<(Arc<Pool>, Sender)>,
+    last_id: Option<String>,
 }
 
 impl Reply {
@@ -149,7 +157,9 @@ impl Reply {
         loop {
             if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.read.drain(..end + 2).collect();
-                let data = data_of(&String::from_utf8_lossy(&event));
+                let event = String::from_utf8_lossy(&event);
+                self.last_id = id_of(&event).or(self.last_id.take());
+                let data = data_of(&event);
                 if !data.is_empty() {
                     return Ok(Some(data));
                 }
@@ -157,6 +167,11 @@ impl Reply {
                 return Ok(None);
             }
         }
+    }
+
+    /// The id of the last event that was read and had one.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
     }
 
     /// Reads one more piece; false at the end, where the connection goes back to the pool.
@@ -172,6 +187,10 @@ impl Reply {
         }
         Ok(false)
     }
+}
+
+fn id_of(event: &str) -> Option<String> {
+    event.lines().find_map(|line| line.strip_prefix("id:")).map(|id| id.trim_start().to_owned())
 }
 
 fn data_of(event: &str) -> String {

@@ -154,6 +154,17 @@ impl Client {
         self.http.send(Method::GET, &self.path, &headers, Bytes::new()).await
     }
 
+    /// Takes up the stream of a call behind the event `id`.
+    pub async fn resume(&self, id: &str) -> io::Result<Reply> {
+        let headers = [
+            ("accept", "text/event-stream"),
+            ("mcp-session-id", self.session.as_str()),
+            ("mcp-protocol-version", VERSION),
+            ("last-event-id", id),
+        ];
+        self.http.send(Method::GET, &self.path, &headers, Bytes::new()).await
+    }
+
     /// Ends the session; gives the HTTP status.
     pub async fn end(self) -> io::Result<u16> {
         let headers = [("mcp-session-id", self.session.as_str()), ("mcp-protocol-version", VERSION)];

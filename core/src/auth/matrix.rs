@@ -93,6 +93,11 @@ impl Matrix {
         self.rows.get(operation as usize)?.as_ref()
     }
 
+    /// Every scope.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.implied.keys().map(String::as_str)
+    }
+
     /// Whether the scope `granted` is `needed`, or implies it. An unknown scope implies nothing.
     pub(super) fn implies(&self, granted: &str, needed: &str) -> bool {
         self.implied.get(granted).is_some_and(|implied| implied.contains(needed))

@@ -2,18 +2,26 @@
 //! principal may do: [`permission`].
 
 pub mod access;
+mod checkpoint;
 mod credentials;
+pub mod jwt;
+pub mod keys;
 mod matrix;
 pub mod permission;
+mod settings;
+mod throttle;
 
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 
 pub use self::access::{Access, Restrictions};
+pub use self::checkpoint::{Checkpoint, Failed, Told};
 pub use self::credentials::{Authorization, Bearer, Credentials};
+pub use self::keys::{Keys, NewKey};
 pub use self::matrix::Gate;
 pub use self::permission::Operation;
+pub use self::settings::Auth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 

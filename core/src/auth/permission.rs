@@ -52,17 +52,24 @@ operations! {
     RequestsRead "requests.read",
     RequestsCancel "requests.cancel",
     DocsRead "docs.read",
+    KeysRead "keys.read",
+    KeysWrite "keys.write",
 }
 
 /// The key in an error's context under which a refusal for want of scopes names all that are needed, divided by spaces.
 pub const NEEDED_SCOPES: &str = "needed_scopes";
+
+/// Every scope that there is.
+pub fn scopes() -> Vec<&'static str> {
+    MATRIX.scopes().collect()
+}
 
 impl Operation {
     /// What an MCP call comes down to. What this gateway does not know counts as a call of a tool, the most that a
     /// message can ask for.
     pub fn of(action: &Action) -> Self {
         match action {
-            Action::Listen | Action::End => Self::McpConnect,
+            Action::Listen | Action::Resume(_) | Action::End => Self::McpConnect,
             Action::Send(message) => of_message(message),
         }
     }

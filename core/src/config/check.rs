@@ -12,7 +12,7 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
     let (server, session, breaker) = (&config.server, &config.session, &config.breaker);
     let from_one = |value: usize| if value == 0 { Err("expected at least 1".to_owned()) } else { Ok(()) };
     match key {
-        "server.host" if !server.host.is_loopback() => Err(NOT_LOOPBACK.to_owned()),
+        "auth.url" => config.auth.check_url(),
         "server.max_body_bytes" if !(1024..=64 * MIB).contains(&server.max_body_bytes) => {
             Err(format!("expected 1024 to {} bytes", 64 * MIB))
         }
@@ -37,6 +37,12 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
 pub(super) fn whole(config: &Config) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let mut problem = |key: &str, message: &str| problems.push((key.to_owned(), message.to_owned()));
+    if !config.server.host.is_loopback() && !config.auth.is_configured() {
+        problem("server.host", NOT_LOOPBACK);
+    }
+    if let Err(message) = config.auth.check_issuers() {
+        problem("auth.issuers", &message);
+    }
     if config.session.idle > config.session.max {
         problem("session.idle_seconds", "is longer than `session.max_seconds`");
     }
@@ -78,8 +84,9 @@ fn without_values(message: &str) -> String {
 }
 
 const NOT_LOOPBACK: &str = "is not a loopback address, and no authentication is configured: whoever reaches it could \
-    register servers and run programs here. Set `host = \"127.0.0.1\"` in `[server]` (or `--host 127.0.0.1`) and let a \
-    tunnel or a proxy on this machine, which authenticates, lead to it";
+    register servers and run programs here. Add to mcp-gateway.toml\n\n    [server]\n    \
+    allowed_hosts = [\"gateway.example.com\"]   # the names that clients call it by\n\n    [auth]\n    api_keys = true\n\n\
+    and make the first key: mcp-gateway keys create --role admin NAME. Or stay on this machine: --host 127.0.0.1";
 
 const MIB: usize = 1024 * 1024;
 

@@ -15,7 +15,7 @@ use super::source::{PREFIX, Sources};
 use crate::model::Registration;
 
 /// Variables that are not keys: they say where to look, and are read by the program.
-const OTHER_VARIABLES: [&str; 4] = ["MREG_CONFIG", "MREG_DATA_DIR", "MREG_URL", "MREG_LOG"];
+const OTHER_VARIABLES: [&str; 5] = ["MREG_CONFIG", "MREG_DATA_DIR", "MREG_URL", "MREG_KEY", "MREG_LOG"];
 
 /// The configuration that `sources` describe, or everything that is wrong with them.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {

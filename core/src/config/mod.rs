@@ -11,6 +11,7 @@ mod problem;
 mod sections;
 mod source;
 
+pub use crate::auth::Auth;
 pub use load::load;
 pub use paths::default_data_dir;
 pub use problem::{Problem, Problems};

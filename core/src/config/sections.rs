@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Access;
+use crate::auth::{Access, Auth};
 use crate::breaker;
 use crate::model::{Registration, server::seconds};
 use crate::transport::guard::{Outbound, Stdio};
@@ -17,6 +17,8 @@ use crate::transport::guard::{Outbound, Stdio};
 pub struct Config {
     /// Where and to whom HTTP is served.
     pub server: Server,
+    /// Who is let in.
+    pub auth: Auth,
     /// Sessions of legacy clients.
     pub session: Session,
     /// Calls to servers.
@@ -43,9 +45,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether others than the user of this machine may be served: it listens beyond loopback.
+    /// Whether others than the user of this machine may be served: it listens beyond loopback, or knows users.
     pub fn is_shared(&self) -> bool {
-        !self.server.host.is_loopback()
+        !self.server.host.is_loopback() || self.auth.is_configured()
     }
 }
 

@@ -134,5 +134,13 @@ fn an_address_that_others_reach_is_refused_while_nobody_is_authenticated() {
     sources.options = vec![("--host", "server.host", "0.0.0.0".into())];
     let found = problems(&sources);
     assert!(found[0].starts_with("option --host: `server.host`: is not a loopback address"), "{found:?}");
-    assert!(found[0].contains("host = \"127.0.0.1\""), "{found:?}");
+    assert!(found[0].contains("--host 127.0.0.1") && found[0].contains("api_keys = true"), "{found:?}");
+    sources.file = file("[auth]\napi_keys = true\n").file;
+    assert!(load(&sources).is_ok());
+    let issuer = "[[auth.issuers]]\nname = \"corp\"\nissuer = \"https://login.example\"\n";
+    sources.file = file(issuer).file;
+    let found = problems(&sources);
+    assert!(found[0].contains("auth.url"), "{found:?}");
+    sources.file = file(&format!("[auth]\nurl = \"https://gate.example\"\n{issuer}")).file;
+    assert!(load(&sources).is_ok());
 }

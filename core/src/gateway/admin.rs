@@ -70,6 +70,9 @@ impl Gateway {
         caller.may(Operation::ServersRemove)?;
         self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id).await?;
+        if self.0.keys.has_any_for(id) {
+            self.0.keys.read_after_change().await;
+        }
         self.0.refresh();
         Ok(())
     }

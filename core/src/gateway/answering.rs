@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::OptionFuture;
 use futures_util::stream::BoxStream;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::Inner;
 use super::errand::Passage;
 use super::ongoing::Departure;
 use super::relay::Relay;
+use super::sink::Sink;
 use super::verdict::{outcome_of, outcome_of_answer};
 use crate::breaker::Outcome;
 use crate::clock::Tick;
@@ -25,12 +27,6 @@ use crate::rpc::answer::error_response;
 use crate::rpc::{Message, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
-
-/// Messages that wait for a slow reader before its server is slowed down.
-const WAITING: usize = 32;
-
-/// How long the answer waits for a reader that is behind.
-const LAST_WORD: Duration = Duration::from_secs(30);
 
 /// How long a server may take to hear that nobody waits any more.
 const CANCELLING: Duration = Duration::from_secs(2);
@@ -76,6 +72,8 @@ pub(super) struct Flow {
     pub(super) started: Tick,
     pub(super) deadline: Tick,
     pub(super) passage: Passage,
+    /// Told each time that the server ends its stream and wants to be asked for the rest.
+    pub(super) pauses: Option<Arc<Notify>>,
 }
 
 impl Inner {
@@ -87,37 +85,39 @@ impl Inner {
             let body = flow.run(self, None).await?;
             return Ok(Reply::Message { body, session: None, server });
         }
-        let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING);
+        let (sink, messages, numbering) = Sink::of(&flow.passage);
         let gateway = Arc::clone(self);
         self.tasks.spawn(async move {
             let (id, era) = (flow.answering.client_id.clone(), flow.passage.era());
             let record = Arc::clone(&flow.passage.record);
-            let outcome = flow.run(&gateway, Some(&sender)).await;
+            let outcome = flow.run(&gateway, Some(&sink)).await;
             record.outcome(outcome.as_ref().err());
+            let now = gateway.clock.now();
             drop((record, gateway));
             let last = outcome.unwrap_or_else(|error| error_response(Some(&id), &error, era));
-            // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
-            let _ = tokio::time::timeout(LAST_WORD, sender.send(last)).await;
+            sink.end(last, now).await;
         });
-        let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
-        Ok(Reply::Stream { messages, server })
+        Ok(Reply::Stream { messages, server, numbering })
     }
 }
 
 impl Flow {
     /// Hears the server to its answer, which is given with the client's own id; what comes before goes to `sink`.
-    async fn run(mut self, gateway: &Arc<Inner>, sink: Option<&mpsc::Sender<Bytes>>) -> Result<Bytes> {
+    async fn run(mut self, gateway: &Arc<Inner>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
         let gone = async {
             match sink {
-                Some(sink) if self.passage.departure() == Departure::Cancels => sink.closed().await,
+                Some(sink) if self.passage.departure() == Departure::Cancels => sink.left().await,
                 _ => std::future::pending().await,
             }
         };
+        let pauses = self.pauses.take();
+        let pausing = OptionFuture::from(sink.map(|sink| sink.pause(pauses.as_deref())));
         let mut late = false;
         let end = tokio::select! {
             biased;
+            Some(never) = pausing => match never {},
             end = self.answering.pump(gateway, &self.passage, &mut self.messages, sink) => end,
             () = self.passage.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
@@ -200,7 +200,7 @@ impl Answering {
         gateway: &Arc<Inner>,
         passage: &Passage,
         messages: &mut BoxStream<'static, Result<Message>>,
-        sink: Option<&mpsc::Sender<Bytes>>,
+        sink: Option<&Sink>,
     ) -> Result<Message> {
         while let Some(next) = messages.next().await {
             let message = next?;

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::HeaderMap;
@@ -41,7 +42,8 @@ pub struct Attached(Arc<Line>);
 struct Line {
     gateway: Gateway,
     route: Route,
-    credentials: Credentials,
+    /// As they were last shown.
+    credentials: ArcSwap<Credentials>,
     out: mpsc::Sender<Bytes>,
     /// The legacy session, once it is opened.
     session: Mutex<Option<Arc<str>>>,
@@ -60,7 +62,7 @@ impl Attached {
         let line = Line {
             gateway,
             route,
-            credentials,
+            credentials: ArcSwap::from_pointee(credentials),
             out,
             session: Mutex::default(),
             under_way: Mutex::default(),
@@ -70,6 +72,11 @@ impl Attached {
             over: CancellationToken::new(),
         };
         (Self(Arc::new(line)), heard)
+    }
+
+    /// Calls with these credentials from now on: another token of the same principal.
+    pub fn renew(&self, credentials: Credentials) {
+        self.0.credentials.store(Arc::new(credentials));
     }
 
     /// Takes one message as it came in. What is no message is answered at once with an error that has no id.
@@ -223,9 +230,10 @@ impl Line {
             headers: HeaderMap::new(),
             correlation_id,
             streams: true,
+            resumes: false,
             wishes: None,
         };
-        self.gateway.handle(call, &self.credentials).await
+        self.gateway.handle(call, &self.credentials.load_full()).await
     }
 
     /// Brings the client what belongs to none of its requests, as long as the session lives.
@@ -255,9 +263,10 @@ impl Line {
             headers: HeaderMap::new(),
             correlation_id: own_id(),
             streams: false,
+            resumes: false,
             wishes: None,
         };
-        if let Err(error) = self.gateway.handle(call, &self.credentials).await {
+        if let Err(error) = self.gateway.handle(call, &self.credentials.load_full()).await {
             tracing::debug!(%error, "the session had ended already");
         }
     }

@@ -14,6 +14,7 @@ use super::awaited::{Awaited, Promise, promise};
 use super::bound::Bound;
 use super::outbox::Outbox;
 use super::questions::Questions;
+use super::replay::Replays;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Route, ServerId};
@@ -41,6 +42,8 @@ pub(super) struct Client {
     /// Which replicas keep something for it.
     pub(super) bound: Bound,
     pub(super) outbox: Outbox,
+    /// The streams of its calls.
+    pub(super) replays: Replays,
     pub(super) log_level: Mutex<Option<String>>,
     pub(super) ended: CancellationToken,
 }
@@ -94,6 +97,7 @@ impl Client {
             questions: Questions::default(),
             bound: Bound::default(),
             outbox: Outbox::default(),
+            replays: Replays::default(),
             log_level: Mutex::default(),
             ended: CancellationToken::new(),
         })
@@ -224,6 +228,7 @@ impl Client {
     pub(super) async fn end(&self) {
         self.ended.cancel();
         self.outbox.end();
+        self.replays.end();
         for active in locked(&self.flights).values() {
             active.cancel.cancel();
         }

@@ -159,7 +159,7 @@ impl Inner {
         for (server, session) in client.upstreams() {
             self.overhear(client, server, &session);
         }
-        Reply::Stream { messages, server: None }
+        Reply::Stream { messages, server: None, numbering: None }
     }
 
     /// Ends a client's session. It is brought to its end also if nobody waits for it.
@@ -175,6 +175,18 @@ impl Inner {
         // It fails only when the runtime goes.
         let _ = done.outcome().await;
     }
+}
+
+/// The rest of the stream of one of the client's calls.
+///
+/// [`ErrorKind::InvalidRequest`] for an id that the client was not given, or behind which nothing is kept any more.
+pub(super) fn take_up(client: &Client, id: &str) -> Result<Reply> {
+    let (messages, numbering) = client.replays.resume(id).ok_or_else(|| {
+        let message =
+            "there is nothing behind this Last-Event-ID: the stream is over, or was never this session's";
+        Error::new(ErrorKind::InvalidRequest, message)
+    })?;
+    Ok(Reply::Stream { messages: messages.boxed(), server: None, numbering: Some(numbering) })
 }
 
 /// Cancels the request that the client names; the server hears of it from the request itself.

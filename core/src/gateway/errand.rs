@@ -31,6 +31,8 @@ pub(super) struct Passage {
     pub(super) correlation_id: Arc<str>,
     pub(super) headers: HeaderMap,
     pub(super) streams: bool,
+    /// Whether the caller can take a stream up again where it broke.
+    pub(super) resumes: bool,
     pub(super) wishes: Option<Wishes>,
     pub(super) record: Arc<Record>,
     /// What a modern request brought; `None` for the legacy era.

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::answering::{Answering, Flow};
 use super::bridge::across;
 use super::bridge::downward::{Course, translate};
@@ -41,6 +43,7 @@ struct Sent {
     answering: Answering,
     /// Nothing was sent: a modern client is asked something first.
     asks_first: bool,
+    pauses: Option<Arc<Notify>>,
 }
 
 impl Inner {
@@ -76,7 +79,7 @@ impl Inner {
             };
             let started = self.clock.now();
             let error = match self.attempt(forward, passage, place, deadline).await {
-                Ok(Sent { exchange, answering, asks_first }) if passage.modern.is_some() => {
+                Ok(Sent { exchange, answering, asks_first, .. }) if passage.modern.is_some() => {
                     let course = Course { exchange, answering, lease, started, deadline, asks_first };
                     return Box::pin(self.answer_downward(course, journey)).await;
                 }
@@ -87,9 +90,9 @@ impl Inner {
                     let server = Some(answering.server);
                     return Ok(Reply::Message { body: answering.response(&message), session: None, server });
                 }
-                Ok(Sent { exchange: Exchange::Many(messages), answering, .. }) => {
+                Ok(Sent { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
                     let passage = journey.passage;
-                    let flow = Flow { answering, messages, lease, started, deadline, passage };
+                    let flow = Flow { answering, messages, lease, started, deadline, passage, pauses };
                     return Box::pin(self.follow(flow)).await;
                 }
                 Err(error) => error.with("service", &forward.service.name).with("server", &place.server.name),
@@ -223,12 +226,15 @@ impl Inner {
             }
             Some(_) => (splice.apply(message.bytes()), across::params(&passage.headers)),
         };
+        // Hardly any server numbers what it says; only then is there something to do likewise.
+        let pauses = (passage.resumes && session.numbers()).then(Arc::<Notify>::default);
         let outgoing = Outgoing {
             id,
             method: forward.method().clone(),
             body,
             correlation_id: Some(Arc::clone(&passage.correlation_id)),
             headers,
+            pauses: pauses.clone(),
         };
         let client = passage.caller();
         let raw_id = message.id().unwrap_or("null");
@@ -237,11 +243,16 @@ impl Inner {
         if let Some(modern) = passage.modern.as_ref().filter(|_| session.era() == Era::Legacy) {
             let asking = Box::pin(self.ask_first(&session, modern, passage, message));
             if let Some(first) = self.in_time(deadline, passage, asking).await.map_err(Error::not_sent)? {
-                return Ok(Sent { exchange: Exchange::One(first), answering, asks_first: true });
+                return Ok(Sent {
+                    exchange: Exchange::One(first),
+                    answering,
+                    asks_first: true,
+                    pauses: None,
+                });
             }
         }
         match self.in_time(deadline, passage, session.request(outgoing)).await {
-            Ok(exchange) => Ok(Sent { exchange, answering, asks_first: false }),
+            Ok(exchange) => Ok(Sent { exchange, answering, asks_first: false, pauses }),
             Err(error) => {
                 match error.kind() {
                     ErrorKind::SessionNotFound => self.forget(client, place, session),

@@ -3,6 +3,7 @@
 //! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
 //! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
+mod access;
 mod admin;
 mod affinity;
 mod announce;
@@ -19,6 +20,7 @@ mod errand;
 mod forward;
 mod hearing;
 mod freshness;
+mod keys;
 mod modern;
 mod names;
 mod ongoing;
@@ -33,10 +35,12 @@ mod reach;
 mod reads;
 mod refresh;
 mod relay;
+mod replay;
 mod retries;
 mod service;
 mod sessions;
 mod settings;
+mod sink;
 mod snapshot;
 mod starts;
 #[cfg(test)]
@@ -60,7 +64,7 @@ pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 pub use self::tenants::TenantPatch;
-use crate::auth::{Authenticator, Credentials, LocalOnly, Operation, Restrictions};
+use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
@@ -120,6 +124,7 @@ struct Inner {
     modern: modern::State,
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
+    keys: Arc<Keys>,
     limiter: Arc<dyn Limiter>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
@@ -163,10 +168,17 @@ impl Gateway {
         let registry = Arc::new(
             Registry::guarded(Arc::clone(&store), Arc::clone(&clock), settings.guard.clone()).await?,
         );
+        let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
+        let keys = Arc::new(keys);
+        let auth = match &settings.authenticator {
+            Some(own) => Arc::clone(own),
+            None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
+        };
         let modern = modern::State::new()?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
-            auth: settings.authenticator.clone().unwrap_or_else(|| Arc::new(LocalOnly::default())),
+            auth,
+            keys,
             limiter: Arc::new(Concurrency::new(settings.most_calls)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
@@ -242,6 +254,7 @@ impl Gateway {
         // A server that does not answer any more keeps its sessions for itself.
         let _ = tokio::time::timeout(FAREWELL, ending).await;
         inner.close_upstreams().await;
+        inner.write_key_uses().await;
         inner.tasks.stop().await;
         inner.store.close().await;
     }

@@ -93,6 +93,7 @@ mod tests {
             headers: HeaderMap::new(),
             correlation_id: "c".into(),
             streams: true,
+            resumes: false,
             wishes: None,
         })
     }

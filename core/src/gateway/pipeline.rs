@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::client::Client;
+use super::conversation::take_up;
 use super::errand::{self, Journey, Passage};
 use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
@@ -32,6 +33,7 @@ enum Errand {
     Forward(Box<Journey>),
     Note(Message, Arc<Client>, Passage),
     Listen(Arc<Client>, Passage),
+    Resume(Arc<Client>, Box<str>, Passage),
     Modern(Box<modern::Errand>, Passage),
     End(Arc<Client>, Passage),
 }
@@ -72,6 +74,7 @@ impl Inner {
             correlation_id: call.correlation_id,
             headers: call.headers,
             streams: call.streams,
+            resumes: call.resumes,
             wishes: call.wishes,
             record: Arc::clone(record),
             modern,
@@ -87,7 +90,7 @@ impl Inner {
         // While the gateway drains, what is under way may go on: answers to servers, cancellations, ends of sessions.
         let begins = match &call.action {
             Action::Send(message) => message.shape() == Shape::Request,
-            Action::Listen => true,
+            Action::Listen | Action::Resume(_) => true,
             Action::End => false,
         };
         if begins && self.is_stopping() {
@@ -118,6 +121,10 @@ impl Inner {
             Action::Listen => {
                 let client = passage.client.clone().ok_or_else(missing)?;
                 return Ok(Errand::Listen(client, passage));
+            }
+            Action::Resume(id) => {
+                let client = passage.client.clone().ok_or_else(missing)?;
+                return Ok(Errand::Resume(client, id, passage));
             }
             Action::End => {
                 let client = passage.client.clone().ok_or_else(missing)?;
@@ -186,6 +193,7 @@ impl Inner {
                 Ok(Reply::Accepted)
             }
             Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), passage)),
+            Errand::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, passage)),
             Errand::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
@@ -233,7 +241,7 @@ impl Inner {
 
 /// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
 fn held_open(reply: Reply, passage: Passage) -> Reply {
-    let Reply::Stream { messages, server } = reply else { return reply };
+    let Reply::Stream { messages, server, numbering } = reply else { return reply };
     // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
     passage.record.outcome(None);
     let cancelled = passage.cancel().clone().cancelled_owned();
@@ -241,7 +249,7 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
     let messages = messages.take_until(cancelled).inspect(move |_| {
         let _ = &held;
     });
-    Reply::Stream { messages: messages.boxed(), server }
+    Reply::Stream { messages: messages.boxed(), server, numbering }
 }
 
 /// The kind that a list method lists.

@@ -151,6 +151,11 @@ impl Inner {
         let this = Arc::clone(self);
         self.tasks.spawn(async move { this.follow_events().await });
 
+        if self.settings.auth.is_configured() {
+            let this = Arc::clone(self);
+            self.tasks.spawn(async move { this.watch_credentials().await });
+        }
+
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let pause =
@@ -159,6 +164,7 @@ impl Inner {
                 tokio::time::sleep(pause).await;
                 let now = this.clock.now();
                 let mut expired = this.sessions.expired(&this.settings.sessions, now);
+                this.sessions.sweep(now);
                 expired.extend(this.modern.downward.pool.expire(now));
                 let ending = futures_util::stream::iter(&expired);
                 ending.for_each_concurrent(64, |client| this.end_session(client)).await;

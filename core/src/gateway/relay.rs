@@ -6,19 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
-
 use super::Inner;
 use super::client::Client;
 use super::outbox::List;
 use super::questions::Asked;
+use super::sink::Sink;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Route, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Message, Method, Shape, Splice};
 use crate::transport::Session;
+use bytes::Bytes;
 
 /// How long a server may take to accept a notification or an answer.
 pub(super) const TAKING: Duration = Duration::from_secs(10);
@@ -57,7 +56,7 @@ impl Inner {
         relay: &Relay,
         message: &Message,
         token: Option<(u64, &str)>,
-        sink: Option<&mpsc::Sender<Bytes>>,
+        sink: Option<&Sink>,
     ) -> Result<()> {
         if let Some(list) = changed_list(message) {
             self.discover_changed(relay.server);
@@ -79,14 +78,13 @@ impl Inner {
         refuse(crowded_out).await;
         match (heard, &relay.client) {
             (Heard::Message(message), client) => match (sink, client) {
-                // A send fails when the client has left; the answer is still waited for.
-                (Some(sink), _) => drop(sink.send(message).await),
+                (Some(sink), _) => sink.send(message).await,
                 (None, Some(client)) => drop(client.outbox.push(message, None)),
                 (None, None) => {}
             },
             (Heard::Question(number, message), Some(client)) => {
                 let unasked = match sink {
-                    Some(sink) => sink.send(message).await.err().map(|left| left.0),
+                    Some(sink) => sink.ask(message).await,
                     None => Some(message),
                 };
                 if let Some(message) = unasked {

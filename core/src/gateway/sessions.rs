@@ -127,6 +127,13 @@ impl Sessions {
             .collect()
     }
 
+    /// Gives up what the open sessions keep for too long.
+    pub(super) fn sweep(&self, now: Tick) {
+        for client in self.table.read().unwrap_or_else(PoisonError::into_inner).open.values() {
+            client.replays.sweep(now);
+        }
+    }
+
     /// All sessions.
     pub(super) fn all(&self) -> Vec<Arc<Client>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).open.values().cloned().collect()

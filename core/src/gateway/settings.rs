@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
-use crate::auth::{Access, Authenticator};
+use crate::auth::{Access, Auth, Authenticator};
 use crate::breaker;
 use crate::config::Config;
 use crate::transport::guard::{Guard, Stance};
@@ -12,6 +12,8 @@ use crate::transport::guard::{Guard, Stance};
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who is let in.
+    pub auth: Auth,
     /// Client sessions.
     pub sessions: SessionSettings,
     /// Circuit breakers, one for each server.
@@ -41,6 +43,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            auth: Auth::default(),
             sessions: SessionSettings::default(),
             breaker: breaker::Settings::default(),
             list_budget: Duration::from_secs(2),
@@ -62,6 +65,7 @@ impl Settings {
     pub fn of(config: &Config) -> Self {
         let session = &config.session;
         Self {
+            auth: config.auth.clone(),
             sessions: SessionSettings {
                 idle: session.idle,
                 longest: session.max,

@@ -27,6 +27,8 @@ pub enum Action {
     Send(Message),
     /// Opens the stream of a legacy session for what the server side has to say.
     Listen,
+    /// Takes up the stream of a legacy session's call behind the event of this id (`Last-Event-ID`).
+    Resume(Box<str>),
     /// Ends a legacy session.
     End,
 }
@@ -61,6 +63,8 @@ pub struct Call {
     pub correlation_id: Arc<str>,
     /// Whether the caller can take the answer as a stream.
     pub streams: bool,
+    /// Whether the caller can take such a stream up again where it broke, which needs ids of its events.
+    pub resumes: bool,
     /// Present for calls that stand alone, without a session.
     pub wishes: Option<Wishes>,
 }
@@ -91,9 +95,29 @@ pub enum Reply {
         messages: BoxStream<'static, Bytes>,
         /// The server that answers.
         server: Option<ServerId>,
+        /// How the messages are numbered, if the stream can be taken up again.
+        numbering: Option<Numbering>,
     },
     /// Taken; there is nothing to answer.
     Accepted,
+}
+
+/// How the messages of a stream are numbered that can be taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbering {
+    /// The stream, among those of its client.
+    pub stream: u64,
+    /// The number of the message before the first.
+    pub last: u64,
+    /// The client knows of events without data, and of streams that end before their call (since 2025-11-25).
+    pub polls: bool,
+}
+
+impl Numbering {
+    /// The id of the message so many behind the one before the first.
+    pub fn id(&self, behind: u64) -> String {
+        format!("{}-{}", self.stream, self.last + behind)
+    }
 }
 
 impl Reply {

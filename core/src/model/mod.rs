@@ -5,16 +5,18 @@ pub mod call;
 pub mod capability;
 pub mod event;
 pub mod ids;
+pub mod key;
 pub mod principal;
 pub mod registration;
 pub mod server;
 pub mod tenant;
 
 pub use access::Restriction;
-pub use call::{Action, Call, Reply, Route, Wishes};
+pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use event::{AuditEntry, Event};
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
+pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// A role; each includes those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Role {
     /// Everything.
     Admin,

@@ -36,6 +36,13 @@ pub struct Active {
     pub reason: std::sync::OnceLock<String>,
 }
 
+impl Active {
+    /// Whether it ends only when its client or the gateway does.
+    pub fn is_held_open(&self) -> bool {
+        is_held_open(&self.method)
+    }
+}
+
 /// The record of one call; it ends when it is finished or, for a stream, when it is dropped with the stream.
 #[derive(Debug)]
 pub struct Record {
@@ -56,7 +63,7 @@ impl Observer {
             Action::Send(message) => {
                 message.method().cloned().unwrap_or_else(|| Method::Other("response".into()))
             }
-            Action::Listen => Method::Other("GET".into()),
+            Action::Listen | Action::Resume(_) => Method::Other("GET".into()),
             Action::End => Method::Other("DELETE".into()),
         };
         let active = Arc::new(Active {
@@ -86,7 +93,7 @@ impl Observer {
 
     /// How many calls are under way that end by themselves: all but the streams that clients hold open.
     pub fn calls(&self) -> usize {
-        self.table().values().filter(|active| !is_held_open(&active.method)).count()
+        self.table().values().filter(|active| !active.is_held_open()).count()
     }
 
     /// How many streams clients hold open that end with an answer when the gateway stops.

@@ -380,6 +380,9 @@ impl Store for Slow {
         self.pass().await
     }
 
+    fn api_keys(self: Arc<Self>) -> Arc<dyn crate::store::KeyStore> {
+        Arc::new(MemoryStore::new())
+    }
     async fn check(&self) -> Result<()> {
         self.pass().await
     }

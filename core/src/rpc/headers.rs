@@ -21,6 +21,8 @@ pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// The session of a legacy client.
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The event behind which a legacy client takes up a stream.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// What the names of headers begin with that repeat arguments of a tool.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 

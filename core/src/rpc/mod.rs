@@ -6,6 +6,8 @@
 pub mod answer;
 pub mod edit;
 pub mod envelope;
+#[cfg(test)]
+pub(crate) mod generated;
 pub mod lines;
 pub mod headers;
 pub mod meta;

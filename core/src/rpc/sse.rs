@@ -258,6 +258,12 @@ pub fn encode(message: &[u8], event_id: Option<&str>) -> Bytes {
     }
 }
 
+/// An event without data, from which a stream can be taken up before anything was said on it, and how long a client is to wait
+/// before it does (2025-11-25, streamable HTTP, "Sending Messages to the Server"). `id` has no line break in it.
+pub fn primer(id: &str, retry: Duration) -> Bytes {
+    format!("id: {id}\nretry: {}\ndata: \n\n", retry.as_millis()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +344,15 @@ mod tests {
         assert_eq!(&events[0].data[..], b"{\"a\":1,\n\"b\":\n2}\n");
         assert!(events[0].is_message());
         assert_eq!(&encode(b"{}", Some("a\nb"))[..], b"event: message\ndata: {}\n\n");
+    }
+
+    #[test]
+    fn a_primer_has_an_id_and_a_wait_and_no_message() {
+        let mut decoder = Decoder::default();
+        decoder.push(primer("7-0", Duration::from_millis(500)));
+        let event = decoder.next().unwrap().unwrap();
+        assert_eq!((event.id.as_deref(), event.data.len()), (Some("7-0"), 0));
+        assert_eq!(decoder.retry(), Some(Duration::from_millis(500)));
     }
 
     proptest! {

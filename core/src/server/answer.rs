@@ -116,8 +116,9 @@ pub(super) fn finish(
     response
 }
 
-/// `Retry-After`, where the error says when.
+/// `Retry-After`, where the error says when; and what it says that the caller would need.
 pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
+    super::challenge::remember(response, error);
     if let Some(delay) = error.retry_delay() {
         let seconds = u64::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -12,9 +12,9 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::{Asker, Shared, answer, body, modern, proxy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, Reply, Route, ServiceName};
+use crate::model::{Action, Call, Numbering, Reply, Route, ServiceName};
 use crate::rpc::answer::error_response;
-use crate::rpc::headers::{PROTOCOL_VERSION, SESSION};
+use crate::rpc::headers::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, sse, version};
 
@@ -22,6 +22,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Comments on a silent stream keep what stands between client and gateway from closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client is to wait before it takes up a stream that ended before its call.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// An MCP endpoint, by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +110,9 @@ where
                 *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
                 return response;
             }
-            carry_out(shared, &door, asker, head.headers, Action::Listen, Era::Legacy, None).await
+            let id = head.headers.get(&LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default().into());
+            let action = id.map_or(Action::Listen, Action::Resume);
+            carry_out(shared, &door, asker, head.headers, action, Era::Legacy, None).await
         }
         Method::DELETE if !door.stands_alone() => {
             carry_out(shared, &door, asker, head.headers, Action::End, Era::Legacy, None).await
@@ -166,6 +170,7 @@ async fn carry_out(
             era,
             session: headers.get(&SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned),
             streams: accepts(&headers, "text/event-stream"),
+            resumes: era == Era::Legacy,
             headers,
             correlation_id: Arc::clone(&asker.correlation_id),
             wishes: None,
@@ -184,7 +189,7 @@ async fn carry_out(
             response
         }
         Ok(Reply::Refused { body, code, .. }) => json(modern::status_of(code), body),
-        Ok(Reply::Stream { messages, .. }) => events(messages),
+        Ok(Reply::Stream { messages, numbering, .. }) => events(messages, numbering),
         Ok(Reply::Accepted) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = if ends { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
@@ -217,15 +222,22 @@ pub(super) fn refuse(id: Option<&str>, error: &Error) -> Response<Body> {
     response
 }
 
-/// Messages as server-sent events, with comments while nothing is said.
-fn events(messages: BoxStream<'static, Bytes>) -> Response<Body> {
-    let silent = futures_util::stream::unfold(messages, |mut messages| async move {
+/// Messages as server-sent events, with comments while nothing is said. Where they are numbered each has an id, and a stream
+/// begins with an event that has nothing but one, so that it can be taken up again before anything was said.
+fn events(messages: BoxStream<'static, Bytes>, numbering: Option<Numbering>) -> Response<Body> {
+    let silent = futures_util::stream::unfold((messages, 0), move |(mut messages, count)| async move {
         match tokio::time::timeout(KEEP_ALIVE, messages.next()).await {
-            Ok(Some(message)) => Some((sse::encode(&message, None), messages)),
+            Ok(Some(message)) => {
+                let id = numbering.map(|numbering| numbering.id(count + 1));
+                Some((sse::encode(&message, id.as_deref()), (messages, count + 1)))
+            }
             Ok(None) => None,
-            Err(_) => Some((sse::KEEP_ALIVE, messages)),
+            Err(_) => Some((sse::KEEP_ALIVE, (messages, count))),
         }
     });
+    let first = numbering.filter(|numbering| numbering.polls);
+    let first = first.map(|numbering| sse::primer(&numbering.id(0), RETRY));
+    let silent = futures_util::stream::iter(first).chain(silent);
     let mut response = Response::new(Body::from_stream(silent.map(Ok::<_, std::convert::Infallible>)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, EVENTS);

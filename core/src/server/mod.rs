@@ -11,11 +11,13 @@ pub mod stdio;
 
 mod answer;
 mod body;
+mod challenge;
 mod discovery;
 mod docs;
 mod edge;
 mod extract;
 mod gate;
+mod keys;
 mod mcp;
 mod modern;
 mod openapi;
@@ -48,8 +50,10 @@ use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Gateway;
+use crate::model::Principal;
 use crate::random::Random;
 
+pub use keys::record as key_record;
 pub use openapi::document;
 pub use serve::serve;
 
@@ -59,6 +63,11 @@ pub use serve::serve;
 /// program that embeds the gateway says loopback. A request without it is nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// For whom the program that drives the [`Service`] in its own process acts, as an extension of the request: it needs no other
+/// credential. No request that comes over the network has it.
+#[derive(Clone, Debug)]
+pub struct ActingAs(pub Principal);
 
 /// What every route needs.
 struct Shared {
@@ -122,11 +131,25 @@ impl Service {
     {
         strip::internal(request.headers_mut());
         let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
+        let asked = self.shared.gateway.demands_credentials().then(|| challenge::Asked::of(&request));
+        let mut response = self.answered(request, &correlation_id).await;
+        if let Some(asked) = asked {
+            challenge::complete(&mut response, &self.shared, &asked);
+        }
+        response
+    }
+
+    async fn answered<B>(&self, request: Request<B>, correlation_id: &Arc<str>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         if let Some(door) = mcp::Door::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.
-            let response = match self.check(&request) {
+            let entered = self.check(&request);
+            let response = match self.enter(entered, correlation_id).await {
                 Ok(credentials) => {
-                    let asker = Asker { credentials, correlation_id: Arc::clone(&correlation_id) };
+                    let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
                 Err(error) => {
@@ -134,11 +157,11 @@ impl Service {
                     answer::refuse(error)
                 }
             };
-            return answer::finish(response, answer::Place::Mcp, &correlation_id, &*self.shared.clock);
+            return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.shared.clock);
         }
         // Boxed, so that the future of an MCP request does not carry the room for this.
-        let response = Box::pin(self.administer(request, &correlation_id)).await;
-        answer::finish(response, answer::Place::Rest, &correlation_id, &*self.shared.clock)
+        let response = Box::pin(self.administer(request, correlation_id)).await;
+        answer::finish(response, answer::Place::Rest, correlation_id, &*self.shared.clock)
     }
 
     /// Everything but MCP.
@@ -165,11 +188,25 @@ impl Service {
         answer.instrument(span).await
     }
 
+    /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
+    /// the pipeline gets is whom they stand for.
+    async fn enter(&self, checked: Result<Credentials>, correlation_id: &Arc<str>) -> Result<Credentials> {
+        let credentials = checked?;
+        if !self.shared.gateway.demands_credentials() {
+            return Ok(credentials);
+        }
+        let caller = self.shared.gateway.authenticate(&credentials, correlation_id).await?;
+        Ok(Credentials::Embedded(caller.principal))
+    }
+
     /// Everything that is checked before it is known who calls.
     fn check<B>(&self, request: &Request<B>) -> Result<Credentials> {
         self.shared.edge.load().check(request)?;
         body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
         let extensions = request.extensions();
+        if let Some(ActingAs(principal)) = extensions.get() {
+            return Ok(Credentials::Embedded(principal.clone()));
+        }
         let peer = extensions
             .get::<Peer>()
             .map(|peer| peer.0)
@@ -190,9 +227,16 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        match self.shared.gateway.authenticate(credentials, correlation_id).await {
+        let known = if challenge::is_public(request.uri().path()) {
+            Ok(None)
+        } else {
+            self.shared.gateway.authenticate(credentials, correlation_id).await.map(Some)
+        };
+        match known {
             Ok(caller) => {
-                request.extensions_mut().insert(caller);
+                if let Some(caller) = caller {
+                    request.extensions_mut().insert(caller);
+                }
                 match self.router.clone().oneshot(request.map(Body::new)).await {
                     Ok(response) => response,
                     Err(never) => match never {},

@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, discovery, docs, operation, servers, tenants};
+use super::{Door, answer, challenge, discovery, docs, keys, operation, servers, tenants};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,7 @@ use super::{Door, answer, discovery, docs, operation, servers, tenants};
     tags(
         (name = "mcp", description = "The Model Context Protocol itself"),
         (name = "servers", description = "The register"),
+        (name = "keys", description = "Who may call, by API keys"),
         (name = "discovery", description = "Who offers what"),
         (name = "tenants", description = "Who is apart from whom"),
         (name = "operation", description = "Health, metrics, calls under way"),
@@ -37,6 +38,12 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::health))
         .routes(routes!(servers::capabilities))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(challenge::whole))
+        .routes(routes!(challenge::all))
+        .routes(routes!(challenge::one))
         .routes(routes!(discovery::tools))
         .routes(routes!(discovery::resources))
         .routes(routes!(discovery::prompts))

@@ -39,6 +39,7 @@ pub(super) async fn answer(
         headers,
         correlation_id: Arc::clone(&asker.correlation_id),
         streams: false,
+        resumes: false,
         wishes: Some(wishes),
     };
     let reply = shared.gateway.handle(call, &asker.credentials).await;

@@ -47,7 +47,7 @@ pub(super) struct ListQuery {
     include_resources: Option<bool>,
 }
 
-fn between(name: &'static str, value: Option<u32>, default: u32, max: u32) -> Result<u32> {
+pub(super) fn between(name: &'static str, value: Option<u32>, default: u32, max: u32) -> Result<u32> {
     match value {
         None => Ok(default),
         Some(value) if (1..=max).contains(&value) => Ok(value),

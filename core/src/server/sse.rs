@@ -88,6 +88,7 @@ async fn deliver(
         room.check_on()?;
         body::check_json(request.headers())?;
         let seat = room.seat(query.as_deref().unwrap_or_default(), &caller.principal)?;
+        seat.attached.renew(Credentials::Embedded(caller.principal.clone()));
         let content = body::read(request.into_body(), room.door.settings.max_body_bytes).await?;
         seat.attached.take(Message::parse(content)?, caller.correlation_id).await;
         Ok(())
@@ -123,10 +124,11 @@ impl Room {
                 .retry_after(Duration::from_secs(10))
                 .into());
         }
+        let principal = caller.principal.clone();
         open.insert(id.clone(), Seat { principal: caller.principal, attached: attached.clone() });
         drop(open);
         let endpoint = format!("event: endpoint\ndata: /messages?{PARAMETER}={id}\n\n");
-        let leaving = Leaving { room: Arc::clone(self), id, attached };
+        let leaving = Leaving { room: Arc::clone(self), id, attached, principal };
         Ok(stream_of(Bytes::from(endpoint), heard, leaving))
     }
 
@@ -151,6 +153,7 @@ struct Leaving {
     room: Arc<Room>,
     id: String,
     attached: Attached,
+    principal: Principal,
 }
 
 impl Drop for Leaving {
@@ -167,6 +170,7 @@ fn stream_of(endpoint: Bytes, heard: mpsc::Receiver<Bytes>, leaving: Leaving) ->
             biased;
             message = heard.recv() => (sse::encode(&message?, None), 0),
             () = leaving.attached.over() => return None,
+            () = leaving.principal.revoked() => return None,
             () = tokio::time::sleep(KEEP_ALIVE) => (sse::KEEP_ALIVE, silent + 1),
         };
         let unused = silent >= UNUSED && !leaving.attached.has_session();

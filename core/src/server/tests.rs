@@ -1,3 +1,5 @@
+mod access;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 

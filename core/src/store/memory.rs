@@ -1,14 +1,16 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod keys;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{HEALTH_HISTORY, HealthRecord, Store};
+use super::{HEALTH_HISTORY, HealthRecord, KeyStore, Store};
 use crate::error::Result;
-use crate::model::{AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
+use crate::model::{ApiKey, AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -25,6 +27,9 @@ struct Rows {
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditEntry>,
     tenants: BTreeMap<TenantId, Tenant>,
+    /// In order of creation.
+    keys: Vec<ApiKey>,
+    key_changes: u64,
 }
 
 #[derive(Debug)]
@@ -129,7 +134,7 @@ impl Store for MemoryStore {
         &self,
         tenant: &TenantId,
         id: ServerId,
-        _at: Timestamp,
+        at: Timestamp,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut rows = self.rows();
@@ -138,6 +143,7 @@ impl Store for MemoryStore {
         if let Some(seq) = rows.ids.remove(&id) {
             rows.servers.remove(&seq);
         }
+        rows.revoke_keys_of(id, at);
         rows.log(audit);
         Ok(())
     }
@@ -209,6 +215,10 @@ impl Store for MemoryStore {
         rows.tenants.insert(tenant.id.clone(), tenant);
         rows.log(audit);
         Ok(())
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {

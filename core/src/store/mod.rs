@@ -1,17 +1,21 @@
-//! What must survive: servers, what they offer, their health history, and the audit trail.
+//! What must survive: servers, what they offer, their health history, API keys, and the audit trail.
 //!
 //! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace.
 //! Every backend runs the same contract suite. Times are kept to the microsecond.
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod keys;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -97,6 +101,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a tenant and the audit row: a new one if `expected` is `None`, [`ErrorKind::Conflict`] if there is one of its name;
     /// otherwise in the place of the one whose stored revision is `expected`, `Conflict` if it is another.
     async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()>;
+
+    /// The API keys.
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
 
     /// Whether the store can be read and written now.
     async fn check(&self) -> Result<()>;

@@ -200,6 +200,7 @@ mod tests {
             body,
             correlation_id: None,
             headers: None,
+            pauses: None,
         })
         .await
     }

@@ -26,6 +26,7 @@ use ::http::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::sync::Notify;
 
 use crate::error::Result;
 use crate::rpc::{Message, Method};
@@ -46,6 +47,9 @@ pub struct Outgoing {
     pub correlation_id: Option<Arc<str>>,
     /// What the client sent as headers and the server must see, such as `Mcp-Param-*`; boxed, since most requests have none.
     pub headers: Option<Box<HeaderMap>>,
+    /// Told each time that the server ends the stream of its answer and wants to be asked for the rest of it, where somebody
+    /// wants to do likewise.
+    pub pauses: Option<Arc<Notify>>,
 }
 
 /// What a server does with a request.
@@ -78,6 +82,11 @@ pub trait Link: Send + Sync + fmt::Debug {
 
     /// Whether giving up a request is itself told to the server, as far as the protocol wants it told.
     fn cancels_when_dropped(&self) -> bool {
+        false
+    }
+
+    /// Whether the server was seen to number what it says, so that a stream which it ends can be taken up again.
+    fn numbers(&self) -> bool {
         false
     }
 

@@ -171,7 +171,8 @@ impl Session {
         let id = self.next_id();
         let dressed = self.hello.as_ref().map(|hello| hello.dress(params)).transpose()?;
         let body = Message::request(Some(id), method.as_str(), dressed.as_deref().or(params));
-        let outgoing = Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None };
+        let outgoing =
+            Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None, pauses: None };
         let late = || {
             let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
             Error::new(ErrorKind::Timeout, message)
@@ -193,6 +194,11 @@ impl Session {
     /// Whether giving up a request is itself told to the server; otherwise `notifications/cancelled` is the caller's.
     pub fn cancels_when_dropped(&self) -> bool {
         self.link.cancels_when_dropped()
+    }
+
+    /// Whether streams that the server ends can be taken up again; see [`Link::numbers`].
+    pub fn numbers(&self) -> bool {
+        self.link.numbers()
     }
 
     /// Whether it can still carry messages, as far as is known without trying.
@@ -226,7 +232,8 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
     );
     let method = Method::Initialize;
     let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
-    let outgoing = Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None };
+    let outgoing =
+        Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None, pauses: None };
     let answer = ask(link, outgoing).await?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
     let version =

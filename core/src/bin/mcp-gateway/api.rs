@@ -10,7 +10,8 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use mcp_registry_gateway::gateway::Gateway;
-use mcp_registry_gateway::server::{self, Peer, Service};
+use mcp_registry_gateway::model::{Principal, TenantId};
+use mcp_registry_gateway::server::{self, ActingAs, Peer, Service};
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -29,18 +30,27 @@ pub(crate) struct At {
     /// The running gateway [default: the one that serves the database, else http://127.0.0.1:PORT, with the configuration's port]
     #[arg(long, env = "MREG_URL")]
     url: Option<String>,
+    /// The API key to show; other users of this machine can read a command line, so rather say it by the variable
+    #[arg(long, env = "MREG_KEY", hide_env_values = true)]
+    key: Option<String>,
 }
 
 impl At {
+    /// Whether a gateway was named by its URL.
+    pub(crate) fn names_a_gateway(&self) -> bool {
+        self.url.is_some()
+    }
+
     /// The client of the gateway at this URL.
     pub(crate) fn client(&self, common: &Common) -> Result<Client, Failure> {
+        let key = self.key.as_deref();
         if let Some(url) = &self.url {
-            return Client::new(url);
+            return Client::new(url, key);
         }
         let config = common.configuration()?;
         match presence::serving(&common.database(&config)?) {
-            Some(url) => Client::new(&url),
-            None => Client::new(&format!("http://127.0.0.1:{}", config.server.port)),
+            Some(url) => Client::new(&url, key),
+            None => Client::new(&format!("http://127.0.0.1:{}", config.server.port), key),
         }
     }
 
@@ -148,8 +158,11 @@ async fn in_process(
     let request = Request::builder().method(method).uri(path).header(HOST, "localhost");
     let request = request.header(CONTENT_TYPE, "application/json");
     let peer = Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    // Whoever can open the database is its administrator.
+    let owner = ActingAs(Principal::local(TenantId::default_tenant()));
     let request = request
         .extension(peer)
+        .extension(owner)
         .body(Full::new(body.unwrap_or_default()))
         .map_err(|error| Failure::usage(format!("`{path}` cannot be asked for: {error}")))?;
     let (head, body) = match service.clone().oneshot(request).await {

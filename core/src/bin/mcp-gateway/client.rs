@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -29,16 +29,26 @@ pub(crate) struct Reply {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     base: Url,
+    /// What to send as `Authorization`.
+    credential: Option<HeaderValue>,
 }
 
 impl Client {
-    pub(crate) fn new(base: &str) -> Result<Self, Failure> {
+    /// The gateway at `base`, to which `key` is shown if there is one.
+    pub(crate) fn new(base: &str, key: Option<&str>) -> Result<Self, Failure> {
         let base = Url::parse(base)
             .map_err(|error| Failure::usage(format!("`{base}` is not the URL of a gateway: {error}")))?;
         if base.scheme() != "http" || base.host().is_none() {
             return Err(Failure::usage(format!("`{base}`: expected a URL such as http://127.0.0.1:8000")));
         }
-        Ok(Self { base })
+        let unusable = |_| Failure::usage("the API key has characters that no header can have".to_owned());
+        let credential =
+            key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose().map_err(unusable)?;
+        let credential = credential.map(|mut credential| {
+            credential.set_sensitive(true);
+            credential
+        });
+        Ok(Self { base, credential })
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -73,6 +83,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.host());
         for (name, value) in headers {
             request = request.header(name, value);
+        }
+        if let Some(credential) = &self.credential {
+            request = request.header(AUTHORIZATION, credential);
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");

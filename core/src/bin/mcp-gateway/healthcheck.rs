@@ -53,7 +53,7 @@ fn why(answer: &Value) -> String {
 }
 
 /// The id of the server with this id or name.
-async fn id_of(api: &Api, asked: &str) -> Result<String, Failure> {
+pub(crate) async fn id_of(api: &Api, asked: &str) -> Result<String, Failure> {
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("search", asked).finish();
     if asked.parse::<mcp_registry_gateway::model::ServerId>().is_ok() {
         return Ok(asked.to_owned());

@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod healthcheck;
 mod import;
+mod keys;
 mod list;
 mod logging;
 mod presence;
@@ -52,6 +53,8 @@ enum Command {
     Stdio(stdio::Args),
     /// Registers a server
     Register(register::Args),
+    /// Makes, lists, rotates and revokes API keys
+    Keys(keys::Args),
     /// Lists the registered servers
     List(list::Args),
     /// Calls a tool through a running gateway
@@ -82,6 +85,7 @@ async fn main() -> ExitCode {
         Command::Serve(args) => serve::run(common, args).await,
         Command::Stdio(args) => Box::pin(stdio::run(common, args)).await,
         Command::Register(args) => register::run(&common, args).await,
+        Command::Keys(args) => Box::pin(keys::run(&common, args)).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,
         Command::Import(args) => import::run(&common, args).await,

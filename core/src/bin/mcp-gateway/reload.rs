@@ -214,6 +214,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),
+        ("`[auth]`", old.auth != new.auth),
         ("`[session]`", old.session != new.session),
         ("`[upstream]`", old.upstream != new.upstream),
         ("`[store]`", old.store != new.store),

@@ -72,6 +72,7 @@ impl World {
             headers: HeaderMap::new(),
             correlation_id: "c".into(),
             streams,
+            resumes: false,
             wishes: None,
         };
         let principal = Principal::local(TenantId::default_tenant());
@@ -84,6 +85,7 @@ impl World {
             correlation_id: call.correlation_id,
             headers: call.headers,
             streams,
+            resumes: false,
             wishes: None,
             landing: None,
         };
@@ -94,7 +96,7 @@ impl World {
         let lease = Pool::new(settings, vec![member], None).pick(&Ask::default(), started).unwrap();
         let relay = Relay { client: None, session: Arc::clone(&self.session), server: self.replica.id() };
         let answering = Answering::new(relay, 7, r#""mine""#, None, self.replica.id());
-        Flow { answering, messages, lease, started, deadline: started + 10 * SECOND, passage }
+        Flow { answering, messages, lease, started, deadline: started + 10 * SECOND, passage, pauses: None }
     }
 
     async fn follow(&self, flow: Flow) -> Result<Reply> {

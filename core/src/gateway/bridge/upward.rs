@@ -116,7 +116,14 @@ impl Inner {
     fn request_for(&self, method: &Method, params: &str) -> Result<Outgoing> {
         let id = self.session.next_id();
         let body = Message::request(Some(id), method.as_str(), Some(params));
-        self.dressed(Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None })
+        self.dressed(Outgoing {
+            id,
+            method: method.clone(),
+            body,
+            correlation_id: None,
+            headers: None,
+            pauses: None,
+        })
     }
 
     fn set_level(&self, outgoing: &Outgoing) -> Result<Exchange> {

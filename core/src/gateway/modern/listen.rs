@@ -292,7 +292,7 @@ impl Inner {
         self.tasks.spawn(listening.run());
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
         let messages = stream::once(std::future::ready(first)).chain(rest).boxed();
-        Ok(Reply::Stream { messages, server: None })
+        Ok(Reply::Stream { messages, server: None, numbering: None })
     }
 }
 

@@ -326,6 +326,7 @@ impl Client {
             headers: HeaderMap::new(),
             correlation_id: "test".into(),
             streams: true,
+            resumes: false,
             wishes: None,
         };
         self.gateway.handle(call, &Credentials::Embedded(self.principal.clone())).await

@@ -1,6 +1,8 @@
 mod apart;
+mod delivery;
 mod discoveries;
 mod fake;
+mod lossless;
 mod kept;
 mod guarded;
 mod replicas;

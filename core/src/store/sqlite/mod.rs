@@ -7,6 +7,7 @@
 mod audit;
 mod fault;
 mod health;
+mod keys;
 mod listings;
 mod migrations;
 mod optimize;
@@ -21,6 +22,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +36,7 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::Place;
 use self::write::Write;
-use super::{HealthRecord, Store};
+use super::{HealthRecord, KeyStore, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
 
@@ -266,6 +268,10 @@ impl Store for SqliteStore {
         }
         .await;
         tx.end(outcome).await
+    }
+
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self
     }
 
     async fn check(&self) -> Result<()> {

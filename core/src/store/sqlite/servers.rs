@@ -138,6 +138,7 @@ pub(super) async fn remove(
         .execute(&mut *tx)
         .await
         .map_err(|e| at.writing(e))?;
+    super::keys::changed(tx, at).await?;
     for forget in [super::listings::FORGET, super::health::FORGET] {
         sqlx::query(forget).bind(&key).execute(&mut *tx).await.map_err(|e| at.writing(e))?;
     }

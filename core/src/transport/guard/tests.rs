@@ -293,8 +293,14 @@ mod connections {
                 let asking = async {
                     let link = connector(&url, &Guard::default()).connect(true).await.unwrap();
                     let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.into();
-                    let outgoing =
-                        Outgoing { id: 1, method: Method::Ping, body, correlation_id: None, headers: None };
+                    let outgoing = Outgoing {
+                        id: 1,
+                        method: Method::Ping,
+                        body,
+                        correlation_id: None,
+                        headers: None,
+                        pauses: None,
+                    };
                     link.request(outgoing).await.err().unwrap()
                 };
                 let (error, ()) = tokio::join!(asking, answering);

@@ -6,23 +6,24 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream;
-use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 use super::connector::HttpConnector;
 use super::link::{Kind, kind_of};
 use super::pool::{Held, Purpose};
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::headers::LAST_EVENT_ID;
 use crate::rpc::sse::Decoder;
 use crate::rpc::{Message, Shape};
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The wait before a broken stream is asked for again, unless the server names another, and its bounds.
 const PAUSE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -43,6 +44,10 @@ pub(super) struct Resume {
     pub(super) connector: Arc<HttpConnector>,
     /// Those of the session.
     pub(super) headers: Arc<HeaderMap>,
+    /// Set when the server gives an event an id.
+    pub(super) numbers: Arc<AtomicBool>,
+    /// Told when the server has ended a stream that can be taken up again.
+    pub(super) pauses: Option<Arc<Notify>>,
 }
 
 impl Events {
@@ -54,6 +59,11 @@ impl Events {
     pub(super) async fn next(&mut self) -> Result<Option<Message>> {
         loop {
             while let Some(event) = self.decoder.next()? {
+                if let (Some(_), Some(resume)) = (&event.id, &self.resume)
+                    && !resume.numbers.load(Ordering::Relaxed)
+                {
+                    resume.numbers.store(true, Ordering::Relaxed);
+                }
                 // An event without data only carries the id from which a stream can be taken up again.
                 if event.is_message() && !event.data.is_empty() {
                     return Message::parse(event.data).map(Some).map_err(not_mcp);
@@ -85,6 +95,9 @@ impl Events {
         let Some(id) = self.decoder.last_id().and_then(|id| HeaderValue::from_str(id).ok()) else {
             return false;
         };
+        if let Some(pauses) = &resume.pauses {
+            pauses.notify_one();
+        }
         for _ in 0..ATTEMPTS {
             let pause = self.decoder.retry().unwrap_or(PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
             tokio::time::sleep(pause).await;
@@ -128,9 +141,13 @@ pub(super) async fn begin(mut events: Events, id: u64) -> Result<(Message, Optio
     Ok((response, None))
 }
 
-/// `first` and what follows it, up to the response to the request `id`.
-pub(super) fn answer(first: Message, events: Events, id: u64) -> impl Stream<Item = Result<Message>> + Send {
-    stream::unfold((Some(first), Some(events)), move |(first, events)| async move {
+/// `first`, if there is one, and what follows it, up to the response to the request `id`.
+pub(super) fn answer(
+    first: Option<Message>,
+    events: Events,
+    id: u64,
+) -> impl Stream<Item = Result<Message>> + Send {
+    stream::unfold((first, Some(events)), move |(first, events)| async move {
         if let Some(first) = first {
             return Some((Ok(first), (None, events)));
         }

@@ -39,6 +39,8 @@ pub(super) struct HttpLink {
     open: AtomicBool,
     /// What was found out: nothing yet, [`LEGACY`] or [`MODERN`].
     era: AtomicU8,
+    /// The server gives its events ids.
+    numbers: Arc<AtomicBool>,
     /// The stream of what belongs to no request is open.
     listening: Arc<AtomicBool>,
 }
@@ -64,6 +66,7 @@ impl HttpLink {
             headers,
             open: AtomicBool::new(true),
             era: AtomicU8::new(0),
+            numbers: Arc::default(),
             listening: Arc::default(),
         }
     }
@@ -156,12 +159,21 @@ impl Link for HttpLink {
             }
             Kind::Events => {
                 // A modern stream that breaks is over: nothing can be asked for again.
-                let resume = (!modern).then(|| Resume { connector: self.connector.clone(), headers });
+                let resume = (!modern).then(|| Resume {
+                    connector: self.connector.clone(),
+                    headers,
+                    numbers: self.numbers.clone(),
+                    pauses: outgoing.pauses.clone(),
+                });
                 let events = Events::new(held, response.into_body(), resume);
+                if outgoing.pauses.is_some() {
+                    // It may end its stream before it has said anything, and whoever asks wants to know.
+                    return Ok(Exchange::Many(events::answer(None, events, outgoing.id).boxed()));
+                }
                 Ok(match events::begin(events, outgoing.id).await? {
                     (response, None) => Exchange::One(response),
                     (first, Some(events)) => {
-                        Exchange::Many(events::answer(first, events, outgoing.id).boxed())
+                        Exchange::Many(events::answer(Some(first), events, outgoing.id).boxed())
                     }
                 })
             }
@@ -223,6 +235,10 @@ impl Link for HttpLink {
 
     fn cancels_when_dropped(&self) -> bool {
         self.is_modern()
+    }
+
+    fn numbers(&self) -> bool {
+        self.numbers.load(Ordering::Relaxed)
     }
 
     fn is_open(&self) -> bool {

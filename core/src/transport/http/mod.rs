@@ -8,6 +8,7 @@ mod body;
 mod connector;
 mod dial;
 mod events;
+mod fetch;
 mod legs;
 mod link;
 mod modern;
@@ -18,6 +19,7 @@ mod trust;
 mod wire;
 
 pub use connector::HttpConnector;
+pub use fetch::fetch;
 pub(super) use legs::{Delivery, EventStream};
 
 /// Bytes of one answer at most: 16 MiB.

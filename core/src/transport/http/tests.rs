@@ -158,7 +158,7 @@ fn server(url: &str, configuration: Configuration) -> Server {
 fn call(id: u64) -> Outgoing {
     let method = Method::ToolsCall;
     let body = Message::request(Some(id), method.as_str(), Some(r#"{"name":"t"}"#));
-    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None }
+    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None, pauses: None }
 }
 
 fn initialize() -> Outgoing {
@@ -169,6 +169,7 @@ fn initialize() -> Outgoing {
         method,
         correlation_id: None,
         headers: None,
+        pauses: None,
     }
 }
 

@@ -4,8 +4,8 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::process::Child;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ impl Trouble {
 
 /// Writes what is queued, one message a line, until the child is to leave.
 pub(super) async fn write(
-    mut input: ChildStdin,
+    mut input: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Item>,
     troubles: mpsc::Sender<Trouble>,
 ) {

@@ -16,6 +16,8 @@ mod child;
 mod environment;
 mod group;
 mod guardian;
+#[cfg(test)]
+pub(crate) mod pipes;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

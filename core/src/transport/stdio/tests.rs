@@ -109,6 +109,7 @@ fn outgoing(id: u64, method: &str, params: Option<&str>) -> Outgoing {
         body: Message::request(Some(id), method, params),
         correlation_id: None,
         headers: None,
+        pauses: None,
     }
 }
 

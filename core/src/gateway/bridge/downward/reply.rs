@@ -53,9 +53,15 @@ pub(in crate::gateway) async fn replied(
             Ok(Some(Told::Last(answer))) => return Ok(answer.reply(server)),
             Ok(Some(note)) if streams => {
                 let first = stream::once(std::future::ready(note.into_body()));
-                return Ok(Reply::Stream { messages: first.chain(rest(receiver)).boxed(), server });
+                return Ok(Reply::Stream {
+                    messages: first.chain(rest(receiver)).boxed(),
+                    server,
+                    numbering: None,
+                });
             }
-            Err(_) if streams => return Ok(Reply::Stream { messages: rest(receiver), server }),
+            Err(_) if streams => {
+                return Ok(Reply::Stream { messages: rest(receiver), server, numbering: None });
+            }
             // Whoever takes no stream hears the last word alone.
             Ok(Some(_)) | Err(_) => {}
             Ok(None) => return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down")),

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::rpc::generated::{json_text, object};
 
 const META: [(&str, &str); 3] = [
     (meta::PROTOCOL_VERSION, r#""2026-07-28""#),
@@ -152,30 +153,6 @@ fn a_notification_loses_the_id_of_its_subscription_alone() {
     let only =
         r#"{"jsonrpc":"2.0","method":"m","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7}}}"#;
     assert_eq!(notification(&message(only)).unwrap().text(), r#"{"jsonrpc":"2.0","method":"m","params":{}}"#);
-}
-
-/// Any JSON as text, with odd white space, big and oddly written numbers.
-fn json_text() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        Just("null".to_owned()),
-        any::<bool>().prop_map(|value| value.to_string()),
-        "-?[1-9][0-9]{0,40}(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,2})?",
-        "[ -~äß\u{1F600}]{0,12}".prop_map(|value| Value::from(value).to_string()),
-        Just(r#""\u0041\/\ud83d\ude00""#.to_owned()),
-    ];
-    leaf.prop_recursive(3, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[ {} ]", items.join(" ,"))),
-            prop::collection::btree_map("[a-z$@.\\- ]{1,6}", inner, 0..4).prop_map(|map| object(&map)),
-        ]
-    })
-}
-
-fn object(members: &std::collections::BTreeMap<String, String>) -> String {
-    // Backwards: key order must survive, and a map that sorts would not be noticed otherwise.
-    let members: Vec<_> =
-        members.iter().rev().map(|(key, value)| format!("{} : {value}", quote(key))).collect();
-    format!("{{ {} }}", members.join(", "))
 }
 
 proptest! {

@@ -1,0 +1,92 @@
+//! What it costs to know who calls: the checkpoint with an API key, among 10 and 10,000 of them, and with a key that is unknown.
+//!
+//! `cargo bench -p mcp-registry-gateway --bench access --no-default-features`. A call may pay 5 µs for all of role, limit and audit
+//! together, so that a key should be a small part of one.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to say")]
+
+use std::sync::Arc;
+
+use divan::{Bencher, black_box};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue};
+use mcp_registry_gateway::Result;
+use mcp_registry_gateway::auth::jwt::Fetch;
+use mcp_registry_gateway::auth::keys::DEFAULT_DAYS;
+use mcp_registry_gateway::auth::{
+    Answer, Auth, Authenticator, Authorization, Checkpoint, Credentials, Keys, NewKey, Operation,
+};
+use mcp_registry_gateway::clock::SystemClock;
+use mcp_registry_gateway::model::{Principal, Role, TenantId};
+use mcp_registry_gateway::store::{MemoryStore, Store};
+use url::Url;
+
+fn main() {
+    divan::main();
+}
+
+#[derive(Debug)]
+struct Nowhere;
+
+impl Fetch for Nowhere {
+    fn fetch<'a>(&'a self, _: &'a Url) -> BoxFuture<'a, Result<bytes::Bytes>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A checkpoint with so many keys, and what somebody with one of them shows.
+fn checkpoint(keys: usize) -> (Checkpoint, Credentials) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let (store, clock) = (Arc::new(MemoryStore::new()), SystemClock::shared());
+        let owner = Principal::local(TenantId::default_tenant());
+        let wish = || NewKey {
+            name: "bench".into(),
+            role: Role::Developer,
+            scopes: None,
+            server_id: None,
+            days: DEFAULT_DAYS,
+            requests_per_minute: None,
+        };
+        let made = Keys::open(store.clone().api_keys(), clock.clone()).await.expect("keys");
+        let (pattern, secret) = made.create(&owner, wish(), None).await.expect("a key");
+        let rows = store.clone().api_keys();
+        let row = store.audit(&owner.tenant, 1).await.expect("a row").remove(0);
+        for number in 1..keys {
+            let mut key = pattern.clone();
+            key.hash.0[..8].copy_from_slice(&number.to_le_bytes());
+            rows.insert_key(&key, &row).await.expect("written");
+        }
+        let keys = Arc::new(Keys::open(rows, clock.clone()).await.expect("keys"));
+        let settings = Auth { api_keys: true, ..Auth::default() };
+        let fetch: Arc<dyn Fetch> = Arc::new(Nowhere);
+        let checkpoint = Checkpoint::new(settings, keys, &fetch, clock, Box::new(|_| ())).expect("settings");
+        let bearer = HeaderValue::try_from(format!("Bearer {}", secret.reveal())).expect("a header");
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer)]);
+        let authorization = Authorization::of(&headers);
+        (checkpoint, Credentials::Network { peer: [127, 0, 0, 1].into(), authorization })
+    })
+}
+
+fn judged(checkpoint: &Checkpoint, credentials: &Credentials) -> Option<Principal> {
+    match checkpoint.authenticate(credentials) {
+        Answer::Now(outcome) => outcome.ok(),
+        Answer::Later(_) => None,
+    }
+}
+
+#[divan::bench(args = [10, 10_000])]
+fn key(bencher: Bencher<'_, '_>, keys: usize) {
+    let (checkpoint, credentials) = checkpoint(keys);
+    assert!(judged(&checkpoint, &credentials).is_some());
+    bencher.bench(|| judged(black_box(&checkpoint), black_box(&credentials)));
+}
+
+#[divan::bench]
+fn key_and_role(bencher: Bencher<'_, '_>) {
+    let (checkpoint, credentials) = checkpoint(100);
+    bencher.bench(|| {
+        let principal = judged(black_box(&checkpoint), black_box(&credentials));
+        principal.map(|principal| principal.may(Operation::ToolsCall).is_ok())
+    });
+}

@@ -1,0 +1,142 @@
+//! The one place where credentials from the network are judged, whichever door they came in by.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::credentials::{Authorization, Bearer, Credentials};
+use super::jwt::{self, Fetch, Tokens};
+use super::keys::{self, Keys};
+use super::settings::Auth;
+use super::throttle::{Notice, Throttle};
+use super::{Answer, Authenticator};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Role, TenantId};
+
+/// What a failed attempt to get in looked like, for the audit trail. It never holds the credential.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Whose address.
+    pub peer: IpAddr,
+    /// Why.
+    pub why: String,
+    /// Whether the address is not listened to from now on.
+    pub closed: bool,
+}
+
+/// Told of failed attempts: of the first of an address in a while, and of the one after which it is not listened to.
+pub type Told = Box<dyn Fn(Failed) + Send + Sync>;
+
+/// Takes what the settings say is taken, and nothing else.
+pub struct Checkpoint {
+    settings: Auth,
+    keys: Arc<Keys>,
+    tokens: Tokens,
+    throttle: Throttle,
+    clock: Arc<dyn Clock>,
+    local: Principal,
+    told: Told,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// A checkpoint with these settings; `fetch` reads what issuers publish.
+    ///
+    /// [`ErrorKind::InvalidParams`] for an URL of an issuer that is none.
+    pub fn new(
+        settings: Auth,
+        keys: Arc<Keys>,
+        fetch: &Arc<dyn Fetch>,
+        clock: Arc<dyn Clock>,
+        told: Told,
+    ) -> Result<Self> {
+        let local = Principal::local(TenantId::default_tenant());
+        let tokens = Tokens::new(&settings.issuers, settings.canonical_url(), fetch, &clock)?;
+        Ok(Self { settings, keys, tokens, throttle: Throttle::new(), clock, local, told })
+    }
+
+    fn without_credential(&self, peer: IpAddr) -> Result<Principal> {
+        let peer = peer.to_canonical();
+        if self.settings.trust_loopback && peer.is_loopback() {
+            return Ok(self.local.clone());
+        }
+        if self.settings.anonymous {
+            let subject = format!("anonymous:{peer}");
+            return Ok(Principal::new(TenantId::default_tenant(), subject, Role::Guest));
+        }
+        Err(Error::new(
+            ErrorKind::Unauthenticated,
+            "this needs a credential; send `Authorization: Bearer` with an API key or a token",
+        ))
+    }
+
+    fn bearer<'a>(&'a self, peer: IpAddr, bearer: &'a Bearer) -> Answer<'a> {
+        let token = bearer.token();
+        if let Err(error) = self.throttle.check(peer, token, self.clock.now()) {
+            return Answer::Now(Err(error));
+        }
+        let answer = if self.settings.api_keys && keys::has_form(token) {
+            Answer::Now(self.keys.recognize(token))
+        } else if jwt::has_form(token) {
+            self.tokens.recognize(token)
+        } else {
+            let message = "this is no credential that is taken here";
+            Answer::Now(Err(Error::new(ErrorKind::Unauthenticated, message)))
+        };
+        match answer {
+            Answer::Now(outcome) => Answer::Now(self.conclude(peer, token, outcome)),
+            Answer::Later(outcome) => {
+                Answer::Later(Box::pin(async move { self.conclude(peer, token, outcome.await) }))
+            }
+        }
+    }
+
+    /// Counts how it went.
+    fn conclude(&self, peer: IpAddr, token: &[u8], outcome: Result<Principal>) -> Result<Principal> {
+        match &outcome {
+            Ok(_) => self.throttle.held(token),
+            // That the store cannot be asked is not the caller's failure.
+            Err(error) if error.kind() == ErrorKind::Unauthenticated => self.failed(peer, token, error),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    #[cold]
+    fn failed(&self, peer: IpAddr, token: &[u8], error: &Error) {
+        let notice = self.throttle.failed(peer, token, self.clock.now());
+        if notice != Notice::Repeated {
+            let closed = notice == Notice::Closed;
+            (self.told)(Failed { peer, why: error.message().to_owned(), closed });
+        }
+    }
+
+    fn unusable(&self, peer: IpAddr, why: &'static str) -> Error {
+        let error = Error::new(ErrorKind::Unauthenticated, why);
+        self.failed(peer, b"", &error);
+        error
+    }
+}
+
+impl Authenticator for Checkpoint {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
+        let answer = match credentials {
+            // What is held open for a key speaks for it long after the key was shown.
+            Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => {
+                Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
+            }
+            Credentials::Embedded(principal) => Ok(principal.clone()),
+            Credentials::Network { peer, authorization } => match authorization {
+                Authorization::Absent => self.without_credential(*peer),
+                Authorization::Unusable(why) => Err(self.unusable(*peer, why)),
+                Authorization::Bearer(bearer) => return self.bearer(*peer, bearer),
+            },
+        };
+        Answer::Now(answer)
+    }
+}

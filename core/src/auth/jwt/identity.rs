@@ -1,0 +1,134 @@
+//! From verified claims to a principal: the issuer's own rules, then tenant, roles and scopes as configured.
+
+use serde_json::{Map, Value};
+
+use super::issuer::{Issuer, Preset};
+use crate::auth::matrix::MATRIX;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Grant, Principal, Role, TenantId};
+
+/// Longest subject of an issuer, in bytes (OpenID Connect Core 1.0 section 2).
+const MAX_SUBJECT: usize = 255;
+
+/// Whom the claims of a token speak of. The signature, the issuer, the audience and the times hold already.
+pub(super) fn principal(issuer: &Issuer, claims: &Map<String, Value>, grant: Grant) -> Result<Principal> {
+    let subject = match issuer.preset {
+        Preset::Entra => entra(issuer, claims)?,
+        Preset::Google => google(issuer, claims)?,
+        Preset::Oidc | Preset::BetterAuth => text(claims, "sub")?.to_owned(),
+    };
+    if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
+        return Err(super::refused("the token's subject is empty, too long, or not plain text"));
+    }
+    let (tenant, role) = (tenant(issuer, claims)?, role(issuer, claims)?);
+    let scopes = scopes(issuer, claims)?;
+    let name = format!("user:{}:{subject}", issuer.name);
+    Ok(Principal::new(tenant, name, role).with(Grant { scopes, ..grant }))
+}
+
+/// A user of Entra is its directory and its object id; names and addresses change hands.
+fn entra(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
+    let (tid, iss) = (text(claims, "tid")?, text(claims, "iss")?);
+    if !issuer.directories.iter().any(|directory| directory == tid) {
+        return Err(super::refused("the token is from a directory that is not let in"));
+    }
+    if !issuers_of(tid).iter().any(|own| own == iss) {
+        return Err(super::refused("the token's `tid` is not that of its issuer"));
+    }
+    let from_elsewhere = claims.get("idp").is_some_and(|idp| idp.as_str() != Some(iss));
+    if !issuer.guests && (from_elsewhere || claims.get("acct").is_some_and(is_one)) {
+        return Err(denied("guests of this directory are not let in; `guests = true` lets them"));
+    }
+    Ok(format!("{tid}:{}", text(claims, "oid")?))
+}
+
+/// The issuers of one directory of Entra: of version 2 and version 1 tokens.
+pub(super) fn issuers_of(directory: &str) -> [String; 2] {
+    [
+        format!("https://login.microsoftonline.com/{directory}/v2.0"),
+        format!("https://sts.windows.net/{directory}/"),
+    ]
+}
+
+/// A user of Google is a number; the domain counts only of an account that belongs to a Workspace and whose address is verified.
+fn google(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
+    let domain = claims.get("hd").and_then(Value::as_str).unwrap_or_default();
+    if !issuer.directories.iter().any(|directory| directory == domain) {
+        return Err(super::refused("the token is from a domain that is not let in"));
+    }
+    if claims.get("email_verified") != Some(&Value::Bool(true)) {
+        return Err(denied("the address of this account is not verified"));
+    }
+    Ok(text(claims, "sub")?.to_owned())
+}
+
+/// The one tenant that the claims name. There is no other to fall back on.
+fn tenant(issuer: &Issuer, claims: &Map<String, Value>) -> Result<TenantId> {
+    let Some(path) = &issuer.tenant_claim else {
+        return Ok(issuer.tenant.clone().unwrap_or_else(TenantId::default_tenant));
+    };
+    let named: Vec<&str> = names(claims, path);
+    let [name] = named[..] else {
+        return Err(denied("the token names no tenant, or more than one").with("claim", path));
+    };
+    TenantId::new(name).map_err(|_| denied("the token names something that is no tenant").with("claim", path))
+}
+
+fn role(issuer: &Issuer, claims: &Map<String, Value>) -> Result<Role> {
+    let paths = issuer.roles_claims();
+    let named = paths.iter().flat_map(|path| names(claims, path));
+    if let Some(role) = named.filter_map(|name| issuer.roles.get(name)).min() {
+        return Ok(*role);
+    }
+    // With more groups than fit into a token Entra leaves all of them out, and says so.
+    let left_out = claims.get("hasgroups").is_some_and(|has| *has == Value::Bool(true))
+        || claims.get("_claim_names").and_then(|names| names.get("groups")).is_some();
+    if left_out && !issuer.roles.is_empty() {
+        return Err(denied(
+            "this user has more groups than fit into a token; give roles by app roles instead",
+        ));
+    }
+    issuer.role.ok_or_else(|| denied("this user has no role here; ask an administrator"))
+}
+
+fn scopes(issuer: &Issuer, claims: &Map<String, Value>) -> Result<Option<Box<[Box<str>]>>> {
+    let Some(path) = issuer.scopes_claim() else { return Ok(None) };
+    let found = match at(claims, path) {
+        None => return Ok(None),
+        Some(Value::String(text)) => text.split(' ').collect(),
+        Some(Value::Array(_)) => names(claims, path),
+        Some(_) => return Err(super::refused("the token's scopes are neither text nor a list")),
+    };
+    Ok(Some(found.into_iter().filter(|scope| MATRIX.implies(scope, scope)).map(Into::into).collect()))
+}
+
+/// The texts at `path`: one, or those of a list.
+fn names<'a>(claims: &'a Map<String, Value>, path: &str) -> Vec<&'a str> {
+    match at(claims, path) {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The claim of this name; else, if the name has dots, the claim within claims. Names of claims may be URLs.
+fn at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(claim) = claims.get(path) {
+        return Some(claim);
+    }
+    let (first, rest) = path.split_once('.')?;
+    rest.split('.').try_fold(claims.get(first)?, |claim, name| claim.get(name))
+}
+
+fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str> {
+    let found = claims.get(name).and_then(Value::as_str);
+    found.ok_or_else(|| super::refused("a claim that the token must have is missing").with("claim", name))
+}
+
+fn is_one(value: &Value) -> bool {
+    value.as_i64() == Some(1) || value.as_str() == Some("1")
+}
+
+fn denied(message: &'static str) -> Error {
+    Error::new(ErrorKind::PermissionDenied, message)
+}

@@ -1,0 +1,141 @@
+//! `[[auth.issuers]]`: whose tokens are taken, and what their claims mean here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::model::{Role, TenantId};
+
+/// Providers whose ways are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Any issuer of OpenID Connect or OAuth that signs its tokens.
+    #[default]
+    Oidc,
+    /// Microsoft Entra ID. `directories` are the ids of those whose members are let in.
+    Entra,
+    /// Google. `directories` are the domains of those Workspaces whose members are let in.
+    Google,
+    /// A Better-Auth server with its JWT plugin; `issuer` is its base URL.
+    BetterAuth,
+}
+
+/// One issuer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Issuer {
+    /// What it is called here: part of its users' names, `user:NAME:…`. Never changed without changing who they are.
+    pub name: String,
+    /// Whose ways it has.
+    pub preset: Preset,
+    /// `iss` of its tokens; Entra and Google have their own.
+    pub issuer: Option<String>,
+    /// Where its keys are; else its metadata says so.
+    pub jwks_url: Option<String>,
+    /// Values of `aud` that are taken besides this gateway's own URL.
+    pub audience: Vec<String>,
+    /// Directories or domains whose members are let in: see [`Preset`].
+    pub directories: Vec<String>,
+    /// Whether guests of those directories are let in.
+    pub guests: bool,
+    /// The tenant of all its users.
+    pub tenant: Option<TenantId>,
+    /// The claim that names the user's tenant, dotted for one within another.
+    pub tenant_claim: Option<String>,
+    /// The role of those whose claims give them none; without it they are refused.
+    pub role: Option<Role>,
+    /// Claims with names of roles or groups, dotted for one within another.
+    pub roles_claims: Option<Vec<String>>,
+    /// What those names mean here.
+    pub roles: BTreeMap<String, Role>,
+    /// The claim with the scopes; empty: its tokens are not narrowed by scopes.
+    pub scopes_claim: Option<String>,
+}
+
+impl Issuer {
+    /// What is wrong with it, if anything.
+    pub(crate) fn check(&self, has_url: bool) -> Result<(), String> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || self.name.len() > 40 || !self.name.chars().all(plain) {
+            return Err("`name` has 1 to 40 of a-z 0-9 -".into());
+        }
+        let say = |text: &str| Err(format!("issuer `{}`: {text}", self.name));
+        match self.preset {
+            Preset::Oidc | Preset::BetterAuth if self.issuer.is_none() => {
+                return say("`issuer` is missing: the `iss` of its tokens");
+            }
+            Preset::Entra | Preset::Google if self.directories.is_empty() => {
+                return say("`directories` is missing: whoever has any account there would be let in");
+            }
+            Preset::Entra | Preset::Google if self.issuer.is_some() => {
+                return say("this preset has an `issuer` of its own");
+            }
+            Preset::Entra
+                if !self
+                    .directories
+                    .iter()
+                    .all(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id)) =>
+            {
+                return say("`directories` of Entra are ids in the form of a UUID, in lower case");
+            }
+            _ => {}
+        }
+        if self.audience.is_empty() && !has_url {
+            return say("its tokens must be meant for this gateway: set `auth.url`, or `audience`");
+        }
+        for url in self.issuer.iter().chain(&self.jwks_url) {
+            if !Url::parse(url).is_ok_and(|url| is_safe(&url)) {
+                return say("expected an URL with https (or with http, on this machine)");
+            }
+        }
+        if self.tenant.is_some() && self.tenant_claim.is_some() {
+            return say("`tenant` and `tenant_claim` exclude each other");
+        }
+        Ok(())
+    }
+
+    /// Where clients get tokens.
+    pub(in crate::auth) fn servers(&self) -> Vec<String> {
+        match self.preset {
+            Preset::Entra => {
+                self.directories.iter().map(|id| super::identity::issuers_of(id)[0].clone()).collect()
+            }
+            Preset::Google => vec!["https://accounts.google.com".to_owned()],
+            Preset::Oidc | Preset::BetterAuth => self.issuer.clone().into_iter().collect(),
+        }
+    }
+
+    /// The claims in which names of roles and groups stand.
+    pub(super) fn roles_claims(&self) -> Vec<String> {
+        let own: &[&str] = match self.preset {
+            Preset::Entra => &["roles", "groups"],
+            _ => &["roles"],
+        };
+        self.roles_claims.clone().unwrap_or_else(|| own.iter().map(|claim| (*claim).to_owned()).collect())
+    }
+
+    /// The claim in which scopes stand, if any is looked at.
+    pub(super) fn scopes_claim(&self) -> Option<&str> {
+        let own = match self.preset {
+            Preset::Oidc | Preset::BetterAuth => "scope",
+            // Their scopes are those of their own interfaces.
+            Preset::Entra | Preset::Google => "",
+        };
+        Some(self.scopes_claim.as_deref().unwrap_or(own)).filter(|claim| !claim.is_empty())
+    }
+}
+
+/// Nobody between here and there can put keys of their own into what comes by https, or stays on this machine.
+pub(super) fn is_safe(url: &Url) -> bool {
+    let here = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.username().is_empty()
+        && url.password().is_none()
+        && (url.scheme() == "https" || (url.scheme() == "http" && here))
+}

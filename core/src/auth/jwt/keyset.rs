@@ -1,0 +1,190 @@
+//! The keys of one issuer: fetched when first needed, kept, and fetched again when they are old or when a token names one that
+//! is not among them. However many ask at once, one of them fetches; and nobody can make the gateway fetch without end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::form::Form;
+use super::key::PublicKey;
+use crate::clock::{Clock, Tick};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Largest document of an issuer, in bytes.
+pub const MAX_DOCUMENT: usize = 1024 * 1024;
+/// Keys of one issuer at most.
+const MAX_KEYS: usize = 100;
+/// Keys that are older are fetched again while those that are there are used.
+const FRESH: Duration = Duration::from_hours(1);
+/// Keys that are older are not used.
+const USABLE: Duration = Duration::from_hours(24);
+/// Time between two fetches for keys that are not there, whether the first found something or not.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Reads a document of an issuer: an URL in, at most [`MAX_DOCUMENT`] bytes out.
+pub trait Fetch: Send + Sync + fmt::Debug {
+    /// The document's bytes. Redirects are not followed.
+    fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<bytes::Bytes>>;
+}
+
+/// Where an issuer says which keys it has.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// Here.
+    Keys(Url),
+    /// In its metadata (OpenID Connect Discovery 1.0 section 4), which is at `metadata` and must name `issuer`.
+    Metadata { metadata: Url, issuer: String },
+}
+
+pub(super) struct KeySet {
+    source: Source,
+    fetch: Arc<dyn Fetch>,
+    clock: Arc<dyn Clock>,
+    loaded: ArcSwapOption<Loaded>,
+    /// When the last fetch ended; held while one is under way.
+    fetching: Mutex<Option<Tick>>,
+}
+
+struct Loaded {
+    keys: Vec<PublicKey>,
+    at: Tick,
+    /// Counts fetches that changed something; what was verified by other keys has to be verified again.
+    generation: u64,
+    text: bytes::Bytes,
+}
+
+/// Whether a token's signature holds, as far as the keys that are there can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It does, by keys of this generation.
+    Holds(u64),
+    /// It does not.
+    Broken,
+    /// The keys have to be fetched first.
+    Unknown,
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl KeySet {
+    pub(super) fn new(source: Source, fetch: Arc<dyn Fetch>, clock: Arc<dyn Clock>) -> Self {
+        Self { source, fetch, clock, loaded: ArcSwapOption::empty(), fetching: Mutex::default() }
+    }
+
+    /// Judges a signature by the keys that are there.
+    pub(super) fn judge(&self, form: &Form<'_>) -> Finding {
+        let loaded = self.loaded.load();
+        let Some(loaded) = loaded.as_ref() else { return Finding::Unknown };
+        if self.clock.now().since(loaded.at) >= FRESH {
+            return Finding::Unknown;
+        }
+        loaded.judge(form)
+    }
+
+    /// Which keys are there now.
+    pub(super) fn generation(&self) -> Option<u64> {
+        self.loaded.load().as_ref().map(|loaded| loaded.generation)
+    }
+
+    /// Judges a signature, after fetching the keys if that can help.
+    ///
+    /// [`ErrorKind::Unavailable`] if there are none and they cannot be fetched.
+    pub(super) async fn judge_afresh(&self, form: &Form<'_>) -> Result<Finding> {
+        let mut last = self.fetching.lock().await;
+        // Somebody may have fetched while this one waited.
+        match self.judge(form) {
+            Finding::Unknown => {}
+            known => return Ok(known),
+        }
+        let now = self.clock.now();
+        let rested = last.is_none_or(|last| now.since(last) >= PAUSE);
+        let outcome = if rested {
+            let outcome = self.read().await;
+            *last = Some(self.clock.now());
+            outcome
+        } else {
+            Ok(())
+        };
+        let loaded = self.loaded.load();
+        let usable = loaded.as_ref().filter(|loaded| self.clock.now().since(loaded.at) < USABLE);
+        match (usable, outcome) {
+            (Some(loaded), outcome) => {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "the keys of an issuer cannot be fetched; older ones are used");
+                }
+                Ok(loaded.judge(form))
+            }
+            (None, Err(error)) => {
+                tracing::error!(%error, "the keys of an issuer cannot be fetched");
+                Err(unavailable())
+            }
+            (None, Ok(())) => Err(unavailable()),
+        }
+    }
+
+    async fn read(&self) -> Result<()> {
+        let url = match &self.source {
+            Source::Keys(url) => url.clone(),
+            Source::Metadata { metadata, issuer } => self.discover(metadata, issuer).await?,
+        };
+        let text = self.fetch.fetch(&url).await?;
+        let wrong =
+            || Error::new(ErrorKind::BadUpstream, "the issuer's keys are no JWK set").with("url", &url);
+        let document: Value = serde_json::from_slice(&text).map_err(|error| wrong().caused_by(error))?;
+        let keys = document["keys"].as_array().filter(|keys| keys.len() <= MAX_KEYS).ok_or_else(wrong)?;
+        let keys: Vec<_> = keys.iter().cloned().filter_map(PublicKey::read).collect();
+        let before = self.loaded.load();
+        let generation =
+            before.as_ref().map_or(0, |before| before.generation + u64::from(before.text != text));
+        self.loaded.store(Some(Arc::new(Loaded { keys, at: self.clock.now(), generation, text })));
+        Ok(())
+    }
+
+    async fn discover(&self, metadata: &Url, issuer: &str) -> Result<Url> {
+        let text = self.fetch.fetch(metadata).await?;
+        let wrong = |what: &'static str| Error::new(ErrorKind::BadUpstream, what).with("url", metadata);
+        let document: Value = serde_json::from_slice(&text)
+            .map_err(|error| wrong("the issuer's metadata is no JSON").caused_by(error))?;
+        // Compared as text, without any normalisation.
+        if document["issuer"].as_str() != Some(issuer) {
+            return Err(wrong("the issuer's metadata names another issuer"));
+        }
+        let url = document["jwks_uri"].as_str().and_then(|text| Url::parse(text).ok());
+        url.ok_or_else(|| wrong("the issuer's metadata has no `jwks_uri`"))
+    }
+}
+
+impl Loaded {
+    fn judge(&self, form: &Form<'_>) -> Finding {
+        let mut candidates = self.keys.iter().filter(|key| match &form.kid {
+            Some(kid) => key.kid.as_ref() == Some(kid),
+            None => key.algorithm() == form.algorithm,
+        });
+        let key = match (candidates.next(), candidates.next()) {
+            (Some(key), None) => key,
+            (Some(_), Some(_)) => return Finding::Broken,
+            (None, _) => return Finding::Unknown,
+        };
+        let holds = key.algorithm() == form.algorithm && key.verifies(form.signed, &form.signature);
+        if holds { Finding::Holds(self.generation) } else { Finding::Broken }
+    }
+}
+
+fn unavailable() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the issuer's keys cannot be fetched, so its tokens cannot be judged; try again",
+    )
+    .retry_after(PAUSE)
+    .not_sent()
+}

@@ -1,0 +1,223 @@
+//! Signed tokens of issuers (RFC 7519, RFC 9068): a token counts if one of the configured issuers signed it, for this gateway,
+//! for now.
+//!
+//! What is checked: the form, the algorithm (which the key decides, never the token), the signature, `iss` as text, `aud`, `exp`
+//! and `nbf` with [`LEEWAY`]. A token that held is remembered by its SHA-256 until it ends, so that a call costs one hash.
+
+mod form;
+mod identity;
+mod issuer;
+mod key;
+mod keyset;
+mod remembered;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use url::Url;
+
+use self::form::Form;
+pub(super) use self::form::has_form;
+pub use self::issuer::{Issuer, Preset};
+pub use self::keyset::{Fetch, MAX_DOCUMENT};
+use self::keyset::{Finding, KeySet, Source};
+use self::remembered::Remembered;
+use super::Answer;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Grant, Principal, ServiceName};
+
+/// How far the clocks of an issuer and of this machine may be apart.
+pub const LEEWAY: Duration = Duration::from_secs(60);
+
+/// The tokens that are taken here.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    trusted: Vec<Trusted>,
+    /// This gateway's own URL, without a slash at its end.
+    url: Option<String>,
+    remembered: Remembered,
+    clock: Arc<dyn Clock>,
+}
+
+/// An issuer, or one directory of one.
+#[derive(Debug)]
+struct Trusted {
+    issuer: Arc<Issuer>,
+    /// Values of `iss`.
+    names: Vec<String>,
+    keys: KeySet,
+}
+
+impl Tokens {
+    /// Takes the tokens of these issuers, for the gateway at `url`.
+    pub(super) fn new(
+        issuers: &[Issuer],
+        url: Option<String>,
+        fetch: &Arc<dyn Fetch>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let mut trusted = Vec::new();
+        for issuer in issuers {
+            let issuer = Arc::new(issuer.clone());
+            for (names, source) in sources(&issuer)? {
+                let keys = KeySet::new(source, Arc::clone(fetch), Arc::clone(clock));
+                trusted.push(Trusted { issuer: Arc::clone(&issuer), names, keys });
+            }
+        }
+        Ok(Self { trusted, url, remembered: Remembered::default(), clock: Arc::clone(clock) })
+    }
+
+    /// Whom a token stands for.
+    ///
+    /// [`ErrorKind::Unauthenticated`] if it does not hold, [`ErrorKind::PermissionDenied`] if it holds and nobody here is meant,
+    /// [`ErrorKind::Unavailable`] if its issuer's keys cannot be fetched.
+    pub(super) fn recognize<'a>(&'a self, token: &'a [u8]) -> Answer<'a> {
+        let hash = Remembered::hash(token);
+        if let Some((principal, index, generation)) = self.remembered.find(&hash, self.clock.timestamp()) {
+            // A key that the issuer took back takes its tokens with it.
+            if self.trusted.get(index).is_some_and(|trusted| trusted.keys.generation() == Some(generation)) {
+                return Answer::Now(Ok(principal));
+            }
+        }
+        let form = match Form::read(token) {
+            Ok(form) => form,
+            Err(error) => return Answer::Now(Err(error)),
+        };
+        let named = form.claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        let found = self.trusted.iter().position(|trusted| trusted.names.iter().any(|name| name == named));
+        let Some((index, trusted)) = found.and_then(|index| Some((index, self.trusted.get(index)?))) else {
+            return Answer::Now(Err(refused("the token is of an issuer that is not taken here")));
+        };
+        match trusted.keys.judge(&form) {
+            Finding::Unknown => Answer::Later(Box::pin(async move {
+                let finding = trusted.keys.judge_afresh(&form).await?;
+                self.conclude(&form, index, trusted, finding, hash)
+            })),
+            finding => Answer::Now(self.conclude(&form, index, trusted, finding, hash)),
+        }
+    }
+
+    fn conclude(
+        &self,
+        form: &Form<'_>,
+        index: usize,
+        trusted: &Trusted,
+        finding: Finding,
+        hash: [u8; 32],
+    ) -> Result<Principal> {
+        let Finding::Holds(generation) = finding else {
+            return Err(refused("the token's signature is not that of its issuer"));
+        };
+        let now = self.clock.timestamp();
+        let service = self.audience(&trusted.issuer, &form.claims)?;
+        let expires_at = times(&form.claims, now)?;
+        let grant = Grant { service, expires_at: Some(expires_at), ..Grant::default() };
+        let principal = identity::principal(&trusted.issuer, &form.claims, grant)?;
+        self.remembered.keep(hash, principal.clone(), expires_at, index, generation, now);
+        Ok(principal)
+    }
+
+    /// Whether the token is meant for this gateway; the service, if it is meant for one alone.
+    fn audience(&self, issuer: &Issuer, claims: &Map<String, Value>) -> Result<Option<ServiceName>> {
+        let meant: Vec<&str> = match claims.get("aud") {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        if meant.iter().any(|aud| issuer.audience.iter().any(|own| own == aud)) {
+            return Ok(None);
+        }
+        let within =
+            |aud: &&str| self.url.as_deref().and_then(|url| aud.strip_prefix(url).map(str::to_owned));
+        let mut services = Vec::new();
+        for path in meant.iter().filter_map(within) {
+            match path.as_str() {
+                "" | "/" | "/mcp" => return Ok(None),
+                path => {
+                    let service = path.strip_prefix("/mcp/").and_then(|name| ServiceName::new(name).ok());
+                    services.extend(service);
+                }
+            }
+        }
+        services
+            .into_iter()
+            .next()
+            .map(Some)
+            .ok_or_else(|| refused("the token is not meant for this gateway"))
+    }
+}
+
+/// The times of a token: when it ends, if it holds now.
+fn times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp> {
+    let time = |name: &'static str| match claims.get(name) {
+        None => Ok(None),
+        // Seconds since 1970, whole or not (RFC 7519 section 2).
+        Some(value) => value
+            .as_f64()
+            .filter(|seconds| (0.0..=253_402_207_200.0).contains(seconds))
+            .and_then(|seconds| Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs_f64(seconds)).ok())
+            .map(Some)
+            .ok_or_else(|| refused("a time of the token is no time").with("claim", name)),
+    };
+    let leeway = jiff::SignedDuration::try_from(LEEWAY).unwrap_or_default();
+    let later = |time: Timestamp| time.checked_add(leeway).unwrap_or(Timestamp::MAX);
+    let end = later(time("exp")?.ok_or_else(|| refused("the token has no end").with("claim", "exp"))?);
+    if end <= now {
+        return Err(refused("the token has expired"));
+    }
+    for name in ["nbf", "iat"] {
+        if time(name)?.is_some_and(|start| start > later(now)) {
+            return Err(refused("the token does not hold yet").with("claim", name));
+        }
+    }
+    Ok(end)
+}
+
+/// The names that tokens of an issuer have, and where its keys are: once, or for each directory.
+fn sources(issuer: &Issuer) -> Result<Vec<(Vec<String>, Source)>> {
+    let parse = |text: &str| {
+        Url::parse(text).map_err(|_| {
+            Error::new(ErrorKind::InvalidParams, "an URL of an issuer cannot be read")
+                .with("issuer", &issuer.name)
+        })
+    };
+    let own = issuer.jwks_url.as_deref().map(parse).transpose()?;
+    let name = issuer.issuer.clone().unwrap_or_default();
+    match issuer.preset {
+        Preset::Entra => {
+            let of = |directory: &String| {
+                let keys = format!("https://login.microsoftonline.com/{directory}/discovery/v2.0/keys");
+                let url = own.clone().map_or_else(|| parse(&keys), Ok)?;
+                Ok((identity::issuers_of(directory).to_vec(), Source::Keys(url)))
+            };
+            issuer.directories.iter().map(of).collect()
+        }
+        Preset::Google => {
+            let keys = own.map_or_else(|| parse("https://www.googleapis.com/oauth2/v3/certs"), Ok)?;
+            let names = ["https://accounts.google.com", "accounts.google.com"].map(str::to_owned);
+            Ok(vec![(names.to_vec(), Source::Keys(keys))])
+        }
+        Preset::BetterAuth => {
+            let keys = format!("{}/api/auth/jwks", name.trim_end_matches('/'));
+            Ok(vec![(vec![name], Source::Keys(own.map_or_else(|| parse(&keys), Ok)?))])
+        }
+        Preset::Oidc => {
+            let source = if let Some(keys) = own {
+                Source::Keys(keys)
+            } else {
+                let metadata = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
+                Source::Metadata { metadata: parse(&metadata)?, issuer: name.clone() }
+            };
+            Ok(vec![(vec![name], source)])
+        }
+    }
+}
+
+fn refused(message: &'static str) -> Error {
+    Error::new(ErrorKind::Unauthenticated, message)
+}

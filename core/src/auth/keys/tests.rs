@@ -1,0 +1,241 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::model::Grant;
+use crate::store::{KeyStore, KeyUse, MemoryStore, Store};
+
+fn tenant() -> TenantId {
+    TenantId::default_tenant()
+}
+
+fn admin() -> Principal {
+    Principal::local(tenant())
+}
+
+fn wish(role: Role) -> NewKey {
+    NewKey {
+        name: "ci".into(),
+        role,
+        scopes: None,
+        server_id: None,
+        days: DEFAULT_DAYS,
+        requests_per_minute: None,
+    }
+}
+
+async fn keys() -> (Arc<ManualClock>, Arc<MemoryStore>, Keys) {
+    let (clock, store) = (ManualClock::shared(), Arc::new(MemoryStore::new()));
+    let keys = Keys::open(store.clone(), clock.clone()).await.unwrap();
+    (clock, store, keys)
+}
+
+fn kind(outcome: Result<Principal>) -> ErrorKind {
+    outcome.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn a_key_stands_for_what_it_was_made_for_until_it_expires() {
+    let (clock, _, keys) = keys().await;
+    let wish = NewKey {
+        requests_per_minute: Some(7),
+        scopes: Some(vec!["mcp:call".into()]),
+        ..wish(Role::Developer)
+    };
+    let (key, secret) = keys.create(&admin(), wish, Some("c-1")).await.unwrap();
+    let principal = keys.recognize(secret.reveal().as_bytes()).unwrap();
+    assert_eq!((&*principal.subject, principal.role), (key.subject.as_str(), Role::Developer));
+    assert_eq!(principal.key(), Some(key.id));
+    assert_eq!(principal.scopes().unwrap().len(), 1);
+    assert_eq!(principal.grant.unwrap().requests_per_minute, Some(7));
+    assert_eq!(key.expires_at.duration_since(key.created_at).as_hours(), 90 * 24);
+    clock.advance(Duration::from_hours(90 * 24));
+    assert_eq!(kind(keys.recognize(secret.reveal().as_bytes())), ErrorKind::Unauthenticated);
+}
+
+/// the store holds the SHA-256 and the last four characters, and nothing else of the key.
+#[tokio::test]
+async fn what_is_kept_of_a_key_is_its_hash_and_its_last_four_characters() {
+    let (_, store, keys) = keys().await;
+    let (key, secret) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    let secret = secret.reveal();
+    assert_eq!(secret.len(), 64);
+    assert_eq!(key.hint, secret[60..]);
+    assert_eq!(key.hash.0, ring::digest::digest(&ring::digest::SHA256, secret.as_bytes()).as_ref());
+    let kept =
+        format!("{:?} {:?}", store.living_keys().await.unwrap(), store.audit(&tenant(), 10).await.unwrap());
+    assert!(!kept.contains(&secret[..60]) && !kept.contains(&secret[4..]), "{kept}");
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_lives_for_a_day_and_its_successor_is_the_same_principal() {
+    let (clock, _, keys) = keys().await;
+    let (old, first) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    let (new, second) = keys.rotate(&admin(), old.id, None).await.unwrap();
+    let old_principal = keys.recognize(first.reveal().as_bytes()).unwrap();
+    assert_eq!(old_principal, keys.recognize(second.reveal().as_bytes()).unwrap());
+    assert_eq!(keys.get(&tenant(), old.id).await.unwrap().rotated_to, Some(new.id));
+    let again = keys.rotate(&admin(), old.id, None).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Conflict);
+    clock.advance(OVERLAP);
+    assert_eq!(kind(keys.recognize(first.reveal().as_bytes())), ErrorKind::Unauthenticated);
+    assert!(keys.recognize(second.reveal().as_bytes()).is_ok());
+}
+
+/// a revoked key does not hold any more when `revoke` returns, and whoever waits for its end is told.
+#[tokio::test]
+async fn a_revoked_key_ends_at_once_with_what_it_opened() {
+    let (_, _, keys) = keys().await;
+    let (key, secret) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    let principal = keys.recognize(secret.reveal().as_bytes()).unwrap();
+    keys.revoke(&admin(), key.id, None).await.unwrap();
+    assert_eq!(kind(keys.recognize(secret.reveal().as_bytes())), ErrorKind::Unauthenticated);
+    principal.revoked().await;
+    assert!(principal.is_over(Timestamp::UNIX_EPOCH));
+}
+
+#[tokio::test]
+async fn a_key_that_another_process_revoked_ends_with_the_next_look() {
+    let (clock, store, keys) = keys().await;
+    let other = Keys::open(store.clone(), clock.clone()).await.unwrap();
+    let (key, secret) = other.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    assert!(keys.recognize(secret.reveal().as_bytes()).is_err());
+    keys.look().await.unwrap();
+    let principal = keys.recognize(secret.reveal().as_bytes()).unwrap();
+    other.revoke(&admin(), key.id, None).await.unwrap();
+    keys.look().await.unwrap();
+    assert_eq!(kind(keys.recognize(secret.reveal().as_bytes())), ErrorKind::Unauthenticated);
+    principal.revoked().await;
+}
+
+/// nobody makes, renews or takes away what is above them.
+#[tokio::test]
+async fn nobody_gives_a_key_more_than_they_have() {
+    let (_, _, keys) = keys().await;
+    let manager = Principal::new(tenant(), "user:m", Role::Manager);
+    let refused =
+        |outcome: Result<(ApiKey, Secret)>| outcome.unwrap_err().kind() == ErrorKind::PermissionDenied;
+    assert!(refused(keys.create(&manager, wish(Role::Admin), None).await));
+    assert!(keys.create(&manager, wish(Role::Manager), None).await.is_ok());
+    let (of_admin, _) = keys.create(&admin(), wish(Role::Admin), None).await.unwrap();
+    assert!(refused(keys.rotate(&manager, of_admin.id, None).await));
+    assert_eq!(
+        keys.revoke(&manager, of_admin.id, None).await.unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
+
+    let server = ServerId::random();
+    let narrow = admin().with(Grant {
+        scopes: Some(["keys:write".into()].into()),
+        server: Some(server),
+        ..Grant::default()
+    });
+    let like = |scopes: Option<&str>, server_id| NewKey {
+        scopes: scopes.map(|scope| vec![scope.to_owned()]),
+        server_id,
+        ..wish(Role::Viewer)
+    };
+    for (scopes, server_id) in [
+        (None, Some(server)),
+        (Some("admin"), Some(server)),
+        (Some("keys:write"), None),
+        (Some("keys:write"), Some(ServerId::random())),
+    ] {
+        assert!(
+            refused(keys.create(&narrow, like(scopes, server_id), None).await),
+            "{scopes:?} {server_id:?}"
+        );
+    }
+    assert!(keys.create(&narrow, like(Some("keys:write"), Some(server)), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_of_another_tenant_is_as_unknown_as_none() {
+    let (_, _, keys) = keys().await;
+    let (key, _) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    let stranger = Principal::local(TenantId::new("other").unwrap());
+    assert_eq!(keys.rotate(&stranger, key.id, None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(keys.revoke(&stranger, key.id, None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(keys.list(&stranger.tenant, 0, 10).await.unwrap().total, 0);
+}
+
+#[tokio::test]
+async fn uses_are_counted_in_memory_and_written_together() {
+    let (clock, _, keys) = keys().await;
+    let (key, secret) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    for _ in 0..3 {
+        keys.recognize(secret.reveal().as_bytes()).unwrap();
+    }
+    keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    assert_eq!(keys.get(&tenant(), key.id).await.unwrap().uses, 0);
+    clock.advance(Duration::from_secs(1));
+    keys.recognize(secret.reveal().as_bytes()).unwrap();
+    keys.write_uses().await.unwrap();
+    keys.write_uses().await.unwrap();
+    let kept = keys.get(&tenant(), key.id).await.unwrap();
+    assert_eq!((kept.uses, kept.last_used_at), (4, Some(clock.timestamp())));
+}
+
+/// A store whose keys cannot be read any more.
+#[derive(Debug)]
+struct Broken(MemoryStore, AtomicBool);
+
+impl Broken {
+    fn pass(&self) -> Result<()> {
+        let broken = self.1.load(Ordering::SeqCst);
+        if broken { Err(Error::new(ErrorKind::Storage, "the disk is gone")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl KeyStore for Broken {
+    async fn insert_key(&self, key: &ApiKey, audit: &AuditEntry) -> Result<()> {
+        self.0.insert_key(key, audit).await
+    }
+    async fn rotate_key(&self, old: KeyId, until: Timestamp, new: &ApiKey, audit: &AuditEntry) -> Result<()> {
+        self.0.rotate_key(old, until, new, audit).await
+    }
+    async fn revoke_key(&self, t: &TenantId, id: KeyId, at: Timestamp, audit: &AuditEntry) -> Result<()> {
+        self.0.revoke_key(t, id, at, audit).await
+    }
+    async fn living_keys(&self) -> Result<Vec<ApiKey>> {
+        self.pass()?;
+        self.0.living_keys().await
+    }
+    async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<ApiKey>> {
+        self.0.key(tenant, id).await
+    }
+    async fn keys(&self, tenant: &TenantId, offset: u64, limit: u32) -> Result<KeyPage> {
+        self.0.keys(tenant, offset, limit).await
+    }
+    async fn keys_revision(&self) -> Result<u64> {
+        self.pass()?;
+        self.0.keys_revision().await
+    }
+    async fn record_key_uses(&self, uses: &[KeyUse]) -> Result<()> {
+        self.pass()?;
+        self.0.record_key_uses(uses).await
+    }
+}
+
+/// while the store cannot be asked, a known key goes on and an unknown one is answered with 503, never let in.
+#[tokio::test]
+async fn a_store_that_fails_makes_nobody_of_anybody() {
+    let broken = Arc::new(Broken(MemoryStore::new(), AtomicBool::new(false)));
+    let store: Arc<dyn KeyStore> = broken.clone();
+    let keys = Keys::open(store, ManualClock::shared()).await.unwrap();
+    let (_, secret) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    broken.1.store(true, Ordering::SeqCst);
+    assert!(keys.look().await.is_err());
+    let unknown = "mcp_".to_owned() + &"a".repeat(60);
+    let refused = keys.recognize(unknown.as_bytes()).unwrap_err();
+    assert_eq!((refused.kind(), refused.kind().row().status), (ErrorKind::Storage, 503));
+    assert!(keys.recognize(secret.reveal().as_bytes()).is_ok());
+    assert!(keys.write_uses().await.is_err());
+    broken.1.store(false, Ordering::SeqCst);
+    keys.look().await.unwrap();
+    assert_eq!(kind(keys.recognize(unknown.as_bytes())), ErrorKind::Unauthenticated);
+    keys.write_uses().await.unwrap();
+    assert_eq!(keys.list(&tenant(), 0, 1).await.unwrap().keys[0].uses, 1, "nothing that was counted is lost");
+}

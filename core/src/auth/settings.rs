@@ -1,0 +1,65 @@
+//! `[auth]`: who is let in, and by what.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::jwt::Issuer;
+
+/// Who is let in. With nothing set, processes of this machine alone are, as administrator of `default`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Whether API keys are taken: those that `mcp-gateway keys create` makes.
+    pub api_keys: bool,
+    /// The gateway's own URL as clients write it, without a path: `https://gateway.example.com`. Tokens must be meant for it.
+    pub url: Option<String>,
+    /// Issuers whose signed tokens are taken: `[[auth.issuers]]`.
+    pub issuers: Vec<Issuer>,
+    /// Whether processes of this machine need no credential and are administrator of `default`. Never with a proxy on this
+    /// machine: whatever it passes on comes from here.
+    pub trust_loopback: bool,
+    /// Whether those without a credential are let in, as guest of `default`.
+    pub anonymous: bool,
+}
+
+impl Auth {
+    /// Whether there is any way to prove who one is.
+    pub fn is_configured(&self) -> bool {
+        self.api_keys || !self.issuers.is_empty()
+    }
+
+    /// What is wrong with `url`, if anything.
+    pub(crate) fn check_url(&self) -> Result<(), String> {
+        let Some(url) = &self.url else { return Ok(()) };
+        let plain = Url::parse(url).is_ok_and(|parsed| {
+            matches!(parsed.scheme(), "http" | "https")
+                && parsed.origin().ascii_serialization() == url.trim_end_matches('/').to_ascii_lowercase()
+        });
+        if plain {
+            Ok(())
+        } else {
+            Err("expected an URL such as `https://gateway.example.com`, without a path".into())
+        }
+    }
+
+    /// The issuers whose tokens are taken.
+    pub fn authorization_servers(&self) -> Vec<String> {
+        self.issuers.iter().flat_map(Issuer::servers).collect()
+    }
+
+    /// What is wrong with the issuers, if anything.
+    pub(crate) fn check_issuers(&self) -> Result<(), String> {
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            issuer.check(self.url.is_some())?;
+            if self.issuers[..index].iter().any(|other| other.name == issuer.name) {
+                return Err(format!("two issuers are named `{}`", issuer.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// `url` in its one form, without a slash at its end.
+    pub fn canonical_url(&self) -> Option<String> {
+        self.url.as_ref().map(|url| url.trim_end_matches('/').to_ascii_lowercase())
+    }
+}

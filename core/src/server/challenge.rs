@@ -1,0 +1,146 @@
+//! What tells a client how to get in: `WWW-Authenticate` (RFC 6750 section 3, RFC 9728 section 5.1), and the document that it points to.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode, Uri};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::{Failure, json};
+use super::schema::Missing;
+use super::{Door, Shared};
+use crate::auth::permission::{self, NEEDED_SCOPES};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Gateway;
+use crate::model::ServiceName;
+
+/// Where the document for a resource is: this, and the resource's path.
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+/// What a client asks for that was not told yet what it needs.
+const FIRST_SCOPES: &str = "mcp:read mcp:call";
+
+/// Whether a path is open to everybody.
+pub(super) fn is_public(path: &str) -> bool {
+    matches!(path, "/health" | "/ready")
+        || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What of a request a refusal of it will need.
+pub(super) struct Asked {
+    uri: Uri,
+    host: Option<HeaderValue>,
+    /// Whether it had a credential.
+    credential: bool,
+}
+
+impl Asked {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            uri: request.uri().clone(),
+            host: request.headers().get(HOST).cloned(),
+            credential: request.headers().contains_key(AUTHORIZATION),
+        }
+    }
+}
+
+/// The scopes that were missing, all that are needed together; an extension of the response.
+#[derive(Clone, Debug)]
+pub(super) struct Needs(String);
+
+/// Remembers what a refusal says that it needs.
+pub(super) fn remember(response: &mut Response<Body>, error: &Error) {
+    if let Some((_, scopes)) = error.context().iter().find(|(key, _)| *key == NEEDED_SCOPES) {
+        response.extensions_mut().insert(Needs(scopes.clone()));
+    }
+}
+
+/// Says in the header of a refusal how to get in.
+pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &Asked) {
+    let needs = response.extensions_mut().remove::<Needs>();
+    let (error, scope) = match (response.status(), needs) {
+        (StatusCode::UNAUTHORIZED, _) if asked.credential => (Some("invalid_token"), FIRST_SCOPES.to_owned()),
+        (StatusCode::UNAUTHORIZED, _) => (None, FIRST_SCOPES.to_owned()),
+        (StatusCode::FORBIDDEN, Some(Needs(scopes))) => (Some("insufficient_scope"), scopes),
+        _ => return,
+    };
+    let error = error.map(|error| format!("error=\"{error}\", ")).unwrap_or_default();
+    let resource = resource_path(asked.uri.path());
+    let base = base(&shared.gateway, asked.host.as_ref());
+    let text = format!("Bearer {error}resource_metadata=\"{base}{WELL_KNOWN}{resource}\", scope=\"{scope}\"");
+    if let Ok(value) = HeaderValue::try_from(text) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
+}
+
+/// `/mcp`, `/mcp/{service}`, or nothing: the resource that a path belongs to.
+fn resource_path(path: &str) -> &str {
+    let service = path.strip_prefix("/mcp/").filter(|name| ServiceName::new(name).is_ok());
+    if path == "/mcp" || service.is_some() { path } else { "" }
+}
+
+/// The gateway's own URL: as configured, else as the client wrote it, which the edge has checked.
+fn base(gateway: &Gateway, host: Option<&HeaderValue>) -> String {
+    gateway.url().unwrap_or_else(|| {
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        format!("http://{host}")
+    })
+}
+
+/// What a client needs to know to get a token (RFC 9728 section 2).
+#[derive(Serialize, ToSchema)]
+pub(super) struct ResourceMetadata {
+    /// What tokens must be meant for (RFC 8707).
+    resource: String,
+    resource_name: &'static str,
+    /// Who gives tokens; none if only API keys are taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_servers: Vec<String>,
+    bearer_methods_supported: [&'static str; 1],
+    scopes_supported: Vec<&'static str>,
+}
+
+fn metadata(door: &Door, headers: &HeaderMap, path: &str) -> Result<Response<Body>, Failure> {
+    if !door.gateway.demands_credentials() {
+        let message = "no authentication is configured, so there is nothing to say about it";
+        return Err(Error::new(ErrorKind::NotFound, message).into());
+    }
+    Ok(json(
+        StatusCode::OK,
+        &ResourceMetadata {
+            resource: format!("{}{path}", base(&door.gateway, headers.get(HOST))),
+            resource_name: "MCP Registry Gateway",
+            authorization_servers: door.gateway.authorization_servers(),
+            bearer_methods_supported: ["header"],
+            scopes_supported: permission::scopes(),
+        },
+    ))
+}
+
+/// Says how to get a token for this gateway
+#[utoipa::path(get, path = "/.well-known/oauth-protected-resource", tag = "operation",
+    responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
+pub(super) async fn whole(State(door): State<Door>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
+    metadata(&door, &headers, "")
+}
+
+/// Says how to get a token for `/mcp`
+#[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp", tag = "operation",
+    responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
+pub(super) async fn all(State(door): State<Door>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
+    metadata(&door, &headers, "/mcp")
+}
+
+/// Says how to get a token for `/mcp/{service}`, whether or not there is such a service
+#[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp/{service}", tag = "operation",
+    params(("service" = String, Path)),
+    responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
+pub(super) async fn one(
+    State(door): State<Door>,
+    Path(service): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    let service = ServiceName::new(&service)
+        .map_err(|_| Error::new(ErrorKind::NotFound, "this is no name of a service"))?;
+    metadata(&door, &headers, &format!("/mcp/{service}"))
+}

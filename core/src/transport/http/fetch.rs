@@ -1,0 +1,84 @@
+//! Reads one document by GET, for what is no MCP: an issuer's keys and metadata. Redirects are not followed, so that what was
+//! judged is what is asked.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, HOST};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use url::Url;
+
+use super::dial::{Dial, Tls};
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::guard::Watch;
+
+/// Longest wait for the whole document.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The document at `url`, of at most `limit` bytes. `watch` judges the URL and the addresses of its name.
+///
+/// [`ErrorKind::PermissionDenied`] for an URL that may not be asked, [`ErrorKind::BadUpstream`] for everything that goes wrong there.
+pub async fn fetch(url: &Url, watch: Watch, limit: usize) -> Result<Bytes> {
+    watch.check_url(url)?;
+    match tokio::time::timeout(TIMEOUT, ask(url, watch, limit)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(failed("the document did not come within 10 s", url)),
+    }
+}
+
+async fn ask(url: &Url, watch: Watch, limit: usize) -> Result<Bytes> {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(failed("the URL names no host", url));
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let tls = (url.scheme() == "https")
+        .then(|| ServerName::try_from(host.to_owned()).map(|name| Tls::new(name, None)))
+        .transpose()
+        .map_err(|_| failed("no certificate can name this host", url))?;
+    let socket = Dial { host: host.to_owned(), port, tls, watch }.open().await?;
+    let request = Request::get(&url[url::Position::BeforePath..url::Position::AfterQuery])
+        .header(HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
+        .header(ACCEPT, "application/json")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| failed("the URL cannot be asked for", url).caused_by(error))?;
+    let broken = |error: hyper::Error| failed("the connection broke", url).caused_by(error);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
+    let reading = async {
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        if answer.status() != StatusCode::OK {
+            return Err(failed("the document was not given", url).with("status", answer.status().as_u16()));
+        }
+        read(answer.into_body(), url, limit).await
+    };
+    let (mut reading, mut connection, mut open) = (pin!(reading), pin!(connection), true);
+    loop {
+        tokio::select! {
+            outcome = &mut reading => return outcome,
+            // What the end of the connection means is told by what was being read.
+            _ = &mut connection, if open => open = false,
+        }
+    }
+}
+
+async fn read(mut body: Incoming, url: &Url, limit: usize) -> Result<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failed("the connection broke", url).caused_by(error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return Err(failed("the document is larger than the limit", url).with("limit_bytes", limit));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+fn failed(message: &'static str, url: &Url) -> Error {
+    Error::new(ErrorKind::BadUpstream, message).with("url", url.origin().ascii_serialization()).not_sent()
+}
