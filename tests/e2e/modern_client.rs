@@ -15,6 +15,7 @@ async fn refused(client: &Modern, message: &Value, more: &[(&str, &str)]) -> (u1
     (status, body["error"].clone())
 }
 
+/// T-05: what a server of the older revisions says is private to the caller, and stale at once.
 #[tokio::test]
 async fn calls_lists_and_reads_of_a_legacy_server_are_complete_stale_and_private() {
     let (gateway, fake, _) = one().await;

@@ -58,6 +58,7 @@ async fn questions_over_stdio_are_asked_and_answered_like_any() {
     assert_eq!(end.expect("the end").text(), r#"{"roots":[]}"#);
 }
 
+/// T-06: state that is changed, foreign or used is refused without the server hearing of it.
 #[tokio::test]
 async fn a_state_that_is_changed_foreign_or_used_is_refused_without_the_server_hearing_of_it() {
     let (gateway, fake, _) = one().await;

@@ -91,6 +91,7 @@ fn taken(gateway: &Gateway) -> usize {
     gateway.log().matches("the configuration was taken up").count()
 }
 
+/// B-28: of a bad file nothing is taken up.
 #[tokio::test]
 async fn of_a_bad_file_nothing_is_taken_up_and_the_message_says_what_is_wrong() {
     let fake = Fake::start("one").await;

@@ -47,6 +47,8 @@ operations! {
     ServersRestrict "servers.restrict",
 
     ServersProbe "servers.probe",
+    TenantsRead "tenants.read",
+    TenantsWrite "tenants.write",
     StatsRead "stats.read",
     MetricsRead "metrics.read",
     EventsRead "events.read",

@@ -91,6 +91,7 @@ impl Inner {
                 Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
                     lease.record(outcome_of_answer(&message), now.since(started), now);
+                    self.owners.note(&passage.principal, &message);
                     let server = Some(answering.server);
                     return Ok(Reply::Message { body: answering.response(&message), session: None, server });
                 }

@@ -31,6 +31,7 @@ mod ongoing;
 mod opening;
 mod outbox;
 mod overrides;
+mod owners;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -50,6 +51,7 @@ mod snapshot;
 mod starts;
 #[cfg(test)]
 mod tests;
+mod tenants;
 mod upstream;
 mod verdict;
 mod visible;
@@ -70,6 +72,7 @@ pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
+pub use self::tenants::TenantPatch;
 use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
@@ -142,6 +145,9 @@ struct Inner {
     discoveries: discover::Discoveries,
     stopping: AtomicBool,
     watchers: events::Watchers,
+    gone: tenants::Gone,
+    owners: owners::Owners,
+    opened_at: jiff::Timestamp,
 }
 
 /// How long shutdown tells servers that their sessions end.
@@ -202,6 +208,9 @@ impl Gateway {
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
             watchers: events::Watchers::default(),
+            gone: tenants::Gone::default(),
+            owners: owners::Owners::default(),
+            opened_at: clock.timestamp(),
             settings,
             connect,
             clock,
@@ -212,6 +221,7 @@ impl Gateway {
             store,
             book,
         });
+        inner.gone.take_up(&inner.registry.tenants().await?);
         inner.refresh();
         inner.run_background();
         Ok(Self(inner))
@@ -225,6 +235,7 @@ impl Gateway {
     /// Whom credentials stand for, for doors that administer rather than call: the caller of the methods of this handle.
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
+        self.0.gone.check(&principal)?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 

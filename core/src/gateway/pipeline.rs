@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
+use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
@@ -64,6 +65,7 @@ impl Inner {
         let admission = self.limiter.admit(&principal, &call)?;
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());
+        self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
         let client = self.client_of(&principal, &call, record.active().since)?;
@@ -130,6 +132,9 @@ impl Inner {
                 return Ok(Errand::End(client, Box::new(passage)));
             }
         };
+        if message.method().is_some_and(|method| method.routing_key() == RoutingKey::TaskId) {
+            self.owners.check(&passage.principal, &message)?;
+        }
         if passage.modern.is_some() {
             return Ok(match self.resolve_modern(route, message, &mut passage)? {
                 modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),

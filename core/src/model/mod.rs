@@ -10,6 +10,7 @@ pub mod key;
 pub mod principal;
 pub mod registration;
 pub mod server;
+pub mod tenant;
 
 pub use access::Restriction;
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
@@ -24,3 +25,4 @@ pub use server::{
     Affinity, Algorithm, Configuration, Endpoint, EraWish, HealthCheck, HealthStatus, ProbeKind, Server,
     Sharing, Status, TransportType,
 };
+pub use tenant::{Tenant, TenantStatus};

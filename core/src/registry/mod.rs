@@ -16,6 +16,7 @@ pub mod query;
 pub mod server_json;
 pub(crate) mod shards;
 pub mod state;
+mod tenants;
 pub mod validate;
 mod fields;
 mod write;

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::HealthStatus::{Healthy, Unknown, Unreachable};
 use crate::model::{
     AuditEntry, Endpoint, Event, HealthStatus, Listing, Patch, Registration, Server, ServerId, Status,
-    TenantId, TransportType,
+    Tenant, TenantId, TransportType,
 };
 use crate::store::{Done, HealthRecord, MemoryStore, Once, Store};
 
@@ -401,6 +401,15 @@ impl Store for Slow {
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
         self.inner.audit(tenant, limit).await
     }
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        self.pass().await?;
+        Ok(Vec::new())
+    }
+
+    async fn put_tenant(&self, _: &Tenant, _: Option<u64>, _: &AuditEntry) -> Result<()> {
+        self.pass().await
+    }
+
     fn api_keys(self: Arc<Self>) -> Arc<dyn crate::store::KeyStore> {
         Arc::new(MemoryStore::new())
     }

@@ -36,6 +36,7 @@ mod servers;
 mod sse;
 mod strip;
 mod tags;
+mod tenants;
 mod turn;
 mod view;
 

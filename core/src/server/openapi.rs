@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
 use super::{
     Door, answer, challenge, credentials, discovery, docs, events, keys, metrics, operation, registering,
-    registry_v01, servers,
+    registry_v01, servers, tenants,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,7 @@ use super::{
         (name = "keys", description = "Who may call, by API keys"),
         (name = "discovery", description = "Who offers what"),
         (name = "registry", description = "The read API of the official registry, for editors"),
+        (name = "tenants", description = "Who is apart from whom"),
         (name = "operation", description = "Health, metrics, calls under way"),
     )
 )]
@@ -54,6 +55,8 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(discovery::search))
         .routes(routes!(discovery::offered_tools))
         .routes(routes!(discovery::offered_resources))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::update, tenants::delete))
         .routes(routes!(operation::stats))
         .routes(routes!(operation::metrics))
         .routes(routes!(operation::active))

@@ -16,7 +16,7 @@ use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, ApiKey, AuditEntry, Capability, CapabilityKind, Configuration, Credential, Endpoint,
     HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role, SealedCredential,
-    Server, ServerId, ServiceName, Sharing, Status, TenantId, TransportType,
+    Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId, TenantStatus, TransportType,
 };
 
 macro_rules! store_contract {
@@ -40,6 +40,8 @@ macro_rules! store_contract {
             a_creation_that_fails_leaves_its_key_unused,
             a_key_is_free_again_after_a_day,
             of_two_creations_under_one_key_at_once_one_is_done,
+            a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored,
+            a_tenant_that_has_a_server_is_known,
             keys_come_back_as_they_were_written,
             a_key_is_replaced_once_and_revoked_once,
             a_removed_server_takes_its_keys_with_it,
@@ -469,6 +471,43 @@ pub(crate) async fn credentials_are_one_for_each_header_and_go_with_their_server
     store.remove_credential(&t, one.id, "user:bob", "x-key", &row).await.unwrap();
     store.remove_server(&t, other.id, at(9), &row).await.unwrap();
     assert_eq!(store.credentials().await.unwrap(), [credential(&one, "x-key", b"new")]);
+}
+
+pub(crate) async fn a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored(
+    store: Arc<dyn Store>,
+) {
+    let new = Tenant::new(tenant("a"), Some("A".into()), at(1));
+    store.put_tenant(&new, None, &audit(&tenant("default"), "tenant.create")).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), [new.clone()]);
+    let row = audit(&tenant("default"), "x");
+    let again = store.put_tenant(&new, None, &row).await.unwrap_err();
+    let gone = Tenant {
+        status: TenantStatus::Deleted,
+        display_name: None,
+        updated_at: at(5),
+        revision: 2,
+        ..new.clone()
+    };
+    let stale = store.put_tenant(&gone, Some(7), &row).await.unwrap_err();
+    assert_eq!((again.kind(), stale.kind()), (ErrorKind::Conflict, ErrorKind::Conflict));
+    store.put_tenant(&gone, Some(1), &audit(&tenant("default"), "tenant.delete")).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), [gone]);
+    // The failures left no trace, and what the trail has of the tenant stays.
+    assert_eq!(store.audit(&tenant("default"), 10).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_tenant_that_has_a_server_is_known(store: Arc<dyn Store>) {
+    let own = tenant("a");
+    insert(&*store, &server(&own, "calc")).await;
+    let known = store.tenants().await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!((&known[0].id, known[0].status, known[0].revision), (&own, TenantStatus::Active, 1));
+    let disabled =
+        Tenant { status: TenantStatus::Disabled, updated_at: at(9), revision: 2, ..known[0].clone() };
+    store.put_tenant(&disabled, Some(1), &audit(&own, "tenant.update")).await.unwrap();
+    // Another server of it changes nothing of it.
+    insert(&*store, &server(&own, "other")).await;
+    assert_eq!(store.tenants().await.unwrap(), [disabled]);
 }
 
 /// A key of which every member differs from its default.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
-use crate::model::{ApiKey, AuditEntry, Listing, SealedCredential, Server, ServerId, TenantId};
+use crate::model::{ApiKey, AuditEntry, Listing, SealedCredential, Server, ServerId, Tenant, TenantId};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ struct Rows {
     audit: VecDeque<AuditEntry>,
     credentials: BTreeMap<credentials::Key, SealedCredential>,
     once: HashMap<TenantId, Creations>,
+    tenants: BTreeMap<TenantId, Tenant>,
     /// In order of creation.
     keys: Vec<ApiKey>,
     key_changes: u64,
@@ -112,6 +113,9 @@ impl Rows {
         self.created += 1;
         self.ids.insert(server.id, seq);
         self.names.insert((server.tenant_id.clone(), server.name.clone()), seq);
+        let tenant = &server.tenant_id;
+        let made = || Tenant::new(tenant.clone(), None, server.created_at);
+        self.tenants.entry(tenant.clone()).or_insert_with(made);
         self.servers.insert(seq, Row { server, listing, health: VecDeque::new() });
     }
 
@@ -256,6 +260,26 @@ impl Store for MemoryStore {
         let rows = self.rows();
         let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
         Ok(own.take(limit as usize).cloned().collect())
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        Ok(self.rows().tenants.values().cloned().collect())
+    }
+
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
+        let mut rows = self.rows();
+        let stored = rows.tenants.get(&tenant.id).map(|stored| (stored.revision, stored.created_at));
+        let tenant = match (stored, expected) {
+            (None, None) => tenant.clone(),
+            (Some(_), None) => return Err(super::tenant_taken(&tenant.id)),
+            (Some((revision, created_at)), Some(expected)) if revision == expected => {
+                Tenant { created_at, ..tenant.clone() }
+            }
+            (_, Some(_)) => return Err(super::tenant_changed(&tenant.id)),
+        };
+        rows.tenants.insert(tenant.id.clone(), tenant);
+        rows.log(audit);
+        Ok(())
     }
 
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, HealthStatus, Listing, Server, ServerId, TenantId};
+use crate::model::{AuditEntry, HealthStatus, Listing, Server, ServerId, Tenant, TenantId};
 
 /// One observation of a server's health.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -110,6 +110,13 @@ pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
     /// The tenant's newest audit rows first.
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>>;
 
+    /// All tenants that were written or have had a server, by name.
+    async fn tenants(&self) -> Result<Vec<Tenant>>;
+
+    /// Writes a tenant and the audit row: a new one if `expected` is `None`, [`ErrorKind::Conflict`] if there is one of its name;
+    /// otherwise in the place of the one whose stored revision is `expected`, `Conflict` if it is another.
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()>;
+
     /// The API keys.
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
 
@@ -130,6 +137,16 @@ fn name_taken(name: &str) -> Error {
         "a server of this name is registered; choose another name, or update or remove that server",
     )
     .with("name", name)
+}
+
+fn tenant_taken(id: &TenantId) -> Error {
+    let text = "a tenant of this name exists or existed; its name is not given again, choose another";
+    Error::new(ErrorKind::Conflict, text).with("tenant", id)
+}
+
+fn tenant_changed(id: &TenantId) -> Error {
+    Error::new(ErrorKind::Conflict, "the tenant was changed by somebody else; read it again")
+        .with("tenant", id)
 }
 
 fn changed(id: ServerId, revision: u64) -> Error {

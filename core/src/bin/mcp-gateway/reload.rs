@@ -229,6 +229,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`log.format`", old.log.format != new.log.format),
         ("`[health]`", old.health != new.health),
         ("`[breaker]`", old.breaker != new.breaker),
+        ("`[access]`", old.access != new.access),
         ("`[outbound]`", old.outbound != new.outbound),
         ("`[stdio]`", old.stdio != new.stdio),
         ("`[credentials]`", old.credentials != new.credentials),

@@ -176,6 +176,7 @@ impl Inner {
         passage: &Passage,
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
+        self.owners.note(&passage.principal, message);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else { return Ok(translate::answer(message, client_id, method, legacy)) };

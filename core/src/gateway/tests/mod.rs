@@ -1,3 +1,4 @@
+mod apart;
 mod delivery;
 mod discoveries;
 mod fake;

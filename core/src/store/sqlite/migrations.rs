@@ -30,6 +30,7 @@ migrations! {
     5 "0005_keys";
     6 "0006_credentials";
     7 "0007_idempotency";
+    8 "0008_tenants";
 }
 
 /// The newest version.

@@ -15,7 +15,10 @@ mod once;
 mod optimize;
 mod rows;
 mod servers;
+mod tenants;
 mod write;
+#[cfg(test)]
+mod scope;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]
@@ -39,7 +42,7 @@ use self::fault::Place;
 use self::write::Write;
 use super::{Done, HealthRecord, KeyStore, Once, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, Listing, Server, ServerId, TenantId};
+use crate::model::{AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection: behind it stand all writes that came before.
@@ -277,6 +280,20 @@ impl Store for SqliteStore {
 
     async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
         audit::newest(&self.readers, self.place(), tenant, limit).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        tenants::all(&self.readers, self.place()).await
+    }
+
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
+        let mut tx = self.write().await?;
+        let outcome = async {
+            tenants::put(&mut tx, self.place(), tenant, expected).await?;
+            audit::append(&mut tx, self.place(), audit).await
+        }
+        .await;
+        tx.end(outcome).await
     }
 
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
