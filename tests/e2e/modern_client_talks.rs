@@ -58,6 +58,7 @@ async fn questions_over_stdio_are_asked_and_answered_like_any() {
     assert_eq!(end.expect("the end").text(), r#"{"roots":[]}"#);
 }
 
+/// T-06: a state is worth something only to whom and for what it was given.
 #[tokio::test]
 async fn a_state_that_is_changed_foreign_or_used_is_refused_without_the_server_hearing_of_it() {
     let (gateway, fake, _) = one().await;
@@ -170,6 +171,7 @@ async fn progress_comes_under_the_clients_token_and_logs_from_the_level_it_asks_
     assert_eq!(call(&client).await.response["error"]["code"], -32602);
 }
 
+/// F-13: a modern client that closes its stream has cancelled.
 #[tokio::test]
 async fn closing_the_connection_cancels_the_call_at_once() {
     let (gateway, fake, _) = one().await;

@@ -11,9 +11,11 @@ pub mod import;
 pub mod items;
 mod observe;
 pub mod query;
+mod schema;
 pub(crate) mod shards;
 pub mod state;
 pub mod validate;
+mod drift;
 mod fields;
 mod write;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, broadcast, oneshot};
 
+pub use drift::{Difference, Drifted};
 pub use query::{Filter, Page};
 pub use state::{Entry, State};
 

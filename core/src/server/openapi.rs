@@ -35,6 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::list, servers::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
+        .routes(routes!(servers::approve))
         .routes(routes!(servers::health))
         .routes(routes!(servers::capabilities))
         .routes(routes!(keys::list, keys::create))

@@ -258,6 +258,7 @@ async fn what_a_foreign_page_can_send_is_refused_on_every_route() {
     );
 }
 
+/// B-01: a body over the limit is refused before it is parsed, and the limit named.
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_whether_it_says_so_or_not() {
     let api = Api::open().await;

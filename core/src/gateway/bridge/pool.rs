@@ -171,6 +171,7 @@ mod tests {
         Principal { subject: subject.into(), ..Principal::local(TenantId::default_tenant()) }
     }
 
+    /// T-04: what is kept for one is not given to another.
     #[test]
     fn sessions_are_shared_only_by_requests_of_one_principal_that_declare_the_same() {
         let pool = Pool::default();

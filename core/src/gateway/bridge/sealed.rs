@@ -141,6 +141,7 @@ mod tests {
         Ticket { place: 7, until: Tick::default() + Duration::from_secs(60) }
     }
 
+    /// T-06: a state is worth something only to whom and for what it was given.
     #[test]
     fn a_state_opens_only_for_the_request_it_was_given_to_and_only_in_time() {
         let seal = Seal::new().unwrap();

@@ -1,6 +1,8 @@
 mod delivery;
 mod discoveries;
 mod fake;
+mod identity;
+mod limits;
 mod lossless;
 mod kept;
 mod guarded;
