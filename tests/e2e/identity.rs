@@ -27,6 +27,7 @@ async fn two_hundred_clients_with_the_same_ids_get_their_own_answers() {
     assert_eq!(fake.ledger().count("tools/call"), 600);
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn ids_come_back_as_the_client_wrote_them() {
     let (gateway, _fake, _) = one().await;
@@ -85,6 +86,7 @@ async fn asked(client: &Client, tool: &str, method: &str, reply: Value) -> (Valu
     }
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn what_a_server_asks_in_the_middle_of_a_call_is_answered_by_that_client() {
     let (gateway, _fake, _) = one().await;
@@ -133,6 +135,7 @@ async fn a_cancellation_reaches_the_server_under_the_id_that_the_server_knows() 
         .expect("a cancelled call ends");
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn one_client_cannot_cancel_what_another_one_called() {
     let (gateway, fake, _) = one().await;

@@ -171,6 +171,7 @@ async fn progress_comes_under_the_clients_token_and_logs_from_the_level_it_asks_
     assert_eq!(call(&client).await.response["error"]["code"], -32602);
 }
 
+/// F-13: a modern client that closes its stream has cancelled.
 #[tokio::test]
 async fn closing_the_connection_cancels_the_call_at_once() {
     let (gateway, fake, _) = one().await;

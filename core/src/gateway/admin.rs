@@ -7,7 +7,7 @@ use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, Endpoint, Patch, Registration, Server, ServerId};
-use crate::registry::{Actor, Filter, Page, Registered, Render};
+use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
 
@@ -160,6 +160,20 @@ impl Gateway {
         let mut items = self.0.registry.state().listing(server.id).items.clone();
         items.retain(|item| self.0.sees_item(&caller.principal, &server, item));
         Ok(items)
+    }
+
+    /// How what a server says differs from what was approved, if it does.
+    pub fn drift(&self, caller: &Caller, id: ServerId) -> Result<Option<Arc<Drifted>>> {
+        let server = self.get(caller, id)?;
+        Ok(self.0.registry.state().entry(server.id).and_then(|entry| entry.drift.clone()))
+    }
+
+    /// Takes up the definitions of a server that wait for approval; [`ErrorKind::Conflict`] if none do.
+    pub async fn approve(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersUpdate)?;
+        let server = self.0.registry.approve(&caller.principal.tenant, &actor(caller), id).await?;
+        self.0.refresh();
+        Ok(server)
     }
 
     /// Probes a server now.

@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
@@ -51,10 +51,13 @@ impl<F: Future<Output = Result<Reply>> + Send + 'static> Future for Ongoing<'_, 
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(work) = &mut this.work else { return Poll::Pending };
-        let outcome = ready!(work.as_mut().poll(context));
-        this.work = None;
-        Poll::Ready(outcome)
+        // Taken out meanwhile: work that panics is over, and nobody polls it again.
+        let Some(mut work) = this.work.take() else { return Poll::Pending };
+        let outcome = work.as_mut().poll(context);
+        if outcome.is_pending() {
+            this.work = Some(work);
+        }
+        outcome
     }
 }
 

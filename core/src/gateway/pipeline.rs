@@ -1,9 +1,10 @@
 //! The way of a call, whichever door it came in by: who, may they now, which service, send.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use super::client::Client;
 use super::conversation::take_up;
@@ -45,7 +46,10 @@ impl Gateway {
         let inner = &self.0;
         let record = inner.observer.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
-            Ok((route, errand)) => inner.run(&route, errand, &record).await,
+            Ok((route, errand)) => {
+                let running = AssertUnwindSafe(inner.run(&route, errand, &record)).catch_unwind();
+                running.await.unwrap_or_else(|_| Err(panicked()))
+            }
             Err(error) => Err(error),
         };
         conclude(&record, &outcome);
@@ -168,8 +172,16 @@ impl Inner {
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
+        // On the aggregated route a task is found by who made it: its id says nothing of that.
+        let maker = match &passage.client {
+            Some(client) if *route == Route::All && of_tasks(message.method()) => {
+                client.bound.server(&message).and_then(|server| self.place(server))
+            }
+            _ => None,
+        };
+        let maker = maker.map(|place| Route::Service(place.server.service.clone()));
         let forward = self.look(&passage.principal, |view| {
-            errand::forward(view, route, passage.wishes.as_ref(), message)
+            errand::forward(view, maker.as_ref().unwrap_or(route), passage.wishes.as_ref(), message)
         })?;
         Ok(Errand::Forward(Box::new(Journey { forward, passage })))
     }
@@ -241,6 +253,12 @@ impl Inner {
     }
 }
 
+/// What the client of a call hears in which something panicked. All state that calls share is changed in single steps, so that
+/// other calls go on.
+fn panicked() -> Error {
+    Error::new(ErrorKind::Internal, "the call failed inside the gateway; its log has the place")
+}
+
 /// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
 fn held_open(reply: Reply, passage: Passage) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
@@ -252,6 +270,20 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
         let _ = &held;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
+}
+
+/// Whether a method speaks of a task that was made before.
+fn of_tasks(method: Option<&Method>) -> bool {
+    matches!(
+        method,
+        Some(
+            Method::TasksGet
+                | Method::TasksResult
+                | Method::TasksUpdate
+                | Method::TasksCancel
+                | Method::TasksList
+        )
+    )
 }
 
 /// The kind that a list method lists.

@@ -113,7 +113,7 @@ impl Gateway {
         let state = self.0.registry.state();
         let servers: Vec<_> = state.of_tenant(id).map(|entry| entry.server.id).collect();
         for server in servers {
-            match self.0.registry.remove(id, &actor(caller), server).await {
+            match self.0.registry.remove(id, &actor(caller), server, None).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

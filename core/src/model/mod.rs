@@ -22,7 +22,7 @@ pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{
-    Affinity, Algorithm, Configuration, Endpoint, EraWish, HealthCheck, HealthStatus, ProbeKind, Server,
-    Sharing, Status, TransportType,
+    Affinity, Algorithm, CacheScope, Configuration, Drift, Endpoint, EraWish, HealthCheck, HealthStatus,
+    ProbeKind, Server, Sharing, Status, TransportType,
 };
 pub use tenant::{Tenant, TenantStatus};

@@ -256,7 +256,33 @@ impl Default for HealthCheck {
     }
 }
 
-/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`) is taken from the replica
+/// Who may be given an answer that a server of the modern era labels `public`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CacheScope {
+    /// Whom the server says, unless the gateway shows it credentials (`headers`): what is given for them is nobody else's.
+    #[default]
+    Auto,
+    /// Whom the server says.
+    Declared,
+    /// Only who asked.
+    Private,
+}
+
+/// What becomes of a server that defines something otherwise than it did, or than another replica does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// It is told of, in the server's record and in the audit trail.
+    #[default]
+    Report,
+    /// The server waits outside until an operator approves what it says.
+    Pin,
+}
+
+/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`, `drift`) is taken from the replica
 /// that was registered first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -279,6 +305,10 @@ pub struct Configuration {
     pub sharing: Sharing,
     /// How it is spoken to.
     pub era: EraWish,
+    /// Who may be given what the server labels `public`.
+    pub cache_scope: CacheScope,
+    /// What becomes of definitions that differ from those that were approved.
+    pub drift: Drift,
     /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
     pub trusted: bool,
     /// A PEM file with the authorities that may have signed this server's certificate, instead of those that the
@@ -304,10 +334,23 @@ impl Default for Configuration {
             max_connections: 50,
             sharing: Sharing::Auto,
             era: EraWish::Auto,
+            cache_scope: CacheScope::Auto,
+            drift: Drift::Report,
             trusted: false,
             ca_file: None,
             headers: BTreeMap::new(),
             access: Vec::new(),
+        }
+    }
+}
+
+impl Configuration {
+    /// Whether an answer of the server may be given to others than who asked, if the server says so.
+    pub fn may_be_public(&self) -> bool {
+        match self.cache_scope {
+            CacheScope::Auto => self.headers.is_empty(),
+            CacheScope::Declared => true,
+            CacheScope::Private => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::drift::Drifted;
 use super::query::{Filter, Page};
 use super::shards::Shards;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,8 +17,17 @@ pub struct Entry {
     pub server: Arc<Server>,
     /// What it offers; the same allocation until it changes.
     pub listing: Arc<Listing>,
+    /// How what it says differs from what was approved, if it does.
+    pub drift: Option<Arc<Drifted>>,
     /// What a list's `search` looks into, in lower case: it is made when the server changes, not at every search.
     folded: Arc<str>,
+}
+
+impl Entry {
+    /// What waits for an operator's approval.
+    pub fn waiting(&self) -> Option<&Arc<Listing>> {
+        self.drift.as_ref()?.waiting.as_ref()
+    }
 }
 
 type Names = Vec<(Arc<str>, ServerId)>;
@@ -157,7 +167,8 @@ impl State {
             Err(place) => names.insert(place, (server.name.as_str().into(), server.id)),
         }
         let server = Arc::new(server);
-        let entry = Entry { folded: folded(&server), listing, server: server.clone() };
+        let drift = self.entry(server.id).and_then(|entry| entry.drift.clone());
+        let entry = Entry { folded: folded(&server), listing, drift, server: server.clone() };
         self.entries.insert(server.id, Arc::new(entry));
         server
     }
@@ -170,7 +181,7 @@ impl State {
             let (server, listing) = (Arc::new(server), Arc::new(listing));
             let own = names.entry(server.tenant_id.clone()).or_default();
             own.push((server.name.as_str().into(), server.id));
-            let entry = Entry { folded: folded(&server), listing, server };
+            let entry = Entry { folded: folded(&server), listing, drift: None, server };
             state.entries.insert(entry.server.id, Arc::new(entry));
         }
         for (tenant, mut names) in names {
@@ -192,9 +203,9 @@ impl State {
         }
     }
 
-    pub(super) fn set_listing(&mut self, id: ServerId, listing: Arc<Listing>) {
+    pub(super) fn set_listing(&mut self, id: ServerId, listing: Arc<Listing>, drift: Option<Arc<Drifted>>) {
         if let Some(entry) = self.entries.get(&id) {
-            let entry = Entry { listing, ..(**entry).clone() };
+            let entry = Entry { listing, drift, ..(**entry).clone() };
             self.version += 1;
             self.entries.insert(id, Arc::new(entry));
         }

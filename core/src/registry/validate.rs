@@ -336,6 +336,7 @@ mod tests {
         );
     }
 
+    /// B-25: what a header cannot carry does not get into one.
     #[test]
     fn headers_of_the_connection_and_of_the_gateway_are_refused_in_any_case() {
         let with = |name: &str| {

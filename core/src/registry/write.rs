@@ -49,6 +49,19 @@ impl Registry {
         .await
     }
 
+    /// Takes up the definitions that wait for approval.
+    ///
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] if nothing waits, [`ErrorKind::Storage`]. Each is written to the
+    /// audit trail.
+    pub async fn approve(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<Arc<Server>> {
+        let (tenant, actor) = (tenant.clone(), actor.clone());
+        self.to_end(move |inner| async move {
+            let outcome = inner.approve(&tenant, &actor, id).await;
+            inner.refused(&tenant, &actor, "server.approve", &id.to_string(), outcome).await
+        })
+        .await
+    }
+
     /// Removes a server; its name is free again. With `if_match`, only if its revision is still that.
     ///
     /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] if its revision is another, [`ErrorKind::Storage`]. Each is
@@ -126,6 +139,27 @@ impl Inner {
             }
             let listing = declared.map_or_else(|| state.listing(id), Arc::new);
             state.put(server, listing)
+        }))
+    }
+
+    async fn approve(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<Arc<Server>> {
+        let _writing = self.writing.lock().await;
+        let state = self.state.load_full();
+        let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
+        let entry = entry.ok_or_else(|| no_server(id))?;
+        let nothing =
+            || Error::new(ErrorKind::Conflict, "nothing of this server waits for approval").with("id", id);
+        let (drift, listing) = entry.drift.as_ref().zip(entry.waiting()).ok_or_else(nothing)?;
+        let mut server = (*entry.server).clone();
+        server.updated_at = self.now();
+        server.revision += 1;
+        let audit = self.audit(tenant, actor, "server.approve", &id.to_string(), "ok", drift.detail());
+        self.store.update_server(&server, entry.server.revision, Some(listing), &audit).await?;
+        Ok(self.swap(|state, tell| {
+            tell(Event::Updated { tenant_id: tenant.clone(), id });
+            tell(Event::Discovered { tenant_id: tenant.clone(), id });
+            state.set_listing(id, Arc::clone(listing), None);
+            state.put(server, Arc::clone(listing))
         }))
     }
 

@@ -273,6 +273,7 @@ mod tests {
         Message::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap_err().kind()
     }
 
+    /// B-08: only a single message is taken, and its id comes back as it was.
     #[test]
     fn what_is_not_one_message_is_refused() {
         assert_eq!(kind("{"), ErrorKind::Parse);
@@ -287,6 +288,7 @@ mod tests {
         assert_eq!(kind(&format!("{}{}", "[".repeat(129), "]".repeat(129))), ErrorKind::Parse);
     }
 
+    /// B-04: what is no JSON, or nests too deep, is refused at little cost.
     #[test]
     fn an_escape_that_is_half_a_character_is_refused_and_a_whole_one_is_not() {
         let text = |text: &str| {
@@ -309,6 +311,7 @@ mod tests {
         }
     }
 
+    /// B-08: only a single message is taken, and its id comes back as it was.
     #[test]
     fn a_big_id_is_echoed_byte_for_byte() {
         let json = r#"{"jsonrpc":"2.0", "id": 123456789012345678901234567890 ,"method":"ping"}"#;

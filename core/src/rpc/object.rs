@@ -126,6 +126,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 mod tests {
     use super::*;
 
+    /// B-09: keys are exact, and none stands twice.
     #[test]
     fn a_key_that_stands_twice_is_refused_also_when_it_is_escaped() {
         let error = Members::parse(r#"{"name":1,"n\u0061me":2}"#).unwrap_err();

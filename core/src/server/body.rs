@@ -129,6 +129,7 @@ mod tests {
     use super::*;
     use http_body_util::Full;
 
+    /// B-01: a body over the limit is refused before it is parsed, and the limit named.
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_and_the_limit_named() {
         let read = |text: &'static str| {

@@ -40,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::list, registering::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
+        .routes(routes!(servers::approve))
         .routes(routes!(servers::health))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(servers::capabilities))

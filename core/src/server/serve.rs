@@ -272,6 +272,7 @@ mod tests {
         response.map(|response| (response.status(), closes(&response)))
     }
 
+    /// F-20: what is under way when the gateway stops comes to its end.
     #[tokio::test]
     async fn what_is_under_way_ends_and_late_connections_are_answered_while_draining() {
         let Served { address, stop, entered, leave, ended } = served().await;

@@ -93,7 +93,11 @@ pub(super) async fn list(
     let page = door.gateway.list(&caller, &asked.filter()?)?;
     let (tools, resources) = (asked.include_tools == Some(true), asked.include_resources == Some(true));
     let view = |server: &Arc<Server>| match door.gateway.capabilities(&caller, server.id) {
-        Ok(offers) => Some(Ok(ServerView::new(server, &offers).with(&offers, tools, resources))),
+        Ok(offers) => {
+            let drift = door.gateway.drift(&caller, server.id).ok().flatten();
+            let shown = ServerView::new(server, &offers).with(&offers, tools, resources);
+            Some(Ok(shown.drifted(drift.as_deref())))
+        }
         // Removed since the page was cut.
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(Err(error)),
@@ -168,6 +172,21 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Approves what a server defines otherwise than it did
+///
+/// Where `configuration.drift` is `pin`, such a server gets no calls until this.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/approve", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The server as it is called from now on", body = ServerView),
+        (status = 409, description = "Nothing of it waits", body = ErrorAnswer), Refused, Missing))]
+pub(super) async fn approve(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    let server = door.gateway.approve(&caller, id).await?;
+    Ok(shown(&door, &caller, &server, StatusCode::OK))
+}
+
 /// Probes a server now
 #[utoipa::path(post, path = "/api/v1/servers/{id}/health-check", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "What the probe found", body = HealthCheckAnswer), Refused, Missing))]
@@ -220,11 +239,17 @@ pub(super) async fn capabilities(
 fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Result<Response<Body>> {
     // A server that is removed this very moment offers nothing.
     let offers = door.gateway.capabilities(caller, server.id).unwrap_or_default();
-    Ok(tags::tagged(status, server.revision, written(server, &offers)?))
+    let drift = door.gateway.drift(caller, server.id).ok().flatten();
+    let view = ServerView::new(server, &offers).drifted(drift.as_deref());
+    Ok(tags::tagged(status, server.revision, text_of(&view)?))
 }
 
 pub(super) fn written(server: &Server, offers: &[Capability]) -> Result<String> {
-    serde_json::to_string(&ServerView::new(server, offers)).map_err(|error| {
+    text_of(&ServerView::new(server, offers))
+}
+
+fn text_of(view: &ServerView) -> Result<String> {
+    serde_json::to_string(view).map_err(|error| {
         Error::new(ErrorKind::Internal, "the answer cannot be written as JSON").caused_by(error)
     })
 }

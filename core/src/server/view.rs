@@ -14,7 +14,7 @@ use crate::model::{
     Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Server, Status,
     TransportType,
 };
-use crate::registry::pins;
+use crate::registry::{Drifted, pins};
 use crate::store::HealthRecord;
 
 /// What stands in an answer where a secret would be. In a change it means: leave it as it is.
@@ -66,6 +66,9 @@ pub(super) struct ServerView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
+    /// What it defines otherwise than was approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<DriftView>,
     /// With `include_tools=true`: the definitions as the server gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -74,6 +77,27 @@ pub(super) struct ServerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     resources: Option<Vec<Arc<RawValue>>>,
+}
+
+/// What a server defines otherwise than it did, or than another replica of its service does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Drift)]
+struct DriftView {
+    /// Whether it gets no calls until an operator approves.
+    waits: bool,
+    differences: Vec<DifferenceView>,
+}
+
+/// One item that is defined in two ways; the audit trail has both.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Difference)]
+struct DifferenceView {
+    /// `tool`, `resource`, `resource_template` or `prompt`.
+    kind: &'static str,
+    name: String,
+    /// The replica that defines it otherwise; absent if it is the server itself, before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<String>,
 }
 
 /// The names of what a server offers.
@@ -170,9 +194,27 @@ impl ServerView {
             updated_at: server.updated_at,
             revision: server.revision,
             warnings: pins::warnings(&server.endpoint),
+            drift: None,
             tools: None,
             resources: None,
         }
+    }
+
+    /// With how it differs from what was approved.
+    pub(super) fn drifted(mut self, drift: Option<&Drifted>) -> Self {
+        self.drift = drift.map(|drift| DriftView {
+            waits: drift.waiting.is_some(),
+            differences: drift
+                .differences
+                .iter()
+                .map(|difference| DifferenceView {
+                    kind: difference.kind.as_str(),
+                    name: difference.name.clone(),
+                    replica: difference.replica.clone(),
+                })
+                .collect(),
+        });
+        self
     }
 
     /// With the definitions of one kind; other kinds than tools and resources are not shown in lists.

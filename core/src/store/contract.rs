@@ -116,6 +116,8 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             healthy_after: 2,
         },
         configuration: Configuration {
+            cache_scope: crate::model::CacheScope::Private,
+            drift: crate::model::Drift::Pin,
             algorithm: Algorithm::ConsistentHash,
             max_load: Some(1.25),
             affinity: Affinity::Header("X-Who".into()),

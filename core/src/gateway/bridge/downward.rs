@@ -29,7 +29,7 @@ use crate::gateway::errand::{Journey, Passage};
 use crate::gateway::modern::Modern;
 use crate::gateway::service::Place;
 use crate::gateway::verdict::outcome_of_answer;
-use crate::model::Reply;
+use crate::model::{Reply, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
@@ -121,7 +121,7 @@ impl Inner {
                 lease.record(outcome_of_answer(&message), now.since(started), now);
                 let bond = || bond_of(&passage, &forward.message);
                 let answer =
-                    self.last_word(&message, &answering.client_id, method, legacy, &passage, bond)?;
+                    self.last_word(&message, &answering.client_id, method, legacy, &passage, server, bond)?;
                 Ok(answer.reply(Some(server)))
             }
             Exchange::Many(messages) => {
@@ -166,7 +166,13 @@ impl Inner {
         }
     }
 
+    /// Whether what this server labels `public` may be given to others than who asked.
+    fn may_be_public(&self, server: ServerId) -> bool {
+        self.place(server).is_some_and(|place| place.server.configuration.may_be_public())
+    }
+
     /// The response as the client gets it: the server's own, or what has to be done first.
+    #[expect(clippy::too_many_arguments, reason = "all that an answer depends on")]
     fn last_word(
         &self,
         message: &Message,
@@ -174,12 +180,20 @@ impl Inner {
         method: &Method,
         legacy: bool,
         passage: &Passage,
+        server: ServerId,
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
         self.owners.note(&passage.principal, message);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
-        let Some(pages) = pages else { return Ok(translate::answer(message, client_id, method, legacy)) };
+        let Some(pages) = pages else {
+            let withheld = if legacy || !method.is_cacheable() || self.may_be_public(server) {
+                None
+            } else {
+                translate::withheld(message)
+            };
+            return Ok(translate::answer(withheld.as_ref().unwrap_or(message), client_id, method, legacy));
+        };
         let capabilities = passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
         for page in &pages {
             if let Some(required) = page.missing(capabilities)? {

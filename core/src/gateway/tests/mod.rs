@@ -2,6 +2,8 @@ mod apart;
 mod delivery;
 mod discoveries;
 mod fake;
+mod identity;
+mod limits;
 mod lossless;
 mod kept;
 mod guarded;

@@ -107,6 +107,7 @@ impl Talk {
                         &self.method,
                         self.legacy,
                         &round.passage,
+                        self.lease.server_id(),
                         bond,
                     );
                     drop(self);
