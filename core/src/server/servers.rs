@@ -184,7 +184,7 @@ pub(super) async fn approve(
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
     let server = door.gateway.approve(&caller, id).await?;
-    Ok(shown(&door, &caller, &server, StatusCode::OK))
+    Ok(shown(&door, &caller, &server, StatusCode::OK)?)
 }
 
 /// Probes a server now

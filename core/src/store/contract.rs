@@ -480,7 +480,7 @@ pub(crate) async fn a_tenant_is_written_once_and_changed_from_the_revision_that_
 ) {
     let new = Tenant::new(tenant("a"), Some("A".into()), at(1));
     store.put_tenant(&new, None, &audit(&tenant("default"), "tenant.create")).await.unwrap();
-    assert_eq!(store.tenants().await.unwrap(), [new.clone()]);
+    assert_eq!(store.tenants().await.unwrap(), std::slice::from_ref(&new));
     let row = audit(&tenant("default"), "x");
     let again = store.put_tenant(&new, None, &row).await.unwrap_err();
     let gone = Tenant {

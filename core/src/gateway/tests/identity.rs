@@ -109,7 +109,8 @@ impl Crowd {
         });
         let settings = Settings { probing: false, ..Settings::default() };
         let (random, store) = (Arc::new(Random::seeded(1)), Arc::new(MemoryStore::default()));
-        let gateway = Gateway::open_with(settings, store, clock, random, tasks, connect).await.unwrap();
+        let gateway =
+            Gateway::open_with(settings, store, clock, random, tasks, Arc::default(), connect).await.unwrap();
         let registration = Registration {
             name: "s".into(),
             endpoint_url: Some("http://127.0.0.1:9/s".into()),

@@ -86,7 +86,8 @@ async fn one_child_of_a_modern_server_serves_all_where_no_other_may_be_started()
     });
     let settings = Settings { probing: false, ..Settings::default() };
     let (random, store) = (Arc::new(Random::seeded(1)), Arc::new(MemoryStore::default()));
-    let gateway = Gateway::open_with(settings, store, clock, random, tasks, connect).await.unwrap();
+    let gateway =
+        Gateway::open_with(settings, store, clock, random, tasks, Arc::default(), connect).await.unwrap();
     let registration = Registration {
         name: "s".into(),
         command: Some("/bin/true".into()),
@@ -161,7 +162,9 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
     let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
     let store = Arc::new(MemoryStore::default());
     let gateway =
-        Gateway::open_with(settings, store, ManualClock::shared(), random, tasks, connect).await.unwrap();
+        Gateway::open_with(settings, store, ManualClock::shared(), random, tasks, Arc::default(), connect)
+            .await
+            .unwrap();
     let registration = Registration {
         name: "s".into(),
         endpoint_url: Some("http://127.0.0.1:9/s".into()),
