@@ -96,6 +96,11 @@ impl Book {
         Ok(self.vault()?.key_id())
     }
 
+    /// Whether anything is shown to this server.
+    pub(super) fn has(&self, server: ServerId) -> bool {
+        self.any.load(Ordering::Acquire) && self.pages.load().contains_key(&server)
+    }
+
     /// What is told of a server's credentials, by header.
     pub(super) fn of(&self, server: ServerId) -> Vec<Credential> {
         let pages = self.pages.load();

@@ -345,10 +345,11 @@ impl Default for Configuration {
 }
 
 impl Configuration {
-    /// Whether an answer of the server may be given to others than who asked, if the server says so.
-    pub fn may_be_public(&self) -> bool {
+    /// Whether an answer of the server may be given to others than who asked, if the server says so. `credentials`: whether
+    /// some are set for it.
+    pub fn may_be_public(&self, credentials: bool) -> bool {
         match self.cache_scope {
-            CacheScope::Auto => self.headers.is_empty(),
+            CacheScope::Auto => self.headers.is_empty() && !credentials,
             CacheScope::Declared => true,
             CacheScope::Private => false,
         }

@@ -168,7 +168,8 @@ impl Inner {
 
     /// Whether what this server labels `public` may be given to others than who asked.
     fn may_be_public(&self, server: ServerId) -> bool {
-        self.place(server).is_some_and(|place| place.server.configuration.may_be_public())
+        let credentials = self.book.has(server);
+        self.place(server).is_some_and(|place| place.server.configuration.may_be_public(credentials))
     }
 
     /// The response as the client gets it: the server's own, or what has to be done first.

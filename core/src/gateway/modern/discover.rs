@@ -36,7 +36,9 @@ impl Inner {
                     Some([first, others @ ..]) => {
                         let others: Vec<_> = others.iter().map(|other| other.discover.as_str()).collect();
                         let places = &service.places;
-                        let shared = places.iter().all(|place| place.server.configuration.may_be_public());
+                        let shared = places.iter().all(|place| {
+                            place.server.configuration.may_be_public(self.book.has(place.server.id))
+                        });
                         from_discover(&first.discover, &others, &capabilities, shared)?
                     }
                     _ => from_initialize(&said, &capabilities)?,
