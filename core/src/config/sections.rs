@@ -64,6 +64,8 @@ pub struct Server {
     pub port: u16,
     /// Whether `/legacy/mcp` is served.
     pub legacy: bool,
+    /// Whether clients see the gateway's own service, `gateway`.
+    pub own_service: bool,
     /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
     pub sse: bool,
     /// Values of `Host` that are served besides loopback names, with or without a port.
@@ -87,6 +89,7 @@ impl Default for Server {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             legacy: false,
+            own_service: true,
             sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -11,6 +11,7 @@ use super::client::{Client, Landing};
 use super::modern::Modern;
 use super::names::shown;
 use super::ongoing::Departure;
+use super::own;
 use super::service::Service;
 use super::snapshot::View;
 use super::verdict;
@@ -22,6 +23,9 @@ use crate::rpc::envelope::quote;
 use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, object};
+
+/// What a message without a method counts as; it has been checked to have one.
+const NONE: &Method = &Method::Ping;
 
 /// Everything that goes along with a call and lasts as long as it, its stream included.
 #[derive(Debug)]
@@ -100,9 +104,17 @@ pub(super) struct Forward {
 
 impl Forward {
     pub(super) fn method(&self) -> &Method {
-        const UNKNOWN: &Method = &Method::Ping;
-        self.message.method().unwrap_or(UNKNOWN)
+        self.message.method().unwrap_or(NONE)
     }
+}
+
+/// Who answers a request that names something, or belongs to a service.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A server.
+    Server(Forward),
+    /// The gateway itself, as a service.
+    Own(Box<own::Ask>),
 }
 
 /// The service and the server's own name for what `message` asks for.
@@ -111,7 +123,7 @@ pub(super) fn forward(
     route: &Route,
     wishes: Option<&Wishes>,
     message: Message,
-) -> Result<Forward> {
+) -> Result<Target> {
     let method = message.method().cloned().unwrap_or(Method::Other("".into()));
     let members = message.params_members()?;
     let (raw, kind) = match method.routing_key() {
@@ -129,29 +141,36 @@ pub(super) fn forward(
     let name = named.map(|(_, name)| name.into_owned());
     drop(members);
 
-    if let Some(wishes) = wishes {
-        let service = super::proxy::service_of(view, wishes, kind, name.as_deref())?;
-        let (service, rename) = match (service, &name) {
-            (Some(service), _) => (service, None),
-            (None, Some(name)) => found(view, kind, name, &message)?,
-            (None, None) => return Err(unknown_method(&method)),
-        };
-        return finish(service, message, kind, name, range, rename);
+    if let Some(own) = own::asked(view, route, kind, name.as_deref()) {
+        return Ok(Target::Own(Box::new(own::Ask { message, name: own })));
     }
+    let (service, rename) = service_of(view, route, wishes, kind, name.as_deref(), &message)?;
+    finish(service, message, kind, name, range, rename).map(Target::Server)
+}
+
+/// The service, and the name that it has for what the aggregated route calls `name`, if it is another.
+fn service_of(
+    view: &View,
+    route: &Route,
+    wishes: Option<&Wishes>,
+    kind: CapabilityKind,
+    name: Option<&str>,
+    message: &Message,
+) -> Result<(Arc<Service>, Option<String>)> {
+    if let Some(wishes) = wishes
+        && let Some(service) = super::proxy::service_of(view, wishes, kind, name)?
+    {
+        return Ok((service, None));
+    }
+    let method = message.method().unwrap_or(NONE);
     match (route, name) {
-        (Route::Service(service), name) => {
-            let service = Arc::clone(view.service(service.as_str())?);
-            finish(service, message, kind, name, range, None)
-        }
-        (Route::All, Some(name)) => {
-            let (service, rename) = found(view, kind, &name, &message)?;
-            finish(service, message, kind, Some(name), range, rename)
-        }
+        (Route::Service(service), _) => Ok((Arc::clone(view.service(service.as_str())?), None)),
+        (Route::All, Some(name)) => found(view, kind, name, message),
         (Route::All, None) if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
             ErrorKind::InvalidParams,
             "no task of yours has this id; ask for it on the route of its service",
         )),
-        (Route::All, None) => Err(unknown_method(&method)),
+        (Route::All, None) => Err(unknown_method(method)),
     }
 }
 
@@ -197,7 +216,7 @@ fn found(
 }
 
 /// What is answered for a name that nothing has, or nothing that the caller may know of.
-fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
+pub(super) fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
     let name = shown(name);
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
         return Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")

@@ -30,6 +30,7 @@ mod names;
 mod ongoing;
 mod opening;
 mod outbox;
+mod own;
 mod overrides;
 mod owners;
 mod pipeline;
@@ -68,6 +69,8 @@ use futures_util::StreamExt;
 pub use self::attached::Attached;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
+pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
+pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
@@ -239,6 +242,16 @@ impl Gateway {
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 
+    /// How it is set up.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Since when it runs.
+    pub fn opened_at(&self) -> jiff::Timestamp {
+        self.0.opened_at
+    }
+
     /// What this gateway may connect to.
     pub fn guard(&self) -> &Guard {
         &self.0.settings.guard
@@ -308,6 +321,7 @@ impl Inner {
                 BTreeMap::default(),
                 Arc::clone(&snapshot.index),
                 Restrictions::default(),
+                self.settings.own.is_some(),
             ))
         };
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)

@@ -8,10 +8,10 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::client::Client;
 use super::conversation::take_up;
-use super::errand::{self, Journey, Passage};
+use super::errand::{self, Journey, Passage, Target};
 use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
-use super::{Gateway, Inner, names};
+use super::{Gateway, Inner, names, own};
 use crate::auth::{Credentials, Operation};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ use crate::transport::Hello;
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
 /// What a call comes down to; small, since it passes through many hands.
-enum Errand {
+pub(super) enum Errand {
     Open(Box<(Message, Passage)>),
     Answer(Bytes),
     List(CapabilityKind, String, Box<Passage>),
@@ -37,6 +37,7 @@ enum Errand {
     Listen(Arc<Client>, Box<Passage>),
     Resume(Arc<Client>, Box<str>, Box<Passage>),
     Modern(Box<modern::Errand>, Box<Passage>),
+    Own(Box<own::Ask>, Box<Passage>),
     End(Arc<Client>, Box<Passage>),
 }
 
@@ -119,7 +120,7 @@ impl Inner {
     }
 
     /// Decides what the call comes down to, without talking to anybody.
-    fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
+    pub(super) fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
@@ -180,13 +181,21 @@ impl Inner {
             _ => None,
         };
         let maker = maker.map(|place| Route::Service(place.server.service.clone()));
-        let forward = self.look(&passage.principal, |view| {
+        let target = self.look(&passage.principal, |view| {
             errand::forward(view, maker.as_ref().unwrap_or(route), passage.wishes.as_ref(), message)
         })?;
-        Ok(Errand::Forward(Box::new(Journey { forward, passage })))
+        Ok(match target {
+            Target::Server(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
+            Target::Own(ask) => Errand::Own(ask, Box::new(passage)),
+        })
     }
 
-    async fn run(self: &Arc<Self>, route: &Route, errand: Errand, record: &Arc<Record>) -> Result<Reply> {
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        route: &Route,
+        errand: Errand,
+        record: &Arc<Record>,
+    ) -> Result<Reply> {
         match errand {
             Errand::Forward(journey) => {
                 let departure = journey.passage.departure();
@@ -194,6 +203,7 @@ impl Inner {
                 Ongoing::new(work, record, &self.tasks, departure).await
             }
             Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, *passage)).await,
+            Errand::Own(ask, passage) => Ok(Reply::own(Box::pin(self.answer_own(*ask, *passage)).await?)),
             // The rare ones are boxed: every call's future would carry their room.
             Errand::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),

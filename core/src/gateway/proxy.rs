@@ -1,12 +1,66 @@
 //! Calls that stand alone and say what they need of a server: `/mcp/proxy`.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use super::names;
 use super::service::Service;
 use super::snapshot::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, ServerId, Wishes};
+use crate::rpc::envelope::quote;
+use crate::rpc::{Members, Message, Shape};
+
+/// The request and the wishes of a body of `/mcp/proxy`: a JSON-RPC request with the members `required_tools`,
+/// `required_resources`, `preferred_servers` and `timeout` (seconds) besides.
+///
+/// [`ErrorKind::Parse`] or [`ErrorKind::InvalidRequest`] for what is not that.
+pub(crate) fn read(content: &Bytes) -> Result<(Message, Wishes)> {
+    let text = std::str::from_utf8(content)
+        .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
+    // Checks the envelope, its depth included, before anything else looks at it.
+    let whole = Message::parse(content.clone())?;
+    if whole.shape() != Shape::Request {
+        return Err(Error::new(ErrorKind::InvalidRequest, "send one request: with `method` and `id`"));
+    }
+    let members = Members::parse(text)?;
+    let mut request = String::with_capacity(text.len());
+    for (key, value) in
+        members.iter().filter(|(key, _)| matches!(*key, "jsonrpc" | "id" | "method" | "params"))
+    {
+        let separator = if request.is_empty() { '{' } else { ',' };
+        request.push(separator);
+        request.push_str(&quote(key));
+        request.push(':');
+        request.push_str(value);
+    }
+    request.push('}');
+    let timeout: Option<f64> = wish(&members, "timeout", "seconds")?;
+    if timeout.is_some_and(|seconds| !(0.001..=86_400.0).contains(&seconds)) {
+        return Err(Error::new(ErrorKind::InvalidRequest, "`timeout` must be seconds from 0.001 to 86400"));
+    }
+    let list = "a list of strings";
+    let wishes = Wishes {
+        required_tools: wish(&members, "required_tools", list)?.unwrap_or_default(),
+        required_resources: wish(&members, "required_resources", list)?.unwrap_or_default(),
+        preferred_servers: wish(&members, "preferred_servers", list)?.unwrap_or_default(),
+        timeout: timeout.map(Duration::from_secs_f64),
+    };
+    Ok((Message::parse(request.into())?, wishes))
+}
+
+fn wish<T: DeserializeOwned>(
+    members: &Members<'_>,
+    key: &'static str,
+    form: &'static str,
+) -> Result<Option<T>> {
+    let Some(raw) = members.get(key) else { return Ok(None) };
+    serde_json::from_str(raw)
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("`{key}` must be {form}")))
+}
 
 /// The service that has what the wishes and the call name; `None` if the call uses a full name, or nothing was asked
 /// for. Replicas are declared, never guessed: if several services fit, the caller must say which.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::own::OwnService;
 pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub refresh: Duration,
     /// Whether servers are probed by themselves.
     pub probing: bool,
+    /// What the gateway's own service offers, `gateway`; without, there is none.
+    pub own: Option<Arc<dyn OwnService>>,
     /// Calls under way at once.
     pub most_calls: usize,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
@@ -53,6 +56,7 @@ impl Default for Settings {
             input_wait: Duration::from_secs(300),
             refresh: Duration::from_secs(300),
             probing: true,
+            own: None,
             most_calls: 10_000,
             vault: None,
             access: Access::default(),

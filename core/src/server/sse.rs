@@ -74,7 +74,7 @@ async fn open_one(
     Path(service): Path<String>,
 ) -> Result<Response<Body>, Failure> {
     let service =
-        ServiceName::new(&service).map_err(|_| Error::new(ErrorKind::NotFound, "no such service"))?;
+        ServiceName::asked(&service).map_err(|_| Error::new(ErrorKind::NotFound, "no such service"))?;
     room.open(caller, Route::Service(service))
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let route = match &args.service {
-        Some(name) => ServiceName::new(name)
+        Some(name) => ServiceName::asked(name)
             .map(Route::Service)
             .map_err(|error| Failure::usage(format!("--service {name}: {error}")))?,
         None => Route::All,

@@ -25,6 +25,7 @@ impl Inner {
         let said = self.introduction(route, LATEST_LEGACY, principal).await?;
         let result = match route {
             Route::All => from_initialize(&said, &[])?,
+            own if self.sight(principal).is_own(own) => from_initialize(&said, &[])?,
             Route::Service(name) => {
                 let view = self.sight(principal);
                 let service = view.service(name.as_str())?;

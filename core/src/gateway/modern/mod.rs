@@ -17,10 +17,10 @@ use super::bridge::downward::{AGAIN, Downward, bond_of};
 use super::bridge::pool::Borrowed;
 use super::bridge::sealed::{self, Ticket};
 use super::client::Client;
-use super::errand::{self, Forward, Passage};
+use super::errand::{self, Forward, Passage, Target};
 use super::opening::tell_level;
 use super::service::Place;
-use super::{Inner, names};
+use super::{Inner, names, own};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route, TransportType};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
@@ -78,6 +78,8 @@ pub(super) enum Errand {
     List(CapabilityKind, Message),
     Listen(Message),
     Resume(Ticket, Message),
+    /// To the gateway's own service.
+    Own(Box<own::Ask>),
     /// A notification: this era has none for a server over HTTP.
     Ignore,
 }
@@ -186,7 +188,10 @@ impl Inner {
             return Ok(Course::Own(Errand::Resume(ticket, message)));
         }
         let view = self.sight(&passage.principal);
-        let forward = errand::forward(&view, route, None, message)?;
+        let forward = match errand::forward(&view, route, None, message)? {
+            Target::Server(forward) => forward,
+            Target::Own(ask) => return Ok(Course::Own(Errand::Own(ask))),
+        };
         let speaks_modern = forward.service.places.iter().any(|place| place.listing.modern.is_some());
         let stateful = passage.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
         if stateful && !speaks_modern {
@@ -223,6 +228,7 @@ impl Inner {
     ) -> Result<Reply> {
         match errand {
             Errand::Ignore => Ok(Reply::Accepted),
+            Errand::Own(ask) => Ok(Reply::own(self.answer_own(*ask, passage).await?)),
             Errand::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
             Errand::List(kind, message) => self.list_modern(route, kind, &message, &passage.principal).await,
             Errand::Listen(message) => self.listen_modern(route, &message, passage).await,
