@@ -25,6 +25,7 @@ pub mod limit;
 pub mod observe;
 pub mod config;
 pub mod gateway;
+mod document;
 pub mod own;
 #[cfg(feature = "server")]
 pub mod server;

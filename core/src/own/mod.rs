@@ -4,6 +4,8 @@
 //! Each is a method of the handle, with the same checks and the same records; what it shows are the documents of the REST API.
 
 mod run;
+#[cfg(test)]
+mod tests;
 mod tool;
 
 use std::sync::Arc;

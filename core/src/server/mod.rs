@@ -38,7 +38,6 @@ mod strip;
 mod tags;
 mod tenants;
 mod turn;
-mod view;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

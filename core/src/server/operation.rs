@@ -13,7 +13,7 @@ use super::Door;
 use super::answer::{Failure, json};
 use super::extract::Text;
 use super::schema::{Missing, Refused};
-use super::view::{ActiveRequest, ServerMetrics};
+use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
 use crate::gateway::{Caller, Components};
 
 /// Whether the gateway works, part by part.
@@ -111,34 +111,18 @@ pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Re
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// What routing knows, by server id.
-#[derive(Serialize, ToSchema)]
-pub(super) struct MetricsAnswer {
-    metrics: BTreeMap<String, ServerMetrics>,
-}
-
 /// Shows what routing knows of each server
 #[utoipa::path(get, path = "/api/v1/router/metrics", tag = "operation",
     responses((status = 200, description = "Metrics by server id", body = MetricsAnswer), Refused))]
 pub(super) async fn metrics(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
-    let metrics = door.gateway.metrics(&caller)?;
-    let metrics = metrics.into_iter().map(|(id, metrics)| (id.to_string(), metrics.into())).collect();
-    Ok(json(StatusCode::OK, &MetricsAnswer { metrics }))
-}
-
-/// The calls under way.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ActiveAnswer {
-    active_request_count: usize,
-    requests: Vec<ActiveRequest>,
+    Ok(json(StatusCode::OK, &MetricsAnswer::of(&door.gateway, &caller)?))
 }
 
 /// Lists the calls under way
 #[utoipa::path(get, path = "/api/v1/proxy/active-requests", tag = "operation",
     responses((status = 200, description = "The calls", body = ActiveAnswer), Refused))]
 pub(super) async fn active(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
-    let requests: Vec<ActiveRequest> = door.gateway.active(&caller)?.into_iter().map(Into::into).collect();
-    Ok(json(StatusCode::OK, &ActiveAnswer { active_request_count: requests.len(), requests }))
+    Ok(json(StatusCode::OK, &ActiveAnswer::of(&door.gateway, &caller)?))
 }
 
 /// Cancels a call under way

@@ -1,4 +1,4 @@
-//! What answers show: the registry's records without their secrets, under the names that clients rely on.
+//! Servers: the registry's records without their secrets, under the names that clients rely on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::gateway;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Caller, Gateway};
 use crate::model::{
-    Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Server, Status,
+    Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Patch, Server, Status,
     TransportType,
 };
-use crate::registry::{Drifted, pins};
-use crate::store::HealthRecord;
+use crate::registry::{Drifted, Filter, pins};
 
 /// What stands in an answer where a secret would be. In a change it means: leave it as it is.
-pub(super) const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 
 /// A registered server. Values of `env` and of `configuration.headers` are shown as `***`.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Server)]
-pub(super) struct ServerView {
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = Server))]
+pub(crate) struct ServerView {
     id: Uuid,
     tenant_id: String,
     /// Unique within the tenant.
@@ -54,34 +54,35 @@ pub(super) struct ServerView {
     configuration: Configuration,
     status: Status,
     health_status: HealthStatus,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>, format = DateTime))]
     last_health_check: Option<Timestamp>,
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
     created_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
+    #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
     updated_at: Timestamp,
     /// Counts changes; the `ETag` of this record.
     revision: u64,
     /// What an operator should know, such as that its command can run another program tomorrow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
+    #[cfg_attr(feature = "server", schema(required = false))]
     warnings: Vec<String>,
     /// What it defines otherwise than was approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     drift: Option<DriftView>,
     /// With `include_tools=true`: the definitions as the server gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Vec<Object>>))]
     tools: Option<Vec<Arc<RawValue>>>,
     /// With `include_resources=true`: the definitions as the server gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Vec<Object>>))]
     resources: Option<Vec<Arc<RawValue>>>,
 }
 
 /// What a server defines otherwise than it did, or than another replica of its service does.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Drift)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = Drift))]
 struct DriftView {
     /// Whether it gets no calls until an operator approves.
     waits: bool,
@@ -89,8 +90,9 @@ struct DriftView {
 }
 
 /// One item that is defined in two ways; the audit trail has both.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Difference)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = Difference))]
 struct DifferenceView {
     /// `tool`, `resource`, `resource_template` or `prompt`.
     kind: &'static str,
@@ -101,9 +103,10 @@ struct DifferenceView {
 }
 
 /// The names of what a server offers.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Names {
+pub(crate) struct Names {
     tools: Vec<String>,
     /// URIs.
     resources: Vec<String>,
@@ -129,21 +132,22 @@ impl Names {
 }
 
 /// What a server offers: the definitions as it gave them.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Definitions {
-    #[schema(value_type = Vec<Object>)]
+pub(crate) struct Definitions {
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     tools: Vec<Arc<RawValue>>,
-    #[schema(value_type = Vec<Object>)]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     resources: Vec<Arc<RawValue>>,
-    #[schema(value_type = Vec<Object>)]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     resource_templates: Vec<Arc<RawValue>>,
-    #[schema(value_type = Vec<Object>)]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     prompts: Vec<Arc<RawValue>>,
 }
 
 impl Definitions {
-    pub(super) fn of(items: &[Capability]) -> Self {
+    pub(crate) fn of(items: &[Capability]) -> Self {
         Self {
             tools: definitions(items, CapabilityKind::Tool),
             resources: definitions(items, CapabilityKind::Resource),
@@ -158,7 +162,7 @@ fn definitions(items: &[Capability], kind: CapabilityKind) -> Vec<Arc<RawValue>>
 }
 
 impl ServerView {
-    pub(super) fn new(server: &Server, offers: &[Capability]) -> Self {
+    pub(crate) fn new(server: &Server, offers: &[Capability]) -> Self {
         let (command, args, env, cwd) = match &server.endpoint {
             Endpoint::Url { .. } => (None, None, None, None),
             Endpoint::Command { command, args, env, cwd } => {
@@ -201,7 +205,7 @@ impl ServerView {
     }
 
     /// With how it differs from what was approved.
-    pub(super) fn drifted(mut self, drift: Option<&Drifted>) -> Self {
+    pub(crate) fn drifted(mut self, drift: Option<&Drifted>) -> Self {
         self.drift = drift.map(|drift| DriftView {
             waits: drift.waiting.is_some(),
             differences: drift
@@ -218,7 +222,7 @@ impl ServerView {
     }
 
     /// With the definitions of one kind; other kinds than tools and resources are not shown in lists.
-    pub(super) fn with(mut self, offers: &[Capability], tools: bool, resources: bool) -> Self {
+    pub(crate) fn with(mut self, offers: &[Capability], tools: bool, resources: bool) -> Self {
         self.tools = tools.then(|| definitions(offers, CapabilityKind::Tool));
         self.resources = resources.then(|| definitions(offers, CapabilityKind::Resource));
         self
@@ -229,104 +233,96 @@ fn hidden(values: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     values.keys().map(|key| (key.clone(), HIDDEN.to_owned())).collect()
 }
 
-/// What a probe found.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HealthCheckAnswer {
-    server_id: Uuid,
-    health_status: HealthStatus,
-    response_time_ms: u64,
-    #[schema(value_type = String, format = DateTime)]
-    checked_at: Timestamp,
-    /// Why it failed; `null` if it did not.
-    error: Option<String>,
-}
-
-impl HealthCheckAnswer {
-    pub(super) fn new(server_id: Uuid, record: HealthRecord) -> Self {
-        let HealthRecord { at, status, latency_ms, error } = record;
-        Self { server_id, health_status: status, response_time_ms: latency_ms, checked_at: at, error }
+impl ServerView {
+    /// As the caller sees the server now.
+    pub(crate) fn shown(gateway: &Gateway, caller: &Caller, server: &Server) -> Self {
+        // A server that is removed this very moment offers nothing.
+        let offers = gateway.capabilities(caller, server.id).unwrap_or_default();
+        let drift = gateway.drift(caller, server.id).ok().flatten();
+        Self::new(server, &offers).drifted(drift.as_deref())
     }
 }
 
-/// How a server was, newest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HealthHistory {
-    server_id: Uuid,
-    history: Vec<Observation>,
+/// One page of servers, ordered by name.
+#[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub(crate) struct ListAnswer {
+    servers: Vec<ServerView>,
+    /// How many match in all.
+    total: u64,
+    page: u32,
+    limit: u32,
 }
 
-/// One observation of a server's health.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Observation {
-    #[schema(value_type = String, format = DateTime)]
-    checked_at: Timestamp,
-    health_status: HealthStatus,
-    response_time_ms: u64,
-    /// Why it failed; `null` if it did not.
-    error: Option<String>,
-}
-
-impl HealthHistory {
-    pub(super) fn new(server_id: Uuid, records: Vec<HealthRecord>) -> Self {
-        let observation = |HealthRecord { at, status, latency_ms, error }| Observation {
-            checked_at: at,
-            health_status: status,
-            response_time_ms: latency_ms,
-            error,
+impl ListAnswer {
+    /// A page of the caller's servers, with the definitions of tools and of resources where they are wanted.
+    pub(crate) fn of(
+        gateway: &Gateway,
+        caller: &Caller,
+        filter: &Filter,
+        tools: bool,
+        resources: bool,
+    ) -> Result<Self> {
+        let page = gateway.list(caller, filter)?;
+        let view = |server: &Arc<Server>| match gateway.capabilities(caller, server.id) {
+            Ok(offers) => {
+                let drift = gateway.drift(caller, server.id).ok().flatten();
+                let shown = ServerView::new(server, &offers).with(&offers, tools, resources);
+                Some(Ok(shown.drifted(drift.as_deref())))
+            }
+            // Removed since the page was cut.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
         };
-        Self { server_id, history: records.into_iter().map(observation).collect() }
+        let servers = page.servers.iter().filter_map(view).collect::<Result<_>>()?;
+        Ok(Self { servers, total: page.total, page: page.page, limit: page.limit })
     }
 }
 
-/// What routing knows of one server since this process started.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ServerMetrics {
-    server_name: String,
-    /// Calls in flight.
-    active_connections: u64,
-    total_requests: u64,
-    /// 0 to 1; 1 while there were no calls.
-    success_rate: f64,
-    /// 0 to 1.
-    error_rate: f64,
-    /// Mean time to the first byte of the answer.
-    avg_response_time_ms: f64,
-    /// `closed`, `open` or `half_open`.
-    circuit_breaker_state: &'static str,
-    /// Failures in a row.
-    failure_count: u32,
-}
-
-impl From<gateway::RouterMetrics> for ServerMetrics {
-    fn from(metrics: gateway::RouterMetrics) -> Self {
-        Self {
-            server_name: metrics.server_name,
-            active_connections: metrics.active_connections,
-            total_requests: metrics.total_requests,
-            success_rate: metrics.success_rate,
-            error_rate: metrics.error_rate,
-            avg_response_time_ms: metrics.avg_response_time_ms,
-            circuit_breaker_state: metrics.circuit_breaker_state,
-            failure_count: metrics.failure_count,
-        }
+/// Changes the server that was read as `current`: values of `env` and `configuration.headers` that are `***` stay as they are.
+/// With `if_match`, only if its revision is still that.
+pub(crate) async fn update_shown(
+    gateway: &Gateway,
+    caller: &Caller,
+    current: &Server,
+    mut patch: Patch,
+    if_match: Option<u64>,
+) -> Result<Arc<Server>> {
+    let hidden = patch.configuration.iter().any(|given| given.headers.values().any(|value| value == HIDDEN));
+    if hidden {
+        gateway.stays_where_it_is(caller, current, &patch).await?;
     }
+    // What is kept was read from this revision, so it must still be this one.
+    let kept = keep_hidden(&mut patch, current)?.then_some(current.revision);
+    gateway.update(caller, current.id, patch, if_match.or(kept)).await
 }
 
-/// One call under way.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ActiveRequest {
-    /// Its correlation id.
-    request_id: String,
-    /// Its MCP method.
-    method: String,
-    duration_seconds: f64,
-    tenant_id: String,
-    user_id: String,
-}
-
-impl From<gateway::ActiveRequest> for ActiveRequest {
-    fn from(active: gateway::ActiveRequest) -> Self {
-        let gateway::ActiveRequest { request_id, method, duration_seconds, tenant_id, user_id } = active;
-        Self { request_id, method, duration_seconds, tenant_id, user_id }
+/// Puts the stored secrets where the patch has `***`; says whether there were any.
+fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
+    let nothing = BTreeMap::new();
+    let stored = match &current.endpoint {
+        Endpoint::Command { env, .. } => env,
+        Endpoint::Url { .. } => &nothing,
+    };
+    let mut kept = false;
+    if let Some(env) = &mut patch.env {
+        kept |= keep(env, stored, "env")?;
     }
+    if let Some(configuration) = &mut patch.configuration {
+        kept |= keep(&mut configuration.headers, &current.configuration.headers, "configuration.headers")?;
+    }
+    Ok(kept)
+}
+
+fn keep(new: &mut BTreeMap<String, String>, stored: &BTreeMap<String, String>, field: &str) -> Result<bool> {
+    let mut kept = false;
+    for (key, value) in new.iter_mut().filter(|(_, value)| *value == HIDDEN) {
+        let Some(secret) = stored.get(key) else {
+            let message = "`***` keeps a value that is there already; this one is new, so give it";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("field", format!("{field}.{key}")));
+        };
+        value.clone_from(secret);
+        kept = true;
+    }
+    Ok(kept)
 }
