@@ -26,8 +26,15 @@ fn gateway_route() -> Route {
     Route::Service(ServiceName::asked("gateway").unwrap())
 }
 
-/// The response to one request that stands alone, or the error as its kind's name.
-async fn ask(gateway: &Gateway, who: &Principal, route: Route, era: Era, method: &str, params: Value) -> Value {
+/// The result of one request that stands alone, or the kind of the error.
+async fn ask(
+    gateway: &Gateway,
+    who: &Principal,
+    route: Route,
+    era: Era,
+    method: &str,
+    params: Value,
+) -> Value {
     let mut params = params;
     if era == Era::Modern {
         params["_meta"] = json!({
@@ -198,9 +205,12 @@ async fn whose_credential_is_for_one_other_service_and_where_it_is_off_there_is_
     let (gateway, admin) = (open(true).await, somebody(Role::Admin));
     let service = Some(ServiceName::new("weather").unwrap());
     let bound = admin.clone().with(Grant { service, ..Grant::default() });
-    assert_eq!(ask(&gateway, &bound, gateway_route(), Era::Legacy, "tools/list", json!({})).await, "not_found");
+    assert_eq!(
+        ask(&gateway, &bound, gateway_route(), Era::Modern, "tools/list", json!({})).await,
+        "not_found"
+    );
     assert!(names(&gateway, &bound, Route::All, Era::Legacy).await.is_empty());
     let off = open(false).await;
-    assert_eq!(ask(&off, &admin, gateway_route(), Era::Legacy, "tools/list", json!({})).await, "not_found");
+    assert_eq!(ask(&off, &admin, gateway_route(), Era::Modern, "tools/list", json!({})).await, "not_found");
     assert!(names(&off, &admin, Route::All, Era::Legacy).await.is_empty());
 }

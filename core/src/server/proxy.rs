@@ -12,10 +12,10 @@ use super::{Asker, Shared, mcp};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::read_proxied;
 use crate::model::{Action, Call, Reply, Route, ServerId};
+use crate::rpc::Message;
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::version::Era;
-use crate::rpc::Message;
 
 pub(super) async fn answer(
     shared: &Shared,
