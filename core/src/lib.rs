@@ -28,5 +28,6 @@ pub mod gateway;
 mod document;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod facade;
 
 pub use error::{Error, ErrorKind, Result};

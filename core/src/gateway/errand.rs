@@ -129,7 +129,7 @@ pub(super) fn forward(
     let name = named.map(|(_, name)| name.into_owned());
     drop(members);
 
-    if let Some(wishes) = wishes {
+    if let (Some(wishes), Route::All) = (wishes, route) {
         let service = super::proxy::service_of(view, wishes, kind, name.as_deref())?;
         let (service, rename) = match (service, &name) {
             (Some(service), _) => (service, None),
@@ -141,6 +141,7 @@ pub(super) fn forward(
     match (route, name) {
         (Route::Service(service), name) => {
             let service = Arc::clone(view.service(service.as_str())?);
+            super::proxy::meets(&service, wishes)?;
             finish(service, message, kind, name, range, None)
         }
         (Route::All, Some(name)) => {
