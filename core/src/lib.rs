@@ -29,5 +29,6 @@ mod document;
 pub mod own;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod facade;
 
 pub use error::{Error, ErrorKind, Result};

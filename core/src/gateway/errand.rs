@@ -157,14 +157,18 @@ fn service_of(
     name: Option<&str>,
     message: &Message,
 ) -> Result<(Arc<Service>, Option<String>)> {
-    if let Some(wishes) = wishes
+    if let (Some(wishes), Route::All) = (wishes, route)
         && let Some(service) = super::proxy::service_of(view, wishes, kind, name)?
     {
         return Ok((service, None));
     }
     let method = message.method().unwrap_or(NONE);
     match (route, name) {
-        (Route::Service(service), _) => Ok((Arc::clone(view.service(service.as_str())?), None)),
+        (Route::Service(service), _) => {
+            let service = view.service(service.as_str())?;
+            super::proxy::meets(service, wishes)?;
+            Ok((Arc::clone(service), None))
+        }
         (Route::All, Some(name)) => found(view, kind, name, message),
         (Route::All, None) if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
             ErrorKind::InvalidParams,

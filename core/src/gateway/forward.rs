@@ -305,7 +305,10 @@ pub(super) fn apart(client: &Client, place: &Place) -> bool {
         Sharing::Shared => false,
         Sharing::Session => true,
         // Elsewhere a session costs a process or a connection for as long as it lives.
-        Sharing::Auto => place.server.transport_type == TransportType::Http || client.wants_own_session(),
+        Sharing::Auto => {
+            matches!(place.server.transport_type, TransportType::Http | TransportType::Memory)
+                || client.wants_own_session()
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod catalog;
 mod client;
 mod conversation;
 mod credentials;
+mod declared;
 mod discover;
 mod errand;
 mod events;
@@ -33,6 +34,7 @@ mod outbox;
 mod own;
 mod overrides;
 mod owners;
+mod picked;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -70,6 +72,7 @@ pub use self::attached::Attached;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
+pub use self::picked::Picked;
 pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
@@ -79,7 +82,7 @@ pub use self::tenants::TenantPatch;
 use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::health::Monitor;
 use crate::limit::{Concurrency, Limiter};
 use crate::model::{Principal, Server, TenantId};
@@ -89,6 +92,7 @@ use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
+use crate::transport::resident::Residents;
 use crate::transport::supply::Supply;
 use crate::transport::{self, Connector};
 
@@ -170,6 +174,7 @@ impl Gateway {
             random: Arc::clone(&random),
             guard: settings.guard.clone(),
             supply: Arc::clone(&book) as Arc<dyn Supply>,
+            residents: settings.residents.clone(),
             starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
         };
         let connect: Connect = Box::new(move |server| transport::connect(server, &means));
@@ -255,6 +260,25 @@ impl Gateway {
     /// What this gateway may connect to.
     pub fn guard(&self) -> &Guard {
         &self.0.settings.guard
+    }
+
+    /// The servers that live in this process: who settles one registers it, too.
+    pub fn residents(&self) -> &Residents {
+        &self.0.settings.residents
+    }
+
+    /// A server of the caller's tenant by its id or its name.
+    pub fn named(&self, caller: &Caller, text: &str) -> Result<Arc<Server>> {
+        if let Ok(id) = text.parse() {
+            return self.get(caller, id);
+        }
+        let named = self.0.registry.find(&caller.principal.tenant, text).map(|server| server.id);
+        let unknown = || Error::new(ErrorKind::NotFound, "no such server").with("server", names::shown(text));
+        self.get(caller, named.ok_or_else(unknown)?).map_err(|error| match error.kind() {
+            // Kept from the caller: as unknown as one that never was.
+            ErrorKind::NotFound => unknown(),
+            _ => error,
+        })
     }
 
     /// The clock that this gateway goes by.

@@ -70,12 +70,9 @@ pub(super) fn service_of(
     kind: CapabilityKind,
     name: Option<&str>,
 ) -> Result<Option<Arc<Service>>> {
-    let offers = |service: &Service, kind, name: &str| service.definition(kind, name).is_some();
     let asked = !wishes.required_tools.is_empty() || !wishes.required_resources.is_empty();
     let fits = |service: &&Arc<Service>| {
-        wishes.required_tools.iter().all(|tool| offers(service, CapabilityKind::Tool, tool))
-            && wishes.required_resources.iter().all(|uri| offers(service, CapabilityKind::Resource, uri))
-            && name.is_none_or(|name| offers(service, kind, name))
+        offers_all(service, wishes) && name.is_none_or(|name| service.definition(kind, name).is_some())
     };
     if !asked && name.is_some_and(|name| view.resolve(name).is_some()) {
         return Ok(None);
@@ -94,10 +91,7 @@ pub(super) fn service_of(
     }
     match fitting[..] {
         [service] => Ok(Some(Arc::clone(service))),
-        [] if asked => Err(Error::new(
-            ErrorKind::Unavailable,
-            "no server offers all that `required_tools` and `required_resources` name",
-        )),
+        [] if asked => Err(offers_less()),
         [] => {
             let name = names::shown(name.unwrap_or_default());
             Err(Error::new(ErrorKind::InvalidParams, format!("Unknown name: {name}. No server offers it")))
@@ -111,6 +105,22 @@ pub(super) fn service_of(
             .with("services", services.join(", ")))
         }
     }
+}
+
+/// Refuses a call to a service, named by the caller, that has not all that the caller needs.
+pub(super) fn meets(service: &Service, wishes: Option<&Wishes>) -> Result<()> {
+    if wishes.is_none_or(|wishes| offers_all(service, wishes)) { Ok(()) } else { Err(offers_less()) }
+}
+
+fn offers_all(service: &Service, wishes: &Wishes) -> bool {
+    let offers = |kind, name: &String| service.definition(kind, name).is_some();
+    wishes.required_tools.iter().all(|tool| offers(CapabilityKind::Tool, tool))
+        && wishes.required_resources.iter().all(|uri| offers(CapabilityKind::Resource, uri))
+}
+
+fn offers_less() -> Error {
+    let message = "no server offers all that `required_tools` and `required_resources` name";
+    Error::new(ErrorKind::Unavailable, message)
 }
 
 /// The servers of the service that the caller would rather have, best first.

@@ -1,5 +1,6 @@
 //! What an operator can set of the gateway's own behaviour.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
 use crate::config::Config;
+use crate::error::Result;
 use crate::transport::guard::{Guard, Stance};
+use crate::transport::resident::Residents;
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Settings {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What may be connected to and started.
     pub guard: Guard,
+    /// The servers that live in this process.
+    pub residents: Residents,
     /// What balancing and jitter start from; `None`: something else in each process.
     pub seed: Option<u64>,
 }
@@ -62,6 +67,7 @@ impl Default for Settings {
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),
+            residents: Residents::default(),
             seed: None,
         }
     }
@@ -88,6 +94,22 @@ impl Settings {
             guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }
+    }
+
+    /// With the keys that credentials for servers are sealed with: those of the configuration, or those in a file beside
+    /// `database`, which is made where it is missing.
+    pub fn sealed(mut self, config: &Config, database: &Path) -> Result<Self> {
+        let wanted = &config.credentials;
+        let vault = if let Some(key) = &wanted.key {
+            Vault::of(key.expose()).map_err(|error| error.with("setting", "credentials.key"))?
+        } else {
+            let folder = database.parent().unwrap_or(Path::new(""));
+            Vault::open_file(
+                &folder.join(wanted.key_file.as_deref().unwrap_or(Path::new("credentials.key"))),
+            )?
+        };
+        self.vault = Some(Arc::new(vault));
+        Ok(self)
     }
 }
 

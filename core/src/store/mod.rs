@@ -8,6 +8,7 @@ pub(crate) mod contract;
 mod credentials;
 pub mod keys;
 pub mod memory;
+pub mod presence;
 mod once;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

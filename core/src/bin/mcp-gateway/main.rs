@@ -11,7 +11,6 @@ mod import;
 mod keys;
 mod list;
 mod logging;
-mod presence;
 mod register;
 mod reload;
 mod serve;
