@@ -22,7 +22,7 @@ impl Line {
     pub(super) fn open(gateway: &Gateway, service: Option<&str>, credentials: Credentials) -> Result<Self> {
         let unknown = |_| Error::new(ErrorKind::NotFound, "no such service");
         let route = match service {
-            Some(name) => Route::Service(ServiceName::new(name).map_err(unknown)?),
+            Some(name) => Route::Service(ServiceName::asked(name).map_err(unknown)?),
             None => Route::All,
         };
         let (attached, heard) = Attached::new(gateway.clone(), route, credentials);

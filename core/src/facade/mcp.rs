@@ -142,7 +142,7 @@ fn route(document: &Members<'_>) -> Result<Route> {
         let shown: String = service.chars().take(64).collect();
         Error::new(ErrorKind::NotFound, "no such service").with("service", shown)
     };
-    ServiceName::new(&service).map(Route::Service).map_err(unknown)
+    ServiceName::asked(&service).map(Route::Service).map_err(unknown)
 }
 
 fn wishes(document: &Members<'_>) -> Result<Wishes> {

@@ -14,6 +14,7 @@ use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Settings};
 use crate::model::Registration;
+use crate::own;
 use crate::registry::import;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
@@ -86,7 +87,7 @@ impl Opening {
     /// Opens the gateway, on the runtime that this runs on.
     pub(super) async fn open(self) -> Result<House> {
         let caller = House::own_caller();
-        let settings = Settings::of(&self.config);
+        let settings = own::settings(&self.config);
         settings.guard.trust_declared(&caller.principal.tenant, &self.servers);
         #[cfg(feature = "sqlite")]
         let (store, settings, presence) = self.kept(settings).await?;

@@ -133,15 +133,6 @@ impl Gateway {
         self.visible(caller, id)
     }
 
-    /// One server of the caller's tenant by its name.
-    pub fn named(&self, caller: &Caller, name: &str) -> Result<Arc<Server>> {
-        caller.may(Operation::ServersRead)?;
-        let server = self.0.registry.find(&caller.principal.tenant, name);
-        server.filter(|server| self.0.sees(&caller.principal, server)).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "no such server").with("name", super::names::shown(name))
-        })
-    }
-
     /// A server of the caller's tenant, unless it is kept from the caller: then it is as unknown as one that never was.
     pub(super) fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
         let server = self.0.registry.get(&caller.principal.tenant, id);

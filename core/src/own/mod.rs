@@ -15,14 +15,20 @@ use serde_json::json;
 
 use self::tool::Tool;
 use crate::auth::Operation;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{CONFIG, OwnCall, OwnItem, OwnService};
+use crate::gateway::{CONFIG, OwnCall, OwnItem, OwnService, Settings};
 use crate::model::CapabilityKind;
 use crate::rpc::envelope::quote;
 
 /// The service; see [`Settings::own`](crate::gateway::Settings::own).
 pub fn service() -> Arc<dyn OwnService> {
     Arc::new(Own)
+}
+
+/// What the configuration says, the gateway's own service with it.
+pub fn settings(config: &Config) -> Settings {
+    Settings { own: config.server.own_service.then(service), ..Settings::of(config) }
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::tool::Tool;
+use crate::document;
 use crate::document::found::SearchAnswer;
 use crate::document::health::HealthHistory;
 use crate::document::server::{ListAnswer, ServerView};
@@ -112,24 +113,16 @@ async fn proxied(arguments: &str, own: OwnCall) -> Result<String> {
 
 /// The server that the arguments mean.
 fn meant(gateway: &Gateway, caller: &Caller, arguments: &str) -> Result<Arc<Server>> {
-    let Meant { server } = read(arguments)?;
-    match server.parse() {
-        Ok(id) => gateway.get(caller, id),
-        Err(_) => gateway.named(caller, &server),
-    }
+    gateway.named(caller, &read::<Meant>(arguments)?.server)
 }
 
 fn read<T: DeserializeOwned>(arguments: &str) -> Result<T> {
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(arguments)).map_err(|error| {
-        let field = error.path().to_string();
-        Error::new(ErrorKind::InvalidParams, error.into_inner().to_string()).with("field", field)
-    })
+    document::read(arguments.as_bytes(), "the arguments")
 }
 
 /// What a tool has to say as its result: as text, and as it is.
 fn structured(value: &impl Serialize) -> Result<String> {
-    let json = serde_json::to_string(value)
-        .map_err(|error| Error::new(ErrorKind::Internal, "a document cannot be written").caused_by(error))?;
+    let json = document::write(value)?;
     Ok(content(&json))
 }
 

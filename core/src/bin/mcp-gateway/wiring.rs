@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config::{self, Config, LogFormat, Sources};
-use mcp_registry_gateway::gateway::{self, Gateway};
+use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Registration, TenantId};
+use mcp_registry_gateway::own;
 use mcp_registry_gateway::store::presence::{Holder, Presence};
 use mcp_registry_gateway::store::sqlite::SqliteStore;
 
@@ -80,7 +81,7 @@ impl Common {
         // Makes the folder.
         let store = SqliteStore::open(&database).await?;
         let presence = Presence::claim(&database, url.map_or(Holder::Command, Holder::Served)).await?;
-        let settings = gateway::Settings::of(config).sealed(config, &database)?;
+        let settings = own::settings(config).sealed(config, &database)?;
         // Before the first probe of what was registered earlier.
         settings.guard.trust_declared(&TenantId::default_tenant(), &wanted(config, own)?);
         Ok((Gateway::open(settings, Arc::new(store), SystemClock::shared()).await?, presence))
