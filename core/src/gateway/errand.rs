@@ -110,6 +110,7 @@ impl Forward {
 
 /// Who answers a request that names something, or belongs to a service.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is taken apart at once")]
 pub(super) enum Target {
     /// A server.
     Server(Forward),
