@@ -49,6 +49,7 @@ operations! {
     MetricsRead "metrics.read",
     RequestsRead "requests.read",
     RequestsCancel "requests.cancel",
+    AuditRead "audit.read",
     DocsRead "docs.read",
     KeysRead "keys.read",
     KeysWrite "keys.write",

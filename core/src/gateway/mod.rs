@@ -9,6 +9,7 @@ mod affinity;
 mod announce;
 mod answering;
 mod attached;
+mod audit;
 mod awaited;
 mod bound;
 mod bridge;
@@ -58,6 +59,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
 pub use self::attached::Attached;
+pub use self::audit::Attempt;
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
@@ -66,9 +68,9 @@ use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
 use crate::health::Monitor;
-use crate::limit::{Concurrency, Limiter};
+use crate::limit::{Admission, Limiter};
 use crate::model::{Principal, Server, TenantId};
-use crate::observe::Observer;
+use crate::observe::{Observer, Trail};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
@@ -122,7 +124,8 @@ struct Inner {
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
-    limiter: Arc<dyn Limiter>,
+    limiter: Limiter,
+    trail: Arc<Trail>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
     monitor: Arc<Monitor>,
@@ -169,11 +172,14 @@ impl Gateway {
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
         let modern = modern::State::new()?;
+        let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
+        tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
+            trail,
             observer: Observer::new(Arc::clone(&clock)),
             auth,
             keys,
-            limiter: Arc::new(Concurrency::new(settings.most_calls)),
+            limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
@@ -206,6 +212,14 @@ impl Gateway {
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
+    }
+
+    /// Leave for a caller to go on, for doors that administer rather than call: held until the answer is made. Calls of MCP are
+    /// admitted by [`Gateway::handle`].
+    ///
+    /// Errors: [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
+        self.0.limiter.admit(&caller.principal).get().await
     }
 
     /// What this gateway may connect to.

@@ -44,9 +44,15 @@ impl Gateway {
         let record = inner.observer.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
             Ok((route, errand)) => inner.run(&route, errand, &record).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                inner.audit_refusal(credentials, &record, &error);
+                Err(error)
+            }
         };
         conclude(&record, &outcome);
+        if inner.trail.has_calls() {
+            inner.audit_call(&record, outcome.as_ref().err());
+        }
         outcome
     }
 }
@@ -60,7 +66,7 @@ impl Inner {
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
         let principal = self.auth.authenticate(credentials).get().await?;
-        let admission = self.limiter.admit(&principal, &call)?;
+        let admission = self.limiter.admit(&principal).get().await?;
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());
         principal.may(Operation::of(&call.action))?;
@@ -171,6 +177,9 @@ impl Inner {
     async fn run(self: &Arc<Self>, route: &Route, errand: Errand, record: &Arc<Record>) -> Result<Reply> {
         match errand {
             Errand::Forward(journey) => {
+                if self.trail.has_calls() {
+                    let _ = record.active().target.set(journey.forward.target());
+                }
                 let departure = journey.passage.departure();
                 Ongoing::new(Arc::clone(self).forward(journey), record, &self.tasks, departure).await
             }

@@ -1,19 +1,22 @@
 //! What the gateway talks about, as plain data: no behaviour beyond checking itself.
 
 pub mod access;
+pub mod audit;
 pub mod call;
 pub mod capability;
 pub mod event;
 pub mod ids;
 pub mod key;
 pub mod principal;
+pub mod redact;
 pub mod registration;
 pub mod server;
 
 pub use access::Restriction;
+pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
-pub use event::{AuditEntry, Event};
+pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};

@@ -34,7 +34,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         let field = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            Error::new(ErrorKind::InvalidParams, inner.to_string()).with("field", field)
+            Error::new(ErrorKind::InvalidParams, without_value(&inner.to_string())).with("field", field)
         } else {
             Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {inner}"))
         }
@@ -43,6 +43,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         .end()
         .map_err(|error| Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {error}")))?;
     Ok(value)
+}
+
+/// What is wrong without what was found: a secret may stand at a place where it does not belong.
+fn without_value(message: &str) -> String {
+    let names_it = message.starts_with("invalid ") || message.starts_with("unknown variant ");
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if names_it => format!("expected {expected}"),
+        _ => message.to_owned(),
+    }
 }
 
 /// The query string: unknown and doubled parameters are errors, except that lists may be given in pieces.

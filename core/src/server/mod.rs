@@ -10,6 +10,7 @@ pub mod serve;
 pub mod stdio;
 
 mod answer;
+mod audit;
 mod body;
 mod challenge;
 mod discovery;
@@ -48,7 +49,7 @@ use crate::auth::{Authorization, Credentials};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Gateway;
+use crate::gateway::{Attempt, Gateway};
 use crate::model::Principal;
 use crate::random::Random;
 
@@ -152,8 +153,11 @@ impl Service {
                     mcp::answer(&self.shared, door, asker, request).await
                 }
                 Err(error) => {
+                    let action = format!("{} {}", request.method(), request.uri().path());
                     Box::pin(body::discard(request.into_body())).await;
-                    answer::refuse(error)
+                    let response = answer::refuse(error);
+                    self.note_refusal(&action, None, correlation_id, &response);
+                    response
                 }
             };
             return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.shared.clock);
@@ -175,16 +179,34 @@ impl Service {
             method = %request.method(),
             path = request.uri().path(),
         );
+        let action = format!("{} {}", request.method(), request.uri().path());
         let answer = async {
-            match self.check(&request) {
+            let checked = self.check(&request);
+            let credentials = checked.as_ref().ok().cloned();
+            let response = match checked {
                 Ok(credentials) => self.admit(&credentials, correlation_id, request).await,
                 Err(error) => {
                     body::discard(request.into_body()).await;
                     answer::refuse(error)
                 }
-            }
+            };
+            self.note_refusal(&action, credentials.as_ref(), correlation_id, &response);
+            response
         };
         answer.instrument(span).await
+    }
+
+    /// Has a refusal written to the audit trail.
+    fn note_refusal(
+        &self,
+        action: &str,
+        credentials: Option<&Credentials>,
+        correlation_id: &str,
+        response: &Response<Body>,
+    ) {
+        let Some(error) = answer::failure(response) else { return };
+        let principal = response.extensions().get::<Principal>();
+        self.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
     }
 
     /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
@@ -226,23 +248,39 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let known = if challenge::is_public(request.uri().path()) {
-            Ok(None)
-        } else {
-            self.shared.gateway.authenticate(credentials, correlation_id).await.map(Some)
-        };
-        match known {
-            Ok(caller) => {
-                if let Some(caller) = caller {
-                    request.extensions_mut().insert(caller);
-                }
-                match self.router.clone().oneshot(request.map(Body::new)).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
+        let gateway = &self.shared.gateway;
+        let mut principal = None;
+        let mut admission = None;
+        if !challenge::is_public(request.uri().path()) {
+            let caller = match gateway.authenticate(credentials, correlation_id).await {
+                Ok(caller) => caller,
+                Err(error) => return answer::refuse(error),
+            };
+            // What is posted there is a call, which is admitted as such.
+            if request.uri().path() != sse::MESSAGES {
+                match gateway.admit(&caller).await {
+                    Ok(admitted) => admission = Some(admitted),
+                    Err(error) => {
+                        let mut response = answer::refuse(error);
+                        response.extensions_mut().insert(caller.principal);
+                        return response;
+                    }
                 }
             }
-            Err(error) => answer::refuse(error),
+            principal = Some(caller.principal.clone());
+            request.extensions_mut().insert(caller);
         }
+        let mut response = match self.router.clone().oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        if let Some(principal) = principal {
+            response.extensions_mut().insert(principal);
+        }
+        if let Some(quota) = admission.and_then(|admission| admission.quota()) {
+            answer::tell_quota(response.headers_mut(), quota);
+        }
+        response
     }
 }
 

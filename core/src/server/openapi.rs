@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, challenge, discovery, docs, keys, operation, servers};
+use super::{Door, answer, audit, challenge, discovery, docs, keys, operation, servers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -49,6 +49,9 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(discovery::search))
         .routes(routes!(discovery::offered_tools))
         .routes(routes!(discovery::offered_resources))
+        .routes(routes!(audit::search))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
         .routes(routes!(operation::stats))
         .routes(routes!(operation::metrics))
         .routes(routes!(operation::active))
