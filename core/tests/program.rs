@@ -226,3 +226,82 @@ fn without_a_running_gateway_commands_write_to_the_database_and_the_next_one_ser
     let serving = Serving::start_in(folder, &[]);
     assert!(ok(&serving.run(&["list"])).contains("early"));
 }
+
+/// no file of the database ever has a key in it. A-11: a key that another process revoked ends while the gateway runs.
+#[test]
+fn keys_are_made_and_revoked_beside_the_gateway_that_serves_their_database() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mcp-gateway.toml"), "[auth]\napi_keys = true\n").unwrap();
+    let serving = Serving::start_in(folder, &[]);
+    let run = |key: &str, arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).arg("--data-dir").arg(serving.folder.path());
+        if !key.is_empty() {
+            command.env("MREG_KEY", key);
+        }
+        command.output().unwrap()
+    };
+    // Each asks anew, so that fifty are far longer than the second within which a change is taken up.
+    let eventually = |key: &str, works: bool| (0..50).any(|_| run(key, &["list"]).status.success() == works);
+    let refused = run("", &["list"]);
+    assert!(!refused.status.success() && text(&refused).contains("needs a credential"), "{refused:?}");
+
+    let made = run("", &["keys", "create", "--role", "admin", "operator", "--json"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let (key, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
+    assert!(eventually(key, true), "the gateway takes up a key that was made beside it");
+
+    let other = run(key, &["keys", "create", "--url", &serving.url, "--role", "viewer", "reader", "--json"]);
+    let other: Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert!(run(other["key"].as_str().unwrap(), &["list"]).status.success());
+    assert!(ok(&run(key, &["keys", "list", "--url", &serving.url])).contains("reader"));
+    let rotated = ok(&run("", &["keys", "rotate", other["id"].as_str().unwrap()]));
+    assert!(rotated.contains("mcp_"), "{rotated}");
+    assert!(run(other["key"].as_str().unwrap(), &["list"]).status.success(), "the old one lives for a day");
+
+    ok(&run("", &["keys", "revoke", id]));
+    assert!(eventually(key, false), "the gateway takes up that it was revoked");
+    let listed: Value = serde_json::from_slice(&run("", &["keys", "list", "--json"]).stdout).unwrap();
+    assert_eq!(listed["total"], 3);
+    for file in std::fs::read_dir(serving.folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let has = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
+        assert!(!has(&key[4..60]) && !has(&other["key"].as_str().unwrap()[4..60]));
+    }
+}
+
+/// S-07: on the command line, too, what the file demands is asked for, and a package without an exact version is refused.
+#[test]
+fn a_server_json_is_registered_by_the_command_and_its_values_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        // No package is started: this path has no programs. Nobody can listen on this port.
+        command.args(arguments).env("MREG_SERVER__PORT", "1").env("MREG_DATA_DIR", &data);
+        command.env("PATH", folder.path()).output().unwrap()
+    };
+    let write = |version: &str| {
+        let file = folder.path().join("server.json");
+        let package = json!({ "registryType": "npm", "identifier": "weather", "version": version,
+            "transport": { "type": "stdio" }, "environmentVariables": [{ "name": "KEY", "isRequired": true }] });
+        let text = json!({ "name": "io.github.ann/weather", "version": "1.0.2", "packages": [package] });
+        std::fs::write(&file, text.to_string()).unwrap();
+        file.display().to_string()
+    };
+    let file = write("1.0.2");
+    for command in [&["register", "--server-json", &file][..], &["import", &file]] {
+        let refused = run(command);
+        assert!(!refused.status.success(), "{refused:?}");
+        assert!(text(&refused).contains("`KEY` is required"), "{command:?}: {}", text(&refused));
+    }
+    ok(&run(&["register", "--server-json", &file, "--env", "KEY=k"]));
+    ok(&run(&["register", "--server-json", &file, "--env", "KEY=k", "rain"]));
+    let listed: Value = serde_json::from_slice(&run(&["list", "--json"]).stdout).unwrap();
+    let servers: Vec<_> =
+        listed["servers"].as_array().unwrap().iter().map(|s| (&s["name"], &s["args"])).collect();
+    let args = json!(["-y", "weather@1.0.2"]);
+    assert_eq!(servers, [(&json!("rain"), &args), (&json!("weather"), &args)]);
+    let loose = run(&["register", "--server-json", &write("latest"), "--env", "KEY=k", "late"]);
+    assert!(!loose.status.success() && text(&loose).contains("an exact one"), "{}", text(&loose));
+}

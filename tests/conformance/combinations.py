@@ -23,8 +23,6 @@ CLIENT = "client"
 NOT_BUILT: dict[str, str] = {}
 # The same for single scenarios.
 NOT_BUILT_SCENARIOS = {
-    # Asked on the stream of what belongs to no call, which the gateway may open a moment after the call that causes it.
-    "elicitation-sep1034-client-defaults": "no question lost before a session's own stream is open",
     "auth/*": "credentials for upstream servers: the suite's server wants an OAuth client, which is the gateway",
 }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.request
 from pathlib import Path
 
+import fixture
 import install
 import processes
 from combinations import MODERN, Combination
-from suite import HERE
 
 SERVICE = "fixture"
 # Any tool of the fixture: once the gateway has discovered it, it has discovered all of them.
@@ -91,12 +90,8 @@ def table(server: dict[str, object]) -> str:
 
 def fixtures(group: processes.Group, node: Path, folder: Path) -> dict[str, list[str]]:
     """The commands of the fixtures, without options. What they need as long as they run, ends with `group`."""
-    nursery = str(HERE / "fixtures" / "python" / "nursery.py")
-    place = group.logs / "nursery.socket"
-    group.start("nursery", [str(install.python()), "-B", nursery, str(place)])
-    group.wait_for("nursery", "is ready", 60, lambda: "ready\n" in group.log("nursery"))
     return {
-        "python": [sys.executable, "-I", "-S", nursery, str(place)],
+        "python": fixture.python(group, install.python()),
         "node": [str(node), str(folder / "fixtures" / "node" / "server.mjs")],
     }
 

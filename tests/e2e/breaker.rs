@@ -13,6 +13,7 @@ use crate::one;
 /// Longer than the first open period, one second, with its jitter.
 const OPEN: Duration = Duration::from_millis(1600);
 
+/// F-03: an open breaker answers at once and sends nothing.
 #[tokio::test]
 async fn an_open_breaker_fails_fast_says_when_to_come_back_and_sends_nothing() {
     let (gateway, fake, id) = one().await;
@@ -36,6 +37,7 @@ async fn an_open_breaker_fails_fast_says_when_to_come_back_and_sends_nothing() {
     assert_eq!(fake.ledger().count("tools/call"), before, "nothing reaches a server whose breaker is open");
 }
 
+/// F-04: what is no failure of the server does not count.
 #[tokio::test]
 async fn what_a_tool_or_a_client_does_wrong_never_opens_the_breaker() {
     let (gateway, fake, id) = one().await;
@@ -59,6 +61,7 @@ async fn what_a_tool_or_a_client_does_wrong_never_opens_the_breaker() {
     assert!(client.call("echo", json!({ "text": "x" })).await.expect("an answer").is_result());
 }
 
+/// F-04: what is no failure of the server does not count.
 #[tokio::test]
 async fn a_cancelled_call_does_not_count_against_the_server() {
     let (gateway, fake, id) = one().await;
@@ -104,6 +107,7 @@ async fn open(gateway: &Gateway, id: &str, client: &mcp_registry_gateway_tests::
     gateway.breaker(id, "open").await;
 }
 
+/// F-05: half-open lets exactly three in.
 #[tokio::test]
 async fn a_half_open_breaker_lets_exactly_three_calls_in_and_closes_when_they_succeed() {
     let (gateway, fake, id) = one().await;

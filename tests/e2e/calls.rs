@@ -40,6 +40,7 @@ async fn left_alone(gateway: &Gateway, fake: &Fake, call: &Value) -> String {
     client.session().to_owned()
 }
 
+/// F-14: a legacy client that leaves has cancelled nothing.
 #[tokio::test]
 async fn a_call_goes_on_although_its_client_broke_the_connection() {
     let (gateway, fake, id) = one().await;
@@ -53,6 +54,7 @@ async fn a_call_goes_on_although_its_client_broke_the_connection() {
     assert_eq!(fake.ledger().count("notifications/cancelled"), 0);
 }
 
+/// F-14: a legacy client that leaves has cancelled nothing.
 #[tokio::test]
 async fn a_call_whose_client_left_can_still_be_cancelled() {
     let (gateway, fake, _) = one().await;
@@ -75,6 +77,7 @@ async fn a_call_whose_client_left_can_still_be_cancelled() {
     eventually("the end of the call", PATIENCE, ended).await;
 }
 
+/// F-13: a modern client that closes its stream has cancelled.
 #[tokio::test]
 async fn a_call_without_a_session_ends_with_its_connection_and_the_server_is_told() {
     let (gateway, fake, _) = one().await;

@@ -39,6 +39,7 @@ async fn after_a_lost_answer(trusted: bool, tool: &str) -> (usize, bool) {
     (delivered, answer.is_result())
 }
 
+/// F-11: a hint counts only where an operator vouches for it.
 #[tokio::test]
 async fn only_a_trusted_servers_word_makes_a_call_safe_to_repeat() {
     assert_eq!(after_a_lost_answer(false, "put").await, (1, false), "a hint alone is not believed");

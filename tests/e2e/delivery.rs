@@ -11,6 +11,7 @@ use crate::one;
 /// Cuts that must have happened.
 const CUTS: usize = 500;
 
+/// F-10: a call that may have been executed is not sent again.
 #[tokio::test]
 async fn a_call_that_was_executed_and_lost_its_answer_is_not_sent_again() {
     let (gateway, fake, _) = one().await;
@@ -23,6 +24,7 @@ async fn a_call_that_was_executed_and_lost_its_answer_is_not_sent_again() {
     assert!(client.call("echo", json!({ "text": "next" })).await.expect("an answer").is_result());
 }
 
+/// F-10: a call that may have been executed is not sent again.
 #[tokio::test]
 async fn a_call_that_is_not_answered_in_time_is_not_sent_again() {
     let (gateway, fake) = (Gateway::start().await, Fake::start("slow").await);
@@ -38,6 +40,7 @@ async fn a_call_that_is_not_answered_in_time_is_not_sent_again() {
     assert_eq!(fake.ledger().deliveries("once"), 1);
 }
 
+/// F-10: a call that may have been executed is not sent again.
 #[tokio::test]
 async fn no_call_is_delivered_twice_wherever_its_connection_is_cut() {
     let gateway = Gateway::start().await;

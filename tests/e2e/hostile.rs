@@ -64,6 +64,7 @@ fn cpu(gateway: &Gateway) -> f64 {
     gateway.usage().cpu.as_secs_f64()
 }
 
+/// B-04: what is no JSON, or nests too deep, is refused at little cost.
 #[tokio::test]
 async fn what_is_no_json_is_refused_at_little_cost() {
     let place = Place::new().await;
@@ -90,6 +91,7 @@ async fn what_is_no_json_is_refused_at_little_cost() {
     place.works().await;
 }
 
+/// B-04: what is no JSON, or nests too deep, is refused at little cost.
 #[tokio::test]
 async fn much_of_what_is_allowed_passes_and_arrives_as_it_was_sent() {
     let place = Place::new().await;
@@ -102,6 +104,7 @@ async fn much_of_what_is_allowed_passes_and_arrives_as_it_was_sent() {
     place.works().await;
 }
 
+/// B-08: only a single message is taken, and its id comes back as it was.
 #[tokio::test]
 async fn what_is_not_one_request_is_refused() {
     let place = Place::new().await;
@@ -134,6 +137,7 @@ async fn what_is_not_one_request_is_refused() {
     }
 }
 
+/// B-08: only a single message is taken, and its id comes back as it was.
 #[tokio::test]
 async fn an_answer_that_nobody_waits_for_is_taken_and_leads_to_nothing() {
     let place = Place::new().await;
@@ -142,6 +146,7 @@ async fn an_answer_that_nobody_waits_for_is_taken_and_leads_to_nothing() {
     assert!(place.fake.ledger().all().iter().all(|entry| entry.method.is_some()), "no server hears of it");
 }
 
+/// B-09: keys are exact, and none stands twice.
 #[tokio::test]
 async fn a_key_that_two_readers_could_read_differently_is_refused() {
     let place = Place::new().await;
@@ -186,24 +191,28 @@ async fn fails(act: Act, words: &[&str]) {
     place.works().await;
 }
 
+/// B-02: an answer over the limit is cut and the limit named.
 #[tokio::test]
 async fn an_answer_without_end_is_cut_at_the_limit_which_the_error_names() {
     let piece = vec![b' '; 64 * 1024];
     fails(Act::Endless { stream: false, piece }, &["-31502", "16777216 bytes"]).await;
 }
 
+/// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
 #[tokio::test]
 async fn an_event_without_end_is_cut_at_the_limit_which_the_error_names() {
     let piece = vec![b'x'; 64 * 1024];
     fails(Act::Endless { stream: true, piece }, &["-31502", "1048576 bytes"]).await;
 }
 
+/// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
 #[tokio::test]
 async fn an_event_of_two_mebibytes_is_an_error_that_names_the_limit() {
     let event = format!("data: {}\n\n", "x".repeat(2 * 1024 * 1024));
     fails(Act::Events(event), &["-31502", "1048576 bytes"]).await;
 }
 
+/// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
 #[tokio::test]
 async fn a_list_over_the_limit_is_an_error_and_never_an_empty_list() {
     let place = Place::new().await;
@@ -213,6 +222,7 @@ async fn a_list_over_the_limit_is_an_error_and_never_an_empty_list() {
     assert!(answer.response["error"].to_string().contains("1048576 bytes"), "{answer:?}");
 }
 
+/// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
 #[tokio::test]
 async fn an_event_stream_is_read_as_the_standard_says() {
     let place = Place::new().await;

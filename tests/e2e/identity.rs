@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::one;
 
+/// T-07: two hundred clients with the same ids get their own answers.
 #[tokio::test]
 async fn two_hundred_clients_with_the_same_ids_get_their_own_answers() {
     let (gateway, fake, _) = one().await;
@@ -26,6 +27,7 @@ async fn two_hundred_clients_with_the_same_ids_get_their_own_answers() {
     assert_eq!(fake.ledger().count("tools/call"), 600);
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn ids_come_back_as_the_client_wrote_them() {
     let (gateway, _fake, _) = one().await;
@@ -38,6 +40,7 @@ async fn ids_come_back_as_the_client_wrote_them() {
     }
 }
 
+/// T-07: progress reaches the client that asked.
 #[tokio::test]
 async fn progress_reaches_the_client_that_asked_under_its_own_token() {
     let (gateway, fake, _) = one().await;
@@ -83,6 +86,7 @@ async fn asked(client: &Client, tool: &str, method: &str, reply: Value) -> (Valu
     }
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn what_a_server_asks_in_the_middle_of_a_call_is_answered_by_that_client() {
     let (gateway, _fake, _) = one().await;
@@ -103,6 +107,7 @@ async fn what_a_server_asks_in_the_middle_of_a_call_is_answered_by_that_client()
     }
 }
 
+/// T-07: a cancellation goes to the call of the client that cancels.
 #[tokio::test]
 async fn a_cancellation_reaches_the_server_under_the_id_that_the_server_knows() {
     let (gateway, fake, _) = one().await;
@@ -130,6 +135,7 @@ async fn a_cancellation_reaches_the_server_under_the_id_that_the_server_knows() 
         .expect("a cancelled call ends");
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn one_client_cannot_cancel_what_another_one_called() {
     let (gateway, fake, _) = one().await;

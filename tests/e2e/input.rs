@@ -24,23 +24,27 @@ fn call(text: &str) -> String {
         .to_string()
 }
 
+/// B-08: only a single message is taken, and its id comes back as it was.
 #[tokio::test]
 async fn a_batch_is_refused() {
     assert_eq!(refused(format!("[{}]", call("t")), &[]).await, (400, json!(-32600)));
 }
 
+/// B-04: what is no JSON, or nests too deep, is refused at little cost.
 #[tokio::test]
 async fn what_is_not_json_is_refused() {
     assert_eq!(refused("{\"jsonrpc\":", &[]).await, (400, json!(-32700)));
     assert_eq!(refused(Bytes::from_static(b"\xff\xfe{}"), &[]).await, (400, json!(-32700)));
 }
 
+/// B-09: keys are exact, and none stands twice.
 #[tokio::test]
 async fn a_member_that_comes_twice_is_refused() {
     let twice = call("t").replacen('{', "{\"method\":\"tools/list\",", 1);
     assert_eq!(refused(twice, &[]).await.0, 400);
 }
 
+/// B-04: what is no JSON, or nests too deep, is refused at little cost.
 #[tokio::test]
 async fn json_that_nests_deeper_than_the_limit_is_refused() {
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
@@ -53,6 +57,7 @@ async fn json_that_nests_deeper_than_the_limit_is_refused() {
     assert_eq!(reply.status, 200, "127 levels are allowed, which is as deep as the fake can read");
 }
 
+/// B-01: a body over the limit is refused before it is parsed, and the limit named.
 #[tokio::test]
 async fn a_body_over_four_mebibytes_is_refused_and_one_below_passes() {
     assert_eq!(refused(call(&"x".repeat(4 * 1024 * 1024)), &[]).await.0, 413);
@@ -87,6 +92,7 @@ async fn a_session_that_nobody_opened_is_not_found() {
     assert_eq!(refused(call("t"), &stranger).await.0, 404);
 }
 
+/// B-02: an answer over the limit is cut and the limit named.
 #[tokio::test]
 async fn a_server_that_answers_too_much_is_an_error_that_names_the_limit() {
     let (gateway, _fake, _) = one().await;

@@ -13,6 +13,7 @@ use crate::{FAKE, one, stdio};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// F-20: what is under way when the gateway stops comes to its end.
 #[tokio::test]
 async fn sigterm_lets_calls_under_way_end_and_takes_no_new_ones() {
     let (mut gateway, fake, _) = one().await;
@@ -65,6 +66,7 @@ async fn nobody_is_left(mark: &str) {
     eventually("the end of children and grandchildren", PATIENCE, gone).await;
 }
 
+/// F-18: no process is left.
 #[tokio::test]
 async fn after_sigterm_no_child_or_grandchild_is_left() {
     let (mut gateway, mark) = family().await;
@@ -73,6 +75,7 @@ async fn after_sigterm_no_child_or_grandchild_is_left() {
     assert_eq!(marked(&mark, None), [], "the gateway waits for them");
 }
 
+/// F-18: no process is left.
 #[tokio::test]
 async fn after_sigkill_no_child_is_left() {
     let (mut gateway, mark) = family().await;
@@ -154,6 +157,7 @@ async fn churned(rounds: usize) -> (Gateway, String) {
     (gateway, mark)
 }
 
+/// F-18: no process is left.
 #[tokio::test]
 async fn a_hundred_connections_reloads_and_registrations_leave_as_many_processes_as_are_configured() {
     let (mut gateway, mark) = churned(100).await;
@@ -162,6 +166,7 @@ async fn a_hundred_connections_reloads_and_registrations_leave_as_many_processes
     assert_eq!(marked(&mark, None), [], "the gateway waits for them");
 }
 
+/// F-18: no process is left.
 #[tokio::test]
 async fn after_sigkill_nothing_is_left_of_a_wrapper_and_what_it_wraps() {
     let (mut gateway, mark) = churned(6).await;
@@ -169,6 +174,7 @@ async fn after_sigkill_nothing_is_left_of_a_wrapper_and_what_it_wraps() {
     nobody_is_left(&mark).await;
 }
 
+/// F-18: no process is left.
 #[tokio::test]
 async fn a_hundred_starts_and_ends_of_stdio_servers_leave_as_many_processes_as_are_configured() {
     let gateway = Gateway::start().await;

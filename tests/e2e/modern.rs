@@ -57,6 +57,7 @@ async fn a_legacy_client_calls_a_modern_server_and_sees_nothing_of_its_era() {
     assert!(server.ledger().count("initialize") <= 1, "it is tried once whether it speaks legacy, too");
 }
 
+/// B-18: name, header and route are rewritten together.
 #[tokio::test]
 async fn names_and_headers_agree_on_the_aggregated_route() {
     let (gateway, server) = modern().await;
@@ -183,6 +184,7 @@ async fn lists_that_change_are_heard_of_by_clients() {
     eventually("that the gateway asks again", PATIENCE, again).await;
 }
 
+/// F-13: a modern client that closes its stream has cancelled.
 #[tokio::test]
 async fn a_cancelled_call_closes_the_stream_at_the_server_within_a_quarter_second() {
     let (gateway, server) = modern().await;

@@ -15,6 +15,7 @@ async fn refused(client: &Modern, message: &Value, more: &[(&str, &str)]) -> (u1
     (status, body["error"].clone())
 }
 
+/// T-05: what a server of the older revisions says is private to the caller, and stale at once.
 #[tokio::test]
 async fn calls_lists_and_reads_of_a_legacy_server_are_complete_stale_and_private() {
     let (gateway, fake, _) = one().await;
@@ -66,6 +67,7 @@ async fn discovery_says_what_the_service_can_do_and_which_versions_are_spoken() 
     assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-gateway");
 }
 
+/// B-10: headers must say what the body says.
 #[tokio::test]
 async fn headers_must_say_what_the_body_says() {
     let (gateway, fake, _) = one().await;
@@ -94,6 +96,7 @@ async fn headers_must_say_what_the_body_says() {
     }
 }
 
+/// B-11: each mistake has the code that the specification gives it.
 #[tokio::test]
 async fn what_a_request_must_bring_is_asked_for_with_the_codes_of_the_specification() {
     let (gateway, _fake, _) = one().await;
@@ -115,6 +118,7 @@ async fn what_a_request_must_bring_is_asked_for_with_the_codes_of_the_specificat
     assert_eq!(error["data"]["supported"][0], VERSION);
 }
 
+/// B-11: each mistake has the code that the specification gives it.
 #[tokio::test]
 async fn methods_that_this_era_has_not_are_not_found() {
     let (gateway, _fake, _) = one().await;

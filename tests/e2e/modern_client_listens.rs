@@ -28,6 +28,7 @@ async fn next(stream: &mut Reply) -> Value {
     next.expect("a message").expect("not the end")
 }
 
+/// T-07: what belongs to one client reaches that client alone.
 #[tokio::test]
 async fn changes_of_lists_are_told_to_those_who_asked_for_them_and_under_their_own_ids() {
     let (gateway, fake, _) = one().await;
@@ -107,6 +108,7 @@ async fn resources_are_subscribed_to_for_as_long_as_somebody_listens() {
     }
 }
 
+/// F-20: what is under way when the gateway stops comes to its end.
 #[tokio::test]
 async fn streams_end_with_their_response_when_the_gateway_stops() {
     let (mut gateway, _fake, _) = one().await;

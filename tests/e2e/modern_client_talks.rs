@@ -58,6 +58,7 @@ async fn questions_over_stdio_are_asked_and_answered_like_any() {
     assert_eq!(end.expect("the end").text(), r#"{"roots":[]}"#);
 }
 
+/// T-06: state that is changed, foreign or used is refused without the server hearing of it.
 #[tokio::test]
 async fn a_state_that_is_changed_foreign_or_used_is_refused_without_the_server_hearing_of_it() {
     let (gateway, fake, _) = one().await;
@@ -170,6 +171,7 @@ async fn progress_comes_under_the_clients_token_and_logs_from_the_level_it_asks_
     assert_eq!(call(&client).await.response["error"]["code"], -32602);
 }
 
+/// F-13: a modern client that closes its stream has cancelled.
 #[tokio::test]
 async fn closing_the_connection_cancels_the_call_at_once() {
     let (gateway, fake, _) = one().await;
@@ -237,4 +239,27 @@ async fn what_a_server_asks_outside_of_any_call_is_asked_before_the_next_one() {
     let answers: Vec<_> =
         fake.ledger().all().into_iter().filter(|entry| entry.id == Some(json!("r1"))).collect();
     assert!(answers.iter().any(|answer| answer.params == json!({ "roots": [] })), "{answers:?}");
+}
+
+#[tokio::test]
+async fn what_a_server_asks_while_it_lists_is_asked_before_the_next_call_and_not_in_the_list() {
+    let (gateway, fake, _) = one().await;
+    let client = Modern::new(gateway.address(), "/mcp/one").with(able());
+    let events = concat!(
+        r#"data: {"jsonrpc":"2.0","id":"r2","method":"roots/list"}"#,
+        "\n\n",
+        r#"data: {"jsonrpc":"2.0","id":$ID,"result":{"tools":[]}}"#,
+        "\n\n",
+    );
+    fake.script().next("tools/list", 1, Act::Events(events.into()));
+    let list = client.request("tools/list", json!({})).await.expect("a list");
+    assert_eq!(list.response["result"]["tools"], json!([]), "{list:?}");
+
+    let answer = client.call("echo", json!({ "text": "t" })).await.expect("an answer");
+    let (questions, state) = asked(&answer);
+    let key = questions.as_object().and_then(|all| all.keys().next()).expect("a question").clone();
+    assert_eq!(questions[&key], json!({ "method": "roots/list" }));
+    let responses = json!({ key: { "roots": [] } });
+    let end = client.retry("echo", json!({ "text": "t" }), responses, &state).await.expect("the end");
+    assert_eq!(end.text(), "t");
 }

@@ -13,6 +13,7 @@ async fn two() -> (Gateway, Vec<Fake>) {
     (gateway, pair)
 }
 
+/// B-16: full names are one to one.
 #[tokio::test]
 async fn the_aggregate_prefixes_names_and_a_single_service_leaves_them_alone() {
     let (gateway, _pair) = two().await;

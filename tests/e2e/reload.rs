@@ -91,6 +91,7 @@ fn taken(gateway: &Gateway) -> usize {
     gateway.log().matches("the configuration was taken up").count()
 }
 
+/// B-28: of a bad file nothing is taken up.
 #[tokio::test]
 async fn of_a_bad_file_nothing_is_taken_up_and_the_message_says_what_is_wrong() {
     let fake = Fake::start("one").await;
@@ -124,6 +125,7 @@ async fn of_a_bad_file_nothing_is_taken_up_and_the_message_says_what_is_wrong() 
     named(&gateway, "two").await;
 }
 
+/// F-20: what is under way when the gateway stops comes to its end.
 #[tokio::test]
 async fn a_second_signal_ends_the_gateway_at_once() {
     for second in [Gateway::terminate, Gateway::interrupt] {

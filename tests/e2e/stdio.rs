@@ -36,6 +36,7 @@ async fn recovers(gateway: &Gateway) {
     .await;
 }
 
+/// F-17: a child harms nobody but itself.
 #[tokio::test]
 async fn a_child_that_exits_or_aborts_is_started_again() {
     for arguments in [json!({ "code": 0 }), json!({ "code": 3 }), json!({})] {
@@ -48,6 +49,7 @@ async fn a_child_that_exits_or_aborts_is_started_again() {
     }
 }
 
+/// F-17: a child harms nobody but itself.
 #[tokio::test]
 async fn a_child_that_floods_its_stderr_is_drained() {
     let (gateway, _other) = pair().await;
@@ -61,6 +63,7 @@ async fn a_child_that_floods_its_stderr_is_drained() {
     assert!(works(&child).await);
 }
 
+/// F-17: a child harms nobody but itself.
 #[tokio::test]
 async fn a_gigabyte_of_stderr_passes_while_calls_go_on_and_leaves_nothing_behind() {
     let (gateway, folder) = (Gateway::start().await, tempfile::tempdir().expect("a folder"));
@@ -86,6 +89,7 @@ async fn a_gigabyte_of_stderr_passes_while_calls_go_on_and_leaves_nothing_behind
     assert!(gateway.output().len() < 1024 * 1024, "the log is not where it goes");
 }
 
+/// F-17: a child harms nobody but itself.
 #[tokio::test]
 async fn a_line_that_is_no_message_is_passed_over() {
     let (gateway, _other) = pair().await;
@@ -96,6 +100,7 @@ async fn a_line_that_is_no_message_is_passed_over() {
     }
 }
 
+/// F-17: a child harms nobody but itself.
 #[tokio::test]
 async fn a_child_that_stops_reading_blocks_nobody_else() {
     let (gateway, _other) = pair().await;

@@ -45,6 +45,7 @@ async fn refused(fake: &Fake, configuration: Value) -> String {
         body["history"][0]["error"].as_str().map(str::to_owned)
     })
     .await;
+    assert!(said.contains("cause: configuration"), "{said}");
     assert_eq!(fake.ledger().all().len(), 0, "nothing is sent to whom the gateway does not believe");
     said
 }

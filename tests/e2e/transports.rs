@@ -29,6 +29,7 @@ async fn a_server_over_websocket_answers_asks_and_tells_of_progress() {
     assert_eq!(answer.before.iter().filter(|message| message["params"]["progressToken"] == "p").count(), 3);
 }
 
+/// F-10: a call that may have been executed is not sent again.
 #[tokio::test]
 async fn a_websocket_that_breaks_is_opened_again_and_a_call_is_not_delivered_twice() {
     let (gateway, mut fake) = (Gateway::start().await, Fake::start_websocket("socket").await);

@@ -31,6 +31,7 @@ async fn a_server_that_restarted_serves_the_old_clients() {
     eventually("the server's return", PATIENCE, back).await;
 }
 
+/// B-17: a changed list is seen, and who listens is told.
 #[tokio::test]
 async fn a_changed_tool_list_is_seen_and_clients_are_told() {
     let (gateway, fake, id) = one().await;

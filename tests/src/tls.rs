@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use tokio_rustls::TlsAcceptor;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// An authority that no machine trusts.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -36,6 +36,26 @@ impl Authority {
         let mut params = params(name);
         params.not_after = date_time_ymd(2020, 2, 2);
         self.sign(&params)
+    }
+
+    /// Writes `cert.pem` and `key.pem` of a server for `name` into `folder`.
+    pub fn issue(&self, name: &str, folder: &Path) {
+        let key = key();
+        let certificate = params(name).signed_by(&key, &self.0).expect("a certificate");
+        std::fs::write(folder.join("key.pem"), key.serialize_pem()).expect("a file");
+        std::fs::write(folder.join("cert.pem"), certificate.pem()).expect("a file");
+    }
+
+    /// A client that believes this authority alone.
+    pub fn connector(&self) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a certificate");
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
     }
 
     fn sign(&self, params: &CertificateParams) -> TlsAcceptor {

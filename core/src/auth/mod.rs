@@ -8,6 +8,7 @@ pub mod jwt;
 pub mod keys;
 mod matrix;
 pub mod permission;
+pub mod vault;
 mod settings;
 mod throttle;
 
@@ -22,6 +23,7 @@ pub use self::keys::{Keys, NewKey};
 pub use self::matrix::Gate;
 pub use self::permission::Operation;
 pub use self::settings::Auth;
+pub use self::vault::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 

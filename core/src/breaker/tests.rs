@@ -105,6 +105,7 @@ fn a_server_that_was_idle_for_months_counts_from_nothing() {
     assert_eq!(breaker.state(now), State::Open, "ten of twenty failed");
 }
 
+/// F-04: what is no failure of the server does not count.
 #[test]
 fn ignored_calls_change_nothing_however_many() {
     let breaker = breaker(exact());
@@ -169,6 +170,7 @@ fn the_open_time_is_spread_by_a_fifth_either_way_and_by_the_seed_alone() {
     assert_eq!(waits, (0..100).map(wait).collect::<Vec<_>>());
 }
 
+/// F-05: half-open lets exactly three in.
 #[test]
 fn of_fifty_threads_that_ask_at_once_half_open_lets_in_exactly_three() {
     let breaker = breaker(exact());
@@ -201,6 +203,7 @@ fn a_probe_that_succeeds_does_not_make_room_for_a_fourth() {
     assert_eq!(breaker.state(at(2.0)), State::Closed);
 }
 
+/// F-06: a probe that goes away gives its permit back.
 #[test]
 fn cancelled_and_panicking_probes_free_their_places() {
     let breaker = breaker(exact());

@@ -52,6 +52,11 @@ pub(super) fn whole(config: &Config) -> Vec<(String, String)> {
     if config.session.idle > config.session.max {
         problem("session.idle_seconds", "is longer than `session.max_seconds`");
     }
+    if config.server.tls.cert.is_some() != config.server.tls.key.is_some() {
+        let (there, missing) =
+            if config.server.tls.cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+        problem(&format!("server.tls.{there}"), &format!("needs `server.tls.{missing}` beside it"));
+    }
     if config.breaker.open > config.breaker.open_max {
         problem("breaker.open_seconds", "is longer than `breaker.open_max_seconds`");
     }

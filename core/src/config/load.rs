@@ -86,12 +86,22 @@ impl Loading {
                     }
                 }
                 DeValue::Table(entries) if self.defaults[&**section].is_object() => {
-                    for (key, item) in entries {
-                        let place = at(Some(key.span().start));
-                        self.value(&[section, key.get_ref()], place, json(item.get_ref()));
-                    }
+                    self.entries(&[section], entries, &at);
                 }
                 value => self.value(&[section], place, json(value)),
+            }
+        }
+    }
+
+    /// The keys of a section, and of the sections in it.
+    fn entries(&mut self, path: &[&str], entries: &DeTable<'_>, at: &impl Fn(Option<usize>) -> Place) {
+        for (key, item) in entries {
+            let below: Vec<&str> = path.iter().copied().chain([&**key.get_ref()]).collect();
+            match item.get_ref() {
+                DeValue::Table(entries) if is_section(&below, &self.defaults) => {
+                    self.entries(&below, entries, at);
+                }
+                value => self.value(&below, at(Some(key.span().start)), json(value)),
             }
         }
     }
@@ -184,18 +194,29 @@ impl Loading {
     /// Every key, dotted.
     fn keys(&self) -> Vec<String> {
         let mut keys = vec!["servers".to_owned()];
-        for (section, value) in self.defaults.as_object().into_iter().flatten() {
-            match value {
-                Value::Object(entries) => keys.extend(entries.keys().map(|key| format!("{section}.{key}"))),
-                _ => keys.push(section.clone()),
-            }
-        }
+        collect("", &self.defaults, &mut keys);
         keys
     }
 
     fn problem(&mut self, place: Place, key: &str, message: String) {
         self.problems.push(Problem { place, key: key.to_owned(), message });
     }
+}
+
+/// The keys of `value`, dotted, below `above`. An object without members is a key: its members are the user's to name.
+fn collect(above: &str, value: &Value, keys: &mut Vec<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let path = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+        match value {
+            Value::Object(entries) if !entries.is_empty() => collect(&path, value, keys),
+            _ => keys.push(path),
+        }
+    }
+}
+
+fn is_section(path: &[&str], defaults: &Value) -> bool {
+    let value = path.iter().try_fold(defaults, |value, key| value.get(key));
+    value.and_then(Value::as_object).is_some_and(|entries| !entries.is_empty())
 }
 
 /// Reads one key over the defaults, then checks its range.

@@ -15,7 +15,7 @@ pub use crate::auth::Auth;
 pub use load::load;
 pub use paths::default_data_dir;
 pub use problem::{Problem, Problems};
-pub use sections::{Config, Health, Log, LogFormat, Server, Session, Store, Upstream};
+pub use sections::{Config, Health, Log, LogFormat, Server, Session, Store, Tls, Upstream};
 pub use source::{CONFIG_FILE, Sources};
 
 /// Largest configuration file, in bytes.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::vault::Credentials;
 use crate::auth::{Access, Auth};
 use crate::breaker;
 use crate::limit;
@@ -41,6 +42,8 @@ pub struct Config {
     pub access: Access,
     /// What may be connected to, besides the internet, once others can register servers.
     pub outbound: Outbound,
+    /// The key that credentials for servers are sealed with.
+    pub credentials: Credentials,
     /// Which programs may be started once others can register servers.
     pub stdio: Stdio,
     /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
@@ -77,6 +80,8 @@ pub struct Server {
     pub workers: usize,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// The certificate, if the gateway itself speaks TLS.
+    pub tls: Tls,
     /// How long calls under way may go on after the gateway was told to stop.
     #[serde(rename = "grace_seconds", with = "seconds")]
     pub grace: Duration,
@@ -93,8 +98,26 @@ impl Default for Server {
             allowed_origins: Vec::new(),
             workers: 0,
             max_body_bytes: 4 * 1024 * 1024,
+            tls: Tls::default(),
             grace: Duration::from_secs(30),
         }
+    }
+}
+
+/// The certificate, if the gateway itself speaks TLS. Both files are PEM; a change of them is taken up while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, with those that lead from it to an authority that clients trust.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Whether TLS is spoken.
+    pub fn is_on(&self) -> bool {
+        self.cert.is_some() && self.key.is_some()
     }
 }
 

@@ -20,6 +20,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.session.idle.as_secs(), 1800);
 }
 
+/// B-28: unknown keys and wrong values are all named, with their line.
 #[test]
 fn every_problem_is_reported_at_once_with_its_line_and_the_nearest_key() {
     let text = "[server]\nprot = 1\nport = \"x\"\n[sever]\nport = 1\n[breaker]\nfailure_percent = 700\n";
@@ -61,6 +62,7 @@ fn the_environment_overrides_the_file_and_takes_the_keys_type() {
     assert_eq!(config.log.level, "debug");
 }
 
+/// B-28: so are variables.
 #[test]
 fn a_variable_that_is_misspelt_or_does_not_fit_is_named() {
     let found = problems(&environment(&[
@@ -91,6 +93,7 @@ fn servers_are_read_in_both_forms_and_named_by_their_table() {
     assert_eq!((table.servers[0].name.as_str(), table.servers[0].args.len()), ("b", 1));
 }
 
+/// B-28: no problem repeats a value that may be secret.
 #[test]
 fn a_wrong_server_is_reported_by_its_field_and_its_values_stay_secret() {
     let text = "[[servers]]\nname = \"a\"\nenv = \"TOKEN=hunter2\"\n[[servers]]\nname = \"b\"\nendpoint_ulr = \"http://x\"\n\
@@ -112,6 +115,7 @@ fn keys_that_contradict_each_other_are_reported() {
     assert!(found[0].contains("two servers are named `a`"), "{found:?}");
 }
 
+/// B-28: a file that is too large is refused.
 #[test]
 fn a_bomb_is_refused_instead_of_eaten() {
     let deep = format!("x = {}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -141,4 +145,46 @@ fn an_address_that_others_reach_is_refused_while_nobody_is_authenticated() {
     assert!(found[0].contains("auth.url"), "{found:?}");
     sources.file = file(&format!("[auth]\nurl = \"https://gate.example\"\n{issuer}")).file;
     assert!(load(&sources).is_ok());
+}
+
+/// B-28: sections within sections are read key by key, from the file and from the environment.
+#[test]
+fn a_section_within_a_section_is_read_key_by_key() {
+    let config = load(&file(
+        "[server.tls]\ncert = 'a.pem'\nkey = 'b.pem'\n[outbound]\ntenants = { a = ['10.0.0.0/8'] }",
+    ))
+    .unwrap();
+    assert!(config.server.tls.is_on() && config.outbound.tenants.len() == 1);
+    let config =
+        load(&environment(&[("MREG_SERVER__TLS__CERT", "a"), ("MREG_SERVER__TLS__KEY", "b")])).unwrap();
+    assert!(config.server.tls.is_on());
+    let found = problems(&file("[server.tls]\ncert = 'a.pem'\nkye = 'b'"));
+    assert!(found.iter().any(|problem| problem.contains("server.tls.kye")), "{found:?}");
+    let found = problems(&file("[server.tls]\ncert = 'a.pem'"));
+    assert!(found.iter().any(|problem| problem.contains("needs `server.tls.key`")), "{found:?}");
+}
+
+/// B-28: a key that is given is shown nowhere.
+#[test]
+fn a_secret_is_not_shown() {
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I=";
+    let config = load(&environment(&[("MREG_CREDENTIALS__KEY", secret)])).unwrap();
+    assert_eq!(config.credentials.key.as_ref().unwrap().expose(), secret);
+    assert!(!format!("{config:?}").contains(secret));
+    assert!(!serde_json::to_string(&config).unwrap().contains(secret));
+}
+
+/// B-20, A-23: an entry that lists nothing, or everything, is refused with its key.
+#[test]
+fn an_entry_of_a_list_that_cannot_be_meant_is_refused() {
+    for (text, key) in [
+        ("[outbound]\nallow = ['10.1']", "outbound.allow"),
+        ("[outbound]\nallow = ['http://10.0.0.1/']", "outbound.allow"),
+        ("[stdio]\nallow = [{ command = 'sh' }]", "stdio.allow"),
+        ("[stdio]\nallow = [{ command = '/bin/bash', args = ['**'] }]", "stdio.allow"),
+        ("[stdio]\nenv = ['LD_PRELOAD']", "stdio.env"),
+    ] {
+        let found = problems(&file(text));
+        assert!(found.len() == 1 && found[0].contains(key), "{text}: {found:?}");
+    }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::card::Card;
 use super::search::{self, Hit};
 use super::template::Template;
+use crate::error::Result;
 use crate::model::{Capability, CapabilityKind, Server, ServerId, TenantId};
 use crate::registry::shards::Shards;
-use crate::registry::{Entry, State};
+use crate::registry::{Entry, Filter, Page, State};
 
 type Ids = Arc<[ServerId]>;
 type Postings = Shards<Arc<str>, Ids>;
@@ -34,6 +35,7 @@ pub struct Index {
 #[derive(Clone, Debug, Default)]
 struct Tenant {
     kinds: [Postings; 4],
+    tags: Postings,
     services: Postings,
     /// Templates by the text before their first expression.
     templates: Shards<Arc<str>, Arc<[Arc<Template>]>>,
@@ -53,6 +55,7 @@ struct Edit {
 #[derive(Default)]
 struct TenantEdits<'a> {
     kinds: [Edits<'a>; 4],
+    tags: Edits<'a>,
     services: Edits<'a>,
 }
 
@@ -107,6 +110,23 @@ impl Index {
         self.look(tenant, |own| &own.services, service)
     }
 
+    /// The servers with this tag, ordered by identifier.
+    pub fn tagged(&self, tenant: &TenantId, tag: &str) -> &[ServerId] {
+        self.look(tenant, |own| &own.tags, tag)
+    }
+
+    /// What [`State::list_where`] gives, without looking at servers that lack one of the filter's tags.
+    pub fn list(&self, tenant: &TenantId, filter: &Filter, shown: impl Fn(&Server) -> bool) -> Result<Page> {
+        let lists: Vec<_> = filter.tags.iter().map(|tag| self.tagged(tenant, tag)).collect();
+        if lists.is_empty() {
+            return self.state.list_where(tenant, filter, shown);
+        }
+        let entries = in_all(&lists).filter_map(|id| self.state.entry(id));
+        let mut entries: Vec<_> = entries.filter(|entry| shown(&entry.server)).collect();
+        entries.sort_unstable_by(|a, b| a.server.name.cmp(&b.server.name));
+        State::page(entries.into_iter(), filter)
+    }
+
     /// The servers that have this resource, ordered by identifier: those that list its URI, or, if none does, those
     /// of which a template matches it.
     pub fn resource(&self, tenant: &TenantId, uri: &str) -> Cow<'_, [ServerId]> {
@@ -136,11 +156,9 @@ impl Index {
             _ => Cow::Borrowed(self.offering(tenant, kind, name)),
         };
         let lists: Vec<_> = names.iter().map(offering).collect();
-        let Some(shortest) = lists.iter().min_by_key(|list| list.len()) else { return Vec::new() };
-        let all = shortest.iter().filter(|id| lists.iter().all(|list| list.binary_search(id).is_ok()));
-        let mut found: Vec<_> = all
+        let mut found: Vec<_> = in_all(&lists)
             .filter_map(|id| {
-                let entry = self.state.entry(*id)?;
+                let entry = self.state.entry(id)?;
                 let matches = names.iter().filter_map(|name| self.item(entry, kind, name).cloned()).collect();
                 Some(Found { server: entry.server.clone(), matches })
             })
@@ -188,6 +206,13 @@ impl Index {
     }
 }
 
+/// What is in every one of the `lists`, each of which is ordered; nothing if there are none.
+fn in_all<L: AsRef<[ServerId]>>(lists: &[L]) -> impl Iterator<Item = ServerId> {
+    let shortest = lists.iter().map(AsRef::as_ref).min_by_key(|list| list.len()).unwrap_or_default();
+    let in_others = |id: &&ServerId| lists.iter().all(|list| list.as_ref().binary_search(id).is_ok());
+    shortest.iter().filter(in_others).copied()
+}
+
 /// Whether the index and the search say the same of both: a change of health, weight or endpoint is not their concern.
 fn same_offer(a: &Entry, b: &Entry) -> bool {
     let (one, other) = (&a.server, &b.server);
@@ -206,6 +231,9 @@ impl<'a> TenantEdits<'a> {
         };
         for item in &entry.listing.items {
             note(&mut self.kinds[item.kind as usize], &item.name);
+        }
+        for tag in &entry.server.tags {
+            note(&mut self.tags, tag);
         }
         note(&mut self.services, entry.server.service.as_str());
     }
@@ -231,6 +259,9 @@ impl Tenant {
             {
                 self.set_template(template, has);
             }
+        }
+        for (key, edit) in edits.tags {
+            apply(&mut self.tags, key, edit);
         }
         for (key, edit) in edits.services {
             apply(&mut self.services, key, edit);

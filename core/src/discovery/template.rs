@@ -177,6 +177,7 @@ mod tests {
         }
     }
 
+    /// B-14: crafted templates and names cost no time.
     #[test]
     fn a_hostile_template_takes_no_exponential_time() {
         let template = Template::parse(&"{a*}x".repeat(300)).unwrap();

@@ -10,7 +10,7 @@ use super::{Ask, Index, fetch, parse_list};
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Capability, CapabilityKind, Listing, Registration, ServerId, TenantId};
-use crate::registry::{Actor, Registry};
+use crate::registry::{Actor, Filter, Registry};
 use crate::store::{MemoryStore, Store};
 
 const TOOL: CapabilityKind = CapabilityKind::Tool;
@@ -49,7 +49,7 @@ fn owned(names: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn servers_are_found_by_what_they_offer_and_by_service() {
+async fn servers_are_found_by_what_they_offer_by_service_and_by_tag() {
     let registry = registry().await;
     let a = add(&registry, "a", json!({"capabilities": tools(&["x", "y"]), "service": "s", "tags": ["red"]}))
         .await;
@@ -66,6 +66,13 @@ async fn servers_are_found_by_what_they_offer_and_by_service() {
     assert_eq!(index.offering(&t, CapabilityKind::Prompt, "y"), []);
     assert_eq!(index.offering(&TenantId::new("other").unwrap(), TOOL, "y"), []);
     assert_eq!(index.service(&t, "s"), sorted(vec![a, b]));
+    assert_eq!(index.tagged(&t, "dear"), [b]);
+    for tags in [&["red"] as &[&str], &["red", "dear"], &["dear", "none"], &[]] {
+        let filter = Filter { tags: owned(tags), limit: 1, page: 1, ..Filter::default() };
+        let (page, expected) =
+            (index.list(&t, &filter, |_| true).unwrap(), index.state().list(&t, &filter).unwrap());
+        assert_eq!((page.total, page.servers), (expected.total, expected.servers), "{tags:?}");
+    }
     let both = index.find_all(&t, TOOL, &owned(&["z", "y"]));
     assert_eq!((both.len(), both[0].server.id), (1, b));
     assert_eq!(both[0].matches.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["z", "y"]);
@@ -97,7 +104,7 @@ async fn a_resource_is_found_by_its_uri_before_any_template() {
     let found = index.find_all(&t, CapabilityKind::Resource, &owned(&["db://users/2"]));
     let matches: Vec<_> = found.iter().map(|found| found.matches[0].name.as_str()).collect();
     assert_eq!(matches, ["db://{+path}", "db://users/{row}"]);
-    registry.remove(&t, &actor(), any).await.unwrap();
+    registry.remove(&t, &actor(), any, None).await.unwrap();
     index = index.next(&registry.state());
     assert_eq!(*index.resource(&t, "db://users/2"), [rows]);
     assert!(index.resource(&t, "other:x").is_empty());
@@ -110,6 +117,7 @@ fn answers(index: &Index) -> BTreeMap<String, Vec<ServerId>> {
     for n in 0..12 {
         all.insert(format!("tool {n}"), index.offering(&t, TOOL, &format!("t{n}")).to_vec());
         all.insert(format!("service {n}"), index.service(&t, &format!("s{n}")).to_vec());
+        all.insert(format!("tag {n}"), index.tagged(&t, &format!("g{n}")).to_vec());
         all.insert(format!("uri {n}"), index.resource(&t, &format!("u{n}://x/y")).into_owned());
     }
     all
@@ -144,7 +152,7 @@ async fn an_index_carried_along_equals_one_built_anew() {
         match random.below(4) {
             0 if !living.is_empty() => {
                 let id = living.swap_remove(random.below(living.len()));
-                registry.remove(&t, &actor(), id).await.unwrap();
+                registry.remove(&t, &actor(), id, None).await.unwrap();
             }
             1 if !living.is_empty() => {
                 let patch = serde_json::from_str(&offer(&random).to_string()).unwrap();
@@ -164,7 +172,7 @@ async fn an_index_carried_along_equals_one_built_anew() {
         }
     }
     for id in living {
-        registry.remove(&t, &actor(), id).await.unwrap();
+        registry.remove(&t, &actor(), id, None).await.unwrap();
     }
     index = index.next(&registry.state());
     assert!(answers(&index).values().all(Vec::is_empty));

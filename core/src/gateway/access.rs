@@ -1,20 +1,19 @@
 //! Who is let in, as configured, and what ends when a credential does.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{Gateway, Inner};
 use crate::auth::jwt::{Fetch, MAX_DOCUMENT};
 use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, Told};
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::error::Result;
 #[cfg(not(feature = "http"))]
 use crate::error::{Error, ErrorKind};
@@ -27,8 +26,9 @@ use crate::transport::guard::Guard;
 const LOOK: Duration = Duration::from_millis(250);
 /// After so many looks the uses of keys are written: 10 s.
 const WRITE_EVERY: u32 = 40;
-/// Failed attempts that are being written to the audit trail at once; further ones are in the log alone.
-const WRITING: usize = 16;
+/// Failed attempts that are written to the audit trail within [`AUDIT_WINDOW`]; further ones are in the log alone.
+const AUDITED: u32 = 100;
+const AUDIT_WINDOW: Duration = Duration::from_mins(1);
 
 /// What judges credentials under these settings.
 pub(super) fn authenticator(
@@ -67,19 +67,29 @@ impl Fetch for Documents {
 
 /// Writes failed attempts to the audit trail, without holding up anybody.
 fn tell(store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> Told {
-    let room = Arc::new(Semaphore::new(WRITING));
+    let written = Mutex::new((clock.now(), 0));
     Box::new(move |failed: Failed| {
         let Failed { peer, why, closed } = failed;
         tracing::warn!(%peer, why, closed, "authentication failed");
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { return };
+        if !has_room(&mut written.lock().unwrap_or_else(PoisonError::into_inner), clock.now()) {
+            return;
+        }
         let (entry, store) = (attempt(peer, &why, closed, &*clock), Arc::clone(&store));
         tasks.spawn(async move {
             if let Err(error) = store.append_audit(&entry).await {
                 tracing::error!(%error, "a failed authentication could not be written to the audit trail");
             }
-            drop(permit);
         });
     })
+}
+
+/// Whether another failed attempt may be written, by when the window began and how many were written since.
+fn has_room((since, count): &mut (Tick, u32), now: Tick) -> bool {
+    if now.since(*since) >= AUDIT_WINDOW {
+        (*since, *count) = (now, 0);
+    }
+    *count += 1;
+    *count <= AUDITED
 }
 
 fn attempt(peer: IpAddr, why: &str, closed: bool, clock: &dyn Clock) -> AuditEntry {
@@ -162,4 +172,17 @@ impl Inner {
 
 fn is_revoked(principal: &Principal) -> bool {
     principal.grant.as_ref().is_some_and(|grant| grant.revoked.is_cancelled())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failed_attempts_writes_a_hundred_rows_a_minute() {
+        let mut window = (Tick::default(), 0);
+        let written = (0..1000).filter(|_| has_room(&mut window, Tick::default())).count();
+        assert_eq!(written, 100);
+        assert!(has_room(&mut window, Tick::default() + AUDIT_WINDOW));
+    }
 }

@@ -133,6 +133,7 @@ impl Flow {
         let error = match end {
             Ok(message) => {
                 self.lease.record(outcome_of_answer(&message), took, now);
+                gateway.owners.note(&self.passage.principal, &message);
                 return Ok(self.answering.response(&message));
             }
             Err(_) if hindered => {

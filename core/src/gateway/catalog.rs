@@ -3,7 +3,7 @@
 //! A server that was never heard is asked now, all such at once, for as long as the list budget; one whose breaker is
 //! open is not. Whoever could not be heard is named in `_meta`, and empties or delays nobody else's list.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -156,13 +156,26 @@ impl<'a> Item<'a> {
 
 /// The items of a merged list, in order.
 pub(super) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
-    // A resource keeps its URI, so the first service that has it, has it for all.
-    let by_uri = matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate);
-    let mut uris = HashSet::new();
     let all = view.services.values().flat_map(|service| {
         service.offers(kind).into_iter().map(move |(_, capability)| Item { service, capability })
     });
-    all.filter(|item| !by_uri || uris.insert(item.capability.name.as_str())).collect()
+    if !matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
+        return all.collect();
+    }
+    // A resource keeps its URI, so the oldest service that has it, has it for all.
+    let mut owners: HashMap<&str, &Service> = HashMap::new();
+    let all: Vec<_> = all.collect();
+    for item in &all {
+        let owner = owners.entry(item.capability.name.as_str()).or_insert(item.service);
+        if item.service.age() < owner.age() {
+            *owner = item.service;
+        }
+    }
+    let mut kept = all;
+    kept.retain(|item| {
+        owners.get(item.capability.name.as_str()).is_some_and(|owner| owner.name == item.service.name)
+    });
+    kept
 }
 
 /// The definition, byte for byte but for its name.

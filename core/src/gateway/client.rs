@@ -4,7 +4,7 @@
 //! Invariant: everything that a server says within one of these sessions' own upstream sessions goes to this client
 //! and to nobody else, and an id that crosses the gateway is replaced in both directions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +34,7 @@ pub(super) struct Client {
     /// Whether a server would have something to remember of this client.
     apart: AtomicBool,
     /// Its own sessions, by the number of the upstream: one that was replaced is not found any more.
-    upstreams: Mutex<HashMap<u64, Tie>>,
+    upstreams: Mutex<BTreeMap<u64, Tie>>,
     /// The requests under way, by the client's own ids.
     flights: Mutex<HashMap<Box<str>, Arc<Active>>>,
     /// What servers have asked it.

@@ -87,17 +87,19 @@ impl Inner {
             )
         })?;
         if let Some(client) = &passage.client {
+            let cause = &passage.correlation_id;
             client.set_apart();
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
             if let Route::Service(name) = &client.route {
                 let view = self.sight(&passage.principal);
                 let service = Arc::clone(view.service(name.as_str())?);
-                let opening = service.places.iter().map(|place| self.session_for(Some(client), place));
+                let opening =
+                    service.places.iter().map(|place| self.session_for(Some(client), place, Some(cause)));
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
             }
             let sessions = client.upstreams();
-            join_all(sessions.iter().map(|(_, session)| tell_level(client, session))).await;
+            join_all(sessions.iter().map(|(_, session)| tell_level(client, session, Some(cause)))).await;
         }
         Ok(Reply::own(result_response(message.id().unwrap_or("null"), "{}")))
     }
@@ -157,7 +159,7 @@ impl Inner {
     pub(super) fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
         let messages = client.outbox.attach().boxed();
         for (server, session) in client.upstreams() {
-            self.overhear(client, server, &session);
+            self.overhear(client, server, &session, None);
         }
         Reply::Stream { messages, server: None, numbering: None }
     }

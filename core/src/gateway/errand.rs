@@ -153,6 +153,10 @@ pub(super) fn forward(
             let (service, rename) = found(view, kind, &name, &message)?;
             finish(service, message, kind, Some(name), range, rename)
         }
+        (Route::All, None) if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
+            ErrorKind::InvalidParams,
+            "no task of yours has this id; ask for it on the route of its service",
+        )),
         (Route::All, None) => Err(unknown_method(&method)),
     }
 }

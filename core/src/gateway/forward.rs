@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::sync::Notify;
 
 use super::answering::{Answering, Flow};
@@ -57,7 +58,6 @@ impl Inner {
                 return Err(ended());
             }
         }
-        let (forward, passage) = (&*forward, &*passage);
         let first = forward.service.places.first().map(|place| &place.server);
         let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
         let timeout = passage
@@ -65,19 +65,24 @@ impl Inner {
             .as_ref()
             .and_then(|wishes| wishes.timeout)
             .map_or(configured, |wish| wish.min(configured));
-        let deadline = self.clock.now() + timeout;
+        let mut started = self.clock.now();
+        let deadline = started + timeout;
         let key = first.and_then(|server| affinity::key(server, passage, &forward.message));
+        if passage.modern.is_none() {
+            // They are slices of the buffer into which the connection reads, which is used again once nobody holds it.
+            passage.headers = HeaderMap::new();
+        }
+        let (forward, passage) = (&*forward, &*passage);
 
         let mut excluded: Vec<ServerId> = Vec::new();
         let mut renewed = false;
         let mut last: Option<Error> = None;
         let mut _retrying = None;
         loop {
-            let (mut lease, place) = match self.choose(forward, passage, key, &excluded) {
+            let (mut lease, place) = match choose(forward, passage, key, &excluded, started) {
                 Ok(chosen) => chosen,
                 Err(error) => return Err(last.unwrap_or(error)),
             };
-            let started = self.clock.now();
             let error = match self.attempt(forward, passage, place, deadline).await {
                 Ok(Sent { exchange, answering, asks_first, .. }) if passage.modern.is_some() => {
                     let course = Course { exchange, answering, lease, started, deadline, asks_first };
@@ -86,6 +91,7 @@ impl Inner {
                 Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
                     lease.record(outcome_of_answer(&message), now.since(started), now);
+                    self.owners.note(&passage.principal, &message);
                     let server = Some(answering.server);
                     return Ok(Reply::Message { body: answering.response(&message), session: None, server });
                 }
@@ -99,6 +105,7 @@ impl Inner {
             let now = self.clock.now();
             lease.record(outcome_of(&error), now.since(started), now);
             drop(lease);
+            started = now;
             if error.kind() == ErrorKind::RateLimited {
                 place.replica.throttle(now + error.retry_delay().unwrap_or(THROTTLED).min(LONGEST_THROTTLE));
             }
@@ -120,67 +127,10 @@ impl Inner {
                 Err(_) => return Err(passage.settle(error)),
             }
             tracing::debug!(correlation_id = &*passage.correlation_id, %error, "sending elsewhere");
+            started = self.clock.now();
             excluded.push(place.server.id);
             last = Some(passage.settle(error));
         }
-    }
-
-    /// A server for the call, rather one that does not limit its rate just now.
-    fn choose<'f>(
-        &self,
-        forward: &'f Forward,
-        passage: &Passage,
-        key: Option<u64>,
-        excluded: &[ServerId],
-    ) -> Result<(Lease, &'f Place)> {
-        let now = self.clock.now();
-        let (lease, place) = self.pick(forward, passage, key, excluded)?;
-        if !place.replica.is_throttled(now) {
-            return Ok((lease, place));
-        }
-        let throttled = forward.service.places.iter().filter(|place| place.replica.is_throttled(now));
-        let others: Vec<_> = throttled.map(|place| place.server.id).chain(excluded.iter().copied()).collect();
-        match self.pick(forward, passage, key, &others) {
-            Ok(chosen) => {
-                lease.give_back();
-                Ok(chosen)
-            }
-            Err(_) => Ok((lease, place)),
-        }
-    }
-
-    fn pick<'f>(
-        &self,
-        forward: &'f Forward,
-        passage: &Passage,
-        key: Option<u64>,
-        excluded: &[ServerId],
-    ) -> Result<(Lease, &'f Place)> {
-        let now = self.clock.now();
-        let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
-        let service = &forward.service;
-        // What one replica keeps for the client is nothing that the others could speak of.
-        if let Some(id) = passage.client.as_ref().and_then(|client| client.bound.server(&forward.message))
-            && service.place(id).is_some()
-        {
-            let others = service.places.iter().map(|place| place.server.id).filter(|other| *other != id);
-            let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
-            let there = service.pick(None, &Ask { key: None, exclude: &others }, now);
-            // A new subscription can as well be another replica's.
-            if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
-                return there;
-            }
-        }
-        for wish in passage.wishes.iter().flat_map(|wishes| proxy::preferred(service, wishes)) {
-            if !excluded.contains(&wish) {
-                let others: Vec<_> =
-                    service.places.iter().map(|place| place.server.id).filter(|id| *id != wish).collect();
-                if let Ok(chosen) = service.pick(what, &Ask { key, exclude: &others }, now) {
-                    return Ok(chosen);
-                }
-            }
-        }
-        service.pick(what, &Ask { key, exclude: excluded }, now)
     }
 
     async fn attempt(
@@ -202,7 +152,7 @@ impl Inner {
             let opening = Box::pin(self.session_downward(passage, modern, place));
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         } else {
-            let opening = Box::pin(self.session_for(client, place));
+            let opening = Box::pin(self.session_for(client, place, Some(&passage.correlation_id)));
             self.in_time(deadline, passage, opening).await.map_err(Error::not_sent)?
         };
         let message = &forward.message;
@@ -291,6 +241,62 @@ impl Inner {
             () = tokio::time::sleep(left) => Err(Error::new(ErrorKind::Timeout, "the server did not answer in time")),
         }
     }
+}
+
+/// A server for the call, rather one that does not limit its rate just now.
+fn choose<'f>(
+    forward: &'f Forward,
+    passage: &Passage,
+    key: Option<u64>,
+    excluded: &[ServerId],
+    now: Tick,
+) -> Result<(Lease, &'f Place)> {
+    let (lease, place) = pick(forward, passage, key, excluded, now)?;
+    if !place.replica.is_throttled(now) {
+        return Ok((lease, place));
+    }
+    let throttled = forward.service.places.iter().filter(|place| place.replica.is_throttled(now));
+    let others: Vec<_> = throttled.map(|place| place.server.id).chain(excluded.iter().copied()).collect();
+    match pick(forward, passage, key, &others, now) {
+        Ok(chosen) => {
+            lease.give_back();
+            Ok(chosen)
+        }
+        Err(_) => Ok((lease, place)),
+    }
+}
+
+fn pick<'f>(
+    forward: &'f Forward,
+    passage: &Passage,
+    key: Option<u64>,
+    excluded: &[ServerId],
+    now: Tick,
+) -> Result<(Lease, &'f Place)> {
+    let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
+    let service = &forward.service;
+    // What one replica keeps for the client is nothing that the others could speak of.
+    if let Some(id) = passage.client.as_ref().and_then(|client| client.bound.server(&forward.message))
+        && service.place(id).is_some()
+    {
+        let others = service.places.iter().map(|place| place.server.id).filter(|other| *other != id);
+        let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
+        let there = service.pick(None, &Ask { key: None, exclude: &others }, now);
+        // A new subscription can as well be another replica's.
+        if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
+            return there;
+        }
+    }
+    for wish in passage.wishes.iter().flat_map(|wishes| proxy::preferred(service, wishes)) {
+        if !excluded.contains(&wish) {
+            let others: Vec<_> =
+                service.places.iter().map(|place| place.server.id).filter(|id| *id != wish).collect();
+            if let Ok(chosen) = service.pick(what, &Ask { key, exclude: &others }, now) {
+                return Ok(chosen);
+            }
+        }
+    }
+    service.pick(what, &Ask { key, exclude: excluded }, now)
 }
 
 /// Whether the client's calls reach the server in a session of the client's own.

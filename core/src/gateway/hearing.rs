@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::oneshot;
 
 use super::Inner;
 use super::client::Client;
@@ -16,14 +17,21 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Inner {
-    /// Brings what a server says outside of any exchange to the client.
-    pub(super) fn overhear(self: &Arc<Self>, client: &Arc<Client>, server: ServerId, session: &Arc<Session>) {
+    /// Brings what a server says outside of any exchange to the client. `opening` is dropped as soon as the server's stream
+    /// is open, or it is known that there is none.
+    pub(super) fn overhear(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        server: ServerId,
+        session: &Arc<Session>,
+        opening: Option<oneshot::Sender<()>>,
+    ) {
         let (this, client) = (Arc::clone(self), Arc::clone(client));
         let relay = Relay { client: Some(Arc::clone(&client)), session: Arc::clone(session), server };
         self.tasks.spawn(async move {
             tokio::select! {
                 () = client.ended.cancelled() => {}
-                () = this.hear_out(&relay) => {}
+                () = this.hear_out(&relay, opening) => {}
             }
         });
     }
@@ -32,16 +40,18 @@ impl Inner {
     pub(super) fn watch(self: &Arc<Self>, server: ServerId, session: &Arc<Session>) {
         let this = Arc::clone(self);
         let relay = Relay { client: None, session: Arc::clone(session), server };
-        self.tasks.spawn(async move { this.hear_out(&relay).await });
+        self.tasks.spawn(async move { this.hear_out(&relay, None).await });
     }
 
     /// Passes on what comes until the session is closed. A server that refuses the first stream has none; one that was
     /// opened before is opened again.
-    async fn hear_out(self: &Arc<Self>, relay: &Relay) {
+    async fn hear_out(self: &Arc<Self>, relay: &Relay, mut opening: Option<oneshot::Sender<()>>) {
         let session = &relay.session;
         let (mut pause, mut heard) = (FIRST_PAUSE, false);
         while session.is_open() {
-            match session.listen().await {
+            let stream = session.listen().await;
+            drop(opening.take());
+            match stream {
                 None if !heard => return,
                 None => {}
                 Some(mut messages) => {

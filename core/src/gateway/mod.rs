@@ -12,24 +12,31 @@ mod attached;
 mod audit;
 mod awaited;
 mod bound;
+mod book;
 mod bridge;
 mod catalog;
 mod client;
 mod conversation;
+mod credentials;
 mod discover;
 mod errand;
+mod events;
 mod forward;
 mod hearing;
 mod freshness;
 mod keys;
+mod metrics;
 mod modern;
 mod names;
 mod ongoing;
 mod opening;
 mod outbox;
+mod overrides;
+mod owners;
 mod pipeline;
 mod probe;
 mod proxy;
+mod published;
 mod questions;
 mod reach;
 mod reads;
@@ -45,6 +52,7 @@ mod snapshot;
 mod starts;
 #[cfg(test)]
 mod tests;
+mod tenants;
 mod upstream;
 mod verdict;
 mod visible;
@@ -60,9 +68,13 @@ use futures_util::StreamExt;
 
 pub use self::attached::Attached;
 pub use self::audit::Attempt;
+pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
+pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
+pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
+pub use self::tenants::TenantPatch;
 use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
@@ -76,6 +88,7 @@ use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
+use crate::transport::supply::Supply;
 use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
@@ -117,6 +130,9 @@ struct Inner {
     tasks: Tasks,
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
+    /// What servers are shown.
+    book: Arc<book::Book>,
+    overrides: overrides::Overrides,
     snapshot: ArcSwap<Snapshot>,
     refreshing: std::sync::Mutex<()>,
     sessions: sessions::Sessions,
@@ -131,6 +147,10 @@ struct Inner {
     monitor: Arc<Monitor>,
     discoveries: discover::Discoveries,
     stopping: AtomicBool,
+    watchers: events::Watchers,
+    gone: tenants::Gone,
+    owners: owners::Owners,
+    opened_at: jiff::Timestamp,
 }
 
 /// How long shutdown tells servers that their sessions end.
@@ -143,15 +163,17 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
+        let book = Arc::new(book::Book::load(settings.vault.clone(), &*store, &*clock).await?);
         let means = transport::Means {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
             random: Arc::clone(&random),
             guard: settings.guard.clone(),
+            supply: Arc::clone(&book) as Arc<dyn Supply>,
             starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
         };
         let connect: Connect = Box::new(move |server| transport::connect(server, &means));
-        Self::open_with(settings, store, clock, random, tasks, connect).await
+        Self::open_with(settings, store, clock, random, tasks, book, connect).await
     }
 
     async fn open_with(
@@ -160,6 +182,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
         tasks: Tasks,
+        book: Arc<book::Book>,
         connect: Connect,
     ) -> Result<Self> {
         let registry = Arc::new(
@@ -187,8 +210,13 @@ impl Gateway {
             modern,
             retries: retries::RetryBudget::default(),
             overdue: catalog::Overdue::default(),
+            overrides: overrides::Overrides::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
+            watchers: events::Watchers::default(),
+            gone: tenants::Gone::default(),
+            owners: owners::Owners::default(),
+            opened_at: clock.timestamp(),
             settings,
             connect,
             clock,
@@ -197,7 +225,9 @@ impl Gateway {
             tasks,
             registry,
             store,
+            book,
         });
+        inner.gone.take_up(&inner.registry.tenants().await?);
         inner.refresh();
         inner.run_background();
         Ok(Self(inner))
@@ -211,6 +241,7 @@ impl Gateway {
     /// Whom credentials stand for, for doors that administer rather than call: the caller of the methods of this handle.
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
+        self.0.gone.check(&principal)?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 

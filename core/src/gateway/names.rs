@@ -40,6 +40,7 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    /// B-16: full names are one to one.
     #[test]
     fn full_names_split_one_way() {
         assert_eq!(join("acme", "_status"), "acme___status");
@@ -48,6 +49,7 @@ mod tests {
         assert_eq!(split("acme"), None);
     }
 
+    /// B-16: full names are one to one.
     #[test]
     fn long_names_are_cut_to_64_and_stay_apart() {
         let (a, b) =

@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
@@ -36,8 +36,13 @@ pub(super) struct Ongoing<'a, F: Future<Output = Result<Reply>> + Send + 'static
 }
 
 impl<'a, F: Future<Output = Result<Reply>> + Send + 'static> Ongoing<'a, F> {
-    pub(super) fn new(work: F, record: &'a Arc<Record>, tasks: &'a Tasks, departure: Departure) -> Self {
-        Self { work: Some(Box::pin(work)), record, tasks, departure }
+    pub(super) fn new(
+        work: Pin<Box<F>>,
+        record: &'a Arc<Record>,
+        tasks: &'a Tasks,
+        departure: Departure,
+    ) -> Self {
+        Self { work: Some(work), record, tasks, departure }
     }
 }
 
@@ -46,10 +51,13 @@ impl<F: Future<Output = Result<Reply>> + Send + 'static> Future for Ongoing<'_, 
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(work) = &mut this.work else { return Poll::Pending };
-        let outcome = ready!(work.as_mut().poll(context));
-        this.work = None;
-        Poll::Ready(outcome)
+        // Taken out meanwhile: work that panics is over, and nobody polls it again.
+        let Some(mut work) = this.work.take() else { return Poll::Pending };
+        let outcome = work.as_mut().poll(context);
+        if outcome.is_pending() {
+            this.work = Some(work);
+        }
+        outcome
     }
 }
 
@@ -111,7 +119,7 @@ mod tests {
         let record = record(&observer);
         let (answer, awaited) = oneshot::channel();
         let work = told(awaited, Arc::clone(&record));
-        let mut call = Ongoing::new(work, &record, &tasks, Departure::GoesOn);
+        let mut call = Ongoing::new(Box::pin(work), &record, &tasks, Departure::GoesOn);
         assert!(futures_util::poll!(&mut call).is_pending());
         drop(call);
         answer.send(()).expect("the work goes on");
@@ -125,7 +133,7 @@ mod tests {
         let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
         let record = record(&observer);
         let (_answer, awaited) = oneshot::channel();
-        drop(Ongoing::new(told(awaited, Arc::clone(&record)), &record, &tasks, Departure::Cancels));
+        drop(Ongoing::new(Box::pin(told(awaited, Arc::clone(&record))), &record, &tasks, Departure::Cancels));
         tasks.finish().await;
         assert!(record.active().cancel.is_cancelled());
     }
@@ -135,7 +143,7 @@ mod tests {
         let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
         let record = record(&observer);
         let work = async { Ok(Reply::Accepted) };
-        assert!(Ongoing::new(work, &record, &tasks, Departure::Cancels).await.is_ok());
+        assert!(Ongoing::new(Box::pin(work), &record, &tasks, Departure::Cancels).await.is_ok());
         assert!(!record.active().cancel.is_cancelled());
     }
 }

@@ -1,9 +1,10 @@
 //! The way of a call, whichever door it came in by: who, may they now, which service, send.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use super::client::Client;
 use super::conversation::take_up;
@@ -12,10 +13,12 @@ use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
 use super::{Gateway, Inner, names};
 use crate::auth::{Credentials, Operation};
+use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, CapabilityKind, Reply, Route};
+use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
+use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
@@ -23,18 +26,18 @@ use crate::transport::Hello;
 /// What a client may say of itself, in bytes: it is kept as long as its session.
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
-/// What a call comes down to.
+/// What a call comes down to; small, since it passes through many hands.
 enum Errand {
-    Open(Message, Passage),
+    Open(Box<(Message, Passage)>),
     Answer(Bytes),
-    List(CapabilityKind, String, Passage),
-    SetLevel(Message, Passage),
+    List(CapabilityKind, String, Box<Passage>),
+    SetLevel(Box<(Message, Passage)>),
     Forward(Box<Journey>),
-    Note(Message, Arc<Client>, Passage),
-    Listen(Arc<Client>, Passage),
-    Resume(Arc<Client>, Box<str>, Passage),
-    Modern(Box<modern::Errand>, Passage),
-    End(Arc<Client>, Passage),
+    Note(Box<(Message, Passage)>, Arc<Client>),
+    Listen(Arc<Client>, Box<Passage>),
+    Resume(Arc<Client>, Box<str>, Box<Passage>),
+    Modern(Box<modern::Errand>, Box<Passage>),
+    End(Arc<Client>, Box<Passage>),
 }
 
 impl Gateway {
@@ -43,7 +46,10 @@ impl Gateway {
         let inner = &self.0;
         let record = inner.observer.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
-            Ok((route, errand)) => inner.run(&route, errand, &record).await,
+            Ok((route, errand)) => {
+                let running = AssertUnwindSafe(inner.run(&route, errand, &record)).catch_unwind();
+                running.await.unwrap_or_else(|_| Err(panicked()))
+            }
             Err(error) => {
                 inner.audit_refusal(credentials, &record, &error);
                 Err(error)
@@ -69,9 +75,10 @@ impl Inner {
         let admission = self.limiter.admit(&principal).get().await?;
         // Set once: the record was begun by this very call.
         let _ = record.active().principal.set(principal.clone());
+        self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
-        let client = self.client_of(&principal, &call)?;
+        let client = self.client_of(&principal, &call, record.active().since)?;
         let passage = Passage {
             principal,
             client,
@@ -90,7 +97,7 @@ impl Inner {
     }
 
     /// The session that the call belongs to. A call must have one unless it opens one or stands alone.
-    fn client_of(&self, principal: &crate::model::Principal, call: &Call) -> Result<Option<Arc<Client>>> {
+    fn client_of(&self, principal: &Principal, call: &Call, now: Tick) -> Result<Option<Arc<Client>>> {
         // While the gateway drains, what is under way may go on: answers to servers, cancellations, ends of sessions.
         let begins = match &call.action {
             Action::Send(message) => message.shape() == Shape::Request,
@@ -113,7 +120,7 @@ impl Inner {
             ));
         };
         let client = self.sessions.find(id, principal, &call.route)?;
-        client.touch(self.clock.now());
+        client.touch(now);
         Ok(Some(client))
     }
 
@@ -124,26 +131,29 @@ impl Inner {
             Action::Send(message) => message,
             Action::Listen => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::Listen(client, passage));
+                return Ok(Errand::Listen(client, Box::new(passage)));
             }
             Action::Resume(id) => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::Resume(client, id, passage));
+                return Ok(Errand::Resume(client, id, Box::new(passage)));
             }
             Action::End => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::End(client, passage));
+                return Ok(Errand::End(client, Box::new(passage)));
             }
         };
+        if message.method().is_some_and(|method| method.routing_key() == RoutingKey::TaskId) {
+            self.owners.check(&passage.principal, &message)?;
+        }
         if passage.modern.is_some() {
             return Ok(match self.resolve_modern(route, message, &mut passage)? {
                 modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
-                modern::Course::Own(errand) => Errand::Modern(Box::new(errand), passage),
+                modern::Course::Own(errand) => Errand::Modern(Box::new(errand), Box::new(passage)),
             });
         }
         if message.shape() != Shape::Request {
             let client = passage.client.clone().ok_or_else(missing)?;
-            return Ok(Errand::Note(message, client, passage));
+            return Ok(Errand::Note(Box::new((message, passage)), client));
         }
         let id = || message.id().unwrap_or("null").to_owned();
         let list = match (message.method(), route) {
@@ -151,10 +161,10 @@ impl Inner {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
-            (Some(Method::Initialize), _) => return Ok(Errand::Open(message, passage)),
+            (Some(Method::Initialize), _) => return Ok(Errand::Open(Box::new((message, passage)))),
             (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(&id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
-                return Ok(Errand::SetLevel(message, passage));
+                return Ok(Errand::SetLevel(Box::new((message, passage))));
             }
             (Some(method), Route::All) => list_kind(method),
             (Some(method), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
@@ -163,13 +173,21 @@ impl Inner {
             _ => None,
         };
         if let Some(kind) = list {
-            return Ok(Errand::List(kind, id(), passage));
+            return Ok(Errand::List(kind, id(), Box::new(passage)));
         }
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
+        // On the aggregated route a task is found by who made it: its id says nothing of that.
+        let maker = match &passage.client {
+            Some(client) if *route == Route::All && of_tasks(message.method()) => {
+                client.bound.server(&message).and_then(|server| self.place(server))
+            }
+            _ => None,
+        };
+        let maker = maker.map(|place| Route::Service(place.server.service.clone()));
         let forward = self.look(&passage.principal, |view| {
-            errand::forward(view, route, passage.wishes.as_ref(), message)
+            errand::forward(view, maker.as_ref().unwrap_or(route), passage.wishes.as_ref(), message)
         })?;
         Ok(Errand::Forward(Box::new(Journey { forward, passage })))
     }
@@ -181,23 +199,24 @@ impl Inner {
                     let _ = record.active().target.set(journey.forward.target());
                 }
                 let departure = journey.passage.departure();
-                Ongoing::new(Arc::clone(self).forward(journey), record, &self.tasks, departure).await
+                let work = Box::pin(Arc::clone(self).forward(journey));
+                Ongoing::new(work, record, &self.tasks, departure).await
             }
-            Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, passage)).await,
+            Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, *passage)).await,
             // The rare ones are boxed: every call's future would carry their room.
-            Errand::Open(message, passage) => Box::pin(self.open_session(route, &message, &passage)).await,
+            Errand::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),
             Errand::List(kind, id, passage) => {
                 let result = Box::pin(self.own_list(route, &passage.principal, kind)).await?;
                 Ok(Reply::own(result_response(&id, &result)))
             }
-            Errand::SetLevel(message, passage) => Box::pin(self.set_level(&message, &passage)).await,
-            Errand::Note(message, client, passage) => {
-                Box::pin(self.note(&message, &client, &passage.correlation_id)).await;
+            Errand::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
+            Errand::Note(note, client) => {
+                Box::pin(self.note(&note.0, &client, &note.1.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), passage)),
-            Errand::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, passage)),
+            Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), *passage)),
+            Errand::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, *passage)),
             Errand::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
@@ -243,6 +262,12 @@ impl Inner {
     }
 }
 
+/// What the client of a call hears in which something panicked. All state that calls share is changed in single steps, so that
+/// other calls go on.
+fn panicked() -> Error {
+    Error::new(ErrorKind::Internal, "the call failed inside the gateway; its log has the place")
+}
+
 /// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
 fn held_open(reply: Reply, passage: Passage) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
@@ -254,6 +279,20 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
         let _ = &held;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
+}
+
+/// Whether a method speaks of a task that was made before.
+fn of_tasks(method: Option<&Method>) -> bool {
+    matches!(
+        method,
+        Some(
+            Method::TasksGet
+                | Method::TasksResult
+                | Method::TasksUpdate
+                | Method::TasksCancel
+                | Method::TasksList
+        )
+    )
 }
 
 /// The kind that a list method lists.

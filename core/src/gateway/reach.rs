@@ -208,10 +208,18 @@ impl Reach {
     }
 
     async fn bridged(&self, said: &Hello, own: bool) -> Result<Arc<Session>> {
-        let apart = own && self.is_child;
-        let (session, watching) = if apart {
-            let hello = hello("{}");
-            let session = Session::open_modern(&*self.connector, &hello, true, OPEN_TIMEOUT).await?;
+        let alone = if own && self.is_child {
+            match Session::open_modern(&*self.connector, &hello("{}"), true, OPEN_TIMEOUT).await {
+                Ok(session) => Some(session),
+                // Nothing of a modern server is one client's but what it logs. Without that everybody can still be served.
+                Err(error) if is_crowded(&error) => None,
+                Err(error) => return Err(error),
+            }
+        } else {
+            None
+        };
+        let apart = alone.is_some();
+        let (session, watching) = if let Some(session) = alone {
             (session, Watching::Opens(Changes::default()))
         } else {
             let changes = self.changes.clone();
@@ -237,6 +245,11 @@ pub(super) fn hello(capabilities: &str) -> Hello {
         capabilities: capabilities.into(),
         client_info: format!(r#"{{"name":"mcp-gateway","version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
     }
+}
+
+/// Whether there is no room for another process of the server.
+fn is_crowded(error: &Error) -> bool {
+    error.context().iter().any(|(name, _)| *name == "max_connections")
 }
 
 /// Whether a server refused to be opened in this way, rather than could not be reached.

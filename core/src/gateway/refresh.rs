@@ -37,6 +37,7 @@ impl Inner {
             known.iter().map(|(id, place)| (*id, Arc::clone(&place.upstream))).collect();
         for server in state.servers() {
             let listing = state.listing(server.id);
+            let waits = state.entry(server.id).is_some_and(|entry| entry.waiting().is_some());
             let old = known.get(&server.id);
             let same_way = old.filter(|old| is_reached_alike(&old.server, server));
             let upstream = match same_way {
@@ -72,7 +73,7 @@ impl Inner {
                 .or_default()
                 .entry(server.service.clone())
                 .or_default()
-                .push(Place { server: Arc::clone(server), upstream, replica, listing });
+                .push(Place { server: Arc::clone(server), upstream, replica, listing, waits });
         }
         let index = Arc::new(before.index.next(&state));
 
@@ -253,6 +254,7 @@ fn unchanged(old: &Service, places: &[Place]) -> bool {
             old.server.revision == new.server.revision
                 && old.server.health_status == new.server.health_status
                 && Arc::ptr_eq(&old.listing, &new.listing)
+                && old.waits == new.waits
                 && Arc::ptr_eq(&old.upstream, &new.upstream)
         })
 }

@@ -3,7 +3,7 @@
 //! A message that cannot be brought to its owner goes nowhere; a question that nobody can be asked is answered for
 //! the client, so that the server does not wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::Inner;
@@ -24,6 +24,10 @@ pub(super) const TAKING: Duration = Duration::from_secs(10);
 /// How often it is looked whether questions wait that no stream takes: one that waits from one look to the next but one is
 /// answered for the client.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Made once: making it costs more than the search.
+static TOKEN: LazyLock<memchr::memmem::Finder<'static>> =
+    LazyLock::new(|| memchr::memmem::Finder::new(b"progressToken"));
 
 /// The way back from one session with a server to one client.
 #[derive(Clone, Debug)]
@@ -129,7 +133,7 @@ async fn refuse(asked: Option<Asked>) {
     let Some(asked) = asked else { return };
     let told = tokio::time::timeout(TAKING, asked.session.notify(unanswerable(&asked.raw_id))).await;
     if !matches!(told, Ok(Ok(()))) {
-        tracing::debug!("a server could not be told that its question is not answered");
+        tracing::debug!(session = ?asked.session, "a server could not be told that its question is not answered");
     }
 }
 
@@ -228,7 +232,8 @@ pub(super) fn progress_token(message: &Message) -> Option<(std::ops::Range<usize
     let params = message.params()?;
     // Most requests have none: one search is cheaper than reading every object.
     // A key can also be written with escapes, and what is not seen is not mapped.
-    if memchr::memmem::find(params.as_bytes(), b"progressToken").is_none() && !params.contains("\\u") {
+    let text = params.as_bytes();
+    if TOKEN.find(text).is_none() && memchr::memchr(b'\\', text).is_none() {
         return None;
     }
     let members = Members::parse(params).ok()?;

@@ -45,6 +45,7 @@ mod tests {
 
     use super::*;
 
+    /// F-12: retries have a budget.
     #[test]
     fn a_fifth_of_the_calls_and_at_least_three_may_be_second_attempts() {
         let budget = RetryBudget::default();

@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) upstream: Arc<Upstream>,
     pub(super) replica: Arc<Replica>,
     pub(super) listing: Arc<Listing>,
+    /// What it says differs from what was approved, and waits for an operator.
+    pub(super) waits: bool,
 }
 
 /// A service.
@@ -139,12 +141,24 @@ impl Service {
         let lease = subset
             .map_or(&self.everyone, |pool| &**pool)
             .pick(ask, now)
-            .map_err(|error| error.with("service", &self.name))?;
+            .map_err(|error| self.nobody(error))?;
         let place = self.by_id.get(&lease.server_id()).map(|i| &self.places[*i]);
         let place = place.ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a pool knows a server that its service does not")
         })?;
         Ok((lease, place))
+    }
+
+    /// The error as it stands for this service.
+    fn nobody(&self, error: Error) -> Error {
+        let error = error.with("service", &self.name);
+        if !self.places.iter().any(|place| place.waits) {
+            return error;
+        }
+        error.with(
+            "drift",
+            "a replica defines what it offers otherwise than was approved, and waits for an operator",
+        )
     }
 
     /// The replica of this id.
@@ -160,6 +174,11 @@ impl Service {
             .flat_map(|place| place.listing.of(kind).map(move |item| (place, item)))
             .filter(|(_, item)| seen.insert(item.name.as_str()))
             .collect()
+    }
+
+    /// By which services are compared that offer the same: when its first replica was registered, then its name.
+    pub(super) fn age(&self) -> (Option<jiff::Timestamp>, &ServiceName) {
+        (self.places.first().map(|place| place.server.created_at), &self.name)
     }
 
     /// Whether both list the same, as far as can be told without reading the lists.
@@ -182,6 +201,7 @@ impl Service {
         self.places.iter().filter(|place| {
             place.server.status == Status::Active
                 && place.server.auto_discover
+                && !place.waits
                 && place.listing.initialize.is_none()
         })
     }
@@ -203,7 +223,7 @@ fn member(place: &Place) -> Member {
         replica: Arc::clone(&place.replica),
         weight: server.weight,
         available: !matches!(server.health_status, HealthStatus::Unhealthy | HealthStatus::Unreachable),
-        drained: server.status != Status::Active || server.weight == 0,
+        drained: server.status != Status::Active || server.weight == 0 || place.waits,
     }
 }
 

@@ -162,6 +162,14 @@ mod tests {
         sessions.open(settings, &principal, &Route::All, hello, now)
     }
 
+    /// T-02: ids of sessions hold 244 bits of the operating system's generator; none repeats.
+    #[test]
+    fn ids_of_sessions_do_not_repeat() {
+        let ids: std::collections::HashSet<_> = (0..200_000).map(|_| new_id()).collect();
+        assert_eq!(ids.len(), 200_000);
+        assert!(ids.iter().all(|id| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+
     #[test]
     fn a_session_belongs_to_its_principal_and_its_route() {
         let sessions = Sessions::default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::sessions::SessionSettings;
-use crate::auth::{Access, Auth, Authenticator};
+use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
 use crate::config::Config;
 use crate::limit;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub limits: limit::Settings,
     /// The audit trail.
     pub audit: AuditSettings,
+    /// The keys that credentials for servers are sealed with; without any, none can be set.
+    pub vault: Option<Arc<Vault>>,
     /// Who may use what, beyond the matrix of roles.
     pub access: Access,
     /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
@@ -57,6 +59,7 @@ impl Default for Settings {
             probing: true,
             limits: limit::Settings::default(),
             audit: AuditSettings::default(),
+            vault: None,
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),

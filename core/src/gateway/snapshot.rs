@@ -150,14 +150,14 @@ impl View {
         Some((self.services.get(service)?, name.to_owned()))
     }
 
-    /// The first service, by name, that offers the resource, or has a template for it.
+    /// The oldest service that offers the resource, or has a template for it: one that comes later takes nobody's place.
     pub(super) fn service_of_resource(&self, uri: &str) -> Option<&Arc<Service>> {
         let template = self.index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
         let ids = self.index.resource(&self.tenant, uri);
         let servers = ids.iter().chain(template).filter_map(|id| self.index.state().server(*id));
         let services = servers.filter_map(|server| self.services.get(&server.service));
         let services = services.filter(|service| service.shows(CapabilityKind::Resource, uri));
-        services.min_by(|a, b| a.name.cmp(&b.name))
+        services.min_by_key(|service| service.age())
     }
 
     /// The merged list of this kind, made by `make` once for this view.

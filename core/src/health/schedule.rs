@@ -132,6 +132,7 @@ mod tests {
         schedule.next_due().unwrap().since(now).as_secs_f64()
     }
 
+    /// F-19: a round ends in time, failures back off, slow is not dead.
     #[test]
     fn failures_double_the_wait_up_to_five_minutes_and_a_success_resets_it() {
         let (mut schedule, id) = (schedule(), ServerId::random());
@@ -144,6 +145,7 @@ mod tests {
         }
     }
 
+    /// F-19: a round ends in time, failures back off, slow is not dead.
     #[test]
     fn waits_differ_so_that_servers_do_not_march_in_step() {
         let mut schedule = schedule();

@@ -8,7 +8,7 @@ use super::ids::TenantId;
 /// Longest of a row's short members, in characters.
 const MAX_TEXT: usize = 256;
 /// Longest detail of a row, in bytes of JSON.
-const MAX_DETAIL: usize = 8 * 1024;
+pub const MAX_DETAIL: usize = 8 * 1024;
 
 /// One line of the audit trail. It has no foreign keys: it outlives what it speaks of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

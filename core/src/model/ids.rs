@@ -198,6 +198,7 @@ fn check_name(text: &str, what: &'static str) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// B-16: full names are one to one.
     #[test]
     fn a_service_name_that_could_be_read_two_ways_is_refused() {
         for bad in ["", "a__b", "-a", "a-", "A", "a b", "tools", "gateway", &"a".repeat(64)] {

@@ -4,6 +4,7 @@ pub mod access;
 pub mod audit;
 pub mod call;
 pub mod capability;
+mod credential;
 pub mod event;
 pub mod ids;
 pub mod key;
@@ -11,17 +12,20 @@ pub mod principal;
 pub mod redact;
 pub mod registration;
 pub mod server;
+pub mod tenant;
 
 pub use access::Restriction;
 pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
+pub use credential::{Credential, SealedCredential};
 pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{
-    Affinity, Algorithm, Configuration, Endpoint, EraWish, HealthCheck, HealthStatus, ProbeKind, Server,
-    Sharing, Status, TransportType,
+    Affinity, Algorithm, CacheScope, Configuration, Drift, Endpoint, EraWish, HealthCheck, HealthStatus,
+    ProbeKind, Server, Sharing, Status, TransportType,
 };
+pub use tenant::{Tenant, TenantStatus};

@@ -112,6 +112,15 @@ pub fn args(args: &[String]) -> Vec<String> {
     args.iter().map(show).collect()
 }
 
+/// What serde says is wrong, without what was found: a secret may stand at a place where it does not belong.
+pub fn without_value(message: &str) -> String {
+    let names_it = message.starts_with("invalid ") || message.starts_with("unknown variant ");
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if names_it => format!("expected {expected}"),
+        _ => message.to_owned(),
+    }
+}
+
 fn one(arg: &str) -> String {
     if arg.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['=', ' '])) {
         return url(arg);

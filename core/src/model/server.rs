@@ -14,10 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A plain enum whose names in JSON, in the stores and on the command line are the same.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
@@ -29,6 +28,21 @@ macro_rules! words {
                 match self { $(Self::$variant => $word,)+ }
             }
         }
+
+        // Not derived: the derivation reads the source, in which the words of this macro do not stand.
+        #[cfg(feature = "server")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::Type::String)
+                    .description(Some([$($doc.trim()),*].join(" ")))
+                    .enum_values(Some(Self::ALL.iter().map(|value| value.as_str())))
+                    .into()
+            }
+        }
+
+        #[cfg(feature = "server")]
+        impl utoipa::ToSchema for $name {}
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -242,7 +256,33 @@ impl Default for HealthCheck {
     }
 }
 
-/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`) is taken from the replica
+/// Who may be given an answer that a server of the modern era labels `public`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CacheScope {
+    /// Whom the server says, unless the gateway shows it credentials (`headers`): what is given for them is nobody else's.
+    #[default]
+    Auto,
+    /// Whom the server says.
+    Declared,
+    /// Only who asked.
+    Private,
+}
+
+/// What becomes of a server that defines something otherwise than it did, or than another replica does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// It is told of, in the server's record and in the audit trail.
+    #[default]
+    Report,
+    /// The server waits outside until an operator approves what it says.
+    Pin,
+}
+
+/// How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`, `drift`) is taken from the replica
 /// that was registered first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -265,6 +305,10 @@ pub struct Configuration {
     pub sharing: Sharing,
     /// How it is spoken to.
     pub era: EraWish,
+    /// Who may be given what the server labels `public`.
+    pub cache_scope: CacheScope,
+    /// What becomes of definitions that differ from those that were approved.
+    pub drift: Drift,
     /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
     pub trusted: bool,
     /// A PEM file with the authorities that may have signed this server's certificate, instead of those that the
@@ -290,10 +334,24 @@ impl Default for Configuration {
             max_connections: 50,
             sharing: Sharing::Auto,
             era: EraWish::Auto,
+            cache_scope: CacheScope::Auto,
+            drift: Drift::Report,
             trusted: false,
             ca_file: None,
             headers: BTreeMap::new(),
             access: Vec::new(),
+        }
+    }
+}
+
+impl Configuration {
+    /// Whether an answer of the server may be given to others than who asked, if the server says so. `credentials`: whether
+    /// some are set for it.
+    pub fn may_be_public(&self, credentials: bool) -> bool {
+        match self.cache_scope {
+            CacheScope::Auto => self.headers.is_empty() && !credentials,
+            CacheScope::Declared => true,
+            CacheScope::Private => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 mod audit;
 pub mod export;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ use crate::rpc::Method;
 pub struct Observer {
     clock: Arc<dyn Clock>,
     next: AtomicU64,
-    under_way: Mutex<HashMap<u64, Arc<Active>>>,
+    under_way: Mutex<BTreeMap<u64, Arc<Active>>>,
 }
 
 /// A call under way.
@@ -108,7 +108,7 @@ impl Observer {
         self.table().values().filter(|active| active.method == Method::Listen).count()
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Active>>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Active>>> {
         // A panic elsewhere cannot leave the map half changed: every change is one insert or remove.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +127,10 @@ impl Record {
 
     /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
     pub fn outcome(&self, error: Option<&Error>) {
+        // An ordinary call pays for its line only if somebody reads it.
+        if error.is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let millis = self.observer.clock.now().since(self.active.since).as_secs_f64() * 1000.0;
         let (method, id) = (self.active.method.as_str(), &*self.active.correlation_id);
         match error {

@@ -215,22 +215,25 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
     problems.unless(configuration.headers.len() <= MAX_HEADERS, MEMBER, "at most 64 `headers`");
     let mut seen = HashSet::new();
     for (name, value) in &configuration.headers {
-        let shown: String = name.chars().take(40).collect();
-        let lower = name.to_ascii_lowercase();
-        if !is_token(name) {
-            problems.add(MEMBER, format!("`headers`: {shown:?} is not the name of a header"));
-        } else if OWN_HEADERS.contains(&lower.as_str()) {
-            problems.add(MEMBER, format!("`headers`: `{shown}` is set by the gateway itself; leave it out"));
-        }
-        if !is_field_value(value) {
-            problems.add(
-                MEMBER,
-                format!("`headers`: the value of `{shown}` has control characters or blanks around it"),
-            );
-        }
-        if !seen.insert(lower) {
+        header(MEMBER, name, value, problems);
+        if !seen.insert(name.to_ascii_lowercase()) {
+            let shown: String = name.chars().take(40).collect();
             problems.add(MEMBER, format!("`headers`: `{shown}` stands twice, in different case"));
         }
+    }
+}
+
+/// Checks a header that is sent to a server.
+pub(super) fn header(member: &'static str, name: &str, value: &str, problems: &mut Problems) {
+    let shown: String = name.chars().take(40).collect();
+    if !is_token(name) {
+        problems.add(member, format!("`headers`: {shown:?} is not the name of a header"));
+    } else if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        problems.add(member, format!("`headers`: `{shown}` is set by the gateway itself; leave it out"));
+    }
+    if !is_field_value(value) {
+        let problem = format!("`headers`: the value of `{shown}` has control characters or blanks around it");
+        problems.add(member, problem);
     }
 }
 

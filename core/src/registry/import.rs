@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::server_json::{self, ServerJson};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ids::RESERVED_SERVICES;
 use crate::model::{Configuration, Registration, ServiceName, TransportType};
@@ -39,16 +41,42 @@ struct Entry {
     other: Map<String, Value>,
 }
 
+/// A `server.json` of the official registry, which describes one server.
+fn one(text: &str) -> Result<Import> {
+    let bad = |error: serde_json::Error| Error::new(ErrorKind::InvalidParams, error.to_string());
+    let file = RawValue::from_string(text.trim().to_owned()).map_err(bad)?;
+    let asked = ServerJson {
+        server_json: file,
+        name: None,
+        service: None,
+        package: None,
+        env: BTreeMap::new(),
+        headers: BTreeMap::new(),
+        variables: BTreeMap::new(),
+        tags: Vec::new(),
+    };
+    let registration = server_json::server_json(asked).map_err(|error| {
+        error.with(
+            "hint",
+            "`mcp-gateway register --server-json FILE` takes values with --env, --header and --variable",
+        )
+    })?;
+    Ok(Import { registrations: vec![registration], notes: Vec::new() })
+}
+
 /// Reads `{"mcpServers": {name: {command, args, env, cwd} | {url, type, headers}}}`; `servers`, as VS Code has it, and
-/// `serverUrl` are understood as well. A name that cannot be a service's is turned into one, and a note says so.
+/// `serverUrl` are understood as well, and so is a `server.json` of the official registry. A name that cannot be a service's is turned into one, and a note says so.
 ///
 /// Errors: [`ErrorKind::InvalidParams`], with a problem for each entry that cannot be read.
 pub fn mcp_servers(text: &str) -> Result<Import> {
     let bad = |message: String| Error::new(ErrorKind::InvalidParams, message);
-    let file: Map<String, Value> =
-        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-            bad(format!("the file is not a JSON object (comments and trailing commas are not JSON): {error}"))
-        })?;
+    let text = text.trim_start_matches('\u{feff}');
+    let file: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+        bad(format!("the file is not a JSON object (comments and trailing commas are not JSON): {error}"))
+    })?;
+    if ["packages", "remotes"].iter().any(|member| file.get(*member).is_some_and(Value::is_array)) {
+        return one(text);
+    }
     let servers = file.get("mcpServers").or_else(|| file.get("servers")).and_then(Value::as_object);
     let servers = servers.ok_or_else(|| bad("the file has no object `mcpServers` (or `servers`)".into()))?;
     let mut import = Import::default();
@@ -127,7 +155,7 @@ fn entry(name: &str, value: &Value, notes: &mut Vec<String>) -> Result<Option<Re
 
 /// The service name nearest to `name`: lower case, `-` for what is not allowed, one `_` for several, cut to 63
 /// characters; a reserved name gets `-server`. `None` if nothing remains.
-fn mapped(name: &str) -> Option<String> {
+pub(super) fn mapped(name: &str) -> Option<String> {
     if ServiceName::new(name).is_ok() {
         return Some(name.to_owned());
     }

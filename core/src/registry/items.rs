@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::fields::is_name;
+use super::schema;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind, Listing};
 use crate::rpc::Members;
@@ -80,6 +81,10 @@ fn item(kind: CapabilityKind, raw: &RawValue) -> Result<Capability, (String, Str
         CapabilityKind::Tool if !members.get("inputSchema").is_some_and(|schema| schema.starts_with('{')) => {
             Some("`inputSchema` is missing or not an object".to_owned())
         }
+        CapabilityKind::Tool => ["inputSchema", "outputSchema"].iter().find_map(|member| {
+            let problem = schema::problem(members.get(member)?)?;
+            Some(format!("`{member}` cannot be used: {problem}"))
+        }),
         CapabilityKind::Resource | CapabilityKind::ResourceTemplate
             if name.is_empty() || name.len() > MAX_URI || name.contains(char::is_control) =>
         {
@@ -157,6 +162,7 @@ mod tests {
         assert_eq!(excluded, []);
     }
 
+    /// B-14: a name that cannot be used takes nothing else along.
     #[test]
     fn a_bad_item_is_left_out_with_its_reason_and_the_others_stay() {
         let long = "a".repeat(129);

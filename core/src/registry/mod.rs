@@ -10,10 +10,16 @@
 pub mod import;
 pub mod items;
 mod observe;
+mod once;
+pub mod pins;
 pub mod query;
+mod schema;
+pub mod server_json;
 pub(crate) mod shards;
 pub mod state;
+mod tenants;
 pub mod validate;
+mod drift;
 mod fields;
 mod write;
 #[cfg(test)]
@@ -26,6 +32,8 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, broadcast, oneshot};
 
+pub use drift::{Difference, Drifted};
+pub use once::{Registered, Render};
 pub use query::{Filter, Page};
 pub use state::{Entry, State};
 

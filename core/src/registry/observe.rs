@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Registry, micros, no_server};
+use super::{Actor, Registry, drift, micros, no_server};
 use crate::error::Result;
 use crate::model::{Event, Listing, ServerId, TenantId};
 use crate::store::HealthRecord;
@@ -21,7 +21,9 @@ impl Registry {
         self.inner.store.health_history(tenant, id, limit).await
     }
 
-    /// Takes up what a server offers. `false`, without a write or an event, if it offered the same before.
+    /// Takes up what a server offers. `false`, without a write or an event, if it offered the same before. A definition that
+    /// differs from an approved one is written to the audit trail; under [`Drift::Pin`](crate::model::Drift::Pin) it waits there
+    /// for [`Registry::approve`], and the server keeps what it offered.
     ///
     /// Errors: [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed meanwhile, [`ErrorKind::Storage`](crate::ErrorKind::Storage).
     pub async fn set_listing(&self, id: ServerId, listing: Listing) -> Result<bool> {
@@ -29,13 +31,34 @@ impl Registry {
             let _writing = inner.writing.lock().await;
             let state = inner.state.load_full();
             let entry = state.entry(id).ok_or_else(|| no_server(id))?;
-            if *entry.listing == listing {
+            let drift = drift::of(&state, entry, &listing).map(Arc::new);
+            let told = entry.drift == drift;
+            if told && (entry.waiting().is_some() || *entry.listing == listing) {
                 return Ok(false);
             }
             let tenant_id = entry.server.tenant_id.clone();
-            inner.store.put_listing(&tenant_id, id, &listing, inner.now()).await?;
+            let waits = drift.as_ref().is_some_and(|drift| drift.waiting.is_some());
+            let same = waits || *entry.listing == listing;
+            let listing = if same { Arc::clone(&entry.listing) } else { Arc::new(listing) };
+            if !same {
+                inner.store.put_listing(&tenant_id, id, &listing, inner.now()).await?;
+            }
+            if let Some(drift) = drift.as_ref().filter(|_| !told) {
+                let outcome = if drift.waiting.is_some() { "waits" } else { "told" };
+                let actor = Actor { subject: "gateway".into(), correlation_id: None };
+                let target = id.to_string();
+                let row = inner.audit(&tenant_id, &actor, "server.drift", &target, outcome, drift.detail());
+                inner.store.append_audit(&row).await?;
+                let (server, count) = (&entry.server.name, drift.differences.len());
+                tracing::warn!(
+                    server,
+                    differences = count,
+                    outcome,
+                    "a server defines what it offers otherwise than was approved"
+                );
+            }
             inner.swap(|state, tell| {
-                state.set_listing(id, Arc::new(listing));
+                state.set_listing(id, listing, drift);
                 tell(Event::Discovered { tenant_id, id });
             });
             Ok(true)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::drift::Drifted;
 use super::query::{Filter, Page};
 use super::shards::Shards;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,8 +17,17 @@ pub struct Entry {
     pub server: Arc<Server>,
     /// What it offers; the same allocation until it changes.
     pub listing: Arc<Listing>,
+    /// How what it says differs from what was approved, if it does.
+    pub drift: Option<Arc<Drifted>>,
     /// What a list's `search` looks into, in lower case: it is made when the server changes, not at every search.
     folded: Arc<str>,
+}
+
+impl Entry {
+    /// What waits for an operator's approval.
+    pub fn waiting(&self) -> Option<&Arc<Listing>> {
+        self.drift.as_ref()?.waiting.as_ref()
+    }
 }
 
 type Names = Vec<(Arc<str>, ServerId)>;
@@ -104,6 +114,11 @@ impl State {
         filter: &Filter,
         shown: impl Fn(&Server) -> bool,
     ) -> Result<Page> {
+        Self::page(self.of_tenant(tenant).filter(|entry| shown(&entry.server)), filter)
+    }
+
+    /// One page of `entries`, which are in the order of the list.
+    pub(crate) fn page<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, filter: &Filter) -> Result<Page> {
         let limit = if filter.limit == 0 { Filter::DEFAULT_LIMIT } else { filter.limit };
         if limit > Filter::MAX_LIMIT {
             return Err(Error::new(
@@ -122,11 +137,10 @@ impl State {
                 && filter.health_status.is_none_or(|health| server.health_status == health)
                 && filter.tags.iter().all(|tag| server.tags.contains(tag))
                 && finder.as_ref().is_none_or(|finder| finder.find(entry.folded.as_bytes()).is_some())
-                && shown(server)
         };
         let mut total = 0;
         let mut servers = Vec::new();
-        for entry in self.of_tenant(tenant).filter(|entry| matches(entry)) {
+        for entry in entries.filter(|entry| matches(entry)) {
             if total >= skip && servers.len() < limit as usize {
                 servers.push(entry.server.clone());
             }
@@ -153,7 +167,8 @@ impl State {
             Err(place) => names.insert(place, (server.name.as_str().into(), server.id)),
         }
         let server = Arc::new(server);
-        let entry = Entry { folded: folded(&server), listing, server: server.clone() };
+        let drift = self.entry(server.id).and_then(|entry| entry.drift.clone());
+        let entry = Entry { folded: folded(&server), listing, drift, server: server.clone() };
         self.entries.insert(server.id, Arc::new(entry));
         server
     }
@@ -166,7 +181,7 @@ impl State {
             let (server, listing) = (Arc::new(server), Arc::new(listing));
             let own = names.entry(server.tenant_id.clone()).or_default();
             own.push((server.name.as_str().into(), server.id));
-            let entry = Entry { folded: folded(&server), listing, server };
+            let entry = Entry { folded: folded(&server), listing, drift: None, server };
             state.entries.insert(entry.server.id, Arc::new(entry));
         }
         for (tenant, mut names) in names {
@@ -188,9 +203,9 @@ impl State {
         }
     }
 
-    pub(super) fn set_listing(&mut self, id: ServerId, listing: Arc<Listing>) {
+    pub(super) fn set_listing(&mut self, id: ServerId, listing: Arc<Listing>, drift: Option<Arc<Drifted>>) {
         if let Some(entry) = self.entries.get(&id) {
-            let entry = Entry { listing, ..(**entry).clone() };
+            let entry = Entry { listing, drift, ..(**entry).clone() };
             self.version += 1;
             self.entries.insert(id, Arc::new(entry));
         }

@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::HealthStatus::{Healthy, Unknown, Unreachable};
 use crate::model::{
     AuditEntry, AuditQuery, AuditRow, ChainReport, Endpoint, Event, HealthStatus, Listing, Patch,
-    Registration, Server, ServerId, Status, TenantId, TransportType,
+    Registration, Server, ServerId, Status, Tenant, TenantId, TransportType,
 };
-use crate::store::{HealthRecord, MemoryStore, Store};
+use crate::store::{Done, HealthRecord, MemoryStore, Once, Store};
 
 fn tenant() -> TenantId {
     TenantId::new("t").unwrap()
@@ -118,8 +118,8 @@ async fn refusals_are_in_the_trail_and_change_nothing() {
         registry.register(&t, &who, at("a")).await.unwrap_err().kind(),
         registry.register(&t, &who, at("no name!")).await.unwrap_err().kind(),
         registry.update(&t, &who, server.id, patch(json!({"weight": 2})), Some(9)).await.unwrap_err().kind(),
-        registry.remove(&t, &who, ServerId::random()).await.unwrap_err().kind(),
-        registry.remove(&TenantId::new("other").unwrap(), &who, server.id).await.unwrap_err().kind(),
+        registry.remove(&t, &who, ServerId::random(), None).await.unwrap_err().kind(),
+        registry.remove(&TenantId::new("other").unwrap(), &who, server.id, None).await.unwrap_err().kind(),
     ];
     assert_eq!(
         kinds,
@@ -155,7 +155,7 @@ async fn the_trail_holds_no_secret() {
     let server = house.registry.register(&tenant(), &ann(), registration(secret)).await.unwrap();
     let change = json!({"command": "run", "args": ["hush"], "env": {"KEY": "hush"}});
     house.registry.update(&tenant(), &ann(), server.id, patch(change), None).await.unwrap();
-    house.registry.remove(&tenant(), &ann(), server.id).await.unwrap();
+    house.registry.remove(&tenant(), &ann(), server.id, None).await.unwrap();
     let rows = house.store.audit(&tenant(), 10).await.unwrap();
     assert_eq!(rows.len(), 3);
     assert!(!serde_json::to_string(&rows).unwrap().contains("hush"));
@@ -259,7 +259,7 @@ async fn a_removed_server_is_gone_and_its_name_free() {
     let house = house().await;
     let server = house.add("a").await;
     let mut events = house.registry.subscribe();
-    house.registry.remove(&tenant(), &ann(), server.id).await.unwrap();
+    house.registry.remove(&tenant(), &ann(), server.id, None).await.unwrap();
     assert_eq!(house.registry.get(&tenant(), server.id), None);
     assert!(house.registry.state().is_empty());
     assert_eq!(events.try_recv().unwrap(), Event::Removed { tenant_id: tenant(), id: server.id });
@@ -301,7 +301,7 @@ async fn a_reader_keeps_its_state_while_writers_go_on() {
     let before = house.registry.state();
     let server = house.add("a").await;
     let after = house.registry.state();
-    house.registry.remove(&tenant(), &ann(), server.id).await.unwrap();
+    house.registry.remove(&tenant(), &ann(), server.id, None).await.unwrap();
     assert_eq!((before.len(), after.len(), house.registry.state().len()), (0, 1, 0));
     assert!(before.version() < after.version());
     assert_eq!(after.find(&tenant(), "a"), Some(&server));
@@ -334,10 +334,40 @@ impl Slow {
 }
 
 #[async_trait]
+impl crate::store::CredentialStore for Slow {
+    async fn put_credential(&self, c: &crate::model::SealedCredential, a: &AuditEntry) -> Result<()> {
+        self.inner.put_credential(c, a).await
+    }
+    async fn remove_credential(
+        &self,
+        t: &TenantId,
+        id: ServerId,
+        subject: &str,
+        header: &str,
+        a: &AuditEntry,
+    ) -> Result<()> {
+        self.inner.remove_credential(t, id, subject, header, a).await
+    }
+    async fn credentials(&self) -> Result<Vec<crate::model::SealedCredential>> {
+        self.inner.credentials().await
+    }
+}
+
+#[async_trait]
 impl Store for Slow {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
         self.pass().await?;
         self.inner.insert_server(server, declared, audit).await
+    }
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>> {
+        self.pass().await?;
+        self.inner.insert_server_once(server, declared, audit, once).await
     }
     async fn update_server(&self, s: &Server, n: u64, d: Option<&Listing>, a: &AuditEntry) -> Result<()> {
         self.pass().await?;
@@ -380,6 +410,15 @@ impl Store for Slow {
     async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()> {
         self.inner.hold_audit(hold, audit).await
     }
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        self.pass().await?;
+        Ok(Vec::new())
+    }
+
+    async fn put_tenant(&self, _: &Tenant, _: Option<u64>, _: &AuditEntry) -> Result<()> {
+        self.pass().await
+    }
+
     fn api_keys(self: Arc<Self>) -> Arc<dyn crate::store::KeyStore> {
         Arc::new(MemoryStore::new())
     }
@@ -453,7 +492,7 @@ async fn what_the_store_refuses_is_not_in_memory_but_health_is() {
     assert_eq!(registry.register(&t, &who, at("b")).await.unwrap_err().kind(), ErrorKind::Storage);
     let change = patch(json!({"weight": 1}));
     assert_eq!(registry.update(&t, &who, one.id, change, None).await.unwrap_err().kind(), ErrorKind::Storage);
-    assert_eq!(registry.remove(&t, &who, one.id).await.unwrap_err().kind(), ErrorKind::Storage);
+    assert_eq!(registry.remove(&t, &who, one.id, None).await.unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(registry.list(&t, &Filter::default()).unwrap().total, 1);
     assert_eq!(registry.get(&t, one.id).unwrap().weight, one.weight);
     let records = vec![(one.id, observed(Unreachable))];

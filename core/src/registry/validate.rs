@@ -155,6 +155,18 @@ pub fn patch(before: &Server, patch: Patch) -> Result<Checked> {
     problems.finish("change", Checked { server, listing })
 }
 
+/// Checks a header that a server is shown.
+///
+/// Errors: as [`registration`].
+pub fn header(name: &str, value: &str) -> Result<()> {
+    let mut problems = Problems::default();
+    fields::header("header", name, value, &mut problems);
+    if value.is_empty() {
+        problems.add("value", "it is empty");
+    }
+    problems.finish("credential", ())
+}
+
 fn replace<T>(old: &mut T, new: Option<T>) {
     if let Some(new) = new {
         *old = new;
@@ -324,6 +336,7 @@ mod tests {
         );
     }
 
+    /// B-25: what a header cannot carry does not get into one.
     #[test]
     fn headers_of_the_connection_and_of_the_gateway_are_refused_in_any_case() {
         let with = |name: &str| {

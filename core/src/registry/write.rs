@@ -49,13 +49,33 @@ impl Registry {
         .await
     }
 
-    /// Removes a server; its name is free again.
+    /// Takes up the definitions that wait for approval.
     ///
-    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Storage`]. Each is written to the audit trail.
-    pub async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] if nothing waits, [`ErrorKind::Storage`]. Each is written to the
+    /// audit trail.
+    pub async fn approve(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<Arc<Server>> {
         let (tenant, actor) = (tenant.clone(), actor.clone());
         self.to_end(move |inner| async move {
-            let outcome = inner.remove(&tenant, &actor, id).await;
+            let outcome = inner.approve(&tenant, &actor, id).await;
+            inner.refused(&tenant, &actor, "server.approve", &id.to_string(), outcome).await
+        })
+        .await
+    }
+
+    /// Removes a server; its name is free again. With `if_match`, only if its revision is still that.
+    ///
+    /// Errors: [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] if its revision is another, [`ErrorKind::Storage`]. Each is
+    /// written to the audit trail.
+    pub async fn remove(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ServerId,
+        if_match: Option<u64>,
+    ) -> Result<()> {
+        let (tenant, actor) = (tenant.clone(), actor.clone());
+        self.to_end(move |inner| async move {
+            let outcome = inner.remove(&tenant, &actor, id, if_match).await;
             inner.refused(&tenant, &actor, "server.remove", &id.to_string(), outcome).await
         })
         .await
@@ -95,14 +115,7 @@ impl Inner {
         let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
         let entry = entry.ok_or_else(|| no_server(id))?;
         let before = &entry.server;
-        if if_match.is_some_and(|revision| revision != before.revision) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "the server changed since it was read; read it again and repeat the change on what you find",
-            )
-            .with("id", id)
-            .with("revision", before.revision));
-        }
+        unchanged(before, if_match)?;
         let Checked { mut server, listing } = validate::patch(before, patch)?;
         if server.endpoint != before.endpoint {
             self.may_lead(&server)?;
@@ -129,11 +142,39 @@ impl Inner {
         }))
     }
 
-    async fn remove(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<()> {
+    async fn approve(&self, tenant: &TenantId, actor: &Actor, id: ServerId) -> Result<Arc<Server>> {
+        let _writing = self.writing.lock().await;
+        let state = self.state.load_full();
+        let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
+        let entry = entry.ok_or_else(|| no_server(id))?;
+        let nothing =
+            || Error::new(ErrorKind::Conflict, "nothing of this server waits for approval").with("id", id);
+        let (drift, listing) = entry.drift.as_ref().zip(entry.waiting()).ok_or_else(nothing)?;
+        let mut server = (*entry.server).clone();
+        server.updated_at = self.now();
+        server.revision += 1;
+        let audit = self.audit(tenant, actor, "server.approve", &id.to_string(), "ok", drift.detail());
+        self.store.update_server(&server, entry.server.revision, Some(listing), &audit).await?;
+        Ok(self.swap(|state, tell| {
+            tell(Event::Updated { tenant_id: tenant.clone(), id });
+            tell(Event::Discovered { tenant_id: tenant.clone(), id });
+            state.set_listing(id, Arc::clone(listing), None);
+            state.put(server, Arc::clone(listing))
+        }))
+    }
+
+    async fn remove(
+        &self,
+        tenant: &TenantId,
+        actor: &Actor,
+        id: ServerId,
+        if_match: Option<u64>,
+    ) -> Result<()> {
         let _writing = self.writing.lock().await;
         let state = self.state.load_full();
         let server = state.server(id).filter(|server| server.tenant_id == *tenant);
         let server = server.ok_or_else(|| no_server(id))?;
+        unchanged(server, if_match)?;
         let audit = self.audit(tenant, actor, "server.remove", &id.to_string(), "ok", described(server));
         self.store.remove_server(tenant, id, audit.at, &audit).await?;
         self.swap(|state, tell| {
@@ -144,11 +185,11 @@ impl Inner {
     }
 
     /// Whether a server may be where, or what, it is said to be.
-    fn may_lead(&self, server: &Server) -> Result<()> {
+    pub(super) fn may_lead(&self, server: &Server) -> Result<()> {
         self.guard.for_server(server).check_endpoint(&server.endpoint)
     }
 
-    async fn refused<T>(
+    pub(super) async fn refused<T>(
         &self,
         tenant: &TenantId,
         actor: &Actor,
@@ -163,8 +204,20 @@ impl Inner {
     }
 }
 
+fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
+    if if_match.is_none_or(|revision| revision == server.revision) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        "the server changed since it was read; read it again and repeat the change on what you find",
+    )
+    .with("id", server.id)
+    .with("revision", server.revision))
+}
+
 /// What the trail says of a server: arguments, environment and headers can hold secrets and stay out.
-fn described(server: &Server) -> Value {
+pub(super) fn described(server: &Server) -> Value {
     let endpoint = match &server.endpoint {
         Endpoint::Url { endpoint_url } => redact::url(endpoint_url),
         Endpoint::Command { command, .. } => command.clone(),

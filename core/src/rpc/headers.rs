@@ -149,6 +149,7 @@ mod tests {
             .collect()
     }
 
+    /// B-10: headers must say what the body says.
     #[test]
     fn the_examples_of_the_specification_encode_as_it_says() {
         for (text, value) in [
@@ -168,6 +169,7 @@ mod tests {
         }
     }
 
+    /// B-10: headers must say what the body says.
     #[test]
     fn headers_that_are_missing_double_unreadable_or_different_are_refused() {
         let call = message("tools/call", r#"{"name":"a b"}"#);

@@ -23,5 +23,16 @@ pub use method::Method;
 pub use object::Members;
 pub use splice::Splice;
 
+use bytes::Bytes;
+
 /// Deepest nesting of arrays and objects in a message.
 pub const MAX_DEPTH: usize = 128;
+
+/// What is copied rather than shared with the buffer that it was read into, in bytes.
+const SMALL: usize = 1024;
+
+/// `read`, a slice of the buffer of a connection, as bytes that do not keep that buffer if they are few: the next message can then
+/// be read into it, where it would take a new one of several kilobytes.
+pub fn detached(read: Bytes) -> Bytes {
+    if read.len() > SMALL { read } else { Bytes::copy_from_slice(&read) }
+}

@@ -49,6 +49,12 @@ impl<'a> Members<'a> {
 
 /// The text of a raw JSON string; `None` for any other JSON value.
 pub fn text(raw: &str) -> Option<Cow<'_, str>> {
+    // Nearly every one is written as it is meant: without an escape it is what stands between the quotes.
+    if let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+        && inner.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+    {
+        return Some(Cow::Borrowed(inner));
+    }
     serde_json::from_str::<Key<'_>>(raw).ok().map(|key| key.0)
 }
 
@@ -120,10 +126,23 @@ impl<'de> Deserialize<'de> for Members<'de> {
 mod tests {
     use super::*;
 
+    /// B-09: keys are exact, and none stands twice.
     #[test]
     fn a_key_that_stands_twice_is_refused_also_when_it_is_escaped() {
         let error = Members::parse(r#"{"name":1,"n\u0061me":2}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    }
+
+    #[test]
+    fn text_is_what_a_json_string_means_and_nothing_else_is_text() {
+        for (raw, meant) in
+            [(r#""""#, ""), (r#""a é""#, "a é"), (r#""a\"\u0062""#, "a\"b"), (r#" "a" "#, "a")]
+        {
+            assert_eq!(text(raw).as_deref(), Some(meant), "{raw}");
+        }
+        for raw in ["\"", "", "a", "1", r#""a"b""#, "\"a\nb\"", r#""a\""#, r#""a"x"#] {
+            assert_eq!(text(raw), None, "{raw}");
+        }
     }
 
     #[test]

@@ -296,12 +296,14 @@ mod tests {
         assert_eq!(ids, [Some("1".into()), None, None]);
     }
 
+    /// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
     #[test]
     fn every_line_end_and_a_byte_order_mark_are_understood() {
         assert_eq!(data("\u{feff}data: a\r\rdata: b\n\ndata: c\r\n\r\ndata: d\n\r\n"), ["a", "b", "c", "d"]);
         assert_eq!(decode(&[b"data: a\r", b"\n\r", b"\ndata: b\r", b"\r"]).unwrap().len(), 2);
     }
 
+    /// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
     #[test]
     fn an_id_with_nul_and_a_retry_that_is_no_number_are_ignored() {
         let mut decoder = Decoder::default();
@@ -312,6 +314,7 @@ mod tests {
         assert_eq!((decoder.last_id(), decoder.retry()), (Some("7"), Some(Duration::from_millis(20))));
     }
 
+    /// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
     #[test]
     fn an_event_over_the_limit_is_an_error_that_names_it_also_without_any_delimiter() {
         for stream in [vec![b'x'; 1001], [b"data: ".to_vec(), vec![b'x'; 1001]].concat()] {

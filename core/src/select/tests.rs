@@ -73,6 +73,7 @@ fn only_available_members_that_are_not_drained_are_picked() {
     }
 }
 
+/// F-09: with nobody left all replicas of this service are tried, and no other.
 #[test]
 fn if_no_member_is_available_all_that_are_not_drained_are_tried() {
     let mut members = members(4);
@@ -85,6 +86,7 @@ fn if_no_member_is_available_all_that_are_not_drained_are_tried() {
     assert_eq!(met(&pool, 30, at(0.0)), [10, 10, 10, 0]);
 }
 
+/// F-09: with nobody left all replicas of this service are tried, and no other.
 #[test]
 fn nobody_to_pick_is_unavailable_and_says_why_and_that_nothing_was_sent() {
     let mut drained = members(2);
@@ -148,6 +150,7 @@ fn when_all_breakers_are_open_the_error_says_when_the_first_lets_calls_in() {
     }
 }
 
+/// F-05: half-open lets exactly three in.
 #[test]
 fn of_fifty_calls_at_once_to_a_half_open_server_three_get_a_lease_and_the_others_are_unavailable() {
     for &algorithm in Algorithm::ALL {

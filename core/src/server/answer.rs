@@ -1,5 +1,6 @@
 //! Answers: the envelope of errors, and what every response carries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     }
 }
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Writes the error, if it is one, and the headers that every response has.
 pub(super) fn finish(
@@ -119,6 +120,13 @@ pub(super) fn finish(
         headers.insert(CORRELATION_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What MCP answers is JSON or events, and `nosniff` keeps it that; these are for what a browser might show.
+    if place == Place::Rest {
+        let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
@@ -163,8 +171,17 @@ fn log(error: &Error, status: StatusCode) {
     }
 }
 
-fn details(error: &Error) -> serde_json::Map<String, serde_json::Value> {
-    error.context().iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect()
+/// The facts by name; of several under one name, such as two problems of one member, none is lost.
+fn details(error: &Error) -> BTreeMap<&'static str, String> {
+    let mut details: BTreeMap<&'static str, String> = BTreeMap::new();
+    for (key, value) in error.context() {
+        let text = details.entry(key).or_default();
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(value);
+    }
+    details
 }
 
 fn rest_body(error: &Error, correlation_id: &str, clock: &dyn Clock) -> serde_json::Value {

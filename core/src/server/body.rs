@@ -1,13 +1,16 @@
 //! Request bodies: bounded in size and in time.
 
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::BoxError;
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::detached;
 
 /// Longest wait for a request's body, from its first byte to its last.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,11 +33,18 @@ where
     B::Error: Into<BoxError>,
 {
     let mut body = std::pin::pin!(body);
-    let collected = Limited::new(body.as_mut(), limit).collect();
-    match tokio::time::timeout(READ_TIMEOUT, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    let read = {
+        let mut reading = std::pin::pin!(gather(body.as_mut(), limit));
+        // Nearly always all of it has come with the head, and needs no timer.
+        match futures_util::poll!(reading.as_mut()) {
+            Poll::Ready(read) => Ok(read),
+            Poll::Pending => tokio::time::timeout(READ_TIMEOUT, reading).await,
+        }
+    };
+    match read {
+        Ok(Ok(bytes)) => Ok(detached(bytes)),
         Ok(Err(error)) if is_length_limit(&*error) => {
-            discard(body).await;
+            Box::pin(discard(body)).await;
             Err(too_large(limit))
         }
         Ok(Err(error)) => {
@@ -42,6 +52,27 @@ where
         }
         Err(_) => Err(Error::new(ErrorKind::InvalidRequest, "the request's body did not arrive within 30 s")),
     }
+}
+
+/// The bytes of a body, joined if they come in pieces; an error like [`Limited`]'s beyond `limit`.
+async fn gather<B>(body: Pin<&mut B>, limit: usize) -> Result<Bytes, BoxError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut body = Limited::new(body, limit);
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing to MCP.
+        let Ok(chunk) = frame?.into_data() else { continue };
+        if first.is_empty() && joined.is_empty() {
+            first = chunk;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut first));
+        joined.extend_from_slice(&chunk);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// Reads what is left of a body that is not wanted, within limits, so that the client hears why: a connection that is closed
@@ -66,6 +97,12 @@ where
 
 /// Refuses a body that does not say it is JSON. A page of a foreign origin cannot say so without asking first.
 pub(super) fn check_json(headers: &HeaderMap) -> Result<()> {
+    if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        // What is small here may be large once it is opened.
+        let shown: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(80).collect();
+        return Err(Error::new(ErrorKind::MediaType, "compressed bodies are not opened; send it as it is")
+            .with("content_encoding", shown));
+    }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = value.split(';').next().unwrap_or("").trim();
     if essence.eq_ignore_ascii_case("application/json") {
@@ -92,6 +129,7 @@ mod tests {
     use super::*;
     use http_body_util::Full;
 
+    /// B-01: a body over the limit is refused before it is parsed, and the limit named.
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_and_the_limit_named() {
         let read = |text: &'static str| {

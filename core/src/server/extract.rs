@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path};
+use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use super::answer::Failure;
 use super::{Door, body};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Caller;
-use crate::model::ServerId;
+use crate::model::{ServerId, redact};
 
 /// A body of JSON: 415 if it does not say so, 413 over the limit, 400 with the field's path if it does not fit.
 pub(super) struct Json<T>(pub(super) T);
@@ -22,19 +23,24 @@ impl<T: DeserializeOwned> FromRequest<Door> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request<Body>, door: &Door) -> Result<Self, Failure> {
-        body::check_json(request.headers())?;
-        let bytes = body::read(request.into_body(), door.settings.max_body_bytes).await?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse(&json_body(request, door).await?)?))
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+/// The bytes of a body that says it is JSON.
+pub(super) async fn json_body(request: Request<Body>, door: &Door) -> Result<Bytes, Error> {
+    body::check_json(request.headers())?;
+    body::read(request.into_body(), door.settings.max_body_bytes).await
+}
+
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            Error::new(ErrorKind::InvalidParams, without_value(&inner.to_string())).with("field", field)
+            let message = redact::without_value(&inner.to_string());
+            Error::new(ErrorKind::InvalidParams, message).with("field", field)
         } else {
             Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {inner}"))
         }
@@ -43,15 +49,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         .end()
         .map_err(|error| Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {error}")))?;
     Ok(value)
-}
-
-/// What is wrong without what was found: a secret may stand at a place where it does not belong.
-fn without_value(message: &str) -> String {
-    let names_it = message.starts_with("invalid ") || message.starts_with("unknown variant ");
-    match message.rsplit_once(", expected ") {
-        Some((_, expected)) if names_it => format!("expected {expected}"),
-        _ => message.to_owned(),
-    }
 }
 
 /// The query string: unknown and doubled parameters are errors, except that lists may be given in pieces.

@@ -80,42 +80,43 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    let (head, content) = request.into_parts();
+    // Not the whole head: what is left of it would be kept until the answer is there.
+    let (http::request::Parts { method, headers, .. }, content) = request.into_parts();
     if door == Door::Legacy && !shared.settings.legacy {
         let message = "this route is off; `server.legacy = true` turns it on";
         return refuse(None, &Error::new(ErrorKind::NotFound, message));
     }
-    match head.method {
+    match method {
         Method::POST => {
-            if let Err(error) = body::check_json(&head.headers) {
+            if let Err(error) = body::check_json(&headers) {
                 Box::pin(body::discard(content)).await;
                 return refuse(None, &error);
             }
             match body::read(content, shared.settings.max_body_bytes).await {
                 Ok(content) if door.stands_alone() => {
                     let wishes = door == Door::Proxy;
-                    Box::pin(proxy::answer(shared, asker, head.headers, content, wishes)).await
+                    Box::pin(proxy::answer(shared, asker, headers, content, wishes)).await
                 }
-                Ok(content) => post(shared, &door, asker, head.headers, content).await,
+                Ok(content) => post(shared, &door, asker, headers, content).await,
                 Err(error) => refuse(None, &error),
             }
         }
-        Method::GET | Method::DELETE if !door.stands_alone() && modern::says_modern(&head.headers) => {
+        Method::GET | Method::DELETE if !door.stands_alone() && modern::says_modern(&headers) => {
             method_not_allowed("POST")
         }
         Method::GET if !door.stands_alone() => {
-            if !accepts(&head.headers, "text/event-stream") {
+            if !accepts(&headers, "text/event-stream") {
                 let message = "send `Accept: text/event-stream` to open a stream";
                 let mut response = refuse(None, &Error::new(ErrorKind::MediaType, message));
                 *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
                 return response;
             }
-            let id = head.headers.get(&LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default().into());
+            let id = headers.get(&LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default().into());
             let action = id.map_or(Action::Listen, Action::Resume);
-            carry_out(shared, &door, asker, head.headers, action, Era::Legacy, None).await
+            carry_out(shared, &door, asker, headers, action, Era::Legacy, None).await
         }
         Method::DELETE if !door.stands_alone() => {
-            carry_out(shared, &door, asker, head.headers, Action::End, Era::Legacy, None).await
+            carry_out(shared, &door, asker, headers, Action::End, Era::Legacy, None).await
         }
         _ => method_not_allowed(if door.stands_alone() { "POST" } else { "POST, GET, DELETE" }),
     }
@@ -259,10 +260,10 @@ fn check_version(headers: &HeaderMap) -> Result<()> {
 }
 
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
-    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|part| {
-            let essence = part.split(';').next().unwrap_or("").trim();
-            essence.eq_ignore_ascii_case(wanted) || essence == "*/*"
+    headers.get_all(header::ACCEPT).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|part| {
+            let essence = part.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            essence.eq_ignore_ascii_case(wanted.as_bytes()) || essence == b"*/*"
         })
     })
 }

@@ -8,27 +8,37 @@
 
 pub mod serve;
 pub mod stdio;
+pub mod tls;
 
 mod answer;
 mod audit;
 mod body;
 mod challenge;
+mod cors;
+mod credentials;
 mod discovery;
 mod docs;
 mod edge;
+mod events;
 mod extract;
 mod gate;
 mod keys;
 mod mcp;
+mod metrics;
 mod modern;
 mod openapi;
 mod operation;
 mod patience;
 mod proxy;
+mod registering;
+mod registry_v01;
 mod schema;
 mod servers;
 mod sse;
 mod strip;
+mod tags;
+mod tenants;
+mod turn;
 mod view;
 
 use std::convert::Infallible;
@@ -41,7 +51,8 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::header::{HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::{Method, Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -124,22 +135,56 @@ impl Service {
         self.shared.edge.store(Arc::new(edge::Edge::new(settings)));
     }
 
-    async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
+    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        strip::internal(request.headers_mut());
+        // Hardly any but a browser sends it. The registry's routes say of themselves who may read them.
+        match request.headers().get(ORIGIN).cloned() {
+            Some(origin) if !request.uri().path().starts_with("/v0.1/") => {
+                Box::pin(self.answer_page(request, origin)).await
+            }
+            _ => self.answer_any(request).await,
+        }
+    }
+
+    /// Answers a page in a browser, which may read the answer only if it is told so.
+    async fn answer_page<B>(&self, request: Request<B>, origin: HeaderValue) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let admitted = self.shared.edge.load().check(&request).is_ok();
+        let mut response = if admitted && cors::is_preflight(&request) {
+            let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
+            let granted = cors::preflight(request.headers());
+            answer::finish(granted, answer::Place::Rest, &correlation_id, &*self.shared.clock)
+        } else {
+            self.answer_any(request).await
+        };
+        if admitted {
+            cors::share(&mut response, origin);
+        }
+        response
+    }
+
+    async fn answer_any<B>(&self, mut request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let chose = strip::internal(request.headers_mut());
         let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
         let asked = self.shared.gateway.demands_credentials().then(|| challenge::Asked::of(&request));
-        let mut response = self.answered(request, &correlation_id).await;
+        let mut response = self.answered(request, chose, &correlation_id).await;
         if let Some(asked) = asked {
             challenge::complete(&mut response, &self.shared, &asked);
         }
         response
     }
 
-    async fn answered<B>(&self, request: Request<B>, correlation_id: &Arc<str>) -> Response<Body>
+    async fn answered<B>(&self, request: Request<B>, chose: bool, correlation_id: &Arc<str>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -149,6 +194,9 @@ impl Service {
             let entered = self.check(&request);
             let response = match self.enter(entered, correlation_id).await {
                 Ok(credentials) => {
+                    if chose {
+                        Box::pin(self.note_override(&credentials, correlation_id)).await;
+                    }
                     let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
@@ -163,12 +211,23 @@ impl Service {
             return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.shared.clock);
         }
         // Boxed, so that the future of an MCP request does not carry the room for this.
-        let response = Box::pin(self.administer(request, correlation_id)).await;
-        answer::finish(response, answer::Place::Rest, correlation_id, &*self.shared.clock)
+        let response = Box::pin(self.administer(request, chose, correlation_id)).await;
+        let mut response = answer::finish(response, answer::Place::Rest, correlation_id, &*self.shared.clock);
+        if self.shared.settings.tls.is_on() {
+            response
+                .headers_mut()
+                .insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        response
     }
 
     /// Everything but MCP.
-    async fn administer<B>(&self, request: Request<B>, correlation_id: &Arc<str>) -> Response<Body>
+    async fn administer<B>(
+        &self,
+        request: Request<B>,
+        chose: bool,
+        correlation_id: &Arc<str>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -184,7 +243,12 @@ impl Service {
             let checked = self.check(&request);
             let credentials = checked.as_ref().ok().cloned();
             let response = match checked {
-                Ok(credentials) => self.admit(&credentials, correlation_id, request).await,
+                Ok(credentials) => {
+                    if chose {
+                        self.note_override(&credentials, correlation_id).await;
+                    }
+                    self.admit(&credentials, correlation_id, request).await
+                }
                 Err(error) => {
                     body::discard(request.into_body()).await;
                     answer::refuse(error)
@@ -207,6 +271,11 @@ impl Service {
         let Some(error) = answer::failure(response) else { return };
         let principal = response.extensions().get::<Principal>();
         self.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
+    }
+
+    /// What a client cannot choose here, and other gateways let it.
+    async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
+        self.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
     }
 
     /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
@@ -251,7 +320,9 @@ impl Service {
         let gateway = &self.shared.gateway;
         let mut principal = None;
         let mut admission = None;
-        if !challenge::is_public(request.uri().path()) {
+        // A browser asks what it may ask before it shows a credential.
+        let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
+        if !asks_first && !challenge::is_public(request.uri().path()) {
             let caller = match gateway.authenticate(credentials, correlation_id).await {
                 Ok(caller) => caller,
                 Err(error) => return answer::refuse(error),
@@ -270,6 +341,8 @@ impl Service {
             principal = Some(caller.principal.clone());
             request.extensions_mut().insert(caller);
         }
+        // For streams, which outlive the moment at which their credentials held.
+        request.extensions_mut().insert(credentials.clone());
         let mut response = match self.router.clone().oneshot(request.map(Body::new)).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -110,6 +110,7 @@ mod tests {
         assert_eq!(kind(&[("mcp-protocol-version", "2025-11-25"), LIST], META), ErrorKind::HeaderMismatch);
     }
 
+    /// B-11: each mistake has the code that the specification gives it.
     #[test]
     fn a_version_that_is_not_spoken_is_named_as_such_only_if_header_and_body_agree() {
         let meta = META.replace("2026-07-28", "1999-01-01");
@@ -123,6 +124,7 @@ mod tests {
         assert_eq!(era(&session, "tools/list", &legacy).unwrap(), Era::Legacy);
     }
 
+    /// B-11: each mistake has the code that the specification gives it.
     #[test]
     fn codes_have_the_status_that_the_specification_gives_them() {
         for (code, status) in

@@ -7,7 +7,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
-use super::{Door, answer, audit, challenge, discovery, docs, keys, operation, servers};
+use super::{
+    Door, answer, audit, challenge, credentials, discovery, docs, events, keys, metrics, operation,
+    registering, registry_v01, servers, tenants,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +27,8 @@ use super::{Door, answer, audit, challenge, discovery, docs, keys, operation, se
         (name = "servers", description = "The register"),
         (name = "keys", description = "Who may call, by API keys"),
         (name = "discovery", description = "Who offers what"),
+        (name = "registry", description = "The read API of the official registry, for editors"),
+        (name = "tenants", description = "Who is apart from whom"),
         (name = "operation", description = "Health, metrics, calls under way"),
     )
 )]
@@ -32,10 +37,12 @@ struct Document;
 /// Every route behind the edge, with its description.
 pub(super) fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(servers::list, servers::register))
+        .routes(routes!(servers::list, registering::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
+        .routes(routes!(servers::approve))
         .routes(routes!(servers::health))
+        .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(servers::capabilities))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::get, keys::revoke))
@@ -49,15 +56,22 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(discovery::search))
         .routes(routes!(discovery::offered_tools))
         .routes(routes!(discovery::offered_resources))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::update, tenants::delete))
         .routes(routes!(audit::search))
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
         .routes(routes!(operation::stats))
         .routes(routes!(operation::metrics))
         .routes(routes!(operation::active))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(operation::cancel))
+        .routes(routes!(events::events))
         .routes(routes!(operation::health))
         .routes(routes!(operation::ready))
+        .routes(routes!(registry_v01::list, registry_v01::list_options))
+        .routes(routes!(registry_v01::versions, registry_v01::versions_options))
+        .routes(routes!(registry_v01::version, registry_v01::version_options))
         .routes(routes!(openapi_json))
         .routes(routes!(docs::page))
 }

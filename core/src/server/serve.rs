@@ -5,14 +5,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use axum::body::Body;
+use http::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +23,8 @@ use tower::Service;
 
 use super::Peer;
 use super::patience::{Answering, Listened, Pulse};
+use super::tls::Certificate;
+use super::turn::Turn;
 use crate::tasks::{Tasks, Workers};
 
 /// Connections that are open at the same time at most; more wait in the listener's backlog.
@@ -53,11 +58,14 @@ impl<S> Answers for S where
 /// While it drains, new connections are still taken, for one request each: the gateway answers those it does not want
 /// any more, which a client can send elsewhere, where a refused connection would be a failure to it.
 ///
+/// With `tls`, connections are TLS, and others hear that they should be.
+///
 /// With `workers`, each connection stays on one of their threads; they must live until the gateway behind `service` has shut
 /// down, since its calls run there too. Without, connections run where this runs.
 pub async fn serve<S>(
     listener: TcpListener,
     service: S,
+    tls: Option<Certificate>,
     workers: Option<&Workers>,
     stop: CancellationToken,
     grace: Duration,
@@ -66,7 +74,14 @@ pub async fn serve<S>(
 {
     let before = Tasks::default();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let accepting = Accepting { listener: &listener, service: &service, workers, room: &room, stop: &stop };
+    let accepting = Accepting {
+        listener: &listener,
+        service: &service,
+        tls: tls.as_ref(),
+        workers,
+        room: &room,
+        stop: &stop,
+    };
     accepting.until(stop.cancelled(), &before, true).await;
 
     let late = Tasks::default();
@@ -82,6 +97,7 @@ pub async fn serve<S>(
 struct Accepting<'a, S> {
     listener: &'a TcpListener,
     service: &'a S,
+    tls: Option<&'a Certificate>,
     workers: Option<&'a Workers>,
     room: &'a Arc<Semaphore>,
     stop: &'a CancellationToken,
@@ -105,9 +121,11 @@ impl<S: Answers> Accepting<'_, S> {
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => {
                     let (service, stop) = (self.service.clone(), self.stop.child_token());
+                    let tls = self.tls.cloned();
                     let work = async move {
                         if let Ok(stream) = TcpStream::from_std(stream) {
-                            connection(stream, peer, service, stop, keep_alive).await;
+                            let caller = Caller { peer, service, stop, keep_alive };
+                            begin(stream, tls, caller).await;
                         }
                         drop(permit);
                     };
@@ -125,25 +143,58 @@ impl<S: Answers> Accepting<'_, S> {
     }
 }
 
-async fn connection<S: Answers>(
-    stream: TcpStream,
+/// Who is at the other end, and what it is to be answered by.
+struct Caller<S> {
     peer: SocketAddr,
     service: S,
     stop: CancellationToken,
     keep_alive: bool,
-) {
+}
+
+async fn begin<S: Answers>(stream: TcpStream, tls: Option<Certificate>, caller: Caller<S>) {
     // Answers are small and written whole: waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
+    match tls {
+        None => connection(stream, caller).await,
+        // Boxed, so that a connection without TLS does not carry the room for this.
+        Some(tls) => {
+            Box::pin(async move {
+                if let Some(stream) = tls.accept(stream).await {
+                    connection(stream, caller).await;
+                }
+            })
+            .await;
+        }
+    }
+}
+
+async fn connection<T, S>(stream: T, Caller { peer, service, stop, keep_alive }: Caller<S>)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Answers,
+{
     let pulse = Pulse::new();
     let beat = Arc::clone(&pulse);
+    let turn = Arc::new(Turn::default());
+    let waker = Waker::from(Arc::clone(&turn));
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let under_way = beat.begin();
         request.extensions_mut().insert(Peer(peer));
-        let answer = service.clone().call(request);
-        async move { answer.await.map(|response| response.map(|body| Answering { body, _under_way: under_way })) }
+        let last = request.headers().contains_key(TRANSFER_ENCODING);
+        let answer = Arc::clone(&turn).take(waker.clone(), service.clone().call(request));
+        async move {
+            let mut response = answer.await?;
+            if last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Answering { body, _under_way: under_way }))
+        }
     });
+    // RFC 9112, section 6.3: whoever stood in between may have read another length in a chunked request, and what comes
+    // behind it would be taken for a request. So nothing does.
     let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
-    let connection = http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer);
+    let connection =
+        http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
     let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
     let mut stopping = false;
     let ended = loop {
@@ -206,7 +257,7 @@ mod tests {
                 Ok(Response::new(Body::from("done")))
             }
         });
-        let ended = Box::pin(serve(listener, answers, None, stop.clone(), Duration::from_secs(30)));
+        let ended = Box::pin(serve(listener, answers, None, None, stop.clone(), Duration::from_secs(30)));
         Served { address, stop, entered, leave, ended }
     }
 
@@ -221,6 +272,7 @@ mod tests {
         response.map(|response| (response.status(), closes(&response)))
     }
 
+    /// F-20: what is under way when the gateway stops comes to its end.
     #[tokio::test]
     async fn what_is_under_way_ends_and_late_connections_are_answered_while_draining() {
         let Served { address, stop, entered, leave, ended } = served().await;

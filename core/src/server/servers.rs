@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use http::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH, LOCATION};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,10 +14,10 @@ use super::answer::{Failure, json};
 use super::extract::{Id, Json, Query, items};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
 use super::view::{Definitions, HIDDEN, HealthCheckAnswer, HealthHistory, ServerView};
-use super::{Door, Shared};
+use super::{Door, Shared, tags};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
-use crate::model::{Endpoint, HealthStatus, Patch, Registration, Server, Status, redact};
+use crate::model::{Capability, Endpoint, HealthStatus, Patch, Server, Status, redact};
 use crate::registry::Filter;
 use crate::store::HEALTH_HISTORY;
 
@@ -93,7 +93,11 @@ pub(super) async fn list(
     let page = door.gateway.list(&caller, &asked.filter()?)?;
     let (tools, resources) = (asked.include_tools == Some(true), asked.include_resources == Some(true));
     let view = |server: &Arc<Server>| match door.gateway.capabilities(&caller, server.id) {
-        Ok(offers) => Some(Ok(ServerView::new(server, &offers).with(&offers, tools, resources))),
+        Ok(offers) => {
+            let drift = door.gateway.drift(&caller, server.id).ok().flatten();
+            let shown = ServerView::new(server, &offers).with(&offers, tools, resources);
+            Some(Ok(shown.drifted(drift.as_deref())))
+        }
         // Removed since the page was cut.
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(Err(error)),
@@ -102,39 +106,19 @@ pub(super) async fn list(
     Ok(json(StatusCode::OK, &ListAnswer { servers, total: page.total, page: page.page, limit: page.limit }))
 }
 
-/// Registers a server
-///
-/// It is asked in the background what it offers; a server that is down can be registered.
-#[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = Registration,
-    responses(
-        (status = 201, description = "Registered", body = ServerView,
-            headers(("Location" = String), ("ETag" = String, description = "The revision"))),
-        (status = 409, description = "A server of this name exists", body = ErrorAnswer),
-        Refused, BadBody))]
-pub(super) async fn register(
-    State(door): State<Door>,
-    caller: Caller,
-    Json(registration): Json<Registration>,
-) -> Result<Response<Body>, Failure> {
-    let server = door.gateway.register(&caller, registration).await?;
-    let mut response = shown(&door, &caller, &server, StatusCode::CREATED);
-    if let Ok(place) = HeaderValue::try_from(format!("/api/v1/servers/{}", server.id)) {
-        response.headers_mut().insert(LOCATION, place);
-    }
-    Ok(response)
-}
-
 /// Shows a server
-#[utoipa::path(get, path = "/api/v1/servers/{id}", tag = "servers", params(("id" = Uuid, Path)),
-    responses((status = 200, description = "The server", body = ServerView,
-        headers(("ETag" = String, description = "The revision"))), Refused, Missing))]
+#[utoipa::path(get, path = "/api/v1/servers/{id}", tag = "servers",
+    params(("id" = Uuid, Path), ("If-None-Match" = Option<String>, Header, description = "The `ETag` of what is known already")),
+    responses((status = 200, description = "The server", body = ServerView, headers(("ETag" = String))),
+        (status = 304, description = "It is still what `If-None-Match` says", headers(("ETag" = String))), Refused, Missing))]
 pub(super) async fn get(
     State(door): State<Door>,
     caller: Caller,
     Id(id): Id,
+    headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     let server = door.gateway.get(&caller, id)?;
-    Ok(shown(&door, &caller, &server, StatusCode::OK))
+    Ok(tags::unless_known(&headers, shown(&door, &caller, &server, StatusCode::OK)?))
 }
 
 /// Changes a server
@@ -146,7 +130,7 @@ pub(super) async fn get(
     params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
     responses(
         (status = 200, description = "Changed", body = ServerView,
-            headers(("ETag" = String, description = "The revision"))),
+            headers(("ETag" = String))),
         (status = 409, description = "It was changed by somebody else meanwhile", body = ErrorAnswer),
         (status = 412, description = "Its revision is not what `If-Match` says", body = ErrorAnswer),
         Refused, Missing, BadBody))]
@@ -158,16 +142,16 @@ pub(super) async fn update(
     Json(mut patch): Json<Patch>,
 ) -> Result<Response<Body>, Failure> {
     let current = door.gateway.get(&caller, id)?;
-    let demanded = matched(&headers, &current)?;
+    let demanded = tags::demanded(&headers, &current)?;
+    let hidden = patch.configuration.iter().any(|given| given.headers.values().any(|value| value == HIDDEN));
+    if hidden {
+        door.gateway.stays_where_it_is(&caller, &current, &patch).await?;
+    }
     // What is kept was read from this revision, so it must still be this one.
     let kept = keep_hidden(&mut patch, &current)?.then_some(current.revision);
-    match door.gateway.update(&caller, id, patch, demanded.or(kept)).await {
-        Ok(server) => Ok(shown(&door, &caller, &server, StatusCode::OK)),
-        Err(error) if error.kind() == ErrorKind::Conflict && demanded.is_some() => {
-            Err(Failure::status(error, StatusCode::PRECONDITION_FAILED))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let updated = door.gateway.update(&caller, id, patch, demanded.or(kept)).await;
+    let server = updated.map_err(|error| tags::overtaken(error, demanded))?;
+    Ok(shown(&door, &caller, &server, StatusCode::OK)?)
 }
 
 /// Removes a server
@@ -183,9 +167,25 @@ pub(super) async fn remove(
     Id(id): Id,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
-    matched(&headers, &*door.gateway.get(&caller, id)?)?;
-    door.gateway.remove(&caller, id).await?;
+    let demanded = tags::demanded(&headers, &*door.gateway.get(&caller, id)?)?;
+    let removed = door.gateway.remove(&caller, id, demanded).await;
+    removed.map_err(|error| tags::overtaken(error, demanded))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Approves what a server defines otherwise than it did
+///
+/// Where `configuration.drift` is `pin`, such a server gets no calls until this.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/approve", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The server as it is called from now on", body = ServerView),
+        (status = 409, description = "Nothing of it waits", body = ErrorAnswer), Refused, Missing))]
+pub(super) async fn approve(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    let server = door.gateway.approve(&caller, id).await?;
+    Ok(shown(&door, &caller, &server, StatusCode::OK)?)
 }
 
 /// Probes a server now
@@ -237,35 +237,22 @@ pub(super) async fn capabilities(
     Ok(json(StatusCode::OK, &Definitions::of(&door.gateway.capabilities(&caller, id)?)))
 }
 
-fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Response<Body> {
+fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Result<Response<Body>> {
     // A server that is removed this very moment offers nothing.
     let offers = door.gateway.capabilities(caller, server.id).unwrap_or_default();
-    let mut response = json(status, &ServerView::new(server, &offers));
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", server.revision)) {
-        response.headers_mut().insert(ETAG, tag);
-    }
-    response
+    let drift = door.gateway.drift(caller, server.id).ok().flatten();
+    let view = ServerView::new(server, &offers).drifted(drift.as_deref());
+    Ok(tags::tagged(status, server.revision, text_of(&view)?))
 }
 
-/// The revision that `If-Match` demands; `None` without that header or with `*`; 412 if it is not the current one.
-fn matched(headers: &HeaderMap, current: &Server) -> Result<Option<u64>, Failure> {
-    let mut demanded = headers.get_all(IF_MATCH).iter().peekable();
-    if demanded.peek().is_none() {
-        return Ok(None);
-    }
-    let tags: Vec<&str> =
-        demanded.flat_map(|value| value.to_str().unwrap_or("").split(',')).map(str::trim).collect();
-    if tags == ["*"] {
-        return Ok(None);
-    }
-    let tag = format!("\"{}\"", current.revision);
-    if tags.contains(&tag.as_str()) {
-        return Ok(Some(current.revision));
-    }
-    let error = Error::new(ErrorKind::Conflict, "the server was changed since it was read; read it again")
-        .with("if_match", tags.join(", "))
-        .with("current", tag);
-    Err(Failure::status(error, StatusCode::PRECONDITION_FAILED))
+pub(super) fn written(server: &Server, offers: &[Capability]) -> Result<String> {
+    text_of(&ServerView::new(server, offers))
+}
+
+fn text_of(view: &ServerView) -> Result<String> {
+    serde_json::to_string(view).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the answer cannot be written as JSON").caused_by(error)
+    })
 }
 
 /// Puts the stored secrets where the patch has `***`; says whether there were any.

@@ -9,17 +9,22 @@ const NAMES: [&str; 5] = ["x-tenant-id", "x-tenant", "x-user", "x-user-id", "mcp
 /// Beginnings of such names.
 const BEGINNINGS: [&str; 2] = ["x-upstream-", "x-mcp-"];
 
-/// Takes internal headers out of a request.
-pub(super) fn internal(headers: &mut HeaderMap) {
+/// By this header clients of other gateways choose what a server is shown.
+pub(super) const OVERRIDE: &str = "x-upstream-authorization";
+
+/// Takes internal headers out of a request; says whether [`OVERRIDE`] was among them.
+pub(super) fn internal(headers: &mut HeaderMap) -> bool {
     // Hardly any request has one, so that looking is all it costs.
     if !headers.keys().any(is_internal) {
-        return;
+        return false;
     }
     let found: Vec<HeaderName> = headers.keys().filter(|name| is_internal(name)).cloned().collect();
+    let chose = found.iter().any(|name| name == OVERRIDE);
     for name in found {
         tracing::debug!(header = name.as_str(), "an internal header of a client was taken away");
         headers.remove(name);
     }
+    chose
 }
 
 fn is_internal(name: &HeaderName) -> bool {
@@ -45,7 +50,7 @@ mod tests {
         for name in ["x-correlation-id", "mcp-param-x", "mcp-session-id", "authorization"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("kept"));
         }
-        internal(&mut headers);
+        assert!(internal(&mut headers) && !internal(&mut headers));
         assert_eq!(headers.len(), 4);
         assert!(headers.values().all(|value| value == "kept"));
     }

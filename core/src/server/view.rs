@@ -14,6 +14,7 @@ use crate::model::{
     Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Server, Status,
     TransportType, redact,
 };
+use crate::registry::{Drifted, pins};
 use crate::store::HealthRecord;
 
 pub(super) use crate::model::redact::HIDDEN;
@@ -61,6 +62,13 @@ pub(super) struct ServerView {
     updated_at: Timestamp,
     /// Counts changes; the `ETag` of this record.
     revision: u64,
+    /// What an operator should know, such as that its command can run another program tomorrow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
+    /// What it defines otherwise than was approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<DriftView>,
     /// With `include_tools=true`: the definitions as the server gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -69,6 +77,27 @@ pub(super) struct ServerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     resources: Option<Vec<Arc<RawValue>>>,
+}
+
+/// What a server defines otherwise than it did, or than another replica of its service does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Drift)]
+struct DriftView {
+    /// Whether it gets no calls until an operator approves.
+    waits: bool,
+    differences: Vec<DifferenceView>,
+}
+
+/// One item that is defined in two ways; the audit trail has both.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Difference)]
+struct DifferenceView {
+    /// `tool`, `resource`, `resource_template` or `prompt`.
+    kind: &'static str,
+    name: String,
+    /// The replica that defines it otherwise; absent if it is the server itself, before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<String>,
 }
 
 /// The names of what a server offers.
@@ -164,9 +193,28 @@ impl ServerView {
             created_at: server.created_at,
             updated_at: server.updated_at,
             revision: server.revision,
+            warnings: pins::warnings(&server.endpoint),
+            drift: None,
             tools: None,
             resources: None,
         }
+    }
+
+    /// With how it differs from what was approved.
+    pub(super) fn drifted(mut self, drift: Option<&Drifted>) -> Self {
+        self.drift = drift.map(|drift| DriftView {
+            waits: drift.waiting.is_some(),
+            differences: drift
+                .differences
+                .iter()
+                .map(|difference| DifferenceView {
+                    kind: difference.kind.as_str(),
+                    name: difference.name.clone(),
+                    replica: difference.replica.clone(),
+                })
+                .collect(),
+        });
+        self
     }
 
     /// With the definitions of one kind; other kinds than tools and resources are not shown in lists.

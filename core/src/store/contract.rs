@@ -1,6 +1,8 @@
 //! What every store must do. A backend runs all of it by one line: `store_contract!(name, open)`, where `open` is an
 //! async block that gives an empty store and whatever must live as long as it.
 
+mod once;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +10,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
+pub(crate) use self::once::*;
 use super::{HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
-    Affinity, Algorithm, ApiKey, AuditEntry, AuditQuery, Capability, CapabilityKind, Configuration, Endpoint,
-    HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role, Server, ServerId,
-    ServiceName, Sharing, Status, TenantId, TransportType,
+    Affinity, Algorithm, ApiKey, AuditEntry, AuditQuery, Capability, CapabilityKind, Configuration,
+    Credential, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role,
+    SealedCredential, Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId, TenantStatus,
+    TransportType,
 };
 
 macro_rules! store_contract {
@@ -34,10 +38,17 @@ macro_rules! store_contract {
             of_two_updates_from_one_revision_exactly_one_succeeds,
             text_is_data_and_never_a_statement,
             the_audit_trail_is_searched_followed_and_kept,
+            a_creation_under_a_key_is_done_once_and_answered_alike,
+            a_creation_that_fails_leaves_its_key_unused,
+            a_key_is_free_again_after_a_day,
+            of_two_creations_under_one_key_at_once_one_is_done,
+            a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored,
+            a_tenant_that_has_a_server_is_known,
             keys_come_back_as_they_were_written,
             a_key_is_replaced_once_and_revoked_once,
             a_removed_server_takes_its_keys_with_it,
             a_store_that_works_says_so,
+            credentials_are_one_for_each_header_and_go_with_their_server,
         );
     };
     (@tests $backend:ident, $open:expr, $($test:ident,)+) => {
@@ -107,6 +118,8 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             healthy_after: 2,
         },
         configuration: Configuration {
+            cache_scope: crate::model::CacheScope::Private,
+            drift: crate::model::Drift::Pin,
             algorithm: Algorithm::ConsistentHash,
             max_load: Some(1.25),
             affinity: Affinity::Header("X-Who".into()),
@@ -435,6 +448,96 @@ pub(crate) async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
     store.check().await.unwrap();
     store.record_health(&[]).await.unwrap();
     store.close().await;
+}
+
+fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential {
+    SealedCredential {
+        tenant_id: server.tenant_id.clone(),
+        about: Credential {
+            server_id: server.id,
+            subject: None,
+            header: header.into(),
+            origin: "https://tools.example:443".into(),
+            key_id: "0a1b2c3d".into(),
+            created_by: "user:ann".into(),
+            created_at: at(4),
+        },
+        sealed: sealed.to_vec(),
+    }
+}
+
+/// T-01: a credential is one tenant's: another neither changes nor removes it, and none outlives its server.
+pub(crate) async fn credentials_are_one_for_each_header_and_go_with_their_server(store: Arc<dyn Store>) {
+    let (t, row) = (tenant("t"), audit(&tenant("t"), "credential.set"));
+    let (one, other) = (server(&t, "a"), server(&t, "b"));
+    insert(&*store, &one).await;
+    insert(&*store, &other).await;
+    let own = SealedCredential {
+        about: Credential { subject: Some("user:bob".into()), ..credential(&one, "x-key", b"").about },
+        ..credential(&one, "x-key", b"\x00bob\xff")
+    };
+    for new in [credential(&one, "x-key", b"old"), own.clone(), credential(&other, "x-key", b"other")] {
+        store.put_credential(&new, &row).await.unwrap();
+    }
+    store.put_credential(&credential(&one, "x-key", b"new"), &row).await.unwrap();
+    let mut expected = vec![credential(&one, "x-key", b"new"), own, credential(&other, "x-key", b"other")];
+    let sorted = |mut all: Vec<SealedCredential>| {
+        all.sort_by_key(|one| (one.about.server_id.to_string(), one.about.subject.clone()));
+        all
+    };
+    expected = sorted(expected);
+    assert_eq!(sorted(store.credentials().await.unwrap()), expected);
+
+    let before = store.audit(&t, 100).await.unwrap().len();
+    let foreign = SealedCredential { tenant_id: tenant("u"), ..credential(&one, "x-key", b"evil") };
+    assert_eq!(store.put_credential(&foreign, &row).await.unwrap_err().kind(), ErrorKind::NotFound);
+    for (whose, header) in [(tenant("u"), "x-key"), (t.clone(), "x-other")] {
+        let removed = store.remove_credential(&whose, one.id, "", header, &row).await;
+        assert_eq!(removed.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(store.audit(&t, 100).await.unwrap().len(), before, "what failed left no row");
+    assert_eq!(sorted(store.credentials().await.unwrap()), expected);
+
+    store.remove_credential(&t, one.id, "user:bob", "x-key", &row).await.unwrap();
+    store.remove_server(&t, other.id, at(9), &row).await.unwrap();
+    assert_eq!(store.credentials().await.unwrap(), [credential(&one, "x-key", b"new")]);
+}
+
+pub(crate) async fn a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored(
+    store: Arc<dyn Store>,
+) {
+    let new = Tenant::new(tenant("a"), Some("A".into()), at(1));
+    store.put_tenant(&new, None, &audit(&tenant("default"), "tenant.create")).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), std::slice::from_ref(&new));
+    let row = audit(&tenant("default"), "x");
+    let again = store.put_tenant(&new, None, &row).await.unwrap_err();
+    let gone = Tenant {
+        status: TenantStatus::Deleted,
+        display_name: None,
+        updated_at: at(5),
+        revision: 2,
+        ..new.clone()
+    };
+    let stale = store.put_tenant(&gone, Some(7), &row).await.unwrap_err();
+    assert_eq!((again.kind(), stale.kind()), (ErrorKind::Conflict, ErrorKind::Conflict));
+    store.put_tenant(&gone, Some(1), &audit(&tenant("default"), "tenant.delete")).await.unwrap();
+    assert_eq!(store.tenants().await.unwrap(), [gone]);
+    // The failures left no trace, and what the trail has of the tenant stays.
+    assert_eq!(store.audit(&tenant("default"), 10).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_tenant_that_has_a_server_is_known(store: Arc<dyn Store>) {
+    let own = tenant("a");
+    insert(&*store, &server(&own, "calc")).await;
+    let known = store.tenants().await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!((&known[0].id, known[0].status, known[0].revision), (&own, TenantStatus::Active, 1));
+    let disabled =
+        Tenant { status: TenantStatus::Disabled, updated_at: at(9), revision: 2, ..known[0].clone() };
+    store.put_tenant(&disabled, Some(1), &audit(&own, "tenant.update")).await.unwrap();
+    // Another server of it changes nothing of it.
+    insert(&*store, &server(&own, "other")).await;
+    assert_eq!(store.tenants().await.unwrap(), [disabled]);
 }
 
 /// A key of which every member differs from its default.

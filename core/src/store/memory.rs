@@ -1,5 +1,6 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod credentials;
 mod keys;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -9,10 +10,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::chain::{Chain, Follower, Raw, hex};
-use super::{HEALTH_HISTORY, HealthRecord, KeyStore, Store};
+use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
 use crate::model::{
-    ApiKey, AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, Server, ServerId, TenantId,
+    ApiKey, AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, SealedCredential, Server, ServerId,
+    Tenant, TenantId,
 };
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
@@ -30,9 +32,46 @@ struct Rows {
     names: HashMap<(TenantId, String), u64>,
     audit: VecDeque<AuditRow>,
     chains: BTreeMap<TenantId, Chain>,
+    credentials: BTreeMap<credentials::Key, SealedCredential>,
+    once: HashMap<TenantId, Creations>,
+    tenants: BTreeMap<TenantId, Tenant>,
     /// In order of creation.
     keys: Vec<ApiKey>,
     key_changes: u64,
+}
+
+/// Creations of one tenant that are answered again in the same words, by principal and key.
+#[derive(Debug, Default)]
+struct Creations {
+    done: HashMap<(String, String), (Once, ServerId)>,
+    /// Oldest first.
+    order: VecDeque<(String, String)>,
+}
+
+impl Creations {
+    fn forget(&mut self, until: Timestamp) {
+        while let Some(oldest) = self.order.front() {
+            if self.done.get(oldest).is_some_and(|(once, _)| once.at > until) {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.order.pop_front() {
+            self.done.remove(&oldest);
+        }
+    }
+
+    fn keep(&mut self, once: &Once, id: ServerId) {
+        let place = (once.subject.clone(), once.key.clone());
+        self.done.insert(place.clone(), (once.clone(), id));
+        self.order.push_back(place);
+        if self.order.len() > ONCE_ROWS {
+            self.forget_oldest();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,7 +118,19 @@ impl Rows {
         self.created += 1;
         self.ids.insert(server.id, seq);
         self.names.insert((server.tenant_id.clone(), server.name.clone()), seq);
+        let tenant = &server.tenant_id;
+        let made = || Tenant::new(tenant.clone(), None, server.created_at);
+        self.tenants.entry(tenant.clone()).or_insert_with(made);
         self.servers.insert(seq, Row { server, listing, health: VecDeque::new() });
+    }
+
+    fn insert(&mut self, server: &Server, declared: &Listing) -> Result<()> {
+        let name = (server.tenant_id.clone(), server.name.clone());
+        if self.names.contains_key(&name) || self.ids.contains_key(&server.id) {
+            return Err(super::name_taken(&server.name));
+        }
+        self.add(server.clone(), declared.clone());
+        Ok(())
     }
 
     fn log(&mut self, audit: &AuditEntry) {
@@ -131,13 +182,31 @@ impl Rows {
 impl Store for MemoryStore {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
         let mut rows = self.rows();
-        let name = (server.tenant_id.clone(), server.name.clone());
-        if rows.names.contains_key(&name) || rows.ids.contains_key(&server.id) {
-            return Err(super::name_taken(&server.name));
-        }
-        rows.add(server.clone(), declared.clone());
+        rows.insert(server, declared)?;
         rows.log(audit);
         Ok(())
+    }
+
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>> {
+        let mut rows = self.rows();
+        let creations = rows.once.entry(once.tenant_id.clone()).or_default();
+        creations.forget(once.forgotten());
+        if let Some((first, server_id)) = creations.done.get(&(once.subject.clone(), once.key.clone())) {
+            if first.request != once.request {
+                return Err(super::once::key_reused(&once.key));
+            }
+            return Ok(Some(Done { server_id: *server_id, answer: first.answer.clone() }));
+        }
+        rows.insert(server, declared)?;
+        rows.log(audit);
+        rows.once.entry(once.tenant_id.clone()).or_default().keep(once, server.id);
+        Ok(None)
     }
 
     async fn update_server(
@@ -180,6 +249,7 @@ impl Store for MemoryStore {
         if let Some(seq) = rows.ids.remove(&id) {
             rows.servers.remove(&seq);
         }
+        rows.credentials.retain(|(server, ..), _| *server != id);
         rows.revoke_keys_of(id, at);
         rows.log(audit);
         Ok(())
@@ -265,6 +335,26 @@ impl Store for MemoryStore {
         if let Some(chain) = rows.chains.get_mut(&audit.tenant_id) {
             chain.hold = hold;
         }
+        Ok(())
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        Ok(self.rows().tenants.values().cloned().collect())
+    }
+
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
+        let mut rows = self.rows();
+        let stored = rows.tenants.get(&tenant.id).map(|stored| (stored.revision, stored.created_at));
+        let tenant = match (stored, expected) {
+            (None, None) => tenant.clone(),
+            (Some(_), None) => return Err(super::tenant_taken(&tenant.id)),
+            (Some((revision, created_at)), Some(expected)) if revision == expected => {
+                Tenant { created_at, ..tenant.clone() }
+            }
+            (_, Some(_)) => return Err(super::tenant_changed(&tenant.id)),
+        };
+        rows.tenants.insert(tenant.id.clone(), tenant);
+        rows.log(audit);
         Ok(())
     }
 

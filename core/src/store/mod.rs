@@ -7,15 +7,19 @@
 mod chain;
 #[cfg(test)]
 pub(crate) mod contract;
+mod credentials;
 pub mod keys;
 pub mod memory;
+mod once;
 #[cfg(feature = "sqlite")]
 mod signing;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use credentials::CredentialStore;
 pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
+pub use once::{Done, ONCE_KEPT, ONCE_ROWS, Once};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
@@ -26,7 +30,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    AuditEntry, AuditQuery, AuditRow, ChainReport, HealthStatus, Listing, Server, ServerId, TenantId,
+    AuditEntry, AuditQuery, AuditRow, ChainReport, HealthStatus, Listing, Server, ServerId, Tenant, TenantId,
 };
 
 /// One observation of a server's health.
@@ -47,10 +51,21 @@ pub const HEALTH_HISTORY: u32 = 100;
 
 /// Where the registry keeps what must survive.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
     /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`] if
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
+
+    /// The same, once: what was done under this key before, without writing anything; `None` if it is done now, and then the
+    /// key and its answer are a part of the same transaction. They are kept for [`ONCE_KEPT`].
+    /// [`ErrorKind::Conflict`] if the key was used for another request, or as [`Store::insert_server`] has it.
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>>;
 
     /// Replaces a living server whose stored revision is `expected`, what it offers if `declared` is given, and
     /// writes the audit row. Its name, its creation and its observed health stay as they are stored.
@@ -63,8 +78,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         audit: &AuditEntry,
     ) -> Result<()>;
 
-    /// Marks a living server as deleted, revokes its keys, forgets what it offered and its health history, and writes
-    /// the audit row; `NotFound` if there is none in this tenant.
+    /// Marks a living server as deleted, revokes its keys, forgets its credentials, what it offered and its health history, and
+    /// writes the audit row; `NotFound` if there is none in this tenant.
     async fn remove_server(
         &self,
         tenant: &TenantId,
@@ -122,6 +137,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Puts the audit trail of the entry's tenant on legal hold, or ends that, and writes the entry.
     async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()>;
 
+    /// All tenants that were written or have had a server, by name.
+    async fn tenants(&self) -> Result<Vec<Tenant>>;
+
+    /// Writes a tenant and the audit row: a new one if `expected` is `None`, [`ErrorKind::Conflict`] if there is one of its name;
+    /// otherwise in the place of the one whose stored revision is `expected`, `Conflict` if it is another.
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()>;
+
     /// The API keys.
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
 
@@ -142,6 +164,16 @@ fn name_taken(name: &str) -> Error {
         "a server of this name is registered; choose another name, or update or remove that server",
     )
     .with("name", name)
+}
+
+fn tenant_taken(id: &TenantId) -> Error {
+    let text = "a tenant of this name exists or existed; its name is not given again, choose another";
+    Error::new(ErrorKind::Conflict, text).with("tenant", id)
+}
+
+fn tenant_changed(id: &TenantId) -> Error {
+    Error::new(ErrorKind::Conflict, "the tenant was changed by somebody else; read it again")
+        .with("tenant", id)
 }
 
 fn changed(id: ServerId, revision: u64) -> Error {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Connector;
 use super::guard::Guard;
-use super::stdio::Starts;
+use super::stdio::{Starts, Unheard};
+use super::supply::{Nothing, Supply};
 use crate::clock::Clock;
 use crate::error::Result;
 #[cfg(not(all(feature = "http", feature = "websocket")))]
@@ -26,6 +27,22 @@ pub struct Means {
     pub guard: Guard,
     /// Hears of each program before it is started.
     pub starts: Arc<dyn Starts>,
+    /// Knows what servers are shown before they let the gateway in.
+    pub supply: Arc<dyn Supply>,
+}
+
+impl Means {
+    /// Everything is let through, nobody hears of it, and nobody is shown anything.
+    pub fn new(clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self {
+            clock,
+            tasks,
+            random: Arc::new(Random::from_entropy()),
+            guard: Guard::default(),
+            starts: Arc::new(Unheard),
+            supply: Arc::new(Nothing),
+        }
+    }
 }
 
 /// The connector of `server`. Nothing is opened or started yet.
@@ -33,33 +50,22 @@ pub struct Means {
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
 pub fn connect(server: &Server, means: &Means) -> Result<Arc<dyn Connector>> {
-    #[cfg(feature = "http")]
-    let (clock, tasks, guard) = (&means.clock, &means.tasks, &means.guard);
     match server.transport_type {
         #[cfg(feature = "http")]
-        TransportType::Http => {
-            Ok(Arc::new(super::http::HttpConnector::guarded(server, clock.clone(), tasks.clone(), guard)?))
-        }
+        TransportType::Http => Ok(Arc::new(super::http::HttpConnector::with(server, means)?)),
         #[cfg(not(feature = "http"))]
         TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "http")]
-        TransportType::Sse => {
-            Ok(Arc::new(super::sse::SseConnector::guarded(server, clock.clone(), tasks.clone(), guard)?))
-        }
+        TransportType::Sse => Ok(Arc::new(super::sse::SseConnector::with(server, means)?)),
         #[cfg(not(feature = "http"))]
         TransportType::Sse => Err(absent("sse", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "websocket")]
-        TransportType::Websocket => Ok(Arc::new(super::websocket::WebSocketConnector::guarded(
-            server,
-            clock.clone(),
-            tasks.clone(),
-            guard,
-        )?)),
+        TransportType::Websocket => Ok(Arc::new(super::websocket::WebSocketConnector::with(server, means)?)),
         #[cfg(not(feature = "websocket"))]
         TransportType::Websocket => {
             Err(absent("websocket", "build with the feature `websocket`, or use http or stdio"))
         }
-        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::guarded(server, means)?)),
+        TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::with(server, means)?)),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;
 pub mod stdio;
+pub mod supply;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 

@@ -221,7 +221,7 @@ impl Drop for Gateway {
 
 fn address_in(text: &str) -> Option<SocketAddr> {
     text.lines().find_map(|line| {
-        let (_, rest) = line.split_once("http://127.0.0.1:")?;
+        let (_, rest) = line.split_once("://127.0.0.1:")?;
         let (port, _) = rest.split_once("/mcp")?;
         Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?)))
     })

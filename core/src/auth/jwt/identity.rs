@@ -15,6 +15,7 @@ pub(super) fn principal(issuer: &Issuer, claims: &Map<String, Value>, grant: Gra
     let subject = match issuer.preset {
         Preset::Entra => entra(issuer, claims)?,
         Preset::Google => google(issuer, claims)?,
+        Preset::Github => github(issuer, claims)?,
         Preset::Oidc | Preset::BetterAuth => text(claims, "sub")?.to_owned(),
     };
     if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
@@ -60,6 +61,22 @@ fn google(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
         return Err(denied("the address of this account is not verified"));
     }
     Ok(text(claims, "sub")?.to_owned())
+}
+
+/// A run on GitHub is that of an account in a repository of an owner, each by its number: names can be given up and taken by others.
+fn github(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
+    let owner = number(claims, "repository_owner_id")?;
+    if !issuer.directories.iter().any(|directory| directory == owner) {
+        return Err(super::refused("the token is from an owner that is not let in"));
+    }
+    Ok(format!("{owner}:{}:{}", number(claims, "repository_id")?, number(claims, "actor_id")?))
+}
+
+fn number<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str> {
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    Some(text(claims, name)?)
+        .filter(digits)
+        .ok_or_else(|| super::refused("a claim that must be a number is none").with("claim", name))
 }
 
 /// The one tenant that the claims name. There is no other to fall back on.

@@ -18,6 +18,9 @@ pub enum Preset {
     Entra,
     /// Google. `directories` are the domains of those Workspaces whose members are let in.
     Google,
+    /// GitHub, as it signs tokens for the runs of its Actions. `directories` are the numeric ids of the owners (accounts or
+    /// organizations) whose runs are let in.
+    Github,
     /// A Better-Auth server with its JWT plugin; `issuer` is its base URL.
     BetterAuth,
 }
@@ -66,10 +69,10 @@ impl Issuer {
             Preset::Oidc | Preset::BetterAuth if self.issuer.is_none() => {
                 return say("`issuer` is missing: the `iss` of its tokens");
             }
-            Preset::Entra | Preset::Google if self.directories.is_empty() => {
+            Preset::Entra | Preset::Google | Preset::Github if self.directories.is_empty() => {
                 return say("`directories` is missing: whoever has any account there would be let in");
             }
-            Preset::Entra | Preset::Google if self.issuer.is_some() => {
+            Preset::Entra | Preset::Google | Preset::Github if self.issuer.is_some() => {
                 return say("this preset has an `issuer` of its own");
             }
             Preset::Entra
@@ -79,6 +82,9 @@ impl Issuer {
                     .all(|id| uuid::Uuid::parse_str(id).is_ok_and(|uuid| uuid.to_string() == *id)) =>
             {
                 return say("`directories` of Entra are ids in the form of a UUID, in lower case");
+            }
+            Preset::Github if !self.directories.iter().all(|id| id.bytes().all(|c| c.is_ascii_digit())) => {
+                return say("`directories` of GitHub are numeric ids of owners: names change hands");
             }
             _ => {}
         }
@@ -103,6 +109,8 @@ impl Issuer {
                 self.directories.iter().map(|id| super::identity::issuers_of(id)[0].clone()).collect()
             }
             Preset::Google => vec!["https://accounts.google.com".to_owned()],
+            // Nobody can ask it for a token but a run.
+            Preset::Github => Vec::new(),
             Preset::Oidc | Preset::BetterAuth => self.issuer.clone().into_iter().collect(),
         }
     }
@@ -111,6 +119,7 @@ impl Issuer {
     pub(super) fn roles_claims(&self) -> Vec<String> {
         let own: &[&str] = match self.preset {
             Preset::Entra => &["roles", "groups"],
+            Preset::Github => &["actor_id"],
             _ => &["roles"],
         };
         self.roles_claims.clone().unwrap_or_else(|| own.iter().map(|claim| (*claim).to_owned()).collect())
@@ -121,7 +130,7 @@ impl Issuer {
         let own = match self.preset {
             Preset::Oidc | Preset::BetterAuth => "scope",
             // Their scopes are those of their own interfaces.
-            Preset::Entra | Preset::Google => "",
+            Preset::Entra | Preset::Google | Preset::Github => "",
         };
         Some(self.scopes_claim.as_deref().unwrap_or(own)).filter(|claim| !claim.is_empty())
     }

@@ -100,7 +100,14 @@ impl KeySet {
     ///
     /// [`ErrorKind::Unavailable`] if there are none and they cannot be fetched.
     pub(super) async fn judge_afresh(&self, form: &Form<'_>) -> Result<Finding> {
-        let mut last = self.fetching.lock().await;
+        let mut last = match self.fetching.try_lock() {
+            Ok(last) => last,
+            // While somebody else fetches, keys that are old but usable do for what they can judge: only one waits.
+            Err(_) => match self.usable().map(|loaded| loaded.judge(form)) {
+                Some(finding @ Finding::Holds(_)) => return Ok(finding),
+                _ => self.fetching.lock().await,
+            },
+        };
         // Somebody may have fetched while this one waited.
         match self.judge(form) {
             Finding::Unknown => {}
@@ -115,9 +122,7 @@ impl KeySet {
         } else {
             Ok(())
         };
-        let loaded = self.loaded.load();
-        let usable = loaded.as_ref().filter(|loaded| self.clock.now().since(loaded.at) < USABLE);
-        match (usable, outcome) {
+        match (self.usable(), outcome) {
             (Some(loaded), outcome) => {
                 if let Err(error) = outcome {
                     tracing::warn!(%error, "the keys of an issuer cannot be fetched; older ones are used");
@@ -130,6 +135,11 @@ impl KeySet {
             }
             (None, Ok(())) => Err(unavailable()),
         }
+    }
+
+    /// The keys that are there, if they are not too old.
+    fn usable(&self) -> Option<Arc<Loaded>> {
+        self.loaded.load_full().filter(|loaded| self.clock.now().since(loaded.at) < USABLE)
     }
 
     async fn read(&self) -> Result<()> {

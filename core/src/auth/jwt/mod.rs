@@ -202,6 +202,11 @@ fn sources(issuer: &Issuer) -> Result<Vec<(Vec<String>, Source)>> {
             let names = ["https://accounts.google.com", "accounts.google.com"].map(str::to_owned);
             Ok(vec![(names.to_vec(), Source::Keys(keys))])
         }
+        Preset::Github => {
+            let host = "https://token.actions.githubusercontent.com";
+            let keys = own.map_or_else(|| parse(&format!("{host}/.well-known/jwks")), Ok)?;
+            Ok(vec![(vec![host.to_owned()], Source::Keys(keys))])
+        }
         Preset::BetterAuth => {
             let keys = format!("{}/api/auth/jwks", name.trim_end_matches('/'));
             Ok(vec![(vec![name], Source::Keys(own.map_or_else(|| parse(&keys), Ok)?))])

@@ -447,6 +447,38 @@ async fn google_lets_verified_accounts_of_listed_domains_in() {
     assert_eq!(status(house.claiming(claims(json!({ "hd": null }))).await), 401);
 }
 
+/// of GitHub only runs of listed owners, known by numbers; a name that somebody else took means nothing.
+#[tokio::test]
+async fn github_lets_runs_of_listed_owners_in_by_their_numbers() {
+    let issuer = Issuer {
+        name: "ci".into(),
+        preset: Preset::Github,
+        jwks_url: Some(KEYS.into()),
+        directories: vec!["9919".into()],
+        roles: [("583231".to_owned(), Role::Developer)].into(),
+        ..Issuer::default()
+    };
+    let house = House::with(&issuer);
+    let run = |name: &str, value: Value| {
+        let mut all = json!({
+            "iss": "https://token.actions.githubusercontent.com", "sub": "repo:octo/one:ref:refs/heads/main", "actor": "octocat",
+            "repository_owner": "octo", "repository_owner_id": "9919", "repository_id": "42", "actor_id": "583231",
+        });
+        all[name] = value;
+        all
+    };
+    let actor = house.claiming(run("ref", json!("refs/heads/main"))).await.unwrap();
+    assert_eq!((&*actor.subject, actor.role), ("user:ci:9919:42:583231", Role::Developer));
+    assert_eq!(house.claiming(run("actor", json!("renamed"))).await.unwrap(), actor);
+    assert_eq!(
+        status(house.claiming(run("actor_id", json!("7"))).await),
+        403,
+        "the old name, another account"
+    );
+    assert_eq!(status(house.claiming(run("repository_owner_id", json!("7"))).await), 401);
+    assert_eq!(status(house.claiming(run("repository_id", json!("x"))).await), 401);
+}
+
 #[test]
 fn an_issuer_that_would_let_in_too_many_is_refused_with_its_configuration() {
     let wrong = |issuer: Issuer, has_url: bool| issuer.check(has_url).unwrap_err();
@@ -454,7 +486,7 @@ fn an_issuer_that_would_let_in_too_many_is_refused_with_its_configuration() {
     assert!(wrong(Issuer { issuer: None, ..oidc() }, true).contains("issuer"));
     assert!(wrong(oidc(), false).contains("auth.url"));
     assert!(wrong(Issuer { issuer: Some("http://issuer.example".into()), ..oidc() }, true).contains("https"));
-    for preset in [Preset::Entra, Preset::Google] {
+    for preset in [Preset::Entra, Preset::Google, Preset::Github] {
         let anybody = Issuer { preset, issuer: None, ..oidc() };
         assert!(wrong(anybody, true).contains("directories"));
     }

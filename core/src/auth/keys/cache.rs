@@ -67,6 +67,13 @@ impl Cache {
         self.by_hash.values().flatten()
     }
 
+    /// Ends a key before the keys are read again.
+    pub(super) fn end(&self, id: KeyId) {
+        for entry in self.entries().filter(|entry| entry.id == id) {
+            entry.end();
+        }
+    }
+
     /// What was counted since this was last asked.
     pub(super) fn take_uses(&self) -> Vec<KeyUse> {
         let used = |entry: &Arc<Entry>| {
@@ -117,6 +124,9 @@ impl Entry {
     pub(super) fn used(&self, now: Timestamp) -> Result<Principal> {
         if now >= self.expires_at {
             return Err(super::ended("this API key has expired; make another one, or rotate it in time"));
+        }
+        if self.principal.is_over(now) {
+            return Err(super::ended("this API key was revoked"));
         }
         self.used.count.fetch_add(1, Ordering::Relaxed);
         self.used.last.store(now.as_microsecond(), Ordering::Relaxed);

@@ -148,6 +148,8 @@ async fn nobody_gives_a_key_more_than_they_have() {
         );
     }
     assert!(keys.create(&narrow, like(Some("keys:write"), Some(server)), None).await.is_ok());
+    let other = Grant { scopes: Some(["keys:write".into()].into()), ..Grant::default() };
+    keys.revoke(&admin().with(other), of_admin.id, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -234,8 +236,17 @@ async fn a_store_that_fails_makes_nobody_of_anybody() {
     assert!(keys.recognize(secret.reveal().as_bytes()).is_ok());
     assert!(keys.write_uses().await.is_err());
     broken.1.store(false, Ordering::SeqCst);
-    keys.look().await.unwrap();
-    assert_eq!(kind(keys.recognize(unknown.as_bytes())), ErrorKind::Unauthenticated);
     keys.write_uses().await.unwrap();
     assert_eq!(keys.list(&tenant(), 0, 1).await.unwrap().keys[0].uses, 1, "nothing that was counted is lost");
+    broken.1.store(true, Ordering::SeqCst);
+    let key = keys.list(&tenant(), 0, 1).await.unwrap().keys.remove(0);
+    keys.revoke(&admin(), key.id, None).await.unwrap();
+    assert_eq!(
+        kind(keys.recognize(secret.reveal().as_bytes())),
+        ErrorKind::Unauthenticated,
+        "revoked at once all the same"
+    );
+    broken.1.store(false, Ordering::SeqCst);
+    keys.look().await.unwrap();
+    assert_eq!(kind(keys.recognize(unknown.as_bytes())), ErrorKind::Unauthenticated);
 }

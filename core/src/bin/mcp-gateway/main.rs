@@ -53,7 +53,7 @@ enum Command {
     /// Serves the gateway to one client on standard input and output
     Stdio(stdio::Args),
     /// Registers a server
-    Register(register::Args),
+    Register(Box<register::Args>),
     /// Makes, lists, rotates and revokes API keys
     Keys(keys::Args),
     /// Lists the registered servers
@@ -87,7 +87,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve(args) => serve::run(common, args).await,
         Command::Stdio(args) => Box::pin(stdio::run(common, args)).await,
-        Command::Register(args) => register::run(&common, args).await,
+        Command::Register(args) => register::run(&common, *args).await,
         Command::Keys(args) => Box::pin(keys::run(&common, args)).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,

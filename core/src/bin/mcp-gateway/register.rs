@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use http::Method;
 use mcp_registry_gateway::model::{Algorithm, Configuration, Registration, TransportType};
+use mcp_registry_gateway::registry::server_json::ServerJson;
+use serde::Serialize;
 
 use super::api::At;
 use super::exit::Failure;
@@ -18,18 +20,28 @@ use super::wiring::Common;
   mcp-gateway register calc http://127.0.0.1:9000/mcp
   mcp-gateway register --tag files fs npx -y @modelcontextprotocol/server-filesystem /tmp
   mcp-gateway register --from registration.json
+  mcp-gateway register --server-json server.json --env API_KEY=…
 
 Other users of this machine can read a command line: give secrets with --from.")]
 pub(crate) struct Args {
     /// Its name
-    #[arg(required_unless_present = "from")]
+    #[arg(required_unless_present_any = ["from", "server_json"])]
     name: Option<String>,
     /// Its URL, or the command that starts it; options stand before the name
-    #[arg(required_unless_present = "from", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present_any = ["from", "server_json"], trailing_var_arg = true, allow_hyphen_values = true)]
     target: Vec<String>,
     /// A file with a registration as JSON; `-` for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "target"])]
     from: Option<PathBuf>,
+    /// A server.json of the official registry; `-` for standard input. With a name, it is called that
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "target", "transport", "description", "weight", "algorithm"])]
+    server_json: Option<PathBuf>,
+    /// With --server-json: which of the ways that it offers: remote, npm, pypi, oci or nuget [default: the first that can be used]
+    #[arg(long, requires = "server_json")]
+    package: Option<String>,
+    /// With --server-json: the value of an argument or of a `{variable}`; may be repeated
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair, requires = "server_json")]
+    variables: Vec<(String, String)>,
     /// The service whose replica it is [default: its name]
     #[arg(long)]
     service: Option<String>,
@@ -69,7 +81,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let json = args.json;
     let at = args.at.clone();
-    let registration = registration(args)?;
+    let registration = match args.server_json.clone() {
+        Some(file) => Body::File(file_of(&file, args)?),
+        None => Body::Plain(Box::new(registration(args)?)),
+    };
     let api = at.api(common).await?;
     let place = api.place();
     let answer = api.ask(Method::POST, "/api/v1/servers", Some(&registration)).await;
@@ -78,6 +93,9 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     if json {
         return print_json(&server);
     }
+    for warning in server["warnings"].as_array().into_iter().flatten() {
+        eprintln!("mcp-gateway: {}", plain(warning.as_str().unwrap_or("")));
+    }
     let text = |key: &str| plain(server[key].as_str().unwrap_or(""));
     print(&format!(
         "registered {} as {} of service {}, in {place}",
@@ -85,6 +103,28 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
         text("id"),
         text("service")
     ))
+}
+
+/// What is sent.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body {
+    Plain(Box<Registration>),
+    File(ServerJson),
+}
+
+fn file_of(path: &std::path::Path, args: Args) -> Result<ServerJson, Failure> {
+    let wrong = |error: serde_json::Error| Failure::usage(format!("{}: {error}", path.display()));
+    Ok(ServerJson {
+        server_json: serde_json::from_str(&read(path)?).map_err(wrong)?,
+        name: args.name,
+        service: args.service,
+        package: args.package,
+        env: args.env.into_iter().collect(),
+        headers: args.headers.into_iter().collect(),
+        variables: args.variables.into_iter().collect(),
+        tags: args.tags,
+    })
 }
 
 fn registration(args: Args) -> Result<Registration, Failure> {

@@ -10,6 +10,7 @@ use mcp_registry_gateway::model::{Patch, Registration, Server, TenantId};
 use mcp_registry_gateway::registry::Filter;
 use mcp_registry_gateway::registry::validate::registration;
 use mcp_registry_gateway::server::Service;
+use mcp_registry_gateway::server::tls::{self, Certificate};
 use mcp_registry_gateway::transport::guard::Guard;
 use mcp_registry_gateway::{Error, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -61,6 +62,8 @@ pub(crate) struct Running {
     pub(crate) gateway: Gateway,
     /// The HTTP surface, if there is one.
     pub(crate) service: Option<Service>,
+    /// What its TLS shows, if it speaks TLS.
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) caller: Caller,
 }
 
@@ -106,6 +109,9 @@ impl Running {
         }
         let filter = logging::parse(&config.log.level)?;
         let servers = wanted(&config, &self.own)?;
+        if let Some(certificate) = &self.certificate {
+            certificate.reload(&config.server.tls)?;
+        }
         let old = std::mem::replace(&mut self.config, config);
         self.trust(&servers);
         if let Err(error) = self.apply(&servers).await {
@@ -174,6 +180,7 @@ impl Running {
     fn stamps(&self) -> Vec<(PathBuf, Option<SystemTime>)> {
         let file = self.common.sources(&[]).ok().and_then(|sources| sources.file).map(|(path, _)| path);
         let files = file.into_iter().chain(self.common.config.clone()).chain(self.config.import.clone());
+        let files = files.chain(tls::files(&self.config.server.tls));
         let stamp = |path: PathBuf| {
             let changed = std::fs::metadata(&path).and_then(|data| data.modified()).ok();
             (path, changed)
@@ -214,6 +221,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),
+        ("whether `[server.tls]` is set", was.tls.is_on() != is.tls.is_on()),
         ("`[auth]`", old.auth != new.auth),
         ("`[session]`", old.session != new.session),
         ("`[upstream]`", old.upstream != new.upstream),
@@ -221,8 +229,10 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`log.format`", old.log.format != new.log.format),
         ("`[health]`", old.health != new.health),
         ("`[breaker]`", old.breaker != new.breaker),
+        ("`[access]`", old.access != new.access),
         ("`[outbound]`", old.outbound != new.outbound),
         ("`[stdio]`", old.stdio != new.stdio),
+        ("`[credentials]`", old.credentials != new.credentials),
     ];
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -8,6 +8,7 @@ use mcp_registry_gateway::config;
 use mcp_registry_gateway::gateway::Caller;
 use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
+use mcp_registry_gateway::server::tls::Certificate;
 use mcp_registry_gateway::tasks::{Workers, trim_caches};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let config = config::load(&common.sources(&options)?)?;
     let level = logging::start(&config)?;
 
+    let certificate = Certificate::open(&config.server.tls)?;
+    let scheme = if certificate.is_some() { "https" } else { "http" };
     let wanted = SocketAddr::new(config.server.host, config.server.port);
     let listener = TcpListener::bind(wanted).await.map_err(|error| {
         Failure::failed(format!(
@@ -60,7 +63,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
     let (gateway, _presence) =
-        common.open(&config, Some(&format!("http://{address}")), &args.servers).await?;
+        common.open(&config, Some(&format!("{scheme}://{address}")), &args.servers).await?;
     gateway.tasks().spawn(trim_caches());
     let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
     let caller = Caller {
@@ -77,18 +80,22 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         level,
         gateway: gateway.clone(),
         service: Some(service.clone()),
+        certificate: certificate.clone(),
         caller,
     };
     running.register_all().await?;
-    print(&welcome::text(&running.gateway, &running.caller, address)?)?;
+    print(&welcome::text(&running.gateway, &running.caller, &format!("{scheme}://{address}"))?)?;
 
     let stop = CancellationToken::new();
     let mut signals = reload::Signals::new()?;
     let served = async {
-        tokio::join!(server::serve(listener, service, Some(&workers), stop.clone(), grace), async {
-            stop.cancelled().await;
-            gateway.shutdown(grace).await;
-        });
+        tokio::join!(
+            server::serve(listener, service, certificate, Some(&workers), stop.clone(), grace),
+            async {
+                stop.cancelled().await;
+                gateway.shutdown(grace).await;
+            }
+        );
     };
     let mut served = std::pin::pin!(served);
     tokio::select! {

@@ -65,8 +65,17 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     };
     let (grace, max_line) = (config.server.grace, config.server.max_body_bytes);
     let own = args.servers;
-    let mut running =
-        Running { common, options, own, config, level, gateway: gateway.clone(), service: None, caller };
+    let mut running = Running {
+        common,
+        options,
+        own,
+        config,
+        level,
+        gateway: gateway.clone(),
+        service: None,
+        certificate: None,
+        caller,
+    };
     running.register_all().await?;
 
     let stop = CancellationToken::new();

@@ -1,7 +1,6 @@
 //! What `serve` says when it is ready: where to connect, and what to paste into a client.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use mcp_registry_gateway::Result;
 use mcp_registry_gateway::gateway::{Caller, Gateway};
@@ -12,8 +11,7 @@ use serde_json::json;
 const SHOWN: usize = 20;
 
 /// The text for people, on standard output.
-pub(crate) fn text(gateway: &Gateway, caller: &Caller, address: SocketAddr) -> Result<String> {
-    let base = format!("http://{address}");
+pub(crate) fn text(gateway: &Gateway, caller: &Caller, base: &str) -> Result<String> {
     let services = services(gateway, caller)?;
     let mut lines = vec![
         format!("MCP Registry Gateway {}", env!("CARGO_PKG_VERSION")),

@@ -173,6 +173,7 @@ async fn the_last_word_does_not_wait_for_a_server_that_does_not_take_the_cancell
     assert_eq!(last["error"]["data"]["kind"], "cancelled", "{last}");
 }
 
+/// F-13: a modern client that closes its stream has cancelled.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_stands_alone_ends_with_its_stream_and_is_no_failure() {
     let world = World::new().await;

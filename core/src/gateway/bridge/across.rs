@@ -43,6 +43,7 @@ impl Inner {
 mod tests {
     use super::*;
 
+    /// B-18: name, header and route are rewritten together.
     #[test]
     fn headers_that_repeat_arguments_go_along_and_no_others() {
         let given =

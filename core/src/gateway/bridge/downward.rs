@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 pub(in crate::gateway) use self::reply::{Told, replied};
 use self::talk::Talk;
-use super::parked::Parked;
+use super::parked::{Lot, Parked};
 use super::pool::Pool;
 use super::sealed::{self, Bond, Seal, Ticket};
 use crate::breaker::Outcome;
@@ -29,7 +29,7 @@ use crate::gateway::errand::{Journey, Passage};
 use crate::gateway::modern::Modern;
 use crate::gateway::service::Place;
 use crate::gateway::verdict::outcome_of_answer;
-use crate::model::Reply;
+use crate::model::{Reply, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
@@ -97,9 +97,9 @@ impl Inner {
         }
         let client = self.pooled(&passage.principal, modern)?;
         if let Some(level) = modern.log_level {
-            self.hear_from(client, level).await;
+            self.hear_from(client, level, &passage.correlation_id).await;
         }
-        self.session_for(Some(client), place).await
+        self.session_for(Some(client), place, Some(&passage.correlation_id)).await
     }
 
     /// Brings what a server answers to a modern client.
@@ -121,7 +121,7 @@ impl Inner {
                 lease.record(outcome_of_answer(&message), now.since(started), now);
                 let bond = || bond_of(&passage, &forward.message);
                 let answer =
-                    self.last_word(&message, &answering.client_id, method, legacy, &passage, bond)?;
+                    self.last_word(&message, &answering.client_id, method, legacy, &passage, server, bond)?;
                 Ok(answer.reply(Some(server)))
             }
             Exchange::Many(messages) => {
@@ -138,6 +138,10 @@ impl Inner {
                 };
                 let first = forward.service.places.first();
                 let patience = first.map(|place| place.server.configuration.timeout).unwrap_or_default();
+                let place = forward.service.place(server);
+                let place = place.ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, "a call went to no server of its service")
+                })?;
                 let talk = Talk {
                     gateway: Arc::clone(self),
                     legacy,
@@ -146,6 +150,7 @@ impl Inner {
                     method: method.clone(),
                     message: forward.message.clone(),
                     principal: passage.principal.clone(),
+                    lot: Lot::at(&place.server),
                     patience,
                     _pooled: passage.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
                     messages,
@@ -161,7 +166,14 @@ impl Inner {
         }
     }
 
+    /// Whether what this server labels `public` may be given to others than who asked.
+    fn may_be_public(&self, server: ServerId) -> bool {
+        let credentials = self.book.has(server);
+        self.place(server).is_some_and(|place| place.server.configuration.may_be_public(credentials))
+    }
+
     /// The response as the client gets it: the server's own, or what has to be done first.
+    #[expect(clippy::too_many_arguments, reason = "all that an answer depends on")]
     fn last_word(
         &self,
         message: &Message,
@@ -169,11 +181,20 @@ impl Inner {
         method: &Method,
         legacy: bool,
         passage: &Passage,
+        server: ServerId,
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
+        self.owners.note(&passage.principal, message);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
-        let Some(pages) = pages else { return Ok(translate::answer(message, client_id, method, legacy)) };
+        let Some(pages) = pages else {
+            let withheld = if legacy || !method.is_cacheable() || self.may_be_public(server) {
+                None
+            } else {
+                translate::withheld(message)
+            };
+            return Ok(translate::answer(withheld.as_ref().unwrap_or(message), client_id, method, legacy));
+        };
         let capabilities = passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
         for page in &pages {
             if let Some(required) = page.missing(capabilities)? {
@@ -231,6 +252,11 @@ pub(in crate::gateway) fn bond_of(passage: &Passage, message: &Message) -> Bond 
     let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
     let parts = [&*text("name"), &*text("uri"), &*arguments.to_string()];
     Bond::new(&passage.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
+}
+
+/// Whether the answer to a request of this method may be `input_required` (Multi Round-Trip Requests, 2026-07-28).
+fn may_ask(method: &Method) -> bool {
+    matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
 }
 
 pub(in crate::gateway) fn missing_capability(required: &str) -> Error {

@@ -171,6 +171,7 @@ mod tests {
         Principal { subject: subject.into(), ..Principal::local(TenantId::default_tenant()) }
     }
 
+    /// T-04: pooled sessions are keyed by tenant, principal and declared capabilities; nobody else gets one.
     #[test]
     fn sessions_are_shared_only_by_requests_of_one_principal_that_declare_the_same() {
         let pool = Pool::default();

@@ -141,6 +141,7 @@ mod tests {
         Ticket { place: 7, until: Tick::default() + Duration::from_secs(60) }
     }
 
+    /// T-06: sealed state fits one principal, route and request, and only in time.
     #[test]
     fn a_state_opens_only_for_the_request_it_was_given_to_and_only_in_time() {
         let seal = Seal::new().unwrap();
@@ -165,6 +166,7 @@ mod tests {
     }
 
     proptest! {
+        /// T-06: no bit of sealed state can be changed.
         #[test]
         fn no_changed_state_opens(at in 0_usize..80, flip in 1_u8..64, cut in any::<bool>()) {
             let seal = Seal::new().unwrap();

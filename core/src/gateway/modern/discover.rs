@@ -35,7 +35,11 @@ impl Inner {
                 match modern.as_deref() {
                     Some([first, others @ ..]) => {
                         let others: Vec<_> = others.iter().map(|other| other.discover.as_str()).collect();
-                        from_discover(&first.discover, &others, &capabilities)?
+                        let places = &service.places;
+                        let shared = places.iter().all(|place| {
+                            place.server.configuration.may_be_public(self.book.has(place.server.id))
+                        });
+                        from_discover(&first.discover, &others, &capabilities, shared)?
                     }
                     _ => from_initialize(&said, &capabilities)?,
                 }
@@ -63,15 +67,16 @@ fn from_initialize(said: &str, capabilities: &[Value]) -> Result<String> {
     Ok(edit.apply())
 }
 
-/// What modern servers said: the first one's words, kept as long as all of them allow.
-fn from_discover(said: &str, others: &[&str], capabilities: &[Value]) -> Result<String> {
+/// What modern servers said: the first one's words, kept as long as all of them allow, and by others than who asked only if
+/// they say so and `shared` allows it.
+fn from_discover(said: &str, others: &[&str], capabilities: &[Value], shared: bool) -> Result<String> {
     let freshness = |said: &str| {
         let members = Members::parse(said).ok()?;
         let ttl = members.get("ttlMs")?.parse::<u64>().ok()?;
         Some((ttl, members.text("cacheScope").as_deref() == Some("public")))
     };
     let all = std::iter::once(&said).chain(others).map(|said| freshness(said).unwrap_or((0, false)));
-    let (ttl, public) = all.fold((u64::MAX, true), |(ttl, public), one| (ttl.min(one.0), public && one.1));
+    let (ttl, public) = all.fold((u64::MAX, shared), |(ttl, public), one| (ttl.min(one.0), public && one.1));
     let scope = if public { r#""public""# } else { r#""private""# };
     let mut edit = Edit::of(said)?;
     edit.set("supportedVersions", supported()).set("ttlMs", ttl.to_string()).set("cacheScope", scope);
@@ -156,10 +161,18 @@ mod tests {
     fn what_modern_replicas_said_is_kept_as_long_as_all_of_them_allow() {
         let first = r#"{"resultType":"complete","capabilities":{},"ttlMs":50,"cacheScope":"public"}"#;
         let read = |others: &[&str]| -> Value {
-            serde_json::from_str(&from_discover(first, others, &[]).unwrap()).unwrap()
+            serde_json::from_str(&from_discover(first, others, &[], true).unwrap()).unwrap()
         };
         assert_eq!((&read(&[])["ttlMs"], &read(&[])["cacheScope"]), (&json!(50), &json!("public")));
         let other = r#"{"ttlMs":7,"cacheScope":"private"}"#;
         assert_eq!((&read(&[other])["ttlMs"], &read(&[other])["cacheScope"]), (&json!(7), &json!("private")));
+    }
+
+    /// T-05: where an operator wants that, what is labelled `public` is not.
+    #[test]
+    fn what_may_not_be_shared_is_private_whatever_the_server_says() {
+        let first = r#"{"capabilities":{},"ttlMs":50,"cacheScope":"public"}"#;
+        let result: Value = serde_json::from_str(&from_discover(first, &[], &[], false).unwrap()).unwrap();
+        assert_eq!((&result["ttlMs"], &result["cacheScope"]), (&json!(50), &json!("private")));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::broadcast::{self, Receiver, Sender};
+use tokio::sync::oneshot;
 
 use super::super::Inner;
 use super::super::bridge::downward::translate::Question;
@@ -126,11 +127,12 @@ impl Ears {
 
 impl Inner {
     /// What a session of the pool hears from now on; ends with the session. What its server asks is kept until the client,
-    /// which declared `capabilities`, can be asked.
+    /// which declared `capabilities`, can be asked. `opening` is dropped as soon as the session is heard, or cannot be.
     pub(in crate::gateway) fn hear(
         self: &Arc<Self>,
         session: &Arc<Session>,
         capabilities: &str,
+        mut opening: Option<oneshot::Sender<()>>,
     ) -> Receiver<Message> {
         let mut table = self.modern.ears.table();
         if let Some(ear) = table.get(&address(session)) {
@@ -146,7 +148,9 @@ impl Inner {
         self.tasks.spawn(async move {
             // Some sessions can be heard once only, so this goes on as long as the session does.
             while session.is_open() {
-                if let Some(mut messages) = session.listen().await {
+                let stream = session.listen().await;
+                drop(opening.take());
+                if let Some(mut messages) = stream {
                     while let Some(message) = messages.next().await {
                         match message.method() {
                             Some(Method::Cancelled) => this.modern.ears.withdraw(&session, &message),

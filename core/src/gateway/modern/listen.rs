@@ -174,10 +174,8 @@ impl Due {
             Some(Method::ResourceUpdated) => {
                 let uri =
                     message.params_members().ok().and_then(|params| params.text("uri").map(String::from));
-                // A server may name a part of what was subscribed to.
-                let wanted = |uri: &String| {
-                    filter.resource_subscriptions.iter().any(|own| uri.starts_with(own.as_str()))
-                };
+                let wanted =
+                    |uri: &String| filter.resource_subscriptions.iter().any(|own| is_part_of(uri, own));
                 if let Some(uri) = uri.filter(wanted) {
                     self.resources.insert(uri, message);
                 }
@@ -196,6 +194,12 @@ impl Due {
         let lists = lists.filter_map(|list| Message::parse(list.notification()).ok());
         lists.chain(self.resources.into_values()).filter_map(|message| tagged(&message, id).ok()).collect()
     }
+}
+
+/// Whether `uri` is `whole`, or a part of it: "this MAY be a sub-resource of the one that the client actually subscribed to".
+fn is_part_of(uri: &str, whole: &str) -> bool {
+    let parts = |rest: &str| rest.is_empty() || whole.ends_with('/') || rest.starts_with(['/', '?', '#']);
+    uri.strip_prefix(whole).is_some_and(parts)
 }
 
 /// The notification with the subscription that it belongs to.
@@ -360,6 +364,17 @@ mod tests {
 
     fn message(json: &str) -> Message {
         Message::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_part_of_what_was_subscribed_to_is_told_and_a_longer_name_is_not() {
+        for (uri, whole) in
+            [("x://a", "x://a"), ("x://a/b", "x://a"), ("x://a/b", "x://a/"), ("x://a#b", "x://a")]
+        {
+            assert!(is_part_of(uri, whole), "{uri} {whole}");
+        }
+        assert!(!is_part_of("x://ab", "x://a"));
+        assert!(!is_part_of("x://a", "x://a/"));
     }
 
     #[test]

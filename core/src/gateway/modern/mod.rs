@@ -250,7 +250,7 @@ impl Inner {
 
     /// Lets servers send log messages of this gravity to the client's sessions; which of them a request hears is decided
     /// where they come in.
-    pub(super) async fn hear_from(&self, client: &Arc<Client>, level: usize) {
+    pub(super) async fn hear_from(&self, client: &Arc<Client>, level: usize, cause: &str) {
         client.set_apart();
         let changed = {
             let mut current = client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -262,8 +262,8 @@ impl Inner {
         };
         if changed {
             let sessions = client.upstreams();
-            futures_util::future::join_all(sessions.iter().map(|(_, session)| tell_level(client, session)))
-                .await;
+            let telling = sessions.iter().map(|(_, session)| tell_level(client, session, Some(cause)));
+            futures_util::future::join_all(telling).await;
         }
     }
 }

@@ -25,6 +25,9 @@ use crate::transport::{Exchange, Outgoing, Session};
 /// How long a server may take to accept a subscription.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Subscriptions that one request waits for at one server at once.
+const AT_ONCE: usize = 8;
+
 /// What is told; `None` when no more will be.
 pub(super) type Heard = BoxStream<'static, Option<Message>>;
 
@@ -42,8 +45,8 @@ pub(super) fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, want
             let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
             return opened.ok().map(|(_, heard)| heard);
         }
-        let session = gateway.session_for(Some(&pooled), &place).await.ok()?;
-        session.is_own().then(|| followed(gateway.hear(&session, &pooled.hello.capabilities)))
+        let session = gateway.session_for(Some(&pooled), &place, None).await.ok()?;
+        session.is_own().then(|| followed(gateway.hear(&session, &pooled.hello.capabilities, None)))
     };
     let nothing = || stream::pending().boxed();
     stream::once(opening).flat_map(move |heard| heard.unwrap_or_else(nothing)).boxed()
@@ -70,35 +73,52 @@ impl Inner {
                 entry.or_insert_with(|| (Arc::clone(service), BTreeSet::new())).1.insert(uri);
             }
         }
+        let subscribing = by_service.into_values().map(|(service, uris)| async move {
+            let told = self.subscribe_across(&service, &uris).await;
+            if told.is_empty() { self.subscribe_below(&service, uris, passage).await } else { told }
+        });
         let mut granted = BTreeSet::new();
-        for (service, uris) in by_service.into_values() {
-            let filter = format!("{{{}}}", resources(&uris));
-            // Of a modern service every replica is asked: any of them may see the change.
-            let asking = service.places.iter().map(|place| async {
-                let session = self.session_across(place).await.ok()??;
-                across(&session, &self.tasks, &filter).await.ok()
-            });
-            let asked = tokio::time::timeout(PATIENCE, join_all(asking)).await.unwrap_or_default();
-            let mut is_modern = false;
-            for (uris, messages) in asked.into_iter().flatten() {
-                is_modern = true;
-                granted.extend(uris);
-                heard.push(messages);
-            }
-            if is_modern {
-                continue;
-            }
-            for uri in uris {
-                match self.subscribe_at(&service, &uri, passage).await {
-                    Ok(messages) => {
-                        heard.push(messages);
-                        granted.insert(uri);
-                    }
-                    Err(error) => tracing::debug!(%error, "a resource cannot be subscribed to"),
-                }
-            }
+        for (uris, messages) in join_all(subscribing).await.into_iter().flatten() {
+            granted.extend(uris);
+            heard.push(messages);
         }
         Ok(granted)
+    }
+
+    /// Of a modern service every replica is asked: any of them may see the change. Nothing, if none is modern.
+    async fn subscribe_across(
+        self: &Arc<Self>,
+        service: &Service,
+        uris: &BTreeSet<String>,
+    ) -> Vec<(Vec<String>, Heard)> {
+        let filter = format!("{{{}}}", resources(uris));
+        let asking = service.places.iter().map(|place| async {
+            let session = self.session_across(place).await.ok()??;
+            across(&session, &self.tasks, &filter).await.ok()
+        });
+        let asked = tokio::time::timeout(PATIENCE, join_all(asking)).await.unwrap_or_default();
+        asked.into_iter().flatten().collect()
+    }
+
+    /// At a legacy service, one by one; what a server does not accept in time is not granted.
+    async fn subscribe_below(
+        self: &Arc<Self>,
+        service: &Service,
+        uris: BTreeSet<String>,
+        passage: &Passage,
+    ) -> Vec<(Vec<String>, Heard)> {
+        let asking = stream::iter(uris)
+            .map(|uri| async move { (self.subscribe_at(service, &uri, passage).await, uri) })
+            .buffer_unordered(AT_ONCE);
+        let mut asking = std::pin::pin!(asking.take_until(tokio::time::sleep(PATIENCE)));
+        let mut told = Vec::new();
+        while let Some((outcome, uri)) = asking.next().await {
+            match outcome {
+                Ok(messages) => told.push((vec![uri], messages)),
+                Err(error) => tracing::debug!(%error, "a resource cannot be subscribed to"),
+            }
+        }
+        told
     }
 
     /// Subscribes to a resource at a legacy server, once for all who listen in the same session.
@@ -113,9 +133,10 @@ impl Inner {
         let modern = passage.modern.as_ref().ok_or_else(unavailable)?;
         let client = self.pooled(&passage.principal, modern)?;
         client.set_apart();
-        let opening = tokio::time::timeout(PATIENCE, self.session_for(Some(client), place)).await;
+        let opening = self.session_for(Some(client), place, Some(&passage.correlation_id));
+        let opening = tokio::time::timeout(PATIENCE, opening).await;
         let session = opening.map_err(|_| unavailable())??;
-        let messages = followed(self.hear(&session, &client.hello.capabilities));
+        let messages = followed(self.hear(&session, &client.hello.capabilities, None));
         let first = self.modern.ears.want(&session, uri);
         let subscribed =
             Subscribed { gateway: Arc::clone(self), session, uri: uri.to_owned(), _pooled: client.clone() };

@@ -15,6 +15,7 @@ fn push(strand: &Strand, message: impl Into<String>) -> bool {
     strand.push(text(message)).now_or_never().is_some()
 }
 
+/// F-14: a legacy client that leaves has cancelled nothing.
 #[test]
 fn who_left_gets_what_came_behind_the_last_event_that_it_saw_and_then_the_answer() {
     let replays = Replays::default();

@@ -232,7 +232,9 @@ impl Bed {
         let settings = Settings { probing: false, breaker, seed: Some(1), ..Settings::default() };
         let store = Arc::new(MemoryStore::default());
         let gateway =
-            Gateway::open_with(settings, store, clock, random, tasks.clone(), connect).await.unwrap();
+            Gateway::open_with(settings, store, clock, random, tasks.clone(), Arc::default(), connect)
+                .await
+                .unwrap();
         for (n, url) in urls.into_iter().enumerate() {
             let registration = Registration {
                 name: format!("s{n}"),

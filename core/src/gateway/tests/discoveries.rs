@@ -109,7 +109,7 @@ async fn clients_hear_of_the_lists_that_changed_and_of_no_others() {
     assert_eq!(read(&mut all).await, [changed("tools")]);
     assert_eq!(read(&mut one).await, [changed("tools")]);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    house.gateway.remove(&caller(), id).await.unwrap();
+    house.gateway.remove(&caller(), id, None).await.unwrap();
     assert_eq!(read(&mut all).await, [changed("tools")], "what is gone is a change, too");
 }
 

@@ -20,6 +20,9 @@ use crate::rpc::{Message, Shape};
 use crate::store::MemoryStore;
 use crate::transport::{Exchange, Link, Outgoing};
 
+/// What is held when no stream outside any exchange is opened.
+pub(super) const STREAM: &str = "the stream";
+
 type Said = mpsc::UnboundedReceiver<Value>;
 
 /// A server: what it was sent, and what it does.
@@ -207,11 +210,14 @@ impl Link for Wire {
     }
 
     async fn listen(&self) -> Option<BoxStream<'static, Message>> {
+        let mut held = self.fake.held.subscribe();
+        held.wait_for(|held| !held.contains(STREAM)).await.unwrap();
         let ready = {
             let mut all = self.fake.streams.lock().unwrap();
             let streams = all.get_mut(&self.number)?;
+            let ready = streams.ready.take()?;
             streams.listened += 1;
-            streams.ready.take()?
+            ready
         };
         let said = futures_util::stream::unfold(ready, |mut said| async { Some((said.recv().await?, said)) });
         Some(said.map(|said| Message::parse(said.to_string().into()).unwrap()).boxed())
@@ -256,7 +262,8 @@ impl House {
         let clock: Arc<dyn Clock> = ManualClock::shared();
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let store = Arc::new(MemoryStore::default());
-        let gateway = Gateway::open_with(settings, store, clock, random, tasks, connect).await.unwrap();
+        let gateway =
+            Gateway::open_with(settings, store, clock, random, tasks, Arc::default(), connect).await.unwrap();
         Self { gateway, fakes }
     }
 

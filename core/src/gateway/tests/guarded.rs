@@ -85,7 +85,7 @@ async fn only_an_administrator_names_a_program() {
     // A manager may register other servers, and a developer may change them: only here it is refused.
     let refused =
         house.audit().await.into_iter().filter(|entry| entry.outcome == "permission_denied").count();
-    assert!(refused > 2 * 4, "{refused}");
+    assert!(refused >= 9, "{refused}");
 }
 
 /// a shared gateway starts only listed programs, for administrators too, however they come to be registered.

@@ -107,7 +107,7 @@ async fn the_register_and_the_searches_keep_it_too() {
         let hits = |caller| gateway.search(caller, name, 10).unwrap().len();
         assert_eq!((hits(&analyst), hits(&manager)), (seen, 1), "{name}");
     }
-    let removed = gateway.remove(&manager, vault.id).await;
+    let removed = gateway.remove(&manager, vault.id, None).await;
     assert!(removed.is_ok());
 }
 

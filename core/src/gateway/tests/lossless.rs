@@ -94,8 +94,17 @@ impl Pair {
         let settings = Settings { probing: false, ..Settings::default() };
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let store = Arc::new(MemoryStore::default());
-        let gateway =
-            Gateway::open_with(settings, store, SystemClock::shared(), random, tasks, connect).await.unwrap();
+        let gateway = Gateway::open_with(
+            settings,
+            store,
+            SystemClock::shared(),
+            random,
+            tasks,
+            Arc::default(),
+            connect,
+        )
+        .await
+        .unwrap();
         let registration = Registration {
             name: "s".into(),
             endpoint_url: Some("http://127.0.0.1:9/s".into()),

@@ -1,9 +1,13 @@
+mod apart;
 mod delivery;
 mod discoveries;
 mod fake;
+mod identity;
+mod limits;
 mod lossless;
 mod kept;
 mod guarded;
 mod replicas;
 mod sessions;
+mod shown;
 mod voices;

@@ -61,3 +61,29 @@ async fn a_task_is_asked_for_at_the_replica_that_made_it() {
     assert!(asked.iter().all(|counts| counts.iter().all(|count| *count == counts[0])), "{asked:?}");
     assert_eq!(asked[0][0] + asked[1][0], 4);
 }
+
+/// What a task's id does not say, the gateway remembers: which service made it.
+#[tokio::test(start_paused = true)]
+async fn on_the_aggregated_route_a_task_is_asked_for_at_the_service_that_made_it() {
+    let (house, fakes) = (House::open().await, [Fake::new(&["t"]), Fake::new(&["t"])]);
+    house.add("a", "a", &fakes[0]).await;
+    house.add("b", "b", &fakes[1]).await;
+    let client = house.client("", json!({})).await;
+    for (name, fake) in ["a", "b"].into_iter().zip(&fakes) {
+        let task = json!({ "task": { "taskId": format!("of-{name}"), "status": "working" } });
+        fake.script().send(json!({ "jsonrpc": "2.0", "id": {}, "result": task })).unwrap();
+        client.call(&format!("{name}__t")).await;
+    }
+    for (name, made, other) in [("a", 0, 1), ("b", 1, 0)] {
+        let params = json!({ "taskId": format!("of-{name}") });
+        for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+            let before = fakes[other].count(method);
+            let answer = client.request(2, method, params.clone()).await;
+            assert!(answer[0].get("result").is_some(), "{answer:?}");
+            assert_eq!(fakes[made].received(method).pop().unwrap().1["params"], params);
+            assert_eq!(fakes[other].count(method), before);
+        }
+    }
+    let unknown = client.request(3, "tasks/get", json!({ "taskId": "of-nobody" })).await;
+    assert!(unknown[0]["error"].as_str().unwrap().contains("no task of yours"), "{unknown:?}");
+}

@@ -108,7 +108,7 @@ async fn a_shared_session_that_is_opened_while_its_server_goes_is_closed() {
     let opening = upstream.shared(|_| {});
     let removing = async {
         until("an opening", || (fake.open_sessions() == 2).then_some(())).await;
-        house.gateway.remove(&caller(), id).await.unwrap();
+        house.gateway.remove(&caller(), id, None).await.unwrap();
         fake.release(OPEN);
     };
     let (opened, ()) = tokio::join!(opening, removing);

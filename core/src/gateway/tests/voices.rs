@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fake::{Client, Fake, House, is_question, read, until};
+use super::fake::{Client, Fake, House, STREAM, is_question, read, until};
 use crate::model::Action;
 
 fn question(id: &Value, token: &Value, fill: usize) -> Value {
@@ -97,6 +97,47 @@ async fn a_question_within_a_call_whose_client_left_waits_on_the_clients_own_str
     })
     .await;
     assert!(is_question(&asked));
+}
+
+#[expect(clippy::disallowed_methods, reason = "the paused time of a test")]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_a_first_call_causes_outside_of_it_waits_for_the_clients_own_stream() {
+    let (house, fake) = (House::open().await, Fake::new(&["t"]));
+    house.add("a", "a", &fake).await;
+    let client = house.client("a", json!({ "elicitation": {} })).await;
+    let script = fake.script();
+    let meanwhile = async {
+        until("a call", || (fake.count("tools/call") == 1).then_some(())).await;
+        let link = fake.opened.load(Ordering::SeqCst) - 1;
+        assert_eq!(fake.listened(link), 1, "what the server asks from here on is heard");
+        fake.say(link, question(&json!("q"), &json!(1), 0));
+        script.send(json!({ "jsonrpc": "2.0", "id": {}, "result": { "content": [] } })).unwrap();
+    };
+    tokio::join!(client.call("t"), meanwhile);
+    let asked = read(&mut client.listen().await).await;
+    assert!(asked.len() == 1 && is_question(&asked[0]), "{asked:?}");
+    assert!(fake.answers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_stream_does_not_open_delays_a_first_call_by_a_second_and_only_for_who_can_be_asked() {
+    let (house, fake) = (House::open().await, Fake::new(&["t"]));
+    house.add("a", "a", &fake).await;
+    fake.hold(STREAM);
+    for (capabilities, seconds) in [(json!({ "roots": {} }), 1), (json!({}), 0)] {
+        let client = house.client("a", capabilities).await;
+        for seconds in [seconds, 0] {
+            let begun = now();
+            client.call("t").await;
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+        }
+        let link = fake.opened.load(Ordering::SeqCst) - 1;
+        assert_eq!(fake.listened(link), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,6 +121,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// F-19: a round ends in time, failures back off, slow is not dead.
 #[tokio::test(start_paused = true)]
 async fn a_round_of_200_servers_of_which_50_hang_ends_within_11_seconds() {
     let bench = bench(Duration::from_millis(20));
@@ -146,6 +147,7 @@ async fn a_round_of_200_servers_of_which_50_hang_ends_within_11_seconds() {
     }
 }
 
+/// F-19: a round ends in time, failures back off, slow is not dead.
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_within_the_timeout_is_healthy() {
     let bench = bench(Duration::ZERO);
@@ -157,6 +159,7 @@ async fn a_slow_answer_within_the_timeout_is_healthy() {
     assert!((9_000..9_010).contains(&record.latency_ms));
 }
 
+/// F-19: a round ends in time, failures back off, slow is not dead.
 #[tokio::test(start_paused = true)]
 async fn a_dead_server_is_probed_ever_more_rarely_and_a_revived_one_as_usual() {
     let bench = bench(Duration::ZERO);

@@ -29,6 +29,9 @@ migrations! {
     3 "0003_api_keys";
     4 "0004_audit_chain";
     5 "0005_keys";
+    6 "0006_credentials";
+    7 "0007_idempotency";
+    8 "0008_tenants";
 }
 
 /// The newest version.

@@ -5,16 +5,23 @@
 //! own lock; several connections read, each from a consistent snapshot.
 
 mod audit;
+mod credentials;
 mod fault;
 mod health;
 mod keys;
 mod listings;
 mod migrations;
+mod once;
 mod optimize;
 mod rows;
 mod servers;
+mod tenants;
 mod trail;
 mod write;
+#[cfg(test)]
+mod scope;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -37,9 +44,11 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 use self::fault::Place;
 use self::write::Write;
 use super::signing::SigningKey;
-use super::{HealthRecord, KeyStore, Store};
+use super::{Done, HealthRecord, KeyStore, Once, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, Server, ServerId, TenantId};
+use crate::model::{
+    AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, Server, ServerId, Tenant, TenantId,
+};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection: behind it stand all writes that came before.
@@ -183,6 +192,28 @@ impl Store for SqliteStore {
         tx.end(outcome).await
     }
 
+    async fn insert_server_once(
+        &self,
+        server: &Server,
+        declared: &Listing,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<Done>> {
+        let mut tx = self.write().await?;
+        let outcome = async {
+            if let Some(done) = once::done(&mut tx, self.place(), once).await? {
+                return Ok(Some(done));
+            }
+            servers::insert(&mut tx, self.place(), server).await?;
+            listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
+            once::keep(&mut tx, self.place(), once, server.id).await?;
+            self.log(&mut tx, audit).await?;
+            Ok(None)
+        }
+        .await;
+        tx.end(outcome).await
+    }
+
     async fn update_server(
         &self,
         server: &Server,
@@ -284,6 +315,20 @@ impl Store for SqliteStore {
     async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()> {
         let mut tx = self.write().await?;
         let outcome = trail::hold(&mut tx, self.place(), &self.key, hold, audit).await;
+        tx.end(outcome).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        tenants::all(&self.readers, self.place()).await
+    }
+
+    async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
+        let mut tx = self.write().await?;
+        let outcome = async {
+            tenants::put(&mut tx, self.place(), tenant, expected).await?;
+            self.log(&mut tx, audit).await
+        }
+        .await;
         tx.end(outcome).await
     }
 

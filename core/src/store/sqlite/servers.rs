@@ -139,7 +139,7 @@ pub(super) async fn remove(
         .await
         .map_err(|e| at.writing(e))?;
     super::keys::changed(tx, at).await?;
-    for forget in [super::listings::FORGET, super::health::FORGET] {
+    for forget in [super::listings::FORGET, super::health::FORGET, super::credentials::FORGET] {
         sqlx::query(forget).bind(&key).execute(&mut *tx).await.map_err(|e| at.writing(e))?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
-use super::{SqliteStore, audit, health, keys, listings, servers, trail};
+use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers, trail};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
 use crate::store::contract::server;
@@ -314,6 +314,13 @@ async fn every_statement_finds_its_rows_by_an_index() {
         trail::STRAY,
         trail::OLDEST,
         trail::REMOVE,
+        credentials::PUT,
+        credentials::REMOVE,
+        credentials::FORGET,
+        once::FORGET,
+        once::DONE,
+        once::KEEP,
+        once::BOUND,
         keys::ONE,
         keys::PAGE,
         keys::COUNT,

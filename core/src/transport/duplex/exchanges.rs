@@ -251,6 +251,7 @@ mod tests {
         Some(mailbox.next().await?.unwrap().method()?.as_str().to_owned())
     }
 
+    /// T-07: what belongs to one client reaches that client alone.
     #[tokio::test]
     async fn an_answer_goes_to_its_question_and_an_unknown_one_nowhere() {
         let exchanges = Exchanges::new(false);

@@ -235,10 +235,11 @@ mod connections {
     use crate::rpc::Method;
     use crate::tasks::Tasks;
     use crate::transport::http::HttpConnector;
-    use crate::transport::{Connector, Outgoing};
+    use crate::transport::{Connector, Means, Outgoing};
 
     fn connector(url: &str, guard: &Guard) -> HttpConnector {
-        HttpConnector::guarded(&server("files", url), SystemClock::shared(), Tasks::default(), guard).unwrap()
+        let means = Means { guard: guard.clone(), ..Means::new(SystemClock::shared(), Tasks::default()) };
+        HttpConnector::with(&server("files", url), &means).unwrap()
     }
 
     /// Whether nobody has connected to `listener`, or is about to.

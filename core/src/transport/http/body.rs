@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::pool::Held;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::detached;
 
 /// The body of an answer, after which the connection is given back.
 ///
@@ -38,8 +39,9 @@ pub(super) async fn read(mut held: Held, mut body: Incoming, limit: usize) -> Re
         }
         joined.extend_from_slice(&chunk);
     }
+    let whole = if joined.is_empty() { detached(first) } else { joined.freeze() };
     held.release(None);
-    Ok(if joined.is_empty() { first } else { joined.freeze() })
+    Ok(whole)
 }
 
 fn too_large(limit: usize) -> Error {

@@ -15,10 +15,11 @@ use super::link::HttpLink;
 use super::pool::Pool;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Server;
+use crate::model::{Server, ServerId};
 use crate::tasks::Tasks;
-use crate::transport::guard::{Guard, Watch};
-use crate::transport::{Connector, Link};
+use crate::transport::guard::Watch;
+use crate::transport::supply::{Supplied, Supply, Wanted, origin};
+use crate::transport::{Connector, Link, Means};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -49,6 +50,15 @@ pub struct HttpConnector {
     /// Headers of every POST.
     pub(super) headers: HeaderMap,
     pub(super) clock: Arc<dyn Clock>,
+    shown: Shown,
+}
+
+/// What the server is shown besides: it may change at any time.
+#[derive(Clone)]
+struct Shown {
+    supply: Arc<dyn Supply>,
+    server: ServerId,
+    origin: Arc<str>,
 }
 
 impl std::fmt::Debug for HttpConnector {
@@ -63,33 +73,27 @@ impl HttpConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        Self::guarded(server, clock, tasks, &Guard::default())
+        Self::with(server, &Means::new(clock, tasks))
     }
 
-    /// As [`HttpConnector::new`]; each connection is opened only where `guard` lets it.
-    pub fn guarded(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, guard: &Guard) -> Result<Self> {
+    /// As [`HttpConnector::new`], by other means.
+    pub fn with(server: &Server, means: &Means) -> Result<Self> {
         let url = server
             .endpoint
             .url()
             .ok_or_else(|| invalid("a server reached over HTTP needs an endpoint_url"))?;
         let url = Url::parse(url).map_err(|error| invalid("endpoint_url is not a URL").caused_by(error))?;
-        Self::at(&url, server, clock, tasks, guard)
+        Self::at(&url, server, means)
     }
 
     /// Prepares to reach `url` as `server` is configured.
-    pub(in crate::transport) fn at(
-        url: &Url,
-        server: &Server,
-        clock: Arc<dyn Clock>,
-        tasks: Tasks,
-        guard: &Guard,
-    ) -> Result<Self> {
+    pub(in crate::transport) fn at(url: &Url, server: &Server, means: &Means) -> Result<Self> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
             ));
         }
-        let dial = dial(url, server.configuration.ca_file.as_deref(), guard.for_server(server))?;
+        let dial = dial(url, server.configuration.ca_file.as_deref(), means.guard.for_server(server))?;
         let mut target = url.path().to_owned();
         if let Some(query) = url.query() {
             target.push('?');
@@ -115,8 +119,29 @@ impl HttpConnector {
             let (name, value) = configured(name, text)?;
             headers.insert(name, value);
         }
-        let pool = Pool::new(dial, server.configuration.max_connections, clock.clone(), tasks);
-        Ok(Self { pool, uri, headers, clock })
+        let (clock, limit) = (means.clock.clone(), server.configuration.max_connections);
+        let pool = Pool::new(dial, limit, clock.clone(), means.tasks.clone());
+        let shown = Shown { supply: means.supply.clone(), server: server.id, origin: origin(url).into() };
+        Ok(Self { pool, uri, headers, clock, shown })
+    }
+
+    /// What the server is shown in a request that is sent now.
+    pub(super) async fn shown(&self) -> Result<Option<Arc<HeaderMap>>> {
+        let Shown { supply, server, origin } = &self.shown;
+        match supply.headers(Wanted { server: *server, origin }) {
+            Supplied::Nothing => Ok(None),
+            Supplied::Now(headers) => Ok(Some(headers)),
+            Supplied::Later(headers) => headers.await.map(Some).map_err(Error::not_sent),
+        }
+    }
+
+    /// The headers `base` of a request that is sent now, and over them what the server is shown.
+    pub(super) async fn dressed(&self, base: &HeaderMap) -> Result<HeaderMap> {
+        let mut headers = base.clone();
+        if let Some(shown) = self.shown().await? {
+            wear(&mut headers, &shown);
+        }
+        Ok(headers)
     }
 
     pub(super) fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
@@ -146,6 +171,13 @@ impl Connector for HttpConnector {
 
     async fn check(&self) -> Result<()> {
         self.pool.dial.open().await.map(drop)
+    }
+}
+
+/// Puts `shown` over what `headers` have.
+pub(super) fn wear(headers: &mut HeaderMap, shown: &HeaderMap) {
+    for (name, value) in shown {
+        headers.insert(name, value.clone());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opens connections: name, TCP, TLS.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -48,10 +49,8 @@ impl Dial {
         let Some(tls) = &self.tls else { return Ok(Socket::new(Stream::Plain(stream))) };
         let connector =
             TlsConnector::from(tls.config().map_err(|error| error.with("address", format!("{self:?}")))?);
-        let stream = connector
-            .connect(tls.name.clone(), stream)
-            .await
-            .map_err(|error| self.failure(refusal(&error)).with("reason", &error).caused_by(error))?;
+        let stream =
+            connector.connect(tls.name.clone(), stream).await.map_err(|error| self.distrust(error))?;
         Ok(Socket::new(Stream::Tls(Box::new(stream))))
     }
 
@@ -68,6 +67,15 @@ impl Dial {
             Some(error) => failure.with("reason", error.kind()).caused_by(error),
             None => failure,
         })
+    }
+
+    /// The server is not believed. What its certificate lacks stays as it is until somebody changes the configuration, or the
+    /// certificate, so the error says that it is one of configuration.
+    fn distrust(&self, error: io::Error) -> Error {
+        let (message, configuration) = refusal(&error);
+        let failure = self.failure(message).with("reason", &error);
+        let failure = if configuration { failure.with("cause", "configuration") } else { failure };
+        failure.caused_by(error)
     }
 
     fn failure(&self, message: &'static str) -> Error {

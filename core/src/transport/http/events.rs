@@ -117,7 +117,8 @@ impl Events {
 impl Resume {
     /// The rest of the stream behind the event `id`; `None` if the server refuses it.
     async fn ask(&self, id: &HeaderValue) -> Result<Option<(Held, Incoming)>> {
-        let mut headers = HttpConnector::listen_headers(&self.headers);
+        let headers = self.connector.dressed(&self.headers).await?;
+        let mut headers = HttpConnector::listen_headers(&headers);
         headers.insert(LAST_EVENT_ID, id.clone());
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
         let (held, response) = self.connector.pool.send(Purpose::Call, request).await?;

@@ -60,7 +60,7 @@ pub(in crate::transport) struct Delivery<'a> {
 impl HttpConnector {
     /// Opens the stream of events at `endpoint_url`.
     pub(in crate::transport) async fn open_events(&self) -> Result<EventStream> {
-        let headers = Self::listen_headers(&self.headers);
+        let headers = Self::listen_headers(&self.dressed(&self.headers).await?);
         let request = || self.build(Method::GET, headers.clone(), Bytes::new());
         let (held, response) = self.pool.send(Purpose::Listen, request).await?;
         if !response.status().is_success() {
@@ -84,7 +84,7 @@ impl HttpConnector {
     ///
     /// [`ErrorKind::SessionNotFound`], not sent, if the server has forgotten the stream that the target belongs to.
     pub(in crate::transport) async fn deliver(&self, delivery: Delivery<'_>) -> Result<Option<Message>> {
-        let mut headers = self.headers.clone();
+        let mut headers = self.dressed(&self.headers).await?;
         let correlation_id = delivery.correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
         let more = [(CORRELATION_ID, correlation_id), (PROTOCOL_VERSION, delivery.version.cloned())];
         headers.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -108,7 +108,7 @@ impl HttpConnector {
         &self,
     ) -> Result<(impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + use<>, http::HeaderMap)>
     {
-        let mut headers = self.headers.clone();
+        let mut headers = self.dressed(&self.headers).await?;
         headers.remove(http::header::CONTENT_TYPE);
         headers.remove(http::header::ACCEPT);
         Ok((self.pool.dial.open().await?, headers))

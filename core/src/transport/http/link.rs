@@ -14,7 +14,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID};
+use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
 use super::events::{self, Events, Resume, check_id, not_mcp};
 use super::pool::{Held, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
@@ -79,8 +79,12 @@ impl HttpLink {
         correlation_id: Option<&str>,
     ) -> Result<(Held, Response<Incoming>)> {
         let correlation_id = correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
+        let shown = self.connector.shown().await?;
         let request = || {
             let mut headers = HeaderMap::clone(base);
+            if let Some(shown) = &shown {
+                wear(&mut headers, shown);
+            }
             if let Some(value) = &correlation_id {
                 headers.insert(CORRELATION_ID, value.clone());
             }
@@ -201,7 +205,8 @@ impl Link for HttpLink {
             return None;
         }
         let turn = Listening::begin(&self.listening)?;
-        let headers = HttpConnector::listen_headers(&self.headers.load());
+        let headers = self.connector.dressed(&self.headers.load_full()).await.ok()?;
+        let headers = HttpConnector::listen_headers(&headers);
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
         let (held, response) = match self.connector.pool.send(Purpose::Listen, request).await {
             Ok(answer) => answer,
@@ -219,7 +224,8 @@ impl Link for HttpLink {
             return None;
         }
         let events = Events::new(held, response.into_body(), None);
-        Some(stream::unfold((events, turn), next_unasked).boxed())
+        let place = self.connector.clone();
+        Some(stream::unfold((events, turn, place), next_unasked).boxed())
     }
 
     fn set_version(&self, version: &str) {
@@ -249,7 +255,7 @@ impl Link for HttpLink {
         if !self.open.swap(false, Ordering::AcqRel) || !self.in_session() {
             return;
         }
-        let mut headers = HeaderMap::clone(&self.headers.load());
+        let Ok(mut headers) = self.connector.dressed(&self.headers.load_full()).await else { return };
         headers.remove(CONTENT_TYPE);
         let request = || self.connector.build(Method::DELETE, headers.clone(), Bytes::new());
         let sent = self.connector.pool.send(Purpose::Call, request);
@@ -281,12 +287,14 @@ impl Drop for Listening {
     }
 }
 
-async fn next_unasked(state: (Events, Listening)) -> Option<(Message, (Events, Listening))> {
-    let (mut events, turn) = state;
+/// A listener's stream, its place, and where it comes from.
+type Unasked = (Events, Listening, Arc<HttpConnector>);
+
+async fn next_unasked((mut events, turn, connector): Unasked) -> Option<(Message, Unasked)> {
     match events.next().await {
-        Ok(message) => Some((message?, (events, turn))),
+        Ok(message) => Some((message?, (events, turn, connector))),
         Err(error) => {
-            tracing::warn!(%error, "the server's stream was closed");
+            tracing::warn!(server = ?connector.pool.dial, %error, "the server's stream was closed");
             None
         }
     }

@@ -59,7 +59,10 @@ fn machine() -> Result<Arc<ClientConfig>> {
 
 fn of_file(path: &Path) -> Result<RootCertStore> {
     let wrong = |message: &'static str| {
-        Error::new(ErrorKind::BadUpstream, message).with("ca_file", path.display()).not_sent()
+        Error::new(ErrorKind::BadUpstream, message)
+            .with("ca_file", path.display())
+            .with("cause", "configuration")
+            .not_sent()
     };
     let mut pem = Vec::new();
     std::fs::File::open(path)
@@ -86,13 +89,13 @@ fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// What to tell a user whose server was not believed.
-pub(super) fn refusal(error: &io::Error) -> &'static str {
+/// What to tell a user whose server was not believed, and whether it is the configuration, or the certificate, that has to change.
+pub(super) fn refusal(error: &io::Error) -> (&'static str, bool) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     let Some(rustls::Error::InvalidCertificate(problem)) = cause else {
-        return "the TLS handshake with the server failed";
+        return ("the TLS handshake with the server failed", false);
     };
-    match problem {
+    let message = match problem {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the server's certificate is signed by nobody whom the gateway trusts; name the authority's file in configuration.ca_file"
         }
@@ -103,5 +106,6 @@ pub(super) fn refusal(error: &io::Error) -> &'static str {
             "the server's certificate has expired; renew it"
         }
         _ => "the server's certificate cannot be accepted",
-    }
+    };
+    (message, true)
 }

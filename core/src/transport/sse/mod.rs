@@ -17,9 +17,8 @@ use async_trait::async_trait;
 use url::Url;
 
 use self::link::SseLink;
-use super::guard::Guard;
 use super::http::HttpConnector;
-use super::{Connector, Link};
+use super::{Connector, Link, Means};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
@@ -40,15 +39,15 @@ impl SseConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        Self::guarded(server, clock, tasks, &Guard::default())
+        Self::with(server, &Means::new(clock, tasks))
     }
 
-    /// As [`SseConnector::new`]; each connection is opened only where `guard` lets it.
-    pub fn guarded(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, guard: &Guard) -> Result<Self> {
-        let http = Arc::new(HttpConnector::guarded(server, clock, tasks.clone(), guard)?);
+    /// As [`SseConnector::new`], by other means.
+    pub fn with(server: &Server, means: &Means) -> Result<Self> {
+        let http = Arc::new(HttpConnector::with(server, means)?);
         let base = server.endpoint.url().and_then(|url| Url::parse(url).ok());
         let base = base.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "endpoint_url is not a URL"))?;
-        Ok(Self { http, name: server.name.as_str().into(), base, tasks })
+        Ok(Self { http, name: server.name.as_str().into(), base, tasks: means.tasks.clone() })
     }
 }
 

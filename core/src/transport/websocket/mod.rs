@@ -23,9 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::Url;
 
 use super::duplex::{Conversation, DuplexLink, QUEUE};
-use super::guard::Guard;
 use super::http::{HttpConnector, MAX_BODY};
-use super::{Connector, Link};
+use super::{Connector, Link, Means};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
@@ -53,11 +52,11 @@ impl WebSocketConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        Self::guarded(server, clock, tasks, &Guard::default())
+        Self::with(server, &Means::new(clock, tasks))
     }
 
-    /// As [`WebSocketConnector::new`]; each connection is opened only where `guard` lets it.
-    pub fn guarded(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, guard: &Guard) -> Result<Self> {
+    /// As [`WebSocketConnector::new`], by other means.
+    pub fn with(server: &Server, means: &Means) -> Result<Self> {
         let invalid = |message: &'static str| Error::new(ErrorKind::InvalidParams, message);
         let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
         let mut url = url.ok_or_else(|| invalid("endpoint_url is not a URL"))?;
@@ -69,11 +68,11 @@ impl WebSocketConnector {
         url.set_scheme(scheme).map_err(|()| invalid("endpoint_url must begin with ws:// or wss://"))?;
         let limit = server.configuration.max_connections.max(1);
         Ok(Self {
-            http: HttpConnector::at(&url, server, clock, tasks.clone(), guard)?,
+            http: HttpConnector::at(&url, server, means)?,
             name: server.name.as_str().into(),
             free: Arc::new(Semaphore::new(limit as usize)),
             limit,
-            tasks,
+            tasks: means.tasks.clone(),
         })
     }
 

@@ -40,7 +40,8 @@ impl Host {
         let workers = Arc::new(Workers::start(0)?);
         let threads = Arc::clone(&workers);
         let serve = stop.clone();
-        serving.spawn(async move { server::serve(listener, service, Some(&threads), serve, GRACE).await });
+        serving
+            .spawn(async move { server::serve(listener, service, None, Some(&threads), serve, GRACE).await });
         Ok(Self { address, gateway, serving, stop, _workers: workers })
     }
 

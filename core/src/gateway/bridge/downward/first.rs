@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{AGAIN, Ticket, bond_of, translate};
+use super::{AGAIN, Ticket, bond_of, may_ask, translate};
 use crate::error::Result;
 use crate::gateway::Inner;
 use crate::gateway::errand::Passage;
 use crate::gateway::modern::Modern;
+use crate::rpc::Message;
 use crate::rpc::answer::result_response;
-use crate::rpc::{Message, Method};
 use crate::transport::Session;
 
 impl Inner {
@@ -23,9 +23,7 @@ impl Inner {
         message: &Message,
     ) -> Result<Option<Message>> {
         let ears = &self.modern.ears;
-        let may =
-            matches!(message.method(), Some(Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead));
-        if !may || !ears.has_questions(session) {
+        if !message.method().is_some_and(may_ask) || !ears.has_questions(session) {
             return Ok(None);
         }
         if modern.again {

@@ -9,10 +9,11 @@ use futures_util::stream::BoxStream;
 
 use super::reply::{Told, left};
 use super::translate::{self, Answer, Question};
-use super::{Round, bond_of, missing_capability, outcome_of_end};
+use super::{Round, bond_of, may_ask, missing_capability, outcome_of_end};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
+use crate::gateway::bridge::parked::Lot;
 use crate::gateway::bridge::pool::Borrowed;
 use crate::gateway::bridge::sealed::{Bond, Ticket};
 use crate::gateway::relay::mapped_progress;
@@ -44,6 +45,7 @@ pub(super) struct Talk {
     /// The client's first request.
     pub(super) message: Message,
     pub(super) principal: Principal,
+    pub(super) lot: Lot,
     /// How long the server may take in each round.
     pub(super) patience: Duration,
     /// Keeps the session in the pool.
@@ -105,6 +107,7 @@ impl Talk {
                         &self.method,
                         self.legacy,
                         &round.passage,
+                        self.lease.server_id(),
                         bond,
                     );
                     drop(self);
@@ -229,6 +232,14 @@ impl Talk {
             Err(Error::new(ErrorKind::MethodNotFound, "no client can be asked this"))
         };
         match missing {
+            // Such as a list: what is asked meanwhile belongs to no call, and is asked before the next one.
+            Ok(None) if !may_ask(&self.method) => {
+                if !self.gateway.modern.ears.keep(&self.session, id, question) {
+                    let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
+                    self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
+                }
+                Ok(())
+            }
             Ok(None) => {
                 self.keys += 1;
                 self.asked.push(Asked { key: format!("q{}", self.keys), raw_id: id.to_owned(), question });
@@ -237,7 +248,7 @@ impl Talk {
             Ok(Some(required)) => {
                 let error = missing_capability(required);
                 self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
-                Err(error)
+                if may_ask(&self.method) { Err(error) } else { Ok(()) }
             }
             Err(error) => {
                 self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
@@ -287,7 +298,7 @@ impl Talk {
         self.lease.record(crate::breaker::Outcome::Success, now.since(self.started), now);
         let downward = &gateway.modern.downward;
         let until = now + gateway.settings.input_wait;
-        let entered = downward.parked.enter(&self.principal).and_then(|(place, waiting)| {
+        let entered = downward.parked.enter(&self.principal, self.lot).and_then(|(place, waiting)| {
             let state = downward.seal.seal(Ticket { place, until }, &bond)?;
             Ok((place, waiting, state))
         });

@@ -68,6 +68,16 @@ pub(in crate::gateway) fn answer(
     Answer { body: splice.apply(message.bytes()), code: code.or(raw.map(|_| 0)) }
 }
 
+/// A modern server's response with the scope `private`, if it says that others than who asked may be given it.
+pub(in crate::gateway) fn withheld(message: &Message) -> Option<Message> {
+    let result = message.result()?;
+    let members = Members::parse(result).ok()?;
+    let scope = members.get("cacheScope").filter(|scope| text(scope).as_deref() != Some("private"))?;
+    let mut splice = crate::rpc::Splice::new();
+    splice.replace(message.range_of(scope), r#""private""#);
+    Message::parse(splice.apply(message.bytes())).ok()
+}
+
 /// A question of a server, as it stands in `inputRequests`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::gateway) struct Question {
@@ -204,6 +214,21 @@ mod tests {
             mapped.body,
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no","data":{"uri":"x"}}}"#
         );
+    }
+
+    /// T-05: what a server labels `public` is withheld from everybody else where the operator wants that.
+    #[test]
+    fn a_public_answer_is_made_private_and_nothing_else_of_it_changes() {
+        let read = |scope: &str| {
+            message(&format!(
+                r#"{{"jsonrpc":"2.0","id":7, "result":{{"ttlMs":1.0,{scope} "contents":[] }}}}"#
+            ))
+        };
+        assert_eq!(
+            withheld(&read(r#""cacheScope" : "p\u0075blic","#)).unwrap().bytes(),
+            r#"{"jsonrpc":"2.0","id":7, "result":{"ttlMs":1.0,"cacheScope" : "private", "contents":[] }}"#
+        );
+        assert!(withheld(&read(r#""cacheScope":"private","#)).is_none() && withheld(&read("")).is_none());
     }
 
     #[test]

@@ -1,0 +1,51 @@
+//! What the gateway shows a server so that it is let in.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ids::{ServerId, TenantId};
+
+/// What is told of a credential: everything but itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Credential {
+    /// The server that it is for.
+    pub server_id: ServerId,
+    /// For whose calls alone; for everybody's if absent. As [`Principal::subject`](super::Principal).
+    pub subject: Option<String>,
+    /// The header that it is sent in, in lower case.
+    pub header: String,
+    /// The origin that it is sent to, and no other.
+    pub origin: String,
+    /// Which key it is sealed with.
+    pub key_id: String,
+    /// Who set it.
+    pub created_by: String,
+    /// When it was set.
+    pub created_at: Timestamp,
+}
+
+/// A credential as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedCredential {
+    /// Whose server it is for.
+    pub tenant_id: TenantId,
+    /// What is told of it.
+    pub about: Credential,
+    /// The value, sealed.
+    pub sealed: Vec<u8>,
+}
+
+impl SealedCredential {
+    /// The subject as stores keep it: empty for everybody.
+    pub fn subject(&self) -> &str {
+        self.about.subject.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for SealedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.about.fmt(f)
+    }
+}

@@ -1,0 +1,65 @@
+//! What a server wants to see before it lets the gateway in: headers that are added to a request when it is sent.
+//!
+//! They are asked for each time, since they may change or expire, and are no part of a connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+use url::Url;
+
+use crate::error::Result;
+use crate::model::ServerId;
+
+/// The origin of a server's URL. That of a WebSocket is the one of its handshake, which is HTTP.
+pub fn origin(url: &Url) -> String {
+    let scheme = match url.scheme() {
+        "ws" => "http",
+        "wss" => "https",
+        other => other,
+    };
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{scheme}://{}:{port}", url.host_str().unwrap_or_default())
+}
+
+/// For which request headers are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The server.
+    pub server: ServerId,
+    /// Where the request goes, as `https://host:port`: what is meant for another origin is not given.
+    pub origin: &'a str,
+}
+
+/// The headers.
+pub enum Supplied {
+    /// None.
+    Nothing,
+    /// Known.
+    Now(Arc<HeaderMap>),
+    /// Known when this ends.
+    Later(BoxFuture<'static, Result<Arc<HeaderMap>>>),
+}
+
+/// Knows what servers want to see.
+pub trait Supply: Send + Sync + fmt::Debug {
+    /// The headers of a request. Asked for every request.
+    fn headers(&self, wanted: Wanted<'_>) -> Supplied;
+}
+
+/// Nothing for anybody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Supply for Nothing {
+    fn headers(&self, _: Wanted<'_>) -> Supplied {
+        Supplied::Nothing
+    }
+}
+
+impl fmt::Debug for Supplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Supplied")
+    }
+}

@@ -1,0 +1,83 @@
+//! Live changes over real connections: server-sent events, and WebSocket, for which the connection changes hands.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::Method;
+use mcp_registry_gateway_tests::clock::Stopwatch;
+use mcp_registry_gateway_tests::process::Gateway;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::quiet;
+
+const PATH: &str = "/api/v1/events";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn socket(gateway: &Gateway, origin: Option<&str>) -> Result<WebSocketStream<TcpStream>, Error> {
+    let stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let url = format!("ws://{}{PATH}", gateway.address());
+    let mut request = url.into_client_request().expect("a request");
+    if let Some(origin) = origin {
+        request.headers_mut().insert("origin", origin.parse().expect("a header"));
+    }
+    client_async(request, stream).await.map(|(socket, _)| socket)
+}
+
+async fn heard(socket: &mut WebSocketStream<TcpStream>) -> Value {
+    let next = async {
+        loop {
+            // Pings and their answers come in between.
+            if let Message::Text(text) = socket.next().await.expect("a frame").expect("a whole frame") {
+                return serde_json::from_str(&text).expect("JSON");
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, next).await.expect("an event in time")
+}
+
+#[tokio::test]
+async fn a_websocket_hears_the_changes_that_a_stream_of_events_hears_and_both_end_with_the_gateway() {
+    let mut gateway = Gateway::start().await;
+    let mut socket = socket(&gateway, None).await.expect("a WebSocket");
+    let headers = [("accept", "text/event-stream")];
+    let mut stream = gateway.http().send(Method::GET, PATH, &headers, Bytes::new()).await.expect("a stream");
+    assert!(stream.is_stream());
+    socket.send(Message::text("nobody listens")).await.expect("it is read");
+    socket.send(Message::Ping("x".into())).await.expect("it is answered");
+
+    let server = gateway.register(&quiet("one", "http://127.0.0.1:9/mcp")).await;
+    let event = heard(&mut socket).await;
+    assert_eq!((&event["type"], &event["server_id"]), (&json!("server.registered"), &server["id"]));
+    let same = stream.next_data().await.expect("an event").expect("an event");
+    assert_eq!(serde_json::from_str::<Value>(&same).expect("JSON")["server_id"], server["id"]);
+
+    let watch = Stopwatch::start();
+    gateway.terminate();
+    let last = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(_) | Message::Ping(_) | Message::Pong(_))) => {}
+                other => return other,
+            }
+        }
+    });
+    assert!(!matches!(last.await.expect("the end in time"), Some(Ok(_))));
+    assert!(gateway.ended(PATIENCE).await.success());
+    assert!(watch.elapsed() < PATIENCE, "{:?}", watch.elapsed());
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_gets_no_websocket() {
+    let gateway = Gateway::start().await;
+    match socket(&gateway, Some("https://evil.example")).await {
+        Err(Error::Http(response)) => assert_eq!(response.status().as_u16(), 403),
+        other => panic!("{other:?}"),
+    }
+    let own = format!("http://{}", gateway.address());
+    assert!(socket(&gateway, Some(&own)).await.is_ok());
+}
