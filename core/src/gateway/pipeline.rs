@@ -72,9 +72,9 @@ impl Inner {
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
         let principal = self.auth.authenticate(credentials).get().await?;
-        let admission = self.limiter.admit(&principal).get().await?;
-        // Set once: the record was begun by this very call.
+        // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
+        let admission = self.limiter.admit(&principal).get().await?;
         self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;

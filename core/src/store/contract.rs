@@ -466,7 +466,7 @@ fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential 
     }
 }
 
-/// T-01: a credential is one tenant's: another neither changes nor removes it, and none outlives its server.
+/// A credential is one tenant's: another neither changes nor removes it, and none outlives its server.
 pub(crate) async fn credentials_are_one_for_each_header_and_go_with_their_server(store: Arc<dyn Store>) {
     let (t, row) = (tenant("t"), audit(&tenant("t"), "credential.set"));
     let (one, other) = (server(&t, "a"), server(&t, "b"));
