@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan};
 
 use super::{Caller, Gateway, Inner};
-use crate::auth::{Credentials, Operation};
+use crate::auth::{Authorization, Credentials, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, AuditQuery, AuditRow, ChainReport, Principal, TenantId};
 use crate::observe::Record;
@@ -65,9 +65,6 @@ impl Inner {
     pub(super) fn audit_call(&self, record: &Record, error: Option<&Error>) {
         let active = record.active();
         let Some(principal) = active.principal.get() else { return };
-        if error.is_some_and(is_refusal) {
-            return;
-        }
         let took = self.clock.now().since(active.since);
         self.trail.note(AuditEntry {
             at: self.now(),
@@ -86,11 +83,20 @@ impl Inner {
             return;
         }
         let peer = match attempt.credentials {
+            // What is shown and does not hold has its rows already: the checkpoint tells of it, with what was wrong.
+            Some(Credentials::Network { authorization, .. })
+                if self.settings.auth.is_configured()
+                    && attempt.principal.is_none()
+                    && error.kind() != ErrorKind::PermissionDenied
+                    && !matches!(authorization, Authorization::Absent) =>
+            {
+                return;
+            }
             Some(Credentials::Network { peer, .. }) => Some(peer.to_canonical().to_string()),
             Some(Credentials::Embedded(_)) | None => None,
         };
         let actor = attempt.principal.map(|principal| principal.subject.to_string());
-        self.trail.note(AuditEntry {
+        self.trail.refuse(AuditEntry {
             at: self.now(),
             tenant_id: attempt
                 .principal
@@ -131,7 +137,7 @@ impl Inner {
 }
 
 /// Whether an error says that somebody was not let.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::RateLimited)
 }
 

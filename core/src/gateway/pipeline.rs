@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
+use super::audit::is_refusal;
 use super::client::Client;
 use super::conversation::take_up;
 use super::errand::{self, Journey, Passage};
@@ -50,14 +51,13 @@ impl Gateway {
                 let running = AssertUnwindSafe(inner.run(&route, errand, &record)).catch_unwind();
                 running.await.unwrap_or_else(|_| Err(panicked()))
             }
-            Err(error) => {
-                inner.audit_refusal(credentials, &record, &error);
-                Err(error)
-            }
+            Err(error) => Err(error),
         };
         conclude(&record, &outcome);
-        if inner.trail.has_calls() {
-            inner.audit_call(&record, outcome.as_ref().err());
+        match &outcome {
+            Err(error) if is_refusal(error) => inner.audit_refusal(credentials, &record, error),
+            _ if inner.trail.has_calls() => inner.audit_call(&record, outcome.as_ref().err()),
+            _ => {}
         }
         outcome
     }

@@ -6,7 +6,6 @@
 //! those of the last milliseconds. What does not fit into the queue, or cannot be written at the third try, is logged and
 //! counted ([`AuditStats::lost`]). With calls not audited, as is the default, no row of a call can be lost.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::refusals::Refusals;
 use crate::model::AuditEntry;
 use crate::store::Store;
 
@@ -26,6 +26,8 @@ const BATCH: usize = 512;
 /// How often a batch is tried.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long it takes at most until it is told how many refusals have no row of their own.
+const TELL: Duration = Duration::from_mins(1);
 
 /// What an operator can set of the audit trail: the section `[audit]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +45,18 @@ impl Default for AuditSettings {
     }
 }
 
+/// A row that waits to be written.
+#[derive(Debug)]
+pub struct Noted {
+    entry: AuditEntry,
+    is_refusal: bool,
+}
+
 /// Takes rows and sees to it that they are written.
 pub struct Trail {
     store: Arc<dyn Store>,
     calls: bool,
-    queue: mpsc::Sender<AuditEntry>,
+    queue: mpsc::Sender<Noted>,
     written: AtomicU64,
     lost: AtomicU64,
     failures: AtomicU64,
@@ -68,7 +77,7 @@ pub struct AuditStats {
 
 impl Trail {
     /// A trail on `store`; the second is for [`Trail::run`].
-    pub fn new(store: Arc<dyn Store>, settings: &AuditSettings) -> (Arc<Self>, mpsc::Receiver<AuditEntry>) {
+    pub fn new(store: Arc<dyn Store>, settings: &AuditSettings) -> (Arc<Self>, mpsc::Receiver<Noted>) {
         let (queue, rows) = mpsc::channel(QUEUE);
         let calls = settings.calls;
         let (written, lost, failures) = <(AtomicU64, AtomicU64, AtomicU64)>::default();
@@ -82,9 +91,18 @@ impl Trail {
 
     /// Takes a row; it is written soon.
     pub fn note(&self, entry: AuditEntry) {
-        if let Err(error) = self.queue.try_send(entry) {
-            let (mpsc::error::TrySendError::Full(entry) | mpsc::error::TrySendError::Closed(entry)) = error;
-            self.lose(&[entry]);
+        self.take(Noted { entry, is_refusal: false });
+    }
+
+    /// Takes the row of a refused attempt. It is written soon, unless too many of the same caller were: then it is counted.
+    pub fn refuse(&self, entry: AuditEntry) {
+        self.take(Noted { entry, is_refusal: true });
+    }
+
+    fn take(&self, noted: Noted) {
+        if let Err(error) = self.queue.try_send(noted) {
+            let (mpsc::error::TrySendError::Full(noted) | mpsc::error::TrySendError::Closed(noted)) = error;
+            self.lose(&[noted.entry]);
         }
     }
 
@@ -99,8 +117,9 @@ impl Trail {
     }
 
     /// Writes what is taken until `stop`, and then what still waits.
-    pub async fn run(self: Arc<Self>, mut rows: mpsc::Receiver<AuditEntry>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, mut rows: mpsc::Receiver<Noted>, stop: CancellationToken) {
         let mut batch = Vec::new();
+        let mut refusals = Refusals::default();
         loop {
             let many = tokio::select! {
                 many = rows.recv_many(&mut batch, BATCH) => many,
@@ -108,15 +127,25 @@ impl Trail {
                     rows.close();
                     continue;
                 }
+                () = tokio::time::sleep(TELL), if refusals.has_more() => {
+                    self.write(refusals.flush(), &stop).await;
+                    continue;
+                }
             };
             if many == 0 {
-                return;
+                return self.write(refusals.flush(), &stop).await;
             }
-            self.write(merged(std::mem::take(&mut batch)), &stop).await;
+            let (refused, noted): (Vec<_>, Vec<_>) = batch.drain(..).partition(|noted| noted.is_refusal);
+            let mut written: Vec<_> = noted.into_iter().map(|noted| noted.entry).collect();
+            written.extend(refusals.take(refused.into_iter().map(|noted| noted.entry).collect()));
+            self.write(written, &stop).await;
         }
     }
 
     async fn write(&self, batch: Vec<AuditEntry>, stop: &CancellationToken) {
+        if batch.is_empty() {
+            return;
+        }
         for attempt in 1..=TRIES {
             match self.store.append_audits(&batch).await {
                 Ok(()) => {
@@ -151,32 +180,6 @@ impl fmt::Debug for Trail {
     }
 }
 
-/// One row for refusals that differ in their time alone, with their count: a flood of them is no flood of rows.
-fn merged(batch: Vec<AuditEntry>) -> Vec<AuditEntry> {
-    let mut rows: Vec<(AuditEntry, u64)> = Vec::with_capacity(batch.len());
-    let mut known: HashMap<[String; 5], usize> = HashMap::new();
-    for entry in batch {
-        if entry.outcome == "ok" {
-            rows.push((entry, 1));
-            continue;
-        }
-        let AuditEntry { tenant_id, actor, action, target, outcome, .. } = entry.clone();
-        let place =
-            *known.entry([tenant_id.to_string(), actor, action, target, outcome]).or_insert(rows.len());
-        match rows.get_mut(place) {
-            Some((_, count)) => *count += 1,
-            None => rows.push((entry, 1)),
-        }
-    }
-    let counted = |(mut entry, count): (AuditEntry, u64)| {
-        if count > 1 {
-            entry.detail["count"] = count.into();
-        }
-        entry
-    };
-    rows.into_iter().map(counted).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +206,7 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let (trail, rows) = Trail::new(Arc::clone(&store) as Arc<dyn Store>, &AuditSettings::default());
         for _ in 0..100 {
-            trail.note(entry("tools/call", "permission_denied"));
+            trail.refuse(entry("tools/call", "permission_denied"));
         }
         trail.note(entry("tools/call", "ok"));
         let tasks = Tasks::default();
@@ -211,7 +214,7 @@ mod tests {
         tasks.stop().await;
         let written = store.audit(&TenantId::default_tenant(), 10).await.unwrap();
         assert_eq!(written.len(), 2, "{written:?}");
-        assert_eq!(written[1].detail["count"], 100);
+        assert!(written.iter().any(|row| row.detail["count"] == 100), "{written:?}");
         assert_eq!(trail.stats(), AuditStats { written: 2, ..AuditStats::default() });
     }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 pub mod export;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::audit::{AuditSettings, AuditStats, Trail};
+pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};

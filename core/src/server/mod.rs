@@ -191,22 +191,24 @@ impl Service {
     {
         if let Some(door) = mcp::Door::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.
-            let entered = self.check(&request);
-            let response = match self.enter(entered, correlation_id).await {
-                Ok(credentials) => {
+            let checked = self.check(&request);
+            let entered = match &checked {
+                Ok(shown) => self.enter(shown, correlation_id).await,
+                Err(_) => Ok(None),
+            };
+            let response = match (checked, entered) {
+                (Ok(shown), Ok(principal)) => {
+                    let credentials = principal.map_or(shown, Credentials::Embedded);
                     if chose {
                         Box::pin(self.note_override(&credentials, correlation_id)).await;
                     }
                     let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
-                Err(error) => {
-                    let action = format!("{} {}", request.method(), request.uri().path());
-                    Box::pin(body::discard(request.into_body())).await;
-                    let response = answer::refuse(error);
-                    self.note_refusal(&action, None, correlation_id, &response);
-                    response
+                (Ok(shown), Err(error)) => {
+                    Box::pin(self.turn_away(request, Some(&shown), error, correlation_id)).await
                 }
+                (Err(error), _) => Box::pin(self.turn_away(request, None, error, correlation_id)).await,
             };
             return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.shared.clock);
         }
@@ -280,13 +282,30 @@ impl Service {
 
     /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
     /// the pipeline gets is whom they stand for.
-    async fn enter(&self, checked: Result<Credentials>, correlation_id: &Arc<str>) -> Result<Credentials> {
-        let credentials = checked?;
+    async fn enter(&self, shown: &Credentials, correlation_id: &Arc<str>) -> Result<Option<Principal>> {
         if !self.shared.gateway.demands_credentials() {
-            return Ok(credentials);
+            return Ok(None);
         }
-        let caller = self.shared.gateway.authenticate(&credentials, correlation_id).await?;
-        Ok(Credentials::Embedded(caller.principal))
+        Ok(Some(self.shared.gateway.authenticate(shown, correlation_id).await?.principal))
+    }
+
+    /// Refuses an MCP request before anything of it was taken up.
+    async fn turn_away<B>(
+        &self,
+        request: Request<B>,
+        shown: Option<&Credentials>,
+        error: Error,
+        correlation_id: &str,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let action = format!("{} {}", request.method(), request.uri().path());
+        body::discard(request.into_body()).await;
+        let response = answer::refuse(error);
+        self.note_refusal(&action, shown, correlation_id, &response);
+        response
     }
 
     /// Everything that is checked before it is known who calls.
