@@ -53,7 +53,7 @@ fn key(data: &Path, config: &Path) -> String {
     command.args(["keys", "create", "--role", "admin", "--json", "operator", "--data-dir"]).arg(data);
     let output = command.arg("--config").arg(config).output().expect("mcp-gateway runs");
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    said["key"].as_str().unwrap_or_else(|| panic!("{said}")).to_owned()
+    said["key"].as_str().expect("a key").to_owned()
 }
 
 /// B-20: with authentication configured, an administrator too registers nothing that leads inside, and is told which line would
