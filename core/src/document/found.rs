@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Found, Gateway};
-use crate::model::{CapabilityKind, HealthStatus};
+use crate::model::{CapabilityKind, HealthStatus, redact};
 
 /// Most names that one question may have.
 const MAX_NAMES: usize = 100;
@@ -56,7 +56,7 @@ macro_rules! answers {
                     id: *server.id.as_uuid(),
                     name: server.name.clone(),
                     service: server.service.to_string(),
-                    endpoint_url: server.endpoint.url().map(str::to_owned),
+                    endpoint_url: server.endpoint.url().map(redact::url),
                     health_status: server.health_status,
                     $member: matches
                         .into_iter()

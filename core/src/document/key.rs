@@ -36,7 +36,7 @@ pub(crate) struct KeyWish {
     #[serde(default = "life")]
     #[cfg_attr(feature = "server", schema(minimum = 1, maximum = 3650, default = 90))]
     expires_in_days: u32,
-    /// A limit of its own; kept and shown, but not enforced in this version.
+    /// Requests a minute at most; without it the limit of its role.
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(minimum = 1))]
     requests_per_minute: Option<u32>,
@@ -62,7 +62,7 @@ pub(crate) struct KeyView {
     /// `null`: all that the role may.
     scopes: Option<Vec<String>>,
     server_id: Option<Uuid>,
-    /// Not enforced in this version.
+    /// `null`: the limit of its role.
     requests_per_minute: Option<u32>,
     /// Whether it holds now.
     active: bool,

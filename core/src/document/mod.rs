@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::redact;
 
 /// The number that was asked for, or the usual one; [`ErrorKind::InvalidParams`] beyond `max`, and for 0.
 pub(crate) fn between(name: &'static str, value: Option<u32>, default: u32, max: u32) -> Result<u32> {
@@ -39,7 +40,8 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
         let field = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            Error::new(ErrorKind::InvalidParams, inner.to_string()).with("field", field)
+            let message = redact::without_value(&inner.to_string());
+            Error::new(ErrorKind::InvalidParams, message).with("field", field)
         } else {
             broken(inner)
         }

@@ -13,13 +13,12 @@ use crate::gateway::{Caller, Gateway};
 use crate::model::{
     Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Patch, Server, Status,
     TransportType,
+    redact::{self, HIDDEN},
 };
 use crate::registry::{Drifted, Filter, pins};
 
-/// What stands in an answer where a secret would be. In a change it means: leave it as it is.
-pub(crate) const HIDDEN: &str = "***";
-
-/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`.
+/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so is what may be secret in
+/// `endpoint_url` and `args`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Server))]
@@ -166,7 +165,7 @@ impl ServerView {
         let (command, args, env, cwd) = match &server.endpoint {
             Endpoint::Url { .. } => (None, None, None, None),
             Endpoint::Command { command, args, env, cwd } => {
-                (Some(command.clone()), Some(args.clone()), Some(hidden(env)), cwd.clone())
+                (Some(command.clone()), Some(redact::args(args)), Some(hidden(env)), cwd.clone())
             }
         };
         let mut configuration = server.configuration.clone();
@@ -176,7 +175,7 @@ impl ServerView {
             tenant_id: server.tenant_id.to_string(),
             name: server.name.clone(),
             service: server.service.to_string(),
-            endpoint_url: server.endpoint.url().map(str::to_owned),
+            endpoint_url: server.endpoint.url().map(redact::url),
             command,
             args,
             env,
@@ -279,7 +278,8 @@ impl ListAnswer {
     }
 }
 
-/// Changes the server that was read as `current`: values of `env` and `configuration.headers` that are `***` stay as they are.
+/// Changes the server that was read as `current`: values of `env` and `configuration.headers` that are `***` stay as they are, and so do
+/// `endpoint_url` and `args` that are as they were shown.
 /// With `if_match`, only if its revision is still that.
 pub(crate) async fn update_shown(
     gateway: &Gateway,
@@ -305,6 +305,20 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
         Endpoint::Url { .. } => &nothing,
     };
     let mut kept = false;
+    match &current.endpoint {
+        Endpoint::Url { endpoint_url } => {
+            if patch.endpoint_url.as_ref().is_some_and(|new| *new == redact::url(endpoint_url)) {
+                kept |= patch.endpoint_url.as_ref().is_some_and(|new| new.contains(HIDDEN));
+                patch.endpoint_url = Some(endpoint_url.clone());
+            }
+        }
+        Endpoint::Command { args, .. } => {
+            if patch.args.as_ref().is_some_and(|new| *new == redact::args(args)) {
+                kept |= patch.args.iter().flatten().any(|arg| arg.contains(HIDDEN));
+                patch.args = Some(args.clone());
+            }
+        }
+    }
     if let Some(env) = &mut patch.env {
         kept |= keep(env, stored, "env")?;
     }

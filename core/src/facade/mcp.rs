@@ -1,6 +1,7 @@
 //! Verbs that are MCP requests: made of the document's own bytes, sent through the pipeline like any other call, and answered with
 //! the bytes of the result.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,19 +119,14 @@ impl Verb {
         for (member, _) in own.iter().filter(|(_, needed)| *needed) {
             document.get(member).ok_or_else(|| missing(member))?;
         }
-        let (method, params) = match row.method {
-            Some(method) => {
-                let given =
-                    row.params.iter().filter_map(|(member, _)| Some((*member, document.get(member)?)));
-                let members: Vec<_> = given.map(|(member, raw)| format!("{}:{raw}", quote(member))).collect();
-                (method.into(), format!("{{{}}}", members.join(",")))
-            }
-            None => {
-                let text =
-                    Error::new(ErrorKind::InvalidParams, "`method` must be a text").with("field", "method");
-                let method = document.text("method").ok_or(text)?;
-                (method, document.get("params").unwrap_or("{}").to_owned())
-            }
+        let (method, params) = if let Some(method) = row.method {
+            let given = row.params.iter().filter_map(|(member, _)| Some((*member, document.get(member)?)));
+            let members: Vec<_> = given.map(|(member, raw)| format!("{}:{raw}", quote(member))).collect();
+            (method.into(), format!("{{{}}}", members.join(",")))
+        } else {
+            let no_text =
+                || Error::new(ErrorKind::InvalidParams, "`method` must be a text").with("field", "method");
+            (document.text("method").ok_or_else(no_text)?, document.get("params").unwrap_or("{}").to_owned())
         };
         Message::parse(Message::request(Some(1), &method, Some(&params)))
     }
@@ -195,7 +191,7 @@ fn refusal(error: &str) -> Error {
     };
     let message = get("message")
         .and_then(object::text)
-        .map_or("the server answered with an error".into(), |text| text.into_owned());
+        .map_or("the server answered with an error".into(), Cow::into_owned);
     let refused = Error::new(kind, message).with("source", "server").with("code", code);
     match get("data") {
         Some(data) => refused.with("data", data),

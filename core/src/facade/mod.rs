@@ -5,6 +5,35 @@
 //! question with one answer has a type of its own: [`Watch`], [`Line`], [`Housed`], [`Exchange`] and the
 //! [`Picked`] server.
 //!
+//! | verb | document | answer |
+//! |---|---|---|
+//! | `register` | a registration | the server |
+//! | `update` | `server`, `changes`, `revision?` | the server |
+//! | `remove` | `server`, `revision?` | `null` |
+//! | `approve`, `get` | `server` | the server |
+//! | `list` | `page?`, `limit?`, `status?`, `health_status?`, `tags?`, `search?`, `include_tools?`, `include_resources?` | a page |
+//! | `find` | `tools`, `resources` or `prompts`: names | the servers that offer all of them |
+//! | `search` | `query`, `limit?` | results, best first |
+//! | `offered` | `kind`: `tools` or `resources` | what the caller may use |
+//! | `capabilities`, `discover` | `server` | what it offers: as it is known, or asked now |
+//! | `health`, `health_history` | `server` (`limit?`) | what a probe finds now, or has found |
+//! | `create_key` | `name`, `role?`, `scopes?`, `server_id?`, `expires_in_days?` | the key, once |
+//! | `get_key`, `rotate_key`, `revoke_key` | `key`: its id | the key's record, the new key, `null` |
+//! | `list_keys` | `page?`, `limit?` | a page |
+//! | `stats`, `metrics`, `active_requests` | | counts; what routing knows of each server; the calls under way |
+//! | `cancel_request` | `request_id` | `null` |
+//! | `authenticate` | `authorization?` | whom it stands for |
+//! | `authorize` | `operation`, `authorization?` | the same, if it may |
+//! | `call_tool`, `get_prompt` | `name`, `arguments?`, `_meta?` and the way | the result's own bytes |
+//! | `read_resource` | `uri`, `_meta?` and the way | the result's own bytes |
+//! | `complete` | `ref`, `argument`, `context?`, `_meta?` and the way | the result's own bytes |
+//! | `list_tools`, `list_resources`, `list_resource_templates`, `list_prompts` | `cursor?`, `_meta?` and the way | the result's own bytes |
+//! | `request` | `method`, `params?` and the way | the result's own bytes |
+//!
+//! A `server` is named by its id or its name. The way of an MCP call is any of `service`, `required_tools`, `required_resources`,
+//! `preferred_servers`, `timeout_seconds` and `authorization`. Without a `service`, names are those of `/mcp`, such as
+//! `service__tool`.
+//!
 //! A facade owns the tokio runtime that its gateway runs on, so that the host needs none, and shares nothing with another facade.
 //! It installs no signal handler and no subscriber. A child of `fork()` has a copy of the memory and none of the threads: every
 //! call there is an error that says so.
@@ -106,7 +135,7 @@ impl Facade {
         }
     }
 
-    /// Does what `verb` says with the document `input`, an object; empty bytes are an empty one. README.md lists the verbs.
+    /// Does what `verb` says with the document `input`, an object; empty bytes are an empty one.
     ///
     /// Errors: [`ErrorKind::MethodNotFound`] for an unknown verb, [`ErrorKind::InvalidParams`] with the `field` for a document that
     /// is not what the verb takes, and those of what is done.
@@ -154,7 +183,7 @@ impl Facade {
 
     /// Sends an HTTP request to the gateway's HTTP surface, without a socket.
     #[cfg(feature = "server")]
-    pub fn request(&self, request: Request) -> Result<Exchange> {
+    pub fn request(&self, request: &Request) -> Result<Exchange> {
         let house = self.house()?;
         Exchange::open(&house.surface, request)
     }
@@ -165,9 +194,8 @@ impl Facade {
         let shared = Arc::clone(&self.0);
         let house = match self.house() {
             Ok(house) if !shared.closed.swap(true, Ordering::SeqCst) => house,
-            Ok(_) => return Flight::done(Ok(())),
             Err(error) if shared.is_forked() => return Flight::done(Err(error)),
-            Err(_) => return Flight::done(Ok(())),
+            Ok(_) | Err(_) => return Flight::done(Ok(())),
         };
         let (flight, landing) = Flight::new();
         let ending = Tasks::default();

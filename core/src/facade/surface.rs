@@ -57,7 +57,7 @@ enum Progress {
 }
 
 impl Exchange {
-    pub(super) fn open(service: &Service, asked: Request) -> Result<Self> {
+    pub(super) fn open(service: &Service, asked: &Request) -> Result<Self> {
         let (upload, pieces) = mpsc::channel(WAITING);
         let pieces = futures_util::stream::unfold(pieces, |mut pieces| async move {
             Some((Ok::<_, std::convert::Infallible>(pieces.recv().await?), pieces))

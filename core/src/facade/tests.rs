@@ -93,7 +93,7 @@ fn each_failure_has_the_kind_to_act_on() {
     let facade = opened();
     let kind = |verb: &str, input: Value| ask(&facade, verb, &input).unwrap_err().kind();
     assert_eq!(kind("no_such_verb", json!({})), ErrorKind::MethodNotFound);
-    assert_eq!(kind("call_tool", json!({ "name": "own__none" })), ErrorKind::InvalidParams);
+    assert_eq!(kind("call_tool", json!({ "name": "nothing" })), ErrorKind::InvalidParams);
     assert_eq!(kind("call_tool", json!({ "naem": "x" })), ErrorKind::InvalidParams);
     assert_eq!(kind("call_tool", json!({ "service": "other", "name": "echo" })), ErrorKind::NotFound);
     assert_eq!(kind("read_resource", json!({ "uri": "none:x" })), ErrorKind::ResourceNotFound);
@@ -225,7 +225,7 @@ fn http_is_answered_without_a_socket() {
         headers: vec![header("host", "localhost"), header("content-type", "application/json")],
         peer: None,
     };
-    let exchange = facade.request(request("POST", "/mcp/proxy")).unwrap();
+    let exchange = facade.request(&request("POST", "/mcp/proxy")).unwrap();
     let call =
         json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "own__echo" } });
     assert!(wait(&facade, exchange.push(call.to_string().into())).unwrap());
@@ -234,7 +234,7 @@ fn http_is_answered_without_a_socket() {
     let body = wait(&facade, exchange.piece()).unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["success"], true);
     assert!(wait(&facade, exchange.piece()).unwrap().is_none());
-    assert_eq!(facade.request(request("A B", "/")).unwrap_err().kind(), ErrorKind::InvalidRequest);
+    assert_eq!(facade.request(&request("A B", "/")).unwrap_err().kind(), ErrorKind::InvalidRequest);
 }
 
 #[cfg(feature = "sqlite")]

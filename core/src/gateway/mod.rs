@@ -9,6 +9,7 @@ mod affinity;
 mod announce;
 mod answering;
 mod attached;
+mod audit;
 mod awaited;
 mod bound;
 mod book;
@@ -69,6 +70,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
 pub use self::attached::Attached;
+pub use self::audit::Attempt;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
@@ -84,9 +86,9 @@ use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::Monitor;
-use crate::limit::{Concurrency, Limiter};
+use crate::limit::{Admission, Limiter};
 use crate::model::{Principal, Server, TenantId};
-use crate::observe::Observer;
+use crate::observe::{Observer, Trail};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
@@ -145,7 +147,8 @@ struct Inner {
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
-    limiter: Arc<dyn Limiter>,
+    limiter: Limiter,
+    trail: Arc<Trail>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
     monitor: Arc<Monitor>,
@@ -200,11 +203,14 @@ impl Gateway {
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
         let modern = modern::State::new()?;
+        let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
+        tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
+            trail,
             observer: Observer::new(Arc::clone(&clock)),
             auth,
             keys,
-            limiter: Arc::new(Concurrency::new(settings.most_calls)),
+            limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
@@ -255,6 +261,14 @@ impl Gateway {
     /// Since when it runs.
     pub fn opened_at(&self) -> jiff::Timestamp {
         self.0.opened_at
+    }
+
+    /// Leave for a caller to go on, for doors that administer rather than call: held until the answer is made. Calls of MCP are
+    /// admitted by [`Gateway::handle`].
+    ///
+    /// Errors: [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
+        self.0.limiter.admit(&caller.principal).get().await
     }
 
     /// What this gateway may connect to.

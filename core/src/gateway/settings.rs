@@ -10,6 +10,8 @@ use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
 use crate::config::Config;
 use crate::error::Result;
+use crate::limit;
+use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
 use crate::transport::resident::Residents;
 
@@ -34,8 +36,10 @@ pub struct Settings {
     pub probing: bool,
     /// What the gateway's own service offers, `gateway`; without, there is none.
     pub own: Option<Arc<dyn OwnService>>,
-    /// Calls under way at once.
-    pub most_calls: usize,
+    /// How much anybody may ask for.
+    pub limits: limit::Settings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
     pub vault: Option<Arc<Vault>>,
     /// Who may use what, beyond the matrix of roles.
@@ -62,7 +66,8 @@ impl Default for Settings {
             refresh: Duration::from_secs(300),
             probing: true,
             own: None,
-            most_calls: 10_000,
+            limits: limit::Settings::default(),
+            audit: AuditSettings::default(),
             vault: None,
             access: Access::default(),
             authenticator: None,
@@ -86,6 +91,8 @@ impl Settings {
                 most_each: session.max_per_principal,
             },
             breaker: config.breaker.clone(),
+            limits: config.limits.clone(),
+            audit: config.audit.clone(),
             list_budget: config.upstream.list_budget,
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,

@@ -76,7 +76,7 @@ impl OwnService for Own {
             "list_budget_seconds": settings.list_budget.as_secs_f64(),
             "refresh_seconds": settings.refresh.as_secs(),
             "probing": settings.probing,
-            "most_calls": settings.most_calls,
+            "max_calls": settings.limits.max_calls,
         });
         let (uri, text) = (quote(uri), quote(&text.to_string()));
         Ok(format!(r#"{{"contents":[{{"uri":{uri},"mimeType":"application/json","text":{text}}}]}}"#))

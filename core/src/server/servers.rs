@@ -88,7 +88,8 @@ pub(super) async fn get(
 
 /// Changes a server
 ///
-/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`.
+/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`,
+/// and `endpoint_url` and `args` that are as they were shown.
 /// With `If-Match`, only if the revision is still that.
 #[utoipa::path(put, path = "/api/v1/servers/{id}", tag = "servers", request_body = Patch,
     params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),

@@ -54,9 +54,10 @@ impl Presence {
             }
             let taken = |by: &str| Error::new(ErrorKind::Conflict, format!("{} {by}", database.display()));
             if let Some(holder) = read(&mut file) {
-                return Err(taken(&match is_url(&holder) {
-                    true => format!("is served by the gateway at {holder}"),
-                    false => format!("is open in a program with a gateway of its own, {holder}"),
+                return Err(taken(&if is_url(&holder) {
+                    format!("is served by the gateway at {holder}")
+                } else {
+                    format!("is open in a program with a gateway of its own, {holder}")
                 }));
             }
             if waited >= WAIT {
