@@ -95,7 +95,11 @@ impl Inner {
         if modern.state.is_some() && !modern.again {
             return Err(sealed::refused());
         }
-        let client = self.pooled(&passage.principal, modern)?;
+        let client = if modern.may_share(place) {
+            self.pooled(&passage.principal, modern)?
+        } else {
+            self.pooled_alone(&passage.principal, modern).await?
+        };
         if let Some(level) = modern.log_level {
             self.hear_from(client, level, &passage.correlation_id).await;
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::{self, SelectAll};
 use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -271,9 +272,11 @@ impl Inner {
                 let modern = passage.modern.as_ref();
                 let pooled =
                     modern.map(|modern| self.pooled(&passage.principal, modern)).transpose()?.cloned();
-                for (place, pooled) in service.places.iter().cloned().zip(pooled.into_iter().cycle()) {
-                    heard.push(streams::of_lists(Arc::clone(self), place, pooled, wanted.clone()));
-                }
+                let opening = service.places.iter().cloned().zip(pooled.into_iter().cycle());
+                let opening = opening.map(|(place, pooled)| {
+                    streams::of_lists(Arc::clone(self), place, pooled, wanted.clone())
+                });
+                heard.extend(join_all(opening).await);
             }
         }
         let wanted = std::mem::take(&mut filter.resource_subscriptions);

@@ -144,10 +144,10 @@ impl Modern {
 }
 
 impl Modern {
-    /// Whether the request can go through a session that all share. The log messages of a child say nothing of the request
-    /// that they belong to.
+    /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
+    /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
     pub(super) fn may_share(&self, place: &Place) -> bool {
-        self.log_level.is_none() || place.server.transport_type != TransportType::Stdio
+        self.log_level.is_none() || place.server.transport_type == TransportType::Http
     }
 }
 
@@ -240,12 +240,30 @@ impl Inner {
             return Ok(pooled);
         }
         let pool = &self.modern.downward.pool;
-        let (borrowed, left) =
-            pool.borrow(principal, &modern.capabilities, &modern.client_info, self.clock.now())?;
+        let lent = pool.borrow(principal, &modern.capabilities, &modern.client_info, self.clock.now())?;
+        Ok(self.hold(modern, lent))
+    }
+
+    /// Sessions of the pool that nobody else uses while this request lasts.
+    pub(super) async fn pooled_alone<'m>(
+        self: &Arc<Self>,
+        principal: &Principal,
+        modern: &'m Modern,
+    ) -> Result<&'m Borrowed> {
+        if let Some(pooled) = modern.pooled.get() {
+            return Ok(pooled);
+        }
+        let pool = &self.modern.downward.pool;
+        let lent = pool.borrow_alone(principal, &modern.capabilities, &modern.client_info, self.clock.now());
+        Ok(self.hold(modern, lent.await?))
+    }
+
+    fn hold<'m>(&self, modern: &'m Modern, lent: (Borrowed, Option<Arc<Client>>)) -> &'m Borrowed {
+        let (borrowed, left) = lent;
         if let Some(left) = left {
             self.tasks.spawn(async move { left.end().await });
         }
-        Ok(modern.pooled.get_or_init(|| borrowed))
+        modern.pooled.get_or_init(|| borrowed)
     }
 
     /// Lets servers send log messages of this gravity to the client's sessions; which of them a request hears is decided

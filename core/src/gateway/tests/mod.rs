@@ -4,6 +4,8 @@ mod discoveries;
 mod fake;
 mod identity;
 mod limits;
+mod listening;
+mod logs;
 mod lossless;
 mod kept;
 mod guarded;
