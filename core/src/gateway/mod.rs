@@ -32,6 +32,7 @@ mod opening;
 mod outbox;
 mod overrides;
 mod owners;
+mod pages;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -191,7 +192,7 @@ impl Gateway {
             Some(own) => Arc::clone(own),
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
-        let modern = modern::State::new()?;
+        let modern = modern::State::new(settings.vault.as_deref())?;
         let inner = Arc::new_cyclic(|this| Inner {
             observer: Observer::new(Arc::clone(&clock)),
             auth,

@@ -21,6 +21,7 @@ mod edge;
 mod events;
 mod extract;
 mod gate;
+mod heads;
 mod keys;
 mod mcp;
 mod metrics;

@@ -19,6 +19,7 @@ use super::super::Inner;
 use super::super::errand::Passage;
 use super::super::outbox::List;
 use super::super::relay::changed_list;
+use super::held::Hold;
 use super::streams::{self, Heard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
@@ -233,6 +234,7 @@ struct Listening {
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
     passage: Passage,
+    _hold: Hold,
 }
 
 impl Inner {
@@ -260,6 +262,8 @@ impl Inner {
             return Err(Error::new(ErrorKind::MediaType, message));
         }
         let mut filter = Filter::of(message)?;
+        // Half of what may be under way is left to everybody else.
+        let hold = self.modern.held.enter(&passage.principal, (self.settings.most_calls / 2).max(1))?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = passage.principal.tenant.clone();
         let view = self.sight(&passage.principal);
@@ -295,6 +299,7 @@ impl Inner {
             heard,
             sender,
             passage,
+            _hold: hold,
         };
         self.tasks.spawn(listening.run());
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
