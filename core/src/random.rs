@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 /// A stream of 64-bit numbers determined by its seed and the order of draws.
 #[derive(Debug)]
 pub struct Random(AtomicU64);
@@ -18,13 +20,19 @@ impl Random {
 
     /// A stream that differs in each process and each call.
     pub fn from_entropy() -> Self {
-        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let (high, low) = Uuid::new_v4().as_u64_pair();
         Self::seeded(high ^ low)
     }
 
     /// The next number.
     pub fn next(&self) -> u64 {
         mix(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+    }
+
+    /// An id that differs from all others, for as long as nobody wants to guess it.
+    pub fn uuid(&self) -> Uuid {
+        let bits = (u128::from(self.next()) << 64) | u128::from(self.next());
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
     }
 
     /// A number below `bound`, by Lemire's multiply-shift (bias below `bound`/2^64); 0 for bound 0.

@@ -1,11 +1,13 @@
 //! Log lines for programs, and the id that ties them to a call.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcp_registry_gateway_tests::clock::eventually;
 use mcp_registry_gateway_tests::fake::{Act, Fake};
 use mcp_registry_gateway_tests::mcp::finish;
 use mcp_registry_gateway_tests::process::{Gateway, Options};
+use mcp_registry_gateway_tests::proxy::refused;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -54,4 +56,23 @@ async fn a_call_without_an_id_gets_one_that_the_server_and_the_client_see() {
     let given = reply.header("x-correlation-id").to_owned();
     assert!(!given.is_empty());
     assert_eq!(fake.ledger().of("tools/call")[0].headers.get("x-correlation-id"), Some(&given));
+}
+
+#[tokio::test]
+async fn what_is_logged_of_asking_a_server_what_it_offers_has_the_id_of_that_asking() {
+    let args = ["--log-format", "json"].map(str::to_owned).into();
+    let gateway = Gateway::start_with(Options { args, ..Options::default() }).await;
+    for name in ["one", "two"] {
+        let server = json!({ "name": name, "endpoint_url": format!("http://{}/mcp", refused()) });
+        gateway.register(&server).await;
+    }
+    let ids = eventually("a line of each", Duration::from_secs(5), async || {
+        let told = "a server could not be asked what it offers";
+        let lines = lines(&gateway).into_iter().filter(|line| line["message"] == told);
+        let ids: BTreeSet<_> =
+            lines.map(|line| line["span"]["correlation_id"].as_str().expect("an id").to_owned()).collect();
+        (ids.len() >= 2).then_some(ids)
+    })
+    .await;
+    assert!(ids.iter().all(|id| id.len() == 36), "{ids:?}");
 }

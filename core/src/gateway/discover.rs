@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tracing::Instrument;
 
 use super::Inner;
 use super::awaited::{Awaited, Promise, promise};
@@ -131,10 +132,16 @@ impl Inner {
                 settle = (settle * 2).min(LONGEST_SETTLE);
             }
             self.discoveries.begin(id);
-            let outcome = self.ask_server(id).await;
-            if let Err(error) = &outcome {
-                tracing::info!(server = %id, %error, "a server could not be asked what it offers");
-            }
+            // Nobody's request has an id for the lines of what is asked on a schedule, or for many at once.
+            let run = tracing::info_span!("discovery", correlation_id = %self.random.uuid().hyphenated(), server = %id);
+            let asking = async {
+                let outcome = self.ask_server(id).await;
+                if let Err(error) = &outcome {
+                    tracing::info!(server = %id, %error, "a server could not be asked what it offers");
+                }
+                outcome
+            };
+            let outcome = asking.instrument(run).await;
             let next = self.discoveries.end(id);
             promise.keep(outcome);
             let Some(next) = next else { return };
@@ -166,12 +173,13 @@ impl Inner {
             self.refresh();
             // The shared session hears of later changes.
             let this = Arc::clone(self);
-            self.tasks.spawn(async move {
+            let watching = async move {
                 let watching = Arc::clone(&this);
                 if let Err(error) = place.upstream.shared(move |session| watching.watch(id, session)).await {
                     tracing::debug!(server = place.server.name, %error, "no shared session yet");
                 }
-            });
+            };
+            self.tasks.spawn(watching.in_current_span());
             return Ok(());
         }
     }

@@ -101,6 +101,12 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    /// The service, and what of it is asked for.
+    pub(super) fn target(&self) -> Box<str> {
+        let what = self.what.as_ref().map_or("", |(_, name)| name.as_str());
+        format!("{}/{what}", self.service.name).into()
+    }
+
     pub(super) fn method(&self) -> &Method {
         const UNKNOWN: &Method = &Method::Ping;
         self.message.method().unwrap_or(UNKNOWN)

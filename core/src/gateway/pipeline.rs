@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
+use super::audit::is_refusal;
 use super::client::Client;
 use super::conversation::take_up;
 use super::errand::{self, Journey, Passage};
@@ -53,6 +54,11 @@ impl Gateway {
             Err(error) => Err(error),
         };
         conclude(&record, &outcome);
+        match &outcome {
+            Err(error) if is_refusal(error) => inner.audit_refusal(credentials, &record, error),
+            _ if inner.trail.has_calls() => inner.audit_call(&record, outcome.as_ref().err()),
+            _ => {}
+        }
         outcome
     }
 }
@@ -66,9 +72,9 @@ impl Inner {
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
         let principal = self.auth.authenticate(credentials).get().await?;
-        let admission = self.limiter.admit(&principal, &call)?;
-        // Set once: the record was begun by this very call.
+        // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
+        let admission = self.limiter.admit(&principal).get().await?;
         self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
@@ -192,6 +198,9 @@ impl Inner {
     async fn run(self: &Arc<Self>, route: &Route, errand: Errand, record: &Arc<Record>) -> Result<Reply> {
         match errand {
             Errand::Forward(journey) => {
+                if self.trail.has_calls() {
+                    let _ = record.active().target.set(journey.forward.target());
+                }
                 let departure = journey.passage.departure();
                 let work = Box::pin(Arc::clone(self).forward(journey));
                 Ongoing::new(work, record, &self.tasks, departure).await

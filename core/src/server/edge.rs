@@ -61,9 +61,7 @@ pub(super) fn correlation_id(headers: &HeaderMap, random: &Random) -> Arc<str> {
     if let Some(given) = headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok()).filter(fits) {
         return given.into();
     }
-    let bits = (u128::from(random.next()) << 64) | u128::from(random.next());
-    let id = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
-    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    Arc::from(&*random.uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 fn asked_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<Cow<'a, str>> {

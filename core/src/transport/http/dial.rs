@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::socket::{Socket, Stream};
+use super::socket::{Line, Socket};
 pub(super) use super::trust::Tls;
 use super::trust::refusal;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,12 +46,12 @@ impl Dial {
         let stream = self.tcp().await?;
         // A call is one small write: waiting for more to send only delays it.
         stream.set_nodelay(true).map_err(|error| self.failure("the connection broke").caused_by(error))?;
-        let Some(tls) = &self.tls else { return Ok(Socket::new(Stream::Plain(stream))) };
+        let line = Line::new(stream);
+        let Some(tls) = &self.tls else { return Ok(Socket::Plain(line)) };
         let connector =
             TlsConnector::from(tls.config().map_err(|error| error.with("address", format!("{self:?}")))?);
-        let stream =
-            connector.connect(tls.name.clone(), stream).await.map_err(|error| self.distrust(error))?;
-        Ok(Socket::new(Stream::Tls(Box::new(stream))))
+        let stream = connector.connect(tls.name.clone(), line).await.map_err(|error| self.distrust(error))?;
+        Ok(Socket::Tls(Box::new(stream)))
     }
 
     async fn tcp(&self) -> Result<TcpStream> {

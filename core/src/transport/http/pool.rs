@@ -23,6 +23,10 @@ use crate::tasks::Tasks;
 
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(90);
+/// For so long after its last answer, what a connection's own thread has heard of it is all there is to hear: a look at what
+/// the system knows costs a system call. A call that is written to a connection which the server has closed may have been executed,
+/// for all that anybody can tell.
+const HEARD: Duration = Duration::from_millis(1);
 /// Time between two looks at the idle connections.
 const SWEEP: Duration = Duration::from_secs(30);
 /// Longest wait for one of the connections to come free.
@@ -134,8 +138,12 @@ impl Pool {
         let mut busy = Vec::new();
         let found = loop {
             let Some(mut wire) = self.pop_idle() else { break None };
-            match wire.rest() {
-                _ if self.is_old(&wire) => {}
+            let rested = self.clock.now().since(wire.idle_since);
+            if rested >= IDLE {
+                continue;
+            }
+            let heard = rested < HEARD && wire.thread == std::thread::current().id();
+            match if heard { wire.rest() } else { wire.rest_asked() } {
                 Rest::Ready => break Some(wire),
                 Rest::Busy => busy.push(wire),
                 Rest::Dead => {}

@@ -1,82 +1,88 @@
-//! The bytes of a connection, plain or under TLS, with a mark for whether any were written.
+//! The bytes of a connection, plain or under TLS, with a mark for whether any were written, and a way to hear at once that it was closed.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Shared between a socket and who wants to know whether it was written to.
+/// Shared between a socket and who uses it through HTTP, which keeps the socket to itself.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Written(Arc<AtomicBool>);
+pub(super) struct Marks(Arc<State>);
 
-impl Written {
-    /// Whether a byte was written since [`Written::forget`].
-    pub(super) fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct State {
+    written: AtomicBool,
+    asks: AtomicBool,
+}
+
+impl Marks {
+    /// Whether a byte was written since [`Marks::forget`].
+    pub(super) fn wrote(&self) -> bool {
+        self.0.written.load(Ordering::Relaxed)
     }
 
     /// From here on only what is written later counts.
     pub(super) fn forget(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.written.store(false, Ordering::Relaxed);
+    }
+
+    /// While it is set, reads ask the system, also where the runtime has not heard of anything to read. It hears when it next
+    /// polls its sockets, and other threads have theirs polled by others.
+    pub(super) fn ask(&self, asks: bool) {
+        self.0.asks.store(asks, Ordering::Relaxed);
     }
 
     fn count(&self, poll: &Poll<io::Result<usize>>) {
         if matches!(poll, Poll::Ready(Ok(1..))) {
-            self.0.store(true, Ordering::Relaxed);
+            self.0.written.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// An open connection.
+/// A TCP connection that can be asked whether something has come.
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: Stream,
-    written: Written,
+pub(super) struct Line {
+    stream: TcpStream,
+    marks: Marks,
 }
 
-#[derive(Debug)]
-pub(super) enum Stream {
-    Plain(TcpStream),
-    // A TLS session is more than a kilobyte of state.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Socket {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, written: Written::default() }
-    }
-
-    pub(super) fn written(&self) -> Written {
-        self.written.clone()
+impl Line {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, marks: Marks::default() }
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for Line {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if poll.is_ready() || !self.marks.0.asks.load(Ordering::Relaxed) {
+            return poll;
+        }
+        // The socket does not block, so this does not either.
+        match (&*SockRef::from(&self.stream)).read(buffer.initialize_unfilled()) {
+            Ok(read) => {
+                buffer.advance(read);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        };
-        self.written.count(&poll);
-        poll
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -84,32 +90,95 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Plain(Line),
+    // A TLS session is more than a kilobyte of state.
+    Tls(Box<TlsStream<Line>>),
+}
+
+impl Socket {
+    pub(super) fn marks(&self) -> &Marks {
+        match self {
+            Self::Plain(line) => &line.marks,
+            Self::Tls(stream) => &stream.get_ref().0.marks,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(line) => Pin::new(line).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = match this {
+            Self::Plain(line) => Pin::new(line).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
-        self.written.count(&poll);
+        this.marks().count(&poll);
+        poll
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = match this {
+            Self::Plain(line) => Pin::new(line).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        this.marks().count(&poll);
         poll
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+        match self {
+            Self::Plain(line) => line.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(line) => Pin::new(line).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(line) => Pin::new(line).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

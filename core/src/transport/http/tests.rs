@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -514,6 +515,37 @@ async fn a_call_on_a_connection_that_died_while_idle_is_delivered_once_on_a_new_
         assert_eq!(response(&*link, 1).await.text(), result(1));
         assert_eq!(fake.connections(), [0, 1]);
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_and_not_heard_of_yet_is_not_written_to() {
+    // The server is a thread of its own, for which this runtime waits without looking at its sockets.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (close, closing) = std::sync::mpsc::channel::<()>();
+    let (closed, hears) = std::sync::mpsc::channel();
+    let server_thread = std::thread::spawn(move || {
+        for id in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 4096]).unwrap();
+            assert!(read > 0);
+            stream.write_all(&http("200 OK", "content-type: application/json\r\n", &result(id))).unwrap();
+            closing.recv().unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    });
+    let clock = ManualClock::shared();
+    let server = server(&format!("http://{address}"), Configuration::default());
+    let connector = HttpConnector::new(&server, clock.clone(), Tasks::default()).unwrap();
+    let link = connector.connect(false).await.unwrap();
+    response(&*link, 0).await;
+    clock.advance(Duration::from_millis(2));
+    close.send(()).unwrap();
+    hears.recv().unwrap();
+    assert_eq!(response(&*link, 1).await.text(), result(1));
+    close.send(()).unwrap();
+    server_thread.join().unwrap();
 }
 
 #[tokio::test]

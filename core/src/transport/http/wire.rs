@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use super::socket::{Socket, Written};
+use super::socket::{Marks, Socket};
 use crate::clock::Tick;
 
 /// A connection and what is known of it.
@@ -26,7 +26,7 @@ pub(super) struct Wire {
     connection: Connection<TokioIo<Socket>, Full<Bytes>>,
     /// The connection has ended and must not be polled again.
     ended: bool,
-    written: Written,
+    marks: Marks,
     /// The end of an answer of which nothing more is wanted, still to be read.
     tail: Option<Incoming>,
     pub(super) idle_since: Tick,
@@ -48,13 +48,13 @@ pub(super) enum Rest {
 impl Wire {
     /// Makes HTTP out of a socket; nothing is sent.
     pub(super) async fn new(socket: Socket) -> hyper::Result<Box<Self>> {
-        let written = socket.written();
+        let marks = socket.marks().clone();
         let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
         Ok(Box::new(Self {
             sender,
             connection,
             ended: false,
-            written,
+            marks,
             tail: None,
             idle_since: Tick::default(),
             thread: std::thread::current().id(),
@@ -64,7 +64,7 @@ impl Wire {
     /// Sends a request and waits for the head of the answer. After an error [`Wire::wrote`] tells whether the
     /// server can have seen any of it.
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        self.written.forget();
+        self.marks.forget();
         let mut response = pin!(self.sender.try_send_request(request));
         let (connection, ended) = (&mut self.connection, &mut self.ended);
         poll_fn(|cx| {
@@ -78,7 +78,7 @@ impl Wire {
 
     /// Whether any byte of the last request was written.
     pub(super) fn wrote(&self) -> bool {
-        self.written.any()
+        self.marks.wrote()
     }
 
     /// The next piece of an answer's body; `None` at its end.
@@ -110,6 +110,14 @@ impl Wire {
     /// Leaves the rest of an answer to be read and thrown away when the connection is looked at again.
     pub(super) fn leave(&mut self, body: Incoming) {
         self.tail = Some(body);
+    }
+
+    /// As [`Wire::rest`], and asks the system, so that a close that has arrived is seen although nobody was told of it yet.
+    pub(super) fn rest_asked(&mut self) -> Rest {
+        self.marks.ask(true);
+        let rest = self.rest();
+        self.marks.ask(false);
+        rest
     }
 
     /// Looks at the connection without waiting, and reads what is left of the last answer if it has come.

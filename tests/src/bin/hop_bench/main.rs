@@ -1,7 +1,8 @@
 //! What one hop costs: CPU of the gateway for each call, beside nginx's for the very same requests.
 //!
-//! Both have one thread and stand in front of one upstream in a process of its own. Rounds alternate, so that whatever else the machine
-//! does meets both alike; the medians are compared. Every answer's id and text is checked.
+//! Like is compared with like, twice: one thread with one process, and each as it comes, which is a thread, or a process, for each
+//! processor. All stand in front of one upstream in a process of its own. Rounds alternate, so that whatever else the machine does
+//! meets both alike; the medians are compared. Every answer's id and text is checked.
 #![expect(clippy::expect_used, reason = "a bench that cannot run has nothing to say")]
 
 mod nginx;
@@ -10,6 +11,7 @@ mod upstream;
 use std::io::{self, BufRead as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use mcp_registry_gateway_tests::clock::quantile;
@@ -17,7 +19,7 @@ use mcp_registry_gateway_tests::load::{Load, Report};
 use mcp_registry_gateway_tests::process::{Gateway, Options, usage};
 use serde_json::json;
 
-use nginx::Nginx;
+use nginx::{Nginx, Processes};
 
 /// CPU of the gateway for each call beside nginx's. The gateway is the program in `MCP_GATEWAY_BIN`.
 #[derive(Debug, Parser)]
@@ -31,13 +33,13 @@ struct Arguments {
     /// Calls of each session in a round.
     #[arg(long, default_value_t = 2500)]
     calls: usize,
-    /// Threads that the gateway serves with; 0 for one for each processor, which is what it does by itself. nginx has one.
-    #[arg(long, default_value_t = 1)]
-    workers: usize,
+    /// Only one of the two comparisons: 1 for one thread each, 0 for each as it comes.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=1))]
+    workers: Option<u8>,
     /// Size of a request, in bytes.
     #[arg(long, default_value_t = 200)]
     size: usize,
-    /// Fails if the gateway takes more than this many times nginx's CPU.
+    /// Fails if the gateway takes more than this many times nginx's CPU in any comparison.
     #[arg(long, default_value_t = 2.0)]
     max_ratio: f64,
     /// Prints one JSON object instead of a table.
@@ -56,7 +58,7 @@ enum Part {
 /// One side of the comparison.
 struct Side {
     name: &'static str,
-    pid: u32,
+    pids: Vec<u32>,
     address: SocketAddr,
     /// CPU for each call of each round, in microseconds.
     costs: Vec<f64>,
@@ -64,8 +66,8 @@ struct Side {
 }
 
 impl Side {
-    fn new(name: &'static str, pid: u32, address: SocketAddr) -> Self {
-        Self { name, pid, address, costs: Vec::new(), last: Report::default() }
+    fn new(name: &'static str, pids: Vec<u32>, address: SocketAddr) -> Self {
+        Self { name, pids, address, costs: Vec::new(), last: Report::default() }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
@@ -78,7 +80,10 @@ impl Side {
             calls,
             size: arguments.size,
         };
-        let cpu = || usage(self.pid).map(|usage| usage.cpu).ok_or(io::ErrorKind::NotFound);
+        let cpu = || {
+            let each = self.pids.iter().map(|pid| usage(*pid).map(|usage| usage.cpu));
+            each.sum::<Option<Duration>>().ok_or(io::ErrorKind::NotFound)
+        };
         let before = cpu()?;
         self.last = load.run().await?;
         let spent = cpu()?.saturating_sub(before);
@@ -112,19 +117,83 @@ fn start_upstream() -> io::Result<(Upstream, SocketAddr)> {
     Ok((upstream, address))
 }
 
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// A thread with a process.
+    Single,
+    /// Each as it comes.
+    Shipped,
+}
+
+impl Line {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Single => "one thread each",
+            Self::Shipped => "each as it comes",
+        }
+    }
+
+    /// What the gateway is told, and nginx.
+    fn settings(self) -> (u8, Processes) {
+        match self {
+            Self::Single => (1, Processes::One),
+            Self::Shipped => (0, Processes::Auto),
+        }
+    }
+}
+
+/// The medians of one comparison.
+struct Medians {
+    gateway: f64,
+    nginx: f64,
+}
+
+impl Medians {
+    fn ratio(&self) -> f64 {
+        self.gateway / self.nginx
+    }
+}
+
 async fn compare(arguments: &Arguments) -> io::Result<bool> {
     let (_upstream, address) = start_upstream()?;
-    let nginx = Nginx::start(address).await?;
-    let env =
-        vec![("MREG_LOG__LEVEL", "warn".to_owned()), ("MREG_SERVER__WORKERS", arguments.workers.to_string())];
+    let lines: &[Line] = match arguments.workers {
+        Some(1) => &[Line::Single],
+        Some(_) => &[Line::Shipped],
+        None => &[Line::Single, Line::Shipped],
+    };
+    let mut found = Vec::new();
+    for line in lines {
+        found.push((*line, measure(arguments, *line, address).await?));
+    }
+    for (line, medians) in &found {
+        let (name, Medians { gateway, nginx }, ratio) = (line.name(), medians, medians.ratio());
+        if !arguments.json {
+            println!("{name:<17} median   gateway {gateway:.1} µs, nginx {nginx:.1} µs, ratio {ratio:.2}");
+        }
+    }
+    if arguments.json {
+        let lines = found.iter().map(|(line, medians)| {
+            let Medians { gateway, nginx } = medians;
+            json!({ "line": line.name(), "gateway_us": gateway, "nginx_us": nginx, "ratio": medians.ratio() })
+        });
+        println!("{}", json!({ "lines": lines.collect::<Vec<_>>() }));
+    }
+    Ok(found.iter().all(|(_, medians)| medians.ratio() <= arguments.max_ratio))
+}
+
+async fn measure(arguments: &Arguments, line: Line, upstream: SocketAddr) -> io::Result<Medians> {
+    let (workers, processes) = line.settings();
+    let nginx = Nginx::start(upstream, processes).await?;
+    let env = vec![("MREG_LOG__LEVEL", "warn".to_owned()), ("MREG_SERVER__WORKERS", workers.to_string())];
     let gateway = Gateway::start_with(Options { env, ..Options::default() }).await;
-    let server = json!({ "name": "bench", "endpoint_url": format!("http://{address}/mcp") });
+    let server = json!({ "name": "bench", "endpoint_url": format!("http://{upstream}/mcp") });
     let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
     gateway.offers(&id, "echo").await;
 
     let mut sides = [
-        Side::new("nginx", nginx.pid(), nginx.address()),
-        Side::new("gateway", gateway.pid(), gateway.address()),
+        Side::new("nginx", nginx.pids(), nginx.address()),
+        Side::new("gateway", vec![gateway.pid()], gateway.address()),
     ];
     for side in &mut sides {
         side.round(arguments, arguments.calls.div_ceil(10)).await?;
@@ -136,7 +205,8 @@ async fn compare(arguments: &Arguments) -> io::Result<bool> {
             if !arguments.json {
                 let Report { p50, p99, .. } = side.last;
                 println!(
-                    "round {round}  {:<8} {cost:7.1} µs CPU a call  {:7.0} calls/s  p50 {p50:.0?}  p99 {p99:.0?}",
+                    "{:<17} round {round}  {:<8} {cost:7.1} µs CPU a call  {:7.0} calls/s  p50 {p50:.0?}  p99 {p99:.0?}",
+                    line.name(),
                     side.name,
                     side.last.rate()
                 );
@@ -144,13 +214,7 @@ async fn compare(arguments: &Arguments) -> io::Result<bool> {
         }
     }
     let [nginx, gateway] = sides.map(|mut side| quantile(&mut side.costs, 0.5));
-    let ratio = gateway / nginx;
-    if arguments.json {
-        println!("{}", json!({ "gateway_us": gateway, "nginx_us": nginx, "ratio": ratio }));
-    } else {
-        println!("median   gateway {gateway:.1} µs, nginx {nginx:.1} µs, ratio {ratio:.2}");
-    }
-    Ok(ratio <= arguments.max_ratio)
+    Ok(Medians { gateway, nginx })
 }
 
 fn main() -> ExitCode {

@@ -1,18 +1,27 @@
-//! nginx as a plain reverse proxy with connections kept alive on both sides, in one process.
+//! nginx as a plain reverse proxy with connections kept alive on both sides.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mcp_registry_gateway_tests::clock::eventually;
 use mcp_registry_gateway_tests::proxy::refused;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-/// A running nginx, killed when it is dropped.
+/// How many processes serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processes {
+    One,
+    Auto,
+}
+
+/// A running nginx, ended when it is dropped.
 pub(crate) struct Nginx {
     child: Child,
     address: SocketAddr,
@@ -20,12 +29,12 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx in front of `upstream`.
-    pub(crate) async fn start(upstream: SocketAddr) -> io::Result<Self> {
+    /// Starts nginx in front of `upstream`, in one process or in as many as it takes by itself for this machine.
+    pub(crate) async fn start(upstream: SocketAddr, processes: Processes) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = refused();
         let file = folder.path().join("nginx.conf");
-        fs::write(&file, configuration(folder.path(), address, upstream))?;
+        fs::write(&file, configuration(folder.path(), address, upstream, processes)?)?;
         let errors = fs::File::create(folder.path().join("stderr"))?;
         let mut command = Command::new("nginx");
         command.arg("-c").arg(&file).arg("-p").arg(folder.path());
@@ -40,8 +49,11 @@ impl Nginx {
         Ok(nginx)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// All its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let first = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
+        std::iter::once(first).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -51,16 +63,31 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Its workers live on where it is killed.
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if pid.is_none_or(|pid| kill_process(pid, Signal::TERM).is_err()) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
 
-fn configuration(folder: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
+fn configuration(
+    folder: &Path,
+    address: SocketAddr,
+    upstream: SocketAddr,
+    processes: Processes,
+) -> io::Result<String> {
+    let processes = match processes {
+        Processes::One => "master_process off;",
+        // Workers of root would serve as somebody who may not write into the folder.
+        Processes::Auto if fs::metadata(folder)?.uid() == 0 => "worker_processes auto; user root;",
+        Processes::Auto => "worker_processes auto;",
+    };
     let folder = folder.display();
-    format!(
+    Ok(format!(
         "daemon off;
-master_process off;
+{processes}
 pid {folder}/pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 1024; }}
@@ -88,5 +115,5 @@ http {{
     }}
 }}
 "
-    )
+    ))
 }
