@@ -262,8 +262,8 @@ impl Inner {
             return Err(Error::new(ErrorKind::MediaType, message));
         }
         let mut filter = Filter::of(message)?;
-        // Half of what may be under way is left to everybody else.
-        let hold = self.modern.held.enter(&passage.principal, (self.settings.most_calls / 2).max(1))?;
+        // A tenant can have half of what may be under way, and one of its principals half of that.
+        let hold = self.modern.held.enter(&passage.principal, (self.settings.limits.max_calls / 4).max(1))?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = passage.principal.tenant.clone();
         let view = self.sight(&passage.principal);
