@@ -129,15 +129,20 @@ impl Overdue {
 
 /// The list as JSON; `own` are the gateway's own items, divided by commas.
 fn render(view: &View, kind: CapabilityKind, own: &str, silent: &BTreeSet<String>) -> String {
-    let items = view.list(kind, || items(view, kind));
-    let comma = if items.is_empty() || own.is_empty() { "" } else { "," };
-    let mut out = format!(r#"{{"{}":[{items}{comma}{own}]"#, kind.list_member());
+    let items = array(view.list(kind, || items(view, kind)), own);
+    let mut out = format!(r#"{{"{}":{items}"#, kind.list_member());
     if !silent.is_empty() {
         let names: Vec<_> = silent.iter().map(|name| quote(name)).collect();
         let _ = write!(out, r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","));
     }
     out.push('}');
     out
+}
+
+/// Both together as an array; items are divided by commas.
+pub(super) fn array(items: &str, more: &str) -> String {
+    let comma = if items.is_empty() || more.is_empty() { "" } else { "," };
+    format!("[{items}{comma}{more}]")
 }
 
 /// The items of a list, separated by commas.
