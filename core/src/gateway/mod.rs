@@ -34,6 +34,7 @@ mod opening;
 mod outbox;
 mod overrides;
 mod owners;
+mod pages;
 mod picked;
 mod pipeline;
 mod probe;
@@ -199,7 +200,7 @@ impl Gateway {
             Some(own) => Arc::clone(own),
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
-        let modern = modern::State::new()?;
+        let modern = modern::State::new(settings.vault.as_deref())?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {

@@ -22,6 +22,7 @@ mod edge;
 mod events;
 mod extract;
 mod gate;
+mod heads;
 mod keys;
 mod mcp;
 mod metrics;
