@@ -117,16 +117,22 @@ impl Verb {
             }
         }
         for (member, _) in own.iter().filter(|(_, needed)| *needed) {
-            document.get(member).ok_or_else(|| missing(member))?;
+            given(document, member).ok_or_else(|| missing(member))?;
         }
         let (method, params) = if let Some(method) = row.method {
-            let given = row.params.iter().filter_map(|(member, _)| Some((*member, document.get(member)?)));
-            let members: Vec<_> = given.map(|(member, raw)| format!("{}:{raw}", quote(member))).collect();
+            let members = row.params.iter().filter_map(|(member, _)| {
+                let raw = given(document, member)?;
+                Some(format!("{}:{raw}", quote(member)))
+            });
+            let members: Vec<_> = members.collect();
             (method.into(), format!("{{{}}}", members.join(",")))
         } else {
             let no_text =
                 || Error::new(ErrorKind::InvalidParams, "`method` must be a text").with("field", "method");
-            (document.text("method").ok_or_else(no_text)?, document.get("params").unwrap_or("{}").to_owned())
+            (
+                document.text("method").ok_or_else(no_text)?,
+                given(document, "params").unwrap_or("{}").to_owned(),
+            )
         };
         Message::parse(Message::request(Some(1), &method, Some(&params)))
     }
@@ -156,14 +162,19 @@ fn wishes(document: &Members<'_>) -> Result<Wishes> {
     })
 }
 
-/// A member that says how the call is made; `null` is as good as none.
+/// A member of the document; `null` is as good as none.
+fn given<'a>(document: &Members<'a>, member: &str) -> Option<&'a str> {
+    document.get(member).filter(|raw| *raw != "null")
+}
+
+/// A member that says how the call is made.
 fn wish<T: serde::de::DeserializeOwned>(
     document: &Members<'_>,
     member: &'static str,
     form: &'static str,
 ) -> Result<Option<T>> {
-    let Some(raw) = document.get(member) else { return Ok(None) };
-    serde_json::from_str(raw).map_err(|_| {
+    let Some(raw) = given(document, member) else { return Ok(None) };
+    serde_json::from_str(raw).map(Some).map_err(|_| {
         Error::new(ErrorKind::InvalidParams, format!("`{member}` must be {form}")).with("field", member)
     })
 }

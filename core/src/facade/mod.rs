@@ -191,6 +191,15 @@ impl Facade {
     /// Takes no new work, lets calls under way end for as long as the configuration's `server.grace_seconds`, then ends everything,
     /// the runtime included. Closing again does nothing.
     pub fn close(&self) -> Flight<()> {
+        self.close_within(None)
+    }
+
+    /// As [`Facade::close`], for a thread that waits; calls under way may go on for as long as `grace`, if that is said.
+    pub fn end(&self, grace: Option<Duration>) -> Result<()> {
+        self.close_within(grace).wait()
+    }
+
+    fn close_within(&self, grace: Option<Duration>) -> Flight<()> {
         let shared = Arc::clone(&self.0);
         let house = match self.house() {
             Ok(house) if !shared.closed.swap(true, Ordering::SeqCst) => house,
@@ -200,7 +209,7 @@ impl Facade {
         let (flight, landing) = Flight::new();
         let ending = Tasks::default();
         ending.clone().spawn_on(&self.0.handle, async move {
-            house.gateway.shutdown(house.grace).await;
+            house.gateway.shutdown(grace.unwrap_or(house.grace)).await;
             shared.works.stop().await;
             shared.take_house();
             drop(house);

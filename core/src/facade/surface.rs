@@ -30,7 +30,7 @@ pub struct Request {
     /// The headers in order; names in any case.
     pub headers: Vec<(Bytes, Bytes)>,
     /// The address of whoever asks; without one, this machine.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<String>,
 }
 
 /// The head of an answer.
@@ -68,7 +68,16 @@ impl Exchange {
             let value = HeaderValue::from_bytes(value).map_err(|_| malformed("a header's value"))?;
             request = request.header(name, value);
         }
-        let peer = asked.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let unknown = |_| {
+            Error::new(
+                ErrorKind::InvalidRequest,
+                "whoever asks has no IP address, so that nobody knows who it is",
+            )
+        };
+        let peer: IpAddr = match &asked.peer {
+            Some(peer) => peer.parse().map_err(unknown)?,
+            None => Ipv4Addr::LOCALHOST.into(),
+        };
         let request = request.extension(Peer(SocketAddr::new(peer, 0)));
         let request = request.body(Body::from_stream(pieces.boxed())).map_err(|_| malformed("the target"))?;
         let service = service.clone();

@@ -82,7 +82,7 @@ fn a_call_gives_the_bytes_of_the_result() {
     let answer = wait(&facade, facade.perform("call_tool", called.to_string().into())).unwrap();
     let text = std::str::from_utf8(&answer).unwrap();
     assert!(text.starts_with(r#"{"content":[],"structuredContent":"#) && text.contains("echo"), "{text}");
-    let of_service = json!({ "service": "own", "name": "echo", "required_tools": ["fail"] });
+    let of_service = json!({ "service": "own", "name": "echo", "required_tools": ["fail"], "_meta": null, "timeout_seconds": null });
     assert!(ask(&facade, "call_tool", &of_service).is_ok());
     let listed = ask(&facade, "list_tools", &json!({})).unwrap();
     assert_eq!(listed["tools"][0]["name"], "own__echo");
@@ -164,8 +164,7 @@ fn changes_are_heard_and_the_watch_ends_with_the_gateway() {
 }
 
 fn wait_closed(facade: &Facade) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(facade.close()).unwrap();
+    facade.end(Some(Duration::ZERO)).unwrap();
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -85,6 +86,15 @@ pub struct Flight<T> {
     held: Option<DropGuard>,
 }
 
+/// A thread that waits.
+struct Parked(std::thread::Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// Where the outcome of a [`Flight`] is put.
 pub(super) struct Landing<T>(oneshot::Sender<Result<T>>);
 
@@ -98,6 +108,17 @@ impl<T> Flight<T> {
         let (flight, landing) = Self::new();
         landing.land(outcome);
         flight
+    }
+
+    /// Waits for the outcome, on a thread that is nobody's runtime.
+    pub(super) fn wait(mut self) -> Result<T> {
+        let waker = std::task::Waker::from(Arc::new(Parked(std::thread::current())));
+        loop {
+            match Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => std::thread::park(),
+            }
+        }
     }
 
     pub(super) fn hold(&mut self, work: Work) {

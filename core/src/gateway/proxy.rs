@@ -92,6 +92,10 @@ pub(super) fn service_of(
     match fitting[..] {
         [service] => Ok(Some(Arc::clone(service))),
         [] if asked => Err(offers_less()),
+        [] if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
+            let uri = names::shown(name.unwrap_or_default());
+            Err(Error::new(ErrorKind::ResourceNotFound, "no service here has this resource").with("uri", uri))
+        }
         [] => {
             let name = names::shown(name.unwrap_or_default());
             Err(Error::new(ErrorKind::InvalidParams, format!("Unknown name: {name}. No server offers it")))
