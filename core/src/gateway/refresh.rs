@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
+use super::claims;
 use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
@@ -77,6 +78,7 @@ impl Inner {
         }
         let index = Arc::new(before.index.next(&state));
 
+        let (mut claims, mut disputes) = (HashMap::new(), Vec::new());
         let tenants = grouped.into_iter().map(|(tenant, services)| {
             let old = before.tenants.get(&tenant);
             let services = services.into_iter().map(|(name, mut places)| {
@@ -97,12 +99,17 @@ impl Inner {
             let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
             let restrictions = Restrictions::of(&self.settings.access, &tenant, servers);
             let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions);
-            (tenant, Arc::new(view))
+            let known = before.claims.get(&tenant).cloned().unwrap_or_default();
+            let (own, disputed) = claims::next(&known, old.map(|old| &**old), &view);
+            claims.insert(tenant.clone(), Arc::clone(&own));
+            disputes.push((tenant.clone(), disputed));
+            (tenant, Arc::new(view.claimed(own)))
         });
         let tenants = tenants.collect();
-        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index) });
+        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index), claims });
         self.snapshot.store(Arc::clone(&after));
         self.announce(&before, &after);
+        self.settle_claims(disputes);
         self.monitor.set_servers(
             state
                 .servers()
