@@ -179,6 +179,16 @@ def test_threads_have_a_face_that_waits() -> None:
     gateway.close()
 
 
+async def test_calls_under_way_when_the_gateway_is_closed_end_with_it(gateway: Gateway) -> None:
+    calls = [asyncio.create_task(gateway.call_tool("own__hang")) for _ in range(20)]
+    while (await gateway.active_requests())["active_request_count"] < len(calls):
+        await asyncio.sleep(0)
+    await gateway.aclose()
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, GatewayError) for outcome in outcomes), outcomes
+
+
 async def test_the_event_loop_is_free_while_the_gateway_works(gateway: Gateway) -> None:
     beats = 0
 

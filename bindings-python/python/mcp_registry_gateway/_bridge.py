@@ -49,7 +49,8 @@ class Pump:
         return len(self._waiting)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Lets go of the loop."""
+        """Lets go of the loop, once everything that is done was taken out."""
+        self._drain()
         loop.remove_reader(self._queue.fileno())
 
     def _drain(self) -> None:
