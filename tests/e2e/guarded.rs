@@ -146,3 +146,15 @@ async fn a_key_gets_its_limit_over_all_doors_together() {
     let (_, chain) = house.send(Method::GET, "/api/v1/audit/verify", &Value::Null).await;
     assert_eq!(chain["intact"], true, "{chain}");
 }
+
+/// The snippet for clients has a place for the key that they need, and with a key there it works.
+#[tokio::test]
+async fn the_snippet_has_a_place_for_the_key() {
+    let house = House::open("").await;
+    let text = house.gateway.greeting();
+    let start = text.find('{').expect("a snippet");
+    let snippet: Value = serde_json::from_str(&text[start..]).expect("JSON to the end");
+    let server = &snippet["mcpServers"]["gateway"];
+    assert_eq!(server["url"], format!("http://{}/mcp", house.gateway.address()));
+    assert_eq!(server["headers"]["Authorization"], "Bearer YOUR_KEY");
+}

@@ -102,6 +102,7 @@ async fn of_a_bad_file_nothing_is_taken_up_and_the_message_says_what_is_wrong() 
         (format!("[server\n{good}"), "mcp-gateway.toml"),
         (format!("[server]\nprot = 1\n{good}"), "server.prot"),
         (format!("[session]\nidle_seconds = 5\n{good}"), "takes a restart"),
+        (format!("[limits]\nviewer = 5\n{good}"), "`[limits]` changed"),
         (format!("[log]\nlevel = \"a=b=c\"\n{good}"), "log.level"),
         (good.clone() + &entry("three", "ftp://nowhere"), "three"),
         (good.clone() + &good, "two servers are named"),
@@ -147,6 +148,25 @@ async fn a_second_signal_ends_the_gateway_at_once() {
         };
         let (answer, ()) = tokio::join!(calling, stopping);
         assert!(answer.is_err() || !answer.expect("an answer").is_result());
+    }
+}
+
+/// rules of who may use what are taken up while the gateway runs, and lifted again.
+#[tokio::test]
+async fn rules_of_access_are_taken_up() {
+    let fake = Fake::start("one").await;
+    let open = entry("one", &fake.url());
+    let (gateway, file, _folder) = configured(&open).await;
+    let id = named(&gateway, "one").await["id"].as_str().expect("an id").to_owned();
+    gateway.offers(&id, "echo").await;
+    let shown = async || gateway.http().get("/mcp/tools").await.expect("tools").1["tools"].to_string();
+    assert!(shown().await.contains("echo"));
+    let closed = "[[access.rules]]\nservice = \"one\"\ntools = [\"echo\"]\nsubjects = [\"nobody\"]\n";
+    for (text, visible) in [(format!("{open}{closed}"), false), (open, true)] {
+        replace(&file, &text);
+        gateway.hang_up();
+        let taken = async || (shown().await.contains("echo") == visible).then_some(());
+        eventually("the other rules", PATIENCE, taken).await;
     }
 }
 
