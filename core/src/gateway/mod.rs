@@ -33,6 +33,7 @@ mod opening;
 mod outbox;
 mod overrides;
 mod owners;
+mod pages;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -196,7 +197,7 @@ impl Gateway {
             Some(own) => Arc::clone(own),
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
-        let modern = modern::State::new()?;
+        let modern = modern::State::new(settings.vault.as_deref())?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {

@@ -24,6 +24,7 @@ mod entrance;
 mod events;
 mod extract;
 mod gate;
+mod heads;
 mod keys;
 mod mcp;
 mod metrics;
