@@ -151,25 +151,6 @@ async fn a_second_signal_ends_the_gateway_at_once() {
     }
 }
 
-/// rules of who may use what are taken up while the gateway runs, and lifted again.
-#[tokio::test]
-async fn rules_of_access_are_taken_up() {
-    let fake = Fake::start("one").await;
-    let open = entry("one", &fake.url());
-    let (gateway, file, _folder) = configured(&open).await;
-    let id = named(&gateway, "one").await["id"].as_str().expect("an id").to_owned();
-    gateway.offers(&id, "echo").await;
-    let shown = async || gateway.http().get("/mcp/tools").await.expect("tools").1["tools"].to_string();
-    assert!(shown().await.contains("echo"));
-    let closed = "[[access.rules]]\nservice = \"one\"\ntools = [\"echo\"]\nsubjects = [\"nobody\"]\n";
-    for (text, visible) in [(format!("{open}{closed}"), false), (open, true)] {
-        replace(&file, &text);
-        gateway.hang_up();
-        let taken = async || (shown().await.contains("echo") == visible).then_some(());
-        eventually("the other rules", PATIENCE, taken).await;
-    }
-}
-
 #[tokio::test]
 async fn the_snippet_that_is_printed_can_be_pasted() {
     let gateway = Gateway::start().await;
