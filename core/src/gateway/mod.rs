@@ -15,6 +15,7 @@ mod bound;
 mod book;
 mod bridge;
 mod catalog;
+mod claims;
 mod client;
 mod conversation;
 mod credentials;
@@ -198,6 +199,7 @@ impl Gateway {
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
         let modern = modern::State::new(settings.vault.as_deref())?;
+        let claims = claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
@@ -207,7 +209,7 @@ impl Gateway {
             keys,
             limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
-            snapshot: ArcSwap::default(),
+            snapshot: ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() }),
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
             modern,

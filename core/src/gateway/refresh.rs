@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
+use super::claims;
 use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
@@ -78,6 +79,7 @@ impl Inner {
         let index = Arc::new(before.index.next(&state));
 
         let access = self.access.load();
+        let (mut claims, mut disputes) = (HashMap::new(), Vec::new());
         let tenants = grouped.into_iter().map(|(tenant, services)| {
             let old = before.tenants.get(&tenant);
             let services = services.into_iter().map(|(name, mut places)| {
@@ -98,12 +100,17 @@ impl Inner {
             let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
             let restrictions = Restrictions::of(&access, &tenant, servers);
             let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions);
-            (tenant, Arc::new(view))
+            let known = before.claims.get(&tenant).cloned().unwrap_or_default();
+            let (own, disputed) = claims::next(&known, old.map(|old| &**old), &view);
+            claims.insert(tenant.clone(), Arc::clone(&own));
+            disputes.push((tenant.clone(), disputed));
+            (tenant, Arc::new(view.claimed(own)))
         });
         let tenants = tenants.collect();
-        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index) });
+        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index), claims });
         self.snapshot.store(Arc::clone(&after));
         self.announce(&before, &after);
+        self.settle_claims(disputes);
         self.monitor.set_servers(
             state
                 .servers()
@@ -124,10 +131,13 @@ impl Inner {
         let tenants = before.tenants.iter().map(|(tenant, view)| {
             let places = view.services.values().flat_map(|service| &service.places);
             let restrictions = Restrictions::of(&access, tenant, places.map(|place| &*place.server));
-            let index = Arc::clone(&before.index);
-            (tenant.clone(), Arc::new(View::new(tenant.clone(), view.services.clone(), index, restrictions)))
+            let (services, index) = (view.services.clone(), Arc::clone(&before.index));
+            let claims = before.claims.get(tenant).cloned().unwrap_or_default();
+            let view = View::new(tenant.clone(), services, index, restrictions).claimed(claims);
+            (tenant.clone(), Arc::new(view))
         });
-        let after = Snapshot { tenants: tenants.collect(), index: Arc::clone(&before.index) };
+        let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
+        let after = Snapshot { tenants, index, claims: before.claims.clone() };
         self.access.store(Arc::new(access));
         self.snapshot.store(Arc::new(after));
     }

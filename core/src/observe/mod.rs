@@ -94,6 +94,11 @@ impl Observer {
         calls
     }
 
+    /// How many calls have begun so far.
+    pub fn begun(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// How many calls are under way.
     pub fn count(&self) -> usize {
         self.table().len()
