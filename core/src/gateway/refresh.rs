@@ -14,7 +14,7 @@ use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
-use crate::auth::Restrictions;
+use crate::auth::{Access, Restrictions};
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{
@@ -78,6 +78,7 @@ impl Inner {
         }
         let index = Arc::new(before.index.next(&state));
 
+        let access = self.access.load();
         let (mut claims, mut disputes) = (HashMap::new(), Vec::new());
         let tenants = grouped.into_iter().map(|(tenant, services)| {
             let old = before.tenants.get(&tenant);
@@ -97,7 +98,7 @@ impl Inner {
             });
             let services: BTreeMap<_, Arc<Service>> = services.collect();
             let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
-            let restrictions = Restrictions::of(&self.settings.access, &tenant, servers);
+            let restrictions = Restrictions::of(&access, &tenant, servers);
             let view = View::new(
                 tenant.clone(),
                 services,
@@ -127,6 +128,24 @@ impl Inner {
                 .collect(),
         );
         self.leave(gone);
+    }
+
+    /// Judges what everybody may use by other rules, and leaves everything else as it is.
+    pub(super) fn restrict(&self, access: Access) {
+        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot.load_full();
+        let tenants = before.tenants.iter().map(|(tenant, view)| {
+            let places = view.services.values().flat_map(|service| &service.places);
+            let restrictions = Restrictions::of(&access, tenant, places.map(|place| &*place.server));
+            let (services, index) = (view.services.clone(), Arc::clone(&before.index));
+            let claims = before.claims.get(tenant).cloned().unwrap_or_default();
+            let view = View::new(tenant.clone(), services, index, restrictions).claimed(claims);
+            (tenant.clone(), Arc::new(view))
+        });
+        let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
+        let after = Snapshot { tenants, index, claims: before.claims.clone() };
+        self.access.store(Arc::new(access));
+        self.snapshot.store(Arc::new(after));
     }
 
     /// Closes the ways to servers that are gone or reached otherwise now, and asks the latter again.

@@ -104,6 +104,11 @@ impl Observer {
         self.table().len()
     }
 
+    /// How many of the calls under way are such.
+    pub fn count_of(&self, is_such: impl Fn(&Active) -> bool) -> usize {
+        self.table().values().filter(|active| is_such(active)).count()
+    }
+
     /// How many calls are under way that end by themselves: all but the streams that clients hold open.
     pub fn calls(&self) -> usize {
         self.table().values().filter(|active| !active.is_held_open()).count()
