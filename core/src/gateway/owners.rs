@@ -3,7 +3,9 @@
 //! Servers that many share cannot tell their callers apart, so it is remembered here, for the newest of them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use memchr::memmem::Finder;
 
 use super::names::shown;
 use crate::balance::key_of;
@@ -13,6 +15,8 @@ use crate::rpc::{Members, Message};
 
 /// Tasks that are remembered, of everybody; beyond this the oldest are forgotten.
 const MOST: usize = 65_536;
+
+static TASK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""taskId""#));
 
 /// The owners of tasks.
 #[derive(Debug, Default)]
@@ -28,7 +32,9 @@ struct Table {
 impl Owners {
     /// Takes note of the task that was made for `principal`, if `answer` says so. The first one named so stays.
     pub(super) fn note(&self, principal: &Principal, answer: &Message) {
-        let Some(task) = answer.result().and_then(task_of) else { return };
+        // Hardly any answer has one: a search is cheaper than reading every object.
+        let told = answer.result_bytes().is_some_and(|result| TASK.find(result).is_some());
+        let Some(task) = told.then(|| answer.result()).flatten().and_then(task_of) else { return };
         let key = key(principal, &task);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.by_task.contains_key(&key) {
@@ -61,8 +67,6 @@ impl Owners {
 
 /// The id of the task that a result tells of.
 fn task_of(result: &str) -> Option<String> {
-    // Hardly any answer has one: a search is cheaper than reading every object.
-    memchr::memmem::find(result.as_bytes(), br#""taskId""#)?;
     let members = Members::parse(result).ok()?;
     let inner = members.get("task").filter(|task| task.starts_with('{'));
     let text = |members: &Members<'_>| members.text("taskId").map(String::from);

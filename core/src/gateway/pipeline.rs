@@ -160,10 +160,10 @@ impl Inner {
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
                 return Ok(Errand::SetLevel(Box::new((message, passage))));
             }
-            (Some(method), Route::All) => list_kind(method),
-            (Some(method), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
-                list_kind(method)
-            }
+            (Some(method), route) => list_kind(method).filter(|_| match route {
+                Route::All => true,
+                Route::Service(name) => self.is_veiled(&passage.principal, name),
+            }),
             _ => None,
         };
         if let Some(kind) = list {

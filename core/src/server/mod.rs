@@ -22,6 +22,7 @@ mod events;
 mod extract;
 mod gate;
 mod keys;
+mod knock;
 mod mcp;
 mod metrics;
 mod modern;
