@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::auth::vault::Credentials;
 use crate::auth::{Access, Auth};
 use crate::breaker;
+use crate::limit;
 use crate::model::{Registration, server::seconds};
+use crate::observe::AuditSettings;
 use crate::transport::guard::{Outbound, Stdio};
 
 /// Everything that `mcp-gateway.toml` and the environment say.
@@ -32,6 +34,10 @@ pub struct Config {
     pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
+    /// How much anybody may ask for.
+    pub limits: limit::Settings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// Who may use what, beyond the matrix of roles.
     pub access: Access,
     /// What may be connected to, besides the internet, once others can register servers.

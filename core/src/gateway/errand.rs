@@ -11,12 +11,12 @@ use super::client::{Client, Landing};
 use super::modern::Modern;
 use super::names::shown;
 use super::ongoing::Departure;
-use super::service::Service;
+use super::service::{Place, Service};
 use super::snapshot::View;
 use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::Admission;
-use crate::model::{CapabilityKind, Principal, Route, Wishes};
+use crate::model::{CapabilityKind, Principal, Route, ServerId, Wishes};
 use crate::observe::Record;
 use crate::rpc::envelope::quote;
 use crate::rpc::method::RoutingKey;
@@ -96,19 +96,28 @@ pub(super) struct Forward {
     pub(super) what: Option<(CapabilityKind, String)>,
     /// The place of the name, and the name that the server knows.
     pub(super) rename: Option<(Range<usize>, String)>,
+    /// The one server that can answer: it made the task of which the message speaks.
+    pub(super) maker: Option<ServerId>,
 }
 
 impl Forward {
+    /// The service, and what of it is asked for.
+    pub(super) fn target(&self) -> Box<str> {
+        let what = self.what.as_ref().map_or("", |(_, name)| name.as_str());
+        format!("{}/{what}", self.service.name).into()
+    }
+
     pub(super) fn method(&self) -> &Method {
         const UNKNOWN: &Method = &Method::Ping;
         self.message.method().unwrap_or(UNKNOWN)
     }
 }
 
-/// The service and the server's own name for what `message` asks for.
+/// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
 pub(super) fn forward(
     view: &View,
     route: &Route,
+    maker: Option<&Place>,
     wishes: Option<&Wishes>,
     message: Message,
 ) -> Result<Forward> {
@@ -137,6 +146,11 @@ pub(super) fn forward(
             (None, None) => return Err(unknown_method(&method)),
         };
         return finish(service, message, kind, name, range, rename);
+    }
+    if let Some(maker) = maker {
+        let service = Arc::clone(view.service(maker.server.service.as_str())?);
+        let forward = finish(service, message, kind, None, None, None)?;
+        return Ok(Forward { maker: Some(maker.server.id), ..forward });
     }
     match (route, name) {
         (Route::Service(service), name) => {
@@ -174,7 +188,7 @@ fn finish(
     // Templates and completions name no item that a replica lists one by one.
     let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
     let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));
-    Ok(Forward { service, message, what, rename })
+    Ok(Forward { service, message, what, rename, maker: None })
 }
 
 /// Finds what the aggregated route calls `name`: the service, and the name there if it is another.

@@ -9,6 +9,7 @@ mod affinity;
 mod announce;
 mod answering;
 mod attached;
+mod audit;
 mod awaited;
 mod bound;
 mod book;
@@ -32,6 +33,7 @@ mod opening;
 mod outbox;
 mod overrides;
 mod owners;
+mod pages;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -66,6 +68,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
 pub use self::attached::Attached;
+pub use self::audit::Attempt;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::published::{Published, PublishedFilter};
@@ -78,9 +81,9 @@ use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::Result;
 use crate::health::Monitor;
-use crate::limit::{Concurrency, Limiter};
+use crate::limit::{Admission, Limiter};
 use crate::model::{Principal, Server, TenantId};
-use crate::observe::Observer;
+use crate::observe::{Observer, Trail};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
@@ -138,7 +141,8 @@ struct Inner {
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
-    limiter: Arc<dyn Limiter>,
+    limiter: Limiter,
+    trail: Arc<Trail>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
     monitor: Arc<Monitor>,
@@ -191,12 +195,15 @@ impl Gateway {
             Some(own) => Arc::clone(own),
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
-        let modern = modern::State::new()?;
+        let modern = modern::State::new(settings.vault.as_deref())?;
+        let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
+        tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
+            trail,
             observer: Observer::new(Arc::clone(&clock)),
             auth,
             keys,
-            limiter: Arc::new(Concurrency::new(settings.most_calls)),
+            limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
@@ -237,6 +244,14 @@ impl Gateway {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         self.0.gone.check(&principal)?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
+    }
+
+    /// Leave for a caller to go on, for doors that administer rather than call: held until the answer is made. Calls of MCP are
+    /// admitted by [`Gateway::handle`].
+    ///
+    /// Errors: [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
+        self.0.limiter.admit(&caller.principal).get().await
     }
 
     /// What this gateway may connect to.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
+use super::audit::is_refusal;
 use super::client::Client;
 use super::conversation::take_up;
 use super::errand::{self, Journey, Passage};
@@ -30,7 +31,7 @@ const MAX_INTRODUCTION: usize = 8 * 1024;
 enum Errand {
     Open(Box<(Message, Passage)>),
     Answer(Bytes),
-    List(CapabilityKind, String, Box<Passage>),
+    List(CapabilityKind, Box<(Message, Passage)>),
     SetLevel(Box<(Message, Passage)>),
     Forward(Box<Journey>),
     Note(Box<(Message, Passage)>, Arc<Client>),
@@ -53,6 +54,11 @@ impl Gateway {
             Err(error) => Err(error),
         };
         conclude(&record, &outcome);
+        match &outcome {
+            Err(error) if is_refusal(error) => inner.audit_refusal(credentials, &record, error),
+            _ if inner.trail.has_calls() => inner.audit_call(&record, outcome.as_ref().err()),
+            _ => {}
+        }
         outcome
     }
 }
@@ -66,9 +72,9 @@ impl Inner {
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
         let principal = self.auth.authenticate(credentials).get().await?;
-        let admission = self.limiter.admit(&principal, &call)?;
-        // Set once: the record was begun by this very call.
+        // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
+        let admission = self.limiter.admit(&principal).get().await?;
         self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
@@ -136,11 +142,14 @@ impl Inner {
                 return Ok(Errand::End(client, Box::new(passage)));
             }
         };
-        if message.method().is_some_and(|method| method.routing_key() == RoutingKey::TaskId) {
-            self.owners.check(&passage.principal, &message)?;
-        }
+        let maker = match message.method() {
+            Some(method) if method.routing_key() == RoutingKey::TaskId => {
+                self.maker(&passage.principal, route, &message)?
+            }
+            _ => None,
+        };
         if passage.modern.is_some() {
-            return Ok(match self.resolve_modern(route, message, &mut passage)? {
+            return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut passage)? {
                 modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
                 modern::Course::Own(errand) => Errand::Modern(Box::new(errand), Box::new(passage)),
             });
@@ -149,14 +158,14 @@ impl Inner {
             let client = passage.client.clone().ok_or_else(missing)?;
             return Ok(Errand::Note(Box::new((message, passage)), client));
         }
-        let id = || message.id().unwrap_or("null").to_owned();
+        let id = || message.id().unwrap_or("null");
         let list = match (message.method(), route) {
             (Some(Method::Initialize), _) if passage.wishes.is_some() => {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
             (Some(Method::Initialize), _) => return Ok(Errand::Open(Box::new((message, passage)))),
-            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(&id(), "{}"))),
+            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
                 return Ok(Errand::SetLevel(Box::new((message, passage))));
             }
@@ -167,21 +176,21 @@ impl Inner {
             _ => None,
         };
         if let Some(kind) = list {
-            return Ok(Errand::List(kind, id(), Box::new(passage)));
+            return Ok(Errand::List(kind, Box::new((message, passage))));
         }
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
         // On the aggregated route a task is found by who made it: its id says nothing of that.
-        let maker = match &passage.client {
-            Some(client) if *route == Route::All && of_tasks(message.method()) => {
+        let latest = match &passage.client {
+            Some(client) if *route == Route::All && message.method() == Some(&Method::TasksList) => {
                 client.bound.server(&message).and_then(|server| self.place(server))
             }
             _ => None,
         };
-        let maker = maker.map(|place| Route::Service(place.server.service.clone()));
+        let maker = maker.or(latest);
         let forward = self.look(&passage.principal, |view| {
-            errand::forward(view, maker.as_ref().unwrap_or(route), passage.wishes.as_ref(), message)
+            errand::forward(view, route, maker.as_ref(), passage.wishes.as_ref(), message)
         })?;
         Ok(Errand::Forward(Box::new(Journey { forward, passage })))
     }
@@ -189,6 +198,9 @@ impl Inner {
     async fn run(self: &Arc<Self>, route: &Route, errand: Errand, record: &Arc<Record>) -> Result<Reply> {
         match errand {
             Errand::Forward(journey) => {
+                if self.trail.has_calls() {
+                    let _ = record.active().target.set(journey.forward.target());
+                }
                 let departure = journey.passage.departure();
                 let work = Box::pin(Arc::clone(self).forward(journey));
                 Ongoing::new(work, record, &self.tasks, departure).await
@@ -197,9 +209,10 @@ impl Inner {
             // The rare ones are boxed: every call's future would carry their room.
             Errand::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),
-            Errand::List(kind, id, passage) => {
-                let result = Box::pin(self.own_list(route, &passage.principal, kind)).await?;
-                Ok(Reply::own(result_response(&id, &result)))
+            Errand::List(kind, list) => {
+                let (message, passage) = *list;
+                let result = Box::pin(self.listed(route, kind, &message, &passage.principal)).await?;
+                Ok(Reply::own(result_response(message.id().unwrap_or("null"), &result)))
             }
             Errand::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
             Errand::Note(note, client) => {
@@ -270,20 +283,6 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
         let _ = &held;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
-}
-
-/// Whether a method speaks of a task that was made before.
-fn of_tasks(method: Option<&Method>) -> bool {
-    matches!(
-        method,
-        Some(
-            Method::TasksGet
-                | Method::TasksResult
-                | Method::TasksUpdate
-                | Method::TasksCancel
-                | Method::TasksList
-        )
-    )
 }
 
 /// The kind that a list method lists.

@@ -176,6 +176,9 @@ impl Inner {
         });
 
         let this = Arc::clone(self);
+        self.tasks.spawn(async move { this.keep_audit().await });
+
+        let this = Arc::clone(self);
         self.tasks.spawn(async move {
             loop {
                 this.rediscover().await;

@@ -7,6 +7,8 @@ pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
 use crate::config::Config;
+use crate::limit;
+use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
 
 /// Settings of one gateway; the defaults are those of the README.
@@ -28,8 +30,10 @@ pub struct Settings {
     pub refresh: Duration,
     /// Whether servers are probed by themselves.
     pub probing: bool,
-    /// Calls under way at once.
-    pub most_calls: usize,
+    /// How much anybody may ask for.
+    pub limits: limit::Settings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
     pub vault: Option<Arc<Vault>>,
     /// Who may use what, beyond the matrix of roles.
@@ -53,7 +57,8 @@ impl Default for Settings {
             input_wait: Duration::from_secs(300),
             refresh: Duration::from_secs(300),
             probing: true,
-            most_calls: 10_000,
+            limits: limit::Settings::default(),
+            audit: AuditSettings::default(),
             vault: None,
             access: Access::default(),
             authenticator: None,
@@ -76,6 +81,8 @@ impl Settings {
                 most_each: session.max_per_principal,
             },
             breaker: config.breaker.clone(),
+            limits: config.limits.clone(),
+            audit: config.audit.clone(),
             list_budget: config.upstream.list_budget,
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,

@@ -75,7 +75,7 @@ macro_rules! discovery {
                 id: *server.id.as_uuid(),
                 name: server.name.clone(),
                 service: server.service.to_string(),
-                endpoint_url: server.endpoint.url().map(str::to_owned),
+                endpoint_url: server.endpoint.url().map(crate::model::redact::url),
                 health_status: server.health_status,
                 $member: matches
                     .into_iter()

@@ -14,7 +14,7 @@ use super::answer::Failure;
 use super::{Door, body};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Caller;
-use crate::model::ServerId;
+use crate::model::{ServerId, redact};
 
 /// A body of JSON: 415 if it does not say so, 413 over the limit, 400 with the field's path if it does not fit.
 pub(super) struct Json<T>(pub(super) T);
@@ -39,7 +39,8 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         let field = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            Error::new(ErrorKind::InvalidParams, inner.to_string()).with("field", field)
+            let message = redact::without_value(&inner.to_string());
+            Error::new(ErrorKind::InvalidParams, message).with("field", field)
         } else {
             Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {inner}"))
         }

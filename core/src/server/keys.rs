@@ -41,7 +41,7 @@ pub(super) struct KeyWish {
     #[serde(default = "life")]
     #[schema(minimum = 1, maximum = 3650, default = 90)]
     expires_in_days: u32,
-    /// A limit of its own; kept and shown, but not enforced in this version.
+    /// Requests a minute at most; without it the limit of its role.
     #[serde(default)]
     #[schema(minimum = 1)]
     requests_per_minute: Option<u32>,
@@ -66,7 +66,7 @@ pub(super) struct KeyView {
     /// `null`: all that the role may.
     scopes: Option<Vec<String>>,
     server_id: Option<Uuid>,
-    /// Not enforced in this version.
+    /// `null`: the limit of its role.
     requests_per_minute: Option<u32>,
     /// Whether it holds now.
     active: bool,

@@ -93,6 +93,38 @@ pub(super) struct StatsAnswer {
     sessions: u64,
     /// Calls under way.
     active_requests: u64,
+    limits: LimitsAnswer,
+    audit: TrailAnswer,
+}
+
+/// What the limits have done since this process started, and hold now.
+#[derive(Serialize, ToSchema)]
+struct LimitsAnswer {
+    /// Calls that have a place, of all tenants.
+    calls: u64,
+    /// Places in all.
+    max_calls: u64,
+    /// Calls that wait for a place.
+    waiting: u64,
+    /// Requests refused because there were too many within a minute.
+    rate_refusals: u64,
+    /// Requests refused because there were too many at once.
+    crowd_refusals: u64,
+    /// Callers that were banned.
+    bans: u64,
+    /// Callers and tenants that are counted now.
+    windows: u64,
+}
+
+/// What became of audit rows that belong to no mutation.
+#[derive(Serialize, ToSchema)]
+struct TrailAnswer {
+    written: u64,
+    waiting: u64,
+    /// Never written; each is in the log.
+    lost: u64,
+    /// Writes that failed.
+    failures: u64,
 }
 
 /// Counts servers, sessions and calls
@@ -100,6 +132,7 @@ pub(super) struct StatsAnswer {
     responses((status = 200, description = "The counts", body = StatsAnswer), Refused))]
 pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
     let stats = door.gateway.stats(&caller)?;
+    let (limits, audit) = (stats.limits, stats.audit);
     let answer = StatsAnswer {
         total_servers: stats.total_servers,
         servers_by_status: stats.servers_by_status,
@@ -107,6 +140,21 @@ pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Re
         servers_by_health: stats.servers_by_health,
         sessions: stats.sessions,
         active_requests: stats.active_requests,
+        limits: LimitsAnswer {
+            calls: limits.calls,
+            max_calls: limits.max_calls,
+            waiting: limits.waiting,
+            rate_refusals: limits.rate_refusals,
+            crowd_refusals: limits.crowd_refusals,
+            bans: limits.bans,
+            windows: limits.windows,
+        },
+        audit: TrailAnswer {
+            written: audit.written,
+            waiting: audit.waiting,
+            lost: audit.lost,
+            failures: audit.failures,
+        },
     };
     Ok(json(StatusCode::OK, &answer))
 }

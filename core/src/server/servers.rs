@@ -17,7 +17,7 @@ use super::view::{Definitions, HIDDEN, HealthCheckAnswer, HealthHistory, ServerV
 use super::{Door, Shared, tags};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
-use crate::model::{Capability, Endpoint, HealthStatus, Patch, Server, Status};
+use crate::model::{Capability, Endpoint, HealthStatus, Patch, Server, Status, redact};
 use crate::registry::Filter;
 use crate::store::HEALTH_HISTORY;
 
@@ -123,7 +123,8 @@ pub(super) async fn get(
 
 /// Changes a server
 ///
-/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`.
+/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`,
+/// and `endpoint_url` and `args` that are as they were shown.
 /// With `If-Match`, only if the revision is still that.
 #[utoipa::path(put, path = "/api/v1/servers/{id}", tag = "servers", request_body = Patch,
     params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
@@ -262,6 +263,20 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
         Endpoint::Url { .. } => &nothing,
     };
     let mut kept = false;
+    match &current.endpoint {
+        Endpoint::Url { endpoint_url } => {
+            if patch.endpoint_url.as_ref().is_some_and(|new| *new == redact::url(endpoint_url)) {
+                kept |= patch.endpoint_url.as_ref().is_some_and(|new| new.contains(HIDDEN));
+                patch.endpoint_url = Some(endpoint_url.clone());
+            }
+        }
+        Endpoint::Command { args, .. } => {
+            if patch.args.as_ref().is_some_and(|new| *new == redact::args(args)) {
+                kept |= patch.args.iter().flatten().any(|arg| arg.contains(HIDDEN));
+                patch.args = Some(args.clone());
+            }
+        }
+    }
     if let Some(env) = &mut patch.env {
         kept |= keep(env, stored, "env")?;
     }

@@ -12,15 +12,15 @@ use uuid::Uuid;
 use crate::gateway;
 use crate::model::{
     Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Server, Status,
-    TransportType,
+    TransportType, redact,
 };
 use crate::registry::{Drifted, pins};
 use crate::store::HealthRecord;
 
-/// What stands in an answer where a secret would be. In a change it means: leave it as it is.
-pub(super) const HIDDEN: &str = "***";
+pub(super) use crate::model::redact::HIDDEN;
 
-/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`.
+/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so is what may be secret in
+/// `endpoint_url` and `args`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Server)]
 pub(super) struct ServerView {
@@ -162,7 +162,7 @@ impl ServerView {
         let (command, args, env, cwd) = match &server.endpoint {
             Endpoint::Url { .. } => (None, None, None, None),
             Endpoint::Command { command, args, env, cwd } => {
-                (Some(command.clone()), Some(args.clone()), Some(hidden(env)), cwd.clone())
+                (Some(command.clone()), Some(redact::args(args)), Some(hidden(env)), cwd.clone())
             }
         };
         let mut configuration = server.configuration.clone();
@@ -172,7 +172,7 @@ impl ServerView {
             tenant_id: server.tenant_id.to_string(),
             name: server.name.clone(),
             service: server.service.to_string(),
-            endpoint_url: server.endpoint.url().map(str::to_owned),
+            endpoint_url: server.endpoint.url().map(redact::url),
             command,
             args,
             env,
