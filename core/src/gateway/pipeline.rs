@@ -278,9 +278,11 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
     // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
     passage.record.outcome(None);
     let cancelled = passage.cancel().clone().cancelled_owned();
-    let held = (passage.record, passage.admission);
+    // Lasts for hours, and is none of the calls that may be under way: a session has one stream, which another ends.
+    drop(passage.admission);
+    let record = passage.record;
     let messages = messages.take_until(cancelled).inspect(move |_| {
-        let _ = &held;
+        let _ = &record;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
 }
