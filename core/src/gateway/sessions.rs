@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 use super::client::Client;
@@ -44,7 +45,7 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Table {
-    open: HashMap<Arc<str>, Arc<Client>>,
+    open: HashMap<Arc<str>, Arc<Client>, RandomState>,
     each: HashMap<Principal, usize>,
 }
 

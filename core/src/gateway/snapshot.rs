@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 use super::claims::Claims;
 use super::names;
 use super::service::Service;
@@ -19,7 +21,7 @@ const MOST_REMEMBERED: usize = 4096;
 /// All tenants.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    pub(super) tenants: HashMap<TenantId, Arc<View>>,
+    pub(super) tenants: HashMap<TenantId, Arc<View>, RandomState>,
     pub(super) index: Arc<Index>,
     pub(super) claims: HashMap<TenantId, Arc<Claims>>,
 }

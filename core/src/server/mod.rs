@@ -26,6 +26,7 @@ mod extract;
 mod gate;
 mod heads;
 mod keys;
+mod knock;
 mod mcp;
 mod metrics;
 mod modern;

@@ -15,6 +15,7 @@ use super::super::*;
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
+use crate::limit;
 use crate::model::{Action, Call, Registration, Reply, Route, TenantId};
 use crate::rpc::{Message, Shape};
 use crate::store::MemoryStore;
@@ -273,21 +274,30 @@ pub(super) fn url(name: &str) -> String {
 
 impl House {
     pub(super) async fn open() -> Self {
-        Self::on(Arc::default(), Arc::default()).await
+        Self::limited(limit::Settings::default()).await
+    }
+
+    /// One that lets so much be asked for.
+    pub(super) async fn limited(limits: limit::Settings) -> Self {
+        Self::on(Arc::default(), Arc::default(), limits).await
     }
 
     /// The same servers, and what was stored of them, as another process finds them.
     pub(super) async fn opened_again(&self) -> Self {
-        Self::on(Arc::clone(&self.store), Arc::clone(&self.fakes)).await
+        Self::on(Arc::clone(&self.store), Arc::clone(&self.fakes), limit::Settings::default()).await
     }
 
-    async fn on(store: Arc<MemoryStore>, fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>) -> Self {
+    async fn on(
+        store: Arc<MemoryStore>,
+        fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>,
+        limits: limit::Settings,
+    ) -> Self {
         let known = Arc::clone(&fakes);
         let connect: Connect = Box::new(move |server| {
             let fake = known.lock().unwrap().get(server.endpoint.url().unwrap()).cloned().unwrap();
             Ok(Arc::new(To(fake)))
         });
-        let settings = Settings { probing: false, seed: Some(1), ..Settings::default() };
+        let settings = Settings { probing: false, seed: Some(1), limits, ..Settings::default() };
         let clock: Arc<dyn Clock> = ManualClock::shared();
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let kept = Arc::clone(&store);
