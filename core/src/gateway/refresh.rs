@@ -139,7 +139,7 @@ impl Inner {
             let restrictions = Restrictions::of(&access, tenant, places.map(|place| &*place.server));
             let (services, index) = (view.services.clone(), Arc::clone(&before.index));
             let claims = before.claims.get(tenant).cloned().unwrap_or_default();
-            let view = View::new(tenant.clone(), services, index, restrictions).claimed(claims);
+            let view = View::new(tenant.clone(), services, index, restrictions, view.has_own).claimed(claims);
             (tenant.clone(), Arc::new(view))
         });
         let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
