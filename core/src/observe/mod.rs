@@ -71,9 +71,9 @@ pub struct Record {
 
 impl Observer {
     /// Nothing seen yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        let table = || Arc::new(Table { clock: Arc::clone(&clock), calls: Mutex::default() });
-        Arc::new(Self { tables: Striped::new(table) })
+    pub fn new(clock: &Arc<dyn Clock>) -> Self {
+        let table = || Arc::new(Table { clock: Arc::clone(clock), calls: Mutex::default() });
+        Self { tables: Striped::new(table) }
     }
 
     /// Begins the record of `call`.
