@@ -3,6 +3,7 @@
 
 mod affinity;
 mod breaker;
+mod callers;
 mod calls;
 mod configuration;
 mod credentials;
