@@ -43,8 +43,11 @@ impl House {
             )
         };
         let (legacy, socket, modern) = &fakes;
-        let servers =
-            [server("legacy", legacy.url()), server("socket", socket.url()), server("modern", modern.url())];
+        let servers = [
+            server("legacy", legacy.url()),
+            server("socket", socket.websocket_url()),
+            server("modern", modern.url()),
+        ];
         let file = folder.path().join("mcp-gateway.toml");
         std::fs::write(&file, format!("[auth]\napi_keys = true\n{}", servers.concat())).expect("a file");
         let data = folder.path().join("data");
@@ -162,7 +165,7 @@ async fn each_callers_own_credential_goes_with_that_callers_calls_alone() {
     assert_eq!(all["credentials"].as_array().map(Vec::len), Some(2), "{all}");
     assert_eq!(own["credentials"].as_array().map(Vec::len), Some(1), "{own}");
     let set = |row: &&Value| row["action"] == "credential.set" && row["outcome"] == "ok";
-    let rows = audit["entries"].as_array().expect("rows").iter().filter(set).count();
+    let rows = audit["rows"].as_array().expect("rows").iter().filter(set).count();
     assert_eq!(rows, 6, "{audit}");
     let said = [audit.to_string(), all.to_string(), own.to_string(), house.gateway.output()].concat();
     assert!(!said.contains("canary"), "{said}");

@@ -13,6 +13,7 @@ mod drift;
 mod durability;
 mod events;
 mod framing;
+mod github;
 mod guarded;
 mod hostile;
 mod identity;
