@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::future::join_all;
+use mcp_registry_gateway::tasks::Tasks;
 use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::process::{Gateway, Options};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// A GitHub that knows `gho_a` as a token of the app, and 7 as a member of organization 900; gives its address.
-async fn github(asked: Arc<AtomicUsize>) -> String {
+async fn github(asked: Arc<AtomicUsize>) -> (String, Tasks) {
     async fn check(
         State(asked): State<Arc<AtomicUsize>>,
         headers: HeaderMap,
@@ -39,8 +40,9 @@ async fn github(asked: Arc<AtomicUsize>) -> String {
         .route("/api/v3/applications/app/token", post(check))
         .route("/api/v3/user/orgs", get(async || Json(json!([{ "id": 900, "login": "acme" }]))))
         .with_state(asked);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    format!("http://{address}/api/v3")
+    let tasks = Tasks::default();
+    tasks.spawn(async move { drop(axum::serve(listener, router).await) });
+    (format!("http://{address}/api/v3"), tasks)
 }
 
 /// a member of an organization that is let in comes in by the token of the app, with the role of the organization, and is a
@@ -48,7 +50,7 @@ async fn github(asked: Arc<AtomicUsize>) -> String {
 #[tokio::test]
 async fn who_shows_a_token_of_github_is_let_in_by_number() {
     let asked = Arc::<AtomicUsize>::default();
-    let api = github(Arc::clone(&asked)).await;
+    let (api, _tasks) = github(Arc::clone(&asked)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("mcp-gateway.toml");
     let config = format!(
