@@ -25,7 +25,10 @@ pub mod limit;
 pub mod observe;
 pub mod config;
 pub mod gateway;
+mod document;
+pub mod own;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod facade;
 
 pub use error::{Error, ErrorKind, Result};

@@ -147,6 +147,34 @@ fn a_database_is_made_and_kept_in_order_by_its_commands() {
     ok(&run(&["optimize-db"]));
 }
 
+/// D-10: the program follows the chain of the trail, prints and exports it, and ends with 1 when it does not hold
+#[test]
+fn the_audit_trail_is_followed_shown_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let data = ["--data-dir", folder.path().to_str().unwrap()];
+        Command::new(PROGRAM).args(data).args(arguments).output().unwrap()
+    };
+    assert_eq!(run(&["audit", "verify"]).status.code(), Some(1), "there is no database yet");
+    ok(&run(&["init-db"]));
+    ok(&run(&["register", "a", "http://127.0.0.1:9/mcp"]));
+    ok(&run(&["audit", "hold", "default"]));
+    let reports: Value = serde_json::from_str(&ok(&run(&["audit", "verify", "--json"]))).unwrap();
+    assert_eq!((&reports[0]["last"], &reports[0]["hold"]), (&json!(2), &json!(true)), "{reports}");
+    assert!(ok(&run(&["audit", "list", "--action", "server.register"])).contains("server.register"));
+    let exported = run(&["audit", "export"]);
+    let lines = String::from_utf8(exported.stdout).unwrap();
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows.len(), &rows[0]["action"]), (2, &json!("audit.hold")));
+    assert!(ok(&run(&["audit", "export", "--format", "csv"])).starts_with("number,at,tenant_id"));
+
+    // Another key beside the database: what it signs is not what was signed.
+    std::fs::remove_file(folder.path().join("gateway.audit-key")).unwrap();
+    let broken = run(&["audit", "verify"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(text(&broken).contains("another key"), "{}", text(&broken));
+}
+
 /// there is no secret that every installation has, so that without one nobody but this machine is served.
 #[test]
 fn only_loopback_is_served_without_authentication() {

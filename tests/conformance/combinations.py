@@ -23,6 +23,7 @@ CLIENT = "client"
 NOT_BUILT: dict[str, str] = {}
 # The same for single scenarios.
 NOT_BUILT_SCENARIOS = {
+    # In these the gateway would be the OAuth client of its upstreams, which is a part of its own and not in this one.
     "auth/*": "credentials for upstream servers: the suite's server wants an OAuth client, which is the gateway",
 }
 

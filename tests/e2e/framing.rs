@@ -74,9 +74,9 @@ async fn a_request_whose_end_is_doubtful_is_refused_and_its_connection_closed() 
     assert!(client.call("echo", json!({ "text": "alive" })).await.expect("an answer").is_result());
 }
 
-/// B-06: of a request with both lengths the chunked one counts (RFC 9112, section 6.3), and nothing behind it is a request.
+/// B-06: a request with both lengths is refused, and nothing behind it is a request.
 #[tokio::test]
-async fn a_request_with_two_lengths_is_one_request_and_the_last_on_its_connection() {
+async fn a_request_with_two_lengths_is_refused_and_the_last_on_its_connection() {
     let (gateway, fake, client) = place().await;
     let second = post(&client, "1.1", &format!("Content-Length: {}", call("second").len()), &call("second"));
     for lines in
@@ -87,8 +87,15 @@ async fn a_request_with_two_lengths_is_one_request_and_the_last_on_its_connectio
         let (answer, closed) =
             exchange(&gateway, &post(&client, "1.1", lines, &format!("{chunked}{second}"))).await;
         assert!(closed && answer.matches("HTTP/1.1 ").count() == 1, "{answer}");
-        assert_eq!(fake.ledger().deliveries("second"), 0);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert_eq!(fake.ledger().deliveries("first") + fake.ledger().deliveries("second"), 0);
     }
+    let first = call("first");
+    let chunked = format!("{:x}\r\n{first}\r\n0\r\n\r\n{second}", first.len());
+    let (answer, closed) =
+        exchange(&gateway, &post(&client, "1.1", "Transfer-Encoding: chunked", &chunked)).await;
+    assert!(closed && answer.matches("HTTP/1.1 200 ").count() == 1, "chunks alone are no fault: {answer}");
+    assert_eq!((fake.ledger().deliveries("first"), fake.ledger().deliveries("second")), (1, 0));
 }
 
 /// B-06: a body that is refused before it was read does not become the next request.

@@ -12,6 +12,7 @@ mod drift;
 mod durability;
 mod events;
 mod framing;
+mod guarded;
 mod hostile;
 mod identity;
 mod input;

@@ -54,6 +54,7 @@ operations! {
     EventsRead "events.read",
     RequestsRead "requests.read",
     RequestsCancel "requests.cancel",
+    AuditRead "audit.read",
     DocsRead "docs.read",
     KeysRead "keys.read",
     KeysWrite "keys.write",

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
+use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +71,9 @@ pub struct Vault {
 
 struct Key {
     id: String,
-    key: LessSafeKey,
+    seals: LessSafeKey,
+    /// What other keys are derived from.
+    root: Prk,
 }
 
 impl fmt::Debug for Vault {
@@ -135,6 +138,21 @@ impl Vault {
         Ok(STANDARD.encode(key) + "\n")
     }
 
+    /// A key for another `purpose` from each key (HKDF with SHA-256, RFC 5869), in the same order: whoever learns one of them
+    /// learns nothing of the others.
+    ///
+    /// [`ErrorKind::Internal`] if the purpose is longer than HKDF takes.
+    pub(crate) fn derived(&self, purpose: &[u8]) -> Result<Vec<[u8; KEY]>> {
+        let one = |key: &Key| {
+            let mut derived = [0; KEY];
+            let parts = [purpose];
+            let expanded = key.root.expand(&parts, HKDF_SHA256);
+            expanded.and_then(|okm| okm.fill(&mut derived)).map(|()| derived)
+        };
+        let all = self.keys.iter().map(one).collect::<std::result::Result<_, _>>();
+        all.map_err(|_| Error::new(ErrorKind::Internal, "a key cannot be derived"))
+    }
+
     /// The name of the key that seals.
     pub fn key_id(&self) -> &str {
         self.keys.first().map_or("", |key| &key.id)
@@ -146,7 +164,7 @@ impl Vault {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| no_random())?;
         let mut sealed = plain.to_vec();
-        key.key
+        key.seals
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(joined(bound)),
@@ -169,7 +187,7 @@ impl Vault {
             let mut whole = sealed.to_vec();
             let (nonce, sealed) = whole.split_at_mut_checked(NONCE_LEN)?;
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            key.key.open_in_place(nonce, Aad::from(joined(bound)), sealed).ok().map(|plain| plain.to_vec())
+            key.seals.open_in_place(nonce, Aad::from(joined(bound)), sealed).ok().map(|plain| plain.to_vec())
         };
         opened().ok_or_else(|| {
             fault("a credential was changed in the database, or belongs elsewhere; set it anew")
@@ -190,7 +208,8 @@ impl Key {
         let hash = digest(&SHA256, &bytes);
         let first: [u8; 4] = hash.as_ref().first_chunk().copied().unwrap_or_default();
         let id = format!("{:08x}", u32::from_be_bytes(first));
-        Ok(Self { id, key: LessSafeKey::new(key) })
+        let root = Salt::new(HKDF_SHA256, b"mcp-registry-gateway").extract(&bytes);
+        Ok(Self { id, seals: LessSafeKey::new(key), root })
     }
 }
 

@@ -20,6 +20,12 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
         "server.allowed_origins" => server.allowed_origins.iter().try_for_each(|origin| is_origin(origin)),
         "session.max_sessions" => from_one(session.max_sessions),
         "session.max_per_principal" => from_one(session.max_per_principal),
+        "limits.max_calls" => from_one(config.limits.max_calls),
+        "audit.keep_years" if !(7..=1000).contains(&config.audit.keep_years) => {
+            Err("expected 7 to 1000 years: the audit trail is kept for seven at least".into())
+        }
+        "limits.share" => from_one(config.limits.share as usize),
+        "limits.tenant_factor" => from_one(config.limits.tenant_factor as usize),
         "breaker.consecutive_failures" => from_one(breaker.consecutive_failures as usize),
         "breaker.minimum_calls" => from_one(breaker.minimum_calls as usize),
         "breaker.probes" => from_one(usize::from(breaker.probes)),

@@ -23,6 +23,9 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     if let Some((path, text)) = &sources.file {
         loading.file(path, text);
     }
+    if let Some(inline) = &sources.inline {
+        loading.inline(inline);
+    }
     for (name, value) in &sources.environment {
         loading.variable(name, value);
     }
@@ -89,6 +92,42 @@ impl Loading {
                     self.entries(&[section], entries, &at);
                 }
                 value => self.value(&[section], place, json(value)),
+            }
+        }
+    }
+
+    /// A configuration as JSON.
+    fn inline(&mut self, value: &Value) {
+        let Some(entries) = value.as_object() else {
+            return self.problem(Place::Inline, "", "expected an object with the sections".to_owned());
+        };
+        for (section, value) in entries {
+            match value {
+                Value::Object(servers) if section == "servers" => {
+                    for (name, server) in servers {
+                        self.server(format!("servers.{name}"), Place::Inline, server.clone(), Some(name));
+                    }
+                }
+                Value::Array(servers) if section == "servers" => {
+                    for (i, server) in servers.iter().enumerate() {
+                        self.server(format!("servers[{i}]"), Place::Inline, server.clone(), None);
+                    }
+                }
+                Value::Object(members) if is_section(&[section], &self.defaults) => {
+                    self.members(&[section], members);
+                }
+                value => self.value(&[section], Place::Inline, value.clone()),
+            }
+        }
+    }
+
+    /// As [`Self::entries`], of JSON.
+    fn members(&mut self, path: &[&str], members: &Map<String, Value>) {
+        for (key, value) in members {
+            let below: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+            match value {
+                Value::Object(members) if is_section(&below, &self.defaults) => self.members(&below, members),
+                value => self.value(&below, Place::Inline, value.clone()),
             }
         }
     }

@@ -5,6 +5,7 @@
 //! as a whole or not at all. This is the only module that reads the environment.
 
 mod check;
+mod declared;
 mod load;
 mod paths;
 mod problem;

@@ -10,6 +10,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Place {
     /// In the file, at a line counted from 1 where it is known.
     File(PathBuf, Option<usize>),
+    /// In the configuration that a program gave.
+    Inline,
     /// In an environment variable.
     Variable(String),
     /// On the command line.
@@ -21,6 +23,7 @@ impl fmt::Display for Place {
         match self {
             Self::File(file, Some(line)) => write!(f, "{}:{line}", file.display()),
             Self::File(file, None) => write!(f, "{}", file.display()),
+            Self::Inline => f.write_str("the given configuration"),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "option {name}"),
         }
@@ -47,7 +50,7 @@ impl Problem {
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
             Place::File(file, _) => Some(file),
-            Place::Variable(_) | Place::Flag(_) => None,
+            Place::Inline | Place::Variable(_) | Place::Flag(_) => None,
         }
     }
 }

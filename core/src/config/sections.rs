@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::auth::vault::Credentials;
 use crate::auth::{Access, Auth};
 use crate::breaker;
+use crate::limit;
 use crate::model::{Registration, server::seconds};
+use crate::observe::AuditSettings;
 use crate::transport::guard::{Outbound, Stdio};
 
 /// Everything that `mcp-gateway.toml` and the environment say.
@@ -32,6 +34,10 @@ pub struct Config {
     pub health: Health,
     /// Circuit breakers.
     pub breaker: breaker::Settings,
+    /// How much anybody may ask for.
+    pub limits: limit::Settings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// Who may use what, beyond the matrix of roles.
     pub access: Access,
     /// What may be connected to, besides the internet, once others can register servers.
@@ -64,6 +70,8 @@ pub struct Server {
     pub port: u16,
     /// Whether `/legacy/mcp` is served.
     pub legacy: bool,
+    /// Whether clients see the gateway's own service, `gateway`.
+    pub own_service: bool,
     /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
     pub sse: bool,
     /// Values of `Host` that are served besides loopback names, with or without a port.
@@ -87,6 +95,7 @@ impl Default for Server {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             legacy: false,
+            own_service: true,
             sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -17,6 +17,8 @@ pub(super) const PREFIX: &str = "MREG_";
 pub struct Sources {
     /// The file's path and text, if there is one.
     pub file: Option<(PathBuf, String)>,
+    /// What the program that embeds the gateway says, as JSON under the same keys, over the file.
+    pub inline: Option<serde_json::Value>,
     /// The variables whose names begin with `MREG_`, with their values.
     pub environment: Vec<(String, String)>,
     /// What the command line says, over both: the option's name, the key, the value.
@@ -24,6 +26,13 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// What a program that embeds the gateway gives: a file, or a configuration as JSON, or neither. Neither the environment nor
+    /// the working directory is looked at, so that two gateways in one process have nothing in common.
+    pub fn embedded(file: Option<&Path>, inline: Option<serde_json::Value>) -> Result<Self, Problems> {
+        let file = file.map(|path| Ok((path.to_owned(), read(path)?))).transpose()?;
+        Ok(Self { file, inline, ..Self::default() })
+    }
+
     /// Reads `file`, or else the first [`CONFIG_FILE`] in the working directory and in `data_dir`, and the environment.
     ///
     /// A file that is named and cannot be read is a problem; none at all is not.
@@ -41,6 +50,7 @@ impl Sources {
         };
         Ok(Self {
             file: file.map(|(text, path)| (path, text)),
+            inline: None,
             environment: environment(),
             options: Vec::new(),
         })

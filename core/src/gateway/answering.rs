@@ -39,6 +39,8 @@ pub(super) struct Answering {
     pub(super) client_id: Box<str>,
     pub(super) token: Option<String>,
     pub(super) server: ServerId,
+    /// The answer is a list of tasks.
+    pub(super) lists_tasks: bool,
     handing: Handing,
 }
 
@@ -133,7 +135,7 @@ impl Flow {
         let error = match end {
             Ok(message) => {
                 self.lease.record(outcome_of_answer(&message), took, now);
-                gateway.owners.note(&self.passage.principal, &message);
+                let message = gateway.of_tasks(&self.passage, &self.answering, message);
                 return Ok(self.answering.response(&message));
             }
             Err(_) if hindered => {
@@ -165,7 +167,8 @@ impl Answering {
         token: Option<String>,
         server: ServerId,
     ) -> Self {
-        Self { relay, upstream_id, client_id: client_id.into(), token, server, handing: Handing::default() }
+        let handing = Handing::default();
+        Self { relay, upstream_id, client_id: client_id.into(), token, server, lists_tasks: false, handing }
     }
 
     /// The response with the client's own id.

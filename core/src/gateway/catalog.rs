@@ -23,9 +23,11 @@ use crate::rpc::{Members, Splice};
 const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
 
 impl Inner {
-    /// Whether the lists of a service are answered from what is known, since the caller may not see all of it.
+    /// Whether the lists of a service are answered from what is known, since the caller may not see all of it, or since it is
+    /// the gateway's own.
     pub(super) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
         self.look(principal, |view| view.services.get(service).is_some_and(|service| service.is_veiled()))
+            || service.is_gateway() && self.sight(principal).has_own
     }
 
     /// The `result` of a list that the gateway answers itself.
@@ -37,6 +39,13 @@ impl Inner {
     ) -> Result<String> {
         let Route::Service(name) = route else { return self.merged_list(principal, kind).await };
         let view = self.sight(principal);
+        if view.is_own(route) {
+            return Ok(format!(
+                r#"{{"{}":[{}]}}"#,
+                kind.list_member(),
+                self.own_items(route, principal, kind)
+            ));
+        }
         let offers = view.service(name.as_str())?.offers(kind);
         let items: Vec<_> = offers.iter().map(|(_, item)| item.definition.get()).collect();
         Ok(format!(r#"{{"{}":[{}]}}"#, kind.list_member(), items.join(",")))
@@ -57,7 +66,7 @@ impl Inner {
                 .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
                 .retry_after(std::time::Duration::from_secs(1)));
         }
-        Ok(render(&view, kind, &silent))
+        Ok(render(&view, kind, &self.own_items(&Route::All, principal, kind), &silent))
     }
 
     /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
@@ -118,16 +127,22 @@ impl Overdue {
     }
 }
 
-/// The list as JSON.
-fn render(view: &View, kind: CapabilityKind, silent: &BTreeSet<String>) -> String {
-    let items = view.list(kind, || items(view, kind));
-    let mut out = format!(r#"{{"{}":[{items}]"#, kind.list_member());
+/// The list as JSON; `own` are the gateway's own items, divided by commas.
+fn render(view: &View, kind: CapabilityKind, own: &str, silent: &BTreeSet<String>) -> String {
+    let items = array(view.list(kind, || items(view, kind)), own);
+    let mut out = format!(r#"{{"{}":{items}"#, kind.list_member());
     if !silent.is_empty() {
         let names: Vec<_> = silent.iter().map(|name| quote(name)).collect();
         let _ = write!(out, r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","));
     }
     out.push('}');
     out
+}
+
+/// Both together as an array; items are divided by commas.
+pub(super) fn array(items: &str, more: &str) -> String {
+    let comma = if items.is_empty() || more.is_empty() { "" } else { "," };
+    format!("[{items}{comma}{more}]")
 }
 
 /// The items of a list, separated by commas.
@@ -184,11 +199,16 @@ fn under_full_name(service: &Service, item: &Capability) -> String {
     if matches!(item.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
         return raw.to_owned();
     }
+    under_name(raw, &service.full_name(&item.name))
+}
+
+/// A definition under another name, byte for byte but for that.
+pub(super) fn under_name(raw: &str, full: &str) -> String {
     let renamed = || {
         let members = Members::parse(raw).ok()?;
         let name = members.get("name")?;
         let mut splice = Splice::new();
-        splice.replace(range_in(raw, name), quote(&service.full_name(&item.name)));
+        splice.replace(range_in(raw, name), quote(full));
         String::from_utf8(splice.apply(raw.as_bytes()).to_vec()).ok()
     };
     renamed().unwrap_or_else(|| raw.to_owned())

@@ -13,7 +13,7 @@ use super::errand::Passage;
 use super::opening::tell_level;
 use super::pipeline::shown_method;
 use super::relay::{TAKING, client_progress};
-use super::{Inner, names};
+use super::{Inner, names, own};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Reply, Route};
 use crate::rpc::answer::result_response;
@@ -44,6 +44,9 @@ impl Inner {
             ));
         };
         let view = self.sight(principal);
+        if view.is_own(route) {
+            return Ok(own::introduction(negotiated));
+        }
         let service = view.service(name.as_str())?;
         if let Some(said) = service.initialize() {
             return Ok(with_version(said, negotiated));

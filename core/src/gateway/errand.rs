@@ -11,17 +11,21 @@ use super::client::{Client, Landing};
 use super::modern::Modern;
 use super::names::shown;
 use super::ongoing::Departure;
-use super::service::Service;
+use super::own;
+use super::service::{Place, Service};
 use super::snapshot::View;
 use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::Admission;
-use crate::model::{CapabilityKind, Principal, Route, Wishes};
+use crate::model::{CapabilityKind, Principal, Route, ServerId, Wishes};
 use crate::observe::Record;
 use crate::rpc::envelope::quote;
 use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, object};
+
+/// What a message without a method counts as; it has been checked to have one.
+const NONE: &Method = &Method::Ping;
 
 /// Everything that goes along with a call and lasts as long as it, its stream included.
 #[derive(Debug)]
@@ -96,22 +100,40 @@ pub(super) struct Forward {
     pub(super) what: Option<(CapabilityKind, String)>,
     /// The place of the name, and the name that the server knows.
     pub(super) rename: Option<(Range<usize>, String)>,
+    /// The one server that can answer: it made the task of which the message speaks.
+    pub(super) maker: Option<ServerId>,
 }
 
 impl Forward {
+    /// The service, and what of it is asked for.
+    pub(super) fn target(&self) -> Box<str> {
+        let what = self.what.as_ref().map_or("", |(_, name)| name.as_str());
+        format!("{}/{what}", self.service.name).into()
+    }
+
     pub(super) fn method(&self) -> &Method {
-        const UNKNOWN: &Method = &Method::Ping;
-        self.message.method().unwrap_or(UNKNOWN)
+        self.message.method().unwrap_or(NONE)
     }
 }
 
-/// The service and the server's own name for what `message` asks for.
+/// Who answers a request that names something, or belongs to a service.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is taken apart at once")]
+pub(super) enum Target {
+    /// A server.
+    Server(Forward),
+    /// The gateway itself, as a service.
+    Own(Box<own::Ask>),
+}
+
+/// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
 pub(super) fn forward(
     view: &View,
     route: &Route,
+    maker: Option<&Place>,
     wishes: Option<&Wishes>,
     message: Message,
-) -> Result<Forward> {
+) -> Result<Target> {
     let method = message.method().cloned().unwrap_or(Method::Other("".into()));
     let members = message.params_members()?;
     let (raw, kind) = match method.routing_key() {
@@ -129,29 +151,45 @@ pub(super) fn forward(
     let name = named.map(|(_, name)| name.into_owned());
     drop(members);
 
-    if let Some(wishes) = wishes {
-        let service = super::proxy::service_of(view, wishes, kind, name.as_deref())?;
-        let (service, rename) = match (service, &name) {
-            (Some(service), _) => (service, None),
-            (None, Some(name)) => found(view, kind, name, &message)?,
-            (None, None) => return Err(unknown_method(&method)),
-        };
-        return finish(service, message, kind, name, range, rename);
+    if let Some(own) = own::asked(view, route, kind, name.as_deref()) {
+        return Ok(Target::Own(Box::new(own::Ask { message, name: own })));
     }
+    if let Some(maker) = maker {
+        let service = Arc::clone(view.service(maker.server.service.as_str())?);
+        let forward = finish(service, message, kind, None, None, None)?;
+        return Ok(Target::Server(Forward { maker: Some(maker.server.id), ..forward }));
+    }
+    let (service, rename) = service_of(view, route, wishes, kind, name.as_deref(), &message)?;
+    finish(service, message, kind, name, range, rename).map(Target::Server)
+}
+
+/// The service, and the name that it has for what the aggregated route calls `name`, if it is another.
+fn service_of(
+    view: &View,
+    route: &Route,
+    wishes: Option<&Wishes>,
+    kind: CapabilityKind,
+    name: Option<&str>,
+    message: &Message,
+) -> Result<(Arc<Service>, Option<String>)> {
+    if let (Some(wishes), Route::All) = (wishes, route)
+        && let Some(service) = super::proxy::service_of(view, wishes, kind, name)?
+    {
+        return Ok((service, None));
+    }
+    let method = message.method().unwrap_or(NONE);
     match (route, name) {
-        (Route::Service(service), name) => {
-            let service = Arc::clone(view.service(service.as_str())?);
-            finish(service, message, kind, name, range, None)
+        (Route::Service(service), _) => {
+            let service = view.service(service.as_str())?;
+            super::proxy::meets(service, wishes)?;
+            Ok((Arc::clone(service), None))
         }
-        (Route::All, Some(name)) => {
-            let (service, rename) = found(view, kind, &name, &message)?;
-            finish(service, message, kind, Some(name), range, rename)
-        }
+        (Route::All, Some(name)) => found(view, kind, name, message),
         (Route::All, None) if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
             ErrorKind::InvalidParams,
             "no task of yours has this id; ask for it on the route of its service",
         )),
-        (Route::All, None) => Err(unknown_method(&method)),
+        (Route::All, None) => Err(unknown_method(method)),
     }
 }
 
@@ -174,7 +212,7 @@ fn finish(
     // Templates and completions name no item that a replica lists one by one.
     let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
     let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));
-    Ok(Forward { service, message, what, rename })
+    Ok(Forward { service, message, what, rename, maker: None })
 }
 
 /// Finds what the aggregated route calls `name`: the service, and the name there if it is another.
@@ -197,7 +235,7 @@ fn found(
 }
 
 /// What is answered for a name that nothing has, or nothing that the caller may know of.
-fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
+pub(super) fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
     let name = shown(name);
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
         return Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")

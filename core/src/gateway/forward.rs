@@ -91,7 +91,7 @@ impl Inner {
                 Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
                     lease.record(outcome_of_answer(&message), now.since(started), now);
-                    self.owners.note(&passage.principal, &message);
+                    let message = self.of_tasks(passage, &answering, message);
                     let server = Some(answering.server);
                     return Ok(Reply::Message { body: answering.response(&message), session: None, server });
                 }
@@ -188,7 +188,8 @@ impl Inner {
         let client = passage.caller();
         let raw_id = message.id().unwrap_or("null");
         let relay = Relay { client: client.cloned(), session: Arc::clone(&session), server: place.server.id };
-        let answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
+        let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), place.server.id);
+        answering.lists_tasks = *forward.method() == Method::TasksList;
         if let Some(modern) = passage.modern.as_ref().filter(|_| session.era() == Era::Legacy) {
             let asking = Box::pin(self.ask_first(&session, modern, passage, message));
             if let Some(first) = self.in_time(deadline, passage, asking).await.map_err(Error::not_sent)? {
@@ -276,7 +277,8 @@ fn pick<'f>(
     let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
     let service = &forward.service;
     // What one replica keeps for the client is nothing that the others could speak of.
-    if let Some(id) = passage.client.as_ref().and_then(|client| client.bound.server(&forward.message))
+    let bound = || passage.client.as_ref().and_then(|client| client.bound.server(&forward.message));
+    if let Some(id) = forward.maker.or_else(bound)
         && service.place(id).is_some()
     {
         let others = service.places.iter().map(|place| place.server.id).filter(|other| *other != id);
@@ -305,7 +307,10 @@ pub(super) fn apart(client: &Client, place: &Place) -> bool {
         Sharing::Shared => false,
         Sharing::Session => true,
         // Elsewhere a session costs a process or a connection for as long as it lives.
-        Sharing::Auto => place.server.transport_type == TransportType::Http || client.wants_own_session(),
+        Sharing::Auto => {
+            matches!(place.server.transport_type, TransportType::Http | TransportType::Memory)
+                || client.wants_own_session()
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use crate::model::{Listing, ServerId};
 
 /// How often is looked whether somebody must be asked again; nobody is asked more often.
 pub(super) const LOOK: Duration = Duration::from_secs(10);
+/// How often a server is asked that has not answered yet.
+const UNHEARD: Duration = Duration::from_secs(30);
 /// No answer is kept longer, whatever its server says.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -47,6 +49,9 @@ impl Asked {
 
 /// How long what the server said stays fresh. A server that says 0 has no opinion: it is asked as often as any.
 fn period(listing: &Listing, refresh: Duration) -> Duration {
+    if listing.initialize.is_none() && listing.modern.is_none() {
+        return refresh.min(UNHEARD);
+    }
     let lists = listing.modern.iter().flat_map(|modern| modern.lists.iter().flatten());
     let shortest = lists.map(|list| list.ttl_ms).filter(|ttl| *ttl > 0).min();
     shortest.map_or(refresh, |ttl| Duration::from_millis(ttl).clamp(LOOK, LONGEST))
@@ -70,6 +75,7 @@ mod tests {
             modern([kept(60_000), kept(20_000), None, kept(0)]),
             modern([kept(1), None, None, None]),
             modern([kept(0), None, None, None]),
+            Listing { initialize: Some("{}".into()), ..Listing::default() },
             Listing::default(),
         ];
         let ids: Vec<_> = listings.iter().map(|_| ServerId::random()).collect();
@@ -80,13 +86,14 @@ mod tests {
             let due = asked.due(servers, Duration::from_secs(300), at(seconds));
             ids.iter().map(|id| due.contains(id)).collect::<Vec<_>>()
         };
-        assert_eq!(due(0), [true; 4]);
+        assert_eq!(due(0), [true; 5]);
         for id in &ids {
             asked.note(*id, at(0));
         }
-        assert_eq!(due(9), [false; 4]);
-        assert_eq!(due(10), [false, true, false, false]);
-        assert_eq!(due(20), [true, true, false, false]);
-        assert_eq!(due(300), [true; 4]);
+        assert_eq!(due(9), [false; 5]);
+        assert_eq!(due(10), [false, true, false, false, false]);
+        assert_eq!(due(20), [true, true, false, false, false]);
+        assert_eq!(due(30), [true, true, false, false, true], "one that never answered is not waited for");
+        assert_eq!(due(300), [true; 5]);
     }
 }

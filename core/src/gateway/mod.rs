@@ -9,6 +9,7 @@ mod affinity;
 mod announce;
 mod answering;
 mod attached;
+mod audit;
 mod awaited;
 mod bound;
 mod book;
@@ -17,6 +18,7 @@ mod catalog;
 mod client;
 mod conversation;
 mod credentials;
+mod declared;
 mod discover;
 mod errand;
 mod events;
@@ -30,8 +32,11 @@ mod names;
 mod ongoing;
 mod opening;
 mod outbox;
+mod own;
 mod overrides;
 mod owners;
+mod pages;
+mod picked;
 mod pipeline;
 mod probe;
 mod proxy;
@@ -66,8 +71,12 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
 pub use self::attached::Attached;
+pub use self::audit::Attempt;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
+pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
+pub use self::picked::Picked;
+pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
@@ -76,16 +85,17 @@ pub use self::tenants::TenantPatch;
 use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::health::Monitor;
-use crate::limit::{Concurrency, Limiter};
+use crate::limit::{Admission, Limiter};
 use crate::model::{Principal, Server, TenantId};
-use crate::observe::Observer;
+use crate::observe::{Observer, Trail};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
+use crate::transport::resident::Residents;
 use crate::transport::supply::Supply;
 use crate::transport::{self, Connector};
 
@@ -138,7 +148,8 @@ struct Inner {
     observer: Arc<Observer>,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
-    limiter: Arc<dyn Limiter>,
+    limiter: Limiter,
+    trail: Arc<Trail>,
     retries: retries::RetryBudget,
     overdue: catalog::Overdue,
     monitor: Arc<Monitor>,
@@ -167,6 +178,7 @@ impl Gateway {
             random: Arc::clone(&random),
             guard: settings.guard.clone(),
             supply: Arc::clone(&book) as Arc<dyn Supply>,
+            residents: settings.residents.clone(),
             starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
         };
         let connect: Connect = Box::new(move |server| transport::connect(server, &means));
@@ -191,12 +203,15 @@ impl Gateway {
             Some(own) => Arc::clone(own),
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
-        let modern = modern::State::new()?;
+        let modern = modern::State::new(settings.vault.as_deref())?;
+        let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
+        tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
+            trail,
             observer: Observer::new(Arc::clone(&clock)),
             auth,
             keys,
-            limiter: Arc::new(Concurrency::new(settings.most_calls)),
+            limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
             snapshot: ArcSwap::default(),
             refreshing: std::sync::Mutex::default(),
@@ -239,9 +254,46 @@ impl Gateway {
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 
+    /// How it is set up.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Since when it runs.
+    pub fn opened_at(&self) -> jiff::Timestamp {
+        self.0.opened_at
+    }
+
+    /// Leave for a caller to go on, for doors that administer rather than call: held until the answer is made. Calls of MCP are
+    /// admitted by [`Gateway::handle`].
+    ///
+    /// Errors: [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
+        self.0.limiter.admit(&caller.principal).get().await
+    }
+
     /// What this gateway may connect to.
     pub fn guard(&self) -> &Guard {
         &self.0.settings.guard
+    }
+
+    /// The servers that live in this process: who settles one registers it, too.
+    pub fn residents(&self) -> &Residents {
+        &self.0.settings.residents
+    }
+
+    /// A server of the caller's tenant by its id or its name.
+    pub fn named(&self, caller: &Caller, text: &str) -> Result<Arc<Server>> {
+        if let Ok(id) = text.parse() {
+            return self.get(caller, id);
+        }
+        let named = self.0.registry.find(&caller.principal.tenant, text).map(|server| server.id);
+        let unknown = || Error::new(ErrorKind::NotFound, "no such server").with("server", names::shown(text));
+        self.get(caller, named.ok_or_else(unknown)?).map_err(|error| match error.kind() {
+            // Kept from the caller: as unknown as one that never was.
+            ErrorKind::NotFound => unknown(),
+            _ => error,
+        })
     }
 
     /// The clock that this gateway goes by.
@@ -308,6 +360,7 @@ impl Inner {
                 BTreeMap::default(),
                 Arc::clone(&snapshot.index),
                 Restrictions::default(),
+                self.settings.own.is_some(),
             ))
         };
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)

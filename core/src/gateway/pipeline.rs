@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
+use super::audit::is_refusal;
 use super::client::Client;
 use super::conversation::take_up;
-use super::errand::{self, Journey, Passage};
+use super::errand::{self, Journey, Passage, Target};
 use super::modern::{self, Modern};
 use super::ongoing::{Ongoing, conclude};
-use super::{Gateway, Inner, names};
+use super::{Gateway, Inner, names, own};
 use crate::auth::{Credentials, Operation};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,16 +28,17 @@ use crate::transport::Hello;
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
 /// What a call comes down to; small, since it passes through many hands.
-enum Errand {
+pub(super) enum Errand {
     Open(Box<(Message, Passage)>),
     Answer(Bytes),
-    List(CapabilityKind, String, Box<Passage>),
+    List(CapabilityKind, Box<(Message, Passage)>),
     SetLevel(Box<(Message, Passage)>),
     Forward(Box<Journey>),
     Note(Box<(Message, Passage)>, Arc<Client>),
     Listen(Arc<Client>, Box<Passage>),
     Resume(Arc<Client>, Box<str>, Box<Passage>),
     Modern(Box<modern::Errand>, Box<Passage>),
+    Own(Box<own::Ask>, Box<Passage>),
     End(Arc<Client>, Box<Passage>),
 }
 
@@ -53,6 +55,11 @@ impl Gateway {
             Err(error) => Err(error),
         };
         conclude(&record, &outcome);
+        match &outcome {
+            Err(error) if is_refusal(error) => inner.audit_refusal(credentials, &record, error),
+            _ if inner.trail.has_calls() => inner.audit_call(&record, outcome.as_ref().err()),
+            _ => {}
+        }
         outcome
     }
 }
@@ -66,9 +73,9 @@ impl Inner {
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
         let principal = self.auth.authenticate(credentials).get().await?;
-        let admission = self.limiter.admit(&principal, &call)?;
-        // Set once: the record was begun by this very call.
+        // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
+        let admission = self.limiter.admit(&principal).get().await?;
         self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
@@ -119,7 +126,7 @@ impl Inner {
     }
 
     /// Decides what the call comes down to, without talking to anybody.
-    fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
+    pub(super) fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
@@ -136,11 +143,14 @@ impl Inner {
                 return Ok(Errand::End(client, Box::new(passage)));
             }
         };
-        if message.method().is_some_and(|method| method.routing_key() == RoutingKey::TaskId) {
-            self.owners.check(&passage.principal, &message)?;
-        }
+        let maker = match message.method() {
+            Some(method) if method.routing_key() == RoutingKey::TaskId => {
+                self.maker(&passage.principal, route, &message)?
+            }
+            _ => None,
+        };
         if passage.modern.is_some() {
-            return Ok(match self.resolve_modern(route, message, &mut passage)? {
+            return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut passage)? {
                 modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
                 modern::Course::Own(errand) => Errand::Modern(Box::new(errand), Box::new(passage)),
             });
@@ -149,14 +159,14 @@ impl Inner {
             let client = passage.client.clone().ok_or_else(missing)?;
             return Ok(Errand::Note(Box::new((message, passage)), client));
         }
-        let id = || message.id().unwrap_or("null").to_owned();
+        let id = || message.id().unwrap_or("null");
         let list = match (message.method(), route) {
             (Some(Method::Initialize), _) if passage.wishes.is_some() => {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
             (Some(Method::Initialize), _) => return Ok(Errand::Open(Box::new((message, passage)))),
-            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(&id(), "{}"))),
+            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
                 return Ok(Errand::SetLevel(Box::new((message, passage))));
             }
@@ -167,39 +177,52 @@ impl Inner {
             _ => None,
         };
         if let Some(kind) = list {
-            return Ok(Errand::List(kind, id(), Box::new(passage)));
+            return Ok(Errand::List(kind, Box::new((message, passage))));
         }
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
         }
         // On the aggregated route a task is found by who made it: its id says nothing of that.
-        let maker = match &passage.client {
-            Some(client) if *route == Route::All && of_tasks(message.method()) => {
+        let latest = match &passage.client {
+            Some(client) if *route == Route::All && message.method() == Some(&Method::TasksList) => {
                 client.bound.server(&message).and_then(|server| self.place(server))
             }
             _ => None,
         };
-        let maker = maker.map(|place| Route::Service(place.server.service.clone()));
-        let forward = self.look(&passage.principal, |view| {
-            errand::forward(view, maker.as_ref().unwrap_or(route), passage.wishes.as_ref(), message)
+        let maker = maker.or(latest);
+        let target = self.look(&passage.principal, |view| {
+            errand::forward(view, route, maker.as_ref(), passage.wishes.as_ref(), message)
         })?;
-        Ok(Errand::Forward(Box::new(Journey { forward, passage })))
+        Ok(match target {
+            Target::Server(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
+            Target::Own(ask) => Errand::Own(ask, Box::new(passage)),
+        })
     }
 
-    async fn run(self: &Arc<Self>, route: &Route, errand: Errand, record: &Arc<Record>) -> Result<Reply> {
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        route: &Route,
+        errand: Errand,
+        record: &Arc<Record>,
+    ) -> Result<Reply> {
         match errand {
             Errand::Forward(journey) => {
+                if self.trail.has_calls() {
+                    let _ = record.active().target.set(journey.forward.target());
+                }
                 let departure = journey.passage.departure();
                 let work = Box::pin(Arc::clone(self).forward(journey));
                 Ongoing::new(work, record, &self.tasks, departure).await
             }
             Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, *passage)).await,
+            Errand::Own(ask, passage) => Ok(Reply::own(Box::pin(self.answer_own(*ask, *passage)).await?)),
             // The rare ones are boxed: every call's future would carry their room.
             Errand::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             Errand::Answer(body) => Ok(Reply::own(body)),
-            Errand::List(kind, id, passage) => {
-                let result = Box::pin(self.own_list(route, &passage.principal, kind)).await?;
-                Ok(Reply::own(result_response(&id, &result)))
+            Errand::List(kind, list) => {
+                let (message, passage) = *list;
+                let result = Box::pin(self.listed(route, kind, &message, &passage.principal)).await?;
+                Ok(Reply::own(result_response(message.id().unwrap_or("null"), &result)))
             }
             Errand::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
             Errand::Note(note, client) => {
@@ -270,20 +293,6 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
         let _ = &held;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
-}
-
-/// Whether a method speaks of a task that was made before.
-fn of_tasks(method: Option<&Method>) -> bool {
-    matches!(
-        method,
-        Some(
-            Method::TasksGet
-                | Method::TasksResult
-                | Method::TasksUpdate
-                | Method::TasksCancel
-                | Method::TasksList
-        )
-    )
 }
 
 /// The kind that a list method lists.

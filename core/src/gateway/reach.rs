@@ -40,6 +40,8 @@ pub(super) struct Reach {
     /// Whether a legacy client wants the server, so that it matters whether it speaks legacy.
     legacy_wanted: AtomicBool,
     raw: ArcSwapOption<Session>,
+    /// Held while that is opened: of two children each would tell one half of what there is to hear.
+    opening: tokio::sync::Mutex<()>,
     changes: Changes,
     pub(super) mirrors: Arc<Mirrors>,
     tasks: Tasks,
@@ -70,6 +72,7 @@ impl Reach {
             modern: known(EraWish::Modern),
             legacy_wanted: AtomicBool::new(server.transport_type != TransportType::Http),
             raw: ArcSwapOption::empty(),
+            opening: tokio::sync::Mutex::default(),
             changes: Changes::default(),
             mirrors: Arc::default(),
             tasks,
@@ -189,10 +192,11 @@ impl Reach {
     /// Keeps a modern session that was found by probing, if it can be everybody's.
     async fn keep(&self, session: Arc<Session>, own: bool) {
         let session = session.introduced_as(&hello("{}"));
-        let free = self.raw.load().is_none();
-        if free && !(own && self.is_child) {
+        let turn = self.opening.lock().await;
+        if self.modern_session().is_none() && !(own && self.is_child) {
             self.raw.store(Some(session));
         } else {
+            drop(turn);
             session.close().await;
         }
     }
@@ -201,8 +205,11 @@ impl Reach {
         if let Some(session) = self.modern_session() {
             return Ok(session);
         }
+        let _turn = self.opening.lock().await;
+        if let Some(session) = self.modern_session() {
+            return Ok(session);
+        }
         let session = Session::open_modern(&*self.connector, &hello("{}"), false, OPEN_TIMEOUT).await?;
-        // Two may have opened one at once; both work, and the one that is not kept ends with those who use it.
         self.raw.store(Some(Arc::clone(&session)));
         Ok(session)
     }

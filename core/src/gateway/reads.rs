@@ -7,7 +7,9 @@ use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limit::LimitStats;
 use crate::model::{Capability, CapabilityKind, Server, ServerId};
+use crate::observe::AuditStats;
 
 /// Counts over the register.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -24,6 +26,10 @@ pub struct Stats {
     pub sessions: u64,
     /// Calls under way, and streams that clients hold open.
     pub active_requests: u64,
+    /// What the limits have refused, and hold now.
+    pub limits: LimitStats,
+    /// What became of audit rows that belong to no mutation.
+    pub audit: AuditStats,
 }
 
 /// What routing knows of one server.
@@ -133,6 +139,8 @@ impl Gateway {
         }
         stats.sessions = self.0.sessions.len() as u64;
         stats.active_requests = self.0.observer.count() as u64;
+        stats.limits = self.0.limiter.stats();
+        stats.audit = self.0.trail.stats();
         Ok(stats)
     }
 

@@ -96,7 +96,13 @@ impl Inner {
             let services: BTreeMap<_, Arc<Service>> = services.collect();
             let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
             let restrictions = Restrictions::of(&self.settings.access, &tenant, servers);
-            let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions);
+            let view = View::new(
+                tenant.clone(),
+                services,
+                Arc::clone(&index),
+                restrictions,
+                self.settings.own.is_some(),
+            );
             (tenant, Arc::new(view))
         });
         let tenants = tenants.collect();
@@ -174,6 +180,9 @@ impl Inner {
                 }
             }
         });
+
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move { this.keep_audit().await });
 
         let this = Arc::clone(self);
         self.tasks.spawn(async move {

@@ -1,13 +1,19 @@
 //! What an operator can set of the gateway's own behaviour.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::own::OwnService;
 pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::breaker;
 use crate::config::Config;
+use crate::error::Result;
+use crate::limit;
+use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
+use crate::transport::resident::Residents;
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
@@ -28,8 +34,12 @@ pub struct Settings {
     pub refresh: Duration,
     /// Whether servers are probed by themselves.
     pub probing: bool,
-    /// Calls under way at once.
-    pub most_calls: usize,
+    /// What the gateway's own service offers, `gateway`; without, there is none.
+    pub own: Option<Arc<dyn OwnService>>,
+    /// How much anybody may ask for.
+    pub limits: limit::Settings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
     pub vault: Option<Arc<Vault>>,
     /// Who may use what, beyond the matrix of roles.
@@ -38,6 +48,8 @@ pub struct Settings {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What may be connected to and started.
     pub guard: Guard,
+    /// The servers that live in this process.
+    pub residents: Residents,
     /// What balancing and jitter start from; `None`: something else in each process.
     pub seed: Option<u64>,
 }
@@ -53,11 +65,14 @@ impl Default for Settings {
             input_wait: Duration::from_secs(300),
             refresh: Duration::from_secs(300),
             probing: true,
-            most_calls: 10_000,
+            own: None,
+            limits: limit::Settings::default(),
+            audit: AuditSettings::default(),
             vault: None,
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),
+            residents: Residents::default(),
             seed: None,
         }
     }
@@ -76,6 +91,8 @@ impl Settings {
                 most_each: session.max_per_principal,
             },
             breaker: config.breaker.clone(),
+            limits: config.limits.clone(),
+            audit: config.audit.clone(),
             list_budget: config.upstream.list_budget,
             refresh: config.upstream.refresh,
             input_wait: session.input_wait,
@@ -84,6 +101,22 @@ impl Settings {
             guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }
+    }
+
+    /// With the keys that credentials for servers are sealed with: those of the configuration, or those in a file beside
+    /// `database`, which is made where it is missing.
+    pub fn sealed(mut self, config: &Config, database: &Path) -> Result<Self> {
+        let wanted = &config.credentials;
+        let vault = if let Some(key) = &wanted.key {
+            Vault::of(key.expose()).map_err(|error| error.with("setting", "credentials.key"))?
+        } else {
+            let folder = database.parent().unwrap_or(Path::new(""));
+            Vault::open_file(
+                &folder.join(wanted.key_file.as_deref().unwrap_or(Path::new("credentials.key"))),
+            )?
+        };
+        self.vault = Some(Arc::new(vault));
+        Ok(self)
     }
 }
 

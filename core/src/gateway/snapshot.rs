@@ -42,6 +42,8 @@ pub(super) struct View {
     lists: [OnceLock<String>; 4],
     restrictions: Restrictions,
     narrowed: RwLock<Narrowed>,
+    /// Whether it has the gateway's own service.
+    pub(super) has_own: bool,
 }
 
 /// The view as those see it who may not use all of it.
@@ -63,6 +65,7 @@ impl View {
         services: BTreeMap<ServiceName, Arc<Service>>,
         index: Arc<Index>,
         restrictions: Restrictions,
+        has_own: bool,
     ) -> Self {
         let narrowed = RwLock::default();
         Self {
@@ -73,6 +76,7 @@ impl View {
             lists: Default::default(),
             restrictions,
             narrowed,
+            has_own,
         }
     }
 
@@ -131,7 +135,16 @@ impl View {
             let narrowed = service.narrowed(|server| reaches(server.id), &restrictions);
             (!narrowed.places.is_empty()).then(|| (name.clone(), Arc::new(narrowed)))
         });
-        Self::new(self.tenant.clone(), services.collect(), Arc::clone(&self.index), Restrictions::default())
+        let bound =
+            principal.grant.as_deref().filter(|grant| grant.server.is_some() || grant.service.is_some());
+        let own = bound.is_none_or(|grant| grant.service.as_ref().is_some_and(ServiceName::is_gateway));
+        Self::new(
+            self.tenant.clone(),
+            services.collect(),
+            Arc::clone(&self.index),
+            Restrictions::default(),
+            self.has_own && own,
+        )
     }
 
     /// The service of this name; the caller learns no more from the error than that there is none for it.

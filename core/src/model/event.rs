@@ -1,6 +1,5 @@
-//! What happened: changes that replicas and listeners hear of, and the audit trail.
+//! What happened: changes that replicas and listeners hear of.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{ServerId, TenantId};
@@ -49,25 +48,4 @@ pub enum Event {
         /// Now.
         to: HealthStatus,
     },
-}
-
-/// One line of the audit trail. It has no foreign keys: it outlives what it speaks of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditEntry {
-    /// When.
-    pub at: Timestamp,
-    /// In which tenant.
-    pub tenant_id: TenantId,
-    /// Who.
-    pub actor: String,
-    /// What was done: `server.register`, `server.update`, …
-    pub action: String,
-    /// To what: an id, or a name where there is none yet.
-    pub target: String,
-    /// `ok`, or the error's kind.
-    pub outcome: String,
-    /// Ties it to the request's log lines.
-    pub correlation_id: Option<String>,
-    /// More, as a JSON object; secrets never.
-    pub detail: serde_json::Value,
 }

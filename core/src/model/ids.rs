@@ -161,6 +161,21 @@ impl TenantId {
 /// Service names that are paths or services of the gateway itself.
 pub const RESERVED_SERVICES: [&str; 6] = ["tools", "resources", "proxy", "oauth", "health", "gateway"];
 
+impl ServiceName {
+    /// The name of the gateway's own service, which nobody can register.
+    pub const GATEWAY: &str = "gateway";
+
+    /// A service that a client may name: one that can be registered, or the gateway's own.
+    pub fn asked(text: &str) -> Result<Self> {
+        if text == Self::GATEWAY { Ok(Self(text.into())) } else { Self::new(text) }
+    }
+
+    /// Whether this is the gateway's own service.
+    pub fn is_gateway(&self) -> bool {
+        self.as_str() == Self::GATEWAY
+    }
+}
+
 fn check_service(text: &str) -> Result<()> {
     check_name(text, "service")?;
     if RESERVED_SERVICES.contains(&text) {

@@ -34,7 +34,7 @@ pub struct ApiKey {
     pub scopes: Option<Vec<String>>,
     /// The only server that it may be used for.
     pub server_id: Option<ServerId>,
-    /// Requests a minute, if it has a limit of its own; no limiter reads it yet.
+    /// Requests a minute, if it has a limit of its own instead of its role's.
     pub requests_per_minute: Option<u32>,
     /// The last four characters of the key, for people.
     pub hint: String,

@@ -1,6 +1,7 @@
 //! What the gateway talks about, as plain data: no behaviour beyond checking itself.
 
 pub mod access;
+pub mod audit;
 pub mod call;
 pub mod capability;
 mod credential;
@@ -8,15 +9,17 @@ pub mod event;
 pub mod ids;
 pub mod key;
 pub mod principal;
+pub mod redact;
 pub mod registration;
 pub mod server;
 pub mod tenant;
 
 pub use access::Restriction;
+pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use credential::{Credential, SealedCredential};
-pub use event::{AuditEntry, Event};
+pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};

@@ -130,6 +130,16 @@ impl Principal {
         Self::new(tenant, "local", Role::Admin)
     }
 
+    /// Whether it is a process of this machine while no authentication is configured.
+    pub fn is_local(&self) -> bool {
+        &*self.subject == "local"
+    }
+
+    /// Requests a minute, if its credential has a limit of its own.
+    pub fn requests_per_minute(&self) -> Option<u32> {
+        self.grant.as_ref().and_then(|grant| grant.requests_per_minute)
+    }
+
     /// The API key that was shown, if it was one.
     pub fn key(&self) -> Option<KeyId> {
         self.grant.as_ref().and_then(|grant| grant.key)

@@ -73,6 +73,8 @@ words! {
         Websocket = "websocket",
         /// A child process.
         Stdio = "stdio",
+        /// Within the program that embeds the gateway.
+        Memory = "memory",
     }
 }
 

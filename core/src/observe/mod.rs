@@ -1,4 +1,8 @@
-//! What is going on: the calls under way, and a log line for each that ended.
+//! What is going on: the calls under way, and a log line for each that ended; the audit trail of what belongs to no mutation.
+
+mod audit;
+pub mod export;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};
@@ -34,6 +39,8 @@ pub struct Active {
     pub cancel: CancellationToken,
     /// Why, in the client's words: a raw JSON string.
     pub reason: std::sync::OnceLock<String>,
+    /// What it is done to, where calls have audit rows: a service, and what of it.
+    pub target: std::sync::OnceLock<Box<str>>,
 }
 
 impl Active {
@@ -73,6 +80,7 @@ impl Observer {
             principal: std::sync::OnceLock::new(),
             cancel: CancellationToken::new(),
             reason: std::sync::OnceLock::new(),
+            target: std::sync::OnceLock::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.table().insert(id, Arc::clone(&active));

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::state::{Entry, State};
+use crate::model::audit::MAX_DETAIL;
 use crate::model::{Capability, CapabilityKind, Drift, Listing, Server, Status};
 
-/// Differences that the trail has of one listing, and characters of each definition in it.
+/// Differences that the trail has of one listing, and characters of each definition in it: at most, as far as a row has room.
 const SHOWN: usize = 20;
 const SHOWN_CHARS: usize = 2000;
 
@@ -44,8 +45,19 @@ pub struct Difference {
 impl Drifted {
     /// What the trail says of it.
     pub(super) fn detail(&self) -> Value {
-        let cut = |item: &Capability| item.definition.get().chars().take(SHOWN_CHARS).collect::<String>();
-        let shown = self.differences.iter().take(SHOWN).map(|difference| {
+        let (mut many, mut chars) = (SHOWN.min(self.differences.len()), SHOWN_CHARS);
+        loop {
+            let detail = self.told(many, chars);
+            if many == 0 || detail.to_string().len() <= MAX_DETAIL {
+                return detail;
+            }
+            if chars > 250 { chars /= 2 } else { many /= 2 }
+        }
+    }
+
+    fn told(&self, many: usize, chars: usize) -> Value {
+        let cut = |item: &Capability| item.definition.get().chars().take(chars).collect::<String>();
+        let shown = self.differences.iter().take(many).map(|difference| {
             json!({
                 "kind": difference.kind.as_str(), "name": difference.name, "replica": difference.replica,
                 "was": cut(&difference.was), "is": cut(&difference.is),

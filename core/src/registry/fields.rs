@@ -102,6 +102,11 @@ pub(super) fn tags(tags: Vec<String>) -> Vec<String> {
 /// Checks everything but the name and the service.
 pub(super) fn server(server: &Server, problems: &mut Problems) {
     match &server.endpoint {
+        Endpoint::Url { endpoint_url } if server.transport_type == TransportType::Memory => {
+            // One that went by another name could take the place of one to which somebody has no access.
+            let own = endpoint_url.strip_prefix("memory:") == Some(&server.name);
+            problems.unless(own, "endpoint_url", "with `memory` it is `memory:` and the server's own name");
+        }
         Endpoint::Url { endpoint_url } => url(endpoint_url, server.transport_type, problems),
         Endpoint::Command { command, args, env, cwd } => {
             if server.transport_type != TransportType::Stdio {
@@ -132,7 +137,7 @@ fn url(text: &str, transport: TransportType, problems: &mut Problems) {
     let schemes: &[&str] = match transport {
         TransportType::Http | TransportType::Sse => &["http", "https"],
         TransportType::Websocket => &["ws", "wss"],
-        TransportType::Stdio => {
+        TransportType::Stdio | TransportType::Memory => {
             return problems.add(
                 "transport_type",
                 "`stdio` starts a `command`; a URL needs `http`, `sse` or `websocket`",

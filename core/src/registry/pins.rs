@@ -3,7 +3,7 @@
 //! `npx foo` runs whatever is published as `foo` at the moment of the start. A registration of that kind is let in, since people
 //! keep such commands in their files, and is flagged wherever the server is shown.
 
-use crate::model::Endpoint;
+use crate::model::{Endpoint, redact};
 
 /// What an operator should know of the way in which a server is started: one sentence each.
 pub fn warnings(endpoint: &Endpoint) -> Vec<String> {
@@ -73,6 +73,9 @@ fn unpinned(command: &str, args: &[String]) -> Option<String> {
     } else {
         "name an exact version, such as `@1.2.3`"
     };
+    // What is hidden of the arguments is hidden here, too.
+    let shown = redact::args(args).iter().any(|arg| arg.contains(what));
+    let what = if shown { what } else { redact::HIDDEN };
     (!pinned).then(|| format!("`{program}` runs whatever `{what}` is at the time of each start; {wish}"))
 }
 

@@ -19,7 +19,7 @@ use super::fields::Problems;
 use super::import::mapped;
 use super::pins::is_exact;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Configuration, Registration, TransportType};
+use crate::model::{Configuration, Registration, TransportType, redact};
 
 /// A `server.json`, and what its author could not know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,8 +58,10 @@ pub struct ServerJson {
 /// Errors: [`ErrorKind::InvalidParams`], with a problem for each value that is missing, and for a version that is not exact.
 pub fn server_json(asked: ServerJson) -> Result<Registration> {
     let bad = |message: String| Error::new(ErrorKind::InvalidParams, message).with("field", "server_json");
-    let file: File = serde_json::from_str(asked.server_json.get())
-        .map_err(|error| bad(format!("this is not a server.json: {error}")))?;
+    let file: File = serde_json::from_str(asked.server_json.get()).map_err(|error| {
+        let what = redact::without_value(&error.to_string());
+        bad(format!("this is not a server.json: {what}"))
+    })?;
     let own = file.name.rsplit('/').next().unwrap_or_default();
     let name = match asked.name {
         Some(name) => name,

@@ -13,8 +13,8 @@ use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::HealthStatus::{Healthy, Unknown, Unreachable};
 use crate::model::{
-    AuditEntry, Endpoint, Event, HealthStatus, Listing, Patch, Registration, Server, ServerId, Status,
-    Tenant, TenantId, TransportType,
+    AuditEntry, AuditQuery, AuditRow, ChainReport, Endpoint, Event, HealthStatus, Listing, Patch,
+    Registration, Server, ServerId, Status, Tenant, TenantId, TransportType,
 };
 use crate::store::{Done, HealthRecord, MemoryStore, Once, Store};
 
@@ -394,12 +394,21 @@ impl Store for Slow {
     async fn health_history(&self, t: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>> {
         self.inner.health_history(t, id, limit).await
     }
-    async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
+    async fn append_audits(&self, audits: &[AuditEntry]) -> Result<()> {
         self.pass().await?;
-        self.inner.append_audit(audit).await
+        self.inner.append_audits(audits).await
     }
-    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
-        self.inner.audit(tenant, limit).await
+    async fn find_audit(&self, t: &TenantId, query: &AuditQuery) -> Result<Vec<AuditRow>> {
+        self.inner.find_audit(t, query).await
+    }
+    async fn verify_audit(&self, t: Option<&TenantId>) -> Result<Vec<ChainReport>> {
+        self.inner.verify_audit(t).await
+    }
+    async fn retain_audit(&self, before: Timestamp, most: u32) -> Result<u64> {
+        self.inner.retain_audit(before, most).await
+    }
+    async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()> {
+        self.inner.hold_audit(hold, audit).await
     }
     async fn tenants(&self) -> Result<Vec<Tenant>> {
         self.pass().await?;

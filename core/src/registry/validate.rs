@@ -181,6 +181,7 @@ fn usual_transport(endpoint: &Endpoint) -> TransportType {
     match endpoint {
         Endpoint::Url { endpoint_url } => match endpoint_url.split(':').next() {
             Some("ws" | "wss") => TransportType::Websocket,
+            Some("memory") => TransportType::Memory,
             _ => TransportType::Http,
         },
         Endpoint::Command { .. } => TransportType::Stdio,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::validate::{self, Checked};
 use super::{Actor, Inner, Registry, no_server};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Endpoint, Event, Patch, Registration, Server, ServerId, TenantId};
+use crate::model::{Endpoint, Event, Patch, Registration, Server, ServerId, TenantId, redact};
 
 impl Registry {
     /// Registers a server.
@@ -216,11 +216,11 @@ fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
     .with("revision", server.revision))
 }
 
-/// What the trail says of a server: arguments, environment, headers and a URL's query can hold secrets and stay out.
+/// What the trail says of a server: arguments, environment and headers can hold secrets and stay out.
 pub(super) fn described(server: &Server) -> Value {
     let endpoint = match &server.endpoint {
-        Endpoint::Url { endpoint_url } => endpoint_url.split('?').next().unwrap_or_default(),
-        Endpoint::Command { command, .. } => command,
+        Endpoint::Url { endpoint_url } => redact::url(endpoint_url),
+        Endpoint::Command { command, .. } => command.clone(),
     };
     json!({
         "name": server.name,

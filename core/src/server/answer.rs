@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::edge::CORRELATION_ID;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
+use crate::limit::{self, Quota};
 use crate::rpc::answer::error_response;
 use crate::rpc::version::Era;
 
@@ -59,6 +61,11 @@ impl IntoResponse for Failure {
 /// The response that [`finish`] fills with `error`.
 pub(super) fn refuse(error: Error) -> Response<Body> {
     Failure::from(error).into_response()
+}
+
+/// The error that [`finish`] will write, if the response is one.
+pub(super) fn failure(response: &Response<Body>) -> Option<&Error> {
+    response.extensions().get::<Failed>().map(|Failed(error)| &**error)
 }
 
 /// For paths that no route has.
@@ -124,13 +131,32 @@ pub(super) fn finish(
     response
 }
 
-/// `Retry-After`, where the error says when; and what it says that the caller would need.
+/// `Retry-After`, where the error says when, and what the caller has left if it is a limit of the caller's; and what it
+/// says that the caller would need.
 pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
     super::challenge::remember(response, error);
-    if let Some(delay) = error.retry_delay() {
-        let seconds = u64::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    let Some(delay) = error.retry_delay() else { return };
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(delay)));
+    let limit = error.context().iter().find(|(key, _)| *key == limit::LIMIT);
+    if let Some(limit) = limit.and_then(|(_, limit)| limit.parse().ok()) {
+        tell_quota(headers, Quota { limit, remaining: 0, reset: delay });
     }
+}
+
+/// What the caller has left, as draft-ietf-httpapi-ratelimit-headers-06 spells it: the form that clients in use read.
+pub(super) fn tell_quota(headers: &mut HeaderMap, quota: Quota) {
+    headers.insert("ratelimit-limit", HeaderValue::from(quota.limit));
+    headers.insert("ratelimit-remaining", HeaderValue::from(quota.remaining));
+    headers.insert("ratelimit-reset", HeaderValue::from(seconds(quota.reset)));
+    if let Ok(policy) = HeaderValue::try_from(format!("{};w={}", quota.limit, limit::LENGTH.as_secs())) {
+        headers.insert("ratelimit-policy", policy);
+    }
+}
+
+/// In whole seconds, never too early.
+fn seconds(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 pub(super) fn status_of(kind: ErrorKind) -> StatusCode {

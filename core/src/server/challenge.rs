@@ -75,7 +75,7 @@ pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &A
 
 /// `/mcp`, `/mcp/{service}`, or nothing: the resource that a path belongs to.
 fn resource_path(path: &str) -> &str {
-    let service = path.strip_prefix("/mcp/").filter(|name| ServiceName::new(name).is_ok());
+    let service = path.strip_prefix("/mcp/").filter(|name| ServiceName::asked(name).is_ok());
     if path == "/mcp" || service.is_some() { path } else { "" }
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn one(
     Path(service): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
-    let service = ServiceName::new(&service)
+    let service = ServiceName::asked(&service)
         .map_err(|_| Error::new(ErrorKind::NotFound, "this is no name of a service"))?;
     metadata(&door, &headers, &format!("/mcp/{service}"))
 }

@@ -32,8 +32,8 @@ const ALLOWED: [&str; 14] = [
 
 /// Response headers that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "ETag, Location, Mcp-Session-Id, MCP-Protocol-Version, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, \
-     Retry-After, WWW-Authenticate, X-Correlation-Id",
+    "ETag, Location, Mcp-Session-Id, MCP-Protocol-Version, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, \
+     RateLimit-Reset, Retry-After, WWW-Authenticate, X-Correlation-Id",
 );
 
 /// Whether a browser asks what a page may send, which needs no credentials and is no request of its own.

@@ -15,21 +15,18 @@ use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Door;
 use super::answer::Failure;
 use super::schema::Refused;
 use crate::auth::Credentials;
+use crate::document::event::{ServerEvent, told};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Change, Events, Heard};
-use crate::model::{HealthStatus, Status};
+use crate::gateway::{Caller, Events};
 use crate::rpc::sse;
 
 /// How long a reader may take none of what is written to its WebSocket.
@@ -38,65 +35,6 @@ const STALL: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Clients have nothing to say here.
 const MAX_FRAME: usize = 4096;
-
-/// One change. The event's name is the `type`.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ServerEvent {
-    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered`, `server.health`, or `lagged`: events were
-    /// missed, read the list of servers anew.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[schema(value_type = String, format = DateTime)]
-    timestamp: Timestamp,
-    /// Absent for `lagged`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server_id: Option<Uuid>,
-    /// The server as it is now; absent if it is gone.
-    #[serde(flatten)]
-    server: Option<Now>,
-    /// For `server.health`: the health before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<HealthStatus>,
-    /// For `server.health`: the health that was observed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<HealthStatus>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct Now {
-    name: String,
-    service: String,
-    status: Status,
-    health_status: HealthStatus,
-    /// Counts changes of the record.
-    revision: u64,
-}
-
-impl ServerEvent {
-    fn lagged(timestamp: Timestamp) -> Self {
-        Self { kind: "lagged", timestamp, server_id: None, server: None, from: None, to: None }
-    }
-}
-
-impl From<Change> for ServerEvent {
-    fn from(change: Change) -> Self {
-        let server = change.server.map(|server| Now {
-            name: server.name.clone(),
-            service: server.service.to_string(),
-            status: server.status,
-            health_status: server.health_status,
-            revision: server.revision,
-        });
-        Self {
-            kind: change.kind,
-            timestamp: change.at,
-            server_id: Some(*change.id.as_uuid()),
-            server,
-            from: change.health.map(|(from, _)| from),
-            to: change.health.map(|(_, to)| to),
-        }
-    }
-}
 
 /// Watches servers and their health
 ///
@@ -157,18 +95,6 @@ fn event_stream(door: &Door, events: Events, missed: bool) -> Response<Body> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
-}
-
-/// What is told of it; nothing but a sign of life of a silence.
-fn told(heard: Heard, now: Timestamp) -> Option<ServerEvent> {
-    match heard {
-        Heard::Change(change) => Some(change.into()),
-        Heard::Lagged(missed) => {
-            tracing::debug!(missed, "a watcher of events fell behind");
-            Some(ServerEvent::lagged(now))
-        }
-        Heard::Silence => None,
-    }
 }
 
 /// JSON has no raw line breaks in it as it is written here, so that one `data` line holds it.

@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use super::answer::Failure;
 use super::{Door, body};
+use crate::document;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Caller;
 use crate::model::ServerId;
@@ -34,20 +35,7 @@ pub(super) async fn json_body(request: Request<Body>, door: &Door) -> Result<Byt
 }
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let field = error.path().to_string();
-        let inner = error.into_inner();
-        if inner.is_data() {
-            Error::new(ErrorKind::InvalidParams, inner.to_string()).with("field", field)
-        } else {
-            Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {inner}"))
-        }
-    })?;
-    deserializer
-        .end()
-        .map_err(|error| Error::new(ErrorKind::Parse, format!("the body is not valid JSON: {error}")))?;
-    Ok(value)
+    document::read(bytes, "the body")
 }
 
 /// The query string: unknown and doubled parameters are errors, except that lists may be given in pieces.

@@ -5,123 +5,18 @@ use axum::extract::State;
 use http::header::{HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Door;
 use super::answer::{Failure, json};
 use super::extract::{Json, Query, Text};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
-use crate::auth::NewKey;
-use crate::auth::keys::{DEFAULT_DAYS, Secret};
+use crate::auth::keys::Secret;
+use crate::document::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
-use crate::model::{ApiKey, KeyId, Role, ServerId};
-
-/// What a new key is to be. It belongs to the caller's tenant.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct KeyWish {
-    /// For people.
-    #[schema(min_length = 1, max_length = 100)]
-    name: String,
-    /// What it may do: at most what the caller may.
-    #[serde(default = "least")]
-    #[schema(default = "viewer")]
-    role: Role,
-    /// What it is narrowed to; without this, all that its role may.
-    #[serde(default)]
-    scopes: Option<Vec<String>>,
-    /// The only server that it may be used for.
-    #[serde(default)]
-    #[schema(value_type = Option<Uuid>)]
-    server_id: Option<ServerId>,
-    /// How long it lives.
-    #[serde(default = "life")]
-    #[schema(minimum = 1, maximum = 3650, default = 90)]
-    expires_in_days: u32,
-    /// A limit of its own; kept and shown, but not enforced in this version.
-    #[serde(default)]
-    #[schema(minimum = 1)]
-    requests_per_minute: Option<u32>,
-}
-
-const fn least() -> Role {
-    Role::Viewer
-}
-
-const fn life() -> u32 {
-    DEFAULT_DAYS
-}
-
-/// An API key, without the key.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ApiKey)]
-pub(super) struct KeyView {
-    id: Uuid,
-    tenant_id: String,
-    name: String,
-    role: Role,
-    /// `null`: all that the role may.
-    scopes: Option<Vec<String>>,
-    server_id: Option<Uuid>,
-    /// Not enforced in this version.
-    requests_per_minute: Option<u32>,
-    /// Whether it holds now.
-    active: bool,
-    /// What the key begins with.
-    prefix: &'static str,
-    /// The last four characters of the key.
-    hint: String,
-    created_by: String,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
-    /// A few seconds old at most.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    last_used_at: Option<Timestamp>,
-    /// How often it was used, as of a few seconds ago.
-    uses: u64,
-    /// The key that replaced it.
-    rotated_to: Option<Uuid>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    revoked_at: Option<Timestamp>,
-}
-
-impl KeyView {
-    fn new(key: ApiKey, now: Timestamp) -> Self {
-        Self {
-            id: *key.id.as_uuid(),
-            active: key.holds(now),
-            tenant_id: key.tenant_id.to_string(),
-            name: key.name,
-            role: key.role,
-            scopes: key.scopes,
-            server_id: key.server_id.map(|id| *id.as_uuid()),
-            requests_per_minute: key.requests_per_minute,
-            prefix: "mcp_",
-            hint: key.hint,
-            created_by: key.created_by,
-            created_at: key.created_at,
-            expires_at: key.expires_at,
-            last_used_at: key.last_used_at,
-            uses: key.uses,
-            rotated_to: key.rotated_to.map(|id| *id.as_uuid()),
-            revoked_at: key.revoked_at,
-        }
-    }
-}
-
-/// An API key that was just made, with the key, which is shown this once.
-#[derive(Serialize, ToSchema)]
-pub(super) struct NewKeyAnswer {
-    /// `mcp_` and 60 characters.
-    key: String,
-    #[serde(flatten)]
-    record: KeyView,
-}
+use crate::model::{ApiKey, KeyId};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -135,16 +30,6 @@ pub(super) struct KeysQuery {
     limit: Option<u32>,
 }
 
-/// One page of keys, newest first.
-#[derive(Serialize, ToSchema)]
-pub(super) struct KeysAnswer {
-    keys: Vec<KeyView>,
-    /// How many there are in all.
-    total: u64,
-    page: u32,
-    limit: u32,
-}
-
 /// Lists API keys
 ///
 /// Also those that expired or were revoked.
@@ -155,12 +40,7 @@ pub(super) async fn list(
     caller: Caller,
     Query(asked): Query<KeysQuery>,
 ) -> Result<Response<Body>, Failure> {
-    let page = super::servers::between("page", asked.page, 1, u32::MAX)?;
-    let limit = super::servers::between("limit", asked.limit, 50, 200)?;
-    let found = door.gateway.keys(&caller, u64::from(page - 1) * u64::from(limit), limit).await?;
-    let now = door.clock.timestamp();
-    let keys = found.keys.into_iter().map(|key| KeyView::new(key, now)).collect();
-    Ok(json(StatusCode::OK, &KeysAnswer { keys, total: found.total, page, limit }))
+    Ok(json(StatusCode::OK, &KeysAnswer::of(&door.gateway, &caller, asked.page, asked.limit).await?))
 }
 
 /// Makes an API key
@@ -174,15 +54,7 @@ pub(super) async fn create(
     caller: Caller,
     Json(wish): Json<KeyWish>,
 ) -> Result<Response<Body>, Failure> {
-    let new = NewKey {
-        name: wish.name,
-        role: wish.role,
-        scopes: wish.scopes,
-        server_id: wish.server_id,
-        days: wish.expires_in_days,
-        requests_per_minute: wish.requests_per_minute,
-    };
-    Ok(made(&door, door.gateway.create_key(&caller, new).await?))
+    Ok(made(&door, door.gateway.create_key(&caller, wish.key()).await?))
 }
 
 /// Shows an API key
@@ -230,10 +102,10 @@ pub fn record(key: ApiKey, now: Timestamp) -> serde_json::Value {
     serde_json::to_value(KeyView::new(key, now)).unwrap_or_default()
 }
 
-fn made(door: &Door, (key, secret): (ApiKey, Secret)) -> Response<Body> {
-    let record = KeyView::new(key, door.clock.timestamp());
-    let place = HeaderValue::try_from(format!("/api/v1/api-keys/{}", record.id));
-    let mut response = json(StatusCode::CREATED, &NewKeyAnswer { key: secret.reveal().to_owned(), record });
+fn made(door: &Door, made: (ApiKey, Secret)) -> Response<Body> {
+    let answer = NewKeyAnswer::new(made, door.clock.timestamp());
+    let place = HeaderValue::try_from(format!("/api/v1/api-keys/{}", answer.record.id));
+    let mut response = json(StatusCode::CREATED, &answer);
     if let Ok(place) = place {
         response.headers_mut().insert(LOCATION, place);
     }

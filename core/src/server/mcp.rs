@@ -63,7 +63,7 @@ impl Door {
     fn route(&self) -> Result<Route> {
         match self {
             Self::All | Self::Proxy | Self::Legacy => Ok(Route::All),
-            Self::One(name) => ServiceName::new(name)
+            Self::One(name) => ServiceName::asked(name)
                 .map(Route::Service)
                 .map_err(|_| Error::new(ErrorKind::NotFound, "no such service")),
         }

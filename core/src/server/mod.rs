@@ -11,6 +11,7 @@ pub mod stdio;
 pub mod tls;
 
 mod answer;
+mod audit;
 mod body;
 mod challenge;
 mod cors;
@@ -21,6 +22,7 @@ mod edge;
 mod events;
 mod extract;
 mod gate;
+mod heads;
 mod keys;
 mod mcp;
 mod metrics;
@@ -38,7 +40,6 @@ mod strip;
 mod tags;
 mod tenants;
 mod turn;
-mod view;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -59,7 +60,7 @@ use crate::auth::{Authorization, Credentials};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Gateway;
+use crate::gateway::{Attempt, Gateway};
 use crate::model::Principal;
 use crate::random::Random;
 
@@ -190,19 +191,24 @@ impl Service {
     {
         if let Some(door) = mcp::Door::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.
-            let entered = self.check(&request);
-            let response = match self.enter(entered, correlation_id).await {
-                Ok(credentials) => {
+            let checked = self.check(&request);
+            let entered = match &checked {
+                Ok(shown) => self.enter(shown, correlation_id).await,
+                Err(_) => Ok(None),
+            };
+            let response = match (checked, entered) {
+                (Ok(shown), Ok(principal)) => {
+                    let credentials = principal.map_or(shown, Credentials::Embedded);
                     if chose {
                         Box::pin(self.note_override(&credentials, correlation_id)).await;
                     }
                     let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
                     mcp::answer(&self.shared, door, asker, request).await
                 }
-                Err(error) => {
-                    Box::pin(body::discard(request.into_body())).await;
-                    answer::refuse(error)
+                (Ok(shown), Err(error)) => {
+                    Box::pin(self.turn_away(request, Some(&shown), error, correlation_id)).await
                 }
+                (Err(error), _) => Box::pin(self.turn_away(request, None, error, correlation_id)).await,
             };
             return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.shared.clock);
         }
@@ -234,8 +240,11 @@ impl Service {
             method = %request.method(),
             path = request.uri().path(),
         );
+        let action = format!("{} {}", request.method(), request.uri().path());
         let answer = async {
-            match self.check(&request) {
+            let checked = self.check(&request);
+            let credentials = checked.as_ref().ok().cloned();
+            let response = match checked {
                 Ok(credentials) => {
                     if chose {
                         self.note_override(&credentials, correlation_id).await;
@@ -246,9 +255,24 @@ impl Service {
                     body::discard(request.into_body()).await;
                     answer::refuse(error)
                 }
-            }
+            };
+            self.note_refusal(&action, credentials.as_ref(), correlation_id, &response);
+            response
         };
         answer.instrument(span).await
+    }
+
+    /// Has a refusal written to the audit trail.
+    fn note_refusal(
+        &self,
+        action: &str,
+        credentials: Option<&Credentials>,
+        correlation_id: &str,
+        response: &Response<Body>,
+    ) {
+        let Some(error) = answer::failure(response) else { return };
+        let principal = response.extensions().get::<Principal>();
+        self.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
     }
 
     /// What a client cannot choose here, and other gateways let it.
@@ -258,13 +282,30 @@ impl Service {
 
     /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
     /// the pipeline gets is whom they stand for.
-    async fn enter(&self, checked: Result<Credentials>, correlation_id: &Arc<str>) -> Result<Credentials> {
-        let credentials = checked?;
+    async fn enter(&self, shown: &Credentials, correlation_id: &Arc<str>) -> Result<Option<Principal>> {
         if !self.shared.gateway.demands_credentials() {
-            return Ok(credentials);
+            return Ok(None);
         }
-        let caller = self.shared.gateway.authenticate(&credentials, correlation_id).await?;
-        Ok(Credentials::Embedded(caller.principal))
+        Ok(Some(self.shared.gateway.authenticate(shown, correlation_id).await?.principal))
+    }
+
+    /// Refuses an MCP request before anything of it was taken up.
+    async fn turn_away<B>(
+        &self,
+        request: Request<B>,
+        shown: Option<&Credentials>,
+        error: Error,
+        correlation_id: &str,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let action = format!("{} {}", request.method(), request.uri().path());
+        body::discard(request.into_body()).await;
+        let response = answer::refuse(error);
+        self.note_refusal(&action, shown, correlation_id, &response);
+        response
     }
 
     /// Everything that is checked before it is known who calls.
@@ -295,28 +336,43 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
+        let gateway = &self.shared.gateway;
+        let mut principal = None;
+        let mut admission = None;
         // A browser asks what it may ask before it shows a credential.
         let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
-        let known = if asks_first || challenge::is_public(request.uri().path()) {
-            Ok(None)
-        } else {
-            self.shared.gateway.authenticate(credentials, correlation_id).await.map(Some)
-        };
-        match known {
-            Ok(caller) => {
-                let extensions = request.extensions_mut();
-                if let Some(caller) = caller {
-                    extensions.insert(caller);
-                }
-                // For streams, which outlive the moment at which their credentials held.
-                extensions.insert(credentials.clone());
-                match self.router.clone().oneshot(request.map(Body::new)).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
+        if !asks_first && !challenge::is_public(request.uri().path()) {
+            let caller = match gateway.authenticate(credentials, correlation_id).await {
+                Ok(caller) => caller,
+                Err(error) => return answer::refuse(error),
+            };
+            // What is posted there is a call, which is admitted as such.
+            if request.uri().path() != sse::MESSAGES {
+                match gateway.admit(&caller).await {
+                    Ok(admitted) => admission = Some(admitted),
+                    Err(error) => {
+                        let mut response = answer::refuse(error);
+                        response.extensions_mut().insert(caller.principal);
+                        return response;
+                    }
                 }
             }
-            Err(error) => answer::refuse(error),
+            principal = Some(caller.principal.clone());
+            request.extensions_mut().insert(caller);
         }
+        // For streams, which outlive the moment at which their credentials held.
+        request.extensions_mut().insert(credentials.clone());
+        let mut response = match self.router.clone().oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        if let Some(principal) = principal {
+            response.extensions_mut().insert(principal);
+        }
+        if let Some(quota) = admission.and_then(|admission| admission.quota()) {
+            answer::tell_quota(response.headers_mut(), quota);
+        }
+        response
     }
 }
 

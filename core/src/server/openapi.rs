@@ -8,8 +8,8 @@ use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
 use super::{
-    Door, answer, challenge, credentials, discovery, docs, events, keys, metrics, operation, registering,
-    registry_v01, servers, tenants,
+    Door, answer, audit, challenge, credentials, discovery, docs, events, keys, metrics, operation,
+    registering, registry_v01, servers, tenants,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,9 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(discovery::offered_resources))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::get, tenants::update, tenants::delete))
+        .routes(routes!(audit::search))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
         .routes(routes!(operation::stats))
         .routes(routes!(operation::metrics))
         .routes(routes!(operation::active))

@@ -13,7 +13,7 @@ use super::Door;
 use super::answer::{Failure, json};
 use super::extract::Text;
 use super::schema::{Missing, Refused};
-use super::view::{ActiveRequest, ServerMetrics};
+use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
 use crate::gateway::{Caller, Components};
 
 /// Whether the gateway works, part by part.
@@ -93,6 +93,38 @@ pub(super) struct StatsAnswer {
     sessions: u64,
     /// Calls under way.
     active_requests: u64,
+    limits: LimitsAnswer,
+    audit: TrailAnswer,
+}
+
+/// What the limits have done since this process started, and hold now.
+#[derive(Serialize, ToSchema)]
+struct LimitsAnswer {
+    /// Calls that have a place, of all tenants.
+    calls: u64,
+    /// Places in all.
+    max_calls: u64,
+    /// Calls that wait for a place.
+    waiting: u64,
+    /// Requests refused because there were too many within a minute.
+    rate_refusals: u64,
+    /// Requests refused because there were too many at once.
+    crowd_refusals: u64,
+    /// Callers that were banned.
+    bans: u64,
+    /// Callers and tenants that are counted now.
+    windows: u64,
+}
+
+/// What became of audit rows that belong to no mutation.
+#[derive(Serialize, ToSchema)]
+struct TrailAnswer {
+    written: u64,
+    waiting: u64,
+    /// Never written; each is in the log.
+    lost: u64,
+    /// Writes that failed.
+    failures: u64,
 }
 
 /// Counts servers, sessions and calls
@@ -100,6 +132,7 @@ pub(super) struct StatsAnswer {
     responses((status = 200, description = "The counts", body = StatsAnswer), Refused))]
 pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
     let stats = door.gateway.stats(&caller)?;
+    let (limits, audit) = (stats.limits, stats.audit);
     let answer = StatsAnswer {
         total_servers: stats.total_servers,
         servers_by_status: stats.servers_by_status,
@@ -107,38 +140,37 @@ pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Re
         servers_by_health: stats.servers_by_health,
         sessions: stats.sessions,
         active_requests: stats.active_requests,
+        limits: LimitsAnswer {
+            calls: limits.calls,
+            max_calls: limits.max_calls,
+            waiting: limits.waiting,
+            rate_refusals: limits.rate_refusals,
+            crowd_refusals: limits.crowd_refusals,
+            bans: limits.bans,
+            windows: limits.windows,
+        },
+        audit: TrailAnswer {
+            written: audit.written,
+            waiting: audit.waiting,
+            lost: audit.lost,
+            failures: audit.failures,
+        },
     };
     Ok(json(StatusCode::OK, &answer))
-}
-
-/// What routing knows, by server id.
-#[derive(Serialize, ToSchema)]
-pub(super) struct MetricsAnswer {
-    metrics: BTreeMap<String, ServerMetrics>,
 }
 
 /// Shows what routing knows of each server
 #[utoipa::path(get, path = "/api/v1/router/metrics", tag = "operation",
     responses((status = 200, description = "Metrics by server id", body = MetricsAnswer), Refused))]
 pub(super) async fn metrics(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
-    let metrics = door.gateway.metrics(&caller)?;
-    let metrics = metrics.into_iter().map(|(id, metrics)| (id.to_string(), metrics.into())).collect();
-    Ok(json(StatusCode::OK, &MetricsAnswer { metrics }))
-}
-
-/// The calls under way.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ActiveAnswer {
-    active_request_count: usize,
-    requests: Vec<ActiveRequest>,
+    Ok(json(StatusCode::OK, &MetricsAnswer::of(&door.gateway, &caller)?))
 }
 
 /// Lists the calls under way
 #[utoipa::path(get, path = "/api/v1/proxy/active-requests", tag = "operation",
     responses((status = 200, description = "The calls", body = ActiveAnswer), Refused))]
 pub(super) async fn active(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
-    let requests: Vec<ActiveRequest> = door.gateway.active(&caller)?.into_iter().map(Into::into).collect();
-    Ok(json(StatusCode::OK, &ActiveAnswer { active_request_count: requests.len(), requests }))
+    Ok(json(StatusCode::OK, &ActiveAnswer::of(&door.gateway, &caller)?))
 }
 
 /// Cancels a call under way

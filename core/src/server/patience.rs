@@ -18,6 +18,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
+use super::heads::Heads;
+
 /// How long a client may take to send a request's head, from its first byte; for the first one, from the connection.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
 
@@ -35,7 +37,7 @@ pub(super) struct Pulse {
 
 /// A request under way, until its answer was written or given up.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Pulse>);
+pub(super) struct UnderWay(Arc<Pulse>, Heads);
 
 impl Pulse {
     pub(super) fn new() -> Arc<Self> {
@@ -43,12 +45,12 @@ impl Pulse {
         Arc::new(Self { heard: AtomicBool::new(true), under_way: 0.into(), requests: 0.into() })
     }
 
-    /// A request's head has come in.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    /// A request's head has come in, the last of `heads`, which are forgotten when it was answered.
+    pub(super) fn begin(self: &Arc<Self>, heads: &Heads) -> UnderWay {
         self.heard.store(false, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+        UnderWay(Arc::clone(self), heads.clone())
     }
 
     fn rests(&self) -> bool {
@@ -85,6 +87,7 @@ impl Pulse {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.1.forget();
         // What came in meanwhile was the request's body.
         self.0.heard.store(false, Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);

@@ -2,21 +2,20 @@
 //! plain JSON-RPC for an answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
-use serde::de::DeserializeOwned;
 
 use super::{Asker, Shared, mcp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, Reply, Route, ServerId, Wishes};
+use crate::error::{Error, ErrorKind};
+use crate::gateway::read_proxied;
+use crate::model::{Action, Call, Reply, Route, ServerId};
+use crate::rpc::Message;
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::version::Era;
-use crate::rpc::{Members, Message, Shape};
 
 pub(super) async fn answer(
     shared: &Shared,
@@ -26,7 +25,7 @@ pub(super) async fn answer(
     extended_form: bool,
 ) -> Response<Body> {
     let started = shared.clock.now();
-    let (message, wishes) = match read(&content) {
+    let (message, wishes) = match read_proxied(&content) {
         Ok(read) => read,
         Err(error) => return mcp::refuse(None, &error),
     };
@@ -64,51 +63,6 @@ pub(super) async fn answer(
             response
         }
     }
-}
-
-/// The request without the wishes, and the wishes.
-fn read(content: &Bytes) -> Result<(Message, Wishes)> {
-    let text = std::str::from_utf8(content)
-        .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
-    // Checks the envelope, its depth included, before anything else looks at it.
-    let whole = Message::parse(content.clone())?;
-    if whole.shape() != Shape::Request {
-        return Err(Error::new(ErrorKind::InvalidRequest, "send one request: with `method` and `id`"));
-    }
-    let members = Members::parse(text)?;
-    let mut request = String::with_capacity(text.len());
-    for (key, value) in
-        members.iter().filter(|(key, _)| matches!(*key, "jsonrpc" | "id" | "method" | "params"))
-    {
-        let separator = if request.is_empty() { '{' } else { ',' };
-        request.push(separator);
-        request.push_str(&quote(key));
-        request.push(':');
-        request.push_str(value);
-    }
-    request.push('}');
-    let timeout: Option<f64> = wish(&members, "timeout", "seconds")?;
-    if timeout.is_some_and(|seconds| !(0.001..=86_400.0).contains(&seconds)) {
-        return Err(Error::new(ErrorKind::InvalidRequest, "`timeout` must be seconds from 0.001 to 86400"));
-    }
-    let list = "a list of strings";
-    let wishes = Wishes {
-        required_tools: wish(&members, "required_tools", list)?.unwrap_or_default(),
-        required_resources: wish(&members, "required_resources", list)?.unwrap_or_default(),
-        preferred_servers: wish(&members, "preferred_servers", list)?.unwrap_or_default(),
-        timeout: timeout.map(Duration::from_secs_f64),
-    };
-    Ok((Message::parse(request.into())?, wishes))
-}
-
-fn wish<T: DeserializeOwned>(
-    members: &Members<'_>,
-    key: &'static str,
-    form: &'static str,
-) -> Result<Option<T>> {
-    let Some(raw) = members.get(key) else { return Ok(None) };
-    serde_json::from_str(raw)
-        .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("`{key}` must be {form}")))
 }
 
 /// The response with what routing has to say of it; the server's own bytes stay as they are.

@@ -53,6 +53,9 @@ pub(super) enum Refused {
     /// `Host` or `Origin` is not allowed, or the caller may not do this
     #[response(status = 403)]
     Forbidden(#[to_schema] ErrorAnswer),
+    /// Too many requests within a minute, or too many wrong credentials; see `Retry-After`
+    #[response(status = 429)]
+    RateLimited(#[to_schema] ErrorAnswer),
     /// A fault of the gateway
     #[response(status = 500)]
     Internal(#[to_schema] ErrorAnswer),

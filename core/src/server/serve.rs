@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::Peer;
+use super::heads::{Heads, Noted};
 use super::patience::{Answering, Listened, Pulse};
 use super::tls::Certificate;
 use super::turn::Turn;
@@ -173,17 +174,22 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Answers,
 {
-    let pulse = Pulse::new();
-    let beat = Arc::clone(&pulse);
+    let (pulse, heads) = (Pulse::new(), Heads::default());
+    let (beat, heard) = (Arc::clone(&pulse), heads.clone());
     let turn = Arc::new(Turn::default());
     let waker = Waker::from(Arc::clone(&turn));
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        let under_way = beat.begin();
+        let under_way = beat.begin(&heard);
         request.extensions_mut().insert(Peer(peer));
         let last = request.headers().contains_key(TRANSFER_ENCODING);
-        let answer = Arc::clone(&turn).take(waker.clone(), service.clone().call(request));
+        let doubtful = last && !heard.is_plain();
+        let answer =
+            (!doubtful).then(|| Arc::clone(&turn).take(waker.clone(), service.clone().call(request)));
         async move {
-            let mut response = answer.await?;
+            let mut response = match answer {
+                Some(answer) => answer.await?,
+                None => two_lengths(),
+            };
             if last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -192,7 +198,7 @@ where
     });
     // RFC 9112, section 6.3: whoever stood in between may have read another length in a chunked request, and what comes
     // behind it would be taken for a request. So nothing does.
-    let socket = Listened { socket: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
+    let socket = Listened { socket: TokioIo::new(Noted { stream, heads }), pulse: Arc::clone(&pulse) };
     let connection =
         http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
     let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
@@ -217,9 +223,17 @@ where
     }
 }
 
+/// The answer to a request that says its length in two ways.
+fn two_lengths() -> Response<Body> {
+    let mut refused = Response::new(Body::from(
+        "the request has both Content-Length and Transfer-Encoding, or was sent before the one ahead of it was answered; send one of them",
+    ));
+    *refused.status_mut() = StatusCode::BAD_REQUEST;
+    refused
+}
+
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
     use http_body_util::Empty;
     use hyper::client::conn::http1 as client;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,23 +1,22 @@
 //! `/api/v1/servers`: the register over HTTP.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::State;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::answer::{Failure, json};
 use super::extract::{Id, Json, Query, items};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
-use super::view::{Definitions, HIDDEN, HealthCheckAnswer, HealthHistory, ServerView};
 use super::{Door, Shared, tags};
+use crate::document::between;
+use crate::document::health::{HealthCheckAnswer, HealthHistory};
+use crate::document::server::{Definitions, ListAnswer, ServerView, update_shown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
-use crate::model::{Capability, Endpoint, HealthStatus, Patch, Server, Status};
+use crate::model::{Capability, HealthStatus, Patch, Server, Status};
 use crate::registry::Filter;
 use crate::store::HEALTH_HISTORY;
 
@@ -47,18 +46,6 @@ pub(super) struct ListQuery {
     include_resources: Option<bool>,
 }
 
-pub(super) fn between(name: &'static str, value: Option<u32>, default: u32, max: u32) -> Result<u32> {
-    match value {
-        None => Ok(default),
-        Some(value) if (1..=max).contains(&value) => Ok(value),
-        Some(value) => {
-            Err(Error::new(ErrorKind::InvalidParams, format!("expected a number from 1 to {max}"))
-                .with("parameter", name)
-                .with("found", value))
-        }
-    }
-}
-
 impl ListQuery {
     fn filter(&self) -> Result<Filter> {
         Ok(Filter {
@@ -72,16 +59,6 @@ impl ListQuery {
     }
 }
 
-/// One page of servers, ordered by name.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ListAnswer {
-    servers: Vec<ServerView>,
-    /// How many match in all.
-    total: u64,
-    page: u32,
-    limit: u32,
-}
-
 /// Lists servers
 #[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(ListQuery),
     responses((status = 200, description = "One page", body = ListAnswer), Refused))]
@@ -90,20 +67,8 @@ pub(super) async fn list(
     caller: Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Response<Body>, Failure> {
-    let page = door.gateway.list(&caller, &asked.filter()?)?;
     let (tools, resources) = (asked.include_tools == Some(true), asked.include_resources == Some(true));
-    let view = |server: &Arc<Server>| match door.gateway.capabilities(&caller, server.id) {
-        Ok(offers) => {
-            let drift = door.gateway.drift(&caller, server.id).ok().flatten();
-            let shown = ServerView::new(server, &offers).with(&offers, tools, resources);
-            Some(Ok(shown.drifted(drift.as_deref())))
-        }
-        // Removed since the page was cut.
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => Some(Err(error)),
-    };
-    let servers = page.servers.iter().filter_map(view).collect::<Result<_>>()?;
-    Ok(json(StatusCode::OK, &ListAnswer { servers, total: page.total, page: page.page, limit: page.limit }))
+    Ok(json(StatusCode::OK, &ListAnswer::of(&door.gateway, &caller, &asked.filter()?, tools, resources)?))
 }
 
 /// Shows a server
@@ -123,7 +88,8 @@ pub(super) async fn get(
 
 /// Changes a server
 ///
-/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`.
+/// Members that are absent stay as they are, and so do values of `env` and `configuration.headers` that are `***`,
+/// and `endpoint_url` and `args` that are as they were shown.
 /// With `If-Match`, only if the revision is still that.
 #[utoipa::path(put, path = "/api/v1/servers/{id}", tag = "servers", request_body = Patch,
     params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` that was read")),
@@ -138,17 +104,11 @@ pub(super) async fn update(
     caller: Caller,
     Id(id): Id,
     headers: HeaderMap,
-    Json(mut patch): Json<Patch>,
+    Json(patch): Json<Patch>,
 ) -> Result<Response<Body>, Failure> {
     let current = door.gateway.get(&caller, id)?;
     let demanded = tags::demanded(&headers, &current)?;
-    let hidden = patch.configuration.iter().any(|given| given.headers.values().any(|value| value == HIDDEN));
-    if hidden {
-        door.gateway.stays_where_it_is(&caller, &current, &patch).await?;
-    }
-    // What is kept was read from this revision, so it must still be this one.
-    let kept = keep_hidden(&mut patch, &current)?.then_some(current.revision);
-    let updated = door.gateway.update(&caller, id, patch, demanded.or(kept)).await;
+    let updated = update_shown(&door.gateway, &caller, &current, patch, demanded).await;
     let server = updated.map_err(|error| tags::overtaken(error, demanded))?;
     Ok(shown(&door, &caller, &server, StatusCode::OK)?)
 }
@@ -237,10 +197,7 @@ pub(super) async fn capabilities(
 }
 
 fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) -> Result<Response<Body>> {
-    // A server that is removed this very moment offers nothing.
-    let offers = door.gateway.capabilities(caller, server.id).unwrap_or_default();
-    let drift = door.gateway.drift(caller, server.id).ok().flatten();
-    let view = ServerView::new(server, &offers).drifted(drift.as_deref());
+    let view = ServerView::shown(&door.gateway, caller, server);
     Ok(tags::tagged(status, server.revision, text_of(&view)?))
 }
 
@@ -252,34 +209,4 @@ fn text_of(view: &ServerView) -> Result<String> {
     serde_json::to_string(view).map_err(|error| {
         Error::new(ErrorKind::Internal, "the answer cannot be written as JSON").caused_by(error)
     })
-}
-
-/// Puts the stored secrets where the patch has `***`; says whether there were any.
-fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
-    let nothing = BTreeMap::new();
-    let stored = match &current.endpoint {
-        Endpoint::Command { env, .. } => env,
-        Endpoint::Url { .. } => &nothing,
-    };
-    let mut kept = false;
-    if let Some(env) = &mut patch.env {
-        kept |= keep(env, stored, "env")?;
-    }
-    if let Some(configuration) = &mut patch.configuration {
-        kept |= keep(&mut configuration.headers, &current.configuration.headers, "configuration.headers")?;
-    }
-    Ok(kept)
-}
-
-fn keep(new: &mut BTreeMap<String, String>, stored: &BTreeMap<String, String>, field: &str) -> Result<bool> {
-    let mut kept = false;
-    for (key, value) in new.iter_mut().filter(|(_, value)| *value == HIDDEN) {
-        let Some(secret) = stored.get(key) else {
-            let message = "`***` keeps a value that is there already; this one is new, so give it";
-            return Err(Error::new(ErrorKind::InvalidParams, message).with("field", format!("{field}.{key}")));
-        };
-        value.clone_from(secret);
-        kept = true;
-    }
-    Ok(kept)
 }

@@ -36,6 +36,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Such comments in a row after which a stream without a session is closed: a minute.
 const UNUSED: u32 = 4;
 const PARAMETER: &str = "session_id";
+/// Where a client of such a stream posts.
+pub(super) const MESSAGES: &str = "/messages";
 
 /// The open streams.
 struct Room {
@@ -56,7 +58,7 @@ pub(super) fn routes(door: &Door) -> axum::Router {
     axum::Router::new()
         .route("/sse", get(open_all))
         .route("/sse/{service}", get(open_one))
-        .route("/messages", post(deliver))
+        .route(MESSAGES, post(deliver))
         .method_not_allowed_fallback(super::answer::no_method)
         .with_state(room)
 }
@@ -74,7 +76,7 @@ async fn open_one(
     Path(service): Path<String>,
 ) -> Result<Response<Body>, Failure> {
     let service =
-        ServiceName::new(&service).map_err(|_| Error::new(ErrorKind::NotFound, "no such service"))?;
+        ServiceName::asked(&service).map_err(|_| Error::new(ErrorKind::NotFound, "no such service"))?;
     room.open(caller, Route::Service(service))
 }
 

@@ -1,4 +1,5 @@
 mod access;
+mod audit;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -14,9 +14,10 @@ pub(crate) use self::once::*;
 use super::{HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
-    Affinity, Algorithm, ApiKey, AuditEntry, Capability, CapabilityKind, Configuration, Credential, Endpoint,
-    HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role, SealedCredential,
-    Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId, TenantStatus, TransportType,
+    Affinity, Algorithm, ApiKey, AuditEntry, AuditQuery, Capability, CapabilityKind, Configuration,
+    Credential, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role,
+    SealedCredential, Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId, TenantStatus,
+    TransportType,
 };
 
 macro_rules! store_contract {
@@ -36,6 +37,7 @@ macro_rules! store_contract {
             of_two_that_register_one_name_at_once_exactly_one_succeeds,
             of_two_updates_from_one_revision_exactly_one_succeeds,
             text_is_data_and_never_a_statement,
+            the_audit_trail_is_searched_followed_and_kept,
             a_creation_under_a_key_is_done_once_and_answered_alike,
             a_creation_that_fails_leaves_its_key_unused,
             a_key_is_free_again_after_a_day,
@@ -313,6 +315,32 @@ pub(crate) async fn every_mutation_has_its_audit_row_and_no_failure_has_one(stor
         [audit(&t, "server.remove"), audit(&t, "server.update"), refused, audit(&t, "server.register")];
     assert_eq!(rows, expected);
     assert_eq!(store.audit(&t, 2).await.unwrap(), expected[..2]);
+}
+
+pub(crate) async fn the_audit_trail_is_searched_followed_and_kept(store: Arc<dyn Store>) {
+    let (a, b) = (tenant("a"), tenant("b"));
+    let row = |of: &TenantId, second| AuditEntry { at: at(second), ..audit(of, &format!("act.{second}")) };
+    let rows: Vec<_> = (1..=6).flat_map(|second| [row(&a, second), row(&b, second)]).collect();
+    store.append_audits(&rows).await.unwrap();
+    let query = AuditQuery { from: Some(at(2)), to: Some(at(5)), ..AuditQuery::newest(2) };
+    let found = store.find_audit(&a, &query).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.number).collect::<Vec<_>>(), [4, 3]);
+    let next = AuditQuery { before: Some(3), ..query };
+    assert_eq!(store.find_audit(&a, &next).await.unwrap()[0].entry, row(&a, 2));
+    let named =
+        AuditQuery { action: Some("act.6".into()), actor: Some("user:ann".into()), ..AuditQuery::newest(9) };
+    assert_eq!(store.find_audit(&a, &named).await.unwrap().len(), 1);
+    let nobody = AuditQuery { actor: Some("user:bob".into()), ..AuditQuery::newest(9) };
+    assert_eq!(store.find_audit(&a, &nobody).await.unwrap(), []);
+
+    store.hold_audit(true, &row(&b, 7)).await.unwrap();
+    assert_eq!(store.retain_audit(at(4), 2).await.unwrap(), 2);
+    assert_eq!(store.retain_audit(at(4), 2).await.unwrap(), 1);
+    assert_eq!(store.retain_audit(at(4), 2).await.unwrap(), 0);
+    let reports = store.verify_audit(None).await.unwrap();
+    let ends: Vec<_> = reports.iter().map(|one| (&*one.tenant_id, one.first, one.last, one.hold)).collect();
+    assert_eq!(ends, [("a", 4, 6, false), ("b", 1, 7, true)]);
+    assert!(reports.iter().all(|one| one.problem.is_none()), "{reports:?}");
 }
 
 pub(crate) async fn definitions_come_back_byte_for_byte_and_in_order(store: Arc<dyn Store>) {

@@ -9,9 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::chain::{Chain, Follower, Raw, hex};
 use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
-use crate::model::{ApiKey, AuditEntry, Listing, SealedCredential, Server, ServerId, Tenant, TenantId};
+use crate::model::{
+    ApiKey, AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, SealedCredential, Server, ServerId,
+    Tenant, TenantId,
+};
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
 #[derive(Debug, Default)]
@@ -26,7 +30,8 @@ struct Rows {
     created: u64,
     ids: HashMap<ServerId, u64>,
     names: HashMap<(TenantId, String), u64>,
-    audit: VecDeque<AuditEntry>,
+    audit: VecDeque<AuditRow>,
+    chains: BTreeMap<TenantId, Chain>,
     credentials: BTreeMap<credentials::Key, SealedCredential>,
     once: HashMap<TenantId, Creations>,
     tenants: BTreeMap<TenantId, Tenant>,
@@ -130,9 +135,46 @@ impl Rows {
 
     fn log(&mut self, audit: &AuditEntry) {
         if self.audit.len() == MemoryStore::AUDIT_ROWS {
-            self.audit.pop_front();
+            self.forget(0);
         }
-        self.audit.push_back(audit.clone());
+        let entry = audit.bounded();
+        let detail = entry.detail.to_string();
+        let chain =
+            self.chains.entry(entry.tenant_id.clone()).or_insert_with(|| Chain::new(&entry.tenant_id));
+        let (number, hash) = chain.push(&Raw::of(&entry, &detail));
+        self.audit.push_back(AuditRow { number, entry, hash: hex(&hash) });
+    }
+
+    /// Forgets a row that is the first of its chain.
+    fn forget(&mut self, place: usize) {
+        let Some(row) = self.audit.remove(place) else { return };
+        let Some(chain) = self.chains.get_mut(&row.entry.tenant_id) else { return };
+        let detail = row.entry.detail.to_string();
+        let hash = Raw::of(&row.entry, &detail).hash(&chain.first_hash, row.number);
+        chain.begin_after(row.number, hash);
+    }
+
+    fn follow(&self, tenant: &TenantId, chain: &Chain) -> ChainReport {
+        let mut follower = Follower::new(chain);
+        let mut rows = self.audit.iter().filter(|row| row.entry.tenant_id == *tenant);
+        let followed = rows.try_for_each(|row| {
+            let detail = row.entry.detail.to_string();
+            let stored: Vec<u8> = (0..row.hash.len() / 2)
+                .filter_map(|byte| u8::from_str_radix(row.hash.get(byte * 2..byte * 2 + 2)?, 16).ok())
+                .collect();
+            follower.take(row.number, &Raw::of(&row.entry, &detail), &stored)
+        });
+        let wrong = followed.and_then(|()| follower.finish(chain)).err();
+        ChainReport {
+            tenant_id: tenant.to_string(),
+            first: chain.first_number,
+            last: chain.last_number,
+            hash: hex(&chain.last_hash),
+            key_id: String::new(),
+            hold: chain.hold,
+            row: wrong.map(|(row, _)| row),
+            problem: wrong.map(|(row, what)| format!("row {row} {what}")),
+        }
     }
 }
 
@@ -251,15 +293,49 @@ impl Store for MemoryStore {
         Ok(row.health.iter().take(limit as usize).cloned().collect())
     }
 
-    async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
-        self.rows().log(audit);
+    async fn append_audits(&self, audits: &[AuditEntry]) -> Result<()> {
+        let mut rows = self.rows();
+        for audit in audits {
+            rows.log(audit);
+        }
         Ok(())
     }
 
-    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
+    async fn find_audit(&self, tenant: &TenantId, query: &AuditQuery) -> Result<Vec<AuditRow>> {
         let rows = self.rows();
-        let own = rows.audit.iter().rev().filter(|entry| entry.tenant_id == *tenant);
-        Ok(own.take(limit as usize).cloned().collect())
+        let own = rows.audit.iter().rev().filter(|row| row.entry.tenant_id == *tenant && query.matches(row));
+        Ok(own.take(query.limit as usize).cloned().collect())
+    }
+
+    async fn verify_audit(&self, tenant: Option<&TenantId>) -> Result<Vec<ChainReport>> {
+        let rows = self.rows();
+        let asked = rows.chains.iter().filter(|(name, _)| tenant.is_none_or(|tenant| tenant == *name));
+        Ok(asked.map(|(name, chain)| rows.follow(name, chain)).collect())
+    }
+
+    async fn retain_audit(&self, before: Timestamp, most: u32) -> Result<u64> {
+        let mut rows = self.rows();
+        let mut removed = 0;
+        let tenants: Vec<TenantId> =
+            rows.chains.iter().filter(|(_, chain)| !chain.hold).map(|(tenant, _)| tenant.clone()).collect();
+        for tenant in tenants {
+            while removed < u64::from(most) {
+                let first = rows.audit.iter().position(|row| row.entry.tenant_id == tenant);
+                let Some(place) = first.filter(|place| rows.audit[*place].entry.at < before) else { break };
+                rows.forget(place);
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()> {
+        let mut rows = self.rows();
+        rows.log(audit);
+        if let Some(chain) = rows.chains.get_mut(&audit.tenant_id) {
+            chain.hold = hold;
+        }
+        Ok(())
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>> {

@@ -1,14 +1,19 @@
 //! What must survive: servers, what they offer, their health history, API keys, and the audit trail.
 //!
-//! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace.
+//! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace. The rows of a
+//! tenant are a chain (`chain.rs`), so that none can be changed or taken out unseen.
 //! Every backend runs the same contract suite. Times are kept to the microsecond.
 
+mod chain;
 #[cfg(test)]
 pub(crate) mod contract;
 mod credentials;
 pub mod keys;
 pub mod memory;
+pub mod presence;
 mod once;
+#[cfg(feature = "sqlite")]
+mod signing;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -25,7 +30,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, HealthStatus, Listing, Server, ServerId, Tenant, TenantId};
+use crate::model::{
+    AuditEntry, AuditQuery, AuditRow, ChainReport, HealthStatus, Listing, Server, ServerId, Tenant, TenantId,
+};
 
 /// One observation of a server's health.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -105,10 +112,31 @@ pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
     async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>>;
 
     /// Appends to the audit trail: for what is refused, or done without touching a record.
-    async fn append_audit(&self, audit: &AuditEntry) -> Result<()>;
+    async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
+        self.append_audits(std::slice::from_ref(audit)).await
+    }
 
-    /// The tenant's newest audit rows first.
-    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>>;
+    /// Appends rows to the audit trail, all or none.
+    async fn append_audits(&self, audits: &[AuditEntry]) -> Result<()>;
+
+    /// The tenant's newest audit entries first.
+    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
+        let rows = self.find_audit(tenant, &AuditQuery::newest(limit)).await?;
+        Ok(rows.into_iter().map(|row| row.entry).collect())
+    }
+
+    /// The rows of the tenant's audit trail that `query` asks for, newest first.
+    async fn find_audit(&self, tenant: &TenantId, query: &AuditQuery) -> Result<Vec<AuditRow>>;
+
+    /// Follows the audit chain of `tenant`, or those of all tenants, from beginning to end.
+    async fn verify_audit(&self, tenant: Option<&TenantId>) -> Result<Vec<ChainReport>>;
+
+    /// Removes at most `most` audit rows older than `before`, all in one transaction: from the beginnings of chains alone, and
+    /// of no tenant that is on legal hold. Says how many.
+    async fn retain_audit(&self, before: Timestamp, most: u32) -> Result<u64>;
+
+    /// Puts the audit trail of the entry's tenant on legal hold, or ends that, and writes the entry.
+    async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()>;
 
     /// All tenants that were written or have had a server, by name.
     async fn tenants(&self) -> Result<Vec<Tenant>>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Connector;
 use super::guard::Guard;
+use super::resident::{ResidentConnector, Residents};
 use super::stdio::{Starts, Unheard};
 use super::supply::{Nothing, Supply};
 use crate::clock::Clock;
@@ -27,6 +28,8 @@ pub struct Means {
     pub guard: Guard,
     /// Hears of each program before it is started.
     pub starts: Arc<dyn Starts>,
+    /// The servers that live in this process.
+    pub residents: Residents,
     /// Knows what servers are shown before they let the gateway in.
     pub supply: Arc<dyn Supply>,
 }
@@ -40,6 +43,7 @@ impl Means {
             random: Arc::new(Random::from_entropy()),
             guard: Guard::default(),
             starts: Arc::new(Unheard),
+            residents: Residents::default(),
             supply: Arc::new(Nothing),
         }
     }
@@ -65,6 +69,7 @@ pub fn connect(server: &Server, means: &Means) -> Result<Arc<dyn Connector>> {
         TransportType::Websocket => {
             Err(absent("websocket", "build with the feature `websocket`, or use http or stdio"))
         }
+        TransportType::Memory => Ok(Arc::new(ResidentConnector::with(server, means))),
         TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::with(server, means)?)),
     }
 }

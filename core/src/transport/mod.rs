@@ -12,6 +12,7 @@ pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
+pub mod resident;
 pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;

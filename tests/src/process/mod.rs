@@ -229,7 +229,7 @@ fn address_in(text: &str) -> Option<SocketAddr> {
 
 /// The program under test: `MCP_GATEWAY_BIN`, or built into the folder that this test was built into.
 #[expect(clippy::disallowed_methods, reason = "which program to test is the caller's choice")]
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Ok(path) = std::env::var("MCP_GATEWAY_BIN") {

@@ -139,7 +139,7 @@ impl Tokens {
             match path.as_str() {
                 "" | "/" | "/mcp" => return Ok(None),
                 path => {
-                    let service = path.strip_prefix("/mcp/").and_then(|name| ServiceName::new(name).ok());
+                    let service = path.strip_prefix("/mcp/").and_then(|name| ServiceName::asked(name).ok());
                     services.extend(service);
                 }
             }

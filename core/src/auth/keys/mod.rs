@@ -46,7 +46,7 @@ pub struct NewKey {
     pub server_id: Option<ServerId>,
     /// How long it lives, in days.
     pub days: u32,
-    /// Requests a minute, if it is to have a limit of its own; no limiter reads it yet.
+    /// Requests a minute, if it is to have a limit of its own instead of its role's.
     pub requests_per_minute: Option<u32>,
 }
 

@@ -12,13 +12,13 @@ use http_body_util::{BodyExt, Full};
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::{self, ActingAs, Peer, Service};
+use mcp_registry_gateway::store::presence::{self, Presence};
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
 
 use super::client::{Client, Reply};
 use super::exit::Failure;
-use super::presence::{self, Presence};
 use super::wiring::Common;
 
 /// Longest wait for an answer of the REST API: a probe may take its 10 s.

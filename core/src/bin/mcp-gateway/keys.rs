@@ -60,7 +60,7 @@ struct Create {
     /// How many days it lives
     #[arg(long, default_value_t = DEFAULT_DAYS)]
     days: u32,
-    /// Requests a minute at most; kept and shown, but not enforced in this version
+    /// Requests a minute at most, instead of what its role allows
     #[arg(long, value_name = "COUNT")]
     requests_per_minute: Option<u32>,
     /// The tenant that it belongs to; with --url it is that of the key that asks

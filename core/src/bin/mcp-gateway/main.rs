@@ -1,6 +1,7 @@
 //! The `mcp-gateway` program: serves the gateway, and talks to one that runs.
 
 mod api;
+mod audit;
 mod call;
 mod client;
 mod database;
@@ -11,7 +12,6 @@ mod import;
 mod keys;
 mod list;
 mod logging;
-mod presence;
 mod register;
 mod reload;
 mod serve;
@@ -69,6 +69,8 @@ enum Command {
     InitDb(database::InitArgs),
     /// Refreshes the database's statistics and gives free space back
     OptimizeDb(database::OptimizeArgs),
+    /// Shows, exports and verifies the audit trail
+    Audit(audit::Args),
     /// Shows the gateway at work on servers of its own
     Demo(demo::Args),
     #[command(hide = true)]
@@ -93,6 +95,7 @@ async fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&common, &args),
         Command::InitDb(args) => database::init(&common, &args).await,
         Command::OptimizeDb(args) => database::optimize(&common, &args).await,
+        Command::Audit(args) => audit::run(&common, args).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::DemoServer(args) => return demo::serve(args).await,
         Command::Openapi => openapi(),

@@ -1,22 +1,17 @@
 //! What a running gateway takes up from outside: signals, and a changed configuration, as a whole or not at all.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use mcp_registry_gateway::Error;
 use mcp_registry_gateway::config::{self, Config};
 use mcp_registry_gateway::gateway::{Caller, Gateway};
-use mcp_registry_gateway::model::{Patch, Registration, Server, TenantId};
-use mcp_registry_gateway::registry::Filter;
-use mcp_registry_gateway::registry::validate::registration;
+use mcp_registry_gateway::model::Registration;
 use mcp_registry_gateway::server::Service;
 use mcp_registry_gateway::server::tls::{self, Certificate};
-use mcp_registry_gateway::transport::guard::Guard;
-use mcp_registry_gateway::{Error, ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
-use super::import::servers_of;
 use super::logging::{self, Level};
 use super::wiring::Common;
 
@@ -132,48 +127,11 @@ impl Running {
     }
 
     fn trust(&self, servers: &[Registration]) {
-        trust(self.gateway.guard(), &self.caller.principal.tenant, servers);
+        self.gateway.guard().trust_declared(&self.caller.principal.tenant, servers);
     }
 
     async fn apply(&self, servers: &[Registration]) -> Result<(), Error> {
-        // All are checked before the first is written, so that a bad one leaves everything as it was.
-        let now = self.gateway.clock().timestamp();
-        for server in servers {
-            registration(&self.caller.principal.tenant, server.clone(), now)
-                .map_err(|error| error.with("server", &server.name))?;
-        }
-        for server in servers {
-            let outcome = match self.gateway.register(&self.caller, server.clone()).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => self.change(server).await,
-                outcome => outcome.map(|_| ()),
-            };
-            outcome.map_err(|error| error.with("server", &server.name))?;
-        }
-        Ok(())
-    }
-
-    async fn change(&self, wanted: &Registration) -> Result<(), Error> {
-        let Some(current) = self.named(&wanted.name)? else { return Ok(()) };
-        match patch(&current, wanted) {
-            Some(patch) => self.gateway.update(&self.caller, current.id, patch, None).await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    fn named(&self, name: &str) -> Result<Option<Arc<Server>>, Error> {
-        for page in 1.. {
-            let filter =
-                Filter { search: Some(name.to_owned()), page, limit: Filter::MAX_LIMIT, ..Filter::default() };
-            let found = self.gateway.list(&self.caller, &filter)?.servers;
-            let last = found.len() < Filter::MAX_LIMIT as usize;
-            if let Some(server) = found.into_iter().find(|server| server.name == name) {
-                return Ok(Some(server));
-            }
-            if last {
-                break;
-            }
-        }
-        Ok(None)
+        self.gateway.declare(&self.caller, servers).await
     }
 
     /// When the files that the configuration comes from last changed.
@@ -191,23 +149,13 @@ impl Running {
 
 /// The servers that `config` and the command line name.
 pub(crate) fn wanted(config: &Config, own: &[Registration]) -> Result<Vec<Registration>, Failure> {
-    let mut servers = config.servers.clone();
-    if let Some(path) = &config.import {
-        let import = servers_of(path)?;
-        for note in &import.notes {
-            tracing::warn!(file = %path.display(), "{note}");
-        }
-        servers.extend(import.registrations);
+    let declared = config.declared().map_err(|error| Failure::usage(error.to_string()))?;
+    for note in &declared.notes {
+        tracing::warn!("{note}");
     }
+    let mut servers = declared.registrations;
     servers.extend(own.iter().cloned());
     Ok(servers)
-}
-
-/// Where the operator says that servers are, connections may be opened.
-pub(crate) fn trust(guard: &Guard, tenant: &TenantId, servers: &[Registration]) {
-    let endpoints =
-        servers.iter().filter_map(|server| Some((tenant.clone(), server.name.clone(), server.endpoint()?)));
-    guard.trust(endpoints);
 }
 
 /// Keys that differ and cannot change while the gateway runs.
@@ -237,86 +185,9 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
-/// What has to change of `current` so that it is what `wanted` says; `None` if it is that already. What `wanted` does
-/// not say stays as it is: it may have been set since.
-fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
-    fn differing<T: PartialEq + Clone>(wanted: Option<&T>, current: &T) -> Option<T> {
-        wanted.filter(|wanted| *wanted != current).cloned()
-    }
-    fn text(wanted: Option<&String>, current: Option<&str>) -> Option<String> {
-        wanted.filter(|wanted| Some(wanted.as_str()) != current).cloned()
-    }
-    let mut patch = Patch {
-        transport_type: differing(wanted.transport_type.as_ref(), &current.transport_type),
-        service: text(wanted.service.as_ref(), Some(current.service.as_str())),
-        version: text(wanted.version.as_ref(), current.version.as_deref()),
-        display_name: text(wanted.display_name.as_ref(), current.display_name.as_deref()),
-        description: text(wanted.description.as_ref(), current.description.as_deref()),
-        tags: (!wanted.tags.is_empty() && wanted.tags != current.tags).then(|| wanted.tags.clone()),
-        weight: differing(wanted.weight.as_ref(), &current.weight),
-        auto_discover: differing(wanted.auto_discover.as_ref(), &current.auto_discover),
-        health_check: differing(wanted.health_check.as_ref(), &current.health_check),
-        configuration: differing(wanted.configuration.as_ref(), &current.configuration),
-        // Compared where what the server said of itself is known: the register writes nothing if it is the same.
-        capabilities: wanted.capabilities.clone(),
-        ..Patch::default()
-    };
-    if wanted.endpoint().is_some_and(|endpoint| endpoint != current.endpoint) {
-        patch.endpoint_url.clone_from(&wanted.endpoint_url);
-        patch.command.clone_from(&wanted.command);
-        if wanted.command.is_some() {
-            patch.args = Some(wanted.args.clone());
-            patch.env = Some(wanted.env.clone());
-            patch.cwd.clone_from(&wanted.cwd);
-        }
-    }
-    let says_nothing = serde_json::to_value(&patch).is_ok_and(|patch| {
-        patch.as_object().is_some_and(|members| members.values().all(serde_json::Value::is_null))
-    });
-    (!says_nothing).then_some(patch)
-}
-
 #[cfg(test)]
 mod tests {
-    use mcp_registry_gateway::clock::SystemClock;
-    use mcp_registry_gateway::registry::validate;
-
     use super::*;
-
-    fn server(registration: &Registration) -> Server {
-        let tenant = TenantId::default_tenant();
-        validate::registration(&tenant, registration.clone(), SystemClock::shared().timestamp())
-            .unwrap()
-            .server
-    }
-
-    #[test]
-    fn a_server_that_is_as_wanted_is_not_touched() {
-        let wanted = Registration {
-            name: "a".into(),
-            command: Some("x".into()),
-            args: vec!["y".into()],
-            ..Registration::default()
-        };
-        assert!(patch(&server(&wanted), &wanted).is_none());
-    }
-
-    #[test]
-    fn only_what_differs_is_changed() {
-        let old = Registration {
-            name: "a".into(),
-            endpoint_url: Some("http://127.0.0.1:1/".into()),
-            weight: Some(3),
-            ..Registration::default()
-        };
-        let wanted =
-            Registration { endpoint_url: Some("http://127.0.0.1:2/".into()), weight: None, ..old.clone() };
-        let patch = patch(&server(&old), &wanted).unwrap();
-        assert_eq!(
-            (patch.endpoint_url.as_deref(), patch.weight, patch.args),
-            (Some("http://127.0.0.1:2/"), None, None)
-        );
-    }
 
     #[test]
     fn keys_that_take_a_restart_are_named() {

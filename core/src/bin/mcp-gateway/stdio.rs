@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config::{self, Config};
-use mcp_registry_gateway::gateway::{Caller, Gateway, Settings};
+use mcp_registry_gateway::gateway::{Caller, Gateway};
 use mcp_registry_gateway::model::{Principal, Registration, Route, ServiceName, TenantId};
+use mcp_registry_gateway::own;
 use mcp_registry_gateway::server::stdio;
 use mcp_registry_gateway::store::Store;
 use mcp_registry_gateway::store::memory::MemoryStore;
@@ -48,7 +49,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let route = match &args.service {
-        Some(name) => ServiceName::new(name)
+        Some(name) => ServiceName::asked(name)
             .map(Route::Service)
             .map_err(|error| Failure::usage(format!("--service {name}: {error}")))?,
         None => Route::All,
@@ -110,7 +111,7 @@ async fn open(common: &Common, config: &Config) -> Result<Gateway, Failure> {
     let registered = SqliteStore::open(&common.database(config)?).await?;
     let copied = MemoryStore::copy_of(&registered).await;
     registered.close().await;
-    let mut settings = Settings::of(config);
+    let mut settings = own::settings(config);
     settings.list_budget = settings.list_budget.max(COLD);
     settings.sessions.longest = FOR_EVER;
     settings.sessions.idle = FOR_EVER;

@@ -1,18 +1,18 @@
 //! From the configuration to a gateway: where files live, which store, which settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use mcp_registry_gateway::auth::Vault;
 use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config::{self, Config, LogFormat, Sources};
-use mcp_registry_gateway::gateway::{self, Gateway};
+use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Registration, TenantId};
+use mcp_registry_gateway::own;
+use mcp_registry_gateway::store::presence::{Holder, Presence};
 use mcp_registry_gateway::store::sqlite::SqliteStore;
 
 use super::exit::Failure;
-use super::presence::Presence;
-use super::reload::{trust, wanted};
+use super::reload::wanted;
 
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
@@ -80,11 +80,10 @@ impl Common {
         let database = self.database(config)?;
         // Makes the folder.
         let store = SqliteStore::open(&database).await?;
-        let presence = Presence::claim(&database, url).await?;
-        let vault = Some(Arc::new(vault(config, &database)?));
-        let settings = gateway::Settings { vault, ..gateway::Settings::of(config) };
+        let presence = Presence::claim(&database, url.map_or(Holder::Command, Holder::Served)).await?;
+        let settings = own::settings(config).sealed(config, &database)?;
         // Before the first probe of what was registered earlier.
-        trust(&settings.guard, &TenantId::default_tenant(), &wanted(config, own)?);
+        settings.guard.trust_declared(&TenantId::default_tenant(), &wanted(config, own)?);
         Ok((Gateway::open(settings, Arc::new(store), SystemClock::shared()).await?, presence))
     }
 
@@ -92,15 +91,4 @@ impl Common {
     pub(crate) fn json_logs(config: &Config) -> bool {
         config.log.format == LogFormat::Json
     }
-}
-
-/// The keys that credentials are sealed with: those of the configuration, or those in the file beside the database.
-fn vault(config: &Config, database: &Path) -> Result<Vault, Failure> {
-    let wanted = &config.credentials;
-    if let Some(key) = &wanted.key {
-        return Ok(Vault::of(key.expose()).map_err(|error| error.with("setting", "credentials.key"))?);
-    }
-    let folder = database.parent().unwrap_or(Path::new(""));
-    let file = wanted.key_file.as_deref().unwrap_or(Path::new("credentials.key"));
-    Ok(Vault::open_file(&folder.join(file))?)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::breaker::{self, Breaker};
 use crate::clock::ManualClock;
 use crate::gateway::{Gateway, Settings};
-use crate::limit::{Concurrency, Limiter};
+use crate::limit::Leave;
 use crate::model::{Action, Algorithm, Call, Principal, Route, TenantId};
 use crate::select::{Ask, Member, Pool, Replica};
 use crate::store::memory::MemoryStore;
@@ -76,9 +76,13 @@ impl World {
             wishes: None,
         };
         let principal = Principal::local(TenantId::default_tenant());
+        let admission = match inner.limiter.admit(&principal) {
+            Leave::Now(decision) => decision.unwrap(),
+            Leave::Later(_) => panic!("there are places"),
+        };
         let passage = Passage {
             modern: None,
-            admission: Concurrency::new(1).admit(&principal, &call).unwrap(),
+            admission,
             record: inner.observer.begin(&call),
             principal,
             client: None,

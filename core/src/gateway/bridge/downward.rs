@@ -20,6 +20,7 @@ use self::talk::Talk;
 use super::parked::{Lot, Parked};
 use super::pool::Pool;
 use super::sealed::{self, Bond, Seal, Ticket};
+use crate::auth::Vault;
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,8 +49,9 @@ pub(in crate::gateway) struct Downward {
 }
 
 impl Downward {
-    pub(in crate::gateway) fn new() -> Result<Self> {
-        Ok(Self { pool: Pool::default(), parked: Parked::default(), seal: Seal::new()? })
+    /// Errors as of [`Seal::new`].
+    pub(in crate::gateway) fn new(vault: Option<&Vault>) -> Result<Self> {
+        Ok(Self { pool: Pool::default(), parked: Parked::default(), seal: Seal::new(vault)? })
     }
 }
 
@@ -95,7 +97,11 @@ impl Inner {
         if modern.state.is_some() && !modern.again {
             return Err(sealed::refused());
         }
-        let client = self.pooled(&passage.principal, modern)?;
+        let client = if modern.may_share(place) {
+            self.pooled(&passage.principal, modern)?
+        } else {
+            self.pooled_alone(&passage.principal, modern).await?
+        };
         if let Some(level) = modern.log_level {
             self.hear_from(client, level, &passage.correlation_id).await;
         }
@@ -184,7 +190,7 @@ impl Inner {
         server: ServerId,
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
-        self.owners.note(&passage.principal, message);
+        self.owners.note(&passage.principal, message, server);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else {
@@ -201,11 +207,17 @@ impl Inner {
                 return Err(missing_capability(required));
             }
         }
-        let until = self.clock.now() + self.settings.input_wait;
-        let state = self.modern.downward.seal.seal(Ticket { place: AGAIN, until }, &bond())?;
+        let state = self.seal(AGAIN, &bond())?;
         let keys: Vec<_> = (1..=pages.len()).map(|n| format!("q{n}")).collect();
         let result = translate::input_required(keys.iter().map(String::as_str).zip(&pages), &state);
         Ok(translate::Answer { body: result_response(client_id, &result), code: None })
+    }
+
+    /// A state for the retry of a request: its call is parked at `place`, as long as an answer is waited for.
+    pub(in crate::gateway) fn seal(&self, place: u64, bond: &Bond) -> Result<String> {
+        let until = self.clock.timestamp().saturating_add(self.settings.input_wait);
+        let until = until.unwrap_or(jiff::Timestamp::MAX);
+        self.modern.downward.seal.seal(Ticket { place, until }, bond)
     }
 
     /// Resumes the call that the request's `requestState` names.

@@ -2,13 +2,16 @@
 //! declared capabilities and name that a client gives itself.
 //!
 //! So a server is only told of capabilities that the request at hand declares, and nothing that a server remembers of one
-//! principal reaches another.
+//! principal reaches another. A call that must not meet any other on its connection has a set to itself for as long as it
+//! lasts; calls that come one after another use the same.
 
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,12 +24,18 @@ use crate::transport::Hello;
 const MOST_EACH: usize = 32;
 /// Sets of sessions in all.
 const MOST: usize = 10_000;
+/// Sets of one principal, with the same capabilities and name, that calls have to themselves at once.
+const MOST_ALONE: usize = 8;
 /// How long a set of sessions stays that nobody uses.
 const IDLE: Duration = Duration::from_secs(300);
 
 /// The sets of sessions, by principal.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Pool(Mutex<Table>);
+pub(in crate::gateway) struct Pool {
+    table: Mutex<Table>,
+    /// Told when somebody lets go of a set that was one call's.
+    left: Arc<Notify>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -38,6 +47,8 @@ struct Table {
 struct Pooled {
     client: Arc<Client>,
     borrowed: AtomicUsize,
+    /// Whether one call at a time uses it; told when it has.
+    alone: Option<Arc<Notify>>,
 }
 
 /// A set of sessions in use; it stays as long as this.
@@ -67,7 +78,11 @@ impl Clone for Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        self.0.borrowed.fetch_sub(1, Ordering::AcqRel);
+        if self.0.borrowed.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(left) = &self.0.alone
+        {
+            left.notify_waiters();
+        }
     }
 }
 
@@ -90,15 +105,53 @@ impl Pool {
         client_info: &str,
         now: Tick,
     ) -> Result<(Borrowed, Option<Arc<Client>>)> {
+        let kept = self.kept(principal, capabilities, client_info, false, now)?;
+        kept.ok_or_else(|| Error::new(ErrorKind::Internal, "a set of sessions for many was one call's"))
+    }
+
+    /// As [`Pool::borrow`], sessions that nobody else uses as long as they are held. Waits while as many calls have such as
+    /// may at once.
+    pub(in crate::gateway) async fn borrow_alone(
+        &self,
+        principal: &Principal,
+        capabilities: &str,
+        client_info: &str,
+        now: Tick,
+    ) -> Result<(Borrowed, Option<Arc<Client>>)> {
+        loop {
+            // Made before the look: what is given back after it is heard of.
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            if let Some(kept) = self.kept(principal, capabilities, client_info, true, now)? {
+                return Ok(kept);
+            }
+            left.await;
+        }
+    }
+
+    /// `None` if there are as many for one call `alone` as there may be, and all in use.
+    fn kept(
+        &self,
+        principal: &Principal,
+        capabilities: &str,
+        client_info: &str,
+        alone: bool,
+        now: Tick,
+    ) -> Result<Option<(Borrowed, Option<Arc<Client>>)>> {
         let mut table = self.table();
         let count = table.count;
         let own = table.open.entry(principal.clone()).or_default();
         let fits = |pooled: &&Arc<Pooled>| {
-            pooled.client.hello.capabilities == capabilities && pooled.client.hello.client_info == client_info
+            pooled.alone.is_some() == alone
+                && pooled.client.hello.capabilities == capabilities
+                && pooled.client.hello.client_info == client_info
         };
-        if let Some(found) = own.iter().find(fits) {
+        if let Some(found) = own.iter().filter(fits).find(|pooled| !alone || pooled.is_idle()) {
             found.client.touch(now);
-            return Ok((Borrowed::of(found), None));
+            return Ok(Some((Borrowed::of(found), None)));
+        }
+        if alone && own.iter().filter(fits).count() >= MOST_ALONE {
+            return Ok(None);
         }
         let mut left = None;
         if own.len() >= MOST_EACH {
@@ -126,11 +179,12 @@ impl Pool {
             client_info: client_info.into(),
         };
         let client = Client::new("".into(), principal.clone(), Route::All, hello, now);
-        let pooled = Arc::new(Pooled { client, borrowed: AtomicUsize::new(0) });
+        let alone = alone.then(|| Arc::clone(&self.left));
+        let pooled = Arc::new(Pooled { client, borrowed: AtomicUsize::new(0), alone });
         let borrowed = Borrowed::of(&pooled);
         own.push(pooled);
         table.count += usize::from(left.is_none());
-        Ok((borrowed, left))
+        Ok(Some((borrowed, left)))
     }
 
     /// All clients that sessions are kept for.
@@ -158,7 +212,7 @@ impl Pool {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,6 +237,32 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &borrow("b", "{}")));
         assert!(!Arc::ptr_eq(&first, &borrow("a", r#"{"roots":{}}"#)));
         assert_eq!(pool.all().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_must_be_alone_shares_with_none_and_waits_where_too_many_are() {
+        let (pool, who, now) = (Pool::default(), principal("a"), Tick::default());
+        let alone = async || pool.borrow_alone(&who, "{}", "{}", now).await.unwrap().0;
+        let (shared, first, second) =
+            (pool.borrow(&who, "{}", "{}", now).unwrap().0, alone().await, alone().await);
+        assert!(!Arc::ptr_eq(&shared, &first) && !Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&shared, &pool.borrow(&who, "{}", "{}", now).unwrap().0));
+        let before = Arc::clone(&first);
+        drop(first);
+        let first = alone().await;
+        assert!(Arc::ptr_eq(&before, &first), "calls one after another use the same");
+        let mut held = vec![first, second];
+        for _ in held.len()..MOST_ALONE {
+            held.push(alone().await);
+        }
+        let mut late = std::pin::pin!(alone());
+        assert!(futures_util::poll!(&mut late).is_pending());
+        let clone = held[0].clone();
+        drop(held.remove(0));
+        assert!(futures_util::poll!(&mut late).is_pending(), "a clone of it is in use");
+        drop(clone);
+        let late = late.await;
+        assert!(Arc::ptr_eq(&before, &late));
     }
 
     #[test]

@@ -24,7 +24,15 @@ impl Inner {
         // Asks servers that were never heard.
         let said = self.introduction(route, LATEST_LEGACY, principal).await?;
         let result = match route {
-            Route::All => from_initialize(&said, &[])?,
+            Route::All => {
+                let view = self.sight(principal);
+                let places = view.services.values().flat_map(|service| &service.places);
+                let said_modern: Vec<_> =
+                    places.filter_map(|place| place.listing.modern.as_deref()).collect();
+                let tasks = said_modern.iter().find_map(|modern| tasks_of(&modern.discover));
+                with_tasks(&from_initialize(&said, &[])?, tasks.as_deref())?
+            }
+            own if self.sight(principal).is_own(own) => from_initialize(&said, &[])?,
             Route::Service(name) => {
                 let view = self.sight(principal);
                 let service = view.service(name.as_str())?;
@@ -47,6 +55,26 @@ impl Inner {
         };
         Ok(Reply::own(result_response(message.id().unwrap_or("null"), &result)))
     }
+}
+
+/// The extension whose requests the aggregated route can bring to whom they are for: the gateway knows who made a task.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// What a server says of that extension, raw.
+fn tasks_of(discover: &str) -> Option<String> {
+    let capabilities = Members::parse(Members::parse(discover).ok()?.get("capabilities")?).ok()?;
+    Some(Members::parse(capabilities.get("extensions")?).ok()?.get(TASKS)?.to_owned())
+}
+
+/// The same result, which says so of the gateway, if a server does.
+fn with_tasks(result: &str, tasks: Option<&str>) -> Result<String> {
+    let Some(tasks) = tasks else { return Ok(result.to_owned()) };
+    let mut edit = Edit::of(result)?;
+    let mut capabilities = Edit::of(edit.members().get("capabilities").unwrap_or("{}"))?;
+    capabilities.set("extensions", format!("{{{}:{tasks}}}", quote(TASKS)));
+    let capabilities = capabilities.apply();
+    edit.set("capabilities", capabilities);
+    Ok(edit.apply())
 }
 
 /// The versions that clients can speak here, newest first, as raw JSON.
@@ -144,6 +172,17 @@ mod tests {
                 "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "n" } },
             })
         );
+    }
+
+    #[test]
+    fn the_aggregated_route_has_tasks_if_a_server_has() {
+        let said =
+            r#"{"capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{"x":1.0},"other":{}}}}"#;
+        assert_eq!(
+            with_tasks(r#"{"capabilities":{"tools":{}}}"#, tasks_of(said).as_deref()).unwrap(),
+            r#"{"capabilities":{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{"x":1.0}}}}"#
+        );
+        assert_eq!(with_tasks("{}", tasks_of(r#"{"capabilities":{}}"#).as_deref()).unwrap(), "{}");
     }
 
     #[test]

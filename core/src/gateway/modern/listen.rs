@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::{self, SelectAll};
 use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -18,6 +19,7 @@ use super::super::Inner;
 use super::super::errand::Passage;
 use super::super::outbox::List;
 use super::super::relay::changed_list;
+use super::held::Hold;
 use super::streams::{self, Heard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
@@ -232,6 +234,7 @@ struct Listening {
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
     passage: Passage,
+    _hold: Hold,
 }
 
 impl Inner {
@@ -259,6 +262,8 @@ impl Inner {
             return Err(Error::new(ErrorKind::MediaType, message));
         }
         let mut filter = Filter::of(message)?;
+        // A tenant can have half of what may be under way, and one of its principals half of that.
+        let hold = self.modern.held.enter(&passage.principal, (self.settings.limits.max_calls / 4).max(1))?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = passage.principal.tenant.clone();
         let view = self.sight(&passage.principal);
@@ -271,9 +276,11 @@ impl Inner {
                 let modern = passage.modern.as_ref();
                 let pooled =
                     modern.map(|modern| self.pooled(&passage.principal, modern)).transpose()?.cloned();
-                for (place, pooled) in service.places.iter().cloned().zip(pooled.into_iter().cycle()) {
-                    heard.push(streams::of_lists(Arc::clone(self), place, pooled, wanted.clone()));
-                }
+                let opening = service.places.iter().cloned().zip(pooled.into_iter().cycle());
+                let opening = opening.map(|(place, pooled)| {
+                    streams::of_lists(Arc::clone(self), place, pooled, wanted.clone())
+                });
+                heard.extend(join_all(opening).await);
             }
         }
         let wanted = std::mem::take(&mut filter.resource_subscriptions);
@@ -292,6 +299,7 @@ impl Inner {
             heard,
             sender,
             passage,
+            _hold: hold,
         };
         self.tasks.spawn(listening.run());
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));

@@ -3,6 +3,7 @@
 
 mod discover;
 mod ears;
+mod held;
 mod listen;
 mod lists;
 mod streams;
@@ -12,15 +13,17 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::ears::Ears;
+use self::held::Held;
 pub(super) use self::listen::Changes;
 use super::bridge::downward::{AGAIN, Downward, bond_of};
 use super::bridge::pool::Borrowed;
 use super::bridge::sealed::{self, Ticket};
 use super::client::Client;
-use super::errand::{self, Forward, Passage};
+use super::errand::{self, Forward, Passage, Target};
 use super::opening::tell_level;
 use super::service::Place;
-use super::{Inner, names};
+use super::{Inner, names, own};
+use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route, TransportType};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
@@ -34,6 +37,7 @@ const MAX_INTRODUCTION: usize = 8 * 1024;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) downward: Downward,
+    held: Held,
     pub(super) changes: Changes,
     pub(super) ears: Ears,
     /// Cancelled when the gateway shuts down: streams that clients hold open end.
@@ -41,10 +45,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// [`ErrorKind::Internal`] if the operating system gives no random bytes.
-    pub(super) fn new() -> Result<Self> {
+    /// `vault` is what the key of states is derived from. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    pub(super) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
-            downward: Downward::new()?,
+            downward: Downward::new(vault)?,
+            held: Held::default(),
             changes: Changes::default(),
             ears: Ears::default(),
             ending: CancellationToken::new(),
@@ -78,6 +83,8 @@ pub(super) enum Errand {
     List(CapabilityKind, Message),
     Listen(Message),
     Resume(Ticket, Message),
+    /// To the gateway's own service.
+    Own(Box<own::Ask>),
     /// A notification: this era has none for a server over HTTP.
     Ignore,
 }
@@ -144,10 +151,10 @@ impl Modern {
 }
 
 impl Modern {
-    /// Whether the request can go through a session that all share. The log messages of a child say nothing of the request
-    /// that they belong to.
+    /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
+    /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
     pub(super) fn may_share(&self, place: &Place) -> bool {
-        self.log_level.is_none() || place.server.transport_type != TransportType::Stdio
+        self.log_level.is_none() || place.server.transport_type == TransportType::Http
     }
 }
 
@@ -157,6 +164,7 @@ impl Inner {
         &self,
         route: &Route,
         message: Message,
+        maker: Option<&Place>,
         passage: &mut Passage,
     ) -> Result<Course> {
         match message.shape() {
@@ -186,7 +194,10 @@ impl Inner {
             return Ok(Course::Own(Errand::Resume(ticket, message)));
         }
         let view = self.sight(&passage.principal);
-        let forward = errand::forward(&view, route, None, message)?;
+        let forward = match errand::forward(&view, route, maker, None, message)? {
+            Target::Server(forward) => forward,
+            Target::Own(ask) => return Ok(Course::Own(Errand::Own(ask))),
+        };
         let speaks_modern = forward.service.places.iter().any(|place| place.listing.modern.is_some());
         let stateful = passage.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
         if stateful && !speaks_modern {
@@ -205,12 +216,16 @@ impl Inner {
         let state = passage.modern.as_ref().and_then(|modern| modern.state.clone());
         let Some(state) = state.filter(|state| sealed::is_ours(state)) else { return Ok(None) };
         let bond = bond_of(passage, message);
-        let ticket = self.modern.downward.seal.open(&state, &bond, self.clock.now())?;
-        if ticket.place != AGAIN {
-            return Ok(Some(ticket));
+        let shown = self.modern.downward.seal.open(&state, &bond, self.clock.timestamp())?;
+        if shown.ticket.place != AGAIN {
+            return if shown.own { Ok(Some(shown.ticket)) } else { Err(sealed::elsewhere()) };
         }
         if let Some(modern) = &mut passage.modern {
             modern.again = true;
+            if !shown.own {
+                // They answer what the server asked there.
+                modern.responses = None;
+            }
         }
         Ok(None)
     }
@@ -223,6 +238,7 @@ impl Inner {
     ) -> Result<Reply> {
         match errand {
             Errand::Ignore => Ok(Reply::Accepted),
+            Errand::Own(ask) => Ok(Reply::own(self.answer_own(*ask, passage).await?)),
             Errand::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
             Errand::List(kind, message) => self.list_modern(route, kind, &message, &passage.principal).await,
             Errand::Listen(message) => self.listen_modern(route, &message, passage).await,
@@ -240,12 +256,30 @@ impl Inner {
             return Ok(pooled);
         }
         let pool = &self.modern.downward.pool;
-        let (borrowed, left) =
-            pool.borrow(principal, &modern.capabilities, &modern.client_info, self.clock.now())?;
+        let lent = pool.borrow(principal, &modern.capabilities, &modern.client_info, self.clock.now())?;
+        Ok(self.hold(modern, lent))
+    }
+
+    /// Sessions of the pool that nobody else uses while this request lasts.
+    pub(super) async fn pooled_alone<'m>(
+        self: &Arc<Self>,
+        principal: &Principal,
+        modern: &'m Modern,
+    ) -> Result<&'m Borrowed> {
+        if let Some(pooled) = modern.pooled.get() {
+            return Ok(pooled);
+        }
+        let pool = &self.modern.downward.pool;
+        let lent = pool.borrow_alone(principal, &modern.capabilities, &modern.client_info, self.clock.now());
+        Ok(self.hold(modern, lent.await?))
+    }
+
+    fn hold<'m>(&self, modern: &'m Modern, lent: (Borrowed, Option<Arc<Client>>)) -> &'m Borrowed {
+        let (borrowed, left) = lent;
         if let Some(left) = left {
             self.tasks.spawn(async move { left.end().await });
         }
-        Ok(modern.pooled.get_or_init(|| borrowed))
+        modern.pooled.get_or_init(|| borrowed)
     }
 
     /// Lets servers send log messages of this gravity to the client's sessions; which of them a request hears is decided

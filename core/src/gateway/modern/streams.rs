@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream, SelectAll};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::oneshot;
 
 use super::super::Inner;
 use super::super::bridge::pool::Borrowed;
@@ -25,6 +26,9 @@ use crate::transport::{Exchange, Outgoing, Session};
 /// How long a server may take to accept a subscription.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an acknowledgement waits for a server that is to tell of its lists.
+const SOON: Duration = Duration::from_secs(2);
+
 /// Subscriptions that one request waits for at one server at once.
 const AT_ONCE: usize = 8;
 
@@ -37,19 +41,32 @@ pub(super) fn resources(uris: &BTreeSet<String>) -> String {
     format!(r#""resourceSubscriptions":[{}]"#, uris.join(","))
 }
 
-/// What a server tells of its lists; `wanted` are raw members of a filter. Nobody waits until it is open: most of it is
-/// heard by the shared session, too. But some legacy servers tell of changes only the sessions in which they came about.
-pub(super) fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, wanted: String) -> Heard {
+/// What a server tells of its lists; `wanted` are raw members of a filter. Comes back when the server tells it, since what
+/// changes after the acknowledgement must be heard; but no server is waited for longer than [`SOON`].
+pub(super) async fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, wanted: String) -> Heard {
     let opening = async move {
         if let Ok(Some(session)) = gateway.session_across(&place).await {
             let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
             return opened.ok().map(|(_, heard)| heard);
         }
+        // Most of it is heard by the shared session, too. But some legacy servers tell of changes only the sessions in which
+        // they came about.
         let session = gateway.session_for(Some(&pooled), &place, None).await.ok()?;
-        session.is_own().then(|| followed(gateway.hear(&session, &pooled.hello.capabilities, None)))
+        if !session.is_own() {
+            return None;
+        }
+        let (opening, opened) = oneshot::channel();
+        let heard = followed(gateway.hear(&session, &pooled.hello.capabilities, Some(opening)));
+        // Nothing is sent on the channel; it ends.
+        let _ = opened.await;
+        Some(heard)
     };
     let nothing = || stream::pending().boxed();
-    stream::once(opening).flat_map(move |heard| heard.unwrap_or_else(nothing)).boxed()
+    let mut opening = opening.boxed();
+    match tokio::time::timeout(SOON, &mut opening).await {
+        Ok(heard) => heard.unwrap_or_else(nothing),
+        Err(_) => stream::once(opening).flat_map(move |heard| heard.unwrap_or_else(nothing)).boxed(),
+    }
 }
 
 impl Inner {

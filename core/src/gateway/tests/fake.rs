@@ -33,6 +33,7 @@ pub(super) struct Fake {
     /// Everything that arrived, with the number of the link.
     sent: Mutex<Vec<(usize, Value)>>,
     tools: Mutex<Vec<String>>,
+    resources: Mutex<Vec<String>>,
     /// Methods that are not answered.
     held: watch::Sender<HashSet<&'static str>>,
     /// What the next `tools/call`s are answered with, message by message.
@@ -134,7 +135,12 @@ impl Fake {
                     .collect();
                 json!({ "tools": tools })
             }
-            "resources/list" => json!({ "resources": [] }),
+            "resources/list" => {
+                let uris = self.resources.lock().unwrap();
+                let resources: Vec<_> = uris.iter().map(|uri| json!({ "uri": uri, "name": uri })).collect();
+                json!({ "resources": resources })
+            }
+            "tasks/list" => json!({ "tasks": [{ "taskId": "t1" }, { "taskId": "t2" }, { "taskId": "t3" }] }),
             "resources/templates/list" => json!({ "resourceTemplates": [] }),
             _ => json!({ "content": [] }),
         }
@@ -292,6 +298,34 @@ impl House {
         self.gateway.register(&caller(), registration).await.unwrap()
     }
 
+    /// The messages that a modern request is answered with, the response as the last.
+    pub(super) async fn modern(
+        &self,
+        principal: &Principal,
+        route: &str,
+        method: &str,
+        params: Value,
+    ) -> Vec<Value> {
+        let mut params = params;
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let call = Call {
+            route: route_of(route),
+            action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
+            era: crate::rpc::version::Era::Modern,
+            session: None,
+            headers: HeaderMap::new(),
+            correlation_id: "test".into(),
+            streams: true,
+            resumes: false,
+            wishes: None,
+        };
+        heard(self.gateway.handle(call, &Credentials::Embedded(principal.clone())).await, &json!(1)).await
+    }
+
     /// The client's side of a new session.
     pub(super) async fn client(&self, route: &str, capabilities: Value) -> Client {
         self.client_of(caller().principal, route, capabilities).await
@@ -299,10 +333,7 @@ impl House {
 
     /// The same for a principal.
     pub(super) async fn client_of(&self, principal: Principal, route: &str, capabilities: Value) -> Client {
-        let route = match route {
-            "" => Route::All,
-            name => Route::Service(name.parse().unwrap()),
-        };
+        let route = route_of(route);
         let params = json!({
             "protocolVersion": "2025-11-25", "capabilities": capabilities,
             "clientInfo": { "name": "test", "version": "1" },
@@ -312,6 +343,29 @@ impl House {
         let Reply::Message { session, .. } = client.send(body).await.unwrap() else { panic!("a message") };
         client.session = session;
         client
+    }
+}
+
+fn route_of(name: &str) -> Route {
+    match name {
+        "" => Route::All,
+        name => Route::Service(name.parse().unwrap()),
+    }
+}
+
+/// All messages of a reply, or its error with its code.
+async fn heard(reply: Result<Reply>, id: &Value) -> Vec<Value> {
+    match reply {
+        Ok(Reply::Message { body, .. } | Reply::Refused { body, .. }) => {
+            vec![serde_json::from_slice(&body).unwrap()]
+        }
+        Ok(Reply::Stream { messages, .. }) => {
+            messages.map(|message| serde_json::from_slice(&message).unwrap()).collect().await
+        }
+        Ok(Reply::Accepted) => panic!("an answer"),
+        Err(error) => {
+            vec![json!({ "id": id, "error": error.to_string(), "code": error.kind().row().rpc })]
+        }
     }
 }
 
@@ -346,19 +400,7 @@ impl Client {
     /// Sends a request and gives the messages until the response, that included.
     pub(super) async fn request(&self, id: u64, method: &str, params: Value) -> Vec<Value> {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        let reply = match self.send(body).await {
-            Ok(reply) => reply,
-            Err(error) => return vec![json!({ "id": id, "error": error.to_string() })],
-        };
-        match reply {
-            Reply::Message { body, .. } | Reply::Refused { body, .. } => {
-                vec![serde_json::from_slice(&body).unwrap()]
-            }
-            Reply::Stream { messages, .. } => {
-                messages.map(|message| serde_json::from_slice(&message).unwrap()).collect().await
-            }
-            Reply::Accepted => panic!("an answer"),
-        }
+        heard(self.send(body).await, &json!(id)).await
     }
 
     pub(super) async fn call(&self, tool: &str) -> Vec<Value> {

@@ -94,6 +94,20 @@ async fn a_changed_definition_is_told_once_and_taken_up() {
     assert_eq!(house.rows().await.len(), 1);
 }
 
+/// B-17: however long the definitions are, the row of the trail has the beginning of both.
+#[tokio::test]
+async fn a_change_of_long_definitions_is_told_with_their_beginnings() {
+    let house = House::new().await;
+    let id = house.replica("a", "report").await;
+    for word in ["good", "evil"] {
+        house.hear(id, says(&format!("{word} {}", "\u{1f600}".repeat(3000)), &[])).await;
+    }
+    let shown = &house.rows().await[0].detail["shown"][0];
+    assert!(
+        shown["was"].as_str().unwrap().contains("good") && shown["is"].as_str().unwrap().contains("evil")
+    );
+}
+
 /// B-17: pinned, what was approved stays until an operator approves the change.
 #[tokio::test]
 async fn a_pinned_server_that_changes_waits_until_it_is_approved() {

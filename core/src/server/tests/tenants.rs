@@ -82,7 +82,10 @@ async fn a_canary_of_one_tenant_is_in_no_answer_to_another() {
                 );
                 answers.push(plain(&answer, id));
             }
-            assert_eq!(answers[0], answers[1], "{who} {method} {path}");
+            // The trail has what the caller did itself, with the ids that it named.
+            if !path.starts_with("/api/v1/audit") {
+                assert_eq!(answers[0], answers[1], "{who} {method} {path}");
+            }
         }
     }
     // The same name is free in the other tenant, and counts and pages begin with nothing.

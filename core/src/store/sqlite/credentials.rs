@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{SqliteStore, audit, rows, servers};
+use super::{SqliteStore, rows, servers};
 use crate::error::Result;
 use crate::model::{AuditEntry, Credential, SealedCredential, ServerId, TenantId};
 use crate::store::credentials::{CredentialStore, no_credential};
@@ -39,7 +39,7 @@ impl CredentialStore for SqliteStore {
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| at.writing(error))?;
-            audit::append(&mut tx, at, audit).await
+            self.log(&mut tx, audit).await
         }
         .await;
         tx.end(outcome).await
@@ -67,7 +67,7 @@ impl CredentialStore for SqliteStore {
             if done.rows_affected() == 0 {
                 return Err(no_credential(header));
             }
-            audit::append(&mut tx, at, audit).await
+            self.log(&mut tx, audit).await
         }
         .await;
         tx.end(outcome).await

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::SqliteStore;
 use super::fault::Place;
 use super::rows::{self, json, signed, unsigned};
-use super::{SqliteStore, audit};
 use crate::error::Result;
 use crate::model::{ApiKey, AuditEntry, KeyHash, KeyId, TenantId};
 use crate::store::keys::{KeyPage, KeyStore, KeyUse, no_key, replaced};
@@ -95,7 +95,7 @@ impl KeyStore for SqliteStore {
         let mut tx = self.write().await?;
         let outcome = async {
             insert(&mut tx, self.place(), key).await?;
-            audit::append(&mut tx, self.place(), entry).await
+            self.log(&mut tx, entry).await
         }
         .await;
         tx.end(outcome).await
@@ -117,7 +117,7 @@ impl KeyStore for SqliteStore {
                 return Err(replaced(old));
             }
             insert(&mut tx, self.place(), new).await?;
-            audit::append(&mut tx, self.place(), entry).await
+            self.log(&mut tx, entry).await
         }
         .await;
         tx.end(outcome).await
@@ -143,7 +143,7 @@ impl KeyStore for SqliteStore {
                 return exists(&mut tx, self.place(), tenant, id).await;
             }
             changed(&mut tx, self.place()).await?;
-            audit::append(&mut tx, self.place(), entry).await
+            self.log(&mut tx, entry).await
         }
         .await;
         tx.end(outcome).await

@@ -27,6 +27,7 @@ migrations! {
     1 "0001_registry";
     2 "0002_audit";
     3 "0003_api_keys";
+    4 "0004_audit_chain";
     5 "0005_keys";
     6 "0006_credentials";
     7 "0007_idempotency";

@@ -16,6 +16,7 @@ mod optimize;
 mod rows;
 mod servers;
 mod tenants;
+mod trail;
 mod write;
 #[cfg(test)]
 mod scope;
@@ -23,6 +24,8 @@ mod scope;
 mod statements;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trail_tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -40,20 +43,27 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::Place;
 use self::write::Write;
+use super::signing::SigningKey;
 use super::{Done, HealthRecord, KeyStore, Once, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, Listing, Server, ServerId, Tenant, TenantId};
+use crate::model::{
+    AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, Server, ServerId, Tenant, TenantId,
+};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection: behind it stand all writes that came before.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// The file with the key that signs the audit trail is named as the database, with this extension.
+const KEY_EXTENSION: &str = "audit-key";
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Signs where audit chains end.
+    key: SigningKey,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -64,7 +74,8 @@ impl fmt::Debug for SqliteStore {
 
 impl SqliteStore {
     /// Opens `path`, after making its folder and the file (readable and writable by this user alone) where they are
-    /// missing, and brings it to the newest migration.
+    /// missing, and brings it to the newest migration. Beside it lies the key that signs the audit trail, made where it is missing:
+    /// `gateway.audit-key` for `gateway.db`. A backup needs both.
     ///
     /// Errors: [`ErrorKind::Storage`], with the file and what to do.
     pub async fn open(path: &Path) -> Result<Self> {
@@ -88,12 +99,16 @@ impl SqliteStore {
         let writer =
             pool.clone().max_connections(1).connect_with(writing).await.map_err(|e| at.opening(e))?;
         migrations::up(&writer, &at).await?;
+        let key = SigningKey::open(&path.with_extension(KEY_EXTENSION))?;
+        let mut tx = Write::begin(&writer, at).await?;
+        let adopted = trail::adopt(&mut tx, at, &key).await;
+        tx.end(adopted).await?;
         let readers = pool
             .max_connections(READERS)
             .connect_with(options.read_only(true))
             .await
             .map_err(|e| at.opening(e))?;
-        Ok(Self { path: path.to_owned(), writer, readers })
+        Ok(Self { path: path.to_owned(), writer, readers, key })
     }
 
     /// The file.
@@ -129,6 +144,11 @@ impl SqliteStore {
 
     async fn write(&self) -> Result<Write<'_>> {
         Write::begin(&self.writer, self.place()).await
+    }
+
+    /// Writes the audit row of what the transaction does.
+    async fn log(&self, tx: &mut Write<'_>, audit: &AuditEntry) -> Result<()> {
+        audit::append(tx, self.place(), &self.key, std::slice::from_ref(audit)).await
     }
 }
 
@@ -166,7 +186,7 @@ impl Store for SqliteStore {
         let outcome = async {
             servers::insert(&mut tx, self.place(), server).await?;
             listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
-            audit::append(&mut tx, self.place(), audit).await
+            self.log(&mut tx, audit).await
         }
         .await;
         tx.end(outcome).await
@@ -187,7 +207,7 @@ impl Store for SqliteStore {
             servers::insert(&mut tx, self.place(), server).await?;
             listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
             once::keep(&mut tx, self.place(), once, server.id).await?;
-            audit::append(&mut tx, self.place(), audit).await?;
+            self.log(&mut tx, audit).await?;
             Ok(None)
         }
         .await;
@@ -207,7 +227,7 @@ impl Store for SqliteStore {
             if let Some(declared) = declared {
                 listings::put(&mut tx, self.place(), server.id, declared, server.updated_at).await?;
             }
-            audit::append(&mut tx, self.place(), audit).await
+            self.log(&mut tx, audit).await
         }
         .await;
         tx.end(outcome).await
@@ -223,7 +243,7 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         let outcome = async {
             servers::remove(&mut tx, self.place(), tenant, id, at).await?;
-            audit::append(&mut tx, self.place(), audit).await
+            self.log(&mut tx, audit).await
         }
         .await;
         tx.end(outcome).await
@@ -272,14 +292,30 @@ impl Store for SqliteStore {
         health::history(&self.readers, self.place(), tenant, id, limit).await
     }
 
-    async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
+    async fn append_audits(&self, audits: &[AuditEntry]) -> Result<()> {
         let mut tx = self.write().await?;
-        let outcome = audit::append(&mut tx, self.place(), audit).await;
+        let outcome = audit::append(&mut tx, self.place(), &self.key, audits).await;
         tx.end(outcome).await
     }
 
-    async fn audit(&self, tenant: &TenantId, limit: u32) -> Result<Vec<AuditEntry>> {
-        audit::newest(&self.readers, self.place(), tenant, limit).await
+    async fn find_audit(&self, tenant: &TenantId, query: &AuditQuery) -> Result<Vec<AuditRow>> {
+        audit::find(&self.readers, self.place(), tenant, query).await
+    }
+
+    async fn verify_audit(&self, tenant: Option<&TenantId>) -> Result<Vec<ChainReport>> {
+        trail::verify(&self.readers, self.place(), &self.key, tenant).await
+    }
+
+    async fn retain_audit(&self, before: Timestamp, most: u32) -> Result<u64> {
+        let mut tx = self.write().await?;
+        let outcome = trail::retain(&mut tx, self.place(), &self.key, before, most).await;
+        tx.end(outcome).await
+    }
+
+    async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()> {
+        let mut tx = self.write().await?;
+        let outcome = trail::hold(&mut tx, self.place(), &self.key, hold, audit).await;
+        tx.end(outcome).await
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>> {
@@ -290,7 +326,7 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         let outcome = async {
             tenants::put(&mut tx, self.place(), tenant, expected).await?;
-            audit::append(&mut tx, self.place(), audit).await
+            self.log(&mut tx, audit).await
         }
         .await;
         tx.end(outcome).await

@@ -7,10 +7,11 @@ use sqlx::{AssertSqlSafe, Row};
 use super::SqliteStore;
 
 /// Statements that no request waits for, or whose rows are few by construction: where each begins, and why it may do so.
-const EXCUSED: [(&str, &str, &str); 4] = [
+const EXCUSED: [(&str, &str, &str); 5] = [
     ("SELECT h.server_id AS id, h.at", "TEMP B-TREE", "a ring of health rows has at most a hundred"),
     ("SELECT count(*) FROM tenants", "SCAN", "asks whether the file can be read at all; tenants are few"),
     ("SELECT server_id AS id, tenant_id, subject", "SCAN", "credentials are all read once, at the start"),
+    ("SELECT tenant_id AS id, ordinal", "SCAN", "jobs go through all chains, one a tenant"),
     ("SELECT id, display_name, status", "SCAN", "tenants are few, and all are read"),
 ];
 
@@ -80,8 +81,8 @@ async fn every_statement_in_the_sources_finds_its_rows_by_an_index() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         // The upkeep runs on an operator's demand; the versions of the tables are read at the start.
-        let apart =
-            ["tests.rs", "statements.rs", "scope.rs", "optimize.rs", "migrations.rs"].contains(&&*name);
+        let apart = name.ends_with("tests.rs")
+            || ["statements.rs", "scope.rs", "optimize.rs", "migrations.rs"].contains(&&*name);
         if apart || path.extension().is_none_or(|end| end != "rs") {
             continue;
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
-use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers};
+use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers, trail};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
 use crate::store::contract::server;
@@ -138,10 +138,12 @@ async fn several_that_open_one_new_file_at_once_all_succeed() {
 async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     let home = Home::new();
     let store = home.open().await;
-    sqlx::query("UPDATE mreg_migrations SET version = 99 WHERE version = 3")
-        .execute(&store.writer)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE mreg_migrations SET version = 99 WHERE version = (SELECT max(version) FROM mreg_migrations)",
+    )
+    .execute(&store.writer)
+    .await
+    .unwrap();
     store.close().await;
     let error = SqliteStore::open(&home.file()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
@@ -301,7 +303,17 @@ async fn every_statement_finds_its_rows_by_an_index() {
         health::RECORD,
         health::HISTORY,
         audit::APPEND,
-        audit::NEWEST,
+        audit::FIND,
+        audit::CHAIN,
+        audit::TRAIL,
+        audit::SAVE,
+        audit::SAVE_TRAIL,
+        trail::ROWS,
+        trail::UNCHAINED,
+        trail::ENTER,
+        trail::STRAY,
+        trail::OLDEST,
+        trail::REMOVE,
         credentials::PUT,
         credentials::REMOVE,
         credentials::FORGET,

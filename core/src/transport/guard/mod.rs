@@ -28,8 +28,9 @@ pub use self::command::{Folder, Program, Stdio, Variable};
 pub use self::outbound::{Allowed, Outbound};
 use self::refusal::Refusal;
 pub use self::resolve::{Resolve, System};
+use super::resident;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Endpoint, Server, TenantId};
+use crate::model::{Endpoint, Registration, Server, TenantId};
 
 /// Names that lead to a cloud machine's credentials wherever they resolve.
 const METADATA_NAMES: [&str; 6] = [
@@ -124,6 +125,12 @@ impl Guard {
         self.0.named.store(Arc::new(named));
     }
 
+    /// As [`Guard::trust`], by registrations that the operator wrote down.
+    pub fn trust_declared(&self, tenant: &TenantId, servers: &[Registration]) {
+        let named = |server: &Registration| Some((tenant.clone(), server.name.clone(), server.endpoint()?));
+        self.trust(servers.iter().filter_map(named));
+    }
+
     /// For what the operator's own configuration names.
     pub fn for_operator(&self) -> Watch {
         Watch { guard: self.clone(), who: Chooser::Operator }
@@ -156,6 +163,8 @@ impl Watch {
     pub fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
         match endpoint {
             Endpoint::Url { endpoint_url } => match Url::parse(endpoint_url) {
+                // It stays in this process.
+                Ok(url) if url.scheme() == resident::SCHEME => Ok(()),
                 Ok(url) => self.check_url(&url),
                 Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
             },

@@ -26,6 +26,9 @@ const AGAIN_ID: u64 = DISCOVER_ID + 1;
 /// What a server was found to be.
 enum Found {
     Modern(Message),
+    /// Modern, and `initialize` was sent on the same link before that was known: what speaks both eras may be held to the
+    /// other one there.
+    Muddled,
     Legacy(Message, String),
 }
 
@@ -92,6 +95,15 @@ impl Session {
     ) -> Result<Arc<Self>> {
         match probe(link.as_ref(), hello).await {
             Ok(Found::Modern(answer)) => Ok(Self::modern(link, own, hello, answer)),
+            Ok(Found::Muddled) => {
+                link.close().await;
+                let again = connector.connect(own).await?;
+                let introduced = Self::introduced(&again, own, hello).await;
+                if introduced.is_err() {
+                    again.close().await;
+                }
+                introduced
+            }
             Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, AGAIN_ID)),
             Err(error) if link.is_open() => Err(error),
             // A child that left over a request that it did not know; another is asked as its elders were.
@@ -180,7 +192,11 @@ async fn probe(link: &dyn Link, hello: &Hello) -> Result<Found> {
     tokio::select! {
         biased;
         outcome = &mut discovering => match verdict(outcome)? {
-            Some(answer) => Ok(Found::Modern(answer)),
+            // Whoever speaks nothing else refuses the other, and soon: it stands behind the one that was answered.
+            Some(answer) => match tokio::time::timeout(PATIENCE, shaking).await {
+                Ok(Err(_)) => Ok(Found::Modern(answer)),
+                Ok(Ok(_)) | Err(_) => Ok(Found::Muddled),
+            },
             None => shaking.await,
         },
         outcome = &mut shaking => match outcome {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// One answer of the fake link: the messages of the exchange; none means that it never answers.
+/// One answer of the fake link: the messages of the exchange; none means that it never answers. `{"after": n}` before them
+/// has them come after so many milliseconds.
 pub(super) type Answer = Vec<Value>;
 
 #[derive(Debug, Default)]
@@ -58,7 +59,11 @@ struct Wire(Arc<Fake>);
 impl Link for Wire {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         self.0.note(&outgoing.body);
-        let messages = self.0.answers.lock().unwrap().pop_front().unwrap();
+        let mut messages = self.0.answers.lock().unwrap().pop_front().unwrap();
+        if let Some(after) = messages.first().and_then(|first| first["after"].as_u64()) {
+            messages.remove(0);
+            tokio::time::sleep(Duration::from_millis(after)).await;
+        }
         let parse = |message: &Value| Message::parse(message.to_string().into());
         match &messages[..] {
             [] => std::future::pending().await,

@@ -13,6 +13,7 @@ use super::backoff::Backoff;
 use super::budget::Budget;
 use super::group::Group;
 use crate::clock::Tick;
+use crate::model::redact::Secrets;
 use crate::rpc::Message;
 use crate::rpc::lines::{Line, Lines, excerpt, framed};
 use crate::transport::duplex::{Conversation, Ending, Item, Receipt};
@@ -128,6 +129,7 @@ pub(super) async fn drain(
     errors: impl AsyncRead + Unpin,
     server: Arc<str>,
     last: LastWords,
+    secrets: Secrets,
     mut budget: Budget,
 ) {
     let mut lines = Lines::new(errors, MAX_ERROR_LINE);
@@ -137,10 +139,12 @@ pub(super) async fn drain(
         }
         if let Some(suppressed) = budget.take() {
             let line = excerpt(&line, MAX_ERROR_LINE);
+            let line = &*secrets.hide(&line);
             tracing::debug!(%server, suppressed, line, "standard error");
         }
         // Short, because this runs for each line of a flood.
-        let words = excerpt(&line[..line.len().min(256)], 200);
+        let words = excerpt(&line[..line.len().min(512)], 512);
+        let words = secrets.hide(&words).chars().take(200).collect();
         *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
     }
 }

@@ -40,6 +40,7 @@ pub use self::environment::{INHERITED, inherited};
 use self::group::Group;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::redact::Secrets;
 use crate::model::{Endpoint, Server};
 use crate::random::Random;
 use crate::tasks::Tasks;
@@ -192,7 +193,8 @@ impl StdioConnector {
             self.pump(&talk, &heard[0], reading);
         }
         if let Some(errors) = child.stderr.take() {
-            let draining = child::drain(errors, self.name.clone(), last_words.clone(), budget());
+            let secrets = Secrets::of(&self.server);
+            let draining = child::drain(errors, self.name.clone(), last_words.clone(), secrets, budget());
             self.pump(&talk, &heard[1], draining);
         }
         let supervisor = Supervisor {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AGAIN, Ticket, bond_of, may_ask, translate};
+use super::{AGAIN, bond_of, may_ask, translate};
 use crate::error::Result;
 use crate::gateway::Inner;
 use crate::gateway::errand::Passage;
@@ -35,9 +35,7 @@ impl Inner {
             return Ok(None);
         }
         let questions = ears.questions(session);
-        let until = self.clock.now() + self.settings.input_wait;
-        let state =
-            self.modern.downward.seal.seal(Ticket { place: AGAIN, until }, &bond_of(passage, message))?;
+        let state = self.seal(AGAIN, &bond_of(passage, message))?;
         let questions = questions.iter().map(|(key, question)| (key.as_str(), question));
         let result = translate::input_required(questions, &state);
         Message::parse(result_response(message.id().unwrap_or("null"), &result)).map(Some)

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::bridge::parked::Lot;
 use crate::gateway::bridge::pool::Borrowed;
-use crate::gateway::bridge::sealed::{Bond, Ticket};
+use crate::gateway::bridge::sealed::Bond;
 use crate::gateway::relay::mapped_progress;
 use crate::gateway::verdict::outcome_of_answer;
 use crate::model::Principal;
@@ -299,7 +299,7 @@ impl Talk {
         let downward = &gateway.modern.downward;
         let until = now + gateway.settings.input_wait;
         let entered = downward.parked.enter(&self.principal, self.lot).and_then(|(place, waiting)| {
-            let state = downward.seal.seal(Ticket { place, until }, &bond)?;
+            let state = gateway.seal(place, &bond)?;
             Ok((place, waiting, state))
         });
         let (place, mut waiting, state) = match entered {

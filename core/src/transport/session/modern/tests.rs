@@ -74,6 +74,23 @@ async fn a_server_that_stays_silent_is_initialized_beside() {
     assert_eq!(probe(&fake).await.unwrap().version(), "2025-06-18");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_slow_server_of_both_eras_that_was_initialized_beside_is_met_anew_in_the_modern_one() {
+    let after = |ms: u64, answer: Value| vec![json!({ "after": ms }), answer];
+    let fake = Fake::new([
+        after(600, discovered(&["2026-07-28"])),
+        after(200, initialized("2025-11-25")),
+        vec![discovered(&["2026-07-28"])],
+    ]);
+    assert_eq!(probe(&fake).await.unwrap().era(), Era::Modern);
+    let met = ["server/discover", "initialize", "notifications/initialized", "server/discover"];
+    assert_eq!(methods(&fake), met, "the link on which it was initialized is not used");
+    assert!(!To(fake.clone()).connect(false).await.unwrap().is_open(), "it was closed");
+    let fake = Fake::new([after(600, discovered(&["2026-07-28"])), after(200, refused(-32601))]);
+    assert_eq!(probe(&fake).await.unwrap().era(), Era::Modern);
+    assert_eq!(methods(&fake), ["server/discover", "initialize"], "one that refused stays as it is");
+}
+
 #[test]
 fn only_an_answer_says_something_of_the_era() {
     let failed = |status: &str| Error::new(ErrorKind::BadUpstream, "no").with("status", status);

@@ -1,4 +1,4 @@
-//! Who has a database open: a locked file beside it, with the URL of the gateway that serves it.
+//! Who has a database open: a locked file beside it, which says who.
 //!
 //! What one process registers, another does not see, so that commands have to find the gateway that runs, wherever it
 //! listens, and a second one must not start. The system gives the lock back when its holder ends, however it ends; a
@@ -10,25 +10,38 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::exit::Failure;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Longest wait for a command that has the database for the time of its work.
 const WAIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Who has a database.
+#[derive(Clone, Copy, Debug)]
+pub enum Holder<'a> {
+    /// A gateway that is reached at this URL.
+    Served(&'a str),
+    /// A program that embeds a gateway, by the number of its process.
+    Embedded(u32),
+    /// A command, which is done soon.
+    Command,
+}
+
 /// A claim on a database, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Presence {
+pub struct Presence {
     _file: File,
 }
 
 impl Presence {
-    /// Claims `database`, to serve it at `url` or, without one, for the time of a command. Waits for a command, not for
-    /// a gateway: that is an error which names its URL.
-    pub(crate) async fn claim(database: &Path, url: Option<&str>) -> Result<Self, Failure> {
+    /// Claims `database`. Waits for a command, not for a gateway.
+    ///
+    /// [`ErrorKind::Conflict`] where another has it, who is named; [`ErrorKind::Storage`] if the lock cannot be made.
+    pub async fn claim(database: &Path, holder: Holder<'_>) -> Result<Self> {
         let path = beside(database);
         let failed = |error: std::io::Error| {
-            Failure::failed(format!("{}: cannot be made or locked: {error}", path.display()))
+            let message = format!("{}: cannot be made or locked: {error}", path.display());
+            Error::new(ErrorKind::Storage, message)
         };
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open().map_err(failed)?;
@@ -39,31 +52,41 @@ impl Presence {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if let Some(url) = read(&mut file) {
-                return Err(Failure::failed(format!(
-                    "{} is served by the gateway at {url}",
-                    database.display()
-                )));
+            let taken = |by: &str| Error::new(ErrorKind::Conflict, format!("{} {by}", database.display()));
+            if let Some(holder) = read(&mut file) {
+                return Err(taken(&if is_url(&holder) {
+                    format!("is served by the gateway at {holder}")
+                } else {
+                    format!("is open in a program with a gateway of its own, {holder}")
+                }));
             }
             if waited >= WAIT {
-                let message = "is in use by another command for longer than 10 s";
-                return Err(Failure::failed(format!("{} {message}", database.display())));
+                return Err(taken("is in use by another command for longer than 10 s"));
             }
             tokio::time::sleep(LOOK).await;
             waited += LOOK;
             file = open().map_err(failed)?;
         }
-        file.set_len(0).and_then(|()| file.write_all(url.unwrap_or_default().as_bytes())).map_err(failed)?;
+        let text = match holder {
+            Holder::Served(url) => url.to_owned(),
+            Holder::Embedded(process) => format!("process {process}"),
+            Holder::Command => String::new(),
+        };
+        file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(failed)?;
         Ok(Self { _file: file })
     }
 }
 
+fn is_url(holder: &str) -> bool {
+    holder.starts_with("http://") || holder.starts_with("https://")
+}
+
 /// The URL of the gateway that serves `database` now.
-pub(crate) fn serving(database: &Path) -> Option<String> {
+pub fn serving(database: &Path) -> Option<String> {
     let mut file = OpenOptions::new().read(true).open(beside(database)).ok()?;
     // Shared, so that commands that look at the same time do not take each other for a gateway.
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => read(&mut file),
+        Err(TryLockError::WouldBlock) => read(&mut file).filter(|holder| is_url(holder)),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
@@ -89,9 +112,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("gateway.db");
         assert_eq!(serving(&database), None);
-        let own = Presence::claim(&database, Some("http://127.0.0.1:4711")).await.unwrap();
+        let own = Presence::claim(&database, Holder::Served("http://127.0.0.1:4711")).await.unwrap();
         assert_eq!(serving(&database).as_deref(), Some("http://127.0.0.1:4711"));
-        let refused = Presence::claim(&database, None).await.unwrap_err().to_string();
+        let refused = Presence::claim(&database, Holder::Command).await.unwrap_err().to_string();
         assert!(refused.contains("http://127.0.0.1:4711"), "{refused}");
         drop(own);
         assert_eq!(serving(&database), None, "what is left behind says nothing");
@@ -101,12 +124,25 @@ mod tests {
     async fn a_command_is_waited_for_and_is_no_gateway() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("gateway.db");
-        let command = Presence::claim(&database, None).await.unwrap();
+        let command = Presence::claim(&database, Holder::Command).await.unwrap();
         assert_eq!(serving(&database), None);
-        let (serve, ()) = tokio::join!(Presence::claim(&database, Some("http://x")), async {
+        let (serve, ()) = tokio::join!(Presence::claim(&database, Holder::Served("http://x")), async {
             tokio::task::yield_now().await;
             drop(command);
         });
         assert_eq!((serve.is_ok(), serving(&database).as_deref()), (true, Some("http://x")));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_embeds_a_gateway_keeps_others_out_and_is_not_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("gateway.db");
+        let _own = Presence::claim(&database, Holder::Embedded(7)).await.unwrap();
+        assert_eq!(serving(&database), None);
+        let refused = Presence::claim(&database, Holder::Served("http://x")).await.unwrap_err();
+        assert!(
+            refused.kind() == ErrorKind::Conflict && refused.message().contains("process 7"),
+            "{refused}"
+        );
     }
 }

@@ -1,0 +1,58 @@
+//! What the gateway's records look like as JSON, for every door: the REST API and the bindings show the same documents.
+//!
+//! Secrets are left out or hidden here, once. Nothing here knows of HTTP.
+
+pub(crate) mod event;
+pub(crate) mod fault;
+pub(crate) mod found;
+pub(crate) mod health;
+pub(crate) mod key;
+pub(crate) mod server;
+pub(crate) mod traffic;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::redact;
+
+/// The number that was asked for, or the usual one; [`ErrorKind::InvalidParams`] beyond `max`, and for 0.
+pub(crate) fn between(name: &'static str, value: Option<u32>, default: u32, max: u32) -> Result<u32> {
+    match value {
+        None => Ok(default),
+        Some(value) if (1..=max).contains(&value) => Ok(value),
+        Some(value) => {
+            Err(Error::new(ErrorKind::InvalidParams, format!("expected a number from 1 to {max}"))
+                .with("parameter", name)
+                .with("found", value))
+        }
+    }
+}
+
+/// Reads `bytes`, which people know as `what`.
+///
+/// [`ErrorKind::Parse`] if they are not JSON, [`ErrorKind::InvalidParams`] with the `field` if they are not what was expected.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+    let broken =
+        |error: serde_json::Error| Error::new(ErrorKind::Parse, format!("{what} is not valid JSON: {error}"));
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            let message = redact::without_value(&inner.to_string());
+            Error::new(ErrorKind::InvalidParams, message).with("field", field)
+        } else {
+            broken(inner)
+        }
+    })?;
+    deserializer.end().map_err(broken)?;
+    Ok(value)
+}
+
+/// Writes `document` as JSON.
+pub(crate) fn write(document: &impl Serialize) -> Result<String> {
+    serde_json::to_string(document).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the answer cannot be written as JSON").caused_by(error)
+    })
+}

@@ -1,0 +1,327 @@
+//! The gateway for programs in other languages: documents in, documents out.
+//!
+//! A binding turns its language's call into one call here, and the answer back; everything that two bindings would both need is
+//! decided here or above. [`Facade::perform`] takes a verb with a JSON document and gives a JSON document; what is no
+//! question with one answer has a type of its own: [`Watch`], [`Line`], [`Housed`], [`Exchange`] and the
+//! [`Picked`] server.
+//!
+//! | verb | document | answer |
+//! |---|---|---|
+//! | `register` | a registration | the server |
+//! | `update` | `server`, `changes`, `revision?` | the server |
+//! | `remove` | `server`, `revision?` | `null` |
+//! | `approve`, `get` | `server` | the server |
+//! | `list` | `page?`, `limit?`, `status?`, `health_status?`, `tags?`, `search?`, `include_tools?`, `include_resources?` | a page |
+//! | `find` | `tools`, `resources` or `prompts`: names | the servers that offer all of them |
+//! | `search` | `query`, `limit?` | results, best first |
+//! | `offered` | `kind`: `tools` or `resources` | what the caller may use |
+//! | `capabilities`, `discover` | `server` | what it offers: as it is known, or asked now |
+//! | `health`, `health_history` | `server` (`limit?`) | what a probe finds now, or has found |
+//! | `create_key` | `name`, `role?`, `scopes?`, `server_id?`, `expires_in_days?` | the key, once |
+//! | `get_key`, `rotate_key`, `revoke_key` | `key`: its id | the key's record, the new key, `null` |
+//! | `list_keys` | `page?`, `limit?` | a page |
+//! | `stats`, `metrics`, `active_requests` | | counts; what routing knows of each server; the calls under way |
+//! | `cancel_request` | `request_id` | `null` |
+//! | `authenticate` | `authorization?` | whom it stands for |
+//! | `authorize` | `operation`, `authorization?` | the same, if it may |
+//! | `call_tool`, `get_prompt` | `name`, `arguments?`, `_meta?` and the way | the result's own bytes |
+//! | `read_resource` | `uri`, `_meta?` and the way | the result's own bytes |
+//! | `complete` | `ref`, `argument`, `context?`, `_meta?` and the way | the result's own bytes |
+//! | `list_tools`, `list_resources`, `list_resource_templates`, `list_prompts` | `cursor?`, `_meta?` and the way | the result's own bytes |
+//! | `request` | `method`, `params?` and the way | the result's own bytes |
+//!
+//! A `server` is named by its id or its name. The way of an MCP call is any of `service`, `required_tools`, `required_resources`,
+//! `preferred_servers`, `timeout_seconds` and `authorization`. Without a `service`, names are those of `/mcp`, such as
+//! `service__tool`.
+//!
+//! A facade owns the tokio runtime that its gateway runs on, so that the host needs none, and shares nothing with another facade.
+//! It installs no signal handler and no subscriber. A child of `fork()` has a copy of the memory and none of the threads: every
+//! call there is an error that says so.
+
+mod identity;
+mod line;
+mod mcp;
+mod opening;
+mod resident;
+#[cfg(feature = "server")]
+mod surface;
+mod verbs;
+mod watch;
+mod work;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::{Handle, Runtime};
+
+pub use self::line::Line;
+pub use self::resident::{Hosted, Housed};
+#[cfg(feature = "server")]
+pub use self::surface::{Exchange, Head, Request};
+pub use self::watch::Watch;
+pub use self::work::{Flight, Work};
+use crate::auth::{Authorization, Credentials};
+use crate::document::fault;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Caller, Gateway, Picked};
+use crate::model::{Principal, TenantId};
+use crate::tasks::Tasks;
+
+/// A gateway with the runtime that it runs on. Clones share it; the last that is dropped ends it, without waiting for calls under
+/// way. [`Facade::close`] waits.
+#[derive(Clone, Debug)]
+pub struct Facade(Arc<Shared>);
+
+struct Shared {
+    /// Taken when this is dropped.
+    house: Mutex<Option<Arc<House>>>,
+    process: u32,
+    closed: AtomicBool,
+    /// Work that callers wait for.
+    works: Tasks,
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+/// What is only touched by the process that opened it.
+struct House {
+    gateway: Gateway,
+    caller: Caller,
+    grace: Duration,
+    #[cfg(feature = "server")]
+    surface: crate::server::Service,
+    /// Keeps others out of the database.
+    #[cfg(feature = "sqlite")]
+    _presence: Option<crate::store::presence::Presence>,
+}
+
+impl Facade {
+    /// Opens the gateway that `document` describes, an object with any of
+    /// - `config`: the path of a configuration file, or the configuration itself under the same keys;
+    /// - `url`: where what is registered is kept, `sqlite:PATH` or `memory:`; without it, where the configuration says, else in memory;
+    /// - `data_dir`: where relative paths lead; without it, the folder of the configuration file, or else the working directory;
+    /// - `servers`: a list of registrations, or an object with `mcpServers`.
+    ///
+    /// Neither the environment nor a file that is not named is read. Blocks until the gateway is open.
+    ///
+    /// Errors: [`ErrorKind::InvalidParams`] with everything that is wrong with the document, [`ErrorKind::Conflict`] where another
+    /// gateway has the database, [`ErrorKind::Storage`].
+    pub fn open(document: &[u8]) -> Result<Self> {
+        let opening = opening::Opening::read(document)?;
+        let runtime = opening.runtime()?;
+        // On a thread of its own: the caller's may belong to another runtime.
+        let outcome = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(opening.open())).join());
+        let ended =
+            |_| Err(Error::new(ErrorKind::Internal, "opening the gateway failed; its log has the place"));
+        let outcome = outcome.unwrap_or_else(ended);
+        match outcome {
+            Ok(house) => Ok(Self(Arc::new(Shared {
+                house: Mutex::new(Some(Arc::new(house))),
+                process: std::process::id(),
+                closed: AtomicBool::new(false),
+                works: Tasks::default(),
+                handle: runtime.handle().clone(),
+                runtime: Mutex::new(Some(runtime)),
+            }))),
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// Does what `verb` says with the document `input`, an object; empty bytes are an empty one.
+    ///
+    /// Errors: [`ErrorKind::MethodNotFound`] for an unknown verb, [`ErrorKind::InvalidParams`] with the `field` for a document that
+    /// is not what the verb takes, and those of what is done.
+    pub fn perform(&self, verb: &str, input: Bytes) -> impl Future<Output = Result<Bytes>> + Send + 'static {
+        let (house, verb) = (self.house(), verbs::Verb::named(verb));
+        async move {
+            let (verb, house) = (verb?, house?);
+            verb.perform(&house, &input).await
+        }
+    }
+
+    /// Picks a server of `service` for a caller that talks to it itself; see [`Gateway::pick`].
+    pub fn pick(&self, service: &str, key: Option<&str>) -> Result<Picked> {
+        let house = self.house()?;
+        house.gateway.pick(&house.caller, service, key)
+    }
+
+    /// Watches the changes of servers from now on.
+    pub fn watch(&self) -> Result<Watch> {
+        let house = self.house()?;
+        let credentials = Credentials::Embedded(house.caller.principal.clone());
+        let events = house.gateway.events(&house.caller, credentials)?;
+        Ok(Watch::new(events, Arc::clone(house.gateway.clock())))
+    }
+
+    /// Attaches an MCP client of this process, of either era, to `service`, or to everything. It calls as the program itself, or with
+    /// what `authorization` says, as the header of that name has it.
+    pub fn attach(&self, service: Option<&str>, authorization: Option<&str>) -> Result<Line> {
+        let house = self.house()?;
+        let credentials = house.credentials(authorization)?;
+        Line::open(&house.gateway, service, credentials)
+    }
+
+    /// Puts an MCP server of this process in place and registers it: `registration` is a registration without an endpoint. One that
+    /// is registered under this name already is changed.
+    ///
+    /// [`ErrorKind::Conflict`] if it is in place already.
+    pub fn house_server(&self, registration: Bytes) -> impl Future<Output = Result<Housed>> + Send + 'static {
+        let house = self.house();
+        async move {
+            let house = house?;
+            Housed::open(&house.gateway, &house.caller, &registration).await
+        }
+    }
+
+    /// Sends an HTTP request to the gateway's HTTP surface, without a socket.
+    #[cfg(feature = "server")]
+    pub fn request(&self, request: &Request) -> Result<Exchange> {
+        let house = self.house()?;
+        Exchange::open(&house.surface, request)
+    }
+
+    /// Takes no new work, lets calls under way end for as long as the configuration's `server.grace_seconds`, then ends everything,
+    /// the runtime included. Closing again does nothing.
+    pub fn close(&self) -> Flight<()> {
+        self.close_within(None)
+    }
+
+    /// As [`Facade::close`], for a thread that waits; calls under way may go on for as long as `grace`, if that is said.
+    pub fn end(&self, grace: Option<Duration>) -> Result<()> {
+        self.close_within(grace).wait()
+    }
+
+    fn close_within(&self, grace: Option<Duration>) -> Flight<()> {
+        let shared = Arc::clone(&self.0);
+        let house = match self.house() {
+            Ok(house) if !shared.closed.swap(true, Ordering::SeqCst) => house,
+            Err(error) if shared.is_forked() => return Flight::done(Err(error)),
+            Ok(_) | Err(_) => return Flight::done(Ok(())),
+        };
+        let (flight, landing) = Flight::new();
+        let ending = Tasks::default();
+        ending.clone().spawn_on(&self.0.handle, async move {
+            house.gateway.shutdown(grace.unwrap_or(house.grace)).await;
+            shared.works.stop().await;
+            shared.take_house();
+            drop(house);
+            if let Some(runtime) = shared.take_runtime() {
+                runtime.shutdown_background();
+            }
+            landing.land(Ok(()));
+        });
+        flight
+    }
+
+    /// Whether [`Facade::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
+    /// Runs `work` on this gateway's runtime. What it comes to is given to `done`, on a thread of the runtime; so is an error if the
+    /// gateway is closed before.
+    pub fn run<T, F>(&self, work: F, done: impl FnOnce(Result<T>) + Send + 'static) -> Work
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        if self.0.is_forked() {
+            done(Err(forked()));
+            return Work::ended();
+        }
+        work::run(&self.0.works, &self.0.handle, work, done)
+    }
+
+    /// Runs `work` on this gateway's runtime, for who awaits it on any executor. Dropped, the work is cancelled.
+    pub fn fly<T, F>(&self, work: F) -> Flight<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (mut flight, landing) = Flight::new();
+        flight.hold(self.run(work, move |outcome| landing.land(outcome)));
+        flight
+    }
+
+    fn house(&self) -> Result<Arc<House>> {
+        if self.0.is_forked() {
+            return Err(forked());
+        }
+        let house = self.0.house.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match house {
+            Some(house) if !self.is_closed() => Ok(house),
+            _ => Err(work::closed()),
+        }
+    }
+}
+
+impl House {
+    /// What a call shows of itself: the program's own word, or a credential.
+    fn credentials(&self, authorization: Option<&str>) -> Result<Credentials> {
+        let Some(text) = authorization else {
+            return Ok(Credentials::Embedded(self.caller.principal.clone()));
+        };
+        let unusable = |_| Error::new(ErrorKind::Unauthenticated, "`authorization` is no text for a header");
+        let mut headers = http::HeaderMap::new();
+        headers.insert(http::header::AUTHORIZATION, http::HeaderValue::from_str(text).map_err(unusable)?);
+        let peer = std::net::Ipv4Addr::LOCALHOST.into();
+        Ok(Credentials::Network { peer, authorization: Authorization::of(&headers) })
+    }
+
+    fn own_caller() -> Caller {
+        Caller::new(Principal::local(TenantId::default_tenant()))
+    }
+}
+
+impl Shared {
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    fn take_house(&self) -> Option<Arc<House>> {
+        self.house.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn take_runtime(&self) -> Option<Runtime> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let (house, runtime) = (self.take_house(), self.take_runtime());
+        if self.is_forked() {
+            // The threads that all of this waits for, and whose files it would close, are the other process's.
+            std::mem::forget((house, runtime));
+            return;
+        }
+        drop(house);
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Facade").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+fn forked() -> Error {
+    let message = "this gateway was opened by another process, before fork(); open one in this process";
+    Error::new(ErrorKind::Unavailable, message).with("reason", "forked").not_sent()
+}
+
+/// An error as it crosses into another language: `{kind, message, retryable, context}`.
+pub fn error_document(error: &Error) -> Bytes {
+    fault::document(error).to_string().into()
+}

@@ -1,0 +1,252 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::rpc::{Message, Method};
+
+/// Waits for what a gateway on its own runtime does.
+fn wait<T: Send + 'static>(
+    facade: &Facade,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let (done, outcome) = std::sync::mpsc::channel();
+    let _work = facade.run(work, move |outcome| done.send(outcome).unwrap());
+    outcome.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+fn ask(facade: &Facade, verb: &str, input: &Value) -> Result<Value> {
+    let answer = wait(facade, facade.perform(verb, input.to_string().into()))?;
+    Ok(serde_json::from_slice(&answer).unwrap())
+}
+
+/// Answers as a server whose tool `echo` gives its parameters back; `fail` is an error of its own, `hang` is never answered.
+async fn serve(housed: Housed) -> Result<()> {
+    let links = Tasks::default();
+    while let Some(link) = housed.receive().await? {
+        links.spawn(async move { drop(talk(link).await) });
+    }
+    Ok(())
+}
+
+async fn talk(link: Hosted) -> Result<()> {
+    while let Some(bytes) = link.receive().await? {
+        let message = Message::parse(bytes)?;
+        let Some(id) = message.id() else { continue };
+        let params = message.params().unwrap_or("{}").to_owned();
+        let result = match message.method() {
+            Some(Method::Initialize) => {
+                json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
+                    "serverInfo": { "name": "own", "version": "1" } })
+            }
+            Some(Method::ToolsList) => {
+                let tool = |name| json!({ "name": name, "inputSchema": { "type": "object" } });
+                json!({ "tools": [tool("echo"), tool("fail"), tool("hang")] })
+            }
+            Some(Method::ToolsCall) if params.contains("hang") => continue,
+            Some(Method::ToolsCall) if params.contains("fail") => {
+                let error = format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32050,"message":"no","data":{{"b":1}}}}}}"#
+                );
+                link.send(error.into()).await?;
+                continue;
+            }
+            Some(Method::ToolsCall) => {
+                json!({ "content": [], "structuredContent": { "z": params, "a": 1 } })
+            }
+            Some(Method::Ping) => json!({}),
+            _ => {
+                let error = format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"no such method"}}}}"#
+                );
+                link.send(error.into()).await?;
+                continue;
+            }
+        };
+        link.send(crate::rpc::answer::result_response(id, &result.to_string())).await?;
+    }
+    Ok(())
+}
+
+/// A gateway with such a server, whose tools are known.
+fn opened() -> Facade {
+    let facade = Facade::open(b"").unwrap();
+    let housed = wait(&facade, facade.house_server(Bytes::from_static(br#"{"name":"own"}"#))).unwrap();
+    let _serving = facade.run(serve(housed), |_| {});
+    ask(&facade, "discover", &json!({ "server": "own" })).unwrap();
+    facade
+}
+
+#[test]
+fn a_call_gives_the_bytes_of_the_result() {
+    let facade = opened();
+    let called = json!({ "name": "own__echo", "arguments": { "n": 1 } });
+    let answer = wait(&facade, facade.perform("call_tool", called.to_string().into())).unwrap();
+    let text = std::str::from_utf8(&answer).unwrap();
+    assert!(text.starts_with(r#"{"content":[],"structuredContent":"#) && text.contains("echo"), "{text}");
+    let of_service = json!({ "service": "own", "name": "echo", "required_tools": ["fail"], "_meta": null, "timeout_seconds": null });
+    assert!(ask(&facade, "call_tool", &of_service).is_ok());
+    let listed = ask(&facade, "list_tools", &json!({})).unwrap();
+    assert_eq!(listed["tools"][0]["name"], "own__echo");
+}
+
+#[test]
+fn each_failure_has_the_kind_to_act_on() {
+    let facade = opened();
+    let kind = |verb: &str, input: Value| ask(&facade, verb, &input).unwrap_err().kind();
+    assert_eq!(kind("no_such_verb", json!({})), ErrorKind::MethodNotFound);
+    assert_eq!(kind("call_tool", json!({ "name": "nothing" })), ErrorKind::InvalidParams);
+    assert_eq!(kind("call_tool", json!({ "naem": "x" })), ErrorKind::InvalidParams);
+    assert_eq!(kind("call_tool", json!({ "service": "other", "name": "echo" })), ErrorKind::NotFound);
+    assert_eq!(kind("read_resource", json!({ "uri": "none:x" })), ErrorKind::ResourceNotFound);
+    assert_eq!(kind("get", json!({ "server": "nobody" })), ErrorKind::NotFound);
+    assert_eq!(
+        kind("register", json!({ "name": "own", "endpoint_url": "http://127.0.0.1:1/" })),
+        ErrorKind::Conflict
+    );
+    let waited = json!({ "name": "own__hang", "timeout_seconds": 0.01 });
+    assert_eq!(kind("call_tool", waited), ErrorKind::Timeout);
+    let refused = ask(&facade, "call_tool", &json!({ "name": "own__fail" })).unwrap_err();
+    let document: Value = serde_json::from_slice(&error_document(&refused)).unwrap();
+    assert_eq!((&document["kind"], &document["context"]["code"]), (&json!("bad_upstream"), &json!("-32050")));
+    assert_eq!(document["context"]["data"], r#"{"b":1}"#);
+}
+
+#[test]
+fn a_server_is_changed_found_and_removed_by_its_name() {
+    let facade = opened();
+    let changed = ask(&facade, "update", &json!({ "server": "own", "changes": { "weight": 3 } })).unwrap();
+    assert_eq!((&changed["weight"], &changed["transport_type"]), (&json!(3), &json!("memory")));
+    let found = ask(&facade, "find", &json!({ "tools": ["echo"] })).unwrap();
+    assert_eq!(found["servers"][0]["name"], "own");
+    assert_eq!(ask(&facade, "list", &json!({})).unwrap()["total"], 1);
+    assert_eq!(ask(&facade, "remove", &json!({ "server": "own" })).unwrap(), Value::Null);
+    assert_eq!(ask(&facade, "list", &json!({})).unwrap()["total"], 0);
+}
+
+#[test]
+fn a_picked_server_is_busy_until_it_is_given_back_and_its_breaker_learns() {
+    let facade = opened();
+    let mut picked = facade.pick("own", Some("a key")).unwrap();
+    let id = picked.server().id.to_string();
+    let busy = || ask(&facade, "metrics", &json!({})).unwrap()["metrics"][&id]["active_connections"].clone();
+    assert_eq!(busy(), 1);
+    picked.failed();
+    drop(picked);
+    assert_eq!(busy(), 0);
+    for _ in 0..4 {
+        facade.pick("own", None).unwrap().failed();
+    }
+    assert_eq!(facade.pick("own", None).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(facade.pick("none", None).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn keys_are_made_and_judged() {
+    let facade = opened();
+    let made = ask(&facade, "create_key", &json!({ "name": "k", "role": "viewer" })).unwrap();
+    assert_eq!(ask(&facade, "list_keys", &json!({})).unwrap()["total"], 1);
+    assert_eq!(ask(&facade, "authenticate", &json!({})).unwrap()["role"], "admin");
+    ask(&facade, "authorize", &json!({ "operation": "tools.call" })).unwrap();
+    ask(&facade, "revoke_key", &json!({ "key": made["id"] })).unwrap();
+    assert_eq!(ask(&facade, "get_key", &json!({ "key": made["id"] })).unwrap()["active"], false);
+}
+
+#[test]
+fn changes_are_heard_and_the_watch_ends_with_the_gateway() {
+    let facade = opened();
+    let watch = facade.watch().unwrap();
+    ask(&facade, "update", &json!({ "server": "own", "changes": { "weight": 2 } })).unwrap();
+    let event = wait(&facade, watch.next()).unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&event).unwrap()["type"], "server.updated");
+    let waiting = facade.fly(watch.next());
+    wait_closed(&facade);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(matches!(runtime.block_on(waiting), Ok(None) | Err(_)));
+}
+
+fn wait_closed(facade: &Facade) {
+    facade.end(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_closed_gateway_says_so_and_closing_it_again_does_nothing() {
+    let facade = opened();
+    wait_closed(&facade);
+    wait_closed(&facade);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(facade.perform("list", Bytes::new())).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.context()),
+        (ErrorKind::Unavailable, &[("reason", "closed".to_owned())][..])
+    );
+    assert!(
+        runtime.block_on(facade.fly(async { Ok(()) })).is_err(),
+        "work that begins after the end ends at once"
+    );
+}
+
+#[test]
+fn work_that_is_cancelled_or_dropped_reaches_the_server() {
+    let facade = opened();
+    let hang = || facade.perform("call_tool", json!({ "name": "own__hang" }).to_string().into());
+    let (done, outcome) = std::sync::mpsc::channel();
+    let work = facade.run(hang(), move |outcome| done.send(outcome).unwrap());
+    work.cancel();
+    let error = outcome.recv_timeout(Duration::from_secs(60)).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    drop(facade.fly(hang()));
+}
+
+#[test]
+fn an_attached_client_opens_a_session_and_calls() {
+    let facade = opened();
+    let line = facade.attach(Some("own"), None).unwrap();
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } } });
+    wait(&facade, line.send(hello.to_string().into())).unwrap();
+    let answer = wait(&facade, line.receive()).unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["result"]["serverInfo"]["name"], "own");
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "echo" } });
+    wait(&facade, line.send(call.to_string().into())).unwrap();
+    let answer = wait(&facade, line.receive()).unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap()["id"], 2);
+    wait(&facade, line.end()).unwrap();
+    assert!(wait(&facade, line.receive()).unwrap().is_none());
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn http_is_answered_without_a_socket() {
+    let facade = opened();
+    let header = |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
+    let request = |method: &str, target: &str| Request {
+        method: method.into(),
+        target: target.into(),
+        headers: vec![header("host", "localhost"), header("content-type", "application/json")],
+        peer: None,
+    };
+    let exchange = facade.request(&request("POST", "/mcp/proxy")).unwrap();
+    let call =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "own__echo" } });
+    assert!(wait(&facade, exchange.push(call.to_string().into())).unwrap());
+    exchange.finish();
+    assert_eq!(wait(&facade, exchange.head()).unwrap().status, 200);
+    let body = wait(&facade, exchange.piece()).unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["success"], true);
+    assert!(wait(&facade, exchange.piece()).unwrap().is_none());
+    assert_eq!(facade.request(&request("A B", "/")).unwrap_err().kind(), ErrorKind::InvalidRequest);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn what_is_registered_outlives_the_gateway_and_two_cannot_have_one_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = json!({ "url": "sqlite:gateway.db", "data_dir": folder.path(),
+        "servers": [{ "name": "a", "endpoint_url": "http://127.0.0.1:1/", "auto_discover": false }] });
+    let facade = Facade::open(document.to_string().as_bytes()).unwrap();
+    let second = Facade::open(document.to_string().as_bytes()).err().unwrap();
+    assert_eq!(second.kind(), ErrorKind::Conflict);
+    wait_closed(&facade);
+    let again = json!({ "url": "sqlite:gateway.db", "data_dir": folder.path() });
+    let facade = Facade::open(again.to_string().as_bytes()).unwrap();
+    assert_eq!(ask(&facade, "list", &json!({})).unwrap()["servers"][0]["name"], "a");
+}

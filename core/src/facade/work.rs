@@ -1,0 +1,142 @@
+//! Work on a facade's own runtime, for callers that have another one or none.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::tasks::Tasks;
+
+/// Work under way. Dropping it lets the work go on; [`Work::cancel`] ends it.
+#[derive(Clone, Debug)]
+pub struct Work(CancellationToken);
+
+impl Work {
+    /// Work that has ended already.
+    pub(super) fn ended() -> Self {
+        Self(CancellationToken::new())
+    }
+
+    /// Ends the work. What it has not come to is told as [`ErrorKind::Cancelled`].
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+/// Gives an outcome to whoever waits, also where the work was dropped with the runtime.
+struct Delivery<T, D: FnOnce(Result<T>)> {
+    done: Option<D>,
+    _of: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T, D: FnOnce(Result<T>)> Delivery<T, D> {
+    fn deliver(mut self, outcome: Result<T>) {
+        if let Some(done) = self.done.take() {
+            done(outcome);
+        }
+    }
+}
+
+impl<T, D: FnOnce(Result<T>)> Drop for Delivery<T, D> {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(Err(closed()));
+        }
+    }
+}
+
+pub(super) fn run<T, F>(
+    tasks: &Tasks,
+    handle: &Handle,
+    work: F,
+    done: impl FnOnce(Result<T>) + Send + 'static,
+) -> Work
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let cancelled = CancellationToken::new();
+    let (token, delivery) = (cancelled.clone(), Delivery { done: Some(done), _of: std::marker::PhantomData });
+    tasks.spawn_on(handle, async move {
+        let outcome = tokio::select! {
+            biased;
+            () = token.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            outcome = work => outcome,
+        };
+        delivery.deliver(outcome);
+    });
+    Work(cancelled)
+}
+
+/// Why nothing more is done.
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "this gateway is closed").with("reason", "closed").not_sent()
+}
+
+/// Work that is awaited on any executor. Dropped, the work is cancelled.
+#[derive(Debug)]
+#[must_use = "work is cancelled when this is dropped"]
+pub struct Flight<T> {
+    outcome: oneshot::Receiver<Result<T>>,
+    held: Option<DropGuard>,
+}
+
+/// A thread that waits.
+struct Parked(std::thread::Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Where the outcome of a [`Flight`] is put.
+pub(super) struct Landing<T>(oneshot::Sender<Result<T>>);
+
+impl<T> Flight<T> {
+    pub(super) fn new() -> (Self, Landing<T>) {
+        let (landing, outcome) = oneshot::channel();
+        (Self { outcome, held: None }, Landing(landing))
+    }
+
+    pub(super) fn done(outcome: Result<T>) -> Self {
+        let (flight, landing) = Self::new();
+        landing.land(outcome);
+        flight
+    }
+
+    /// Waits for the outcome, on a thread that is nobody's runtime.
+    pub(super) fn wait(mut self) -> Result<T> {
+        let waker = std::task::Waker::from(Arc::new(Parked(std::thread::current())));
+        loop {
+            match Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    pub(super) fn hold(&mut self, work: Work) {
+        self.held = Some(work.0.drop_guard());
+    }
+}
+
+impl<T> Landing<T> {
+    pub(super) fn land(self, outcome: Result<T>) {
+        // Nobody waits any more.
+        let _ = self.0.send(outcome);
+    }
+}
+
+impl<T> Future for Flight<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.outcome).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| Err(closed())))
+    }
+}

@@ -1,0 +1,63 @@
+//! One server of a service for a caller that talks to it itself.
+
+use std::sync::Arc;
+
+use super::{Caller, Gateway};
+use crate::auth::Operation;
+use crate::breaker::Outcome;
+use crate::clock::{Clock, Tick};
+use crate::error::{Error, Result};
+use crate::model::Server;
+use crate::select::{Ask, Lease, key_of};
+
+/// A server that was picked, in flight until this is dropped. Dropped without a word of how it went, it counts as neither success
+/// nor failure.
+#[derive(Debug)]
+#[must_use = "a server that was picked counts as busy until this is dropped"]
+pub struct Picked {
+    lease: Lease,
+    server: Arc<Server>,
+    clock: Arc<dyn Clock>,
+    since: Tick,
+}
+
+impl Gateway {
+    /// Picks a server of `service` that can take a call now, by health, breaker and the service's algorithm; `key` is what
+    /// consistent hashing goes by. It waits for nothing.
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown service, [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no
+    /// server can take a call.
+    pub fn pick(&self, caller: &Caller, service: &str, key: Option<&str>) -> Result<Picked> {
+        caller.may(Operation::ToolsCall)?;
+        let inner = &self.0;
+        let since = inner.clock.now();
+        let (lease, server) = inner.look(&caller.principal, |view| {
+            let ask = Ask { key: key.map(key_of), exclude: &[] };
+            let (lease, place) = view.service(service)?.pick(None, &ask, since)?;
+            Ok::<_, Error>((lease, Arc::clone(&place.server)))
+        })?;
+        Ok(Picked { lease, server, clock: Arc::clone(&inner.clock), since })
+    }
+}
+
+impl Picked {
+    /// The server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Records that the server answered. Only the first record counts.
+    pub fn succeeded(&mut self) {
+        self.record(Outcome::Success);
+    }
+
+    /// Records that the server failed: its breaker learns from it. Only the first record counts.
+    pub fn failed(&mut self) {
+        self.record(Outcome::Failure);
+    }
+
+    fn record(&mut self, outcome: Outcome) {
+        let now = self.clock.now();
+        self.lease.record(outcome, now.since(self.since), now);
+    }
+}

@@ -1,0 +1,91 @@
+//! The key that signs where audit chains begin and end: Ed25519, in a file beside the data that only this user may read.
+
+use std::fmt;
+use std::io::{ErrorKind as Io, Write};
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
+use super::chain::hex;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The key, and the name that signatures carry: the first 16 hexadecimal digits of the SHA-256 of its public half.
+pub(super) struct SigningKey {
+    pair: Ed25519KeyPair,
+    id: String,
+}
+
+impl SigningKey {
+    /// Reads the key, or makes it where there is none.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(error) if error.kind() == Io::NotFound => Self::make(path),
+            Err(error) => Err(failed(path, "the key that signs the audit trail cannot be read", &error)),
+        }
+    }
+
+    fn make(path: &Path) -> Result<Self> {
+        let fault = |_| Error::new(ErrorKind::Internal, "the system gave no random bytes for a key");
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(fault)?;
+        let text = BASE64_STANDARD.encode(document.as_ref());
+        // Written whole under another name first: two processes that begin on one folder get the same key.
+        let unique = format!("{}.{}", path.display(), uuid::Uuid::new_v4());
+        let written = write(Path::new(&unique), &text).and_then(|()| std::fs::hard_link(&unique, path));
+        let removed = std::fs::remove_file(&unique);
+        match written.and(removed) {
+            Ok(()) => Self::parse(path, &text),
+            Err(error) if error.kind() == Io::AlreadyExists => Self::open(path),
+            Err(error) => Err(failed(path, "the key that signs the audit trail cannot be written", &error)),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let bad = || {
+            let message = "this is not the key that signs the audit trail; restore it from a backup";
+            Error::new(ErrorKind::Storage, message).with("file", path.display())
+        };
+        let bytes = BASE64_STANDARD.decode(text.trim()).map_err(|_| bad())?;
+        let pair = Ed25519KeyPair::from_pkcs8(&bytes).map_err(|_| bad())?;
+        let id = hex(&digest(&SHA256, pair.public_key().as_ref()).as_ref()[..8]);
+        Ok(Self { pair, id })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn sign(&self, statement: &[u8]) -> Vec<u8> {
+        self.pair.sign(statement).as_ref().to_vec()
+    }
+
+    /// Whether this key signed the statement.
+    pub(super) fn signed(&self, statement: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.pair.public_key()).verify(statement, signature).is_ok()
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.id)
+    }
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn failed(path: &Path, what: &'static str, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Storage, format!("{what}: {error}; check the path and its permissions"))
+        .with("file", path.display())
+}
