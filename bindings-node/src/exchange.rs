@@ -8,7 +8,7 @@ use napi::Env;
 use napi::bindgen_prelude::{Buffer, Object};
 use napi_derive::napi;
 
-use crate::promise::{Work, buffer, promise, reason};
+use crate::promise::{Work, buffer, promise};
 
 /// A request under way; abandoned, its call is cancelled as when a connection breaks.
 #[napi]
@@ -19,7 +19,7 @@ pub struct Exchange {
 
 /// The head of an answer.
 #[napi(object)]
-pub struct Head {
+pub(crate) struct Head {
     /// The status.
     pub status: u16,
     /// Names and values, in order.

@@ -88,7 +88,7 @@ impl Gateway {
         let peer = peer.map(|peer| peer.parse()).transpose();
         let peer = peer.map_err(|_| napi::Error::from_reason("`peer` is no IP address"))?;
         let request = Request { method, target, headers: headers.collect(), peer };
-        let exchange = self.0.request(request).map_err(|error| reason(&error))?;
+        let exchange = self.0.request(&request).map_err(|error| reason(&error))?;
         Ok(Exchange::new(self.0.clone(), exchange))
     }
 
@@ -96,7 +96,9 @@ impl Gateway {
     #[napi]
     pub fn close<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let (deferred, promise) = env.create_deferred()?;
-        self.0.close_then(move |outcome| match outcome {
+        let facade = self.0.clone();
+        // On a thread of its own: those of the gateway end with it.
+        std::thread::spawn(move || match facade.end(None) {
             Ok(()) => deferred.resolve(|_: Env| Ok(())),
             Err(error) => deferred.reject(reason(&error)),
         });
