@@ -2,6 +2,7 @@
 //! build without features links, the top level of the repository. Each check is first shown able to fail.
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
+mod eras;
 mod order;
 mod readme;
 mod source;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 struct House {
     gateway: Gateway,
     key: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl House {
@@ -29,7 +29,7 @@ impl House {
         let key = key(&data, &file);
         let args = vec!["--config".to_owned(), file.display().to_string()];
         let gateway = Gateway::start_with(Options { data: Some(data), args, ..Options::default() }).await;
-        Self { gateway, key, _folder: folder }
+        Self { gateway, key, folder }
     }
 
     async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
@@ -145,4 +145,43 @@ async fn a_key_gets_its_limit_over_all_doors_together() {
     }
     let (_, chain) = house.send(Method::GET, "/api/v1/audit/verify", &Value::Null).await;
     assert_eq!(chain["intact"], true, "{chain}");
+}
+
+/// The snippet for clients has a place for the key that they need, and with a key there it works.
+#[tokio::test]
+async fn the_snippet_has_a_place_for_the_key() {
+    let house = House::open("").await;
+    let text = house.gateway.greeting();
+    let start = text.find('{').expect("a snippet");
+    let snippet: Value = serde_json::from_str(&text[start..]).expect("JSON to the end");
+    let server = &snippet["mcpServers"]["gateway"];
+    assert_eq!(server["url"], format!("http://{}/mcp", house.gateway.address()));
+    assert_eq!(server["headers"]["Authorization"], "Bearer YOUR_KEY");
+}
+
+/// rules of who may use what are taken up while the gateway runs, and lifted again.
+#[tokio::test]
+async fn rules_of_access_are_taken_up() {
+    let fake = Fake::start("one").await;
+    let open = format!("[[servers]]\nname = 'one'\nendpoint_url = '{}'\n", fake.url());
+    let house = House::open(&open).await;
+    let wish = json!({ "name": "reader", "role": "analyst" });
+    let (_, made) = house.send(Method::POST, "/api/v1/api-keys", &wish).await;
+    let key = made["key"].as_str().expect("a key");
+    let shown = async |visible: bool| {
+        // Seldom enough for the limit of an analyst.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let reply = house.ask(key, Method::GET, "/mcp/tools", &Value::Null).await;
+        let said = String::from_utf8(reply.bytes().await.expect("a body").to_vec()).expect("text");
+        (said.contains("one__echo") == visible).then_some(())
+    };
+    let patience = Duration::from_secs(20);
+    eventually("the tool", patience, async || shown(true).await).await;
+    let closed = "[[access.rules]]\nservice = 'one'\ntools = ['echo']\nsubjects = ['nobody']\n";
+    for (text, visible) in [(format!("{open}{closed}"), false), (open.clone(), true)] {
+        let file = house.folder.path().join("mcp-gateway.toml");
+        std::fs::write(file, format!("[auth]\napi_keys = true\n{text}")).expect("a file");
+        house.gateway.hang_up();
+        eventually("the other rules", patience, async || shown(visible).await).await;
+    }
 }

@@ -37,6 +37,7 @@ mod stdio;
 mod tls;
 mod transports;
 mod upstream;
+mod vectors;
 
 use mcp_registry_gateway_tests::fake::Fake;
 use mcp_registry_gateway_tests::process::Gateway;

@@ -16,9 +16,8 @@ async fn a_tool_that_a_server_added_without_a_word_is_found_on_schedule() {
     let id = gateway.adopt("one", "one", &fake.url()).await;
     fake.set_tools(&["brand-new".to_owned()], 10);
     gateway.offers(&id, "brand-new").await;
-    let names =
-        gateway.client("/mcp").await.request("tools/list", json!({})).await.expect("a list").names("tools");
-    assert_eq!(names, ["one__brand-new"]);
+    let list = gateway.client("/mcp").await.request("tools/list", json!({})).await.expect("a list");
+    assert_eq!(list.names_of_servers("tools"), ["one__brand-new"]);
 }
 
 /// A server at `url` that declares a tool, a resource and a prompt.
@@ -87,6 +86,6 @@ async fn a_list_of_nothing_but_a_server_that_is_down_has_what_it_declared() {
     gateway.register(&declared(&format!("http://{}/mcp", refused()))).await;
     let client = gateway.client("/mcp").await;
     let list = client.request("tools/list", json!({})).await.expect("a list");
-    assert_eq!(list.names("tools"), ["down__declared"], "{list:?}");
+    assert_eq!(list.names_of_servers("tools"), ["down__declared"], "{list:?}");
     assert!(list.response["result"]["_meta"].to_string().contains("down"), "{list:?}");
 }

@@ -102,6 +102,7 @@ async fn of_a_bad_file_nothing_is_taken_up_and_the_message_says_what_is_wrong() 
         (format!("[server\n{good}"), "mcp-gateway.toml"),
         (format!("[server]\nprot = 1\n{good}"), "server.prot"),
         (format!("[session]\nidle_seconds = 5\n{good}"), "takes a restart"),
+        (format!("[limits]\nviewer = 5\n{good}"), "`[limits]` changed"),
         (format!("[log]\nlevel = \"a=b=c\"\n{good}"), "log.level"),
         (good.clone() + &entry("three", "ftp://nowhere"), "three"),
         (good.clone() + &good, "two servers are named"),

@@ -1,10 +1,11 @@
 //! The gateway behind TLS of its own.
 
 use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
-use mcp_registry_gateway_tests::process::{Gateway, Options};
+use mcp_registry_gateway_tests::process::{Gateway, Options, binary};
 use mcp_registry_gateway_tests::tls::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,7 +22,14 @@ async fn serving(folder: &Path) -> Gateway {
     );
     std::fs::write(&config, text).expect("a file");
     let args = vec!["--config".to_owned(), config.display().to_string()];
-    Gateway::start_with(Options { args, ..Options::default() }).await
+    Gateway::start_with(Options { data: Some(folder.join("data")), args, ..Options::default() }).await
+}
+
+/// Runs the program on the data of the gateway in `folder`.
+fn command(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(args).arg("--data-dir").arg(folder.join("data"));
+    command.arg("--config").arg(folder.join("mcp-gateway.toml")).output().expect("mcp-gateway runs")
 }
 
 /// What `/health` answers to a client that believes `authority`; an error of the handshake as text.
@@ -56,6 +64,31 @@ async fn the_gateway_is_reached_over_tls_and_a_renewed_certificate_is_taken_up()
 
     second.issue("127.0.0.1", folder.path());
     eventually("the new certificate", PATIENCE, async || health(&gateway, &second).await.ok()).await;
+}
+
+/// Commands speak to the gateway that they find beside the database over TLS, and believe its certificate whatever it names and
+/// whoever signed it; to one that is named by its URL only if an authority vouches for it.
+#[tokio::test]
+async fn commands_speak_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    authority.issue("gateway.example", folder.path());
+    let gateway = serving(folder.path()).await;
+    let listed = command(folder.path(), &["list", "--json"]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+
+    let url = format!("https://{}", gateway.address());
+    let trusting = |authority: &Authority| {
+        let file = authority.file(folder.path()).display().to_string();
+        command(folder.path(), &["list", "--json", "--url", &url, "--ca-file", &file])
+    };
+    let refused = trusting(&authority);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no TLS with"), "it is another's certificate");
+    authority.issue("127.0.0.1", folder.path());
+    eventually("the new certificate", PATIENCE, async || health(&gateway, &authority).await.ok()).await;
+    let listed = trusting(&authority);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(!trusting(&Authority::new()).status.success(), "whom one does not trust, one does not believe");
 }
 
 #[tokio::test]

@@ -53,6 +53,13 @@ impl Answer {
         let items = self.response["result"][member].as_array().map(Vec::as_slice).unwrap_or_default();
         items.iter().filter_map(|item| item["name"].as_str().map(str::to_owned)).collect()
     }
+
+    /// As [`Answer::names`], without what the gateway itself offers on `/mcp`.
+    pub fn names_of_servers(&self, member: &str) -> Vec<String> {
+        let mut names = self.names(member);
+        names.retain(|name| !name.starts_with("gateway__"));
+        names
+    }
 }
 
 impl Client {

@@ -269,6 +269,11 @@ impl House {
         let Some(text) = authorization else {
             return Ok(Credentials::Embedded(self.caller.principal.clone()));
         };
+        if !self.gateway.demands_credentials() {
+            // Without this, a token that nobody has ever judged would have the rights of the program itself.
+            let message = "no authentication is configured, so that no credential holds; configure `auth`, such as `auth.api_keys`";
+            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        }
         let unusable = |_| Error::new(ErrorKind::Unauthenticated, "`authorization` is no text for a header");
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::AUTHORIZATION, http::HeaderValue::from_str(text).map_err(unusable)?);

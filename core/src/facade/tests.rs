@@ -146,6 +146,9 @@ fn keys_are_made_and_judged() {
     assert_eq!(ask(&facade, "list_keys", &json!({})).unwrap()["total"], 1);
     assert_eq!(ask(&facade, "authenticate", &json!({})).unwrap()["role"], "admin");
     ask(&facade, "authorize", &json!({ "operation": "tools.call" })).unwrap();
+    let nobody = ask(&facade, "authenticate", &json!({ "authorization": "Bearer x" })).unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::Unauthenticated, "nothing is configured that could judge it");
+    assert!(facade.attach(None, Some("Bearer x")).is_err());
     ask(&facade, "revoke_key", &json!({ "key": made["id"] })).unwrap();
     assert_eq!(ask(&facade, "get_key", &json!({ "key": made["id"] })).unwrap()["active"], false);
 }

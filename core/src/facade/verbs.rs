@@ -108,9 +108,19 @@ impl Own {
                 written(&ListAnswer::of(gateway, caller, &asked.filter()?, tools, resources)?)
             }
             Self::Find => match read(input)? {
-                Question::Tools(names) => written(&ToolAnswer::of(gateway, caller, names)?),
-                Question::Resources(names) => written(&ResourceAnswer::of(gateway, caller, names)?),
-                Question::Prompts(names) => written(&PromptAnswer::of(gateway, caller, names)?),
+                Question { tools: Some(names), resources: None, prompts: None } => {
+                    written(&ToolAnswer::of(gateway, caller, names)?)
+                }
+                Question { tools: None, resources: Some(names), prompts: None } => {
+                    written(&ResourceAnswer::of(gateway, caller, names)?)
+                }
+                Question { tools: None, resources: None, prompts: Some(names) } => {
+                    written(&PromptAnswer::of(gateway, caller, names)?)
+                }
+                Question { .. } => {
+                    let message = "ask for `tools`, for `resources` or for `prompts`: for one of the three";
+                    Err(Error::new(ErrorKind::InvalidParams, message))
+                }
             },
             Self::Search => {
                 let asked: Search = read(input)?;
@@ -225,13 +235,13 @@ impl Listing {
     }
 }
 
-/// One of three kinds, by its member.
+/// Names of one kind.
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Question {
-    Tools(Vec<String>),
-    Resources(Vec<String>),
-    Prompts(Vec<String>),
+#[serde(deny_unknown_fields)]
+struct Question {
+    tools: Option<Vec<String>>,
+    resources: Option<Vec<String>>,
+    prompts: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

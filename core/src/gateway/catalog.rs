@@ -177,12 +177,13 @@ pub(super) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
     if !matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
         return all.collect();
     }
-    // A resource keeps its URI, so the oldest service that has it, has it for all.
+    // A resource keeps its URI, so the service that had it first has it for all.
     let mut owners: HashMap<&str, &Service> = HashMap::new();
     let all: Vec<_> = all.collect();
     for item in &all {
         let owner = owners.entry(item.capability.name.as_str()).or_insert(item.service);
-        if item.service.age() < owner.age() {
+        let uri = item.capability.name.as_str();
+        if view.rank(item.service, uri) < view.rank(owner, uri) {
             *owner = item.service;
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::quality::RandomState;
 use tokio_util::sync::CancellationToken;
 
 use super::awaited::{Awaited, Promise, promise};
@@ -36,7 +37,7 @@ pub(super) struct Client {
     /// Its own sessions, by the number of the upstream: one that was replaced is not found any more.
     upstreams: Mutex<BTreeMap<u64, Tie>>,
     /// The requests under way, by the client's own ids.
-    flights: Mutex<HashMap<Box<str>, Arc<Active>>>,
+    flights: Mutex<HashMap<Box<str>, Arc<Active>, RandomState>>,
     /// What servers have asked it.
     pub(super) questions: Questions,
     /// Which replicas keep something for it.
@@ -274,9 +275,10 @@ pub(super) struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let mut flights = locked(&self.client.flights);
+        let Some((id, active)) = flights.remove_entry(&self.raw_id) else { return };
         // A client that gives two requests the same id has the later one entered.
-        if flights.get(&self.raw_id).is_some_and(|active| Arc::ptr_eq(active, &self.active)) {
-            flights.remove(&self.raw_id);
+        if !Arc::ptr_eq(&active, &self.active) {
+            flights.insert(id, active);
         }
     }
 }

@@ -117,7 +117,11 @@ impl Inner {
             }
             let safe = (error.delivery() == Delivery::NotSent || is_repeatable(forward, place))
                 && !(passage.modern.is_some() && across::resumes(&forward.message));
-            if !safe || over || excluded.len() + 1 >= ATTEMPTS {
+            if !safe
+                || over
+                || excluded.len() + 1 >= ATTEMPTS
+                || !self.retries.allows(self.observer.begun(), now)
+            {
                 return Err(passage.settle(error));
             }
             let room = async { Ok(self.retries.take(self.observer.calls()).await) };

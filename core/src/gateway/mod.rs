@@ -15,6 +15,7 @@ mod bound;
 mod book;
 mod bridge;
 mod catalog;
+mod claims;
 mod client;
 mod conversation;
 mod credentials;
@@ -78,11 +79,11 @@ pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
 pub use self::picked::Picked;
 pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
-pub use self::reads::{ActiveRequest, Components, RouterMetrics, Stats};
+pub use self::reads::{ActiveRequest, Components, GatewayStats, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 pub use self::tenants::TenantPatch;
-use crate::auth::{Authenticator, Credentials, Keys, Operation, Restrictions};
+use crate::auth::{Access, Authenticator, Credentials, Keys, Operation, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
@@ -157,6 +158,8 @@ struct Inner {
     stopping: AtomicBool,
     watchers: events::Watchers,
     gone: tenants::Gone,
+    /// Who may use what, beyond roles: as it was configured last.
+    access: ArcSwap<Access>,
     owners: owners::Owners,
     opened_at: jiff::Timestamp,
 }
@@ -204,6 +207,7 @@ impl Gateway {
             None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
         };
         let modern = modern::State::new(settings.vault.as_deref())?;
+        let claims = claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
@@ -213,7 +217,7 @@ impl Gateway {
             keys,
             limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
-            snapshot: ArcSwap::default(),
+            snapshot: ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() }),
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
             modern,
@@ -224,6 +228,7 @@ impl Gateway {
             stopping: AtomicBool::new(false),
             watchers: events::Watchers::default(),
             gone: tenants::Gone::default(),
+            access: ArcSwap::from_pointee(settings.access.clone()),
             owners: owners::Owners::default(),
             opened_at: clock.timestamp(),
             settings,
@@ -270,6 +275,11 @@ impl Gateway {
     /// Errors: [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
         self.0.limiter.admit(&caller.principal).get().await
+    }
+
+    /// Takes up other rules of who may use what, for calls from now on.
+    pub fn set_access(&self, access: Access) {
+        self.0.restrict(access);
     }
 
     /// What this gateway may connect to.

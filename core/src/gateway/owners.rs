@@ -4,8 +4,9 @@
 //! servers' own, and two of them may give the same.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::Inner;
@@ -17,6 +18,8 @@ use crate::balance::key_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Route, ServerId};
 use crate::rpc::{Edit, Members, Message, Splice};
+
+static TASK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""taskId""#));
 
 /// Tasks that are remembered, of everybody; beyond this the oldest are forgotten.
 const MOST: usize = 65_536;
@@ -42,6 +45,10 @@ struct Made {
 impl Owners {
     /// Takes note of the task that `server` made for `principal`, if `answer` says so. The first one named so stays.
     pub(super) fn note(&self, principal: &Principal, answer: &Message, server: ServerId) {
+        // Hardly any answer has one: a search is cheaper than reading every object.
+        if answer.result_bytes().is_none_or(|result| TASK.find(result).is_none()) {
+            return;
+        }
         let Some(task) = answer.result().and_then(task_of) else { return };
         let key = key(principal, &task);
         let mut table = self.table();
@@ -159,8 +166,6 @@ fn narrowed(answer: &Message, shows: impl Fn(&str) -> bool) -> Option<Message> {
 
 /// The id of the task that a result tells of.
 fn task_of(result: &str) -> Option<String> {
-    // Hardly any answer has one: a search is cheaper than reading every object.
-    memchr::memmem::find(result.as_bytes(), br#""taskId""#)?;
     let members = Members::parse(result).ok()?;
     let inner = members.get("task").filter(|task| task.starts_with('{'));
     let text = |members: &Members<'_>| members.text("taskId").map(String::from);

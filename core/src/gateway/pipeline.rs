@@ -170,10 +170,10 @@ impl Inner {
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
                 return Ok(Errand::SetLevel(Box::new((message, passage))));
             }
-            (Some(method), Route::All) => list_kind(method),
-            (Some(method), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
-                list_kind(method)
-            }
+            (Some(method), route) => list_kind(method).filter(|_| match route {
+                Route::All => true,
+                Route::Service(name) => self.is_veiled(&passage.principal, name),
+            }),
             _ => None,
         };
         if let Some(kind) = list {
@@ -288,9 +288,11 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
     // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
     passage.record.outcome(None);
     let cancelled = passage.cancel().clone().cancelled_owned();
-    let held = (passage.record, passage.admission);
+    // Lasts for hours, and is none of the calls that may be under way: a session has one stream, which another ends.
+    drop(passage.admission);
+    let record = passage.record;
     let messages = messages.take_until(cancelled).inspect(move |_| {
-        let _ = &held;
+        let _ = &record;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::tenants::sees_all;
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::LimitStats;
 use crate::model::{Capability, CapabilityKind, Server, ServerId};
-use crate::observe::AuditStats;
+use crate::observe::{Active, AuditStats};
 
 /// Counts over the register.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -22,6 +23,17 @@ pub struct Stats {
     pub servers_by_transport: BTreeMap<&'static str, u64>,
     /// By observed health.
     pub servers_by_health: BTreeMap<&'static str, u64>,
+    /// Client sessions of the tenant that are open.
+    pub sessions: u64,
+    /// Calls of the tenant under way, and streams that its clients hold open.
+    pub active_requests: u64,
+    /// The same and more of all tenants together; for administrators of `default`, who govern them.
+    pub gateway: Option<GatewayStats>,
+}
+
+/// Counts over all tenants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct GatewayStats {
     /// Client sessions that are open.
     pub sessions: u64,
     /// Calls under way, and streams that clients hold open.
@@ -137,10 +149,16 @@ impl Gateway {
             *stats.servers_by_transport.entry(server.transport_type.as_str()).or_default() += 1;
             *stats.servers_by_health.entry(server.health_status.as_str()).or_default() += 1;
         }
-        stats.sessions = self.0.sessions.len() as u64;
-        stats.active_requests = self.0.observer.count() as u64;
-        stats.limits = self.0.limiter.stats();
-        stats.audit = self.0.trail.stats();
+        let (inner, tenant) = (&self.0, &caller.principal.tenant);
+        stats.sessions = inner.sessions.count_of(tenant) as u64;
+        let is_own = |active: &Active| active.principal.get().is_some_and(|who| who.tenant == *tenant);
+        stats.active_requests = inner.observer.count_of(is_own) as u64;
+        stats.gateway = sees_all(caller).then(|| GatewayStats {
+            sessions: inner.sessions.len() as u64,
+            active_requests: inner.observer.count() as u64,
+            limits: inner.limiter.stats(),
+            audit: inner.trail.stats(),
+        });
         Ok(stats)
     }
 

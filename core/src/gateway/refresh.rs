@@ -9,11 +9,12 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
+use super::claims;
 use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
-use crate::auth::Restrictions;
+use crate::auth::{Access, Restrictions};
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{
@@ -77,6 +78,8 @@ impl Inner {
         }
         let index = Arc::new(before.index.next(&state));
 
+        let access = self.access.load();
+        let (mut claims, mut disputes) = (HashMap::new(), Vec::new());
         let tenants = grouped.into_iter().map(|(tenant, services)| {
             let old = before.tenants.get(&tenant);
             let services = services.into_iter().map(|(name, mut places)| {
@@ -95,7 +98,7 @@ impl Inner {
             });
             let services: BTreeMap<_, Arc<Service>> = services.collect();
             let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
-            let restrictions = Restrictions::of(&self.settings.access, &tenant, servers);
+            let restrictions = Restrictions::of(&access, &tenant, servers);
             let view = View::new(
                 tenant.clone(),
                 services,
@@ -103,12 +106,17 @@ impl Inner {
                 restrictions,
                 self.settings.own.is_some(),
             );
-            (tenant, Arc::new(view))
+            let known = before.claims.get(&tenant).cloned().unwrap_or_default();
+            let (own, disputed) = claims::next(&known, old.map(|old| &**old), &view);
+            claims.insert(tenant.clone(), Arc::clone(&own));
+            disputes.push((tenant.clone(), disputed));
+            (tenant, Arc::new(view.claimed(own)))
         });
         let tenants = tenants.collect();
-        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index) });
+        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index), claims });
         self.snapshot.store(Arc::clone(&after));
         self.announce(&before, &after);
+        self.settle_claims(disputes);
         self.monitor.set_servers(
             state
                 .servers()
@@ -120,6 +128,24 @@ impl Inner {
                 .collect(),
         );
         self.leave(gone);
+    }
+
+    /// Judges what everybody may use by other rules, and leaves everything else as it is.
+    pub(super) fn restrict(&self, access: Access) {
+        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot.load_full();
+        let tenants = before.tenants.iter().map(|(tenant, view)| {
+            let places = view.services.values().flat_map(|service| &service.places);
+            let restrictions = Restrictions::of(&access, tenant, places.map(|place| &*place.server));
+            let (services, index) = (view.services.clone(), Arc::clone(&before.index));
+            let claims = before.claims.get(tenant).cloned().unwrap_or_default();
+            let view = View::new(tenant.clone(), services, index, restrictions, view.has_own).claimed(claims);
+            (tenant.clone(), Arc::new(view))
+        });
+        let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
+        let after = Snapshot { tenants, index, claims: before.claims.clone() };
+        self.access.store(Arc::new(access));
+        self.snapshot.store(Arc::new(after));
     }
 
     /// Closes the ways to servers that are gone or reached otherwise now, and asks the latter again.

@@ -229,13 +229,13 @@ fn unanswerable(id: &str) -> Bytes {
 
 /// Where the progress token stands in a request's params, and what it is.
 pub(super) fn progress_token(message: &Message) -> Option<(std::ops::Range<usize>, String)> {
-    let params = message.params()?;
     // Most requests have none: one search is cheaper than reading every object.
     // A key can also be written with escapes, and what is not seen is not mapped.
-    let text = params.as_bytes();
-    if TOKEN.find(text).is_none() && memchr::memchr(b'\\', text).is_none() {
+    let bytes = message.params_bytes()?;
+    if TOKEN.find(bytes).is_none() && memchr::memchr(b'\\', bytes).is_none() {
         return None;
     }
+    let params = message.params()?;
     let members = Members::parse(params).ok()?;
     let meta = members.get("_meta")?;
     let meta_members = Members::parse(meta).ok()?;

@@ -1,17 +1,49 @@
-//! How many calls may be sent a second time at once.
+//! How many calls may be sent a second time: so many at once, and so many of all calls, so that servers in trouble do not get
+//! much more to do than servers that are well.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// How many second attempts may be under way: 20 % of the active calls, and at least 3. Those beyond wait.
+use crate::clock::Tick;
+
+/// The time in which second attempts and calls are compared.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Second attempts in that time for which there need be no calls.
+const FREE: u64 = 25;
+
+/// How many second attempts may be under way: 20 % of the active calls, and at least 3. Those beyond wait. Of the calls that
+/// began within ten seconds 20 % can be sent a second time, or 25 if that is more. Those beyond are not.
 #[derive(Debug, Default)]
 pub(super) struct RetryBudget {
     under_way: AtomicUsize,
     freed: Notify,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    since: Tick,
+    /// Calls that had begun before.
+    begun: u64,
+    retries: u64,
 }
 
 impl RetryBudget {
+    /// Whether one more call may be sent a second time, of the `begun` calls so far; then it counts as sent.
+    pub(super) fn allows(&self, begun: u64, now: Tick) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(window.since) >= WINDOW {
+            *window = Window { since: now, begun, retries: 0 };
+        }
+        let most = (begun.saturating_sub(window.begun) / 5).max(FREE);
+        let allowed = window.retries < most;
+        window.retries += u64::from(allowed);
+        allowed
+    }
+
     /// Leave for a second attempt while `active` calls are under way, as soon as there is room.
     pub(super) async fn take(&self, active: usize) -> Retrying<'_> {
         let most = (active / 5).max(3);
@@ -44,6 +76,19 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+
+    /// F-12: retries have a budget.
+    #[test]
+    fn of_the_calls_within_ten_seconds_a_fifth_is_sent_twice_or_a_few() {
+        let budget = RetryBudget::default();
+        let at = |seconds| Tick::default() + Duration::from_secs(seconds);
+        let sent = |begun: u64, now: Tick| (0..1000).filter(|_| budget.allows(begun, now)).count();
+        assert_eq!(sent(1, at(0)), 25);
+        assert_eq!(sent(125, at(5)), 0);
+        assert_eq!(sent(1000, at(9)), 175);
+        assert_eq!(sent(1000, at(10)), 25, "what was left of the last ten seconds is not saved");
+        assert_eq!(sent(3000, at(19)), 375);
+    }
 
     /// F-12: retries have a budget.
     #[test]

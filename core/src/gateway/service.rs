@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::names;
 use super::upstream::Upstream;
 use crate::clock::Tick;
@@ -34,7 +36,7 @@ pub(super) struct Service {
     pub(super) name: ServiceName,
     /// In order of registration; the first one's configuration speaks for the service.
     pub(super) places: Vec<Place>,
-    by_id: HashMap<ServerId, usize>,
+    by_id: HashMap<ServerId, usize, RandomState>,
     everyone: Pool,
     /// What only some replicas offer, and the pool of those that do.
     partly: HashMap<(CapabilityKind, String), Arc<Pool>>,

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 use super::client::Client;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Route};
+use crate::model::{Principal, Route, TenantId};
 use crate::transport::Hello;
 
 /// How long sessions live and how many there may be.
@@ -44,7 +45,7 @@ pub(super) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Table {
-    open: HashMap<Arc<str>, Arc<Client>>,
+    open: HashMap<Arc<str>, Arc<Client>, RandomState>,
     each: HashMap<Principal, usize>,
 }
 
@@ -132,6 +133,12 @@ impl Sessions {
         for client in self.table.read().unwrap_or_else(PoisonError::into_inner).open.values() {
             client.replays.sweep(now);
         }
+    }
+
+    /// How many sessions a tenant has open.
+    pub(super) fn count_of(&self, tenant: &TenantId) -> usize {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.each.iter().filter(|(principal, _)| principal.tenant == *tenant).map(|(_, count)| count).sum()
     }
 
     /// All sessions.

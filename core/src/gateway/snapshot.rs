@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
+use super::claims::Claims;
 use super::names;
 use super::service::Service;
 use crate::auth::Restrictions;
@@ -18,8 +21,9 @@ const MOST_REMEMBERED: usize = 4096;
 /// All tenants.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    pub(super) tenants: HashMap<TenantId, Arc<View>>,
+    pub(super) tenants: HashMap<TenantId, Arc<View>, RandomState>,
     pub(super) index: Arc<Index>,
+    pub(super) claims: HashMap<TenantId, Arc<Claims>>,
 }
 
 impl Snapshot {
@@ -44,6 +48,7 @@ pub(super) struct View {
     narrowed: RwLock<Narrowed>,
     /// Whether it has the gateway's own service.
     pub(super) has_own: bool,
+    claims: Arc<Claims>,
 }
 
 /// The view as those see it who may not use all of it.
@@ -77,6 +82,7 @@ impl View {
             restrictions,
             narrowed,
             has_own,
+            claims: Arc::default(),
         }
     }
 
@@ -138,13 +144,14 @@ impl View {
         let bound =
             principal.grant.as_deref().filter(|grant| grant.server.is_some() || grant.service.is_some());
         let own = bound.is_none_or(|grant| grant.service.as_ref().is_some_and(ServiceName::is_gateway));
-        Self::new(
+        let seen = Self::new(
             self.tenant.clone(),
             services.collect(),
             Arc::clone(&self.index),
             Restrictions::default(),
             self.has_own && own,
-        )
+        );
+        seen.claimed(Arc::clone(&self.claims))
     }
 
     /// The service of this name; the caller learns no more from the error than that there is none for it.
@@ -163,14 +170,36 @@ impl View {
         Some((self.services.get(service)?, name.to_owned()))
     }
 
-    /// The oldest service that offers the resource, or has a template for it: one that comes later takes nobody's place.
+    /// The first service that offers the resource, or has a template for it: one that comes later takes nobody's place.
     pub(super) fn service_of_resource(&self, uri: &str) -> Option<&Arc<Service>> {
         let template = self.index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
         let ids = self.index.resource(&self.tenant, uri);
         let servers = ids.iter().chain(template).filter_map(|id| self.index.state().server(*id));
         let services = servers.filter_map(|server| self.services.get(&server.service));
         let services = services.filter(|service| service.shows(CapabilityKind::Resource, uri));
-        services.min_by_key(|service| service.age())
+        services.min_by_key(|service| self.rank(service, uri))
+    }
+
+    /// The services with a replica that lists this, whatever its status.
+    pub(super) fn offering(&self, kind: CapabilityKind, name: &str) -> impl Iterator<Item = &Arc<Service>> {
+        let servers = self.index.offering(&self.tenant, kind, name).iter();
+        let servers = servers.filter_map(|id| self.index.state().server(*id));
+        servers.filter_map(|server| self.services.get(&server.service))
+    }
+
+    /// The one of them that has it.
+    pub(super) fn holder(&self, kind: CapabilityKind, name: &str) -> Option<&Arc<Service>> {
+        self.offering(kind, name).min_by_key(|service| self.rank(service, name))
+    }
+
+    /// By which services are compared that offer the same resource: who claims it, then who is older.
+    pub(super) fn rank<'a>(&self, service: &'a Service, uri: &str) -> impl Ord + use<'a> {
+        (self.claims.get(uri) != Some(&service.name), service.age())
+    }
+
+    /// The same with these claims.
+    pub(super) fn claimed(self, claims: Arc<Claims>) -> Self {
+        Self { claims, ..self }
     }
 
     /// The merged list of this kind, made by `make` once for this view.

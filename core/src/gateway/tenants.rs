@@ -174,6 +174,11 @@ fn governs(caller: &Caller) -> bool {
     caller.principal.tenant == TenantId::default_tenant()
 }
 
+/// Whether the caller may know what goes on in all tenants together.
+pub(super) fn sees_all(caller: &Caller) -> bool {
+    governs(caller) && caller.may(Operation::TenantsRead).is_ok()
+}
+
 fn unknown(id: &TenantId) -> Error {
     Error::new(ErrorKind::NotFound, "no such tenant").with("tenant", id)
 }

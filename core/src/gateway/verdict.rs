@@ -8,7 +8,8 @@ use crate::model::CapabilityKind;
 use crate::rpc::{Members, Message, Method};
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a limit or a full pool of ours
-/// is not its fault; a child process that waits to be started again is.
+/// is not its fault; a child process that waits to be started again is. A certificate that is not believed counts as any connection
+/// that cannot be opened: whosoever it is to mend, calls go elsewhere until it is.
 pub(super) fn outcome_of(error: &Error) -> Outcome {
     let fact = |wanted: &str| error.context().iter().find(|(key, _)| *key == wanted);
     let refused = fact("status").is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));

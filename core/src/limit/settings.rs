@@ -26,7 +26,8 @@ pub struct Settings {
     pub tenant_factor: u32,
     /// Requests a minute of the whole gateway; 0: no such limit.
     pub gateway: u32,
-    /// Calls under way at once over the whole gateway, open streams included.
+    /// Calls under way at once over the whole gateway, with what clients subscribe to. The stream on which a session listens is none:
+    /// a session has one.
     pub max_calls: usize,
     /// Calls under way at once of one tenant; 0: what the share below leaves it.
     pub max_calls_per_tenant: usize,

@@ -9,79 +9,57 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Identifies one registered server for ever; random (UUID version 4), so that it tells nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ServerId(Uuid);
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $unknown:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
 
-impl ServerId {
-    /// A new random identifier.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
+        impl $name {
+            /// A new random identifier.
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
 
-    /// The identifier with these 128 bits, as read from a store.
-    pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
+            /// The identifier with these 128 bits, as read from a store.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
 
-    /// The 128 bits.
-    pub const fn as_uuid(&self) -> &Uuid {
-        &self.0
-    }
+            /// The 128 bits.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                let unknown = |_| Error::new(ErrorKind::NotFound, $unknown).with("id", text);
+                text.parse().map(Self).map_err(unknown)
+            }
+        }
+    };
 }
 
-impl fmt::Display for ServerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+id!(
+    /// Identifies one registered server for ever; random (UUID version 4), so that it tells nothing.
+    ServerId,
+    "no such server: its id is a UUID"
+);
 
-impl FromStr for ServerId {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Error::new(ErrorKind::NotFound, "no such server: its id is a UUID").with("id", text))
-    }
-}
-
-/// Identifies one API key for ever; random (UUID version 4). It is no secret, and tells nothing of the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyId(Uuid);
-
-impl KeyId {
-    /// A new random identifier.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// The identifier with these 128 bits, as read from a store.
-    pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// The 128 bits.
-    pub const fn as_uuid(&self) -> &Uuid {
-        &self.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Error::new(ErrorKind::NotFound, "no such key: its id is a UUID").with("id", text))
-    }
-}
+id!(
+    /// Identifies one API key for ever; random (UUID version 4). It is no secret, and tells nothing of the key.
+    KeyId,
+    "no such key: its id is a UUID"
+);
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {

@@ -94,9 +94,19 @@ impl Observer {
         calls
     }
 
+    /// How many calls have begun so far.
+    pub fn begun(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// How many calls are under way.
     pub fn count(&self) -> usize {
         self.table().len()
+    }
+
+    /// How many of the calls under way are such.
+    pub fn count_of(&self, is_such: impl Fn(&Active) -> bool) -> usize {
+        self.table().values().filter(|active| is_such(active)).count()
     }
 
     /// How many calls are under way that end by themselves: all but the streams that clients hold open.

@@ -107,12 +107,17 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_copy_keeps_what_it_had_when_the_original_changes() {
+    fn thousand() -> Shards<i32, i32> {
         let mut map = Shards::default();
         for n in 0..1000 {
             map.insert(n, n);
         }
+        map
+    }
+
+    #[test]
+    fn a_copy_keeps_what_it_had_when_the_original_changes() {
+        let mut map = thousand();
         let before = map.clone();
         map.insert(7, 70);
         map.remove(&8);
@@ -122,20 +127,13 @@ mod tests {
 
     #[test]
     fn changes_name_exactly_what_differs_related_or_not() {
-        let mut map = Shards::default();
-        for n in 0..1000 {
-            map.insert(n, n);
-        }
+        let mut map = thousand();
         let before = map.clone();
         map.insert(7, 70);
         map.remove(&8);
         map.insert(1001, 1);
         map.insert(9, 9);
-        let mut stranger = Shards::default();
-        for n in 0..1000 {
-            stranger.insert(n, n);
-        }
-        for older in [&before, &stranger] {
+        for older in [&before, &thousand()] {
             let mut changes = map.changes(older, |a, b| a == b);
             changes.sort_unstable();
             assert_eq!(changes, [(7, Some(&7), Some(&70)), (8, Some(&8), None), (1001, None, Some(&1))]);

@@ -354,6 +354,19 @@ impl crate::store::CredentialStore for Slow {
 }
 
 #[async_trait]
+impl crate::store::ClaimStore for Slow {
+    async fn put_claim(&self, claim: &crate::store::Claim, a: &AuditEntry) -> Result<()> {
+        self.inner.put_claim(claim, a).await
+    }
+    async fn remove_claim(&self, t: &TenantId, uri: &str) -> Result<()> {
+        self.inner.remove_claim(t, uri).await
+    }
+    async fn claims(&self) -> Result<Vec<crate::store::Claim>> {
+        self.inner.claims().await
+    }
+}
+
+#[async_trait]
 impl Store for Slow {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
         self.pass().await?;

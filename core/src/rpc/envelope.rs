@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::MAX_DEPTH;
 use super::method::Method;
 use super::object::{Members, range_in, text};
 use super::splice::Splice;
@@ -36,33 +35,39 @@ pub struct Message {
 impl Message {
     /// Checks `bytes` and finds the parts.
     ///
-    /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8, nests deeper than [`MAX_DEPTH`] or has half of a surrogate
+    /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8, nests deeper than [`MAX_DEPTH`](super::MAX_DEPTH) or has half of a surrogate
     /// pair in an escape;
     /// [`ErrorKind::InvalidRequest`] for a batch, a duplicate key, a wrong `jsonrpc`, an id that is neither a
     /// string nor an integer, or a message that is neither request, notification nor response.
-    #[expect(clippy::needless_pass_by_value, reason = "the message keeps the bytes")]
     pub fn parse(bytes: Bytes) -> Result<Self> {
         let source = std::str::from_utf8(&bytes)
             .map_err(|_| Error::new(ErrorKind::Parse, "the message is not valid UTF-8"))?;
-        check_depth(source)?;
         check_escapes(source)?;
-        if source.trim_start().starts_with('[') {
-            return Err(invalid("batches are not part of MCP; send one message a request"));
+        let members = match Members::parse(source) {
+            Err(error) if error.kind() != ErrorKind::Parse && source.trim_start().starts_with('[') => {
+                return Err(invalid("batches are not part of MCP; send one message a request"));
+            }
+            members => members?,
+        };
+        let (mut version, mut method, mut id) = (None, None, None);
+        let (mut params, mut result, mut error) = (None, None, None);
+        for (key, value) in members.iter() {
+            match key {
+                "jsonrpc" => version = Some(value),
+                "method" => method = Some(value),
+                "id" => id = Some(value),
+                "params" => params = Some(value),
+                "result" => result = Some(value),
+                "error" => error = Some(value),
+                _ => {}
+            }
         }
-        let members = Members::parse(source)?;
-        if members.text("jsonrpc").as_deref() != Some("2.0") {
+        if version.and_then(text).as_deref() != Some("2.0") {
             return Err(invalid("`jsonrpc` must be \"2.0\""));
         }
-        let span = |key: &str| members.get(key).map(|value| range_in(source, value));
-        let method = match members.get("method") {
-            Some(raw) => {
-                let name = text(raw).ok_or_else(|| invalid("`method` must be a string"))?;
-                Some(Method::of(&name))
-            }
-            None => None,
-        };
-        let id = members.get("id");
-        let shape = match (&method, id, members.get("result").is_some(), members.get("error").is_some()) {
+        let name = method.map(|raw| text(raw).ok_or_else(|| invalid("`method` must be a string")));
+        let method = name.transpose()?.map(|name| Method::of(&name));
+        let shape = match (&method, id, result.is_some(), error.is_some()) {
             (Some(_), Some(_), false, false) => Shape::Request,
             (Some(_), None, false, false) => Shape::Notification,
             (None, _, true, false) | (None, _, false, true) => Shape::Response,
@@ -73,16 +78,17 @@ impl Message {
         if id.is_some_and(|id| !null_answer && !is_id(id)) {
             return Err(invalid("`id` must be a string or an integer"));
         }
-        if shape == Shape::Response && id.is_none() && members.get("result").is_some() {
+        if shape == Shape::Response && id.is_none() && result.is_some() {
             return Err(invalid("a response with a `result` must have an `id`"));
         }
-        let params = members.get("params");
-        if params.is_some_and(|params| !params.starts_with('{')) {
+        if params.is_some_and(|params: &str| !params.starts_with('{')) {
             return Err(invalid("`params` must be an object"));
         }
+        let span = |part: Option<&str>| part.map(|part| range_in(source, part));
         let (id, params, result, error) =
-            (if null_answer { None } else { span("id") }, span("params"), span("result"), span("error"));
-        Ok(Self { method, shape, id, params, result, error, bytes: bytes.clone() })
+            (span(id.filter(|_| !null_answer)), span(params), span(result), span(error));
+        drop(members);
+        Ok(Self { bytes, shape, method, id, params, result, error })
     }
 
     /// A request or, without an id, a notification of this gateway's own.
@@ -170,6 +176,16 @@ impl Message {
         splice
     }
 
+    /// The bytes of `params`, for a search.
+    pub(crate) fn params_bytes(&self) -> Option<&[u8]> {
+        Some(&self.bytes[self.params.clone()?])
+    }
+
+    /// The bytes of `result`, for a search.
+    pub(crate) fn result_bytes(&self) -> Option<&[u8]> {
+        Some(&self.bytes[self.result.clone()?])
+    }
+
     fn slice(&self, range: Option<&Range<usize>>) -> Option<&str> {
         std::str::from_utf8(&self.bytes[range?.clone()]).ok()
     }
@@ -189,41 +205,6 @@ fn is_id(raw: &str) -> bool {
 
 fn invalid(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidRequest, message)
-}
-
-/// Refuses nesting beyond [`MAX_DEPTH`] in one pass, before any parser sees the text.
-fn check_depth(source: &str) -> Result<()> {
-    // What opens so few at all cannot nest deeper, and counting them is many times faster than following the nesting.
-    if memchr::memchr2_iter(b'{', b'[', source.as_bytes()).count() <= MAX_DEPTH {
-        return Ok(());
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in source.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(Error::new(
-                        ErrorKind::Parse,
-                        "the message nests deeper than the limit of 128",
-                    ));
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The four hexadecimal digits at the beginning of `text`.

@@ -1,8 +1,9 @@
 //! What the modern era carries in `_meta` and beside every result, read and written without touching anything else.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::edit::Edit;
 use super::object::{range_in, text};
@@ -37,6 +38,9 @@ pub fn gravity(level: &str) -> Option<usize> {
     LOG_LEVELS.iter().position(|known| *known == level)
 }
 
+static VERSION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("protocolVersion"));
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u"));
+
 /// The `_meta` of a modern request, as slices of the message.
 #[derive(Debug)]
 pub struct Meta<'a> {
@@ -55,12 +59,13 @@ impl<'a> Meta<'a> {
     ///
     /// Errors: as of [`Members::parse`]; [`ErrorKind::InvalidParams`] for a version that is not a string.
     pub fn of(message: &'a Message) -> Result<Option<Self>> {
-        let Some(params) = message.params() else { return Ok(None) };
         // Nearly every legacy request ends here. A key can also be written with escapes.
-        let raw = params.as_bytes();
-        if memmem::find(raw, b"protocolVersion").is_none() && memmem::find(raw, b"\\u").is_none() {
+        let escapes = |raw| memchr::memchr(b'\\', raw).is_some() && ESCAPE.find(raw).is_some();
+        let mentions = |raw| VERSION.find(raw).is_some() || escapes(raw);
+        let Some(params) = message.params_bytes().filter(|raw| mentions(raw)).and_then(|_| message.params())
+        else {
             return Ok(None);
-        }
+        };
         let Some(meta) = Members::parse(params)?.get("_meta") else { return Ok(None) };
         if !meta.starts_with('{') {
             return Ok(None);

@@ -13,6 +13,7 @@ pub mod headers;
 pub mod meta;
 pub mod method;
 pub mod object;
+mod scan;
 pub mod splice;
 pub mod sse;
 pub mod version;

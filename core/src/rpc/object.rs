@@ -8,32 +8,61 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, Visitor};
 
+use super::MAX_DEPTH;
+use super::scan::{Fault, Scan};
 use crate::error::{Error, ErrorKind, Result};
+
+/// From so many members on, keys are compared by their hashes: comparing pairs is fastest for the few of a message, and takes the
+/// square of the time for those of a hostile one.
+const MANY: usize = 32;
 
 /// The members of one JSON object in their order, values as raw slices of the source.
 #[derive(Debug)]
 pub struct Members<'a> {
-    entries: Vec<(Key<'a>, &'a RawValue)>,
+    entries: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Members<'a> {
     /// Reads the members of `json`, which must be one object.
     ///
-    /// Errors: [`ErrorKind::Parse`] if it is not JSON, [`ErrorKind::InvalidRequest`] if it is not an object or
+    /// Errors: [`ErrorKind::Parse`] if it is not JSON or nests too deep, [`ErrorKind::InvalidRequest`] if it is not an object or
     /// has a key twice.
     pub fn parse(json: &'a str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|error| {
-            let kind = if error.is_data() { ErrorKind::InvalidRequest } else { ErrorKind::Parse };
-            Error::new(kind, error.to_string())
-        })
+        let fault = |fault| refusal(json, fault);
+        let mut scan = Scan::object(json).map_err(fault)?;
+        let mut entries: Vec<(Cow<'a, str>, &'a str)> = Vec::with_capacity(4);
+        let mut many: HashSet<String> = HashSet::new();
+        while let Some((key, plain, value)) = scan.member().map_err(fault)? {
+            let key = if plain {
+                Cow::Borrowed(key)
+            } else {
+                // As it stands, with its quotes.
+                let inner = range_in(json, key);
+                text(&json[inner.start - 1..=inner.end]).ok_or_else(|| fault(Fault::Syntax))?
+            };
+            let twice = if entries.len() < MANY {
+                entries.iter().any(|(seen, _)| *seen == key)
+            } else {
+                if many.is_empty() {
+                    many.extend(entries.iter().map(|(seen, _)| seen.to_string()));
+                }
+                !many.insert(key.to_string())
+            };
+            if twice {
+                let shown: String = key.chars().take(40).collect();
+                let message = format!("the key {shown:?} stands twice in one object");
+                return Err(Error::new(ErrorKind::InvalidRequest, message));
+            }
+            entries.push((key, value));
+        }
+        Ok(Self { entries })
     }
 
     /// The raw value of `key`.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        self.entries.iter().find(|(k, _)| k.0 == key).map(|(_, value)| value.get())
+        self.entries.iter().find(|(found, _)| found == key).map(|(_, value)| *value)
     }
 
     /// The value of `key` if it is a string.
@@ -43,7 +72,7 @@ impl<'a> Members<'a> {
 
     /// Keys and raw values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.entries.iter().map(|(key, value)| (&*key.0, value.get()))
+        self.entries.iter().map(|(key, value)| (&**key, *value))
     }
 }
 
@@ -64,7 +93,7 @@ pub fn range_in(whole: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// A JSON string.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -86,39 +115,18 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut entries: Vec<(Key<'de>, &'de RawValue)> = Vec::with_capacity(4);
-                // Comparing pairs is fastest for the few keys of a message and quadratic for a hostile one.
-                let mut many: HashSet<String> = HashSet::new();
-                while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    let twice = if entries.len() < 32 {
-                        entries.iter().any(|(seen, _)| *seen == key)
-                    } else {
-                        if many.is_empty() {
-                            many.extend(entries.iter().map(|(seen, _)| seen.0.to_string()));
-                        }
-                        !many.insert(key.0.to_string())
-                    };
-                    if twice {
-                        let shown: String = key.0.chars().take(40).collect();
-                        return Err(A::Error::custom(format_args!(
-                            "the key {shown:?} stands twice in one object"
-                        )));
-                    }
-                    entries.push((key, value));
-                }
-                Ok(Members { entries })
-            }
+/// The words of a parser say in which line and column it is.
+fn refusal(json: &str, fault: Fault) -> Error {
+    match fault {
+        Fault::Kind => Error::new(ErrorKind::InvalidRequest, "this must be a JSON object"),
+        Fault::Deep => {
+            Error::new(ErrorKind::Parse, format!("the message nests deeper than the limit of {MAX_DEPTH}"))
         }
-        deserializer.deserialize_map(MembersVisitor)
+        Fault::Syntax => {
+            let told = serde_json::from_str::<IgnoredAny>(json).err();
+            let told = told.map_or_else(|| "a key is not text".to_owned(), |error| error.to_string());
+            Error::new(ErrorKind::Parse, told)
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, Guard};
+use foldhash::fast::RandomState;
 
 use super::{Lease, Replica, Settings};
 use crate::balance::{self, Balancer, Entry, Spread};
@@ -53,7 +54,7 @@ pub struct Ask<'a> {
 #[derive(Debug)]
 pub struct Pool {
     members: Vec<Member>,
-    by_id: HashMap<ServerId, usize>,
+    by_id: HashMap<ServerId, usize, RandomState>,
     spread: Spread,
     panicking: bool,
     signal: Arc<Signal>,

@@ -1,5 +1,6 @@
 //! Request bodies: bounded in size and in time.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use super::knock::take;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::detached;
 
@@ -62,7 +64,7 @@ where
 {
     let mut body = Limited::new(body, limit);
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = poll_fn(|cx| take(Pin::new(&mut body), cx)).await {
         // Trailers say nothing to MCP.
         let Ok(chunk) = frame?.into_data() else { continue };
         if first.is_empty() && joined.is_empty() {
@@ -103,7 +105,11 @@ pub(super) fn check_json(headers: &HeaderMap) -> Result<()> {
         return Err(Error::new(ErrorKind::MediaType, "compressed bodies are not opened; send it as it is")
             .with("content_encoding", shown));
     }
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let value = headers.get(CONTENT_TYPE);
+    if value.is_some_and(|value| value.as_bytes() == b"application/json") {
+        return Ok(());
+    }
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = value.split(';').next().unwrap_or("").trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());

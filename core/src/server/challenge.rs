@@ -12,7 +12,6 @@ use super::schema::Missing;
 use super::{Door, Shared};
 use crate::auth::permission::{self, NEEDED_SCOPES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Gateway;
 use crate::model::ServiceName;
 
 /// Where the document for a resource is: this, and the resource's path.
@@ -66,7 +65,7 @@ pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &A
     };
     let error = error.map(|error| format!("error=\"{error}\", ")).unwrap_or_default();
     let resource = resource_path(asked.uri.path());
-    let base = base(&shared.gateway, asked.host.as_ref());
+    let base = base(shared, asked.host.as_ref());
     let text = format!("Bearer {error}resource_metadata=\"{base}{WELL_KNOWN}{resource}\", scope=\"{scope}\"");
     if let Ok(value) = HeaderValue::try_from(text) {
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
@@ -80,10 +79,11 @@ fn resource_path(path: &str) -> &str {
 }
 
 /// The gateway's own URL: as configured, else as the client wrote it, which the edge has checked.
-fn base(gateway: &Gateway, host: Option<&HeaderValue>) -> String {
-    gateway.url().unwrap_or_else(|| {
+pub(super) fn base(shared: &Shared, host: Option<&HeaderValue>) -> String {
+    shared.gateway.url().unwrap_or_else(|| {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        format!("http://{host}")
+        let scheme = if shared.settings.tls.is_on() { "https" } else { "http" };
+        format!("{scheme}://{}", host.to_ascii_lowercase())
     })
 }
 
@@ -108,7 +108,7 @@ fn metadata(door: &Door, headers: &HeaderMap, path: &str) -> Result<Response<Bod
     Ok(json(
         StatusCode::OK,
         &ResourceMetadata {
-            resource: format!("{}{path}", base(&door.gateway, headers.get(HOST))),
+            resource: format!("{}{path}", base(door, headers.get(HOST))),
             resource_name: "MCP Registry Gateway",
             authorization_servers: door.gateway.authorization_servers(),
             bearer_methods_supported: ["header"],

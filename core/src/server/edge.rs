@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Request, Uri};
 use uuid::Uuid;
 
@@ -22,16 +22,25 @@ pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correla
 pub(super) struct Edge {
     hosts: Vec<String>,
     origins: Vec<String>,
+    /// A `Host` that was let in, which most clients name.
+    usual: OnceLock<HeaderValue>,
 }
 
 impl Edge {
     pub(super) fn new(settings: &config::Server) -> Self {
         let lower = |list: &[String]| list.iter().map(|text| text.to_ascii_lowercase()).collect();
-        Self { hosts: lower(&settings.allowed_hosts), origins: lower(&settings.allowed_origins) }
+        Self {
+            hosts: lower(&settings.allowed_hosts),
+            origins: lower(&settings.allowed_origins),
+            usual: OnceLock::new(),
+        }
     }
 
     /// Refuses a request for a foreign host, or from a foreign origin, with [`ErrorKind::PermissionDenied`].
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<()> {
+        if self.is_usual(request) {
+            return Ok(());
+        }
         let host = asked_host(request.headers(), request.uri())?;
         if !is_loopback(name_of(&host)) && !self.hosts.iter().any(|a| **a == *host || *a == name_of(&host)) {
             return Err(refused(
@@ -41,7 +50,13 @@ impl Edge {
             ));
         }
         let mut origins = request.headers().get_all(ORIGIN).iter();
-        let Some(origin) = origins.next() else { return Ok(()) };
+        let Some(origin) = origins.next() else {
+            if let Some(host) = request.headers().get(HOST) {
+                // The first one stays.
+                let _ = self.usual.set(host.clone());
+            }
+            return Ok(());
+        };
         let origin = origin.to_str().unwrap_or("").to_ascii_lowercase();
         let known = same_origin(&origin, &host) || self.origins.contains(&origin);
         if !known || origins.next().is_some() {
@@ -49,6 +64,16 @@ impl Edge {
             return Err(refused(message, "origin", &origin));
         }
         Ok(())
+    }
+
+    /// Whether all that there is to check is a host that was let in before.
+    fn is_usual<B>(&self, request: &Request<B>) -> bool {
+        let headers = request.headers();
+        let mut hosts = headers.get_all(HOST).iter();
+        hosts.next().is_some_and(|host| self.usual.get() == Some(host))
+            && hosts.next().is_none()
+            && request.uri().authority().is_none()
+            && !headers.contains_key(ORIGIN)
     }
 }
 

@@ -32,10 +32,10 @@ impl Heads {
             if sized(block) {
                 return false;
             }
-            seen = true;
+            seen |= block.ends_with(b"\n\n") || block.ends_with(b"\n\r\n");
         }
-        // One that was sent right behind another request was not kept; nor was a head that is longer than any.
-        seen && kept.len() < MOST
+        // One that was sent right behind another request was not kept; nor was the end of a head that is longer than any.
+        seen
     }
 
     /// The request has been answered: what comes now is another.
@@ -168,6 +168,7 @@ mod tests {
         let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n";
         assert!(!is_plain("POST / HTTP/1.1\r\n\r\n"));
         assert!(!is_plain(&format!("POST / HTTP/1.1\r\nX: {}\r\n{chunked}\r\n", "x".repeat(MOST))));
+        assert!(is_plain(&format!("{chunked}\r\n{}", "x".repeat(2 * MOST))), "its head was");
         let heads = Heads::default();
         heads.keep(format!("{chunked}\r\n").as_bytes());
         assert!(heads.is_plain());

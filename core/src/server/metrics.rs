@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use super::Door;
 use super::answer::Failure;
 use super::schema::Refused;
-use crate::gateway::{Caller, ServiceMetrics, Stats};
+use crate::gateway::{Caller, GatewayStats, ServiceMetrics, Stats};
 use crate::model::{HealthStatus, Status, TransportType};
 
 /// The label of the services that are not named. No service is called that: a name begins with a letter or digit.
@@ -21,7 +21,8 @@ const OTHERS: &str = "_others";
 
 /// Shows counts in the text format of Prometheus
 ///
-/// The servers and services of the caller's tenant. Of more than 500 services, those beyond are counted together as `_others`.
+/// The servers, services, sessions and calls of the caller's tenant; for administrators of `default` the limits and the audit trail
+/// of the whole gateway as well. Of more than 500 services, those beyond are counted together as `_others`.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "The counts", body = String, content_type = "text/plain"), Refused))]
 pub(super) async fn metrics(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
@@ -105,14 +106,17 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
             page.sample(name, &[(label, word)], count);
         }
     }
-    page.metric("mcp_gateway_sessions", "gauge", "Client sessions that are open.");
+    page.metric("mcp_gateway_sessions", "gauge", "Client sessions of the tenant that are open.");
     page.sample("mcp_gateway_sessions", &[], stats.sessions);
     page.metric(
         "mcp_gateway_active_requests",
         "gauge",
-        "Calls under way, and streams that clients hold open.",
+        "Calls of the tenant under way, and streams that its clients hold open.",
     );
     page.sample("mcp_gateway_active_requests", &[], stats.active_requests);
+    if let Some(all) = &stats.gateway {
+        whole(&mut page, all);
+    }
 
     let name = ("mcp_gateway_service_servers", "gauge", "Servers of a service.");
     page.by_service(name, services, |service| service.servers);
@@ -140,6 +144,32 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
     page.0
 }
 
+/// What concerns all tenants together.
+fn whole(page: &mut Page, all: &GatewayStats) {
+    let (limits, audit) = (&all.limits, &all.audit);
+    for (name, kind, help, value) in [
+        ("mcp_gateway_all_sessions", "gauge", "Client sessions of all tenants that are open.", all.sessions),
+        ("mcp_gateway_all_requests", "gauge", "Calls and open streams of all tenants.", all.active_requests),
+        ("mcp_gateway_limit_calls", "gauge", "Calls that have a place.", limits.calls),
+        ("mcp_gateway_limit_places", "gauge", "Places for calls.", limits.max_calls),
+        ("mcp_gateway_limit_waiting", "gauge", "Calls that wait for a place.", limits.waiting),
+        ("mcp_gateway_limit_windows", "gauge", "Callers and tenants that are counted now.", limits.windows),
+        ("mcp_gateway_bans_total", "counter", "Callers that were banned.", limits.bans),
+        ("mcp_gateway_audit_written_total", "counter", "Audit rows written beside mutations.", audit.written),
+        ("mcp_gateway_audit_waiting", "gauge", "Audit rows that wait to be written.", audit.waiting),
+        ("mcp_gateway_audit_lost_total", "counter", "Audit rows that were never written.", audit.lost),
+        ("mcp_gateway_audit_failures_total", "counter", "Writes of audit rows that failed.", audit.failures),
+    ] {
+        page.metric(name, kind, help);
+        page.sample(name, &[], value);
+    }
+    let name = "mcp_gateway_limit_refusals_total";
+    page.metric(name, "counter", "Requests refused by a limit, by too many a minute or too many at once.");
+    for (reason, count) in [("rate", limits.rate_refusals), ("crowd", limits.crowd_refusals)] {
+        page.sample(name, &[("reason", reason)], count);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +183,8 @@ mod tests {
             latency: std::time::Duration::from_millis(1500),
             ..ServiceMetrics::default()
         };
-        let text = written(&Stats::default(), &[named(Some("a.b-c")), named(None)]);
+        let stats = Stats { gateway: Some(GatewayStats::default()), ..Stats::default() };
+        let text = written(&stats, &[named(Some("a.b-c")), named(None)]);
         let mut described = std::collections::BTreeSet::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -170,6 +201,7 @@ mod tests {
         }
         for line in [
             "mcp_gateway_servers{status=\"active\"} 0",
+            "mcp_gateway_limit_refusals_total{reason=\"rate\"} 0",
             "mcp_gateway_service_servers{service=\"_others\"} 2",
             "mcp_gateway_service_results_total{service=\"a.b-c\",result=\"failure\"} 3",
             "mcp_gateway_service_response_seconds_sum{service=\"a.b-c\"} 1.5",

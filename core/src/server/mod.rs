@@ -6,6 +6,7 @@
 //! large a body may be, and which id ties the lines of a request together. MCP requests branch off before the router,
 //! so that the hot path pays for no routing table.
 
+pub mod caller_tls;
 pub mod serve;
 pub mod stdio;
 pub mod tls;
@@ -19,11 +20,13 @@ mod credentials;
 mod discovery;
 mod docs;
 mod edge;
+mod entrance;
 mod events;
 mod extract;
 mod gate;
 mod heads;
 mod keys;
+mod knock;
 mod mcp;
 mod metrics;
 mod modern;
@@ -56,11 +59,11 @@ use http::{Method, Request, Response};
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::auth::{Authorization, Credentials};
+use crate::auth::Credentials;
 use crate::clock::Clock;
 use crate::config;
-use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Attempt, Gateway};
+use crate::error::Result;
+use crate::gateway::Gateway;
 use crate::model::Principal;
 use crate::random::Random;
 
@@ -260,70 +263,6 @@ impl Service {
             response
         };
         answer.instrument(span).await
-    }
-
-    /// Has a refusal written to the audit trail.
-    fn note_refusal(
-        &self,
-        action: &str,
-        credentials: Option<&Credentials>,
-        correlation_id: &str,
-        response: &Response<Body>,
-    ) {
-        let Some(error) = answer::failure(response) else { return };
-        let principal = response.extensions().get::<Principal>();
-        self.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
-    }
-
-    /// What a client cannot choose here, and other gateways let it.
-    async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
-        self.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
-    }
-
-    /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
-    /// the pipeline gets is whom they stand for.
-    async fn enter(&self, shown: &Credentials, correlation_id: &Arc<str>) -> Result<Option<Principal>> {
-        if !self.shared.gateway.demands_credentials() {
-            return Ok(None);
-        }
-        Ok(Some(self.shared.gateway.authenticate(shown, correlation_id).await?.principal))
-    }
-
-    /// Refuses an MCP request before anything of it was taken up.
-    async fn turn_away<B>(
-        &self,
-        request: Request<B>,
-        shown: Option<&Credentials>,
-        error: Error,
-        correlation_id: &str,
-    ) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<axum::BoxError>,
-    {
-        let action = format!("{} {}", request.method(), request.uri().path());
-        body::discard(request.into_body()).await;
-        let response = answer::refuse(error);
-        self.note_refusal(&action, shown, correlation_id, &response);
-        response
-    }
-
-    /// Everything that is checked before it is known who calls.
-    fn check<B>(&self, request: &Request<B>) -> Result<Credentials> {
-        self.shared.edge.load().check(request)?;
-        body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
-        let extensions = request.extensions();
-        if let Some(ActingAs(principal)) = extensions.get() {
-            return Ok(Credentials::Embedded(principal.clone()));
-        }
-        let peer = extensions
-            .get::<Peer>()
-            .map(|peer| peer.0)
-            .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
-        let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
-        let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;
-        let authorization = Authorization::of(request.headers());
-        Ok(Credentials::Network { peer: peer.ip(), authorization })
     }
 
     async fn admit<B>(

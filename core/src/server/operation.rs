@@ -14,7 +14,7 @@ use super::answer::{Failure, json};
 use super::extract::Text;
 use super::schema::{Missing, Refused};
 use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
-use crate::gateway::{Caller, Components};
+use crate::gateway::{Caller, Components, GatewayStats};
 
 /// Whether the gateway works, part by part.
 #[derive(Serialize, ToSchema)]
@@ -89,6 +89,18 @@ pub(super) struct StatsAnswer {
     servers_by_status: BTreeMap<&'static str, u64>,
     servers_by_transport: BTreeMap<&'static str, u64>,
     servers_by_health: BTreeMap<&'static str, u64>,
+    /// Client sessions of the tenant that are open.
+    sessions: u64,
+    /// Calls of the tenant under way.
+    active_requests: u64,
+    /// Only for administrators of `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<WholeAnswer>,
+}
+
+/// Counts over all tenants together.
+#[derive(Serialize, ToSchema)]
+struct WholeAnswer {
     /// Client sessions that are open.
     sessions: u64,
     /// Calls under way.
@@ -100,7 +112,7 @@ pub(super) struct StatsAnswer {
 /// What the limits have done since this process started, and hold now.
 #[derive(Serialize, ToSchema)]
 struct LimitsAnswer {
-    /// Calls that have a place, of all tenants.
+    /// Calls that have a place.
     calls: u64,
     /// Places in all.
     max_calls: u64,
@@ -127,12 +139,38 @@ struct TrailAnswer {
     failures: u64,
 }
 
+impl From<GatewayStats> for WholeAnswer {
+    fn from(stats: GatewayStats) -> Self {
+        let (limits, audit) = (stats.limits, stats.audit);
+        Self {
+            sessions: stats.sessions,
+            active_requests: stats.active_requests,
+            limits: LimitsAnswer {
+                calls: limits.calls,
+                max_calls: limits.max_calls,
+                waiting: limits.waiting,
+                rate_refusals: limits.rate_refusals,
+                crowd_refusals: limits.crowd_refusals,
+                bans: limits.bans,
+                windows: limits.windows,
+            },
+            audit: TrailAnswer {
+                written: audit.written,
+                waiting: audit.waiting,
+                lost: audit.lost,
+                failures: audit.failures,
+            },
+        }
+    }
+}
+
 /// Counts servers, sessions and calls
+///
+/// Those of the caller's tenant.
 #[utoipa::path(get, path = "/api/v1/admin/stats", tag = "operation",
     responses((status = 200, description = "The counts", body = StatsAnswer), Refused))]
 pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
     let stats = door.gateway.stats(&caller)?;
-    let (limits, audit) = (stats.limits, stats.audit);
     let answer = StatsAnswer {
         total_servers: stats.total_servers,
         servers_by_status: stats.servers_by_status,
@@ -140,21 +178,7 @@ pub(super) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Re
         servers_by_health: stats.servers_by_health,
         sessions: stats.sessions,
         active_requests: stats.active_requests,
-        limits: LimitsAnswer {
-            calls: limits.calls,
-            max_calls: limits.max_calls,
-            waiting: limits.waiting,
-            rate_refusals: limits.rate_refusals,
-            crowd_refusals: limits.crowd_refusals,
-            bans: limits.bans,
-            windows: limits.windows,
-        },
-        audit: TrailAnswer {
-            written: audit.written,
-            waiting: audit.waiting,
-            lost: audit.lost,
-            failures: audit.failures,
-        },
+        gateway: stats.gateway.map(Into::into),
     };
     Ok(json(StatusCode::OK, &answer))
 }

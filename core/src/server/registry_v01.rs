@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Door;
 use super::answer::{self, Failure};
+use super::challenge;
 use super::extract::Query;
 use super::schema::Refused;
+use super::{Door, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Published, PublishedFilter};
 use crate::model::ServiceName;
@@ -97,7 +98,7 @@ struct Base {
 }
 
 impl Base {
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(shared: &Shared, headers: &HeaderMap) -> Self {
         // The edge let in no other host than those that are served here.
         let host =
             headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_ascii_lowercase();
@@ -108,7 +109,7 @@ impl Base {
             && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-'));
         let namespace =
             if is_name { labels.into_iter().rev().collect::<Vec<_>>().join(".") } else { LOCAL.to_owned() };
-        Self { url: format!("http://{host}"), namespace }
+        Self { url: challenge::base(shared, headers.get(HOST)), namespace }
     }
 
     fn entry(&self, published: Published) -> RegistryEntry {
@@ -171,7 +172,7 @@ pub(super) async fn list(
         version: asked.version.filter(|version| version != "latest"),
     };
     let (found, more) = door.gateway.published(&caller, &filter, limit as usize)?;
-    let base = Base::of(&headers);
+    let base = Base::of(&door, &headers);
     let next_cursor = found.last().filter(|_| more).map(|last| last.service.to_string());
     let servers: Vec<_> = found.into_iter().map(|published| base.entry(published)).collect();
     let metadata = PageMetadata { next_cursor, count: servers.len() };
@@ -189,7 +190,7 @@ pub(super) async fn versions(
     headers: HeaderMap,
     path: Segments<String>,
 ) -> Result<Response<Body>, Failure> {
-    let base = Base::of(&headers);
+    let base = Base::of(&door, &headers);
     let name = path.map(|Path(name)| name).unwrap_or_default();
     let Some(published) = find(&door, &caller, &base, &name)? else { return Ok(missing()) };
     let servers = vec![base.entry(published)];
@@ -209,7 +210,7 @@ pub(super) async fn version(
     headers: HeaderMap,
     path: Segments<(String, String)>,
 ) -> Result<Response<Body>, Failure> {
-    let base = Base::of(&headers);
+    let base = Base::of(&door, &headers);
     let (name, version) = path.map(|Path(both)| both).unwrap_or_default();
     let found = find(&door, &caller, &base, &name)?;
     let is_wanted = |published: &Published| {

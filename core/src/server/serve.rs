@@ -1,11 +1,11 @@
 //! Serving a listener, until it is told to stop, without cutting what is under way.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -23,6 +23,7 @@ use tower::Service;
 
 use super::Peer;
 use super::heads::{Heads, Noted};
+use super::knock::Knock;
 use super::patience::{Answering, Listened, Pulse};
 use super::tls::Certificate;
 use super::turn::Turn;
@@ -202,12 +203,18 @@ where
     let connection =
         http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
     let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
+    let knock = Arc::new(Knock::default());
+    let knocks = knock.waker();
     let mut stopping = false;
     let ended = loop {
+        let served = poll_fn(|cx| {
+            knock.answered_by(cx);
+            connection.as_mut().poll(&mut Context::from_waker(&knocks))
+        });
         tokio::select! {
             // What the connection did in this turn decides whether it still has patience.
             biased;
-            ended = connection.as_mut() => break ended,
+            ended = served => break ended,
             reason = exhausted.as_mut() => {
                 tracing::debug!(%peer, reason, "connection closed");
                 break Ok(());

@@ -96,8 +96,9 @@ async fn refuse(mut stream: TcpStream) {
     let _ = stream.shutdown().await;
 }
 
-fn read(settings: &config::Tls) -> Result<Option<ServerConfig>> {
-    let (Some(cert), Some(key)) = (&settings.cert, &settings.key) else { return Ok(None) };
+/// The certificate that `settings` name, and those that lead from it to an authority: at least one.
+pub(super) fn chain(settings: &config::Tls) -> Result<Option<Vec<CertificateDer<'static>>>> {
+    let Some(cert) = &settings.cert else { return Ok(None) };
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(&file(cert, "server.tls.cert")?).collect::<Result<_, _>>().map_err(
             |error| wrong("server.tls.cert has a certificate that cannot be read", cert).caused_by(error),
@@ -105,6 +106,11 @@ fn read(settings: &config::Tls) -> Result<Option<ServerConfig>> {
     if chain.is_empty() {
         return Err(wrong("server.tls.cert has no certificate in PEM form", cert));
     }
+    Ok(Some(chain))
+}
+
+fn read(settings: &config::Tls) -> Result<Option<ServerConfig>> {
+    let (Some(chain), Some(key)) = (chain(settings)?, &settings.key) else { return Ok(None) };
     let secret = PrivateKeyDer::from_pem_slice(&file(key, "server.tls.key")?)
         .map_err(|error| wrong("server.tls.key has no private key in PEM form", key).caused_by(error))?;
     // The provider is named here so that no process-wide default decides, or is missing.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 pub(crate) use self::once::*;
-use super::{HEALTH_HISTORY, HealthRecord, KeyUse, Store};
+use super::{Claim, HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, ApiKey, AuditEntry, AuditQuery, Capability, CapabilityKind, Configuration,
@@ -49,6 +49,7 @@ macro_rules! store_contract {
             a_removed_server_takes_its_keys_with_it,
             a_store_that_works_says_so,
             credentials_are_one_for_each_header_and_go_with_their_server,
+            a_claim_is_one_for_each_uri_of_a_tenant,
         );
     };
     (@tests $backend:ident, $open:expr, $($test:ident,)+) => {
@@ -467,6 +468,30 @@ fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential 
 }
 
 /// A credential is one tenant's: another neither changes nor removes it, and none outlives its server.
+pub(crate) async fn a_claim_is_one_for_each_uri_of_a_tenant(store: Arc<dyn Store>) {
+    let (one, other) = (tenant("one"), tenant("other"));
+    let claim = |tenant: &TenantId, uri: &str, service: &str| Claim {
+        tenant_id: tenant.clone(),
+        uri: uri.into(),
+        service: ServiceName::new(service).unwrap(),
+    };
+    for (tenant, uri, service) in [
+        (&one, "x://b", "s"),
+        (&other, "x://a", "s"),
+        (&one, "x://a'; --", "old"),
+        (&one, "x://a'; --", "new"),
+    ] {
+        store.put_claim(&claim(tenant, uri, service), &audit(tenant, "resource.shadowed")).await.unwrap();
+    }
+    let all = [claim(&one, "x://a'; --", "new"), claim(&one, "x://b", "s"), claim(&other, "x://a", "s")];
+    assert_eq!(store.claims().await.unwrap(), all);
+    assert_eq!(store.audit(&one, 10).await.unwrap().len(), 3);
+    store.remove_claim(&one, "x://b").await.unwrap();
+    store.remove_claim(&one, "x://never").await.unwrap();
+    store.remove_claim(&one, "x://a").await.unwrap();
+    assert_eq!(store.claims().await.unwrap(), [all[0].clone(), all[2].clone()]);
+}
+
 pub(crate) async fn credentials_are_one_for_each_header_and_go_with_their_server(store: Arc<dyn Store>) {
     let (t, row) = (tenant("t"), audit(&tenant("t"), "credential.set"));
     let (one, other) = (server(&t, "a"), server(&t, "b"));

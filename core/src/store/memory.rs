@@ -1,5 +1,6 @@
 //! A store that forgets: for tests, and for embedding programs that register their servers at every start.
 
+mod claims;
 mod credentials;
 mod keys;
 
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::chain::{Chain, Follower, Raw, hex};
+use super::claims::Claim;
 use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
 use crate::error::Result;
 use crate::model::{
@@ -33,6 +35,7 @@ struct Rows {
     audit: VecDeque<AuditRow>,
     chains: BTreeMap<TenantId, Chain>,
     credentials: BTreeMap<credentials::Key, SealedCredential>,
+    claims: BTreeMap<(TenantId, String), Claim>,
     once: HashMap<TenantId, Creations>,
     tenants: BTreeMap<TenantId, Tenant>,
     /// In order of creation.

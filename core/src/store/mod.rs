@@ -7,6 +7,7 @@
 mod chain;
 #[cfg(test)]
 pub(crate) mod contract;
+mod claims;
 mod credentials;
 pub mod keys;
 pub mod memory;
@@ -17,6 +18,7 @@ mod signing;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use claims::{Claim, ClaimStore};
 pub use credentials::CredentialStore;
 pub use keys::{KeyPage, KeyStore, KeyUse};
 pub use memory::MemoryStore;
@@ -52,7 +54,7 @@ pub const HEALTH_HISTORY: u32 = 100;
 
 /// Where the registry keeps what must survive.
 #[async_trait]
-pub trait Store: CredentialStore + Send + Sync + std::fmt::Debug {
+pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
     /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`] if
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;

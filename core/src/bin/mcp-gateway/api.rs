@@ -3,6 +3,7 @@
 //! Both are asked the very same requests: without a running gateway they are answered by the same service in process.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
+use mcp_registry_gateway::server::caller_tls::Trust;
 use mcp_registry_gateway::server::{self, ActingAs, Peer, Service};
 use mcp_registry_gateway::store::presence::{self, Presence};
 use serde::Serialize;
@@ -33,6 +35,9 @@ pub(crate) struct At {
     /// The API key to show; other users of this machine can read a command line, so rather say it by the variable
     #[arg(long, env = "MREG_KEY", hide_env_values = true)]
     key: Option<String>,
+    /// Authorities in PEM form whose certificate the gateway at the URL may show [default: this machine's]
+    #[arg(long, env = "MREG_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl At {
@@ -45,13 +50,16 @@ impl At {
     pub(crate) fn client(&self, common: &Common) -> Result<Client, Failure> {
         let key = self.key.as_deref();
         if let Some(url) = &self.url {
-            return Client::new(url, key);
+            let trust = self.ca_file.as_deref().map(Trust::authorities).transpose()?;
+            return Client::new(url, key, trust);
         }
         let config = common.configuration()?;
-        match presence::serving(&common.database(&config)?) {
-            Some(url) => Client::new(&url, key),
-            None => Client::new(&format!("http://127.0.0.1:{}", config.server.port), key),
-        }
+        let trust = Trust::own(&config.server.tls)?;
+        let url = presence::serving(&common.database(&config)?).unwrap_or_else(|| {
+            let scheme = if config.server.tls.is_on() { "https" } else { "http" };
+            format!("{scheme}://127.0.0.1:{}", config.server.port)
+        });
+        Client::new(&url, key, trust)
     }
 
     /// The running gateway; without one, and without a URL that was asked for, one opened on the data directory.

@@ -1,4 +1,4 @@
-//! HTTP to a gateway that runs on this machine.
+//! HTTP to a gateway that runs, on this machine or elsewhere.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use mcp_registry_gateway::server::caller_tls::Trust;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -31,16 +33,26 @@ pub(crate) struct Client {
     base: Url,
     /// What to send as `Authorization`.
     credential: Option<HeaderValue>,
+    /// Whom to believe, over TLS.
+    trust: Option<Trust>,
 }
 
 impl Client {
-    /// The gateway at `base`, to which `key` is shown if there is one.
-    pub(crate) fn new(base: &str, key: Option<&str>) -> Result<Self, Failure> {
+    /// The gateway at `base`, to which `key` is shown if there is one. Over TLS it must be one that `trust` believes, or else one
+    /// that this machine does.
+    pub(crate) fn new(base: &str, key: Option<&str>, trust: Option<Trust>) -> Result<Self, Failure> {
         let base = Url::parse(base)
             .map_err(|error| Failure::usage(format!("`{base}` is not the URL of a gateway: {error}")))?;
-        if base.scheme() != "http" || base.host().is_none() {
-            return Err(Failure::usage(format!("`{base}`: expected a URL such as http://127.0.0.1:8000")));
-        }
+        let trust = match (base.scheme(), trust) {
+            ("http", _) => None,
+            ("https", Some(trust)) => Some(trust),
+            ("https", None) => Some(Trust::machine()?),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "`{base}`: expected a URL such as http://127.0.0.1:8000"
+                )));
+            }
+        };
         let unusable = |_| Failure::usage("the API key has characters that no header can have".to_owned());
         let credential =
             key.map(|key| HeaderValue::try_from(format!("Bearer {key}"))).transpose().map_err(unusable)?;
@@ -48,7 +60,7 @@ impl Client {
             credential.set_sensitive(true);
             credential
         });
-        Ok(Self { base, credential })
+        Ok(Self { base, credential, trust })
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -75,9 +87,18 @@ impl Client {
             self.base.host_str().unwrap_or(""),
             self.base.port_or_known_default().unwrap_or(80)
         );
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(nobody(&error)),
+        let connecting = async {
+            let stream = TcpStream::connect(&address).await.map_err(|error| nobody(&error))?;
+            let Some(trust) = &self.trust else { return Ok::<Box<dyn Wire>, Failure>(Box::new(stream)) };
+            let host = self.base.host_str().unwrap_or("");
+            let inside = trust.connect(host, stream).await.map_err(|error| {
+                let what = "if its authority is not one of this machine's, name its file with --ca-file";
+                Failure::failed(format!("no TLS with {}: {error}; {what}", self.base()))
+            })?;
+            Ok(Box::new(inside))
+        };
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected?,
             Err(_) => return Err(nobody(&"the connection took longer than 3 s")),
         };
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.host());
@@ -108,7 +129,12 @@ impl Client {
     }
 }
 
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> hyper::Result<Reply> {
+/// A connection, with TLS or without.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+async fn exchange(stream: Box<dyn Wire>, request: Request<Full<Bytes>>) -> hyper::Result<Reply> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut connection = pin!(connection);
     let mut reply = pin!(async {

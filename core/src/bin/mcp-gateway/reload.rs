@@ -117,6 +117,9 @@ impl Running {
         if let Some(service) = &self.service {
             service.reload(&self.config.server);
         }
+        if self.config.access != old.access {
+            self.gateway.set_access(self.config.access.clone());
+        }
         self.level.reload(filter).map_err(|error| Failure::failed(error.to_string()))
     }
 
@@ -177,7 +180,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`log.format`", old.log.format != new.log.format),
         ("`[health]`", old.health != new.health),
         ("`[breaker]`", old.breaker != new.breaker),
-        ("`[access]`", old.access != new.access),
+        ("`[limits]`", old.limits != new.limits),
+        ("`[audit]`", old.audit != new.audit),
         ("`[outbound]`", old.outbound != new.outbound),
         ("`[stdio]`", old.stdio != new.stdio),
         ("`[credentials]`", old.credentials != new.credentials),

@@ -1,6 +1,6 @@
 //! `mcp-gateway serve`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,8 +62,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
-    let (gateway, _presence) =
-        common.open(&config, Some(&format!("{scheme}://{address}")), &args.servers).await?;
+    let own_url = format!("{scheme}://{}", near(address));
+    let (gateway, _presence) = common.open(&config, Some(&own_url), &args.servers).await?;
     gateway.tasks().spawn(trim_caches());
     let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
     let caller = Caller {
@@ -84,7 +84,9 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         caller,
     };
     running.register_all().await?;
-    print(&welcome::text(&running.gateway, &running.caller, &format!("{scheme}://{address}"))?)?;
+    let hosts = &running.config.server.allowed_hosts;
+    let far_url = running.gateway.url().or_else(|| far(scheme, address, hosts));
+    print(&welcome::text(&running.gateway, &running.caller, &own_url, far_url.as_deref())?)?;
 
     let stop = CancellationToken::new();
     let mut signals = reload::Signals::new()?;
@@ -110,5 +112,46 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     tokio::select! {
         () = &mut served => Ok(()),
         () = signals.stop() => Err(Failure::interrupted()),
+    }
+}
+
+/// Where programs of this machine reach a listener on `address`.
+fn near(address: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    SocketAddr::new(if address.ip().is_unspecified() { loopback } else { address.ip() }, address.port())
+}
+
+/// Where other machines do, if the operator said by which name they may.
+fn far(scheme: &str, address: SocketAddr, hosts: &[String]) -> Option<String> {
+    let host = hosts.first().filter(|_| !address.ip().is_loopback())?;
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Some(if has_port {
+        format!("{scheme}://{host}")
+    } else {
+        format!("{scheme}://{host}:{}", address.port())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_is_reached_by_loopback_here_and_by_an_allowed_name_elsewhere() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (listens, here) in [
+            ("0.0.0.0:8000", "127.0.0.1:8000"),
+            ("[::]:8000", "[::1]:8000"),
+            ("192.0.2.7:80", "192.0.2.7:80"),
+        ] {
+            assert_eq!(near(at(listens)).to_string(), here);
+        }
+        let hosts = |text: &str| vec![text.to_owned()];
+        let url = |listens: &str, hosts: &[String]| far("https", at(listens), hosts);
+        assert_eq!(url("0.0.0.0:8000", &hosts("gw.example")).unwrap(), "https://gw.example:8000");
+        assert_eq!(url("0.0.0.0:8000", &hosts("gw.example:443")).unwrap(), "https://gw.example:443");
+        assert_eq!(url("0.0.0.0:8000", &[]), None);
+        assert_eq!(url("127.0.0.1:8000", &hosts("gw.example")), None, "others do not reach loopback");
     }
 }

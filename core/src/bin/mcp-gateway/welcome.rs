@@ -9,9 +9,16 @@ use serde_json::json;
 
 /// Services that are shown one by one.
 const SHOWN: usize = 20;
+/// Stands in the snippet where a client's own key goes.
+const KEY: &str = "YOUR_KEY";
 
-/// The text for people, on standard output.
-pub(crate) fn text(gateway: &Gateway, caller: &Caller, base: &str) -> Result<String> {
+/// The text for people, on standard output: `base` is where this machine reaches the gateway, `elsewhere` where others do.
+pub(crate) fn text(
+    gateway: &Gateway,
+    caller: &Caller,
+    base: &str,
+    elsewhere: Option<&str>,
+) -> Result<String> {
     let services = services(gateway, caller)?;
     let mut lines = vec![
         format!("MCP Registry Gateway {}", env!("CARGO_PKG_VERSION")),
@@ -30,8 +37,16 @@ pub(crate) fn text(gateway: &Gateway, caller: &Caller, base: &str) -> Result<Str
     }
     lines.push(format!("  documentation  {base}/docs"));
     lines.push(String::new());
-    lines.push("For a client's configuration:".to_owned());
-    let snippet = json!({ "mcpServers": { "gateway": { "type": "http", "url": format!("{base}/mcp") } } });
+    let mut server = json!({ "type": "http", "url": format!("{}/mcp", elsewhere.unwrap_or(base)) });
+    if gateway.demands_credentials() {
+        lines.push(format!(
+            "For a client's configuration, with a key of `mcp-gateway keys create NAME` for {KEY}:"
+        ));
+        server["headers"] = json!({ "Authorization": format!("Bearer {KEY}") });
+    } else {
+        lines.push("For a client's configuration:".to_owned());
+    }
+    let snippet = json!({ "mcpServers": { "gateway": server } });
     lines.push(serde_json::to_string_pretty(&snippet).unwrap_or_default());
     Ok(lines.join("\n"))
 }

@@ -26,6 +26,8 @@ const MOST_EACH: usize = 32;
 const MOST: usize = 10_000;
 /// Sets of one principal, with the same capabilities and name, that calls have to themselves at once.
 const MOST_ALONE: usize = 8;
+/// How long a call waits for such a set.
+const TURN: Duration = Duration::from_secs(10);
 /// How long a set of sessions stays that nobody uses.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -110,7 +112,7 @@ impl Pool {
     }
 
     /// As [`Pool::borrow`], sessions that nobody else uses as long as they are held. Waits while as many calls have such as
-    /// may at once.
+    /// may at once; [`ErrorKind::Unavailable`] if it is nobody's turn for ten seconds.
     pub(in crate::gateway) async fn borrow_alone(
         &self,
         principal: &Principal,
@@ -125,7 +127,11 @@ impl Pool {
             if let Some(kept) = self.kept(principal, capabilities, client_info, true, now)? {
                 return Ok(kept);
             }
-            left.await;
+            if tokio::time::timeout(TURN, left).await.is_err() {
+                let message = "too many of your calls that want to hear logs are under way at servers that tell them to one \
+                    call at a time";
+                return Err(Error::new(ErrorKind::Unavailable, message).with("limit", MOST_ALONE).not_sent());
+            }
         }
     }
 
@@ -260,6 +266,8 @@ mod tests {
         let clone = held[0].clone();
         drop(held.remove(0));
         assert!(futures_util::poll!(&mut late).is_pending(), "a clone of it is in use");
+        let refused = pool.borrow_alone(&who, "{}", "{}", now).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
         drop(clone);
         let late = late.await;
         assert!(Arc::ptr_eq(&before, &late));

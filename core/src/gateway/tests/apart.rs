@@ -61,6 +61,50 @@ async fn a_change_is_told_only_to_those_who_may_see_it() {
     assert_eq!(heard, [1, 0, 0]);
 }
 
+/// T-04: two tenants with servers, tools and calls of the same names: each sees its own list and reaches its own server, however
+/// they take turns, and neither's change reaches what the other is told.
+#[tokio::test(start_paused = true)]
+async fn equal_names_of_two_tenants_never_meet() {
+    let (house, one, two) = (House::open().await, Fake::new(&["t", "of_one"]), Fake::new(&["t", "of_two"]));
+    let mut servers = Vec::new();
+    for (tenant, fake) in [("a", &one), ("b", &two)] {
+        house.place(tenant, fake);
+        let registration =
+            Registration { name: "same".into(), endpoint_url: Some(url(tenant)), ..Registration::default() };
+        let admin = Caller::new(of(tenant, Role::Admin));
+        let server = house.gateway.register(&admin, registration).await.unwrap();
+        house.gateway.discover(&admin, server.id).await.unwrap();
+        servers.push((admin, server.id));
+    }
+    let mut clients = Vec::new();
+    for tenant in ["a", "b"] {
+        clients.push((
+            house.client_of(of(tenant, Role::Analyst), "", json!({})).await,
+            house.client_of(of(tenant, Role::Analyst), "same", json!({})).await,
+        ));
+    }
+    let seen = async |own: &str, other: &str, place: usize| {
+        let (all, alone) = &clients[place];
+        for listed in
+            [all.request(3, "tools/list", json!({})).await, alone.request(4, "tools/list", json!({})).await]
+        {
+            let listed = listed.last().unwrap().to_string();
+            assert!(listed.contains(own) && !listed.contains(other), "{listed}");
+        }
+        assert!(all.call("same__t").await[0]["result"].is_object());
+        assert!(alone.call("t").await[0]["result"].is_object());
+    };
+    for round in 1..=3 {
+        seen("of_one", "of_two", 0).await;
+        seen("of_two", "of_one", 1).await;
+        assert_eq!((one.count("tools/call"), two.count("tools/call")), (2 * round, 2 * round));
+    }
+    one.set_tools(&["t", "new_one"]);
+    house.gateway.discover(&servers[0].0, servers[0].1).await.unwrap();
+    seen("new_one", "of_two", 0).await;
+    seen("of_two", "new_one", 1).await;
+}
+
 /// T-15: calls of one tenant that fail open the breaker of its own server, not that of another tenant's at the same address.
 #[tokio::test(start_paused = true)]
 async fn a_breaker_that_one_tenant_trips_is_not_anothers() {

@@ -15,6 +15,7 @@ use super::super::*;
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
+use crate::limit;
 use crate::model::{Action, Call, Registration, Reply, Route, TenantId};
 use crate::rpc::{Message, Shape};
 use crate::store::MemoryStore;
@@ -34,6 +35,9 @@ pub(super) struct Fake {
     sent: Mutex<Vec<(usize, Value)>>,
     tools: Mutex<Vec<String>>,
     resources: Mutex<Vec<String>>,
+    /// `tools/list`s that arrived or failed to, and whether three of ten fail.
+    pub(super) lists: AtomicUsize,
+    pub(super) unsteady: AtomicBool,
     /// Methods that are not answered.
     held: watch::Sender<HashSet<&'static str>>,
     /// What the next `tools/call`s are answered with, message by message.
@@ -58,6 +62,10 @@ impl Fake {
 
     pub(super) fn set_tools(&self, tools: &[&str]) {
         *self.tools.lock().unwrap() = tools.iter().map(ToString::to_string).collect();
+    }
+
+    pub(super) fn set_resources(&self, uris: &[&str]) {
+        *self.resources.lock().unwrap() = uris.iter().map(ToString::to_string).collect();
     }
 
     pub(super) fn hold(&self, method: &'static str) {
@@ -191,6 +199,13 @@ impl Wire {
 #[async_trait]
 impl Link for Wire {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
+        if self.fake.unsteady.load(Ordering::SeqCst) && outgoing.method.as_str() == "tools/list" {
+            let turn = self.fake.lists.fetch_add(1, Ordering::SeqCst) % 10;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            if matches!(turn, 0 | 3 | 6) {
+                return Err(Error::new(ErrorKind::Unavailable, "no connection").not_sent());
+            }
+        }
         let message = self.take(&outgoing.body).await?;
         let id = outgoing.id;
         let parse = move |mut said: Value| {
@@ -245,6 +260,7 @@ impl Link for Wire {
 /// A gateway whose servers are the fakes at their URLs.
 pub(super) struct House {
     pub(super) gateway: Gateway,
+    pub(super) store: Arc<MemoryStore>,
     fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>,
 }
 
@@ -258,19 +274,36 @@ pub(super) fn url(name: &str) -> String {
 
 impl House {
     pub(super) async fn open() -> Self {
-        let fakes = Arc::<Mutex<HashMap<String, Arc<Fake>>>>::default();
+        Self::limited(limit::Settings::default()).await
+    }
+
+    /// One that lets so much be asked for.
+    pub(super) async fn limited(limits: limit::Settings) -> Self {
+        Self::on(Arc::default(), Arc::default(), limits).await
+    }
+
+    /// The same servers, and what was stored of them, as another process finds them.
+    pub(super) async fn opened_again(&self) -> Self {
+        Self::on(Arc::clone(&self.store), Arc::clone(&self.fakes), limit::Settings::default()).await
+    }
+
+    async fn on(
+        store: Arc<MemoryStore>,
+        fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>,
+        limits: limit::Settings,
+    ) -> Self {
         let known = Arc::clone(&fakes);
         let connect: Connect = Box::new(move |server| {
             let fake = known.lock().unwrap().get(server.endpoint.url().unwrap()).cloned().unwrap();
             Ok(Arc::new(To(fake)))
         });
-        let settings = Settings { probing: false, seed: Some(1), ..Settings::default() };
+        let settings = Settings { probing: false, seed: Some(1), limits, ..Settings::default() };
         let clock: Arc<dyn Clock> = ManualClock::shared();
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
-        let store = Arc::new(MemoryStore::default());
+        let kept = Arc::clone(&store);
         let gateway =
             Gateway::open_with(settings, store, clock, random, tasks, Arc::default(), connect).await.unwrap();
-        Self { gateway, fakes }
+        Self { gateway, store: kept, fakes }
     }
 
     /// Puts a server at the URL of this name.

@@ -13,6 +13,7 @@ use super::fake::{Fake, House, caller};
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
+use crate::limit;
 use crate::model::{Action, Call, Registration, Reply, Route};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
@@ -49,6 +50,24 @@ async fn a_call_that_reports_progress_for_ever_ends_at_its_deadline() {
     assert!(notes.iter().all(|note| note["params"]["progressToken"] == "mine"));
     super::fake::until("the cancellation", || (fake.count("notifications/cancelled") == 1).then_some(()))
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_clients_listen_on_take_no_place_from_calls() {
+    let limits = limit::Settings { max_calls: 1, ..limit::Settings::default() };
+    let (house, fake) = (House::limited(limits).await, Fake::new(&["t"]));
+    house.add("a", "a", &fake).await;
+    let clients = [house.client("a", json!({})).await, house.client("a", json!({})).await];
+    let mut streams = Vec::new();
+    for client in &clients {
+        streams.push(client.listen().await);
+    }
+    for client in &clients {
+        assert!(client.call("t").await.last().unwrap()["result"].is_object());
+    }
+    let another = clients[0].listen().await;
+    assert!(streams[0].next().await.is_none(), "a session has one");
+    drop(another);
 }
 
 /// A connector that opens one connection at a time.

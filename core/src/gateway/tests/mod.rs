@@ -1,4 +1,5 @@
 mod apart;
+mod claims;
 mod delivery;
 mod discoveries;
 mod fake;
@@ -11,6 +12,7 @@ mod kept;
 mod guarded;
 mod pages;
 mod replicas;
+mod retried;
 mod sessions;
 mod shown;
 mod tasks;

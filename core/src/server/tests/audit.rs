@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::limit;
 use crate::model::{AuditQuery, Principal, Role, TenantId};
 use crate::server::answer::{self, Place};

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::auth::{Answer as Known, Authenticator, Authorization, Gate};
+use crate::error::{Error, ErrorKind};
 use crate::gateway::Caller;
 use crate::model::{Principal, Role, Route, TenantId};
 use crate::rpc::version;

@@ -98,6 +98,18 @@ async fn a_canary_of_one_tenant_is_in_no_answer_to_another() {
     assert_eq!(same.json["revision"], made.json["revision"]);
     let stats = api.ask("admin.b", "GET", "/api/v1/admin/stats", &[], "").await;
     assert_eq!(stats.json["total_servers"], 1);
+    session(&api, "analyst.a").await;
+    let mut counted = Vec::new();
+    for who in ["admin.a", "admin.b", "analyst.default", "admin.default"] {
+        let stats = api.ask(who, "GET", "/api/v1/admin/stats", &[], "").await.json;
+        counted.push((stats["sessions"].clone(), stats["gateway"]["sessions"].clone()));
+    }
+    let none = json!(0);
+    assert_eq!(
+        counted,
+        [(json!(1), Value::Null), (none.clone(), Value::Null), (none.clone(), Value::Null), (none, json!(1))],
+        "only the operator sees what all tenants have open"
+    );
 }
 
 async fn session(api: &Api, who: &str) -> String {

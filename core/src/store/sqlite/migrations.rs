@@ -32,6 +32,7 @@ migrations! {
     6 "0006_credentials";
     7 "0007_idempotency";
     8 "0008_tenants";
+    9 "0009_claims";
 }
 
 /// The newest version.

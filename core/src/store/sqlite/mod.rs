@@ -5,6 +5,7 @@
 //! own lock; several connections read, each from a consistent snapshot.
 
 mod audit;
+mod claims;
 mod credentials;
 mod fault;
 mod health;

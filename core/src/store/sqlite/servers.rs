@@ -1,7 +1,9 @@
 //! The table `mcp_servers`.
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::fault::Place;
 use super::rows::{self, json, signed, unsigned};
@@ -27,17 +29,11 @@ pub(super) const LIVING: &str = "SELECT id, tenant_id, name, service, endpoint, 
     display_name, description, tags, weight, auto_discover, health_check, configuration, status, health_status, \
     last_health_check, created_at, updated_at, revision FROM mcp_servers WHERE deleted_at IS NULL ORDER BY seq";
 
-pub(super) async fn insert(tx: &mut SqliteConnection, at: Place<'_>, server: &Server) -> Result<()> {
-    sqlx::query("INSERT INTO tenants (id, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(server.tenant_id.as_str())
-        .bind(server.created_at.as_microsecond())
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| at.writing(e))?;
-    sqlx::query(INSERT)
-        .bind(server.id.to_string())
-        .bind(server.tenant_id.as_str())
-        .bind(&server.name)
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// What can be changed of a server, in the order in which both statements name it.
+fn described<'q>(statement: Statement<'q>, at: Place<'_>, server: &'q Server) -> Result<Statement<'q>> {
+    Ok(statement
         .bind(server.service.as_str())
         .bind(json(at, &server.endpoint)?)
         .bind(server.transport_type.as_str())
@@ -48,7 +44,19 @@ pub(super) async fn insert(tx: &mut SqliteConnection, at: Place<'_>, server: &Se
         .bind(server.weight)
         .bind(server.auto_discover)
         .bind(json(at, &server.health_check)?)
-        .bind(json(at, &server.configuration)?)
+        .bind(json(at, &server.configuration)?))
+}
+
+pub(super) async fn insert(tx: &mut SqliteConnection, at: Place<'_>, server: &Server) -> Result<()> {
+    sqlx::query("INSERT INTO tenants (id, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(server.tenant_id.as_str())
+        .bind(server.created_at.as_microsecond())
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| at.writing(e))?;
+    let insert =
+        sqlx::query(INSERT).bind(server.id.to_string()).bind(server.tenant_id.as_str()).bind(&server.name);
+    described(insert, at, server)?
         .bind(server.status.as_str())
         .bind(server.health_status.as_str())
         .bind(server.last_health_check.map(Timestamp::as_microsecond))
@@ -70,21 +78,11 @@ pub(super) async fn update(
     server: &Server,
     expected: u64,
 ) -> Result<()> {
-    let done = sqlx::query(UPDATE)
+    let update = sqlx::query(UPDATE)
         .bind(server.id.to_string())
         .bind(server.tenant_id.as_str())
-        .bind(signed(expected))
-        .bind(server.service.as_str())
-        .bind(json(at, &server.endpoint)?)
-        .bind(server.transport_type.as_str())
-        .bind(&server.version)
-        .bind(&server.display_name)
-        .bind(&server.description)
-        .bind(json(at, &server.tags)?)
-        .bind(server.weight)
-        .bind(server.auto_discover)
-        .bind(json(at, &server.health_check)?)
-        .bind(json(at, &server.configuration)?)
+        .bind(signed(expected));
+    let done = described(update, at, server)?
         .bind(server.status.as_str())
         .bind(server.updated_at.as_microsecond())
         .bind(signed(server.revision))

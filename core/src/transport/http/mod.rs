@@ -15,7 +15,7 @@ mod modern;
 mod pool;
 mod socket;
 mod status;
-mod trust;
+pub(crate) mod trust;
 mod wire;
 
 pub use connector::HttpConnector;

@@ -171,7 +171,7 @@ impl Pool {
     }
 
     fn put_idle(self: &Arc<Self>, mut wire: Box<Wire>) {
-        if wire.rest() == Rest::Dead {
+        if wire.rest_driven() == Rest::Dead {
             return;
         }
         wire.idle_since = self.clock.now();

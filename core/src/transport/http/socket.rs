@@ -45,6 +45,9 @@ impl Marks {
     }
 }
 
+/// Bytes that are read at once where hardly ever any are: all of a buffer would be cleared for them.
+const LOOK: usize = 256;
+
 /// A TCP connection that can be asked whether something has come.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -68,8 +71,9 @@ impl AsyncRead for Line {
         if poll.is_ready() || !self.marks.0.asks.load(Ordering::Relaxed) {
             return poll;
         }
+        let room = buffer.remaining().min(LOOK);
         // The socket does not block, so this does not either.
-        match (&*SockRef::from(&self.stream)).read(buffer.initialize_unfilled()) {
+        match (&*SockRef::from(&self.stream)).read(buffer.initialize_unfilled_to(room)) {
             Ok(read) => {
                 buffer.advance(read);
                 Poll::Ready(Ok(()))

@@ -35,13 +35,13 @@ impl Tls {
         if let Some(config) = self.own.get() {
             return Ok(config.clone());
         }
-        let config = trusting(of_file(path)?)?;
+        let config = trusting(of_file(path, "configuration.ca_file")?)?;
         Ok(self.own.get_or_init(|| config).clone())
     }
 }
 
-/// What the machine trusts, read once.
-fn machine() -> Result<Arc<ClientConfig>> {
+/// What the machine trusts, read once. Errors are [`ErrorKind::BadUpstream`].
+pub(crate) fn machine() -> Result<Arc<ClientConfig>> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
@@ -57,9 +57,10 @@ fn machine() -> Result<Arc<ClientConfig>> {
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
-fn of_file(path: &Path) -> Result<RootCertStore> {
-    let wrong = |message: &'static str| {
-        Error::new(ErrorKind::BadUpstream, message)
+/// The authorities of a file; `what` is what users call it. Errors are [`ErrorKind::BadUpstream`] and name the file.
+pub(crate) fn of_file(path: &Path, what: &str) -> Result<RootCertStore> {
+    let wrong = |message: &str| {
+        Error::new(ErrorKind::BadUpstream, format!("{what} {message}"))
             .with("ca_file", path.display())
             .with("cause", "configuration")
             .not_sent()
@@ -67,19 +68,20 @@ fn of_file(path: &Path) -> Result<RootCertStore> {
     let mut pem = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_FILE).read_to_end(&mut pem))
-        .map_err(|error| wrong("configuration.ca_file cannot be read").with("reason", error.kind()))?;
+        .map_err(|error| wrong("cannot be read").with("reason", error.kind()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
-        added.ok_or_else(|| wrong("configuration.ca_file has a certificate that cannot be read"))?;
+        added.ok_or_else(|| wrong("has a certificate that cannot be read"))?;
     }
     if roots.is_empty() {
-        return Err(wrong("configuration.ca_file has no certificate in PEM form"));
+        return Err(wrong("has no certificate in PEM form"));
     }
     Ok(roots)
 }
 
-fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
+/// Believes what these authorities signed.
+pub(crate) fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     // The provider is named here so that no process-wide default decides, or is missing.
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -112,6 +112,11 @@ impl Wire {
         self.tail = Some(body);
     }
 
+    /// As [`Wire::rest`], for a connection that was just driven to the end of its answer.
+    pub(super) fn rest_driven(&mut self) -> Rest {
+        if self.tail.is_none() && !self.ended && self.sender.is_ready() { Rest::Ready } else { self.rest() }
+    }
+
     /// As [`Wire::rest`], and asks the system, so that a close that has arrived is seen although nobody was told of it yet.
     pub(super) fn rest_asked(&mut self) -> Rest {
         self.marks.ask(true);

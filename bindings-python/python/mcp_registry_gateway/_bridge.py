@@ -1,0 +1,101 @@
+"""From the gateway's threads to an event loop, or to a thread that waits.
+
+The gateway's threads never touch Python: they put what work has come to into a queue and wake the loop through a socket. All that
+belongs to Python happens on the loop's own thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import weakref
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
+
+from . import _native
+from .errors import error_of
+
+P = ParamSpec("P")
+
+
+def document(members: Any) -> bytes:
+    """A document as the core reads it."""
+    return json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class Pump:
+    """Brings what work has come to to the futures of one event loop."""
+
+    def __init__(self, gateway: _native.Gateway, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue = gateway.queue()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        loop.add_reader(self._queue.fileno(), self._drain)
+
+    async def do(self, begin: Callable[Concatenate[_native.Queue, P], int], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Begins work and waits for it. A task that is cancelled cancels it."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        ticket = begin(self._queue, *args, **kwargs)
+        self._waiting[ticket] = future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._queue.cancel(ticket)
+            raise
+        finally:
+            del self._waiting[ticket]
+
+    def in_flight(self) -> int:
+        """How much is under way."""
+        return len(self._waiting)
+
+    def stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Lets go of the loop, once everything that is done was taken out."""
+        self._drain()
+        loop.remove_reader(self._queue.fileno())
+
+    def _drain(self) -> None:
+        for ticket, succeeded, value in self._queue.drain():
+            future = self._waiting.get(ticket)
+            if future is None or future.done():
+                continue
+            if succeeded:
+                future.set_result(value)
+            else:
+                future.set_exception(error_of(value))
+
+
+class Pumps:
+    """The pumps of one gateway, one for each event loop that it is used on."""
+
+    def __init__(self, gateway: _native.Gateway) -> None:
+        self._gateway = gateway
+        self._pumps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pump] = weakref.WeakKeyDictionary()
+
+    def current(self) -> Pump:
+        """The pump of the loop that runs."""
+        loop = asyncio.get_running_loop()
+        pump = self._pumps.get(loop)
+        if pump is None:
+            pump = self._pumps[loop] = Pump(self._gateway, loop)
+        return pump
+
+    def stop(self) -> None:
+        """Lets go of the loop that runs."""
+        loop = asyncio.get_running_loop()
+        pump = self._pumps.pop(loop, None)
+        if pump is not None:
+            pump.stop(loop)
+
+
+class Waiter:
+    """Does work for threads that wait for it."""
+
+    def __init__(self, gateway: _native.Gateway) -> None:
+        self._queue = gateway.queue()
+
+    def do(self, begin: Callable[Concatenate[_native.Queue, P], int], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Begins work and waits for it."""
+        succeeded, value = self._queue.wait(begin(self._queue, *args, **kwargs))
+        if not succeeded:
+            raise error_of(value)
+        return value

@@ -1,0 +1,97 @@
+//! What has more than one answer. Each method begins something and gives the ticket under which the queue has its outcome.
+
+use bytes::Bytes;
+use mcp_registry_gateway::facade;
+use pyo3::prelude::*;
+
+use crate::queue::Queue;
+
+/// Changes of servers.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Watch(pub(crate) facade::Watch);
+
+#[pymethods]
+impl Watch {
+    /// The next change as a document; `None` at the end.
+    fn next(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.next())
+    }
+}
+
+/// An MCP client of this process.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Line(pub(crate) facade::Line);
+
+#[pymethods]
+impl Line {
+    /// Takes a message of the client's.
+    fn send(&self, queue: &Queue, message: &[u8]) -> u64 {
+        queue.begin(self.0.send(Bytes::copy_from_slice(message)))
+    }
+
+    /// The next message for the client; `None` at the end.
+    fn receive(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.receive())
+    }
+
+    /// Ends the client's session.
+    fn end(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.end())
+    }
+}
+
+/// An MCP server of this process, in place as long as this lives.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Housed(pub(crate) facade::Housed);
+
+#[pymethods]
+impl Housed {
+    /// The next link to the server, a `Hosted`; `None` at the end.
+    fn receive(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.receive())
+    }
+}
+
+/// One link to a server of this process, open as long as this lives.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Hosted(pub(crate) facade::Hosted);
+
+#[pymethods]
+impl Hosted {
+    /// The next message for the server; `None` at the end.
+    fn receive(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.receive())
+    }
+
+    /// Takes a message of the server's.
+    fn send(&self, queue: &Queue, message: &[u8]) -> u64 {
+        queue.begin(self.0.send(Bytes::copy_from_slice(message)))
+    }
+}
+
+/// An HTTP request under way, cancelled when this goes.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Exchange(pub(crate) facade::Exchange);
+
+#[pymethods]
+impl Exchange {
+    /// Adds a piece to the request's body.
+    fn push(&self, queue: &Queue, piece: &[u8]) -> u64 {
+        queue.begin(self.0.push(Bytes::copy_from_slice(piece)))
+    }
+
+    /// Ends the request's body.
+    fn finish(&self) {
+        self.0.finish();
+    }
+
+    /// The head of the answer: `(status, headers)`.
+    fn head(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.head())
+    }
+
+    /// The next piece of the answer's body; `None` at the end.
+    fn piece(&self, queue: &Queue) -> u64 {
+        queue.begin(self.0.piece())
+    }
+}

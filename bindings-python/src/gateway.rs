@@ -1,0 +1,82 @@
+//! One gateway.
+
+use bytes::Bytes;
+use mcp_registry_gateway::facade::{Facade, Request};
+use pyo3::prelude::*;
+use std::time::Duration;
+
+use crate::conversations::{Exchange, Line, Watch};
+use crate::failure;
+use crate::lease::Lease;
+use crate::queue::Queue;
+
+/// One gateway, on threads of its own.
+#[pyclass(frozen, weakref, module = "mcp_registry_gateway._native")]
+pub(crate) struct Gateway(Facade);
+
+#[pymethods]
+impl Gateway {
+    /// Opens the gateway that a document describes.
+    #[staticmethod]
+    fn open(py: Python<'_>, document: &[u8]) -> PyResult<Self> {
+        py.detach(|| Facade::open(document)).map(Self).map_err(|error| failure(&error))
+    }
+
+    /// Tickets for this gateway's work.
+    fn queue(&self) -> PyResult<Queue> {
+        Queue::of(&self.0)
+    }
+
+    /// Begins what a verb says; the outcome is a document.
+    fn perform(&self, queue: &Queue, verb: &str, input: &[u8]) -> u64 {
+        queue.begin(self.0.perform(verb, Bytes::copy_from_slice(input)))
+    }
+
+    /// Begins to put a server of this process in place; the outcome is a `Housed`.
+    fn house_server(&self, queue: &Queue, registration: &[u8]) -> u64 {
+        queue.begin(self.0.house_server(Bytes::copy_from_slice(registration)))
+    }
+
+    /// Picks a server of a service that can take a call now.
+    #[pyo3(signature = (service, key=None))]
+    fn pick(&self, service: &str, key: Option<&str>) -> PyResult<Lease> {
+        self.0.pick(service, key).map(Lease::of).map_err(|error| failure(&error))
+    }
+
+    /// Watches changes from now on.
+    fn watch(&self) -> PyResult<Watch> {
+        self.0.watch().map(Watch).map_err(|error| failure(&error))
+    }
+
+    /// Attaches an MCP client of this process.
+    #[pyo3(signature = (service=None, authorization=None))]
+    fn attach(&self, service: Option<&str>, authorization: Option<&str>) -> PyResult<Line> {
+        self.0.attach(service, authorization).map(Line).map_err(|error| failure(&error))
+    }
+
+    /// Sends an HTTP request to the gateway's HTTP surface.
+    #[pyo3(signature = (method, target, headers, peer=None))]
+    fn request(
+        &self,
+        method: String,
+        target: String,
+        headers: Vec<(Vec<u8>, Vec<u8>)>,
+        peer: Option<String>,
+    ) -> PyResult<Exchange> {
+        let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let request = Request { method, target, headers, peer };
+        self.0.request(&request).map(Exchange).map_err(|error| failure(&error))
+    }
+
+    /// Ends the gateway, and waits for that: calls under way may go on for so many seconds, or as long as is configured.
+    #[pyo3(signature = (grace_seconds=None))]
+    fn end(&self, py: Python<'_>, grace_seconds: Option<f64>) -> PyResult<()> {
+        let grace = grace_seconds.map(Duration::from_secs_f64);
+        py.detach(|| self.0.end(grace)).map_err(|error| failure(&error))
+    }
+
+    /// Whether it was ended.
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}

@@ -1,0 +1,40 @@
+//! The gateway for Python: calls in, documents out. What the methods mean is decided in the core's facade.
+//!
+//! No thread of the gateway ever touches Python. What work comes to is put into a [`Queue`](queue::Queue), one for each event
+//! loop, which wakes the loop through a socket; the loop's own thread takes it out. So the interpreter can end at any moment.
+
+mod conversations;
+mod gateway;
+mod lease;
+mod queue;
+
+use mcp_registry_gateway::Error;
+use mcp_registry_gateway::facade::error_document;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+pyo3::create_exception!(
+    mcp_registry_gateway._native,
+    Failure,
+    pyo3::exceptions::PyException,
+    "An error of the gateway, with its document; the package makes a `GatewayError` of it."
+);
+
+/// The error as Python raises it.
+fn failure(error: &Error) -> PyErr {
+    Python::attach(|py| Failure::new_err((PyBytes::new(py, &error_document(error)).unbind(),)))
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("Failure", module.py().get_type::<Failure>())?;
+    module.add_class::<queue::Queue>()?;
+    module.add_class::<gateway::Gateway>()?;
+    module.add_class::<lease::Lease>()?;
+    module.add_class::<conversations::Watch>()?;
+    module.add_class::<conversations::Line>()?;
+    module.add_class::<conversations::Housed>()?;
+    module.add_class::<conversations::Hosted>()?;
+    module.add_class::<conversations::Exchange>()
+}

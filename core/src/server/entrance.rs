@@ -1,0 +1,85 @@
+//! The entrance of every request: what is checked before it is known who calls, who that is, and what the trail is told of those
+//! who are turned away.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::{ActingAs, Peer, Service, answer, body, strip};
+use crate::auth::{Authorization, Credentials};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Attempt;
+use crate::model::Principal;
+
+impl Service {
+    /// Has a refusal written to the audit trail.
+    pub(super) fn note_refusal(
+        &self,
+        action: &str,
+        credentials: Option<&Credentials>,
+        correlation_id: &str,
+        response: &Response<Body>,
+    ) {
+        let Some(error) = answer::failure(response) else { return };
+        let principal = response.extensions().get::<Principal>();
+        self.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
+    }
+
+    /// What a client cannot choose here, and other gateways let it.
+    pub(super) async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
+        self.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
+    }
+
+    /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
+    /// the pipeline gets is whom they stand for.
+    pub(super) async fn enter(
+        &self,
+        shown: &Credentials,
+        correlation_id: &Arc<str>,
+    ) -> Result<Option<Principal>> {
+        if !self.shared.gateway.demands_credentials() {
+            return Ok(None);
+        }
+        Ok(Some(self.shared.gateway.authenticate(shown, correlation_id).await?.principal))
+    }
+
+    /// Refuses an MCP request before anything of it was taken up.
+    pub(super) async fn turn_away<B>(
+        &self,
+        request: Request<B>,
+        shown: Option<&Credentials>,
+        error: Error,
+        correlation_id: &str,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let action = format!("{} {}", request.method(), request.uri().path());
+        body::discard(request.into_body()).await;
+        let response = answer::refuse(error);
+        self.note_refusal(&action, shown, correlation_id, &response);
+        response
+    }
+
+    /// Everything that is checked before it is known who calls.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<Credentials> {
+        self.shared.edge.load().check(request)?;
+        body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
+        let extensions = request.extensions();
+        if let Some(ActingAs(principal)) = extensions.get() {
+            return Ok(Credentials::Embedded(principal.clone()));
+        }
+        let peer = extensions
+            .get::<Peer>()
+            .map(|peer| peer.0)
+            .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
+        let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
+        let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;
+        let authorization = Authorization::of(request.headers());
+        Ok(Credentials::Network { peer: peer.ip(), authorization })
+    }
+}
