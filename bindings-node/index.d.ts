@@ -360,6 +360,9 @@ export declare class Gateway {
   /** Any other MCP request. */
   request(method: string, params?: JsonObject, options?: CallOptions): Promise<JsonObject>
 
+  /** Any verb of the core with its document, for what has no method here yet. */
+  perform(verb: string, document: JsonObject, options?: { signal?: AbortSignal }): Promise<Json>
+
   /** Picks a server of a service for a caller that talks to it itself, without waiting; `key` is what consistent hashing goes by. */
   pick(service: string, key?: string): Lease
   /** Changes of servers from now on. */

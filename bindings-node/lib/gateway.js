@@ -44,39 +44,40 @@ class Gateway {
     return new Gateway(sync(() => native.Gateway.open(encode(renamed(options, OPENED)))))
   }
 
-  #perform(verb, document, signal) {
+  /** Any verb, with its document as the core has it. */
+  perform(verb, document, { signal } = {}) {
     const begin = (work) => this.#native.perform(verb, encode(document), work)
     return settled(async () => decode(await cancellable(signal, begin)))
   }
 
   #call(verb, params, { signal, ...wishes } = {}) {
-    return this.#perform(verb, { ...params, ...renamed(wishes, WISHES) }, signal)
+    return this.perform(verb, { ...params, ...renamed(wishes, WISHES) }, { signal })
   }
 
-  register(registration) { return this.#perform('register', registration) }
-  update(server, changes, { revision } = {}) { return this.#perform('update', { server, changes, revision }) }
-  remove(server, { revision } = {}) { return this.#perform('remove', { server, revision }) }
-  approve(server) { return this.#perform('approve', { server }) }
-  get(server) { return this.#perform('get', { server }) }
-  list(filter = {}) { return this.#perform('list', renamed(filter, LISTED)) }
-  find(names) { return this.#perform('find', names) }
-  search(query, { limit } = {}) { return this.#perform('search', { query, limit }) }
-  capabilities(server) { return this.#perform('capabilities', { server }) }
-  discover(server, { signal } = {}) { return this.#perform('discover', { server }, signal) }
-  health(server, { signal } = {}) { return this.#perform('health', { server }, signal) }
-  healthHistory(server, { limit } = {}) { return this.#perform('health_history', { server, limit }) }
-  stats() { return this.#perform('stats', {}) }
-  metrics() { return this.#perform('metrics', {}) }
-  activeRequests() { return this.#perform('active_requests', {}) }
-  cancelRequest(requestId) { return this.#perform('cancel_request', { request_id: requestId }) }
-  authenticate(authorization) { return this.#perform('authenticate', { authorization }) }
-  authorize(authorization, operation) { return this.#perform('authorize', { authorization, operation }) }
+  register(registration) { return this.perform('register', registration) }
+  update(server, changes, { revision } = {}) { return this.perform('update', { server, changes, revision }) }
+  remove(server, { revision } = {}) { return this.perform('remove', { server, revision }) }
+  approve(server) { return this.perform('approve', { server }) }
+  get(server) { return this.perform('get', { server }) }
+  list(filter = {}) { return this.perform('list', renamed(filter, LISTED)) }
+  find(names) { return this.perform('find', names) }
+  search(query, { limit } = {}) { return this.perform('search', { query, limit }) }
+  capabilities(server) { return this.perform('capabilities', { server }) }
+  discover(server, { signal } = {}) { return this.perform('discover', { server }, { signal }) }
+  health(server, { signal } = {}) { return this.perform('health', { server }, { signal }) }
+  healthHistory(server, { limit } = {}) { return this.perform('health_history', { server, limit }) }
+  stats() { return this.perform('stats', {}) }
+  metrics() { return this.perform('metrics', {}) }
+  activeRequests() { return this.perform('active_requests', {}) }
+  cancelRequest(requestId) { return this.perform('cancel_request', { request_id: requestId }) }
+  authenticate(authorization) { return this.perform('authenticate', { authorization }) }
+  authorize(authorization, operation) { return this.perform('authorize', { authorization, operation }) }
 
-  createKey(wish) { return this.#perform('create_key', wish) }
-  getKey(key) { return this.#perform('get_key', { key }) }
-  listKeys({ page, limit } = {}) { return this.#perform('list_keys', { page, limit }) }
-  rotateKey(key) { return this.#perform('rotate_key', { key }) }
-  revokeKey(key) { return this.#perform('revoke_key', { key }) }
+  createKey(wish) { return this.perform('create_key', wish) }
+  getKey(key) { return this.perform('get_key', { key }) }
+  listKeys({ page, limit } = {}) { return this.perform('list_keys', { page, limit }) }
+  rotateKey(key) { return this.perform('rotate_key', { key }) }
+  revokeKey(key) { return this.perform('revoke_key', { key }) }
 
   callTool(name, args, options) { return this.#call('call_tool', { name, arguments: args }, options) }
   readResource(uri, options) { return this.#call('read_resource', { uri }, options) }
