@@ -404,4 +404,4 @@ export declare function nodeHandler(
 ): (request: IncomingMessage & { originalUrl?: string }, response: ServerResponse) => Promise<void>
 
 /** The one gateway of this process, opened by the first who asks: it survives hot reload, and modules that are loaded twice. */
-export declare function sharedGateway(open: () => Gateway): Gateway
+export declare function sharedGateway<Opened>(open: () => Opened): Opened
