@@ -10,17 +10,17 @@ from conftest import run
 UGLY = {
     "a call that nobody awaits": """
         task = asyncio.create_task(gateway.call_tool("own__hang"))
-        await asyncio.sleep(0.05)
+        await under_way(1)
     """,
     "calls that were cancelled a moment ago": """
         tasks = [asyncio.create_task(gateway.call_tool("own__hang")) for _ in range(20)]
-        await asyncio.sleep(0.05)
+        await under_way(20)
         for task in tasks:
             task.cancel()
     """,
     "sys.exit in a task": """
         asyncio.create_task(gateway.call_tool("own__hang"))
-        await asyncio.sleep(0.05)
+        await under_way(1)
         sys.exit(0)
     """,
     "a coroutine that never began": """
@@ -53,6 +53,10 @@ async def opened():
     await gateway.register_inprocess("own", serve)
     await gateway.discover("own")
     return gateway
+
+async def under_way(calls):
+    while (await gateway.active_requests())["active_request_count"] < calls:
+        await asyncio.sleep(0)
 """
 
 

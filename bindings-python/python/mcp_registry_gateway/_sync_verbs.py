@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         HealthHistory,
         HealthStatus,
         Identity,
+        KeyMembers,
         NewApiKey,
         RegistrationMembers,
         Result,
-        Role,
         SearchResults,
         Server,
         ServerPage,
@@ -131,9 +131,9 @@ class SyncVerbs:
         """Sends any MCP request."""
         return self._perform("request", {"method": method, "params": params, **wishes})  # type: ignore[no-any-return]
 
-    def create_key(self, name: str, /, *, role: Role = "viewer", scopes: Sequence[str] | None = None, server_id: str | None = None, expires_in_days: int = 90, requests_per_minute: int | None = None) -> NewApiKey:
+    def create_key(self, name: str, /, **members: Unpack[KeyMembers]) -> NewApiKey:
         """Makes an API key, which is in the answer and nowhere else."""
-        return self._perform("create_key", {"name": name, "role": role, "scopes": scopes, "server_id": server_id, "expires_in_days": expires_in_days, "requests_per_minute": requests_per_minute})  # type: ignore[no-any-return]
+        return self._perform("create_key", {"name": name, **members})  # type: ignore[no-any-return]
 
     def get_key(self, key: str, /) -> ApiKey:
         """The record of an API key, by its id."""

@@ -21,6 +21,7 @@ __all__ = [
     "Opened",
     "Page",
     "Registration",
+    "KeyMembers",
     "RegistrationMembers",
     "Result",
     "SearchResults",
@@ -58,6 +59,16 @@ class RegistrationMembers(TypedDict, total=False):
     auto_discover: bool | None
     health_check: dict[str, Any] | None
     configuration: dict[str, Any] | None
+
+
+class KeyMembers(TypedDict, total=False):
+    """What an API key is to be, besides its name; what is left out is as the REST API has it."""
+
+    role: Role
+    scopes: list[str] | None
+    server_id: str | None
+    expires_in_days: int
+    requests_per_minute: int | None
 
 
 class Registration(RegistrationMembers):

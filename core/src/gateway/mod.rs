@@ -170,7 +170,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 impl Gateway {
     /// Opens a gateway on what `store` holds, and begins to probe and to discover. Must be called within a tokio runtime.
     ///
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the store cannot be read.
+    /// [`ErrorKind::Storage`] if the store cannot be read.
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
@@ -272,7 +272,7 @@ impl Gateway {
     /// Leave for a caller to go on, for doors that administer rather than call: held until the answer is made. Calls of MCP are
     /// admitted by [`Gateway::handle`].
     ///
-    /// Errors: [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited), [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    /// Errors: [`ErrorKind::RateLimited`], [`ErrorKind::Unavailable`].
     pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
         self.0.limiter.admit(&caller.principal).get().await
     }
