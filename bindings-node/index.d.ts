@@ -112,9 +112,6 @@ export interface ListFilter {
   includeResources?: boolean
 }
 
-/** What the servers that are looked for must offer, all of it: names of tools or prompts, or URIs of resources. */
-export type Wanted = { tools: string[] } | { resources: string[] } | { prompts: string[] }
-
 /** A server that offers what was looked for. */
 export interface FoundServer {
   id: string
@@ -122,8 +119,10 @@ export interface FoundServer {
   service: string
   endpoint_url: string | null
   health_status: Health
-  [matches: string]: Json
 }
+
+/** What of a server was looked for. */
+export interface Match { name: string; description: string | null }
 
 /** One result of a search. */
 export interface SearchHit {
@@ -135,6 +134,14 @@ export interface SearchHit {
   /** Higher is better; comparable within one answer only. */
   score: number
 }
+
+/** What a search found, best first. */
+export interface SearchAnswer { query: string; results: SearchHit[] }
+
+/** The servers that offer all that was asked for. */
+export interface FoundTools { tools: string[]; servers: (FoundServer & { tools: Match[] })[] }
+export interface FoundResources { resources: string[]; servers: (FoundServer & { resources: Match[] })[] }
+export interface FoundPrompts { prompts: string[]; servers: (FoundServer & { prompts: Match[] })[] }
 
 /** What a server offers: the definitions as it gave them. */
 export interface Capabilities {
@@ -182,8 +189,12 @@ export interface ServerMetrics {
   failure_count: number
 }
 
+/** What routing knows, by server id. */
+export interface RouterMetrics { metrics: Record<string, ServerMetrics> }
+
 /** One call under way. */
 export interface ActiveRequest {
+  /** Its correlation id. */
   request_id: string
   method: string
   duration_seconds: number
@@ -191,22 +202,52 @@ export interface ActiveRequest {
   user_id: string
 }
 
+/** The calls under way. */
+export interface ActiveRequests { active_request_count: number; requests: ActiveRequest[] }
+
 /** What a key is to be: the body of `POST /api/v1/api-keys`. */
 export interface KeyWish {
   name: string
+  /** `viewer` unless said. */
   role?: Role
+  /** What it is narrowed to; all that its role may, unless said. */
   scopes?: string[]
+  /** 90 unless said. */
   expires_in_days?: number
+  /** The only server that it may be used for. */
   server_id?: string
   requests_per_minute?: number
-  [member: string]: Json | undefined
 }
 
-/** An API key, as it is shown. */
-export interface ApiKey { id: string; name: string; role: Role; [member: string]: Json }
+/** An API key, without the key. */
+export interface ApiKey {
+  id: string
+  tenant_id: string
+  name: string
+  role: Role
+  scopes: string[] | null
+  server_id: string | null
+  requests_per_minute: number | null
+  /** Whether it holds now. */
+  active: boolean
+  prefix: string
+  /** Its last four characters. */
+  hint: string
+  created_by: string
+  created_at: string
+  expires_at: string
+  last_used_at: string | null
+  uses: number
+  /** The key that replaced it. */
+  rotated_to: string | null
+  revoked_at: string | null
+}
 
 /** An API key that was just made: `key` is shown here and nowhere else. */
 export interface NewApiKey extends ApiKey { key: string }
+
+/** One page of keys, newest first. */
+export interface ApiKeyPage { keys: ApiKey[]; total: number; page: number; limit: number }
 
 /** Whom a credential stands for. */
 export interface Identity {
@@ -218,8 +259,17 @@ export interface Identity {
   expires_at: string | null
 }
 
+/** A server in an event. */
+interface EventServer { server_id: string; name: string; service: string; status: Status; health_status: Health; revision: number }
+
 /** A change of a server, as `/api/v1/events` has it. */
-export interface ServerEvent { type: string; timestamp: string; [member: string]: Json }
+export type ServerEvent = { timestamp: string } & (
+  | ({ type: 'server.registered' | 'server.updated' | 'server.discovered' } & EventServer)
+  | ({ type: 'server.health'; from: Health; to: Health } & EventServer)
+  | { type: 'server.removed'; server_id: string }
+  /** Events were missed: read the list of servers anew. */
+  | { type: 'lagged' }
+)
 
 /** How a call is made. */
 export interface CallOptions {
@@ -266,20 +316,22 @@ export interface OpenOptions {
   servers?: Registration[] | { mcpServers: Record<string, JsonObject> }
 }
 
-/** A server that was picked, in flight until it is released. */
-export declare class Lease {
+/** A server that was picked, busy until it is released: by one of these methods, at the end of `using`, or by the garbage collector. */
+export declare class Lease implements Disposable {
   private constructor()
-  readonly id: string
+  readonly serverId: string
   readonly name: string
   /** Where it is; `null` for a command. */
-  readonly url: string | null
-  /** The server answered. Only the first word counts. */
+  readonly endpointUrl: string | null
+  /** Releases the server, which answered. */
   succeeded(): void
-  /** The server failed: its breaker learns from it. */
+  /** Releases the server, which failed: its breaker learns from it. */
   failed(): void
+  /** Releases the server, of which nothing is said. */
   release(): void
-  /** What `work` gives; the server failed if it throws. */
+  /** What `work` gives; the server has failed if it throws, and answered if it does not. */
   use<T>(work: (lease: Lease) => T | Promise<T>): Promise<T>
+  [Symbol.dispose](): void
 }
 
 /** A transport of the official SDKs' clients, straight into the gateway. */
@@ -293,7 +345,10 @@ export declare class GatewayTransport {
   close(): Promise<void>
 }
 
-/** Answers a JSON-RPC message; `undefined` for one that wants no answer. `send` sends more of the server's own. */
+/**
+ * Answers a JSON-RPC message with one; `undefined` answers nothing. An exception is answered as an internal error.
+ * `send` sends more of the server's own.
+ */
 export type MessageHandler = (
   message: any,
   context: { send(message: unknown): Promise<void> },
@@ -309,11 +364,15 @@ export interface PerLink { [perLinkBrand]: true }
 /** An upstream that is made anew for each link of the gateway: `perLink(() => new McpServer(…))`. */
 export declare function perLink(make: () => ConnectableServer | Promise<ConnectableServer>): PerLink
 
-/** A gateway with threads of its own. Two gateways of one process share nothing. */
-export declare class Gateway {
+/**
+ * A gateway with threads of its own. Two gateways of one process share nothing.
+ *
+ * A call under way keeps the process alive; an open gateway, and a server that lives in it, do not.
+ */
+export declare class Gateway implements AsyncDisposable {
   private constructor()
   /** Opens a gateway; it reads neither the environment nor a file that is not named. */
-  static open(options?: OpenOptions): Gateway
+  static open(options?: OpenOptions): Promise<Gateway>
 
   register(registration: Registration): Promise<Server>
   /** Changes a server, by its name or id; with `revision`, only if that is still its revision. */
@@ -323,9 +382,11 @@ export declare class Gateway {
   approve(server: string): Promise<Server>
   get(server: string): Promise<Server>
   list(filter?: ListFilter): Promise<ServerPage>
-  /** The servers that offer all of it, healthy or not. */
-  find(wanted: Wanted): Promise<{ servers: FoundServer[]; [names: string]: Json | FoundServer[] }>
-  search(query: string, options?: { limit?: number }): Promise<{ query: string; results: SearchHit[] }>
+  /** The servers that offer all of these, healthy or not. */
+  findTools(...names: string[]): Promise<FoundTools>
+  findResources(...uris: string[]): Promise<FoundResources>
+  findPrompts(...names: string[]): Promise<FoundPrompts>
+  search(query: string, options?: { limit?: number }): Promise<SearchAnswer>
   capabilities(server: string): Promise<Capabilities>
   /** Asks a server now what it offers. */
   discover(server: string, options?: { signal?: AbortSignal }): Promise<Capabilities>
@@ -333,18 +394,17 @@ export declare class Gateway {
   health(server: string, options?: { signal?: AbortSignal }): Promise<HealthCheck>
   healthHistory(server: string, options?: { limit?: number }): Promise<HealthHistory>
   stats(): Promise<Stats>
-  /** By server id. */
-  metrics(): Promise<{ metrics: Record<string, ServerMetrics> }>
-  activeRequests(): Promise<{ requests: ActiveRequest[] }>
+  metrics(): Promise<RouterMetrics>
+  activeRequests(): Promise<ActiveRequests>
   cancelRequest(requestId: string): Promise<null>
   /** Whom a credential stands for; without one, the program itself. */
   authenticate(authorization?: string): Promise<Identity>
-  /** As `authenticate`; an error of kind `permission_denied` if whoever it is may not do `operation`. */
-  authorize(authorization: string | undefined, operation: string): Promise<Identity>
+  /** As `authenticate`; an error of kind `permission_denied` if whoever it is may not do `operation`, such as `tools.call`. */
+  authorize(operation: string, options?: { authorization?: string }): Promise<Identity>
 
   createKey(wish: KeyWish): Promise<NewApiKey>
   getKey(key: string): Promise<ApiKey>
-  listKeys(options?: { page?: number; limit?: number }): Promise<{ keys: ApiKey[]; [member: string]: Json | ApiKey[] }>
+  listKeys(options?: { page?: number; limit?: number }): Promise<ApiKeyPage>
   /** Replaces a key; the old one holds for another 24 hours. */
   rotateKey(key: string): Promise<NewApiKey>
   revokeKey(key: string): Promise<null>
@@ -352,7 +412,7 @@ export declare class Gateway {
   callTool(name: string, args?: JsonObject, options?: CallOptions): Promise<ToolResult>
   readResource(uri: string, options?: CallOptions): Promise<JsonObject>
   getPrompt(name: string, args?: Record<string, string>, options?: CallOptions): Promise<JsonObject>
-  complete(ref: JsonObject, argument: JsonObject, options?: CallOptions): Promise<JsonObject>
+  complete(ref: JsonObject, argument: JsonObject, options?: CallOptions & { context?: JsonObject }): Promise<JsonObject>
   listTools(options?: PageOptions): Promise<{ tools: JsonObject[]; nextCursor?: string }>
   listResources(options?: PageOptions): Promise<{ resources: JsonObject[]; nextCursor?: string }>
   listResourceTemplates(options?: PageOptions): Promise<{ resourceTemplates: JsonObject[]; nextCursor?: string }>
@@ -376,8 +436,11 @@ export declare class Gateway {
     registration?: Omit<Registration, 'name' | 'endpoint_url' | 'command'>,
   ): Promise<{ /** The server is not there any more, but registered still. */ close(): void }>
 
-  /** Takes no new calls, lets those under way end, then ends everything. */
+  /** Whether it was closed. */
+  readonly isClosed: boolean
+  /** Takes no new calls, lets those under way end within the configuration's `server.grace_seconds`, then ends everything. */
   close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** Where the HTTP surface is mounted, and who asks. */
@@ -388,20 +451,27 @@ export interface HandlerOptions<Request> {
    * The address of whoever asks. Without authentication configured, this machine alone is let in, as administrator. A request
    * of the fetch kind does not have it: unless said, it comes from nowhere, and needs a credential.
    */
-  peer?: (request: Request) => string
+  peer?: (request: Request) => string | undefined
 }
 
 /** Handlers for Next.js and other servers of the fetch kind. */
 export declare function createHandlers(
-  gateway: Gateway,
+  gateway: Gateway | Promise<Gateway>,
   options?: HandlerOptions<Request>,
-): Record<'GET' | 'POST' | 'DELETE', (request: Request) => Promise<Response>>
+): Record<'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS', (request: Request) => Promise<Response>>
 
-/** A handler for Express and `node:http`. */
+/** A handler for Express and `node:http`. It reads the request itself: it stands before what parses bodies. */
 export declare function nodeHandler(
-  gateway: Gateway,
+  gateway: Gateway | Promise<Gateway>,
   options?: HandlerOptions<IncomingMessage>,
-): (request: IncomingMessage & { originalUrl?: string }, response: ServerResponse) => Promise<void>
+): (
+  request: IncomingMessage & { originalUrl?: string },
+  response: ServerResponse,
+  next?: (error: unknown) => void,
+) => Promise<void>
 
-/** The one gateway of this process, opened by the first who asks: it survives hot reload, and modules that are loaded twice. */
-export declare function sharedGateway<Opened>(open: () => Opened): Opened
+/**
+ * What `open` gives, once in this process: it survives hot reload, and modules that are loaded twice. If opening fails, who asks next
+ * opens anew.
+ */
+export declare function sharedGateway<Opened = Gateway>(open: () => Opened | Promise<Opened>): Promise<Opened>

@@ -4,7 +4,6 @@
 class GatewayError extends Error {
   constructor({ kind, message, retryable, context }) {
     super(message)
-    this.name = 'GatewayError'
     this.kind = kind
     this.retryable = retryable
     this.context = context
@@ -15,13 +14,11 @@ class GatewayError extends Error {
     return { kind, message, retryable, context }
   }
 }
+Object.defineProperty(GatewayError.prototype, 'name', { value: 'GatewayError', writable: true, configurable: true })
 
 /** An error of the addon's: the core's carry their document as the message. */
-function raised(error) {
-  return error instanceof Error && error.message.startsWith('{"')
-    ? new GatewayError(JSON.parse(error.message))
-    : error
-}
+const raised = (error) =>
+  error instanceof Error && error.message.startsWith('{"') ? new GatewayError(JSON.parse(error.message)) : error
 
 /** What `work` gives, with errors as they are meant. */
 function sync(work) {

@@ -5,8 +5,9 @@ const { cancellable } = require('./cancel.js')
 const { decode, encode, renamed } = require('./documents.js')
 const { settled, sync } = require('./error.js')
 const { Lease } = require('./lease.js')
-const { serve } = require('./inprocess.js')
-const { GatewayTransport } = require('./transport.js')
+const { remember } = require('./ending.js')
+const { serve, taker } = require('./inprocess.js')
+const { GatewayTransport } = require('./link.js')
 
 /** How the core calls what says how a call is made. */
 const WISHES = {
@@ -40,8 +41,8 @@ class Gateway {
     this.#native = opened
   }
 
-  static open(options = {}) {
-    return new Gateway(sync(() => native.Gateway.open(encode(renamed(options, OPENED)))))
+  static async open(options = {}) {
+    return new Gateway(remember(await settled(() => native.Gateway.open(encode(renamed(options, OPENED))))))
   }
 
   /** Any verb, with its document as the core has it. */
@@ -60,7 +61,9 @@ class Gateway {
   approve(server) { return this.perform('approve', { server }) }
   get(server) { return this.perform('get', { server }) }
   list(filter = {}) { return this.perform('list', renamed(filter, LISTED)) }
-  find(names) { return this.perform('find', names) }
+  findTools(...names) { return this.perform('find', { tools: names }) }
+  findResources(...uris) { return this.perform('find', { resources: uris }) }
+  findPrompts(...names) { return this.perform('find', { prompts: names }) }
   search(query, { limit } = {}) { return this.perform('search', { query, limit }) }
   capabilities(server) { return this.perform('capabilities', { server }) }
   discover(server, { signal } = {}) { return this.perform('discover', { server }, { signal }) }
@@ -71,7 +74,7 @@ class Gateway {
   activeRequests() { return this.perform('active_requests', {}) }
   cancelRequest(requestId) { return this.perform('cancel_request', { request_id: requestId }) }
   authenticate(authorization) { return this.perform('authenticate', { authorization }) }
-  authorize(authorization, operation) { return this.perform('authorize', { authorization, operation }) }
+  authorize(operation, { authorization } = {}) { return this.perform('authorize', { operation, authorization }) }
 
   createKey(wish) { return this.perform('create_key', wish) }
   getKey(key) { return this.perform('get_key', { key }) }
@@ -82,7 +85,9 @@ class Gateway {
   callTool(name, args, options) { return this.#call('call_tool', { name, arguments: args }, options) }
   readResource(uri, options) { return this.#call('read_resource', { uri }, options) }
   getPrompt(name, args, options) { return this.#call('get_prompt', { name, arguments: args }, options) }
-  complete(ref, argument, options) { return this.#call('complete', { ref, argument }, options) }
+  complete(ref, argument, { context, ...options } = {}) {
+    return this.#call('complete', { ref, argument, context }, options)
+  }
   listTools(options) { return this.#call('list_tools', {}, options) }
   listResources(options) { return this.#call('list_resources', {}, options) }
   listResourceTemplates(options) { return this.#call('list_resource_templates', {}, options) }
@@ -105,10 +110,12 @@ class Gateway {
   }
 
   async registerInprocess(name, upstream, registration = {}) {
+    const take = await taker(upstream)
     const housed = await settled(() => this.#native.house(encode({ ...registration, name })))
-    return serve(housed, upstream)
+    return serve(housed, take)
   }
 
+  get isClosed() { return this.#native.isClosed }
   close() { return settled(() => this.#native.close()) }
   [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]() { return this.close() }
 

@@ -1,6 +1,6 @@
 'use strict'
 
-/** A server that was picked, in flight until it is released. */
+/** A server that was picked, busy until it is released. */
 class Lease {
   #native
 
@@ -8,16 +8,15 @@ class Lease {
     this.#native = picked
   }
 
-  get id() { return this.#native.id }
+  get serverId() { return this.#native.serverId }
   get name() { return this.#native.name }
-  get url() { return this.#native.url }
+  get endpointUrl() { return this.#native.endpointUrl }
 
   succeeded() { this.#native.succeeded() }
   failed() { this.#native.failed() }
   release() { this.#native.release() }
   [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() { this.release() }
 
-  /** What `work` gives; the server failed if it throws. */
   async use(work) {
     try {
       const outcome = await work(this)
@@ -26,8 +25,6 @@ class Lease {
     } catch (error) {
       this.failed()
       throw error
-    } finally {
-      this.release()
     }
   }
 }

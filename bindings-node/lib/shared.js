@@ -2,8 +2,8 @@
 // One server object for all links: an SDK's server has one transport, so that ids and progress tokens of the links are
 // told apart by a number in front.
 
-/** Gives what takes each link to `server`. */
-function shared(server) {
+/** Connects `server`; gives what takes each link to it. */
+async function shared(server) {
   const links = new Map()
   let last = 0
   let newest
@@ -13,16 +13,15 @@ function shared(server) {
     send: async (message, { relatedRequestId } = {}) => {
       const asked = message.id !== undefined && message.method === undefined ? message.id : relatedRequestId
       const to = asked === undefined ? undefined : split(asked)
-      if (message.method === undefined) return links.get(to.link)?.send({ ...message, id: to.id })
+      if (message.method === undefined) return links.get(to?.link)?.send({ ...message, id: to?.id })
       const params = told(message)
       const named = params === undefined ? to?.link : params.link
       const targets = named === undefined && message.id === undefined ? [...links.values()] : [links.get(named ?? newest)]
       await Promise.all(targets.map((link) => link?.send(params?.message ?? message)))
     },
   }
-  const connected = server.connect(hub)
+  await server.connect(hub)
   return async (link) => {
-    await connected
     const number = ++last
     newest = number
     links.set(number, link)

@@ -7,6 +7,7 @@ use napi::bindgen_prelude::{Buffer, Object};
 use napi_derive::napi;
 
 use crate::promise::{buffer, promise};
+use crate::pump::{Told, pump};
 
 /// A client that is attached to the gateway.
 #[napi]
@@ -23,15 +24,15 @@ impl Client {
 
     /// Takes a message of the client's.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
     pub fn send<'env>(&self, env: &'env Env, message: Buffer) -> napi::Result<Object<'env>> {
         promise(env, &self.facade, None, self.line.send(Bytes::copy_from_slice(&message)), |()| ())
     }
 
-    /// The next message for the client; null at the end.
+    /// Tells `heard` each message for the client, and null at the end.
     #[napi]
-    pub fn receive<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
-        promise(env, &self.facade, None, self.line.receive(), |message| message.map(buffer))
+    pub fn listen(&self, heard: Told<Buffer, false>) {
+        let line = self.line.clone();
+        pump(&self.facade, heard, move || line.receive(), buffer);
     }
 
     /// Ends the client's session.

@@ -34,7 +34,6 @@ impl Exchange {
 
     /// Adds a piece to the request's body; false once nobody wants more.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
     pub fn push<'env>(&self, env: &'env Env, piece: Buffer) -> napi::Result<Object<'env>> {
         let exchange = self.exchange()?;
         promise(env, &self.facade, None, exchange.push(Bytes::copy_from_slice(&piece)), |wanted| wanted)

@@ -1,16 +1,18 @@
 //! The gateway.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use mcp_registry_gateway::facade::{Facade, Request};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Object};
+use napi::bindgen_prelude::{Buffer, Latin1String, Object};
 use napi_derive::napi;
 
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::housed::Housed;
 use crate::lease::Lease;
-use crate::promise::{Work, buffer, promise, reason};
+use crate::promise::{Work, aside, buffer, promise, reason};
 use crate::watch::Watch;
 
 /// A gateway with a runtime of its own.
@@ -20,15 +22,14 @@ pub struct Gateway(Facade);
 #[napi]
 impl Gateway {
     /// Opens the gateway that the document describes.
-    #[napi(factory)]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
-    pub fn open(document: Buffer) -> napi::Result<Self> {
-        Facade::open(&document).map(Self).map_err(|error| reason(&error))
+    #[napi]
+    pub fn open(env: &Env, document: Buffer) -> napi::Result<Object<'_>> {
+        let document = Bytes::copy_from_slice(&document);
+        aside(env, move || Facade::open(&document), Self)
     }
 
     /// Does what the verb says.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
     pub fn perform<'env>(
         &self,
         env: &'env Env,
@@ -42,7 +43,6 @@ impl Gateway {
 
     /// Picks a server.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
     pub fn pick(&self, service: String, key: Option<String>) -> napi::Result<Lease> {
         self.0.pick(&service, key.as_deref()).map(Lease::new).map_err(|error| reason(&error))
     }
@@ -56,7 +56,6 @@ impl Gateway {
 
     /// Attaches a client.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
     pub fn attach(&self, service: Option<String>, authorization: Option<String>) -> napi::Result<Client> {
         let line = self.0.attach(service.as_deref(), authorization.as_deref());
         Ok(Client::new(self.0.clone(), line.map_err(|error| reason(&error))?))
@@ -64,7 +63,6 @@ impl Gateway {
 
     /// Puts a server of this process in place.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "as the macro wants it")]
     pub fn house<'env>(&self, env: &'env Env, registration: Buffer) -> napi::Result<Object<'env>> {
         let facade = self.0.clone();
         let registration = Bytes::copy_from_slice(&registration);
@@ -72,36 +70,38 @@ impl Gateway {
         promise(env, &self.0, None, work, move |housed| Housed::new(facade, housed))
     }
 
-    /// Sends a request to the HTTP surface.
+    /// Sends a request to the HTTP surface; headers are names and values.
     #[napi]
     pub fn request(
         &self,
         method: String,
         target: String,
-        headers: Vec<Vec<String>>,
-        peer: Option<String>,
+        headers: Vec<(Latin1String, Latin1String)>,
+        peer: String,
     ) -> napi::Result<Exchange> {
-        let headers = headers.into_iter().filter_map(|pair| {
-            let [name, value] = <[String; 2]>::try_from(pair).ok()?;
-            Some((name.into(), value.into()))
-        });
-        let peer = peer.map(|peer| peer.parse()).transpose();
-        let peer = peer.map_err(|_| napi::Error::from_reason("`peer` is no IP address"))?;
-        let request = Request { method, target, headers: headers.collect(), peer };
+        let bytes = |text: Latin1String| Bytes::copy_from_slice(&text);
+        let headers = headers.into_iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+        let request = Request { method, target, headers, peer: Some(peer) };
         let exchange = self.0.request(&request).map_err(|error| reason(&error))?;
         Ok(Exchange::new(self.0.clone(), exchange))
     }
 
-    /// Ends the gateway.
+    /// Ends the gateway: calls under way may go on as long as is configured.
     #[napi]
     pub fn close<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
-        let (deferred, promise) = env.create_deferred()?;
         let facade = self.0.clone();
-        // On a thread of its own: those of the gateway end with it.
-        std::thread::spawn(move || match facade.end(None) {
-            Ok(()) => deferred.resolve(|_: Env| Ok(())),
-            Err(error) => deferred.reject(reason(&error)),
-        });
-        Ok(promise)
+        aside(env, move || facade.end(None), |()| ())
+    }
+
+    /// Ends the gateway at once, and waits for that.
+    #[napi]
+    pub fn end(&self) -> napi::Result<()> {
+        self.0.end(Some(Duration::ZERO)).map_err(|error| reason(&error))
+    }
+
+    /// Whether it was ended.
+    #[napi(getter)]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 }

@@ -56,6 +56,24 @@ where
     Ok(promise)
 }
 
+/// A promise of what `work` comes to, which blocks: on a thread of its own, since those of the gateway begin and end with it.
+pub(crate) fn aside<T, S>(
+    env: &Env,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+    show: impl FnOnce(T) -> S + Send + 'static,
+) -> napi::Result<Object<'_>>
+where
+    T: Send + 'static,
+    S: ToNapiValue + 'static,
+{
+    let (deferred, promise) = env.create_deferred()?;
+    std::thread::spawn(move || match work() {
+        Ok(value) => deferred.resolve(move |_: Env| Ok(show(value))),
+        Err(error) => deferred.reject(reason(&error)),
+    });
+    Ok(promise)
+}
+
 /// The error as it crosses: its document is the message.
 pub(crate) fn reason(error: &Error) -> napi::Error {
     let document = facade::error_document(error);

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { Gateway, GatewayError } from '../index.js'
@@ -9,7 +12,7 @@ test('a server is registered, listed, found, changed and removed', async () => {
   const made = await gateway.register({ name: 'far', endpoint_url: 'http://127.0.0.1:9/mcp', auto_discover: false })
   assert.equal(made.name, 'far')
   assert.deepEqual((await gateway.list()).servers.map((server) => server.name), ['far', 'one'])
-  assert.deepEqual((await gateway.find({ tools: ['echo'] })).servers.map((server) => server.name), ['one'])
+  assert.deepEqual((await gateway.findTools('echo')).servers.map((server) => server.name), ['one'])
   assert.equal((await gateway.search('echo')).results[0].name, 'echo')
   const changed = await gateway.update('far', { weight: 0 }, { revision: made.revision })
   assert.equal(changed.weight, 0)
@@ -39,7 +42,7 @@ test('what goes wrong is a GatewayError with its kind and its place', async () =
   })
   await assert.rejects(gateway.register({ name: 'x', endpoint: 1 }), (error) => /endpoint/.test(error.message))
   assert.throws(() => gateway.pick('nobody'), { kind: 'not_found' })
-  assert.throws(() => Gateway.open({ config: { server: { prot: 1 } } }), { kind: 'invalid_params' })
+  await assert.rejects(Gateway.open({ config: { server: { prot: 1 } } }), { kind: 'invalid_params' })
   await gateway.close()
   await assert.rejects(gateway.list(), { kind: 'unavailable', context: { reason: 'closed' } })
   await gateway.close()
@@ -69,9 +72,8 @@ test('a picked server is in flight until it is released, and its failures are co
   const id = (await gateway.get('one')).id
   const active = async () => (await gateway.metrics()).metrics[id].active_connections
   const lease = gateway.pick('one', 'key')
-  assert.deepEqual([lease.id, lease.name, await active()], [id, 'one', 1])
+  assert.deepEqual([lease.serverId, lease.name, await active()], [id, 'one', 1])
   lease.failed()
-  lease.release()
   assert.equal(await active(), 0)
   assert.equal((await gateway.metrics()).metrics[id].failure_count, 1)
   assert.equal(await gateway.pick('one').use(({ name }) => name), 'one')
@@ -80,7 +82,7 @@ test('a picked server is in flight until it is released, and its failures are co
 })
 
 test('changes are told from the moment on at which somebody listens, until the gateway is closed', async () => {
-  const gateway = Gateway.open()
+  const gateway = await Gateway.open()
   const events = gateway.events()
   const first = events.next()
   await gateway.register({ name: 'far', endpoint_url: 'http://127.0.0.1:9/mcp', auto_discover: false })
@@ -88,18 +90,18 @@ test('changes are told from the moment on at which somebody listens, until the g
   const ending = (async () => { for await (const event of events) assert.ok(event) })()
   await gateway.close()
   await ending
-  const aborted = Gateway.open()
+  const aborted = await Gateway.open()
   await assert.rejects(aborted.events({ signal: AbortSignal.abort() }).next(), { name: 'AbortError' })
   await aborted.close()
 })
 
 test('a key stands for its role, and the plain key is shown once', async () => {
-  const gateway = Gateway.open({ config: { auth: { api_keys: true } } })
+  const gateway = await Gateway.open({ config: { auth: { api_keys: true } } })
   const made = await gateway.createKey({ name: 'ci', role: 'viewer' })
   assert.match(made.key, /^mcp_/)
   const who = await gateway.authenticate(`Bearer ${made.key}`)
   assert.equal(who.role, 'viewer')
-  await assert.rejects(gateway.authorize(`Bearer ${made.key}`, 'servers.remove'), { kind: 'permission_denied' })
+  await assert.rejects(gateway.authorize('servers.remove', { authorization: `Bearer ${made.key}` }), { kind: 'permission_denied' })
   assert.ok(!JSON.stringify(await gateway.listKeys()).includes(made.key))
   await gateway.revokeKey(made.id)
   await assert.rejects(gateway.authenticate(`Bearer ${made.key}`), { kind: 'unauthenticated' })
@@ -107,10 +109,47 @@ test('a key stands for its role, and the plain key is shown once', async () => {
 })
 
 test('two gateways of one process share nothing', async () => {
-  const [a, b] = [Gateway.open(), Gateway.open()]
+  const [a, b] = await Promise.all([Gateway.open(), Gateway.open()])
   await a.register({ name: 'far', endpoint_url: 'http://127.0.0.1:9/mcp', auto_discover: false })
   assert.equal((await b.list()).total, 0)
   await a.close()
   assert.equal((await b.list()).total, 0)
   await b.close()
+})
+
+test('what is registered outlives the gateway, and two do not have one database', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
+  context.after(() => rmSync(folder, { recursive: true }))
+  const options = { url: 'sqlite:gateway.db', dataDir: folder }
+  const servers = { mcpServers: { a: { url: 'http://127.0.0.1:9/mcp' } } }
+  const first = await Gateway.open({ ...options, servers })
+  await assert.rejects(Gateway.open(options), { kind: 'conflict' })
+  assert.equal((await first.list()).total, 1)
+  await first.close()
+  assert.ok(first.isClosed)
+  const second = await Gateway.open(options)
+  assert.equal((await second.list()).servers[0].name, 'a')
+  await second.close()
+})
+
+test('a configuration is a file or the settings themselves', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
+  context.after(() => rmSync(folder, { recursive: true }))
+  const config = join(folder, 'mcp-gateway.toml')
+  writeFileSync(config, '[servers.a]\nendpoint_url = "http://127.0.0.1:9/mcp"\nauto_discover = false\n')
+  const gateway = await Gateway.open({ config })
+  assert.equal((await gateway.list()).total, 1)
+  await gateway.close()
+})
+
+test('the event loop is free while the gateway works', async () => {
+  const { gateway } = await withFake()
+  let beats = 0
+  const beating = setInterval(() => (beats += 1), 0)
+  const calls = Array.from({ length: 200 }, (_, n) => gateway.callTool('echo', { text: String(n) }, { service: 'one' }))
+  const results = await Promise.all(calls)
+  clearInterval(beating)
+  assert.deepEqual(results.map((result) => result.content[0].text), Array.from({ length: 200 }, (_, n) => String(n)))
+  assert.ok(beats > 2)
+  await gateway.close()
 })

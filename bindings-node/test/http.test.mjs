@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
-import { createServer } from 'node:http'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, get } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
@@ -86,4 +89,55 @@ test('node\'s own server serves a client of the SDK', async () => {
   http.closeAllConnections()
   await new Promise((go) => http.close(go))
   await gateway.close()
+})
+
+test('an answer that comes before the request has ended is heard', async () => {
+  const { gateway } = await withFake({ config: { server: { max_body_bytes: 1024 } } })
+  const { http, url } = await listening(nodeHandler(gateway))
+  const body = JSON.stringify({ filler: 'x'.repeat(3_000_000) })
+  const response = await fetch(`${url}/api/v1/servers`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  assert.equal(response.status, 413, await response.text())
+  http.closeAllConnections()
+  await new Promise((go) => http.close(go))
+  await gateway.close()
+})
+
+test('who comes without an address is not taken for this machine', async (context) => {
+  const { gateway } = await withFake()
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
+  const socketPath = join(folder, 'socket')
+  const http = createServer(nodeHandler(gateway))
+  context.after(() => rmSync(folder, { recursive: true }))
+  await new Promise((go) => http.listen(socketPath, go))
+  const status = await new Promise((go, fail) => {
+    get({ socketPath, path: '/api/v1/servers', headers: { host: 'localhost' } }, (response) => go(response.resume().statusCode)).on('error', fail)
+  })
+  assert.equal(status, 401)
+  http.closeAllConnections()
+  await new Promise((go) => http.close(go))
+  await gateway.close()
+})
+
+test('events are streamed as they come, until nobody reads them any more', async () => {
+  const { gateway } = await withFake()
+  const handlers = createHandlers(gateway, LOCAL)
+  const headers = { host: 'localhost', accept: 'text/event-stream' }
+  const response = await handlers.GET(new Request('http://localhost/api/v1/events', { headers }))
+  assert.match(response.headers.get('content-type'), /event-stream/)
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+  await gateway.update('one', { description: 'changed' })
+  let heard = ''
+  while (!heard.includes('server.updated')) heard += (await reader.read()).value
+  await reader.cancel()
+  await gateway.close()
+})
+
+test('what cannot be answered is handed to the next handler', async () => {
+  const { gateway } = await withFake()
+  await gateway.close()
+  const handler = nodeHandler(gateway)
+  const { http, url } = await listening((request, response) => handler(request, response, (error) => response.writeHead(503).end(error.kind)))
+  const response = await fetch(`${url}/api/v1/servers`)
+  assert.deepEqual([response.status, await response.text()], [503, 'unavailable'])
+  await new Promise((go) => http.close(go))
 })

@@ -35,7 +35,7 @@ export function fake(seen = []) {
 
 /** A gateway with the fake as service `one`, and what the fake was sent. */
 export async function withFake(options) {
-  const gateway = Gateway.open(options)
+  const gateway = await Gateway.open(options)
   const seen = []
   await gateway.registerInprocess('one', fake(seen))
   await gateway.discover('one')

@@ -10,7 +10,7 @@ export async function uses(gateway: Gateway): Promise<string> {
   await gateway.update(server.id, { weight: 2 }, { revision })
   const result = await gateway.callTool('a__b', { deep: [1, { two: null }] }, { timeoutSeconds: 1, signal: AbortSignal.timeout(5) })
   for await (const event of gateway.events()) {
-    if (event.type === 'x') break
+    if (event.type === 'server.health' && event.to === 'healthy') break
   }
   await new Client({ name: 'x', version: '1' }).connect(gateway.transport())
   const lease = gateway.pick('a', 'key')
@@ -28,7 +28,7 @@ export const nameless: Parameters<Gateway['register']>[0] = { endpoint_url: 'htt
 // @ts-expect-error: gateways are opened, not made
 export const made = new Gateway()
 
-const shared = sharedGateway(() => Gateway.open({ url: 'memory:' }))
+const shared: Promise<Gateway> = sharedGateway(() => Gateway.open({ url: 'memory:' }))
 export const { GET, POST, DELETE } = createHandlers(shared, { prefix: '/api', peer: () => '127.0.0.1' })
 export const handler = nodeHandler(shared)
 export const config: { reactStrictMode: boolean; serverExternalPackages: string[] } = withMcpGateway({ reactStrictMode: true })

@@ -41,7 +41,7 @@ const opened = ({ data_dir: dataDir, ...others } = {}) => Gateway.open({ ...othe
 for (const file of readdirSync(new URL('api/', VECTORS)).sort()) {
   for (const { name, open, servers = {}, steps } of read(`api/${file}`).cases) {
     test(`${file}: ${name}`, async () => {
-      const gateway = opened(open)
+      const gateway = await opened(open)
       for (const [server, { dead = false, service }] of Object.entries(servers)) {
         await gateway.register({ name: server, endpoint_url: dead ? DEAD : fake, service, ...QUIET })
         if (!dead) await gateway.discover(server)
@@ -62,7 +62,7 @@ for (const file of readdirSync(new URL('api/', VECTORS)).sort()) {
 test('the same key reaches the same server as from Rust', async () => {
   // The larger ones take long to register, and are shown in Rust.
   for (const { servers, keys } of read('decisions/consistent_hash.json').cases.filter((one) => one.servers.length <= 200)) {
-    const gateway = Gateway.open()
+    const gateway = await Gateway.open()
     for (const { name, weight } of servers) {
       await gateway.register({
         name, endpoint_url: DEAD, service: 's', weight: weight ?? 1, configuration: { algorithm: 'consistent_hash' }, ...QUIET,
