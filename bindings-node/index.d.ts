@@ -175,6 +175,13 @@ export interface Stats {
   servers_by_health: Partial<Record<Health, number>>
   sessions: number
   active_requests: number
+  /** The same and more of all tenants together; `null` for who administers one alone. */
+  gateway: {
+    sessions: number
+    active_requests: number
+    limits: Record<'calls' | 'max_calls' | 'waiting' | 'rate_refusals' | 'crowd_refusals' | 'bans' | 'windows', number>
+    audit: Record<'written' | 'waiting' | 'lost' | 'failures', number>
+  } | null
 }
 
 /** What routing knows of one server since this process started. */
@@ -259,17 +266,24 @@ export interface Identity {
   expires_at: string | null
 }
 
-/** A server in an event. */
-interface EventServer { server_id: string; name: string; service: string; status: Status; health_status: Health; revision: number }
-
 /** A change of a server, as `/api/v1/events` has it. */
-export type ServerEvent = { timestamp: string } & (
-  | ({ type: 'server.registered' | 'server.updated' | 'server.discovered' } & EventServer)
-  | ({ type: 'server.health'; from: Health; to: Health } & EventServer)
-  | { type: 'server.removed'; server_id: string }
-  /** Events were missed: read the list of servers anew. */
-  | { type: 'lagged' }
-)
+export interface ServerEvent {
+  /** `lagged`: events were missed, read the list of servers anew. */
+  type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.health' | 'lagged'
+  timestamp: string
+  /** Absent for `lagged`. */
+  server_id?: string
+  /** The server as it is now; absent if it is gone. */
+  name?: string
+  service?: string
+  status?: Status
+  health_status?: Health
+  revision?: number
+  /** For `server.health`: the health before. */
+  from?: Health
+  /** For `server.health`: the health that was observed. */
+  to?: Health
+}
 
 /** How a call is made. */
 export interface CallOptions {

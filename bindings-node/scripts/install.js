@@ -10,8 +10,8 @@ try {
   require('../lib/native.js')
 } catch (missing) {
   if (!existsSync(join(folder, 'Cargo.toml'))) throw missing
-  const script = process.env.MCP_GATEWAY_NODE_PROFILE === 'dev' ? 'build:debug' : 'build'
-  const built = spawnSync('npx', ['--yes', '--package', '@napi-rs/cli@3.10.12', '--', 'npm', 'run', script], {
+  const script = process.env.MCP_GATEWAY_NODE_BUILD ?? 'build'
+  const built = spawnSync('npm', ['run', script], {
     cwd: folder,
     stdio: 'inherit',
   })

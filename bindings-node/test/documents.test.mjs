@@ -13,13 +13,13 @@ const HERE = dirname(fileURLToPath(import.meta.url))
 
 /** One answer of each kind, by the type that it is declared with. */
 async function answers() {
-  const { gateway } = await withFake({ config: { auth: { api_keys: true } } })
+  const { gateway } = await withFake({
+    config: { auth: { api_keys: true }, outbound: { ports: [9], allow: ['127.0.0.1'] } },
+    servers: [{ name: 'child', command: process.execPath, args: ['x'], env: { A: 'b' }, cwd: '/', auto_discover: false, tags: ['t'] }],
+  })
   const events = gateway.events()
   const hears = events.next()
   const made = await gateway.register({ name: 'far', endpoint_url: 'http://127.0.0.1:9/mcp', auto_discover: false, weight: 2 })
-  const child = await gateway.register({
-    name: 'child', command: process.execPath, args: ['x'], env: { A: 'b' }, cwd: '/', auto_discover: false, tags: ['t'],
-  })
   const key = await gateway.createKey({ name: 'k', role: 'viewer' })
   const pending = gateway.callTool('wait', {}, { service: 'one' }).catch(() => {})
   while ((await gateway.activeRequests()).requests.length === 0) await new Promise((go) => setImmediate(go))
@@ -27,7 +27,7 @@ async function answers() {
   await gateway.cancelRequest(active.requests[0].request_id)
   await pending
   const found = {
-    Server: [made, child, await gateway.get('one')],
+    Server: [made, await gateway.get('child'), await gateway.get('one')],
     ServerPage: [await gateway.list({ includeTools: true, includeResources: true })],
     SearchAnswer: [await gateway.search('echo')],
     FoundTools: [await gateway.findTools('echo')],

@@ -61,13 +61,13 @@ for (const file of readdirSync(new URL('api/', VECTORS)).sort()) {
 
 test('the same key reaches the same server as from Rust', async () => {
   // The larger ones take long to register, and are shown in Rust.
-  for (const { servers, keys } of read('decisions/consistent_hash.json').cases.filter((one) => one.servers.length <= 200)) {
-    const gateway = await Gateway.open()
-    for (const { name, weight } of servers) {
-      await gateway.register({
-        name, endpoint_url: DEAD, service: 's', weight: weight ?? 1, configuration: { algorithm: 'consistent_hash' }, ...QUIET,
-      })
-    }
+  const cases = read('decisions/consistent_hash.json').cases.filter((one) => one.servers.length <= 100)
+  assert.ok(cases.length > 2)
+  for (const { servers, keys } of cases) {
+    const configuration = { algorithm: 'consistent_hash' }
+    const gateway = await Gateway.open({
+      servers: servers.map((server) => ({ ...server, endpoint_url: DEAD, service: 's', configuration, ...QUIET })),
+    })
     for (const { key, servers: expected } of keys) {
       const lease = gateway.pick('s', key)
       assert.equal(lease.name, expected[0])

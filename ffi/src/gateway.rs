@@ -40,6 +40,8 @@ verbs! {
     update;
     /// Removes a server: `{server, revision?}`.
     remove;
+    /// Takes up definitions of a server that wait for approval: `{server}`.
+    approve;
     /// Shows a server: `{server}`.
     get;
     /// Lists servers: the query of `GET /api/v1/servers`.
@@ -48,32 +50,54 @@ verbs! {
     find;
     /// Searches: `{query, limit?}`.
     search;
+    /// What a server offers, as far as it is known: `{server}`.
+    capabilities;
     /// Asks a server now what it offers: `{server}`.
     discover;
     /// Probes a server now: `{server}`.
     health;
-    /// Calls a tool: `{name, arguments?, service?, timeout_seconds?, …}`; gives the result as its server sent it.
-    call_tool;
-    /// Reads a resource: `{uri, service?, …}`.
-    read_resource;
-    /// Gets a prompt: `{name, arguments?, service?, …}`.
-    get_prompt;
-    /// Lists tools: `{service?, cursor?}`.
-    list_tools;
-    /// Lists resources: `{service?, cursor?}`.
-    list_resources;
-    /// Lists prompts: `{service?, cursor?}`.
-    list_prompts;
-    /// Sends any MCP request: `{method, params?, service?, …}`.
-    request;
+    /// What probes of a server found, newest first: `{server, limit?}`.
+    health_history;
     /// Makes an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
     create_key;
+    /// The record of an API key: `{key}`, its id.
+    get_key;
+    /// Lists API keys: `{page?, limit?}`.
+    list_keys;
+    /// Replaces an API key: `{key}`; the old one holds for another 24 hours.
+    rotate_key;
     /// Revokes an API key: `{key}`.
     revoke_key;
     /// Counts servers, sessions and calls: `{}`.
     stats;
     /// What routing knows of each server: `{}`.
     metrics;
+    /// The calls under way: `{}`.
+    active_requests;
+    /// Cancels a call under way: `{request_id}`.
+    cancel_request;
+    /// Whom a credential stands for: `{authorization?}`.
+    authenticate;
+    /// The same, if it may: `{operation, authorization?}`.
+    authorize;
+    /// Calls a tool: `{name, arguments?, service?, timeout_seconds?, …}`; gives the result as its server sent it.
+    call_tool;
+    /// Reads a resource: `{uri, service?, …}`.
+    read_resource;
+    /// Gets a prompt: `{name, arguments?, service?, …}`.
+    get_prompt;
+    /// Completes an argument: `{ref, argument, context?, service?, …}`.
+    complete;
+    /// Lists tools: `{service?, cursor?}`.
+    list_tools;
+    /// Lists resources: `{service?, cursor?}`.
+    list_resources;
+    /// Lists resource templates: `{service?, cursor?}`.
+    list_resource_templates;
+    /// Lists prompts: `{service?, cursor?}`.
+    list_prompts;
+    /// Sends any MCP request: `{method, params?, service?, …}`.
+    request;
 }
 
 #[uniffi::export]
