@@ -42,11 +42,11 @@ export async function withFake(options) {
   return { gateway, seen }
 }
 
-/** Polls until `check` is true, for at most ten seconds. */
-export async function eventually(check) {
-  for (let left = 1000; left > 0; left -= 1) {
+/** Polls until `check` is true, every ten milliseconds, so often at most. */
+export async function eventually(check, times = 1000) {
+  for (let left = times; left > 0; left -= 1) {
     if (await check()) return
     await new Promise((go) => setTimeout(go, 10))
   }
-  throw new Error('it did not come true within ten seconds')
+  throw new Error(`it did not come true in ${times} looks`)
 }

@@ -4,15 +4,17 @@ import { z } from 'zod'
 
 function sums() {
   const server = new McpServer({ name: 'sums', version: '1.0.0' })
-  server.registerTool('add', { description: 'Adds two numbers', inputSchema: z.object({ a: z.number(), b: z.number() }) },
-    async ({ a, b }) => ({ content: [{ type: 'text', text: String(a + b) }] }))
+  const numbers = z.object({ a: z.number(), b: z.number() })
+  server.registerTool('add', { description: 'Adds two numbers', inputSchema: numbers }, async ({ a, b }) => ({
+    content: [{ type: 'text', text: String(a + b) }],
+  }))
   return server
 }
 
-/** The one gateway of this process, with an MCP server that lives in it, too. */
-export const opened = sharedGateway(async () => {
-  const gateway = Gateway.open()
-  await gateway.registerInprocess('sums', perLink(sums))
-  await gateway.discover('sums')
-  return gateway
+/** The one gateway of this process, and in it an MCP server of this process. */
+export const gateway = sharedGateway(async () => {
+  const opened = await Gateway.open()
+  await opened.registerInprocess('sums', perLink(sums))
+  await opened.discover('sums')
+  return opened
 })

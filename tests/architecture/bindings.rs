@@ -68,7 +68,7 @@ fn functions(tokens: &[TokenTree], found: &mut Vec<Method>) {
     for pair in tokens.windows(2) {
         match pair {
             [TokenTree::Ident(word), TokenTree::Ident(called)] if word == "fn" => {
-                name = Some(called.to_string())
+                name = Some(called.to_string());
             }
             [_, TokenTree::Group(body)] if body.delimiter() == Delimiter::Brace => {
                 let Some(name) = name.take() else { continue };
@@ -112,7 +112,8 @@ pub(super) fn verbs(own: &str, mcp: &str) -> Vec<String> {
     let own = own.lines().skip_while(|line| *line != "verbs! {").skip(1).take_while(|line| *line != "}");
     let mcp = mcp.split("const ROWS").nth(1).unwrap_or_default().split("];").next().unwrap_or_default();
     // A method's name has a slash, parameters stand behind the name of their verb.
-    let named = |line: &&str| ["row(\"", "\"", "Row { name"].iter().any(|start| line.trim_start().starts_with(start));
+    let named =
+        |line: &&str| ["row(\"", "\"", "Row { name"].iter().any(|start| line.trim_start().starts_with(start));
     let all = own.chain(mcp.lines().filter(named)).filter_map(|line| line.split('"').nth(1));
     all.filter(|name| !name.contains('/')).map(str::to_owned).collect()
 }

@@ -1,8 +1,8 @@
 import { createHandlers } from 'mcp-registry-gateway'
-import { opened } from '../../../gateway.js'
+import { gateway } from '../../../gateway.js'
 
 export const runtime = 'nodejs'
+export const dynamic = 'force-dynamic'
 
-// Whoever reaches this application is the gateway's administrator: for development. Without `peer` a credential is needed.
-const handlers = createHandlers(await opened, { peer: () => '127.0.0.1' })
-export const { GET, POST, DELETE } = handlers
+// Whoever reaches this application is the gateway's administrator: for development. Without `peer` everybody needs a credential.
+export const { GET, POST, DELETE } = createHandlers(gateway, { peer: () => '127.0.0.1' })
