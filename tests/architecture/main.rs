@@ -2,6 +2,7 @@
 //! build without features links, the top level of the repository. Each check is first shown able to fail.
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
+mod bindings;
 mod eras;
 mod order;
 mod readme;
@@ -202,4 +203,45 @@ fn the_readme_names_every_setting() {
         ["server.legacy", "configuration.max_load"],
         "the check sees what is missing"
     );
+}
+
+/// The bindings whose methods are looked at. What brings outcomes to the other language's threads is not a method of the gateway's.
+const BINDINGS: [&str; 3] = ["bindings-node/src", "bindings-python/src", "ffi/src"];
+const BRIDGES: [&str; 1] = ["queue.rs"];
+
+#[test]
+fn no_method_of_a_binding_has_a_default_a_retry_or_a_parse() {
+    for binding in BINDINGS {
+        let files = sources(&root().join(binding)).into_iter();
+        let files = files.filter(|path| !BRIDGES.iter().any(|bridge| path.ends_with(bridge)));
+        let read = |path: PathBuf| {
+            let text = std::fs::read_to_string(&path).expect("a readable file");
+            bindings::methods(&Source::parse(&text).unwrap_or_else(|| panic_at(&path)))
+        };
+        let methods: Vec<_> = files.flat_map(read).collect();
+        assert!(methods.len() > 5, "the methods of {binding} were not found");
+        assert_eq!(bindings::thick(binding, &methods), [""; 0]);
+    }
+}
+
+/// How each face writes a verb. For programs `offered` is what `list_tools` and `list_resources` tell.
+const FACES: [(&str, &str); 4] = [
+    ("bindings-node/lib/gateway.js", "('*', "),
+    ("bindings-python/python/mcp_registry_gateway/_sync_verbs.py", "(\"*\", {"),
+    ("bindings-python/python/mcp_registry_gateway/_verbs.py", "(\"*\", {"),
+    ("ffi/src/gateway.rs", "    *;\n"),
+];
+
+#[test]
+fn every_verb_of_the_core_has_its_line_in_every_face() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("a readable file");
+    let mut verbs = bindings::verbs(&read("core/src/facade/verbs.rs"), &read("core/src/facade/mcp.rs"));
+    verbs.retain(|verb| verb != "offered");
+    assert!(
+        verbs.len() > 30 && verbs.contains(&"register".to_owned()),
+        "the verbs were not found: {verbs:?}"
+    );
+    for (face, form) in FACES {
+        assert_eq!(bindings::astray(&verbs, &read(face), form), [""; 0], "verbs that {face} does not have");
+    }
 }

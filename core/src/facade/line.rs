@@ -39,7 +39,7 @@ impl Line {
     }
 
     /// The next message for the client; `None` once the gateway has no more to say on this line.
-    pub fn receive(&self) -> impl Future<Output = Result<Option<Bytes>>> + Send + 'static {
+    pub fn receive(&self) -> impl Future<Output = Result<Option<Bytes>>> + Send + use<> {
         let Self { attached, heard } = self.clone();
         async move {
             let mut heard = heard.lock().await;

@@ -34,7 +34,7 @@ impl Housed {
 
     /// The next link that the gateway opens to the server; `None` once the gateway is closed. Whoever serves it must not wait for
     /// its end before receiving the next.
-    pub fn receive(&self) -> impl Future<Output = Result<Option<Hosted>>> + Send + 'static {
+    pub fn receive(&self) -> impl Future<Output = Result<Option<Hosted>>> + Send + use<> {
         let resident = Arc::clone(&self.0);
         async move { Ok(resident.lock().await.receive().await.map(Hosted::new)) }
     }
@@ -53,7 +53,7 @@ impl Hosted {
     }
 
     /// The next message for the server; `None` once the link is closed.
-    pub fn receive(&self) -> impl Future<Output = Result<Option<Bytes>>> + Send + 'static {
+    pub fn receive(&self) -> impl Future<Output = Result<Option<Bytes>>> + Send + use<> {
         let visit = Arc::clone(&self.visit);
         async move { Ok(visit.lock().await.receive().await) }
     }

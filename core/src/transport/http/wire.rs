@@ -6,6 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 
@@ -35,6 +36,8 @@ pub(super) struct Wire {
     pub(super) thread: ThreadId,
     /// The stripe of that thread.
     pub(super) stripe: Stripe,
+    /// Whose calls alone it carries; `None`: those that everybody's are like.
+    pub(super) owner: Option<Arc<str>>,
 }
 
 /// What can be done with a connection that nobody waits on.
@@ -62,6 +65,7 @@ impl Wire {
             idle_since: Tick::default(),
             thread: std::thread::current().id(),
             stripe: Stripe::mine(),
+            owner: None,
         }))
     }
 

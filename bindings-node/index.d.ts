@@ -1,0 +1,491 @@
+/**
+ * The MCP Registry Gateway inside your process: register MCP servers, discover what they offer, route calls to them.
+ *
+ * Documents have the members of the REST API (`snake_case`), and results of MCP calls are what the server sent.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** What went wrong, in the terms that a caller can act on. */
+export type ErrorKind =
+  | 'parse' | 'invalid_request' | 'method_not_found' | 'invalid_params' | 'header_mismatch' | 'missing_capability'
+  | 'unsupported_version' | 'media_type' | 'method_not_allowed' | 'unauthenticated' | 'permission_denied' | 'not_found'
+  | 'resource_not_found' | 'session_not_found' | 'conflict' | 'too_large' | 'rate_limited' | 'cancelled' | 'internal'
+  | 'bad_upstream' | 'unavailable' | 'storage' | 'timeout'
+
+/** What the gateway says went wrong. Act on `kind`. */
+export declare class GatewayError extends Error {
+  readonly name: 'GatewayError'
+  readonly kind: ErrorKind
+  /** Whether the same call can succeed later without being changed. */
+  readonly retryable: boolean
+  /** Where: the field, the server, the limit; `outcome` says `unknown` where a server may have seen the call. */
+  readonly context: Readonly<Record<string, string | number>>
+  toJSON(): { kind: ErrorKind; message: string; retryable: boolean; context: Record<string, string | number> }
+}
+
+export type Transport = 'http' | 'sse' | 'stdio' | 'websocket'
+export type Status = 'active' | 'inactive' | 'maintenance' | 'error'
+export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unreachable' | 'unknown'
+export type Role = 'admin' | 'manager' | 'developer' | 'analyst' | 'viewer' | 'guest'
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+export type JsonObject = { [key: string]: Json }
+
+/** What is registered: the body of `POST /api/v1/servers`. */
+export interface Registration {
+  /** Unique within the tenant. */
+  name: string
+  /** For `http`, `sse` and `websocket`. */
+  endpoint_url?: string
+  /** For `stdio`: the program, its arguments, its environment and its working directory. */
+  command?: string
+  args?: string[]
+  env?: Record<string, string>
+  cwd?: string
+  /** `http` with a URL and `stdio` with a command, unless said. */
+  transport_type?: Transport
+  /** The service whose replica it is; its own name, unless said. */
+  service?: string
+  version?: string
+  display_name?: string
+  description?: string
+  /** What it offers, until it answers for itself. */
+  capabilities?: { tools?: Json[]; resources?: Json[]; resourceTemplates?: Json[]; prompts?: Json[] }
+  tags?: string[]
+  /** 1 unless said; 0 is drained. */
+  weight?: number
+  /** Whether it is asked what it offers; true unless said. */
+  auto_discover?: boolean
+  health_check?: JsonObject
+  configuration?: JsonObject
+  status?: Status
+}
+
+/** A registered server. Values of `env` and of `configuration.headers` are `***`. */
+export interface Server {
+  id: string
+  tenant_id: string
+  name: string
+  service: string
+  endpoint_url: string | null
+  command?: string
+  args?: string[]
+  env?: Record<string, string>
+  cwd?: string
+  transport_type: Transport | 'memory'
+  version: string | null
+  display_name: string | null
+  description: string | null
+  /** The names of what it offers. */
+  capabilities: { tools: string[]; resources: string[]; resourceTemplates: string[]; prompts: string[] }
+  tags: string[]
+  weight: number
+  auto_discover: boolean
+  health_check: JsonObject
+  configuration: JsonObject
+  status: Status
+  health_status: Health
+  last_health_check: string | null
+  created_at: string
+  updated_at: string
+  /** Counts changes. */
+  revision: number
+  warnings?: string[]
+  drift?: { waits: boolean; differences: { kind: string; name: string; replica?: string }[] }
+  tools?: JsonObject[]
+  resources?: JsonObject[]
+}
+
+/** One page of servers, ordered by name. */
+export interface ServerPage { servers: Server[]; total: number; page: number; limit: number }
+
+/** Which servers are listed. */
+export interface ListFilter {
+  page?: number
+  /** 1 to 200; 50 unless said. */
+  limit?: number
+  status?: Status
+  healthStatus?: Health
+  tags?: string[]
+  search?: string
+  includeTools?: boolean
+  includeResources?: boolean
+}
+
+/** A server that offers what was looked for. */
+export interface FoundServer {
+  id: string
+  name: string
+  service: string
+  endpoint_url: string | null
+  health_status: Health
+}
+
+/** What of a server was looked for. */
+export interface Match { name: string; description: string | null }
+
+/** One result of a search. */
+export interface SearchHit {
+  service: string
+  server_id: string
+  kind: 'server' | 'tool' | 'resource' | 'resource_template' | 'prompt'
+  name: string
+  description: string | null
+  /** Higher is better; comparable within one answer only. */
+  score: number
+}
+
+/** What a search found, best first. */
+export interface SearchAnswer { query: string; results: SearchHit[] }
+
+/** The servers that offer all that was asked for. */
+export interface FoundTools { tools: string[]; servers: (FoundServer & { tools: Match[] })[] }
+export interface FoundResources { resources: string[]; servers: (FoundServer & { resources: Match[] })[] }
+export interface FoundPrompts { prompts: string[]; servers: (FoundServer & { prompts: Match[] })[] }
+
+/** What a server offers: the definitions as it gave them. */
+export interface Capabilities {
+  tools: JsonObject[]
+  resources: JsonObject[]
+  resourceTemplates: JsonObject[]
+  prompts: JsonObject[]
+}
+
+/** What a probe found. */
+export interface HealthCheck {
+  server_id: string
+  health_status: Health
+  response_time_ms: number
+  checked_at: string
+  /** Why it failed; `null` if it did not. */
+  error: string | null
+}
+
+/** Observations of a server's health, newest first. */
+export interface HealthHistory {
+  server_id: string
+  history: Omit<HealthCheck, 'server_id'>[]
+}
+
+/** Counts over the register. */
+export interface Stats {
+  total_servers: number
+  servers_by_status: Partial<Record<Status, number>>
+  servers_by_transport: Record<string, number>
+  servers_by_health: Partial<Record<Health, number>>
+  sessions: number
+  active_requests: number
+  /** The same and more of all tenants together; `null` for who administers one alone. */
+  gateway: {
+    sessions: number
+    active_requests: number
+    limits: Record<'calls' | 'max_calls' | 'waiting' | 'rate_refusals' | 'crowd_refusals' | 'bans' | 'windows', number>
+    audit: Record<'written' | 'waiting' | 'lost' | 'failures', number>
+  } | null
+}
+
+/** What routing knows of one server since this process started. */
+export interface ServerMetrics {
+  server_name: string
+  active_connections: number
+  total_requests: number
+  success_rate: number
+  error_rate: number
+  avg_response_time_ms: number
+  circuit_breaker_state: 'closed' | 'open' | 'half_open'
+  failure_count: number
+}
+
+/** What routing knows, by server id. */
+export interface RouterMetrics { metrics: Record<string, ServerMetrics> }
+
+/** One call under way. */
+export interface ActiveRequest {
+  /** Its correlation id. */
+  request_id: string
+  method: string
+  duration_seconds: number
+  tenant_id: string
+  user_id: string
+}
+
+/** The calls under way. */
+export interface ActiveRequests { active_request_count: number; requests: ActiveRequest[] }
+
+/** What a key is to be: the body of `POST /api/v1/api-keys`. */
+export interface KeyWish {
+  name: string
+  /** `viewer` unless said. */
+  role?: Role
+  /** What it is narrowed to; all that its role may, unless said. */
+  scopes?: string[]
+  /** 90 unless said. */
+  expires_in_days?: number
+  /** The only server that it may be used for. */
+  server_id?: string
+  requests_per_minute?: number
+}
+
+/** An API key, without the key. */
+export interface ApiKey {
+  id: string
+  tenant_id: string
+  name: string
+  role: Role
+  scopes: string[] | null
+  server_id: string | null
+  requests_per_minute: number | null
+  /** Whether it holds now. */
+  active: boolean
+  prefix: string
+  /** Its last four characters. */
+  hint: string
+  created_by: string
+  created_at: string
+  expires_at: string
+  last_used_at: string | null
+  uses: number
+  /** The key that replaced it. */
+  rotated_to: string | null
+  revoked_at: string | null
+}
+
+/** An API key that was just made: `key` is shown here and nowhere else. */
+export interface NewApiKey extends ApiKey { key: string }
+
+/** One page of keys, newest first. */
+export interface ApiKeyPage { keys: ApiKey[]; total: number; page: number; limit: number }
+
+/** Whom a credential stands for. */
+export interface Identity {
+  tenant: string
+  subject: string
+  role: Role
+  /** `null`: all that the role may. */
+  scopes: string[] | null
+  expires_at: string | null
+}
+
+/** A change of a server, as `/api/v1/events` has it. */
+export interface ServerEvent {
+  /** `lagged`: events were missed, read the list of servers anew. */
+  type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.health' | 'lagged'
+  timestamp: string
+  /** Absent for `lagged`. */
+  server_id?: string
+  /** The server as it is now; absent if it is gone. */
+  name?: string
+  service?: string
+  status?: Status
+  health_status?: Health
+  revision?: number
+  /** For `server.health`: the health before. */
+  from?: Health
+  /** For `server.health`: the health that was observed. */
+  to?: Health
+}
+
+/** How a call is made. */
+export interface CallOptions {
+  /** The service whose server is to answer; names are then its own. Without, names are `service__name`. */
+  service?: string
+  /** The server must offer these. */
+  requiredTools?: string[]
+  requiredResources?: string[]
+  /** Names or ids of servers to take before others, best first. */
+  preferredServers?: string[]
+  /** Longest wait for the answer. */
+  timeoutSeconds?: number
+  /** Calls with this credential, as the header of that name has it, instead of as the program itself. */
+  authorization?: string
+  /** `_meta` of the request. */
+  meta?: JsonObject
+  /** Cancels the call, also at the server. */
+  signal?: AbortSignal
+}
+
+/** How a list is asked for. */
+export interface PageOptions extends CallOptions {
+  /** `nextCursor` of the page before. */
+  cursor?: string
+}
+
+/** The result of a tool, as its server sent it. */
+export interface ToolResult {
+  content: ({ type: string } & JsonObject)[]
+  structuredContent?: Json
+  isError?: boolean
+  [member: string]: Json | undefined
+}
+
+/** What a gateway is opened with; with nothing it is all in memory. */
+export interface OpenOptions {
+  /** The path of a configuration file, or the configuration itself under the same keys. */
+  config?: string | JsonObject
+  /** Where what is registered is kept: `sqlite:PATH` or `memory:`. */
+  url?: string
+  /** Where relative paths lead. */
+  dataDir?: string
+  /** Registrations, or what desktop clients keep as `mcpServers`. */
+  servers?: Registration[] | { mcpServers: Record<string, JsonObject> }
+}
+
+/** A server that was picked, busy until it is released: by one of these methods, at the end of `using`, or by the garbage collector. */
+export declare class Lease implements Disposable {
+  private constructor()
+  readonly serverId: string
+  readonly name: string
+  /** Where it is; `null` for a command. */
+  readonly endpointUrl: string | null
+  /** Releases the server, which answered. */
+  succeeded(): void
+  /** Releases the server, which failed: its breaker learns from it. */
+  failed(): void
+  /** Releases the server, of which nothing is said. */
+  release(): void
+  /** What `work` gives; the server has failed if it throws, and answered if it does not. */
+  use<T>(work: (lease: Lease) => T | Promise<T>): Promise<T>
+  [Symbol.dispose](): void
+}
+
+/** A transport of the official SDKs' clients, straight into the gateway. */
+export declare class GatewayTransport {
+  private constructor()
+  onmessage?: (message: any) => void
+  onclose?: () => void
+  onerror?: (error: Error) => void
+  start(): Promise<void>
+  send(message: unknown): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Answers a JSON-RPC message with one; `undefined` answers nothing. An exception is answered as an internal error.
+ * `send` sends more of the server's own.
+ */
+export type MessageHandler = (
+  message: any,
+  context: { send(message: unknown): Promise<void> },
+) => unknown | Promise<unknown>
+
+/** A server object of an official SDK. */
+export interface ConnectableServer { connect(transport: any): Promise<void> }
+
+declare const perLinkBrand: unique symbol
+/** An upstream that is made anew for each link of the gateway. */
+export interface PerLink { [perLinkBrand]: true }
+
+/** An upstream that is made anew for each link of the gateway: `perLink(() => new McpServer(…))`. */
+export declare function perLink(make: () => ConnectableServer | Promise<ConnectableServer>): PerLink
+
+/**
+ * A gateway with threads of its own. Two gateways of one process share nothing.
+ *
+ * A call under way keeps the process alive; an open gateway, and a server that lives in it, do not.
+ */
+export declare class Gateway implements AsyncDisposable {
+  private constructor()
+  /** Opens a gateway; it reads neither the environment nor a file that is not named. */
+  static open(options?: OpenOptions): Promise<Gateway>
+
+  register(registration: Registration): Promise<Server>
+  /** Changes a server, by its name or id; with `revision`, only if that is still its revision. */
+  update(server: string, changes: Partial<Registration>, options?: { revision?: number }): Promise<Server>
+  remove(server: string, options?: { revision?: number }): Promise<null>
+  /** Takes up definitions that wait for approval. */
+  approve(server: string): Promise<Server>
+  get(server: string): Promise<Server>
+  list(filter?: ListFilter): Promise<ServerPage>
+  /** The servers that offer all of these, healthy or not. */
+  findTools(...names: string[]): Promise<FoundTools>
+  findResources(...uris: string[]): Promise<FoundResources>
+  findPrompts(...names: string[]): Promise<FoundPrompts>
+  search(query: string, options?: { limit?: number }): Promise<SearchAnswer>
+  capabilities(server: string): Promise<Capabilities>
+  /** Asks a server now what it offers. */
+  discover(server: string, options?: { signal?: AbortSignal }): Promise<Capabilities>
+  /** Probes a server now. */
+  health(server: string, options?: { signal?: AbortSignal }): Promise<HealthCheck>
+  healthHistory(server: string, options?: { limit?: number }): Promise<HealthHistory>
+  stats(): Promise<Stats>
+  metrics(): Promise<RouterMetrics>
+  activeRequests(): Promise<ActiveRequests>
+  cancelRequest(requestId: string): Promise<null>
+  /** Whom a credential stands for; without one, the program itself. */
+  authenticate(authorization?: string): Promise<Identity>
+  /** As `authenticate`; an error of kind `permission_denied` if whoever it is may not do `operation`, such as `tools.call`. */
+  authorize(operation: string, options?: { authorization?: string }): Promise<Identity>
+
+  createKey(wish: KeyWish): Promise<NewApiKey>
+  getKey(key: string): Promise<ApiKey>
+  listKeys(options?: { page?: number; limit?: number }): Promise<ApiKeyPage>
+  /** Replaces a key; the old one holds for another 24 hours. */
+  rotateKey(key: string): Promise<NewApiKey>
+  revokeKey(key: string): Promise<null>
+
+  callTool(name: string, args?: JsonObject, options?: CallOptions): Promise<ToolResult>
+  readResource(uri: string, options?: CallOptions): Promise<JsonObject>
+  getPrompt(name: string, args?: Record<string, string>, options?: CallOptions): Promise<JsonObject>
+  complete(ref: JsonObject, argument: JsonObject, options?: CallOptions & { context?: JsonObject }): Promise<JsonObject>
+  listTools(options?: PageOptions): Promise<{ tools: JsonObject[]; nextCursor?: string }>
+  listResources(options?: PageOptions): Promise<{ resources: JsonObject[]; nextCursor?: string }>
+  listResourceTemplates(options?: PageOptions): Promise<{ resourceTemplates: JsonObject[]; nextCursor?: string }>
+  listPrompts(options?: PageOptions): Promise<{ prompts: JsonObject[]; nextCursor?: string }>
+  /** Any other MCP request. */
+  request(method: string, params?: JsonObject, options?: CallOptions): Promise<JsonObject>
+
+  /** Any verb of the core with its document, for what has no method here yet. */
+  perform(verb: string, document: JsonObject, options?: { signal?: AbortSignal }): Promise<Json>
+
+  /** Picks a server of a service for a caller that talks to it itself, without waiting; `key` is what consistent hashing goes by. */
+  pick(service: string, key?: string): Lease
+  /** Changes of servers from now on. */
+  events(options?: { signal?: AbortSignal }): AsyncGenerator<ServerEvent, void, void>
+  /** A client's way into the gateway, of either era: `await client.connect(gateway.transport())`. */
+  transport(options?: { service?: string; authorization?: string }): GatewayTransport
+  /** Registers a server of this process: an SDK's server object, one for each link, or a function that answers messages. */
+  registerInprocess(
+    name: string,
+    upstream: ConnectableServer | PerLink | MessageHandler,
+    registration?: Omit<Registration, 'name' | 'endpoint_url' | 'command'>,
+  ): Promise<{ /** The server is not there any more, but registered still. */ close(): void }>
+
+  /** Whether it was closed. */
+  readonly isClosed: boolean
+  /** Takes no new calls, lets those under way end within the configuration's `server.grace_seconds`, then ends everything. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Where the HTTP surface is mounted, and who asks. */
+export interface HandlerOptions<Request> {
+  /** What the paths begin with that lead here: `/api` for `/api/mcp`. */
+  prefix?: string
+  /**
+   * The address of whoever asks. Without authentication configured, this machine alone is let in, as administrator. A request
+   * of the fetch kind does not have it: unless said, it comes from nowhere, and needs a credential.
+   */
+  peer?: (request: Request) => string | undefined
+}
+
+/** Handlers for Next.js and other servers of the fetch kind. */
+export declare function createHandlers(
+  gateway: Gateway | Promise<Gateway>,
+  options?: HandlerOptions<Request>,
+): Record<'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS', (request: Request) => Promise<Response>>
+
+/** A handler for Express and `node:http`. It reads the request itself: it stands before what parses bodies. */
+export declare function nodeHandler(
+  gateway: Gateway | Promise<Gateway>,
+  options?: HandlerOptions<IncomingMessage>,
+): (
+  request: IncomingMessage & { originalUrl?: string },
+  response: ServerResponse,
+  next?: (error: unknown) => void,
+) => Promise<void>
+
+/**
+ * What `open` gives, once in this process: it survives hot reload, and modules that are loaded twice. If opening fails, who asks next
+ * opens anew.
+ */
+export declare function sharedGateway<Opened = Gateway>(open: () => Opened | Promise<Opened>): Promise<Opened>

@@ -1,0 +1,3 @@
+import { withMcpGateway } from 'mcp-registry-gateway/next'
+
+export default withMcpGateway({})
