@@ -14,7 +14,7 @@ use mcp_registry_gateway_tests::fake::Fake;
 use serde_json::{Value, json};
 
 /// Where nobody listens.
-const DEAD: &str = "http://127.0.0.1:9/mcp";
+pub(super) const DEAD: &str = "http://127.0.0.1:9/mcp";
 
 fn perform(facade: &Facade, verb: &str, input: &Value) -> Result<Value, Value> {
     let (done, outcome) = mpsc::channel();
@@ -27,7 +27,7 @@ fn perform(facade: &Facade, verb: &str, input: &Value) -> Result<Value, Value> {
 }
 
 /// What of `expected` the answer does not have.
-fn missing(at: &str, expected: &Value, found: &Value) -> Option<String> {
+pub(super) fn missing(at: &str, expected: &Value, found: &Value) -> Option<String> {
     match (expected, found) {
         (Value::String(any), _) if any == "*" => None,
         (Value::Object(expected), Value::Object(found)) => expected.iter().find_map(|(key, value)| {
