@@ -582,11 +582,6 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func capabilities(document: String) async throws  -> String
     
     /**
-     * Takes no new calls, lets those under way end, then ends everything.
-     */
-    func close() async throws 
-    
-    /**
      * Completes an argument: `{ref, argument, context?, service?, …}`.
      */
     func complete(document: String) async throws  -> String
@@ -705,6 +700,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
      * Searches: `{query, limit?}`.
      */
     func search(document: String) async throws  -> String
+    
+    /**
+     * Takes no new calls, lets those under way end, then ends everything. `close` is what Kotlin calls to free an object.
+     */
+    func shutdown() async throws 
     
     /**
      * Counts servers, sessions and calls: `{}`.
@@ -919,25 +919,6 @@ open func capabilities(document: String)async throws  -> String  {
             completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterString.lift,
-            errorHandler: FfiConverterTypeGatewayError_lift
-        )
-}
-    
-    /**
-     * Takes no new calls, lets those under way end, then ends everything.
-     */
-open func close()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_close(
-                        self.uniffiCloneHandle()
-                )
-            },
-            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_void,
-            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_void,
-            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_void,
-            liftFunc: { $0 },
             errorHandler: FfiConverterTypeGatewayError_lift
         )
 }
@@ -1389,6 +1370,25 @@ open func search(document: String)async throws  -> String  {
             completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Takes no new calls, lets those under way end, then ends everything. `close` is what Kotlin calls to free an object.
+     */
+open func shutdown()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_shutdown(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_void,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_void,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeGatewayError_lift
         )
 }
@@ -2247,9 +2247,6 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_capabilities() != 54305) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_close() != 60342) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_complete() != 7095) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -2320,6 +2317,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_search() != 37236) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_shutdown() != 39311) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_stats() != 21964) {

@@ -18,7 +18,7 @@ use crate::vectors::{DEAD, missing};
 
 /// Steps that have no form over HTTP: `discover`, `authenticate`, `authorize`, `fly`, credentials and wishes within a document, and
 /// members that only a document can misspell.
-const UNSAID: usize = 21;
+const UNSAID: usize = 18;
 
 /// A step as a request.
 enum Said {
@@ -109,7 +109,8 @@ fn said(verb: &str, input: &Value, ids: &HashMap<String, String>) -> Option<Said
         }
         "request" => {
             let params = input.get("params").cloned().unwrap_or(json!({}));
-            let message = json!({ "jsonrpc": "2.0", "id": 1, "method": input.get("method")?, "params": params });
+            let message =
+                json!({ "jsonrpc": "2.0", "id": 1, "method": input.get("method")?, "params": params });
             Some(Said::Proxy(message))
         }
         _ => call(verb, input),
@@ -123,7 +124,8 @@ fn call(verb: &str, input: &Value) -> Option<Said> {
     let given = members(input, &known)?;
     let params = names.iter().filter_map(|name| Some(((*name).to_owned(), given.get(*name)?.clone())));
     let params = Value::Object(params.collect());
-    let wished = WISHES.iter().filter_map(|(own, proxy)| Some(((*proxy).to_owned(), given.get(*own)?.clone())));
+    let wished =
+        WISHES.iter().filter_map(|(own, proxy)| Some(((*proxy).to_owned(), given.get(*own)?.clone())));
     let wished: Map<_, _> = wished.collect();
     match given.get("service").and_then(Value::as_str) {
         Some(service) => wished.is_empty().then(|| Said::Service(service.to_owned(), method, params)),
@@ -182,17 +184,31 @@ impl Face {
             Said::Rest(method, path, body) => self.rest(step, method, &path, body).await,
             Said::Proxy(message) => {
                 let sent = self.gateway.http().json(Method::POST, "/mcp/proxy", Some(&message)).await;
-                answered(step, &sent.expect("an answer").1)
+                let wished = WISHES.iter().any(|(_, proxy)| message.get(*proxy).is_some());
+                let code = kind(step).map(|kind| match kind {
+                    // Wishes stand beside the method there: the request itself is wrong.
+                    ErrorKind::InvalidParams if wished => ErrorKind::InvalidRequest.row().rpc,
+                    // As the revisions before 2026-07-28 have it, which this route speaks.
+                    ErrorKind::ResourceNotFound => -32002,
+                    kind => kind.row().rpc,
+                });
+                answered(step, code, &sent.expect("an answer").1)
             }
             Said::Service(service, method, params) => {
                 let client = Modern::new(self.gateway.address(), &format!("/mcp/{service}"));
                 let answer = client.request(method, params).await.expect("an answer");
-                answered(step, &answer.response)
+                answered(step, kind(step).map(|kind| kind.row().rpc), &answer.response)
             }
         })
     }
 
-    async fn rest(&mut self, step: &Value, method: Method, path: &str, body: Option<Value>) -> Option<String> {
+    async fn rest(
+        &mut self,
+        step: &Value,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Option<String> {
         let mut headers = vec![("content-type", "application/json")];
         let revision = step["input"]["revision"].as_u64();
         let name = step["input"]["server"].as_str().unwrap_or_default().to_owned();
@@ -201,7 +217,8 @@ impl Face {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let reply = self.gateway.http().send(method, path, &headers, body).await.expect("an answer");
         let (status, tag) = (reply.status, reply.header("etag").to_owned());
-        let body: Value = serde_json::from_slice(&reply.bytes().await.expect("a body")).unwrap_or(Value::Null);
+        let body: Value =
+            serde_json::from_slice(&reply.bytes().await.expect("a body")).unwrap_or(Value::Null);
         self.learn(&body, tag);
         let Some(kind) = kind(step) else {
             let wrong = (status >= 300).then(|| format!("{status}: {body}"));
@@ -221,15 +238,11 @@ fn kind(step: &Value) -> Option<ErrorKind> {
     Some(*ErrorKind::ALL.iter().find(|kind| kind.row().name == name).expect("a kind of the one table"))
 }
 
-/// What is wrong with a JSON-RPC response to the step.
-fn answered(step: &Value, response: &Value) -> Option<String> {
-    match (kind(step), response.get("result")) {
+/// What is wrong with a JSON-RPC response to the step, which is an error if it has a `code`.
+fn answered(step: &Value, code: Option<i32>, response: &Value) -> Option<String> {
+    match (code, response.get("result")) {
         (None, Some(result)) => missing("", &step["gives"], result),
-        (Some(kind), None) => {
-            let expected = json!({ "code": kind.row().rpc, "data": { "kind": kind.row().name } });
-            let own = step["fails"]["context"]["source"] == "server" || response["error"]["data"].is_null();
-            missing("/error", if own { &expected["code"] } else { &expected }, if own { &response["error"]["code"] } else { &response["error"] })
-        }
+        (Some(code), None) => missing("/error/code", &code.into(), &response["error"]["code"]),
         _ => Some(format!("another outcome: {response}")),
     }
 }
