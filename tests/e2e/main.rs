@@ -3,6 +3,7 @@
 
 mod affinity;
 mod breaker;
+mod callers;
 mod calls;
 mod configuration;
 mod credentials;
@@ -12,6 +13,7 @@ mod drift;
 mod durability;
 mod events;
 mod framing;
+mod github;
 mod guarded;
 mod hostile;
 mod identity;

@@ -21,6 +21,7 @@ type Sender = SendRequest<Full<Bytes>>;
 pub struct Http {
     address: SocketAddr,
     pool: Arc<Pool>,
+    key: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +39,13 @@ impl Drop for Pool {
 impl Http {
     /// A client that connects when it first needs to.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, pool: Arc::default() }
+        Self { address, pool: Arc::default(), key: None }
+    }
+
+    /// Another client of the same address, which shows this key with every request.
+    #[must_use]
+    pub fn showing(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..Self::new(self.address) }
     }
 
     /// The address it talks to.
@@ -57,6 +64,9 @@ impl Http {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
         }
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header("host", self.address.to_string());

@@ -30,6 +30,11 @@ impl Modern {
         Self { http: Http::new(address), path: path.to_owned(), capabilities: json!({}), log_level: None }
     }
 
+    /// A client of the route `path` over the connections of `http`.
+    pub fn over(http: &Http, path: &str) -> Self {
+        Self { http: http.clone(), path: path.to_owned(), capabilities: json!({}), log_level: None }
+    }
+
     /// The same client, with `capabilities`.
     #[must_use]
     pub fn with(self, capabilities: Value) -> Self {

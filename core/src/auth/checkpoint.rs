@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::credentials::{Authorization, Bearer, Credentials};
 use super::jwt::{self, Fetch, Tokens};
 use super::keys::{self, Keys};
+use super::opaque::{self, Opaque};
 use super::settings::Auth;
 use super::throttle::{Notice, Throttle};
 use super::{Answer, Authenticator};
@@ -32,6 +33,7 @@ pub struct Checkpoint {
     settings: Auth,
     keys: Arc<Keys>,
     tokens: Tokens,
+    opaque: Opaque,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
     local: Principal,
@@ -57,7 +59,8 @@ impl Checkpoint {
     ) -> Result<Self> {
         let local = Principal::local(TenantId::default_tenant());
         let tokens = Tokens::new(&settings.issuers, settings.canonical_url(), fetch, &clock)?;
-        Ok(Self { settings, keys, tokens, throttle: Throttle::new(), clock, local, told })
+        let opaque = Opaque::new(&settings.issuers, fetch, &clock);
+        Ok(Self { settings, keys, tokens, opaque, throttle: Throttle::new(), clock, local, told })
     }
 
     fn without_credential(&self, peer: IpAddr) -> Result<Principal> {
@@ -84,6 +87,8 @@ impl Checkpoint {
             Answer::Now(self.keys.recognize(token))
         } else if jwt::has_form(token) {
             self.tokens.recognize(token)
+        } else if self.opaque.is_taken() && opaque::has_form(token) {
+            self.opaque.recognize(token)
         } else {
             let message = "this is no credential that is taken here";
             Answer::Now(Err(Error::new(ErrorKind::Unauthenticated, message)))

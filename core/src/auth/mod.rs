@@ -7,6 +7,7 @@ mod credentials;
 pub mod jwt;
 pub mod keys;
 mod matrix;
+pub mod opaque;
 pub mod permission;
 pub mod vault;
 mod settings;

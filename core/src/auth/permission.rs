@@ -43,9 +43,10 @@ operations! {
     ServersCommand "servers.command",
     CredentialsRead "credentials.read",
     CredentialsWrite "credentials.write",
+    CredentialsOwn "credentials.own",
+    CredentialsOthers "credentials.others",
     ServersRemove "servers.remove",
     ServersRestrict "servers.restrict",
-
     ServersProbe "servers.probe",
     TenantsRead "tenants.read",
     TenantsWrite "tenants.write",

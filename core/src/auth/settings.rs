@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::jwt::Issuer;
+use super::jwt::{Issuer, Preset};
 
 /// Who is let in. With nothing set, processes of this machine alone are, as administrator of `default`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,12 @@ impl Auth {
     pub(crate) fn check_issuers(&self) -> Result<(), String> {
         for (index, issuer) in self.issuers.iter().enumerate() {
             issuer.check(self.url.is_some())?;
+            let opaque = |issuer: &Issuer| issuer.preset == Preset::GithubUsers;
+            if opaque(issuer) && self.issuers[..index].iter().any(opaque) {
+                return Err(
+                    "only one issuer can be `github_users`: its tokens do not say who gave them".into()
+                );
+            }
             if self.issuers[..index].iter().any(|other| other.name == issuer.name) {
                 return Err(format!("two issuers are named `{}`", issuer.name));
             }

@@ -12,6 +12,8 @@ use url::Url;
 
 use super::{Gateway, Inner};
 use crate::auth::jwt::{Fetch, MAX_DOCUMENT};
+#[cfg(feature = "http")]
+use crate::auth::opaque::Question;
 use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, Told};
 use crate::clock::{Clock, Tick};
 use crate::error::Result;
@@ -56,6 +58,16 @@ impl Fetch for Documents {
     #[cfg(feature = "http")]
     fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Bytes>> {
         Box::pin(crate::transport::http::fetch(url, self.0.for_operator(), MAX_DOCUMENT))
+    }
+
+    #[cfg(feature = "http")]
+    fn ask(&self, question: Question) -> BoxFuture<'_, Result<(u16, Bytes)>> {
+        Box::pin(async move {
+            let Question { method, url, headers, body } = question;
+            let watch = self.0.for_operator();
+            let answer = crate::transport::http::ask(method, &url, headers, body, watch, MAX_DOCUMENT).await;
+            answer.map(|(status, body)| (status.as_u16(), body))
+        })
     }
 
     #[cfg(not(feature = "http"))]

@@ -70,6 +70,11 @@ impl Gateway {
             // Whoever may change a server could otherwise lift what keeps a part of it from others, or from oneself.
             caller.may(Operation::ServersRestrict)?;
         }
+        let shown = |new: &crate::model::Configuration| new.credentials != before.configuration.credentials;
+        if patch.configuration.as_ref().is_some_and(shown) {
+            // Whoever may change a server could otherwise have what is the gateway's own shown in their calls.
+            caller.may(Operation::CredentialsWrite)?;
+        }
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
@@ -119,7 +124,7 @@ impl Gateway {
         caller.may(Operation::ServersRemove)?;
         self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
-        self.0.book.take(id, None);
+        self.0.book.forget(id);
         if self.0.keys.has_any_for(id) {
             self.0.keys.read_after_change().await;
         }

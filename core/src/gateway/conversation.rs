@@ -97,8 +97,10 @@ impl Inner {
             if let Route::Service(name) = &client.route {
                 let view = self.sight(&passage.principal);
                 let service = Arc::clone(view.service(name.as_str())?);
-                let opening =
-                    service.places.iter().map(|place| self.session_for(Some(client), place, Some(cause)));
+                let opening = service.places.iter().map(|place| async move {
+                    let place = self.own_way(place, &passage.principal)?;
+                    self.session_for(Some(client), &place, Some(cause)).await
+                });
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
             }
             let sessions = client.upstreams();

@@ -11,38 +11,89 @@ use crate::model::{AuditEntry, Credential, Server, ServerId};
 use crate::registry::validate;
 use crate::transport::supply::origin;
 
-/// Credentials of one server at most.
+/// Credentials of one server at most that are for all, and of each caller there.
 const MOST: usize = 64;
+/// Callers who may have credentials of their own for one server.
+const MOST_CALLERS: usize = 10_000;
+/// Longest subject, in bytes.
+const MAX_SUBJECT: usize = 512;
+
+/// In whose calls a credential is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// In everybody's, or, where each caller has credentials of its own, when the gateway asks for itself.
+    All,
+    /// In the caller's.
+    Own,
+    /// In those of this subject of the tenant; see [`Principal::subject`](crate::model::Principal).
+    Of(&'a str),
+}
+
+impl<'a> Whose<'a> {
+    fn subject(self, caller: &'a Caller) -> Option<&'a str> {
+        match self {
+            Self::All => None,
+            Self::Own => Some(&caller.principal.subject),
+            Self::Of(subject) => Some(subject),
+        }
+    }
+
+    fn operation(self, caller: &Caller) -> Operation {
+        match self {
+            Self::All => Operation::CredentialsWrite,
+            Self::Of(subject) if *subject != *caller.principal.subject => Operation::CredentialsOthers,
+            Self::Of(_) | Self::Own => Operation::CredentialsOwn,
+        }
+    }
+}
 
 impl Gateway {
-    /// Sets what a server is shown in `header` of every request, in the place of what was set before.
+    /// Sets what a server is shown in `header` of every request, or of each request for one caller, in the place of what was
+    /// set before.
     ///
-    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] if the server is a command, or the header cannot be set,
-    /// [`ErrorKind::PermissionDenied`] if this gateway has no key to seal with, [`ErrorKind::Storage`].
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] if the server is a command, the header cannot be set, or it is one
+    /// caller's and the server is shown the same in all calls; [`ErrorKind::PermissionDenied`] if this gateway has no key to seal
+    /// with, [`ErrorKind::Storage`].
     pub async fn set_credential(
         &self,
         caller: &Caller,
         server: ServerId,
+        whose: Whose<'_>,
         header: &str,
         value: &str,
     ) -> Result<Credential> {
-        caller.may(Operation::CredentialsWrite)?;
-        let outcome = self.put_credential(caller, server, header, value).await;
+        caller.may(whose.operation(caller))?;
+        let subject = whose.subject(caller);
+        let outcome = self.put_credential(caller, server, subject, header, value).await;
         self.told(caller, "credential.set", server, outcome).await
     }
 
-    /// What is told of a server's credentials: everything but their values.
+    /// What is told of a server's credentials, also of those that are one caller's: everything but their values.
     pub fn credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
         caller.may(Operation::CredentialsRead)?;
         Ok(self.0.book.of(self.visible(caller, server)?.id))
     }
 
+    /// What is told of the credentials that the caller has for a server.
+    pub fn own_credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
+        caller.may(Operation::CredentialsOwn)?;
+        let server = self.visible(caller, server)?;
+        Ok(self.0.book.of_caller(server.id, Some(&caller.principal.subject)))
+    }
+
     /// Shows a server nothing in `header` any more.
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::Storage`].
-    pub async fn remove_credential(&self, caller: &Caller, server: ServerId, header: &str) -> Result<()> {
-        caller.may(Operation::CredentialsWrite)?;
-        let outcome = self.take_credential(caller, server, &header.to_ascii_lowercase()).await;
+    pub async fn remove_credential(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        whose: Whose<'_>,
+        header: &str,
+    ) -> Result<()> {
+        caller.may(whose.operation(caller))?;
+        let (subject, header) = (whose.subject(caller), header.to_ascii_lowercase());
+        let outcome = self.take_credential(caller, server, subject, &header).await;
         self.told(caller, "credential.remove", server, outcome).await
     }
 
@@ -50,15 +101,19 @@ impl Gateway {
         &self,
         caller: &Caller,
         server: ServerId,
+        subject: Option<&str>,
         header: &str,
         value: &str,
     ) -> Result<Credential> {
         let inner = &self.0;
         let server = self.visible(caller, server)?;
         validate::header(header, value)?;
+        if let Some(subject) = subject {
+            fits(subject, &server)?;
+        }
         let about = Credential {
             server_id: server.id,
-            subject: None,
+            subject: subject.map(str::to_owned),
             header: header.to_ascii_lowercase(),
             origin: origin_of(&server)?,
             key_id: inner.book.key_id()?.to_owned(),
@@ -66,7 +121,11 @@ impl Gateway {
             created_at: inner.clock.timestamp(),
         };
         let _writing = inner.book.writing.lock().await;
-        let before = inner.book.of(server.id);
+        let before = inner.book.of_caller(server.id, subject);
+        if subject.is_some() && before.is_empty() && inner.book.callers(server.id) >= MOST_CALLERS {
+            let message = "as many callers have credentials for the server as may have; remove some";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("limit", MOST_CALLERS));
+        }
         if before.len() >= MOST && before.iter().all(|other| other.header != about.header) {
             let message = "the server has as many credentials as it may have; remove one";
             return Err(Error::new(ErrorKind::InvalidParams, message).with("limit", MOST));
@@ -76,21 +135,38 @@ impl Gateway {
         let audit = entry(self, caller, "credential.set", server.id, described(&about));
         inner.store.put_credential(&sealed, &audit).await?;
         inner.book.put(shown);
-        if server.auto_discover {
+        if let Some(subject) = subject {
+            inner.leave_caller(server.id, subject);
+        } else if server.auto_discover {
             // What the server offers may depend on who asks.
             inner.discover_again(server.id);
         }
         Ok(about)
     }
 
-    async fn take_credential(&self, caller: &Caller, server: ServerId, header: &str) -> Result<()> {
+    async fn take_credential(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        subject: Option<&str>,
+        header: &str,
+    ) -> Result<()> {
         let inner = &self.0;
         let server = self.visible(caller, server)?;
-        let detail = serde_json::json!({ "header": header });
+        let mut detail = serde_json::json!({ "header": header });
+        if let Some(subject) = subject {
+            detail["subject"] = subject.into();
+        }
         let audit = entry(self, caller, "credential.remove", server.id, detail);
         let _writing = inner.book.writing.lock().await;
-        inner.store.remove_credential(&server.tenant_id, server.id, "", header, &audit).await?;
-        inner.book.take(server.id, Some(header));
+        inner
+            .store
+            .remove_credential(&server.tenant_id, server.id, subject.unwrap_or_default(), header, &audit)
+            .await?;
+        inner.book.take(server.id, subject, header);
+        if let Some(subject) = subject {
+            inner.leave_caller(server.id, subject);
+        }
         Ok(())
     }
 
@@ -107,6 +183,20 @@ impl Gateway {
         }
         outcome
     }
+}
+
+/// Whether a server takes a credential of this caller's own.
+fn fits(subject: &str, server: &Server) -> Result<()> {
+    if server.configuration.credentials.is_shared() {
+        let message = "all calls of this server carry the same credentials; an operator sets `configuration.credentials` to \
+            `caller` before callers set their own";
+        return Err(Error::new(ErrorKind::InvalidParams, message).with("server", &server.name));
+    }
+    if !(1..=MAX_SUBJECT).contains(&subject.len()) || subject.chars().any(char::is_control) {
+        let message = "a subject has 1 to 512 bytes and no control characters, such as `key:…` or `user:…`";
+        return Err(Error::new(ErrorKind::InvalidParams, message).with("member", "subject"));
+    }
+    Ok(())
 }
 
 /// Where a server's requests go.

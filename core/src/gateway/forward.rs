@@ -83,6 +83,22 @@ impl Inner {
                 Ok(chosen) => chosen,
                 Err(error) => return Err(last.unwrap_or(error)),
             };
+            let own;
+            let place = if place.is_by_caller() {
+                match self.own_way(place, &passage.principal) {
+                    Ok(way) => own = Box::new(way),
+                    Err(error) => {
+                        // A replica for which the caller has nothing to show is none that it could use.
+                        lease.give_back();
+                        excluded.push(place.server.id);
+                        last = Some(error);
+                        continue;
+                    }
+                }
+                &*own
+            } else {
+                place
+            };
             let error = match self.attempt(forward, passage, place, deadline).await {
                 Ok(Sent { exchange, answering, asks_first, .. }) if passage.modern.is_some() => {
                     let course = Course { exchange, answering, lease, started, deadline, asks_first };

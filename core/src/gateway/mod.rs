@@ -14,6 +14,7 @@ mod awaited;
 mod bound;
 mod book;
 mod bridge;
+mod callers;
 mod catalog;
 mod claims;
 mod client;
@@ -73,6 +74,7 @@ use futures_util::StreamExt;
 
 pub use self::attached::Attached;
 pub use self::audit::Attempt;
+pub use self::credentials::Whose;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};

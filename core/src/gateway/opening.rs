@@ -36,6 +36,7 @@ impl Inner {
         cause: Option<&Arc<str>>,
     ) -> Result<Arc<Session>> {
         let (upstream, server) = (&place.upstream, place.server.id);
+        upstream.for_all()?;
         let Some(client) = client.filter(|client| apart(client, place)) else {
             if let Some(session) = upstream.shared_session() {
                 return Ok(session);

@@ -79,6 +79,24 @@ impl Reach {
         })
     }
 
+    /// Another way to the same server: what was found out of it is known.
+    pub(super) fn with(&self, connector: Arc<dyn Connector>) -> Arc<Self> {
+        let known = |era: &AtomicU8| AtomicU8::new(era.load(Ordering::Acquire));
+        Arc::new(Self {
+            connector,
+            wish: self.wish,
+            is_child: self.is_child,
+            legacy: known(&self.legacy),
+            modern: known(&self.modern),
+            legacy_wanted: AtomicBool::new(self.legacy_wanted.load(Ordering::Acquire)),
+            raw: ArcSwapOption::empty(),
+            opening: tokio::sync::Mutex::default(),
+            changes: Changes::default(),
+            mirrors: Arc::clone(&self.mirrors),
+            tasks: self.tasks.clone(),
+        })
+    }
+
     /// The session that modern requests go through, if it is open.
     pub(super) fn modern_session(&self) -> Option<Arc<Session>> {
         self.raw.load_full().filter(|session| session.is_open())

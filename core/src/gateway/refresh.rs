@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
+use super::callers::Callers;
 use super::claims;
 use super::freshness::LOOK;
 use super::service::{Place, Service};
@@ -158,6 +159,7 @@ impl Inner {
         for (id, upstream) in gone {
             // First of all: a session that is being opened either sees this or is found among the clients' sessions.
             upstream.retire();
+            self.close_ways(upstream.callers.iter().flat_map(Callers::take_all).collect());
             let own: Vec<_> =
                 clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
             self.tasks.spawn_to_end(async move {
@@ -198,6 +200,7 @@ impl Inner {
                 let now = this.clock.now();
                 let mut expired = this.sessions.expired(&this.settings.sessions, now);
                 this.sessions.sweep(now);
+                this.leave_idle_callers(now);
                 expired.extend(this.modern.downward.pool.expire(now));
                 let ending = futures_util::stream::iter(&expired);
                 ending.for_each_concurrent(64, |client| this.end_session(client)).await;

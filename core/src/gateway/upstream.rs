@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::awaited::{Awaited, promise};
 use super::bridge::upward;
+use super::callers::Callers;
 use super::reach::{Reach, hello};
 use crate::discovery::{self, Fetched};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +39,8 @@ pub(super) struct Upstream {
     /// Cancelled when the server is not to be reached this way any more.
     retired: CancellationToken,
     tasks: Tasks,
+    /// The ways of those who show the server credentials of their own: then this one is the gateway's alone.
+    pub(super) callers: Option<Callers>,
 }
 
 #[derive(Debug, Default)]
@@ -52,11 +56,39 @@ enum SharedState {
 
 impl Upstream {
     pub(super) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = next_number();
         let retired = CancellationToken::new();
         let reach = Reach::new(&server, connector, tasks.clone());
-        Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks })
+        let callers = (!server.configuration.credentials.is_shared()).then(Callers::default);
+        Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks, callers })
+    }
+
+    /// The way of one caller, over which nothing goes but what is the caller's.
+    ///
+    /// [`ErrorKind::InvalidParams`] if the server is shown nothing over its transport.
+    pub(super) fn for_caller(&self, subject: &Arc<str>) -> Result<Arc<Self>> {
+        let connector = self.reach.connector.for_caller(subject).ok_or_else(|| {
+            let message = "callers cannot have credentials of their own for a server of this transport";
+            Error::new(ErrorKind::InvalidParams, message).with("server", &self.server.name)
+        })?;
+        Ok(Arc::new(Self {
+            number: next_number(),
+            server: Arc::clone(&self.server),
+            reach: self.reach.with(connector),
+            shared: Mutex::default(),
+            retired: self.retired.child_token(),
+            tasks: self.tasks.clone(),
+            callers: None,
+        }))
+    }
+
+    /// Refuses to be a caller's way, if it is the gateway's alone.
+    pub(super) fn for_all(&self) -> Result<()> {
+        if self.callers.is_none() {
+            return Ok(());
+        }
+        let message = "a call was about to reach a server as the gateway itself does";
+        Err(Error::new(ErrorKind::Internal, message).with("server", &self.server.name).not_sent())
     }
 
     /// The shared session, if it is open.
@@ -295,6 +327,10 @@ impl Upstream {
     /// Retires it and ends the shared session.
     pub(super) async fn close(&self) {
         self.retire();
+        if let Some(callers) = &self.callers {
+            // None of them has callers of its own.
+            join_all(callers.take_all().iter().map(|way| Box::pin(way.close()))).await;
+        }
         let before = std::mem::replace(&mut *self.state(), SharedState::Closed);
         match before {
             SharedState::Open(session) => session.close().await,
@@ -308,6 +344,11 @@ impl Upstream {
     fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Forgets the session of a probe that was dropped, unless it was answered.

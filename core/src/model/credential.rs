@@ -3,9 +3,29 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{ServerId, TenantId};
+
+/// Whose credentials calls of a server carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialsOf {
+    /// What is set for the server, in everybody's calls.
+    #[default]
+    Server,
+    /// What is set for who calls; who has none there is refused. What is set for the server itself is shown only when the
+    /// gateway asks for itself: what the server offers, and how it is.
+    Caller,
+}
+
+impl CredentialsOf {
+    /// Whether calls carry the same, whoever makes them.
+    pub fn is_shared(&self) -> bool {
+        *self == Self::Server
+    }
+}
 
 /// What is told of a credential: everything but itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

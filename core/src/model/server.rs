@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::access::Restriction;
+use super::credential::CredentialsOf;
 use super::ids::{ServerId, ServiceName, TenantId};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -309,6 +310,9 @@ pub struct Configuration {
     pub era: EraWish,
     /// Who may be given what the server labels `public`.
     pub cache_scope: CacheScope,
+    /// Whose credentials calls carry.
+    #[serde(skip_serializing_if = "CredentialsOf::is_shared")]
+    pub credentials: CredentialsOf,
     /// What becomes of definitions that differ from those that were approved.
     pub drift: Drift,
     /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
@@ -337,6 +341,7 @@ impl Default for Configuration {
             sharing: Sharing::Auto,
             era: EraWish::Auto,
             cache_scope: CacheScope::Auto,
+            credentials: CredentialsOf::Server,
             drift: Drift::Report,
             trusted: false,
             ca_file: None,
@@ -351,7 +356,7 @@ impl Configuration {
     /// some are set for it.
     pub fn may_be_public(&self, credentials: bool) -> bool {
         match self.cache_scope {
-            CacheScope::Auto => self.headers.is_empty() && !credentials,
+            CacheScope::Auto => self.headers.is_empty() && !credentials && self.credentials.is_shared(),
             CacheScope::Declared => true,
             CacheScope::Private => false,
         }

@@ -130,6 +130,13 @@ pub(super) fn server(server: &Server, problems: &mut Problems) {
     problems.unless(server.weight <= MAX_WEIGHT, "weight", "at most 1000000; 0 drains the server");
     health_check(&server.health_check, problems);
     configuration(&server.configuration, problems);
+    let has_headers =
+        matches!(server.transport_type, TransportType::Http | TransportType::Sse | TransportType::Websocket);
+    problems.unless(
+        has_headers || server.configuration.credentials.is_shared(),
+        "configuration",
+        "`credentials` = `caller` needs a server that is reached by a URL: a program is shown no headers",
+    );
 }
 
 fn url(text: &str, transport: TransportType, problems: &mut Problems) {

@@ -1,4 +1,5 @@
-//! `/api/v1/servers/{id}/credentials`: what a server is shown before it lets the gateway in. Values go in and never come out.
+//! `/api/v1/servers/{id}/credentials`: what a server is shown before it lets the gateway in, in all calls or in one caller's.
+//! Values go in and never come out.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,7 +12,7 @@ use super::Door;
 use super::answer::{Failure, json};
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, Missing, Refused};
-use crate::gateway::Caller;
+use crate::gateway::{Caller, Whose};
 use crate::model::Credential;
 
 /// A credential to set.
@@ -22,6 +23,22 @@ pub(super) struct NewCredential {
     header: String,
     /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
     value: String,
+    /// In whose calls alone it is shown, such as `key:…` or `user:…`; in all calls if absent. Another's is set by an administrator.
+    subject: Option<String>,
+}
+
+/// A credential of one's own to set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnCredential {
+    /// The header that the server wants to see, such as `Authorization` or `X-Api-Key`.
+    header: String,
+    /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
+    value: String,
+}
+
+fn whose(subject: Option<&str>) -> Whose<'_> {
+    subject.map_or(Whose::All, Whose::Of)
 }
 
 /// What is told of a credential.
@@ -30,6 +47,9 @@ pub(super) struct NewCredential {
 pub(super) struct CredentialView {
     /// The header, in lower case.
     header: String,
+    /// In whose calls alone it is shown; absent if it is shown in all, or when the gateway asks for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     /// The origin that it is sent to, and no other: that of the server when it was set.
     origin: String,
     /// Which key it is sealed with.
@@ -42,12 +62,12 @@ pub(super) struct CredentialView {
 
 impl From<Credential> for CredentialView {
     fn from(credential: Credential) -> Self {
-        let Credential { header, origin, key_id, created_by, created_at, .. } = credential;
-        Self { header, origin, key_id, created_by, created_at }
+        let Credential { header, subject, origin, key_id, created_by, created_at, .. } = credential;
+        Self { header, subject, origin, key_id, created_by, created_at }
     }
 }
 
-/// A server's credentials, by header.
+/// A server's credentials, by subject and header.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CredentialList {
     credentials: Vec<CredentialView>,
@@ -70,7 +90,8 @@ pub(super) async fn list(
 /// Sets what a server is shown
 ///
 /// In one header of every request, in the place of what was set for it before. It goes to the origin that the server has now:
-/// set it anew when the server moves to another.
+/// set it anew when the server moves to another. With `subject` it is shown in that caller's calls alone, of a server whose
+/// `configuration.credentials` is `caller`.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/credentials", tag = "servers", request_body = NewCredential,
     params(("id" = Uuid, Path)),
     responses((status = 201, description = "Set", body = CredentialView), Refused, Missing, BadBody))]
@@ -80,7 +101,9 @@ pub(super) async fn set(
     Id(id): Id,
     Json(new): Json<NewCredential>,
 ) -> Result<Response<Body>, Failure> {
-    let set = door.gateway.set_credential(&caller, id, &new.header, &new.value).await?;
+    let gateway = &door.gateway;
+    let set =
+        gateway.set_credential(&caller, id, whose(new.subject.as_deref()), &new.header, &new.value).await?;
     Ok(json(StatusCode::CREATED, &CredentialView::from(set)))
 }
 
@@ -88,6 +111,16 @@ pub(super) async fn set(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WhichQuery {
+    /// The header.
+    header: String,
+    /// In whose calls it is shown; in all if absent.
+    subject: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WhichOwnQuery {
     /// The header.
     header: String,
 }
@@ -102,6 +135,52 @@ pub(super) async fn remove(
     Id(id): Id,
     Query(which): Query<WhichQuery>,
 ) -> Result<StatusCode, Failure> {
-    door.gateway.remove_credential(&caller, id, &which.header).await?;
+    door.gateway.remove_credential(&caller, id, whose(which.subject.as_deref()), &which.header).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists what a server is shown in your calls
+///
+/// What you have set, or an administrator for you, but the values.
+#[utoipa::path(get, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The credentials", body = CredentialList), Refused, Missing))]
+pub(super) async fn list_own(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    let own = door.gateway.own_credentials(&caller, id)?;
+    let credentials = own.into_iter().map(CredentialView::from).collect();
+    Ok(json(StatusCode::OK, &CredentialList { credentials }))
+}
+
+/// Sets what a server is shown in your calls
+///
+/// Of a server whose `configuration.credentials` is `caller`. In one header of every request for you, in the place of what was
+/// set for it before; nobody else's calls carry it. It goes to the origin that the server has now.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", request_body = OwnCredential,
+    params(("id" = Uuid, Path)),
+    responses((status = 201, description = "Set", body = CredentialView), Refused, Missing, BadBody))]
+pub(super) async fn set_own(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Json(new): Json<OwnCredential>,
+) -> Result<Response<Body>, Failure> {
+    let set = door.gateway.set_credential(&caller, id, Whose::Own, &new.header, &new.value).await?;
+    Ok(json(StatusCode::CREATED, &CredentialView::from(set)))
+}
+
+/// Removes what a server is shown in your calls
+#[utoipa::path(delete, path = "/api/v1/servers/{id}/credentials/own", tag = "servers",
+    params(("id" = Uuid, Path), WhichOwnQuery),
+    responses((status = 204, description = "Removed"), Refused, Missing))]
+pub(super) async fn remove_own(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Query(which): Query<WhichOwnQuery>,
+) -> Result<StatusCode, Failure> {
+    door.gateway.remove_credential(&caller, id, Whose::Own, &which.header).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -43,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::approve))
         .routes(routes!(servers::health))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
+        .routes(routes!(credentials::list_own, credentials::set_own, credentials::remove_own))
         .routes(routes!(servers::capabilities))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::get, keys::revoke))

@@ -119,6 +119,7 @@ pub(crate) fn server(tenant_id: &TenantId, name: &str) -> Server {
             healthy_after: 2,
         },
         configuration: Configuration {
+            credentials: crate::model::CredentialsOf::Server,
             cache_scope: crate::model::CacheScope::Private,
             drift: crate::model::Drift::Pin,
             algorithm: Algorithm::ConsistentHash,

@@ -108,4 +108,10 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// Whether the server can be reached at all: opens a connection and closes it; for stdio, whether the program can be started.
     async fn check(&self) -> Result<()>;
+
+    /// The way for one caller's messages alone, which shows the caller's own credentials; `None` if a server is shown nothing
+    /// over this transport.
+    fn for_caller(&self, _subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
+        None
+    }
 }

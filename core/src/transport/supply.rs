@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use url::Url;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::ServerId;
 
 /// The origin of a server's URL. That of a WebSocket is the one of its handshake, which is HTTP.
@@ -28,6 +28,8 @@ pub fn origin(url: &Url) -> String {
 pub struct Wanted<'a> {
     /// The server.
     pub server: ServerId,
+    /// For whose calls alone, where each caller has a credential of its own; `None`: the same for everybody.
+    pub subject: Option<&'a str>,
     /// Where the request goes, as `https://host:port`: what is meant for another origin is not given.
     pub origin: &'a str,
 }
@@ -40,6 +42,8 @@ pub enum Supplied {
     Now(Arc<HeaderMap>),
     /// Known when this ends.
     Later(BoxFuture<'static, Result<Arc<HeaderMap>>>),
+    /// There is nothing that this caller could show, and without it the request must not be sent.
+    Missing(Error),
 }
 
 /// Knows what servers want to see.

@@ -22,11 +22,15 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>, tasks: Tasks
 }
 
 async fn connection(stream: TcpStream, state: Arc<State>, tasks: Tasks) {
-    #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the library's own type")]
-    fn choose(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let mut headers = BTreeMap::new();
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
+    let choose = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        // Those of the handshake are those of every message.
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers.extend(request.headers().iter().map(|(name, value)| (name.to_string(), text(value))));
         response.headers_mut().insert("sec-websocket-protocol", http::HeaderValue::from_static("mcp"));
         Ok(response)
-    }
+    };
     let Ok(stream) = tokio_tungstenite::accept_hdr_async(stream, choose).await else { return };
     let session = state.open_session();
     let (mut sink, mut source) = stream.split();
@@ -39,7 +43,7 @@ async fn connection(stream: TcpStream, state: Arc<State>, tasks: Tasks) {
                 let Some(message) = frame.to_text().ok().and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
                     continue;
                 };
-                let reaction = state.receive("websocket", Some(session.clone()), BTreeMap::new(), &message);
+                let reaction = state.receive("websocket", Some(session.clone()), headers.clone(), &message);
                 if let Reaction::Do(plan) = reaction {
                     tasks.spawn(run(Arc::clone(&state), plan.steps, out.clone()));
                 }

@@ -11,11 +11,16 @@ use crate::model::{Grant, Principal, Role, TenantId};
 const MAX_SUBJECT: usize = 255;
 
 /// Whom the claims of a token speak of. The signature, the issuer, the audience and the times hold already.
-pub(super) fn principal(issuer: &Issuer, claims: &Map<String, Value>, grant: Grant) -> Result<Principal> {
+pub(in crate::auth) fn principal(
+    issuer: &Issuer,
+    claims: &Map<String, Value>,
+    grant: Grant,
+) -> Result<Principal> {
     let subject = match issuer.preset {
         Preset::Entra => entra(issuer, claims)?,
         Preset::Google => google(issuer, claims)?,
         Preset::Github => github(issuer, claims)?,
+        Preset::GithubUsers => github_user(issuer, claims)?,
         Preset::Oidc | Preset::BetterAuth => text(claims, "sub")?.to_owned(),
     };
     if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
@@ -70,6 +75,18 @@ fn github(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
         return Err(super::refused("the token is from an owner that is not let in"));
     }
     Ok(format!("{owner}:{}:{}", number(claims, "repository_id")?, number(claims, "actor_id")?))
+}
+
+/// A person on GitHub is a number, and let in by it or by that of an organization.
+fn github_user(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
+    let id = number(claims, "id")?;
+    let mut theirs = names(claims, "orgs").into_iter().chain([id]);
+    if !theirs.any(|one| issuer.directories.iter().any(|directory| directory == one)) {
+        return Err(denied(
+            "neither this account nor an organization that the token shows is let in; a token shows them with the scope `read:org`",
+        ));
+    }
+    Ok(id.to_owned())
 }
 
 fn number<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::auth::vault::Secret;
 use crate::model::{Role, TenantId};
 
 /// Providers whose ways are known.
@@ -21,6 +22,10 @@ pub enum Preset {
     /// GitHub, as it signs tokens for the runs of its Actions. `directories` are the numeric ids of the owners (accounts or
     /// organizations) whose runs are let in.
     Github,
+    /// People on GitHub, by the opaque tokens that it gives to them and to apps that act for them. `directories` are the numeric
+    /// ids of the accounts that are let in, and of the organizations whose members are; `issuer` is the interface of an
+    /// Enterprise Server (`https://HOST/api/v3`), if it is not github.com.
+    GithubUsers,
     /// A Better-Auth server with its JWT plugin; `issuer` is its base URL.
     BetterAuth,
 }
@@ -53,6 +58,12 @@ pub struct Issuer {
     pub roles_claims: Option<Vec<String>>,
     /// What those names mean here.
     pub roles: BTreeMap<String, Role>,
+    /// The app whose tokens are taken (`github_users`): tokens that a person gave to another app are not.
+    pub client_id: Option<String>,
+    /// What the app shows to ask whose a token is. Better in the environment than in a file.
+    pub client_secret: Option<Secret>,
+    /// Whether people's personal tokens are taken, too (`github_users`). They are meant for nobody in particular.
+    pub personal_tokens: bool,
     /// The claim with the scopes; empty: its tokens are not narrowed by scopes.
     pub scopes_claim: Option<String>,
 }
@@ -69,7 +80,9 @@ impl Issuer {
             Preset::Oidc | Preset::BetterAuth if self.issuer.is_none() => {
                 return say("`issuer` is missing: the `iss` of its tokens");
             }
-            Preset::Entra | Preset::Google | Preset::Github if self.directories.is_empty() => {
+            Preset::Entra | Preset::Google | Preset::Github | Preset::GithubUsers
+                if self.directories.is_empty() =>
+            {
                 return say("`directories` is missing: whoever has any account there would be let in");
             }
             Preset::Entra | Preset::Google | Preset::Github if self.issuer.is_some() => {
@@ -83,12 +96,33 @@ impl Issuer {
             {
                 return say("`directories` of Entra are ids in the form of a UUID, in lower case");
             }
-            Preset::Github if !self.directories.iter().all(|id| id.bytes().all(|c| c.is_ascii_digit())) => {
-                return say("`directories` of GitHub are numeric ids of owners: names change hands");
+            Preset::GithubUsers if self.client_id.is_some() != self.client_secret.is_some() => {
+                return say("`client_id` and `client_secret` belong together");
+            }
+            Preset::GithubUsers if self.client_id.is_none() && !self.personal_tokens => {
+                return say(
+                    "set `client_id` and `client_secret` of the app whose tokens are taken, or `personal_tokens = true`",
+                );
+            }
+            Preset::Github | Preset::GithubUsers
+                if !self.directories.iter().all(|id| id.bytes().all(|c| c.is_ascii_digit())) =>
+            {
+                return say("`directories` of GitHub are numeric ids: names change hands");
             }
             _ => {}
         }
-        if self.audience.is_empty() && !has_url {
+        let opaque = self.preset == Preset::GithubUsers;
+        if !opaque && (self.client_id.is_some() || self.client_secret.is_some() || self.personal_tokens) {
+            return say(
+                "`client_id`, `client_secret` and `personal_tokens` belong to the preset `github_users`",
+            );
+        }
+        if opaque && !(self.audience.is_empty() && self.jwks_url.is_none()) {
+            return say(
+                "its tokens are signed by nobody and name no audience; leave `audience` and `jwks_url` out",
+            );
+        }
+        if self.audience.is_empty() && !has_url && !opaque {
             return say("its tokens must be meant for this gateway: set `auth.url`, or `audience`");
         }
         for url in self.issuer.iter().chain(&self.jwks_url) {
@@ -109,8 +143,8 @@ impl Issuer {
                 self.directories.iter().map(|id| super::identity::issuers_of(id)[0].clone()).collect()
             }
             Preset::Google => vec!["https://accounts.google.com".to_owned()],
-            // Nobody can ask it for a token but a run.
-            Preset::Github => Vec::new(),
+            // Nobody can ask it for a token but a run, or an app, which signs people in itself.
+            Preset::Github | Preset::GithubUsers => Vec::new(),
             Preset::Oidc | Preset::BetterAuth => self.issuer.clone().into_iter().collect(),
         }
     }
@@ -120,6 +154,7 @@ impl Issuer {
         let own: &[&str] = match self.preset {
             Preset::Entra => &["roles", "groups"],
             Preset::Github => &["actor_id"],
+            Preset::GithubUsers => &["id", "orgs"],
             _ => &["roles"],
         };
         self.roles_claims.clone().unwrap_or_else(|| own.iter().map(|claim| (*claim).to_owned()).collect())
@@ -130,7 +165,7 @@ impl Issuer {
         let own = match self.preset {
             Preset::Oidc | Preset::BetterAuth => "scope",
             // Their scopes are those of their own interfaces.
-            Preset::Entra | Preset::Google | Preset::Github => "",
+            Preset::Entra | Preset::Google | Preset::Github | Preset::GithubUsers => "",
         };
         Some(self.scopes_claim.as_deref().unwrap_or(own)).filter(|claim| !claim.is_empty())
     }

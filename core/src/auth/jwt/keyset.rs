@@ -13,6 +13,7 @@ use url::Url;
 
 use super::form::Form;
 use super::key::PublicKey;
+use crate::auth::opaque::Question;
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -31,6 +32,15 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub trait Fetch: Send + Sync + fmt::Debug {
     /// The document's bytes. Redirects are not followed.
     fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<bytes::Bytes>>;
+
+    /// Asks a provider of opaque tokens something; the status of its answer and at most [`MAX_DOCUMENT`] bytes.
+    fn ask(&self, question: Question) -> BoxFuture<'_, Result<(u16, bytes::Bytes)>> {
+        let message = "opaque tokens cannot be asked about here";
+        Box::pin(async move {
+            Err(Error::new(ErrorKind::Unavailable, message)
+                .with("url", question.url.origin().ascii_serialization()))
+        })
+    }
 }
 
 /// Where an issuer says which keys it has.

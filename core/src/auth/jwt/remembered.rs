@@ -15,7 +15,7 @@ const EACH: usize = 1024;
 type Hash = [u8; 32];
 
 #[derive(Debug, Default)]
-pub(super) struct Remembered {
+pub(in crate::auth) struct Remembered {
     pieces: [RwLock<HashMap<Hash, Held>>; PIECES],
 }
 
@@ -29,20 +29,20 @@ struct Held {
 }
 
 impl Remembered {
-    pub(super) fn hash(token: &[u8]) -> Hash {
+    pub(in crate::auth) fn hash(token: &[u8]) -> Hash {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, token).as_ref());
         hash
     }
 
     /// Whom a token stands for that held before and has not ended, with its issuer and the generation of the keys.
-    pub(super) fn find(&self, hash: &Hash, now: Timestamp) -> Option<(Principal, usize, u64)> {
+    pub(in crate::auth) fn find(&self, hash: &Hash, now: Timestamp) -> Option<(Principal, usize, u64)> {
         let piece = self.piece(hash).read().unwrap_or_else(PoisonError::into_inner);
         let held = piece.get(hash).filter(|held| now < held.until)?;
         Some((held.principal.clone(), held.issuer, held.generation))
     }
 
-    pub(super) fn keep(
+    pub(in crate::auth) fn keep(
         &self,
         hash: Hash,
         principal: Principal,

@@ -4,6 +4,7 @@ mod api;
 mod audit;
 mod call;
 mod client;
+mod credentials;
 mod database;
 mod demo;
 mod exit;
@@ -55,6 +56,8 @@ enum Command {
     Register(Box<register::Args>),
     /// Makes, lists, rotates and revokes API keys
     Keys(keys::Args),
+    /// Sets, lists and removes what a server is shown before it lets the gateway in
+    Credentials(credentials::Args),
     /// Lists the registered servers
     List(list::Args),
     /// Calls a tool through a running gateway
@@ -88,6 +91,7 @@ async fn main() -> ExitCode {
         Command::Stdio(args) => Box::pin(stdio::run(common, args)).await,
         Command::Register(args) => register::run(&common, *args).await,
         Command::Keys(args) => Box::pin(keys::run(&common, args)).await,
+        Command::Credentials(args) => Box::pin(credentials::run(&common, args)).await,
         Command::List(args) => list::run(&common, args).await,
         Command::Call(args) => call::run(&common, args).await,
         Command::Import(args) => import::run(&common, args).await,

@@ -34,6 +34,7 @@ impl Inner {
         self: &Arc<Self>,
         place: &Place,
     ) -> Result<Option<Arc<Session>>> {
+        place.upstream.for_all()?;
         let (this, id) = (Arc::clone(self), place.server.id);
         place.upstream.modern(move |session| this.watch(id, session)).await
     }

@@ -45,6 +45,7 @@ pub(super) fn resources(uris: &BTreeSet<String>) -> String {
 /// changes after the acknowledgement must be heard; but no server is waited for longer than [`SOON`].
 pub(super) async fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, wanted: String) -> Heard {
     let opening = async move {
+        let place = gateway.own_way(&place, &pooled.principal).ok()?;
         if let Ok(Some(session)) = gateway.session_across(&place).await {
             let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
             return opened.ok().map(|(_, heard)| heard);
@@ -91,7 +92,7 @@ impl Inner {
             }
         }
         let subscribing = by_service.into_values().map(|(service, uris)| async move {
-            let told = self.subscribe_across(&service, &uris).await;
+            let told = self.subscribe_across(&service, &uris, passage).await;
             if told.is_empty() { self.subscribe_below(&service, uris, passage).await } else { told }
         });
         let mut granted = BTreeSet::new();
@@ -107,10 +108,12 @@ impl Inner {
         self: &Arc<Self>,
         service: &Service,
         uris: &BTreeSet<String>,
+        passage: &Passage,
     ) -> Vec<(Vec<String>, Heard)> {
         let filter = format!("{{{}}}", resources(uris));
         let asking = service.places.iter().map(|place| async {
-            let session = self.session_across(place).await.ok()??;
+            let place = self.own_way(place, &passage.principal).ok()?;
+            let session = self.session_across(&place).await.ok()??;
             across(&session, &self.tasks, &filter).await.ok()
         });
         let asked = tokio::time::timeout(PATIENCE, join_all(asking)).await.unwrap_or_default();
@@ -150,7 +153,8 @@ impl Inner {
         let modern = passage.modern.as_ref().ok_or_else(unavailable)?;
         let client = self.pooled(&passage.principal, modern)?;
         client.set_apart();
-        let opening = self.session_for(Some(client), place, Some(&passage.correlation_id));
+        let place = self.own_way(place, &passage.principal)?;
+        let opening = self.session_for(Some(client), &place, Some(&passage.correlation_id));
         let opening = tokio::time::timeout(PATIENCE, opening).await;
         let session = opening.map_err(|_| unavailable())??;
         let messages = followed(self.hear(&session, &client.hello.capabilities, None));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::auth::Vault;
 use crate::clock::{Clock, ManualClock};
 use crate::error::{ErrorKind, Result};
-use crate::gateway::{Caller, Gateway, Settings};
+use crate::gateway::{Caller, Gateway, Settings, Whose};
 use crate::model::{Credential, Patch, Principal, Role, Server, ServerId, TenantId};
 use crate::store::{CredentialStore, MemoryStore, Store};
 use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
@@ -44,17 +44,17 @@ impl House {
     }
 
     async fn set(&self, id: ServerId, header: &str, value: &str) -> Result<Credential> {
-        self.gateway.set_credential(&caller(Role::Manager), id, header, value).await
+        self.gateway.set_credential(&caller(Role::Manager), id, Whose::All, header, value).await
     }
 
     /// What a request to `origin` carries, by header.
     fn shown(&self, server: ServerId, origin: &str) -> Vec<(String, String)> {
-        match self.gateway.0.book.headers(Wanted { server, origin }) {
+        match self.gateway.0.book.headers(Wanted { server, subject: None, origin }) {
             Supplied::Now(headers) => headers
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
                 .collect(),
-            Supplied::Nothing | Supplied::Later(_) => Vec::new(),
+            Supplied::Nothing | Supplied::Later(_) | Supplied::Missing(_) => Vec::new(),
         }
     }
 }
@@ -91,9 +91,9 @@ async fn a_server_is_shown_what_is_set_for_it_at_the_origin_that_it_had() {
     {
         assert_eq!(house.shown(server, origin), []);
     }
-    house.gateway.remove_credential(&caller(Role::Manager), id, "X-API-Key").await.unwrap();
+    house.gateway.remove_credential(&caller(Role::Manager), id, Whose::All, "X-API-Key").await.unwrap();
     assert_eq!(house.shown(id, ORIGIN), [pair("authorization", "Bearer t")]);
-    let gone = house.gateway.remove_credential(&caller(Role::Manager), id, "x-api-key").await;
+    let gone = house.gateway.remove_credential(&caller(Role::Manager), id, Whose::All, "x-api-key").await;
     assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
     house.gateway.remove(&caller(Role::Admin), id, None).await.unwrap();
     assert_eq!(house.shown(id, ORIGIN), []);
@@ -160,13 +160,13 @@ async fn credentials_are_for_those_who_may_and_for_headers_that_may_be_sent() {
     let house = House::open(&Vault::new_key().unwrap()).await;
     let id = house.tools().await;
     for role in [Role::Developer, Role::Analyst, Role::Viewer, Role::Guest] {
-        let set = house.gateway.set_credential(&caller(role), id, "x-a", "b").await;
+        let set = house.gateway.set_credential(&caller(role), id, Whose::All, "x-a", "b").await;
         assert_eq!(set.unwrap_err().kind(), ErrorKind::PermissionDenied, "{role:?}");
         assert!(house.gateway.credentials(&caller(role), id).is_err(), "{role:?}");
     }
     let stranger = Caller::new(Principal::new(TenantId::new("other").unwrap(), "user:a", Role::Admin));
     assert_eq!(house.gateway.credentials(&stranger, id).unwrap_err().kind(), ErrorKind::NotFound);
-    let set = house.gateway.set_credential(&stranger, id, "x-a", "b").await;
+    let set = house.gateway.set_credential(&stranger, id, Whose::All, "x-a", "b").await;
     assert_eq!(set.unwrap_err().kind(), ErrorKind::NotFound);
     for (header, value) in
         [("host", "x"), ("Content-Length", "1"), ("a b", "x"), ("x-a", "a\r\nb: c"), ("x-a", "")]
@@ -177,4 +177,60 @@ async fn credentials_are_for_those_who_may_and_for_headers_that_may_be_sent() {
             "{header}"
         );
     }
+}
+
+/// a caller's own credential is shown in that caller's calls alone, the gateway's own in none of them, and nothing at all
+/// where a caller has none.
+#[tokio::test]
+async fn what_is_set_for_one_caller_is_shown_in_that_callers_calls_alone() {
+    let house = House::open(&Vault::new_key().unwrap()).await;
+    let id = house.register(server("tools-1", &json!({ "credentials": "caller" }))).await.id;
+    let (admin, manager) = (caller(Role::Admin), caller(Role::Manager));
+    let set = async |caller: &Caller, whose: Whose<'_>, value: &str| {
+        house.gateway.set_credential(caller, id, whose, "authorization", value).await
+    };
+    set(&manager, Whose::All, "the gateway's").await.unwrap();
+    set(&manager, Whose::Own, "a's").await.unwrap();
+    set(&admin, Whose::Of("user:b"), "b's").await.unwrap();
+    let refused = set(&manager, Whose::Of("user:c"), "c's").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    let shown = |subject: Option<&str>, origin: &str| match house.gateway.0.book.headers(Wanted {
+        server: id,
+        subject,
+        origin,
+    }) {
+        Supplied::Now(headers) => Ok(headers["authorization"].to_str().unwrap().to_owned()),
+        Supplied::Missing(error) => Err(error.kind()),
+        Supplied::Nothing | Supplied::Later(_) => Ok(String::new()),
+    };
+    assert_eq!(shown(None, ORIGIN), Ok("the gateway's".to_owned()));
+    assert_eq!(shown(Some("user:a"), ORIGIN), Ok("a's".to_owned()));
+    assert_eq!(shown(Some("user:b"), ORIGIN), Ok("b's".to_owned()));
+    assert_eq!(shown(Some("user:c"), ORIGIN), Err(ErrorKind::PermissionDenied));
+    assert_eq!(shown(Some("user:a"), "https://evil.example:443"), Err(ErrorKind::PermissionDenied));
+    let told = house.gateway.credentials(&manager, id).unwrap();
+    let subjects: Vec<_> = told.iter().map(|one| one.subject.as_deref()).collect();
+    assert_eq!(subjects, [None, Some("user:a"), Some("user:b")]);
+    assert_eq!(house.gateway.own_credentials(&manager, id).unwrap().len(), 1);
+    house.gateway.remove_credential(&manager, id, Whose::Own, "Authorization").await.unwrap();
+    assert_eq!(shown(Some("user:a"), ORIGIN), Err(ErrorKind::PermissionDenied));
+    assert_eq!(shown(Some("user:b"), ORIGIN), Ok("b's".to_owned()));
+}
+
+/// who may change a server but not what it is shown cannot have the gateway's own credential shown in their calls; and a
+/// server that is shown the same in all calls, or nothing at all, takes nobody's own.
+#[tokio::test]
+async fn whose_credentials_a_server_is_shown_is_for_those_to_say_who_set_them() {
+    let house = House::open(&Vault::new_key().unwrap()).await;
+    let id = house.register(server("tools-1", &json!({ "credentials": "caller" }))).await.id;
+    let shared = Patch { configuration: Some(crate::model::Configuration::default()), ..Patch::default() };
+    let refused = house.gateway.update(&caller(Role::Developer), id, shared.clone(), None).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    house.gateway.update(&caller(Role::Manager), id, shared, None).await.unwrap();
+    let own = house.gateway.set_credential(&caller(Role::Manager), id, Whose::Own, "x-a", "b").await;
+    assert_eq!(own.unwrap_err().kind(), ErrorKind::InvalidParams);
+    let command = json!({ "name": "child", "command": "cat", "configuration": { "credentials": "caller" } });
+    let registration = serde_json::from_str(&command.to_string()).unwrap();
+    let refused = house.gateway.register(&caller(Role::Admin), registration).await.unwrap_err();
+    assert!(refused.to_string().contains("needs a server that is reached by a URL"), "{refused}");
 }

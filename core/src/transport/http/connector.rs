@@ -5,14 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
 use super::dial::{Dial, Tls};
 use super::link::HttpLink;
-use super::pool::Pool;
+use super::pool::{Held, Pool, Purpose};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, ServerId};
@@ -59,6 +60,8 @@ struct Shown {
     supply: Arc<dyn Supply>,
     server: ServerId,
     origin: Arc<str>,
+    /// Whose calls go this way alone, if it is one caller's.
+    subject: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for HttpConnector {
@@ -121,17 +124,19 @@ impl HttpConnector {
         }
         let (clock, limit) = (means.clock.clone(), server.configuration.max_connections);
         let pool = Pool::new(dial, limit, clock.clone(), means.tasks.clone());
-        let shown = Shown { supply: means.supply.clone(), server: server.id, origin: origin(url).into() };
+        let (supply, origin) = (means.supply.clone(), origin(url).into());
+        let shown = Shown { supply, server: server.id, origin, subject: None };
         Ok(Self { pool, uri, headers, clock, shown })
     }
 
     /// What the server is shown in a request that is sent now.
     pub(super) async fn shown(&self) -> Result<Option<Arc<HeaderMap>>> {
-        let Shown { supply, server, origin } = &self.shown;
-        match supply.headers(Wanted { server: *server, origin }) {
+        let Shown { supply, server, origin, subject } = &self.shown;
+        match supply.headers(Wanted { server: *server, subject: subject.as_deref(), origin }) {
             Supplied::Nothing => Ok(None),
             Supplied::Now(headers) => Ok(Some(headers)),
             Supplied::Later(headers) => headers.await.map(Some).map_err(Error::not_sent),
+            Supplied::Missing(error) => Err(error.not_sent()),
         }
     }
 
@@ -142,6 +147,23 @@ impl HttpConnector {
             wear(&mut headers, &shown);
         }
         Ok(headers)
+    }
+
+    /// The same way for one caller's messages alone: what is shown is the caller's own, and no connection is used that carried
+    /// another's. All ways together have no more connections than one alone.
+    pub(in crate::transport) fn only_for(&self, subject: &Arc<str>) -> Self {
+        let mut own = self.clone();
+        own.shown.subject = Some(Arc::clone(subject));
+        own
+    }
+
+    /// As [`Pool::send`].
+    pub(super) fn send(
+        &self,
+        purpose: Purpose,
+        request: impl Fn() -> Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<(Held, Response<Incoming>)>> {
+        self.pool.send(purpose, self.shown.subject.as_ref(), request)
     }
 
     pub(super) fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
@@ -171,6 +193,10 @@ impl Connector for HttpConnector {
 
     async fn check(&self) -> Result<()> {
         self.pool.dial.open().await.map(drop)
+    }
+
+    fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
+        Some(Arc::new(self.only_for(subject)))
     }
 }
 

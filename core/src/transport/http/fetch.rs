@@ -1,13 +1,13 @@
-//! Reads one document by GET, for what is no MCP: an issuer's keys and metadata. Redirects are not followed, so that what was
+//! Asks something by one request, for what is no MCP: an issuer's keys and metadata, whose a token is. Redirects are not followed, so that what was
 //! judged is what is asked.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, HOST};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -25,14 +25,41 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// [`ErrorKind::PermissionDenied`] for an URL that may not be asked, [`ErrorKind::BadUpstream`] for everything that goes wrong there.
 pub async fn fetch(url: &Url, watch: Watch, limit: usize) -> Result<Bytes> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let (status, document) = ask(Method::GET, url, headers, Bytes::new(), watch, limit).await?;
+    if status != StatusCode::OK {
+        return Err(failed("the document was not given", url).with("status", status.as_u16()));
+    }
+    Ok(document)
+}
+
+/// The answer to a request: its status and at most `limit` bytes of its body. `watch` judges the URL and the addresses of its name.
+///
+/// [`ErrorKind::PermissionDenied`] for an URL that may not be asked, [`ErrorKind::BadUpstream`] for everything that goes wrong there.
+pub async fn ask(
+    method: Method,
+    url: &Url,
+    headers: HeaderMap,
+    body: Bytes,
+    watch: Watch,
+    limit: usize,
+) -> Result<(StatusCode, Bytes)> {
     watch.check_url(url)?;
-    match tokio::time::timeout(TIMEOUT, ask(url, watch, limit)).await {
+    match tokio::time::timeout(TIMEOUT, send(method, url, headers, body, watch, limit)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(failed("the document did not come within 10 s", url)),
+        Err(_) => Err(failed("the answer did not come within 10 s", url)),
     }
 }
 
-async fn ask(url: &Url, watch: Watch, limit: usize) -> Result<Bytes> {
+async fn send(
+    method: Method,
+    url: &Url,
+    mut headers: HeaderMap,
+    body: Bytes,
+    watch: Watch,
+    limit: usize,
+) -> Result<(StatusCode, Bytes)> {
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(failed("the URL names no host", url));
     };
@@ -42,19 +69,18 @@ async fn ask(url: &Url, watch: Watch, limit: usize) -> Result<Bytes> {
         .transpose()
         .map_err(|_| failed("no certificate can name this host", url))?;
     let socket = Dial { host: host.to_owned(), port, tls, watch }.open().await?;
-    let request = Request::get(&url[url::Position::BeforePath..url::Position::AfterQuery])
-        .header(HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
-        .header(ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| failed("the URL cannot be asked for", url).caused_by(error))?;
+    let unfit = |error: http::Error| failed("the URL cannot be asked for", url).caused_by(error);
+    let authority = HeaderValue::from_str(&url[url::Position::BeforeHost..url::Position::AfterPort]);
+    headers.insert(HOST, authority.map_err(|error| unfit(error.into()))?);
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut request = Request::builder().method(method).uri(target).body(Full::new(body)).map_err(unfit)?;
+    *request.headers_mut() = headers;
     let broken = |error: hyper::Error| failed("the connection broke", url).caused_by(error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
     let reading = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
-        if answer.status() != StatusCode::OK {
-            return Err(failed("the document was not given", url).with("status", answer.status().as_u16()));
-        }
-        read(answer.into_body(), url, limit).await
+        let status = answer.status();
+        Ok((status, read(answer.into_body(), url, limit).await?))
     };
     let (mut reading, mut connection, mut open) = (pin!(reading), pin!(connection), true);
     loop {

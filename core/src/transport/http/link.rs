@@ -90,7 +90,7 @@ impl HttpLink {
             }
             self.connector.build(Method::POST, headers, message.clone())
         };
-        self.connector.pool.send(purpose, request).await
+        self.connector.send(purpose, request).await
     }
 
     fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
@@ -208,7 +208,7 @@ impl Link for HttpLink {
         let headers = self.connector.dressed(&self.headers.load_full()).await.ok()?;
         let headers = HttpConnector::listen_headers(&headers);
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = match self.connector.pool.send(Purpose::Listen, request).await {
+        let (held, response) = match self.connector.send(Purpose::Listen, request).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(server = ?self.connector.pool.dial, %error, "the server's stream cannot be opened");
@@ -258,7 +258,7 @@ impl Link for HttpLink {
         let Ok(mut headers) = self.connector.dressed(&self.headers.load_full()).await else { return };
         headers.remove(CONTENT_TYPE);
         let request = || self.connector.build(Method::DELETE, headers.clone(), Bytes::new());
-        let sent = self.connector.pool.send(Purpose::Call, request);
+        let sent = self.connector.send(Purpose::Call, request);
         match tokio::time::timeout(CLOSE_TIMEOUT, sent).await {
             Ok(Ok((held, response))) => held.release(Some(response.into_body())),
             // The session is over for us in any case; the server ends it by its own idle time.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a connection is either held with a permit or idle, and one is opened only when no idle one can be
 //! used; so calls never have more than `limit` connections open. Streams that only listen have permits of their
-//! own, and their connections are not reused, so that they cannot keep calls out.
+//! own, and their connections are not reused, so that they cannot keep calls out. A connection that carried what is shown for
+//! one caller carries nothing else: some servers let a connection in, not a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -88,16 +89,17 @@ impl Pool {
     ///
     /// [`ErrorKind::Unavailable`], not sent, if all connections stay in use for 1 s; else
     /// [`ErrorKind::BadUpstream`], which says whether anything was sent. What was not written on a connection that
-    /// turns out to be closed is sent on a new one, once.
+    /// turns out to be closed is sent on a new one, once. `owner`: whose calls alone the connection carries.
     pub(super) async fn send(
         self: &Arc<Self>,
         purpose: Purpose,
+        owner: Option<&Arc<str>>,
         request: impl Fn() -> Request<Full<Bytes>>,
     ) -> Result<(Held, Response<Incoming>)> {
         let permit = self.permit(purpose).await?;
         let held = |wire| Held { pool: self.clone(), wire, purpose, _permit: permit };
         if purpose == Purpose::Call
-            && let Some(mut wire) = self.take_idle()
+            && let Some(mut wire) = self.take_idle(owner)
         {
             match wire.send(request()).await {
                 Ok(response) => return Ok((held(wire), response)),
@@ -107,6 +109,7 @@ impl Pool {
         }
         let socket = self.dial.open().await?;
         let mut wire = Wire::new(socket).await.map_err(|error| self.broken(error).not_sent())?;
+        wire.owner = owner.cloned();
         match wire.send(request()).await {
             Ok(response) => Ok((held(wire), response)),
             Err(error) if wire.wrote() => Err(self.broken(error)),
@@ -133,11 +136,11 @@ impl Pool {
         waiting.await.map_err(|_| refused())?.map_err(|_| refused())
     }
 
-    /// The newest idle connection that can be used; those found closed or too old are dropped.
-    fn take_idle(&self) -> Option<Box<Wire>> {
+    /// The newest idle connection of this owner that can be used; those found closed or too old are dropped.
+    fn take_idle(&self, owner: Option<&Arc<str>>) -> Option<Box<Wire>> {
         let mut busy = Vec::new();
         let found = loop {
-            let Some(mut wire) = self.pop_idle() else { break None };
+            let Some(mut wire) = self.pop_idle(owner) else { break None };
             let rested = self.clock.now().since(wire.idle_since);
             if rested >= IDLE {
                 continue;
@@ -161,12 +164,13 @@ impl Pool {
         found
     }
 
-    /// The newest idle connection of this thread, else the newest of any.
-    fn pop_idle(&self) -> Option<Box<Wire>> {
+    /// The newest idle connection of this owner and thread, else the newest of the owner's.
+    fn pop_idle(&self, owner: Option<&Arc<str>>) -> Option<Box<Wire>> {
         let here = std::thread::current().id();
         let mut idle = self.lock();
-        let newest = idle.len().checked_sub(1)?;
-        let place = idle.iter().rposition(|wire| wire.thread == here).unwrap_or(newest);
+        let fits = |wire: &Wire| wire.owner.as_ref() == owner;
+        let near = idle.iter().rposition(|wire| wire.thread == here && fits(wire));
+        let place = near.or_else(|| idle.iter().rposition(|wire| fits(wire)))?;
         Some(idle.remove(place))
     }
 

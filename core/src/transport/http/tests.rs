@@ -585,6 +585,25 @@ async fn a_call_that_finds_all_connections_in_use_waits_a_second_and_names_the_l
     assert!(bounded(link.request(call(4))).await.is_ok());
 }
 
+/// T-04: a connection that carried one caller's messages carries no other's, and all callers together have no more connections
+/// than a server may have.
+#[tokio::test]
+async fn a_connection_that_was_one_callers_is_nobody_elses_and_makes_room_for_others() {
+    let fake = Fake::start(|n| vec![json(&result(n as u64))]).await;
+    let configuration = Configuration { max_connections: 2, ..Configuration::default() };
+    let connector = fake.connector_with(configuration);
+    let mut links = vec![connector.connect(false).await.unwrap()];
+    for subject in ["user:a", "user:b"] {
+        let own = connector.for_caller(&subject.into()).unwrap();
+        links.push(own.connect(false).await.unwrap());
+    }
+    for (id, link) in [0, 0, 1, 1, 0, 2, 2, 1].into_iter().enumerate() {
+        response(&*links[link], id as u64).await;
+        assert!(connector.pool.idle_count() <= 2);
+    }
+    assert_eq!(fake.connections(), [0, 0, 1, 1, 0, 2, 2, 3]);
+}
+
 #[tokio::test]
 async fn a_stream_that_only_listens_takes_no_connection_from_calls() {
     let fake = Fake::start(|n| match n {

@@ -6,6 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 
@@ -32,6 +33,8 @@ pub(super) struct Wire {
     pub(super) idle_since: Tick,
     /// The thread that opened it. Where each thread polls its own sockets, an answer arrives soonest there.
     pub(super) thread: ThreadId,
+    /// Whose calls alone it carries; `None`: those that everybody's are like.
+    pub(super) owner: Option<Arc<str>>,
 }
 
 /// What can be done with a connection that nobody waits on.
@@ -58,6 +61,7 @@ impl Wire {
             tail: None,
             idle_since: Tick::default(),
             thread: std::thread::current().id(),
+            owner: None,
         }))
     }
 

@@ -78,6 +78,12 @@ impl Connector for SseConnector {
     async fn check(&self) -> Result<()> {
         self.http.check().await
     }
+
+    fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
+        let http = Arc::new(self.http.only_for(subject));
+        let (name, base, tasks) = (self.name.clone(), self.base.clone(), self.tasks.clone());
+        Some(Arc::new(Self { http, name, base, tasks }))
+    }
 }
 
 #[cfg(test)]

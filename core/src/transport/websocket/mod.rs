@@ -137,6 +137,12 @@ impl Connector for WebSocketConnector {
     async fn check(&self) -> Result<()> {
         self.http.check().await
     }
+
+    fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
+        let (http, name) = (self.http.only_for(subject), self.name.clone());
+        let (free, tasks) = (self.free.clone(), self.tasks.clone());
+        Some(Arc::new(Self { http, name, free, limit: self.limit, tasks }))
+    }
 }
 
 /// Why there is no WebSocket. No message was sent yet.
