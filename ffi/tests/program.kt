@@ -1,4 +1,5 @@
 // The UniFFI face in Kotlin: open, register, list, find, pick, call, errors, events by callback.
+// Needs JNA and kotlinx-coroutines on the class path, and the folder of the library as `jna.library.path`.
 import io.github.mcp_registry_gateway.Gateway
 import io.github.mcp_registry_gateway.GatewayException
 import io.github.mcp_registry_gateway.Listener

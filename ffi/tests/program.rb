@@ -1,4 +1,5 @@
 # The UniFFI face in Ruby: open, register, list, find, pick, call, errors.
+# Needs the gem `ffi`, and the library where the dynamic linker looks (LD_LIBRARY_PATH). `io/wait` is what the generated code forgets.
 require 'io/wait'
 require 'json'
 require 'mcp_registry_gateway'
