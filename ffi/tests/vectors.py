@@ -120,6 +120,13 @@ class Vectors(unittest.IsolatedAsyncioTestCase):
         await gateway.shutdown()
 
 
+def test_of(case: dict[str, Any]) -> Any:
+    async def test(self: Vectors) -> None:
+        await self.case(case)
+
+    return test
+
+
 UNSAID = []
 for file in sorted((VECTORS / "api").glob("*.json")):
     for case in json.loads(file.read_text())["cases"]:
@@ -128,7 +135,7 @@ for file in sorted((VECTORS / "api").glob("*.json")):
             UNSAID.append(case["name"])
             continue
         name = "test_" + f"{file.stem}_{case['name']}".replace(" ", "_")
-        setattr(Vectors, name, lambda self, case=case: self.case(case))
+        setattr(Vectors, name, test_of(case))
 
 
 if __name__ == "__main__":
