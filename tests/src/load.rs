@@ -66,33 +66,45 @@ struct Reply<'a> {
     result: Option<&'a RawValue>,
 }
 
+/// Sessions that have each had an answer, so that all that is opened for them is open.
+#[derive(Debug)]
+pub struct Opened {
+    load: Load,
+    sessions: Vec<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    number: usize,
+    client: Client,
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// Drives the connection as long as the session is kept.
+    _connection: JoinSet<hyper::Result<()>>,
+}
+
 impl Load {
-    /// Opens the sessions, then runs them all at once.
+    /// Opens the sessions and runs them all at once.
     pub async fn run(&self) -> io::Result<Report> {
+        self.open().await?.run().await
+    }
+
+    /// Opens the sessions, and lets each make one call that counts for nothing.
+    pub async fn open(&self) -> io::Result<Opened> {
         let mut sessions = Vec::with_capacity(self.sessions);
-        for _ in 0..self.sessions {
+        for number in 0..self.sessions {
             let http = Http::new(self.address);
-            sessions.push(Client::connect_with(&http, &self.path, serde_json::json!({})).await?);
+            let client = Client::connect_with(&http, &self.path, serde_json::json!({})).await?;
+            let stream = TcpStream::connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) =
+                http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+            let mut driven = JoinSet::new();
+            driven.spawn(connection);
+            let mut session = Session { number, client, sender, _connection: driven };
+            session.call(self, 0).await?.map_err(io::Error::other)?;
+            sessions.push(session);
         }
-        let watch = Stopwatch::start();
-        let mut running = JoinSet::new();
-        for (number, client) in sessions.iter().enumerate() {
-            running.spawn(session(self.clone(), client.session().to_owned(), number));
-        }
-        let mut report = Report::default();
-        let mut times = Vec::with_capacity(self.sessions * self.calls);
-        while let Some(ended) = running.join_next().await {
-            let (good, mut errors) = ended.map_err(io::Error::other)??;
-            report.good += good.len();
-            report.bad += errors.len();
-            times.extend(good);
-            report.errors.append(&mut errors);
-            report.errors.truncate(10);
-        }
-        report.took = watch.elapsed();
-        report.p50 = quantile(&mut times, 0.5);
-        report.p99 = quantile(&mut times, 0.99);
-        Ok(report)
+        Ok(Opened { load: self.clone(), sessions })
     }
 
     /// A request's body: its id and text belong together and to nobody else.
@@ -106,37 +118,68 @@ impl Load {
     }
 }
 
+impl Opened {
+    /// Runs all sessions at once.
+    pub async fn run(self) -> io::Result<Report> {
+        let Self { load, sessions } = self;
+        let mut times = Vec::with_capacity(load.sessions * load.calls);
+        let watch = Stopwatch::start();
+        let mut running = JoinSet::new();
+        for session in sessions {
+            running.spawn(session.run(load.clone()));
+        }
+        let mut report = Report::default();
+        while let Some(ended) = running.join_next().await {
+            let (good, mut errors) = ended.map_err(io::Error::other)??;
+            report.good += good.len();
+            report.bad += errors.len();
+            times.extend(good);
+            report.errors.append(&mut errors);
+            report.errors.truncate(10);
+        }
+        report.took = watch.elapsed();
+        report.p50 = quantile(&mut times, 0.5);
+        report.p99 = quantile(&mut times, 0.99);
+        Ok(report)
+    }
+}
+
 type Ended = io::Result<(Vec<Duration>, Vec<String>)>;
 
-async fn session(load: Load, session: String, number: usize) -> Ended {
-    let stream = TcpStream::connect(load.address).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let mut running = JoinSet::new();
-    running.spawn(connection);
-    let (mut good, mut errors) = (Vec::with_capacity(load.calls), Vec::new());
-    for call in 1..=u64::try_from(load.calls).unwrap_or(u64::MAX) {
-        let text = format!("session {number} call {call}");
+impl Session {
+    async fn run(mut self, load: Load) -> Ended {
+        let (mut good, mut errors) = (Vec::with_capacity(load.calls), Vec::new());
+        for call in 1..=u64::try_from(load.calls).unwrap_or(u64::MAX) {
+            let watch = Stopwatch::start();
+            match self.call(&load, call).await? {
+                Ok(()) => good.push(watch.elapsed()),
+                Err(why) => errors.push(why),
+            }
+        }
+        Ok((good, errors))
+    }
+
+    /// One call; what is wrong with its answer, if anything is.
+    async fn call(&mut self, load: &Load, call: u64) -> io::Result<Result<(), String>> {
+        let text = format!("session {} call {call}", self.number);
         let request = Request::post(&load.path)
             .header("host", load.address.to_string())
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
             .header("mcp-protocol-version", VERSION)
-            .header("mcp-session-id", &session)
+            .header("mcp-session-id", self.client.session())
             .body(Full::new(Bytes::from(load.body(call, &text))))
             .map_err(io::Error::other)?;
-        let watch = Stopwatch::start();
-        sender.ready().await.map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        self.sender.ready().await.map_err(io::Error::other)?;
+        let response = self.sender.send_request(request).await.map_err(io::Error::other)?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        match check(&body, call, &text) {
-            Ok(()) if status == 200 => good.push(watch.elapsed()),
-            Ok(()) => errors.push(format!("{status} for {text}")),
-            Err(why) => errors.push(format!("{status} for {text}: {why}")),
-        }
+        Ok(match check(&body, call, &text) {
+            Ok(()) if status == 200 => Ok(()),
+            Ok(()) => Err(format!("{status} for {text}")),
+            Err(why) => Err(format!("{status} for {text}: {why}")),
+        })
     }
-    Ok((good, errors))
 }
 
 /// Whether `body`, JSON or an event stream of one message, answers call `id` with `text`.
