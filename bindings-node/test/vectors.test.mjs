@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 
@@ -16,8 +16,18 @@ const read = (name) => JSON.parse(readFileSync(new URL(name, VECTORS), 'utf8'))
 let program
 let fake
 
+const { FAKE_MCP_SERVER, VECTORS_TABLE } = process.env
+
+/** Notes for `tests/vectors/table` that a case holds, or that none was run yet. */
+function note(name) {
+  if (VECTORS_TABLE === undefined) return
+  if (name === undefined) writeFileSync(`${VECTORS_TABLE}/node`, '')
+  else appendFileSync(`${VECTORS_TABLE}/node`, `${name}\tok\n`)
+}
+
 before(async () => {
-  program = spawn(process.env.FAKE_MCP_SERVER, ['--http'])
+  note()
+  program = spawn(FAKE_MCP_SERVER, ['--http'])
   fake = await new Promise((go) => createInterface(program.stdout).once('line', go))
 })
 
@@ -55,6 +65,7 @@ for (const file of readdirSync(new URL('api/', VECTORS)).sort()) {
         assert.equal(missing(`step ${number}, ${verb}`, outcome.expected, outcome.found), undefined)
       }
       await gateway.close()
+      note(name)
     })
   }
 }

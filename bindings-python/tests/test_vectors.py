@@ -27,8 +27,16 @@ def fake() -> Iterator[str]:
     program = subprocess.Popen([os.environ["FAKE_MCP_SERVER"], "--http"], stdout=subprocess.PIPE, text=True)
     with program:
         assert program.stdout is not None
+        note(None)
         yield program.stdout.readline().strip()
         program.kill()
+
+
+def note(case: str | None) -> None:
+    """Notes for `tests/vectors/table` that a case holds, or that none was run yet."""
+    if folder := os.environ.get("VECTORS_TABLE"):
+        with Path(folder, "python").open("a" if case else "w") as table:
+            table.write(f"{case}\tok\n" if case else "")
 
 
 def missing(at: str, expected: Any, found: Any) -> str | None:
@@ -72,6 +80,7 @@ async def test_case(case: dict[str, Any], fake: str) -> None:
             expected = step["gives"] if succeeded and "gives" in step else step.get("fails")
             assert succeeded == ("gives" in step), f"step {number}, {step['verb']}: {outcome}"
             assert missing("", expected, outcome) is None, missing("", expected, outcome)
+    note(case["name"])
 
 
 async def test_the_same_key_reaches_the_same_server_as_from_rust() -> None:

@@ -9,6 +9,7 @@
 pub mod error;
 pub mod clock;
 pub mod random;
+mod striped;
 pub mod tasks;
 pub mod rpc;
 pub mod model;

@@ -120,8 +120,8 @@ impl Gateway {
         Ok(Arc::new(Watching::new(&self.0, self.0.watch()?, listener)))
     }
 
-    /// Takes no new calls, lets those under way end, then ends everything.
-    pub async fn close(&self) -> Result<(), GatewayError> {
+    /// Takes no new calls, lets those under way end, then ends everything. `close` is what Kotlin calls to free an object.
+    pub async fn shutdown(&self) -> Result<(), GatewayError> {
         Ok(self.0.close().await?)
     }
 }

@@ -40,6 +40,7 @@ mod tls;
 mod transports;
 mod upstream;
 mod vectors;
+mod vectors_http;
 
 use mcp_registry_gateway_tests::fake::Fake;
 use mcp_registry_gateway_tests::process::Gateway;

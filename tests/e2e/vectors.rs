@@ -14,7 +14,7 @@ use mcp_registry_gateway_tests::fake::Fake;
 use serde_json::{Value, json};
 
 /// Where nobody listens.
-const DEAD: &str = "http://127.0.0.1:9/mcp";
+pub(super) const DEAD: &str = "http://127.0.0.1:9/mcp";
 
 fn perform(facade: &Facade, verb: &str, input: &Value) -> Result<Value, Value> {
     let (done, outcome) = mpsc::channel();
@@ -27,7 +27,7 @@ fn perform(facade: &Facade, verb: &str, input: &Value) -> Result<Value, Value> {
 }
 
 /// What of `expected` the answer does not have.
-fn missing(at: &str, expected: &Value, found: &Value) -> Option<String> {
+pub(super) fn missing(at: &str, expected: &Value, found: &Value) -> Option<String> {
     match (expected, found) {
         (Value::String(any), _) if any == "*" => None,
         (Value::Object(expected), Value::Object(found)) => expected.iter().find_map(|(key, value)| {
@@ -41,6 +41,13 @@ fn missing(at: &str, expected: &Value, found: &Value) -> Option<String> {
         }
         (expected, found) if expected == found => None,
         _ => Some(format!("{at}: expected {expected}, found {found}")),
+    }
+}
+
+/// Notes for `tests/vectors/table` what became of the cases over `face`.
+pub(super) fn note(face: &str, lines: &[String]) {
+    if let Some(folder) = std::env::var_os("VECTORS_TABLE") {
+        std::fs::write(Path::new(&folder).join(face), lines.concat()).expect("the table's folder");
     }
 }
 
@@ -80,17 +87,19 @@ async fn every_case_of_the_one_behaviour_holds_over_the_facade() {
     let url = fake.url();
     let outcome = tokio::task::spawn_blocking(move || {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/api");
-        let (mut cases, mut wrong) = (0, Vec::new());
+        let (mut cases, mut wrong, mut noted) = (0, Vec::new(), Vec::new());
         for file in std::fs::read_dir(folder).expect("the vectors") {
             let text = std::fs::read_to_string(file.expect("a file").path()).expect("a file of vectors");
             let group: Value = serde_json::from_str(&text).expect("vectors are JSON");
             for case in group["cases"].as_array().expect("cases") {
                 cases += 1;
-                if let Err(why) = run(case, &url) {
-                    wrong.push(format!("{}: {why}", case["name"]));
+                match run(case, &url) {
+                    Ok(()) => noted.push(format!("{}\tok\n", case["name"].as_str().expect("a name"))),
+                    Err(why) => wrong.push(format!("{}: {why}", case["name"])),
                 }
             }
         }
+        note("rust", &noted);
         (cases, wrong)
     });
     let (cases, wrong) = outcome.await.expect("the cases");

@@ -27,6 +27,7 @@ pub use self::settings::Auth;
 pub use self::vault::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
+use crate::striped::Striped;
 
 /// Turns credentials into a principal.
 pub trait Authenticator: Send + Sync + fmt::Debug {
@@ -66,12 +67,12 @@ impl fmt::Debug for Answer<'_> {
 /// and nobody else is anybody.
 #[derive(Debug)]
 pub struct LocalOnly {
-    local: Principal,
+    local: Striped<Principal>,
 }
 
 impl Default for LocalOnly {
     fn default() -> Self {
-        Self { local: Principal::local(TenantId::default_tenant()) }
+        Self { local: Striped::new(|| Principal::local(TenantId::default_tenant())) }
     }
 }
 
@@ -79,7 +80,9 @@ impl Authenticator for LocalOnly {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         Answer::Now(match credentials {
             Credentials::Embedded(principal) => Ok(principal.clone()),
-            Credentials::Network { peer, .. } if peer.to_canonical().is_loopback() => Ok(self.local.clone()),
+            Credentials::Network { peer, .. } if peer.to_canonical().is_loopback() => {
+                Ok(self.local.mine().clone())
+            }
             Credentials::Network { .. } => Err(Error::new(
                 ErrorKind::Unauthenticated,
                 "no authentication is configured, so only processes of this machine may call",

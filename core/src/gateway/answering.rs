@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::OptionFuture;
 use futures_util::stream::BoxStream;
+use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use super::Inner;
@@ -36,7 +37,7 @@ const CANCELLING: Duration = Duration::from_secs(2);
 pub(super) struct Answering {
     pub(super) relay: Relay,
     pub(super) upstream_id: u64,
-    pub(super) client_id: Box<str>,
+    pub(super) client_id: SmolStr,
     pub(super) token: Option<String>,
     pub(super) server: ServerId,
     /// The answer is a list of tasks.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::awaited::{Awaited, Promise, promise};
@@ -37,7 +38,7 @@ pub(super) struct Client {
     /// Its own sessions, by the number of the upstream: one that was replaced is not found any more.
     upstreams: Mutex<BTreeMap<u64, Tie>>,
     /// The requests under way, by the client's own ids.
-    flights: Mutex<HashMap<Box<str>, Arc<Active>, RandomState>>,
+    flights: Mutex<HashMap<SmolStr, Arc<Active>, RandomState>>,
     /// What servers have asked it.
     pub(super) questions: Questions,
     /// Which replicas keep something for it.
@@ -208,8 +209,9 @@ impl Client {
 
     /// Enters a request; the entry lasts as long as the returned guard.
     pub(super) fn take_off(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> Landing {
-        locked(&self.flights).insert(raw_id.into(), Arc::clone(active));
-        Landing { client: Arc::clone(self), raw_id: raw_id.into(), active: Arc::clone(active) }
+        let raw_id = SmolStr::from(raw_id);
+        locked(&self.flights).insert(raw_id.clone(), Arc::clone(active));
+        Landing { client: Arc::clone(self), raw_id, active: Arc::clone(active) }
     }
 
     /// Cancels the request that the client calls `raw_id`; false if none is under way.
@@ -268,7 +270,7 @@ pub(super) fn ended() -> Error {
 #[derive(Debug)]
 pub(super) struct Landing {
     client: Arc<Client>,
-    raw_id: Box<str>,
+    raw_id: SmolStr,
     active: Arc<Active>,
 }
 

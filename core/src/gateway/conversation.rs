@@ -120,7 +120,7 @@ impl Inner {
                 );
                 return;
             };
-            vec![(asked.session, message.with_id(asked.raw_id).apply(message.bytes()))]
+            vec![(asked.session, message.with_id(&*asked.raw_id).apply(message.bytes()))]
         } else {
             match message.method() {
                 Some(Method::Initialized) => return,

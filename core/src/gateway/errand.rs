@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Landing};
@@ -97,7 +98,7 @@ pub(super) struct Forward {
     pub(super) service: Arc<Service>,
     pub(super) message: Message,
     /// What must be offered by the server that gets it.
-    pub(super) what: Option<(CapabilityKind, String)>,
+    pub(super) what: Option<(CapabilityKind, SmolStr)>,
     /// The place of the name, and the name that the server knows.
     pub(super) rename: Option<(Range<usize>, String)>,
     /// The one server that can answer: it made the task of which the message speaks.
@@ -148,7 +149,7 @@ pub(super) fn forward(
     };
     let named = raw.map(|raw| Ok::<_, Error>((raw, text_of(raw)?))).transpose()?;
     let range = named.as_ref().map(|(raw, _)| message.range_of(raw));
-    let name = named.map(|(_, name)| name.into_owned());
+    let name = named.map(|(_, name)| SmolStr::from(name));
     drop(members);
 
     if let Some(own) = own::asked(view, route, kind, name.as_deref()) {
@@ -197,7 +198,7 @@ fn finish(
     service: Arc<Service>,
     message: Message,
     kind: CapabilityKind,
-    name: Option<String>,
+    name: Option<SmolStr>,
     range: Option<Range<usize>>,
     rename: Option<String>,
 ) -> Result<Forward> {
@@ -208,7 +209,7 @@ fn finish(
     {
         return Err(unknown_name(kind, name.as_deref().unwrap_or(own), &message));
     }
-    let own_name = rename.clone().or(name);
+    let own_name = rename.as_deref().map(SmolStr::from).or(name);
     // Templates and completions name no item that a replica lists one by one.
     let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
     let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use smol_str::ToSmolStr;
 use tokio::sync::Notify;
 
 use super::answering::{Answering, Flow};
@@ -180,13 +181,14 @@ impl Inner {
             client.bound.asked(message, place.server.id);
         }
         let id = session.next_id();
-        let mut splice = message.with_id(id.to_string());
+        let own_id = id.to_smolstr();
+        let mut splice = message.with_id(own_id.as_str());
         if let Some((range, name)) = &forward.rename {
-            splice.replace(range.clone(), name.clone());
+            splice.replace(range.clone(), name);
         }
         let token = progress_token(message);
         if let Some((range, _)) = &token {
-            splice.replace(range.clone(), id.to_string());
+            splice.replace(range.clone(), own_id.as_str());
         }
         let (body, headers) = match &passage.modern {
             None => (splice.apply(message.bytes()), None),

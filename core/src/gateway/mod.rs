@@ -148,7 +148,7 @@ struct Inner {
     refreshing: std::sync::Mutex<()>,
     sessions: sessions::Sessions,
     modern: modern::State,
-    observer: Arc<Observer>,
+    observer: Observer,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
     limiter: Limiter,
@@ -214,7 +214,7 @@ impl Gateway {
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
             trail,
-            observer: Observer::new(Arc::clone(&clock)),
+            observer: Observer::new(&clock),
             auth,
             keys,
             limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),

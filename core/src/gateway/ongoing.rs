@@ -87,12 +87,17 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
     use crate::error::{Error, ErrorKind};
     use crate::model::{Action, Call, Route};
     use crate::observe::Observer;
 
-    fn record(observer: &Arc<Observer>) -> Arc<Record> {
+    fn observer() -> Observer {
+        let clock: Arc<dyn Clock> = ManualClock::shared();
+        Observer::new(&clock)
+    }
+
+    fn record(observer: &Observer) -> Arc<Record> {
         observer.begin(&Call {
             route: Route::All,
             action: Action::Listen,
@@ -115,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_nobody_waits_for_goes_on_to_its_end_and_so_does_its_record() {
-        let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
+        let (observer, tasks) = (observer(), Tasks::default());
         let record = record(&observer);
         let (answer, awaited) = oneshot::channel();
         let work = told(awaited, Arc::clone(&record));
@@ -130,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_ends_with_its_connection_is_cancelled_and_ends_as_cancelled_calls_do() {
-        let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
+        let (observer, tasks) = (observer(), Tasks::default());
         let record = record(&observer);
         let (_answer, awaited) = oneshot::channel();
         drop(Ongoing::new(Box::pin(told(awaited, Arc::clone(&record))), &record, &tasks, Departure::Cancels));
@@ -140,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_was_waited_for_leaves_nothing_to_the_tasks() {
-        let (observer, tasks) = (Observer::new(ManualClock::shared()), Tasks::default());
+        let (observer, tasks) = (observer(), Tasks::default());
         let record = record(&observer);
         let work = async { Ok(Reply::Accepted) };
         assert!(Ongoing::new(Box::pin(work), &record, &tasks, Departure::Cancels).await.is_ok());

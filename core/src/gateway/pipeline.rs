@@ -44,7 +44,16 @@ pub(super) enum Errand {
 
 impl Gateway {
     /// Takes one call and gives its reply. Every door calls this, and nothing that decides stands outside of it.
-    pub async fn handle(&self, call: Call, credentials: &Credentials) -> Result<Reply> {
+    pub fn handle(
+        &self,
+        call: impl Into<Box<Call>>,
+        credentials: &Credentials,
+    ) -> impl Future<Output = Result<Reply>> + Send {
+        // A call is hundreds of bytes, and each future that takes it would hold it twice.
+        self.carry_out(call.into(), credentials)
+    }
+
+    async fn carry_out(&self, call: Box<Call>, credentials: &Credentials) -> Result<Reply> {
         let inner = &self.0;
         let record = inner.observer.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
@@ -68,7 +77,7 @@ impl Inner {
     /// Who calls, may they now, and what the call comes down to.
     async fn admit(
         &self,
-        call: Call,
+        call: Box<Call>,
         credentials: &Credentials,
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
@@ -80,21 +89,22 @@ impl Inner {
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
         let client = self.client_of(&principal, &call, record.active().since)?;
+        let Call { route, action, headers, correlation_id, streams, resumes, wishes, .. } = *call;
         let passage = Passage {
             principal,
             client,
-            correlation_id: call.correlation_id,
-            headers: call.headers,
-            streams: call.streams,
-            resumes: call.resumes,
-            wishes: call.wishes,
+            correlation_id,
+            headers,
+            streams,
+            resumes,
+            wishes,
             record: Arc::clone(record),
             modern,
             landing: None,
             admission,
         };
-        let errand = self.resolve(&call.route, call.action, passage)?;
-        Ok((call.route, errand))
+        let errand = self.resolve(&route, action, passage)?;
+        Ok((route, errand))
     }
 
     /// The session that the call belongs to. A call must have one unless it opens one or stands alone.

@@ -199,7 +199,7 @@ pub(super) fn client_progress(message: &Message, client: &Client) -> Option<(Arc
     let raw = members.get("progressToken")?;
     let asked = client.questions.get(raw.parse().ok()?)?;
     let mut splice = Splice::new();
-    splice.replace(message.range_of(raw), asked.raw_token?);
+    splice.replace(message.range_of(raw), String::from(asked.raw_token?));
     Some((asked.session, splice.apply(message.bytes())))
 }
 

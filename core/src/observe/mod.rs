@@ -4,10 +4,9 @@ mod audit;
 pub mod export;
 mod refusals;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
 pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
@@ -15,13 +14,25 @@ use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};
 use crate::rpc::Method;
+use crate::striped::Striped;
 
 /// Watches calls from beginning to end.
 #[derive(Debug)]
 pub struct Observer {
+    tables: Striped<Arc<Table>>,
+}
+
+/// What began on some of the threads.
+#[derive(Debug)]
+struct Table {
     clock: Arc<dyn Clock>,
-    next: AtomicU64,
-    under_way: Mutex<BTreeMap<u64, Arc<Active>>>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    begun: u64,
+    under_way: Slab<Arc<Active>>,
 }
 
 /// A call under way.
@@ -53,19 +64,20 @@ impl Active {
 /// The record of one call; it ends when it is finished or, for a stream, when it is dropped with the stream.
 #[derive(Debug)]
 pub struct Record {
-    observer: Arc<Observer>,
-    id: u64,
+    table: Arc<Table>,
+    key: usize,
     active: Arc<Active>,
 }
 
 impl Observer {
     /// Nothing seen yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, next: AtomicU64::new(0), under_way: Mutex::default() })
+    pub fn new(clock: &Arc<dyn Clock>) -> Self {
+        let table = || Arc::new(Table { clock: Arc::clone(clock), calls: Mutex::default() });
+        Self { tables: Striped::new(table) }
     }
 
     /// Begins the record of `call`.
-    pub fn begin(self: &Arc<Self>, call: &Call) -> Arc<Record> {
+    pub fn begin(&self, call: &Call) -> Arc<Record> {
         let method = match &call.action {
             Action::Send(message) => {
                 message.method().cloned().unwrap_or_else(|| Method::Other("response".into()))
@@ -73,55 +85,65 @@ impl Observer {
             Action::Listen | Action::Resume(_) => Method::Other("GET".into()),
             Action::End => Method::Other("DELETE".into()),
         };
+        let table = Arc::clone(self.tables.mine());
         let active = Arc::new(Active {
             correlation_id: Arc::clone(&call.correlation_id),
             method,
-            since: self.clock.now(),
+            since: table.clock.now(),
             principal: std::sync::OnceLock::new(),
             cancel: CancellationToken::new(),
             reason: std::sync::OnceLock::new(),
             target: std::sync::OnceLock::new(),
         });
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.table().insert(id, Arc::clone(&active));
-        Arc::new(Record { observer: Arc::clone(self), id, active })
+        let mut calls = table.calls();
+        calls.begun += 1;
+        let key = calls.under_way.insert(Arc::clone(&active));
+        drop(calls);
+        Arc::new(Record { table, key, active })
     }
 
     /// The calls under way, oldest first.
     pub fn active(&self) -> Vec<Arc<Active>> {
-        let mut calls: Vec<_> = self.table().values().cloned().collect();
-        calls.sort_by_key(|active| active.since);
-        calls
+        let mut all = Vec::new();
+        for table in self.tables.all() {
+            all.extend(table.calls().under_way.iter().map(|(_, active)| Arc::clone(active)));
+        }
+        all.sort_by_key(|active| active.since);
+        all
     }
 
     /// How many calls have begun so far.
     pub fn begun(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        self.tables.all().map(|table| table.calls().begun).sum()
     }
 
     /// How many calls are under way.
     pub fn count(&self) -> usize {
-        self.table().len()
+        self.tables.all().map(|table| table.calls().under_way.len()).sum()
     }
 
     /// How many of the calls under way are such.
     pub fn count_of(&self, is_such: impl Fn(&Active) -> bool) -> usize {
-        self.table().values().filter(|active| is_such(active)).count()
+        let count =
+            |table: &Table| table.calls().under_way.iter().filter(|(_, active)| is_such(active)).count();
+        self.tables.all().map(|table| count(table)).sum()
     }
 
     /// How many calls are under way that end by themselves: all but the streams that clients hold open.
     pub fn calls(&self) -> usize {
-        self.table().values().filter(|active| !active.is_held_open()).count()
+        self.count_of(|active| !active.is_held_open())
     }
 
     /// How many streams clients hold open that end with an answer when the gateway stops.
     pub fn subscriptions(&self) -> usize {
-        self.table().values().filter(|active| active.method == Method::Listen).count()
+        self.count_of(|active| active.method == Method::Listen)
     }
+}
 
-    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Active>>> {
-        // A panic elsewhere cannot leave the map half changed: every change is one insert or remove.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+impl Table {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        // A panic elsewhere cannot leave it half changed: every change is one insert or remove.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,7 +164,7 @@ impl Record {
         if error.is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let millis = self.observer.clock.now().since(self.active.since).as_secs_f64() * 1000.0;
+        let millis = self.table.clock.now().since(self.active.since).as_secs_f64() * 1000.0;
         let (method, id) = (self.active.method.as_str(), &*self.active.correlation_id);
         match error {
             None => tracing::debug!(method, correlation_id = id, millis, "call"),
@@ -165,6 +187,6 @@ fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.observer.table().remove(&self.id);
+        self.table.calls().under_way.try_remove(self.key);
     }
 }

@@ -1,5 +1,6 @@
 //! One JSON-RPC 2.0 message: its bytes, and where in them the parts are.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -168,7 +169,7 @@ impl Message {
     }
 
     /// Starts a change that puts `id` in the place of the message's id.
-    pub fn with_id(&self, id: impl Into<String>) -> Splice {
+    pub fn with_id<'t>(&self, id: impl Into<Cow<'t, str>>) -> Splice<'t> {
         let mut splice = Splice::new();
         if let Some(range) = &self.id {
             splice.replace(range.clone(), id);

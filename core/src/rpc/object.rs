@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, Visitor};
+use smallvec::SmallVec;
 
 use super::MAX_DEPTH;
 use super::scan::{Fault, Scan};
@@ -21,7 +22,8 @@ const MANY: usize = 32;
 /// The members of one JSON object in their order, values as raw slices of the source.
 #[derive(Debug)]
 pub struct Members<'a> {
-    entries: Vec<(Cow<'a, str>, &'a str)>,
+    // As many as a message has; more are rare, and then one allocation is little.
+    entries: SmallVec<[(Cow<'a, str>, &'a str); 4]>,
 }
 
 impl<'a> Members<'a> {
@@ -32,7 +34,7 @@ impl<'a> Members<'a> {
     pub fn parse(json: &'a str) -> Result<Self> {
         let fault = |fault| refusal(json, fault);
         let mut scan = Scan::object(json).map_err(fault)?;
-        let mut entries: Vec<(Cow<'a, str>, &'a str)> = Vec::with_capacity(4);
+        let mut entries: SmallVec<[(Cow<'a, str>, &'a str); 4]> = SmallVec::new();
         let mut many: HashSet<String> = HashSet::new();
         while let Some((key, plain, value)) = scan.member().map_err(fault)? {
             let key = if plain {

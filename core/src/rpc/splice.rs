@@ -1,23 +1,26 @@
 //! Replaces slices of a message and leaves every other byte as it is.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// Replacements in one text, made in order of position.
 #[derive(Debug, Default)]
-pub struct Splice {
-    edits: Vec<(Range<usize>, String)>,
+pub struct Splice<'t> {
+    // The most that an ordinary call needs.
+    edits: SmallVec<[(Range<usize>, Cow<'t, str>); 2]>,
 }
 
-impl Splice {
+impl<'t> Splice<'t> {
     /// No change yet.
     pub const fn new() -> Self {
-        Self { edits: Vec::new() }
+        Self { edits: SmallVec::new_const() }
     }
 
     /// Replaces `range` by `text`. Ranges must not overlap.
-    pub fn replace(&mut self, range: Range<usize>, text: impl Into<String>) -> &mut Self {
+    pub fn replace(&mut self, range: Range<usize>, text: impl Into<Cow<'t, str>>) -> &mut Self {
         self.edits.push((range, text.into()));
         self
     }
@@ -25,8 +28,10 @@ impl Splice {
     /// `source` with the replacements made.
     pub fn apply(mut self, source: &[u8]) -> Bytes {
         self.edits.sort_by_key(|(range, _)| range.start);
-        let grown: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
-        let mut out = BytesMut::with_capacity(source.len() + grown);
+        let gone: usize = self.edits.iter().map(|(range, _)| range.len()).sum();
+        let new: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
+        // Exactly as long as it becomes: bytes with room to spare cost another allocation.
+        let mut out = Vec::with_capacity((source.len() + new).saturating_sub(gone));
         let mut at = 0;
         for (range, text) in &self.edits {
             debug_assert!(at <= range.start, "replacements overlap");
@@ -35,6 +40,6 @@ impl Splice {
             at = range.end;
         }
         out.extend_from_slice(&source[at..]);
-        out.freeze()
+        out.into()
     }
 }

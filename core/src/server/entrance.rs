@@ -25,12 +25,12 @@ impl Service {
     ) {
         let Some(error) = answer::failure(response) else { return };
         let principal = response.extensions().get::<Principal>();
-        self.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
+        self.place.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
     }
 
     /// What a client cannot choose here, and other gateways let it.
     pub(super) async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
-        self.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
+        self.place.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
     }
 
     /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
@@ -40,10 +40,10 @@ impl Service {
         shown: &Credentials,
         correlation_id: &Arc<str>,
     ) -> Result<Option<Principal>> {
-        if !self.shared.gateway.demands_credentials() {
+        if !self.place.shared.gateway.demands_credentials() {
             return Ok(None);
         }
-        Ok(Some(self.shared.gateway.authenticate(shown, correlation_id).await?.principal))
+        Ok(Some(self.place.shared.gateway.authenticate(shown, correlation_id).await?.principal))
     }
 
     /// Refuses an MCP request before anything of it was taken up.
@@ -67,15 +67,16 @@ impl Service {
 
     /// Everything that is checked before it is known who calls.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<Credentials> {
-        self.shared.edge.load().check(request)?;
-        body::check_length(request.headers(), self.shared.settings.max_body_bytes)?;
+        self.place.shared.edge.load().check(request)?;
+        body::check_length(request.headers(), self.place.shared.settings.max_body_bytes)?;
         let extensions = request.extensions();
         if let Some(ActingAs(principal)) = extensions.get() {
             return Ok(Credentials::Embedded(principal.clone()));
         }
-        let peer = extensions
-            .get::<Peer>()
-            .map(|peer| peer.0)
+        let peer = self
+            .place
+            .peer
+            .or_else(|| extensions.get::<Peer>().map(|peer| peer.0))
             .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
         let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
         let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use smol_str::SmolStr;
 
 use super::{Asker, Shared, answer, body, modern, proxy};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,8 +31,8 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) enum Door {
     /// `/mcp`: everything that the asker may see.
     All,
-    /// `/mcp/{service}`: one service.
-    One(Box<str>),
+    /// `/mcp/{service}`: one service, or none if no service can have such a name.
+    One(Option<ServiceName>),
     /// `/mcp/proxy`: one call with routing wishes.
     Proxy,
     /// `/legacy/mcp`: one plain call.
@@ -50,7 +51,7 @@ impl Door {
             "/" | "/tools" | "/resources" => None,
             rest => {
                 let service = rest.strip_prefix('/')?;
-                (!service.contains('/')).then(|| Self::One(service.into()))
+                (!service.contains('/')).then(|| Self::One(ServiceName::asked(service).ok()))
             }
         }
     }
@@ -63,9 +64,10 @@ impl Door {
     fn route(&self) -> Result<Route> {
         match self {
             Self::All | Self::Proxy | Self::Legacy => Ok(Route::All),
-            Self::One(name) => ServiceName::asked(name)
-                .map(Route::Service)
-                .map_err(|_| Error::new(ErrorKind::NotFound, "no such service")),
+            Self::One(name) => {
+                let name = name.clone().ok_or_else(|| Error::new(ErrorKind::NotFound, "no such service"))?;
+                Ok(Route::Service(name))
+            }
         }
     }
 }
@@ -74,7 +76,7 @@ pub(super) async fn answer<B>(
     shared: &Shared,
     door: Door,
     asker: Asker,
-    request: Request<B>,
+    request: Box<Request<B>>,
 ) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -97,7 +99,10 @@ where
                     let wishes = door == Door::Proxy;
                     Box::pin(proxy::answer(shared, asker, headers, content, wishes)).await
                 }
-                Ok(content) => post(shared, &door, asker, headers, content).await,
+                Ok(content) => match asked(&door, &asker, headers, content) {
+                    Ok(asked) => carry_out(shared, &asker, asked).await,
+                    Err(refused) => *refused,
+                },
                 Err(error) => refuse(None, &error),
             }
         }
@@ -113,11 +118,9 @@ where
             }
             let id = headers.get(&LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default().into());
             let action = id.map_or(Action::Listen, Action::Resume);
-            carry_out(shared, &door, asker, headers, action, Era::Legacy, None).await
+            bare(shared, &door, &asker, headers, action).await
         }
-        Method::DELETE if !door.stands_alone() => {
-            carry_out(shared, &door, asker, headers, Action::End, Era::Legacy, None).await
-        }
+        Method::DELETE if !door.stands_alone() => bare(shared, &door, &asker, headers, Action::End).await,
         _ => method_not_allowed(if door.stands_alone() { "POST" } else { "POST, GET, DELETE" }),
     }
 }
@@ -129,58 +132,69 @@ fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     response
 }
 
-async fn post(
-    shared: &Shared,
+/// What a request comes down to.
+struct Asked {
+    call: Box<Call>,
+    /// The message's own id.
+    id: Option<SmolStr>,
+}
+
+/// What a posted message asks for; else the refusal.
+fn asked(
     door: &Door,
-    asker: Asker,
+    asker: &Asker,
     headers: HeaderMap,
     content: Bytes,
+) -> Result<Asked, Box<Response<Body>>> {
+    let message = Message::parse(content).map_err(|error| Box::new(refuse(None, &error)))?;
+    let id = message.id().map(SmolStr::from);
+    let raw_id = || id.as_deref();
+    let era =
+        modern::era_of(&headers, &message).map_err(|error| Box::new(modern::refuse(raw_id(), &error)))?;
+    let call = call(door, asker, headers, Action::Send(message), era);
+    let call = call.map_err(|error| Box::new(refusal(era)(raw_id(), &error)))?;
+    Ok(Asked { call, id })
+}
+
+/// Carries out what came without a message.
+async fn bare(
+    shared: &Shared,
+    door: &Door,
+    asker: &Asker,
+    headers: HeaderMap,
+    action: Action,
 ) -> Response<Body> {
-    match Message::parse(content) {
-        Ok(message) => {
-            let id: Option<Box<str>> = message.id().map(Into::into);
-            match modern::era_of(&headers, &message) {
-                Ok(era) => {
-                    carry_out(shared, door, asker, headers, Action::Send(message), era, id.as_deref()).await
-                }
-                Err(error) => modern::refuse(id.as_deref(), &error),
-            }
-        }
+    match call(door, asker, headers, action, Era::Legacy) {
+        Ok(call) => carry_out(shared, asker, Asked { call, id: None }).await,
         Err(error) => refuse(None, &error),
     }
 }
 
-async fn carry_out(
-    shared: &Shared,
-    door: &Door,
-    asker: Asker,
-    headers: HeaderMap,
-    action: Action,
-    era: Era,
-    id: Option<&str>,
-) -> Response<Body> {
-    let refuse = if era == Era::Modern { modern::refuse } else { refuse };
-    let ends = matches!(action, Action::End);
-    let call = || {
-        if era == Era::Legacy {
-            check_version(&headers)?;
-        }
-        Ok(Call {
-            route: door.route()?,
-            action,
-            era,
-            session: headers.get(&SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned),
-            streams: accepts(&headers, "text/event-stream"),
-            resumes: era == Era::Legacy,
-            headers,
-            correlation_id: Arc::clone(&asker.correlation_id),
-            wishes: None,
-        })
-    };
-    let call = match call() {
-        Ok(call) => call,
-        Err(error) => return refuse(id, &error),
-    };
+fn call(door: &Door, asker: &Asker, headers: HeaderMap, action: Action, era: Era) -> Result<Box<Call>> {
+    if era == Era::Legacy {
+        check_version(&headers)?;
+    }
+    Ok(Box::new(Call {
+        route: door.route()?,
+        action,
+        era,
+        session: headers.get(&SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned),
+        streams: accepts(&headers, "text/event-stream"),
+        resumes: era == Era::Legacy,
+        headers,
+        correlation_id: Arc::clone(&asker.correlation_id),
+        wishes: None,
+    }))
+}
+
+/// How a client of this era is told of an error.
+fn refusal(era: Era) -> fn(Option<&str>, &Error) -> Response<Body> {
+    if era == Era::Modern { modern::refuse } else { refuse }
+}
+
+async fn carry_out(shared: &Shared, asker: &Asker, Asked { call, id }: Asked) -> Response<Body> {
+    let refuse = refusal(call.era);
+    let ends = matches!(call.action, Action::End);
     match shared.gateway.handle(call, &asker.credentials).await {
         Ok(Reply::Message { body, session, .. }) => {
             let mut response = json(StatusCode::OK, body);
@@ -196,7 +210,7 @@ async fn carry_out(
             *response.status_mut() = if ends { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED };
             response
         }
-        Err(error) => refuse(id, &error),
+        Err(error) => refuse(id.as_deref(), &error),
     }
 }
 

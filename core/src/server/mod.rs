@@ -66,6 +66,7 @@ use crate::error::Result;
 use crate::gateway::Gateway;
 use crate::model::Principal;
 use crate::random::Random;
+use crate::striped::Striped;
 
 pub use keys::record as key_record;
 pub use openapi::document;
@@ -73,8 +74,9 @@ pub use serve::serve;
 
 /// The address of the connection's other end, as an extension of the request.
 ///
-/// Whoever drives the [`Service`] vouches for it: [`serve()`] takes it from the socket, an adapter that runs inside the
-/// program that embeds the gateway says loopback. A request without it is nobody's, and is refused.
+/// Whoever drives the [`Service`] vouches for it: an adapter that runs inside the program that embeds the gateway says loopback.
+/// Where all requests of a connection are one peer's, [`Service::for_peer`] says it once. A request of which neither is known is
+/// nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
@@ -90,7 +92,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     edge: ArcSwap<edge::Edge>,
     /// What correlation ids are made of; they name requests and protect nothing.
-    random: Random,
+    random: Striped<Random>,
 }
 
 /// Whoever sent an MCP request: its credentials are the gateway's to judge.
@@ -104,22 +106,29 @@ type Door = Arc<Shared>;
 /// The HTTP surface of one gateway. Clones share it.
 #[derive(Clone)]
 pub struct Service {
+    place: Arc<Place>,
+}
+
+/// What a [`Service`] stands on: of each connection its own, since threads that count the holders of one thing wait for each other.
+struct Place {
     shared: Door,
     router: Router,
+    peer: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("settings", &self.shared.settings).finish_non_exhaustive()
+        f.debug_struct("Service").field("settings", &self.place.shared.settings).finish_non_exhaustive()
     }
 }
 
 /// The HTTP surface of `gateway`.
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
-    let shared = Arc::new(Shared { gateway, settings, clock, edge, random: Random::from_entropy() });
+    let shared =
+        Arc::new(Shared { gateway, settings, clock, edge, random: Striped::new(Random::from_entropy) });
     let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
-    Service { shared, router }
+    Service { place: Arc::new(Place { shared, router, peer: None }) }
 }
 
 /// The routes behind the edge, without the gate.
@@ -133,12 +142,20 @@ fn routes(shared: &Door) -> Router {
 }
 
 impl Service {
-    /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
-    pub fn reload(&self, settings: &config::Server) {
-        self.shared.edge.store(Arc::new(edge::Edge::new(settings)));
+    /// The surface as one connection uses it, whose other end is `peer`: requests need no [`Peer`] of their own.
+    #[must_use]
+    pub fn for_peer(&self, peer: SocketAddr) -> Self {
+        let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
+        Self { place: Arc::new(Place { shared, router, peer: Some(peer) }) }
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
+    pub fn reload(&self, settings: &config::Server) {
+        self.place.shared.edge.store(Arc::new(edge::Edge::new(settings)));
+    }
+
+    // A request is hundreds of bytes, and each future that takes it would hold it twice: it goes from hand to hand in a box.
+    async fn answer<B>(&self, request: Box<Request<B>>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -153,16 +170,16 @@ impl Service {
     }
 
     /// Answers a page in a browser, which may read the answer only if it is told so.
-    async fn answer_page<B>(&self, request: Request<B>, origin: HeaderValue) -> Response<Body>
+    async fn answer_page<B>(&self, request: Box<Request<B>>, origin: HeaderValue) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let admitted = self.shared.edge.load().check(&request).is_ok();
+        let admitted = self.place.shared.edge.load().check(&request).is_ok();
         let mut response = if admitted && cors::is_preflight(&request) {
-            let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
+            let correlation_id = edge::correlation_id(request.headers(), self.place.shared.random.mine());
             let granted = cors::preflight(request.headers());
-            answer::finish(granted, answer::Place::Rest, &correlation_id, &*self.shared.clock)
+            answer::finish(granted, answer::Place::Rest, &correlation_id, &*self.place.shared.clock)
         } else {
             self.answer_any(request).await
         };
@@ -172,22 +189,27 @@ impl Service {
         response
     }
 
-    async fn answer_any<B>(&self, mut request: Request<B>) -> Response<Body>
+    async fn answer_any<B>(&self, mut request: Box<Request<B>>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
         let chose = strip::internal(request.headers_mut());
-        let correlation_id = edge::correlation_id(request.headers(), &self.shared.random);
-        let asked = self.shared.gateway.demands_credentials().then(|| challenge::Asked::of(&request));
+        let correlation_id = edge::correlation_id(request.headers(), self.place.shared.random.mine());
+        let asked = self.place.shared.gateway.demands_credentials().then(|| challenge::Asked::of(&request));
         let mut response = self.answered(request, chose, &correlation_id).await;
         if let Some(asked) = asked {
-            challenge::complete(&mut response, &self.shared, &asked);
+            challenge::complete(&mut response, &self.place.shared, &asked);
         }
         response
     }
 
-    async fn answered<B>(&self, request: Request<B>, chose: bool, correlation_id: &Arc<str>) -> Response<Body>
+    async fn answered<B>(
+        &self,
+        request: Box<Request<B>>,
+        chose: bool,
+        correlation_id: &Arc<str>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -206,19 +228,20 @@ impl Service {
                         Box::pin(self.note_override(&credentials, correlation_id)).await;
                     }
                     let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
-                    mcp::answer(&self.shared, door, asker, request).await
+                    mcp::answer(&self.place.shared, door, asker, request).await
                 }
                 (Ok(shown), Err(error)) => {
-                    Box::pin(self.turn_away(request, Some(&shown), error, correlation_id)).await
+                    Box::pin(self.turn_away(*request, Some(&shown), error, correlation_id)).await
                 }
-                (Err(error), _) => Box::pin(self.turn_away(request, None, error, correlation_id)).await,
+                (Err(error), _) => Box::pin(self.turn_away(*request, None, error, correlation_id)).await,
             };
-            return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.shared.clock);
+            return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.place.shared.clock);
         }
         // Boxed, so that the future of an MCP request does not carry the room for this.
         let response = Box::pin(self.administer(request, chose, correlation_id)).await;
-        let mut response = answer::finish(response, answer::Place::Rest, correlation_id, &*self.shared.clock);
-        if self.shared.settings.tls.is_on() {
+        let mut response =
+            answer::finish(response, answer::Place::Rest, correlation_id, &*self.place.shared.clock);
+        if self.place.shared.settings.tls.is_on() {
             response
                 .headers_mut()
                 .insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
@@ -229,7 +252,7 @@ impl Service {
     /// Everything but MCP.
     async fn administer<B>(
         &self,
-        request: Request<B>,
+        request: Box<Request<B>>,
         chose: bool,
         correlation_id: &Arc<str>,
     ) -> Response<Body>
@@ -252,7 +275,7 @@ impl Service {
                     if chose {
                         self.note_override(&credentials, correlation_id).await;
                     }
-                    self.admit(&credentials, correlation_id, request).await
+                    self.admit(&credentials, correlation_id, *request).await
                 }
                 Err(error) => {
                     body::discard(request.into_body()).await;
@@ -275,7 +298,7 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let gateway = &self.shared.gateway;
+        let gateway = &self.place.shared.gateway;
         let mut principal = None;
         let mut admission = None;
         // A browser asks what it may ask before it shows a credential.
@@ -301,7 +324,7 @@ impl Service {
         }
         // For streams, which outlive the moment at which their credentials held.
         request.extensions_mut().insert(credentials.clone());
-        let mut response = match self.router.clone().oneshot(request.map(Body::new)).await {
+        let mut response = match self.place.router.clone().oneshot(request.map(Body::new)).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
@@ -329,7 +352,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let this = self.clone();
+        let (this, request) = (self.clone(), Box::new(request));
         Box::pin(async move { Ok(this.answer(request).await) })
     }
 }

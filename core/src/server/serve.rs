@@ -21,7 +21,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::Peer;
 use super::heads::{Heads, Noted};
 use super::knock::Knock;
 use super::patience::{Answering, Listened, Pulse};
@@ -35,13 +34,12 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// Wait after the system refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What can stand behind a listener: [`Service`](super::Service), or one that a program wraps around it. It is called without
-/// being asked whether it is ready, as hyper does it: what limits it says so in its answer.
+/// What can answer the requests of a connection: [`Service`](super::Service), or one that a program wraps around it. It is called
+/// without being asked whether it is ready, as hyper does it: what limits it says so in its answer.
 pub trait Answers:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
     + Send
-    + Sync
     + 'static
 {
 }
@@ -50,12 +48,12 @@ impl<S> Answers for S where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
-        + Sync
         + 'static
 {
 }
 
-/// Serves `listener` until `stop` is cancelled and what was under way has ended, `grace` later at the latest.
+/// Serves `listener` with what `make` makes of the address of a connection's other end, such as
+/// [`Service::for_peer`](super::Service::for_peer), until `stop` is cancelled and what was under way has ended, `grace` later at the latest.
 ///
 /// While it drains, new connections are still taken, for one request each: the gateway answers those it does not want
 /// any more, which a client can send elsewhere, where a refused connection would be a failure to it.
@@ -64,26 +62,21 @@ impl<S> Answers for S where
 ///
 /// With `workers`, each connection stays on one of their threads; they must live until the gateway behind `service` has shut
 /// down, since its calls run there too. Without, connections run where this runs.
-pub async fn serve<S>(
+pub async fn serve<F, S>(
     listener: TcpListener,
-    service: S,
+    make: F,
     tls: Option<Certificate>,
     workers: Option<&Workers>,
     stop: CancellationToken,
     grace: Duration,
 ) where
+    F: Fn(SocketAddr) -> S + Send + Sync,
     S: Answers,
 {
     let before = Tasks::default();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let accepting = Accepting {
-        listener: &listener,
-        service: &service,
-        tls: tls.as_ref(),
-        workers,
-        room: &room,
-        stop: &stop,
-    };
+    let accepting =
+        Accepting { listener: &listener, make: &make, tls: tls.as_ref(), workers, room: &room, stop: &stop };
     accepting.until(stop.cancelled(), &before, true).await;
 
     let late = Tasks::default();
@@ -96,16 +89,16 @@ pub async fn serve<S>(
     tokio::join!(before.stop(), late.stop());
 }
 
-struct Accepting<'a, S> {
+struct Accepting<'a, F> {
     listener: &'a TcpListener,
-    service: &'a S,
+    make: &'a F,
     tls: Option<&'a Certificate>,
     workers: Option<&'a Workers>,
     room: &'a Arc<Semaphore>,
     stop: &'a CancellationToken,
 }
 
-impl<S: Answers> Accepting<'_, S> {
+impl<F: Fn(SocketAddr) -> S, S: Answers> Accepting<'_, F> {
     /// Takes connections until `end`; each is one of `tasks`.
     async fn until(&self, end: impl Future<Output = ()>, tasks: &Tasks, keep_alive: bool) {
         let mut end = pin!(end);
@@ -122,7 +115,7 @@ impl<S: Answers> Accepting<'_, S> {
             // A socket belongs to the poll of the runtime that made it, so it is moved before it is used.
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => {
-                    let (service, stop) = (self.service.clone(), self.stop.child_token());
+                    let (service, stop) = ((self.make)(peer), self.stop.child_token());
                     let tls = self.tls.cloned();
                     let work = async move {
                         if let Ok(stream) = TcpStream::from_std(stream) {
@@ -179,9 +172,8 @@ where
     let (beat, heard) = (Arc::clone(&pulse), heads.clone());
     let turn = Arc::new(Turn::default());
     let waker = Waker::from(Arc::clone(&turn));
-    let answer = service_fn(move |mut request: Request<Incoming>| {
+    let answer = service_fn(move |request: Request<Incoming>| {
         let under_way = beat.begin(&heard);
-        request.extensions_mut().insert(Peer(peer));
         let last = request.headers().contains_key(TRANSFER_ENCODING);
         let doubtful = last && !heard.is_plain();
         let answer =
@@ -267,17 +259,20 @@ mod tests {
         let (stop, entered, leave) =
             (CancellationToken::new(), Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (enter, go) = (Arc::clone(&entered), Arc::clone(&leave));
-        let answers = tower::service_fn(move |request: Request<Incoming>| {
+        let answers = move |peer: SocketAddr| {
+            assert!(peer.ip().is_loopback());
             let (enter, go) = (Arc::clone(&enter), Arc::clone(&go));
-            async move {
-                assert!(request.extensions().get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback()));
-                if request.uri().path() == "/slow" {
-                    enter.notify_one();
-                    go.notified().await;
+            tower::service_fn(move |request: Request<Incoming>| {
+                let (enter, go) = (Arc::clone(&enter), Arc::clone(&go));
+                async move {
+                    if request.uri().path() == "/slow" {
+                        enter.notify_one();
+                        go.notified().await;
+                    }
+                    Ok(Response::new(Body::from("done")))
                 }
-                Ok(Response::new(Body::from("done")))
-            }
-        });
+            })
+        };
         let ended = Box::pin(serve(listener, answers, None, None, stop.clone(), Duration::from_secs(30)));
         Served { address, stop, entered, leave, ended }
     }

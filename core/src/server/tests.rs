@@ -165,7 +165,7 @@ async fn secrets_are_never_shown_and_survive_being_sent_back_hidden() {
     assert_eq!((kept.status, &kept.json["configuration"]["trusted"]), (StatusCode::OK, &json!(true)));
     let caller =
         crate::gateway::Caller::new(crate::model::Principal::local(crate::model::TenantId::default_tenant()));
-    let stored = api.0.shared.gateway.get(&caller, id.parse().unwrap()).unwrap();
+    let stored = api.0.place.shared.gateway.get(&caller, id.parse().unwrap()).unwrap();
     assert_eq!(stored.configuration.headers["authorization"], "secret");
     let unknown = json!({ "configuration": { "headers": { "x-new": "***" } } });
     let refused = api.send("PUT", &path, &unknown).await;

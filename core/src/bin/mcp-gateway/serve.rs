@@ -92,7 +92,14 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let mut signals = reload::Signals::new()?;
     let served = async {
         tokio::join!(
-            server::serve(listener, service, certificate, Some(&workers), stop.clone(), grace),
+            server::serve(
+                listener,
+                |peer| service.for_peer(peer),
+                certificate,
+                Some(&workers),
+                stop.clone(),
+                grace
+            ),
             async {
                 stop.cancelled().await;
                 gateway.shutdown(grace).await;

@@ -13,6 +13,7 @@ pub(in crate::gateway) mod translate;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
 pub(in crate::gateway) use self::reply::{Told, replied};
@@ -59,7 +60,7 @@ impl Downward {
 #[derive(Debug)]
 pub(in crate::gateway) struct Round {
     sender: mpsc::Sender<Told>,
-    client_id: Box<str>,
+    client_id: SmolStr,
     /// The client's own progress token, raw.
     token: Option<String>,
     /// From which gravity on log messages are told; `None`: none are.

@@ -277,7 +277,7 @@ async fn a_revoked_key_loses_what_it_has_open() {
         assert!(ended.is_ok(), "the stream ends within a second");
     }
     let caller = Caller::new(local());
-    assert_eq!(api.0.shared.gateway.stats(&caller).unwrap().sessions, 0);
+    assert_eq!(api.0.place.shared.gateway.stats(&caller).unwrap().sessions, 0);
 }
 
 /// a WebSocket handshake is judged like any other request, before it is answered with 101.

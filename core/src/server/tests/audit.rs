@@ -111,7 +111,7 @@ async fn a_tenant_sees_its_own_rows_alone() {
     api.send("POST", "/api/v1/servers", &quiet("a")).await;
     let other = TenantId::new("other").unwrap();
     let caller = gateway::Caller::new(Principal::new(other, "user:b", Role::Admin));
-    let gateway = &api.0.shared.gateway;
+    let gateway = &api.0.place.shared.gateway;
     assert_eq!(gateway.audit(&caller, &AuditQuery::newest(100)).await.unwrap(), []);
     assert_eq!(gateway.verify_audit(&caller).await.unwrap(), None);
     let registration = serde_json::from_value(quiet("b")).unwrap();
@@ -274,7 +274,7 @@ async fn what_was_shown_hidden_is_kept_when_it_is_sent_back() {
             changed.json
         );
         let caller = gateway::Caller::new(Principal::local(TenantId::default_tenant()));
-        let stored = api.0.shared.gateway.get(&caller, id).unwrap();
+        let stored = api.0.place.shared.gateway.get(&caller, id).unwrap();
         let stored = serde_json::to_string(&stored.endpoint).unwrap();
         assert!(stored.contains("canary") && !stored.contains("***"), "{stored}");
     }

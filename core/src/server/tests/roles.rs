@@ -95,7 +95,7 @@ const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", 
 #[tokio::test]
 async fn every_route_and_method_is_in_the_permission_matrix() {
     let Api(service) = Api::shared().await;
-    let router = routes(&service.shared);
+    let router = routes(&service.place.shared);
     let paths = paths(&router);
     let documented: BTreeSet<String> = document().paths.paths.keys().cloned().collect();
     let behind: BTreeSet<_> =
@@ -267,7 +267,7 @@ async fn over_stdio(api: &Api, who: &str) -> Value {
     };
     let (near, far) = tokio::io::duplex(4096);
     let (input, output) = tokio::io::split(far);
-    let gateway = api.0.shared.gateway.clone();
+    let gateway = api.0.place.shared.gateway.clone();
     let serving = async { stdio::serve(&gateway, client, input, output, CancellationToken::new()).await };
     let asking = async {
         let (output, mut input) = tokio::io::split(near);

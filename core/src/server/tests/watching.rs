@@ -23,7 +23,7 @@ impl Stream {
                 let tenant = TenantId::new(tenant).unwrap();
                 let principal = Principal::local(tenant);
                 request.extensions_mut().insert(Caller::new(principal));
-                api.0.router.clone().oneshot(request).await.unwrap()
+                api.0.place.router.clone().oneshot(request).await.unwrap()
             }
         };
         assert_eq!(response.status(), StatusCode::OK);
@@ -107,7 +107,7 @@ async fn a_silent_stream_has_comments_and_all_end_when_the_gateway_does() {
     let mut stream = Stream::open(&api, None, &[]).await;
     assert_eq!(stream.text().await.unwrap(), "retry: 2000\n\n");
     assert_eq!(stream.text().await.unwrap(), ": keep-alive\n\n");
-    api.0.shared.gateway.shutdown(std::time::Duration::ZERO).await;
+    api.0.place.shared.gateway.shutdown(std::time::Duration::ZERO).await;
     assert!(stream.text().await.is_none());
     assert_eq!(api.get("/api/v1/events").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -78,15 +78,14 @@ impl HttpLink {
         message: &Bytes,
         correlation_id: Option<&str>,
     ) -> Result<(Held, Response<Incoming>)> {
-        let correlation_id = correlation_id.and_then(|id| HeaderValue::from_str(id).ok());
         let shown = self.connector.shown().await?;
         let request = || {
             let mut headers = HeaderMap::clone(base);
             if let Some(shown) = &shown {
                 wear(&mut headers, shown);
             }
-            if let Some(value) = &correlation_id {
-                headers.insert(CORRELATION_ID, value.clone());
+            if let Some(value) = correlation_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+                headers.insert(CORRELATION_ID, value);
             }
             self.connector.build(Method::POST, headers, message.clone())
         };
@@ -145,7 +144,7 @@ impl Link for HttpLink {
         let (held, response) =
             self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
         if !response.status().is_success() {
-            return self.refused(held, response, Some(outgoing.id)).await.map(Exchange::One);
+            return Box::pin(self.refused(held, response, Some(outgoing.id))).await.map(Exchange::One);
         }
         if outgoing.method == crate::rpc::Method::Initialize
             && let Some(id) = response.headers().get(&SESSION_ID)
@@ -170,16 +169,7 @@ impl Link for HttpLink {
                     pauses: outgoing.pauses.clone(),
                 });
                 let events = Events::new(held, response.into_body(), resume);
-                if outgoing.pauses.is_some() {
-                    // It may end its stream before it has said anything, and whoever asks wants to know.
-                    return Ok(Exchange::Many(events::answer(None, events, outgoing.id).boxed()));
-                }
-                Ok(match events::begin(events, outgoing.id).await? {
-                    (response, None) => Exchange::One(response),
-                    (first, Some(events)) => {
-                        Exchange::Many(events::answer(Some(first), events, outgoing.id).boxed())
-                    }
-                })
+                Box::pin(as_events(events, &outgoing)).await
             }
             Kind::Nothing => Err(unanswered()),
         }
@@ -298,6 +288,18 @@ async fn next_unasked((mut events, turn, connector): Unasked) -> Option<(Message
             None
         }
     }
+}
+
+/// An answer that comes as events.
+async fn as_events(events: Events, outgoing: &Outgoing) -> Result<Exchange> {
+    if outgoing.pauses.is_some() {
+        // It may end its stream before it has said anything, and whoever asks wants to know.
+        return Ok(Exchange::Many(events::answer(None, events, outgoing.id).boxed()));
+    }
+    Ok(match events::begin(events, outgoing.id).await? {
+        (response, None) => Exchange::One(response),
+        (first, Some(events)) => Exchange::Many(events::answer(Some(first), events, outgoing.id).boxed()),
+    })
 }
 
 pub(super) fn kind_of(response: &Response<Incoming>) -> Result<Kind> {

@@ -6,7 +6,7 @@
 //! one caller carries nothing else: some servers let a connection in, not a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::dial::Dial;
 use super::wire::{Rest, Wire};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::striped::Striped;
 use crate::tasks::Tasks;
 
 /// An idle connection is closed after this time.
@@ -53,19 +54,31 @@ pub(super) struct Pool {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     limit: usize,
-    calls: Arc<Semaphore>,
-    listens: Arc<Semaphore>,
-    idle: Mutex<Wires>,
+    calls: Semaphore,
+    listens: Semaphore,
+    /// Where the threads that opened them look first.
+    idle: Striped<Mutex<Wires>>,
     sweeping: AtomicBool,
 }
 
 /// A connection in use. Dropping it closes the connection.
 pub(super) struct Held {
-    pool: Arc<Pool>,
     wire: Box<Wire>,
-    purpose: Purpose,
     // Behind the wire, so that the connection is closed before another may be opened.
-    _permit: OwnedSemaphorePermit,
+    permit: Permit,
+}
+
+/// Leave to have one more connection, given back when dropped. Not the semaphore's own, which would count its holders beside those
+/// of the pool.
+struct Permit {
+    pool: Arc<Pool>,
+    purpose: Purpose,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.pool.permits(self.purpose).add_permits(1);
+    }
 }
 
 impl Pool {
@@ -76,11 +89,9 @@ impl Pool {
             clock,
             tasks,
             limit,
-            calls: Arc::new(Semaphore::new(limit)),
-            listens: Arc::new(Semaphore::new(
-                limit.saturating_mul(LISTENS_PER_CALL).min(Semaphore::MAX_PERMITS),
-            )),
-            idle: Mutex::default(),
+            calls: Semaphore::new(limit),
+            listens: Semaphore::new(limit.saturating_mul(LISTENS_PER_CALL).min(Semaphore::MAX_PERMITS)),
+            idle: Striped::new(Mutex::default),
             sweeping: AtomicBool::new(false),
         })
     }
@@ -96,35 +107,45 @@ impl Pool {
         owner: Option<&Arc<str>>,
         request: impl Fn() -> Request<Full<Bytes>>,
     ) -> Result<(Held, Response<Incoming>)> {
-        let permit = self.permit(purpose).await?;
-        let held = |wire| Held { pool: self.clone(), wire, purpose, _permit: permit };
+        let permit = match self.permits(purpose).try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                Permit { pool: Arc::clone(self), purpose }
+            }
+            Err(_) => Box::pin(self.permit(purpose)).await?,
+        };
         if purpose == Purpose::Call
             && let Some(mut wire) = self.take_idle(owner)
         {
             match wire.send(request()).await {
-                Ok(response) => return Ok((held(wire), response)),
+                Ok(response) => return Ok((Held { wire, permit }, response)),
                 Err(error) if wire.wrote() => return Err(self.broken(error)),
                 Err(error) => tracing::debug!(server = ?self.dial, %error, "an idle connection was closed"),
             }
         }
-        let socket = self.dial.open().await?;
-        let mut wire = Wire::new(socket).await.map_err(|error| self.broken(error).not_sent())?;
-        wire.owner = owner.cloned();
-        match wire.send(request()).await {
-            Ok(response) => Ok((held(wire), response)),
-            Err(error) if wire.wrote() => Err(self.broken(error)),
-            Err(error) => Err(self.broken(error).not_sent()),
+        // Boxed: hardly any call needs the room.
+        Box::pin(async move {
+            let socket = self.dial.open().await?;
+            let mut wire = Wire::new(socket).await.map_err(|error| self.broken(error).not_sent())?;
+            wire.owner = owner.cloned();
+            match wire.send(request()).await {
+                Ok(response) => Ok((Held { wire, permit }, response)),
+                Err(error) if wire.wrote() => Err(self.broken(error)),
+                Err(error) => Err(self.broken(error).not_sent()),
+            }
+        })
+        .await
+    }
+
+    fn permits(&self, purpose: Purpose) -> &Semaphore {
+        match purpose {
+            Purpose::Call => &self.calls,
+            Purpose::Listen => &self.listens,
         }
     }
 
-    async fn permit(&self, purpose: Purpose) -> Result<OwnedSemaphorePermit> {
-        let permits = match purpose {
-            Purpose::Call => &self.calls,
-            Purpose::Listen => &self.listens,
-        };
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return Ok(permit);
-        }
+    /// Waits until one of the connections comes free.
+    async fn permit(self: &Arc<Self>, purpose: Purpose) -> Result<Permit> {
         let refused = || {
             let message = format!(
                 "all {} connections to the server are in use (configuration.max_connections); none came free within 1 s",
@@ -132,8 +153,9 @@ impl Pool {
             );
             Error::new(ErrorKind::Unavailable, message).with("address", format!("{:?}", self.dial)).not_sent()
         };
-        let waiting = tokio::time::timeout(WAIT, permits.clone().acquire_owned());
-        waiting.await.map_err(|_| refused())?.map_err(|_| refused())
+        let waiting = tokio::time::timeout(WAIT, self.permits(purpose).acquire());
+        waiting.await.map_err(|_| refused())?.map_err(|_| refused())?.forget();
+        Ok(Permit { pool: Arc::clone(self), purpose })
     }
 
     /// The newest idle connection of this owner that can be used; those found closed or too old are dropped.
@@ -153,25 +175,37 @@ impl Pool {
             }
         };
         if !busy.is_empty() || found.is_none() {
-            let mut idle = self.lock();
-            // Back where they were, oldest first; but the one about to be opened needs a place.
+            // Back where they were, oldest first; but the one about to be opened needs a place. A permit is given back after its
+            // connection was put among the idle ones: looked at in this order, none is overlooked.
             busy.reverse();
             let room = if found.is_some() { self.limit } else { self.calls.available_permits() };
-            idle.splice(0..0, busy);
-            let excess = idle.len().saturating_sub(room);
-            idle.drain(..excess);
+            lock(self.idle.mine()).splice(0..0, busy);
+            self.close_excess(room);
         }
         found
     }
 
-    /// The newest idle connection of this owner and thread, else the newest of the owner's.
+    /// The newest idle connection of this owner and thread, else one of the owner's.
     fn pop_idle(&self, owner: Option<&Arc<str>>) -> Option<Box<Wire>> {
         let here = std::thread::current().id();
-        let mut idle = self.lock();
         let fits = |wire: &Wire| wire.owner.as_ref() == owner;
-        let near = idle.iter().rposition(|wire| wire.thread == here && fits(wire));
-        let place = near.or_else(|| idle.iter().rposition(|wire| fits(wire)))?;
-        Some(idle.remove(place))
+        self.idle.all().find_map(|idle| {
+            let mut idle = lock(idle);
+            let near = idle.iter().rposition(|wire| wire.thread == here && fits(wire));
+            let place = near.or_else(|| idle.iter().rposition(|wire| fits(wire)))?;
+            Some(idle.remove(place))
+        })
+    }
+
+    /// Closes idle connections, the oldest of each thread first, until `room` are left.
+    fn close_excess(&self, room: usize) {
+        let mut kept = 0;
+        for idle in self.idle.all() {
+            let mut idle = lock(idle);
+            let excess = (kept + idle.len()).saturating_sub(room).min(idle.len());
+            idle.drain(..excess);
+            kept += idle.len();
+        }
     }
 
     fn put_idle(self: &Arc<Self>, mut wire: Box<Wire>) {
@@ -179,7 +213,7 @@ impl Pool {
             return;
         }
         wire.idle_since = self.clock.now();
-        self.lock().push(wire);
+        lock(self.idle.of(wire.stripe)).push(wire);
         if !self.sweeping.swap(true, Ordering::Relaxed) {
             let pool = Arc::downgrade(self);
             self.tasks.spawn(sweep(pool));
@@ -192,9 +226,14 @@ impl Pool {
 
     /// Closes what is too old or was closed by the server; whether any idle connection is left.
     pub(super) fn close_old(&self) -> bool {
-        let mut idle = self.lock();
-        idle.retain_mut(|wire| !self.is_old(wire) && wire.rest() != Rest::Dead);
-        !idle.is_empty()
+        for idle in self.idle.all() {
+            lock(idle).retain_mut(|wire| !self.is_old(wire) && wire.rest() != Rest::Dead);
+        }
+        self.has_idle()
+    }
+
+    fn has_idle(&self) -> bool {
+        self.idle.all().any(|idle| !lock(idle).is_empty())
     }
 
     fn broken(&self, error: hyper::Error) -> Error {
@@ -208,20 +247,23 @@ impl Pool {
             .caused_by(error)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Wires> {
-        // What the list holds is whole after any panic: wires are moved in and out.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[cfg(test)]
     pub(super) fn idle_count(&self) -> usize {
-        self.lock().len()
+        self.idle.all().map(|idle| lock(idle).len()).sum()
     }
 
     #[cfg(test)]
     pub(super) fn ready_count(&self) -> usize {
-        self.lock().iter_mut().map(|wire| wire.rest()).filter(|rest| *rest == Rest::Ready).count()
+        let ready = |idle: &Mutex<Wires>| {
+            lock(idle).iter_mut().map(|wire| wire.rest()).filter(|rest| *rest == Rest::Ready).count()
+        };
+        self.idle.all().map(ready).sum()
     }
+}
+
+fn lock(idle: &Mutex<Wires>) -> MutexGuard<'_, Wires> {
+    // What the list holds is whole after any panic: wires are moved in and out.
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Held {
@@ -234,19 +276,19 @@ impl Held {
         self.wire.poll_chunk(body, cx).map_err(|error| {
             let message = "the connection to the server broke in the middle of its answer";
             Error::new(ErrorKind::BadUpstream, message)
-                .with("address", format!("{:?}", self.pool.dial))
+                .with("address", format!("{:?}", self.permit.pool.dial))
                 .caused_by(error)
         })
     }
 
     /// Gives the connection back. `body` is what may still come of the answer and is not wanted.
     pub(super) fn release(self, body: Option<Incoming>) {
-        let Self { pool, mut wire, purpose, _permit } = self;
+        let Self { mut wire, permit } = self;
         if let Some(body) = body {
             wire.leave(body);
         }
-        if purpose == Purpose::Call {
-            pool.put_idle(wire);
+        if permit.purpose == Purpose::Call {
+            permit.pool.put_idle(wire);
         }
         // The permit is dropped last: see the invariant.
     }
@@ -262,7 +304,7 @@ async fn sweep(pool: Weak<Pool>) {
         }
         pool.sweeping.store(false, Ordering::Relaxed);
         // One may have been put in after the look and before the mark was taken away.
-        if pool.lock().is_empty() || pool.sweeping.swap(true, Ordering::Relaxed) {
+        if !pool.has_idle() || pool.sweeping.swap(true, Ordering::Relaxed) {
             return;
         }
     }

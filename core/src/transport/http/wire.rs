@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::socket::{Marks, Socket};
 use crate::clock::Tick;
+use crate::striped::Stripe;
 
 /// A connection and what is known of it.
 pub(super) struct Wire {
@@ -33,6 +34,8 @@ pub(super) struct Wire {
     pub(super) idle_since: Tick,
     /// The thread that opened it. Where each thread polls its own sockets, an answer arrives soonest there.
     pub(super) thread: ThreadId,
+    /// The stripe of that thread.
+    pub(super) stripe: Stripe,
     /// Whose calls alone it carries; `None`: those that everybody's are like.
     pub(super) owner: Option<Arc<str>>,
 }
@@ -61,23 +64,31 @@ impl Wire {
             tail: None,
             idle_since: Tick::default(),
             thread: std::thread::current().id(),
+            stripe: Stripe::mine(),
             owner: None,
         }))
     }
 
     /// Sends a request and waits for the head of the answer. After an error [`Wire::wrote`] tells whether the
     /// server can have seen any of it.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    pub(super) fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send {
         self.marks.forget();
-        let mut response = pin!(self.sender.try_send_request(request));
+        // Here and not in the future, which would carry the request to its end.
+        let response = self.sender.try_send_request(request);
         let (connection, ended) = (&mut self.connection, &mut self.ended);
-        poll_fn(|cx| {
-            drive(connection, ended, cx);
-            // Only the connection brings the answer, and it was just driven: a waker here would wake this very task.
-            response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        })
-        .await
-        .map_err(hyper::client::conn::TrySendError::into_error)
+        async move {
+            let mut response = pin!(response);
+            poll_fn(|cx| {
+                drive(connection, ended, cx);
+                // Only the connection brings the answer, and it was just driven: a waker here would wake this very task.
+                response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            })
+            .await
+            .map_err(hyper::client::conn::TrySendError::into_error)
+        }
     }
 
     /// Whether any byte of the last request was written.

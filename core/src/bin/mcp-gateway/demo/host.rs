@@ -40,8 +40,9 @@ impl Host {
         let workers = Arc::new(Workers::start(0)?);
         let threads = Arc::clone(&workers);
         let serve = stop.clone();
-        serving
-            .spawn(async move { server::serve(listener, service, None, Some(&threads), serve, GRACE).await });
+        serving.spawn(async move {
+            server::serve(listener, |peer| service.for_peer(peer), None, Some(&threads), serve, GRACE).await;
+        });
         Ok(Self { address, gateway, serving, stop, _workers: workers })
     }
 
