@@ -4,8 +4,6 @@
 const native = require('./native.js')
 const { settled } = require('./error.js')
 
-/** Nobody in particular: not this machine, so that without authentication configured nobody is let in. */
-const UNKNOWN = '0.0.0.0'
 /** Answers that have no body (Fetch, section 2.2.3). */
 const BODILESS = [101, 103, 204, 205, 304]
 
@@ -31,7 +29,7 @@ async function* pieces(exchange, work) {
 
 /** A request under way, its upload begun, and what gives it up. */
 function begin(gateway, { method, target, headers, peer, body }) {
-  const exchange = gateway.exchange(method, target, headers, peer ?? UNKNOWN)
+  const exchange = gateway.exchange(method, target, headers, peer)
   let current
   const work = () => (current = new native.Work())
   const abandon = () => {
@@ -43,7 +41,7 @@ function begin(gateway, { method, target, headers, peer, body }) {
 }
 
 /** Handlers for servers of the fetch kind, such as Next.js. */
-function createHandlers(gateway, { prefix = '', peer = () => UNKNOWN } = {}) {
+function createHandlers(gateway, { prefix = '', peer = () => undefined } = {}) {
   const handle = async (request) => {
     const opened = await gateway
     request.signal.throwIfAborted()

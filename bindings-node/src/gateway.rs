@@ -77,11 +77,11 @@ impl Gateway {
         method: String,
         target: String,
         headers: Vec<(Latin1String, Latin1String)>,
-        peer: String,
+        peer: Option<String>,
     ) -> napi::Result<Exchange> {
         let bytes = |text: Latin1String| Bytes::copy_from_slice(&text);
         let headers = headers.into_iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
-        let request = Request { method, target, headers, peer: Some(peer) };
+        let request = Request { method, target, headers, peer };
         let exchange = self.0.request(&request).map_err(|error| reason(&error))?;
         Ok(Exchange::new(self.0.clone(), exchange))
     }

@@ -55,6 +55,13 @@ async def test_the_whole_surface_is_an_application(gateway: Gateway) -> None:
         assert made.status_code == 201
 
 
+async def test_who_comes_without_an_address_is_not_taken_for_this_machine(gateway: Gateway) -> None:
+    nobody: Any = None
+    transport = httpx.ASGITransport(app=gateway.asgi_app(), client=nobody)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        assert (await http.get("/api/v1/servers")).status_code == 401
+
+
 async def test_others_than_this_machine_are_nobody_and_unknown_ones_are_refused(gateway: Gateway) -> None:
     async with client(gateway.asgi_app(), "10.0.0.1") as http:
         assert (await http.get("/api/v1/servers")).status_code == 401

@@ -105,3 +105,37 @@ async fn an_override_is_ignored_and_written_down() {
     assert_eq!(noted[0].1, "ignored");
     assert!(!format!("{trail:?}").contains("canary"));
 }
+
+/// T-14: what a client says of its trace goes to no server, in headers of any name, and is in no other tenant's sight: baggage
+/// can hold anything.
+#[tokio::test]
+async fn what_a_client_says_of_its_trace_reaches_no_server() {
+    let (gateway, fake) = (Gateway::start().await, Fake::start("one").await);
+    let id = gateway.register(&quiet("one", &fake.url())).await["id"].as_str().expect("an id").to_owned();
+    gateway.offers(&id, "echo").await;
+    let trace = [
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "canary=1"),
+        ("baggage", "user=canary"),
+        ("x-b3-traceid", "canary"),
+        ("uber-trace-id", "canary"),
+    ];
+    let client = gateway.client("/mcp/one").await;
+    fake.ledger().clear();
+    let legacy = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "echo", "arguments": { "text": "t" } } });
+    let reply = client.post_bytes(Bytes::from(legacy.to_string()), &trace).await.expect("an answer");
+    assert_eq!(reply.status, 200);
+    let modern = mcp_registry_gateway_tests::modern::Modern::new(gateway.address(), "/mcp/one");
+    let message = modern.message(&json!(2), "tools/call", legacy["params"].clone());
+    let reply = modern.post(&message, &trace).await.expect("an answer");
+    assert_eq!(reply.status, 200);
+    let received = fake.ledger().all();
+    assert_eq!(received.iter().filter(|entry| entry.method.as_deref() == Some("tools/call")).count(), 2);
+    for entry in received {
+        let names: Vec<_> = trace.iter().filter(|(name, _)| entry.headers.contains_key(*name)).collect();
+        assert!(names.is_empty(), "{names:?}");
+        assert!(!serde_json::to_string(&entry).expect("JSON").contains("canary"), "{entry:?}");
+    }
+    assert!(!gateway.output().contains("canary"), "nor the log");
+}

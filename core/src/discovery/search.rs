@@ -1,16 +1,16 @@
 //! Ranked search over what servers say of themselves.
 //!
 //! A search reads the cards of all servers. That keeps a change cheap: there is no inverted index that would have to
-//! follow each of them.
+//! follow each of them. It reads them twice, first to learn how rare each word is, then to keep the best: what does not come
+//! near them is never written down, and only what does is compared by name.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::card::{Card, cut, words};
+use super::card::{Card, Words, cut, words};
 use crate::model::ServerId;
 use crate::registry::Entry;
 
@@ -39,6 +39,7 @@ pub struct Hit {
     pub score: f64,
 }
 
+#[derive(Clone, Copy)]
 struct Candidate<'a> {
     entry: &'a Entry,
     document: u32,
@@ -55,50 +56,97 @@ pub(super) fn search<'a>(
     if width == 0 || limit == 0 {
         return Vec::new();
     }
-    let (mut documents, mut total_length) = (0.0, 0.0);
-    let mut candidates = Vec::new();
-    // The weighted frequency of each searched word, by candidate.
-    let mut frequencies: Vec<f64> = Vec::new();
-    let mut lengths = Vec::new();
-    let mut own = Vec::new();
+    let mut page = Page { searched, found: Vec::new() };
+    let (mut documents, mut total_length, mut having) = (0_usize, 0.0, vec![0_usize; width]);
+    let mut having_any = Vec::new();
     for (entry, card) in cards {
         let words = card.words(entry);
-        documents += as_f64(words.lengths.len());
+        documents += words.lengths.len();
         total_length += words.lengths.iter().copied().map(f64::from).sum::<f64>();
-        own.clear();
-        own.resize(words.lengths.len() * width, 0.0);
-        let mut any = false;
-        for (place, word) in searched.iter().enumerate() {
-            words.frequencies(word, |document, frequency| {
-                own[document as usize * width + place] += frequency;
-                any = true;
-            });
-        }
-        if !any {
+        if !page.read(words) {
             continue;
         }
-        for ((document, found), length) in (0..).zip(own.chunks_exact(width)).zip(&words.lengths) {
+        for found in page.found.chunks_exact(width) {
+            for (count, frequency) in having.iter_mut().zip(found) {
+                *count += usize::from(*frequency > 0.0);
+            }
+        }
+        having_any.push((entry, words));
+    }
+    let documents = as_f64(documents);
+    let rarity: Vec<f64> = having
+        .into_iter()
+        .map(|having| (1.0 + (documents - as_f64(having) + 0.5) / (as_f64(having) + 0.5)).ln())
+        .collect();
+    let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
+    let mut best = Best { limit, kept: Vec::new(), worst: None };
+    for (entry, words) in having_any {
+        page.read(words);
+        for ((document, found), length) in (0..).zip(page.found.chunks_exact(width)).zip(&words.lengths) {
             if found.iter().any(|frequency| *frequency > 0.0) {
-                frequencies.extend_from_slice(found);
-                lengths.push(f64::from(*length));
-                candidates.push(Candidate { entry, document, score: 0.0 });
+                let score = score(found, &rarity, f64::from(*length) / mean_length);
+                best.offer(Candidate { entry, document, score });
             }
         }
     }
-    let rarity: Vec<f64> = (0..width)
-        .map(|place| {
-            let having = frequencies.iter().skip(place).step_by(width).filter(|found| **found > 0.0);
-            let having = as_f64(having.count());
-            (1.0 + (documents - having + 0.5) / (having + 0.5)).ln()
-        })
-        .collect();
-    let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
-    for ((candidate, found), length) in
-        candidates.iter_mut().zip(frequencies.chunks_exact(width)).zip(lengths)
-    {
-        candidate.score = score(found, &rarity, length / mean_length);
+    best.hits()
+}
+
+/// The weighted frequency of each searched word in each document of one card.
+struct Page {
+    searched: Vec<String>,
+    found: Vec<f64>,
+}
+
+impl Page {
+    /// Reads a card; whether it has any of the words.
+    fn read(&mut self, words: &Words) -> bool {
+        let width = self.searched.len();
+        self.found.clear();
+        self.found.resize(words.lengths.len() * width, 0.0);
+        let mut any = false;
+        for (place, word) in self.searched.iter().enumerate() {
+            words.frequencies(word, |document, frequency| {
+                self.found[document as usize * width + place] += frequency;
+                any = true;
+            });
+        }
+        any
     }
-    best(candidates, limit)
+}
+
+/// The best of each that says the same, and of these the best `limit`.
+struct Best<'a> {
+    limit: usize,
+    /// In no order, and more than `limit` until they are sorted out.
+    kept: Vec<Candidate<'a>>,
+    /// The last of the best when they were sorted out: what comes behind it is none of them.
+    worst: Option<Candidate<'a>>,
+}
+
+impl<'a> Best<'a> {
+    fn offer(&mut self, candidate: Candidate<'a>) {
+        if self.worst.as_ref().is_some_and(|worst| candidate.order(worst).is_gt()) {
+            return;
+        }
+        self.kept.push(candidate);
+        if self.kept.len() / 4 > self.limit.max(64) {
+            self.sort_out();
+        }
+    }
+
+    fn sort_out(&mut self) {
+        self.kept.sort_unstable_by(Candidate::order);
+        // The first of those that say the same is the best of them.
+        let mut seen = HashSet::with_capacity(self.limit.min(self.kept.len()));
+        self.kept.retain(|candidate| seen.len() < self.limit && seen.insert(candidate.identity()));
+        self.worst = self.kept.last().filter(|_| self.kept.len() == self.limit).copied();
+    }
+
+    fn hits(mut self) -> Vec<Hit> {
+        self.sort_out();
+        self.kept.iter().map(Candidate::hit).collect()
+    }
 }
 
 fn searched(query: &str) -> Vec<String> {
@@ -115,28 +163,6 @@ fn score(frequencies: &[f64], rarity: &[f64], relative_length: f64) -> f64 {
     let norm = K1 * (1.0 - B + B * relative_length);
     let terms = frequencies.iter().zip(rarity);
     terms.map(|(frequency, rarity)| rarity * frequency * (K1 + 1.0) / (frequency + norm)).sum()
-}
-
-/// The best of each that says the same, and of these the best `limit`, in order.
-fn best(candidates: Vec<Candidate<'_>>, limit: usize) -> Vec<Hit> {
-    let mut unique: HashMap<_, Candidate<'_>> = HashMap::new();
-    for candidate in candidates {
-        match unique.entry(candidate.identity()) {
-            Slot::Vacant(slot) => drop(slot.insert(candidate)),
-            Slot::Occupied(mut slot) => {
-                if candidate.order(slot.get()).is_lt() {
-                    slot.insert(candidate);
-                }
-            }
-        }
-    }
-    let mut best: Vec<_> = unique.into_values().collect();
-    if best.len() > limit {
-        best.select_nth_unstable_by(limit - 1, Candidate::order);
-        best.truncate(limit);
-    }
-    best.sort_unstable_by(Candidate::order);
-    best.iter().map(Candidate::hit).collect()
 }
 
 impl<'a> Candidate<'a> {

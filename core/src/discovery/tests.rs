@@ -231,6 +231,31 @@ async fn replicas_appear_once_and_the_order_is_always_the_same() {
     }
 }
 
+/// What is not near the best is never written down: that must not change who they are.
+#[tokio::test]
+async fn the_best_few_are_the_first_of_all() {
+    let registry = registry().await;
+    for n in 0..150 {
+        let tools: Vec<_> = (0..20)
+            .map(|tool| json!({ "name": format!("forecast_{tool}"), "description": "rain ".repeat((n + tool) % 5 + 1) }))
+            .collect();
+        let service = format!("weather-{}", n % 40);
+        let name = format!("s{:03}", n * 37 % 150);
+        add(&registry, &name, json!({ "service": service, "capabilities": { "tools": tools } })).await;
+    }
+    let index = Index::build(&registry.state());
+    for query in ["rain", "forecast", "rain forecast 3"] {
+        let all = index.search(&tenant(), query, usize::MAX);
+        let says: std::collections::HashSet<_> =
+            all.iter().map(|hit| (&hit.service, hit.kind, &hit.name)).collect();
+        assert_eq!(says.len(), all.len(), "each once");
+        assert!(all.len() > 400, "{}", all.len());
+        for limit in [1, 7, 50, 200] {
+            assert_eq!(index.search(&tenant(), query, limit), all[..limit], "{query} {limit}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn search_sees_a_change_in_the_next_index() {
     let registry = shop().await;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Found, Gateway};
 use crate::model::{CapabilityKind, HealthStatus, redact};
+use crate::registry::Filter;
 
 /// Most names that one question may have.
 const MAX_NAMES: usize = 100;
@@ -151,6 +152,8 @@ pub(crate) struct Offer {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct OfferedTools {
     tools: Vec<Offer>,
+    #[serde(flatten)]
+    cut: Cut,
 }
 
 /// The resources that the caller may use.
@@ -158,22 +161,63 @@ pub(crate) struct OfferedTools {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct OfferedResources {
     resources: Vec<Offer>,
+    #[serde(flatten)]
+    cut: Cut,
+}
+
+/// Where a page was cut out; nothing where all are given.
+#[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+struct Cut {
+    /// How many there are in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+}
+
+/// Which of them are given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// All.
+    All,
+    /// A page, from 1, of so many.
+    Page(Option<u32>, Option<u32>),
 }
 
 impl OfferedTools {
-    pub(crate) fn of(gateway: &Gateway, caller: &Caller) -> Result<Self> {
-        Ok(Self { tools: offered(gateway, caller, CapabilityKind::Tool)? })
+    pub(crate) fn of(gateway: &Gateway, caller: &Caller, part: Part) -> Result<Self> {
+        let (tools, cut) = offered(gateway, caller, CapabilityKind::Tool, part)?;
+        Ok(Self { tools, cut })
     }
 }
 
 impl OfferedResources {
-    pub(crate) fn of(gateway: &Gateway, caller: &Caller) -> Result<Self> {
-        Ok(Self { resources: offered(gateway, caller, CapabilityKind::Resource)? })
+    pub(crate) fn of(gateway: &Gateway, caller: &Caller, part: Part) -> Result<Self> {
+        let (resources, cut) = offered(gateway, caller, CapabilityKind::Resource, part)?;
+        Ok(Self { resources, cut })
     }
 }
 
-fn offered(gateway: &Gateway, caller: &Caller, kind: CapabilityKind) -> Result<Vec<Offer>> {
-    let offers = gateway.offered(caller, kind)?.into_iter().map(|(name, server, capability)| Offer {
+fn offered(
+    gateway: &Gateway,
+    caller: &Caller,
+    kind: CapabilityKind,
+    part: Part,
+) -> Result<(Vec<Offer>, Cut)> {
+    let (found, cut) = match part {
+        Part::All => (gateway.offered(caller, kind)?, Cut { total: None, page: None, limit: None }),
+        Part::Page(page, limit) => {
+            let page = super::between("page", page, 1, u32::MAX)?;
+            let limit = super::between("limit", limit, Filter::DEFAULT_LIMIT, Filter::MAX_LIMIT)?;
+            let skip = (page as usize - 1).saturating_mul(limit as usize);
+            let (found, total) = gateway.offered_page(caller, kind, skip, limit as usize)?;
+            (found, Cut { total: Some(total as u64), page: Some(page), limit: Some(limit) })
+        }
+    };
+    let offers = found.into_iter().map(|(name, server, capability)| Offer {
         name,
         description: capability.description,
         service: server.service.to_string(),
@@ -182,5 +226,5 @@ fn offered(gateway: &Gateway, caller: &Caller, kind: CapabilityKind) -> Result<V
         health_status: server.health_status,
         definition: capability.definition,
     });
-    Ok(offers.collect())
+    Ok((offers.collect(), cut))
 }

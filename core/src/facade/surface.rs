@@ -29,7 +29,7 @@ pub struct Request {
     pub target: String,
     /// The headers in order; names in any case.
     pub headers: Vec<(Bytes, Bytes)>,
-    /// The address of whoever asks; without one, this machine.
+    /// The address of whoever asks; without one, as over a Unix socket, it is nobody in particular, who needs a credential.
     pub peer: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Exchange {
         };
         let peer: IpAddr = match &asked.peer {
             Some(peer) => peer.parse().map_err(unknown)?,
-            None => Ipv4Addr::LOCALHOST.into(),
+            None => Ipv4Addr::UNSPECIFIED.into(),
         };
         let request = request.extension(Peer(SocketAddr::new(peer, 0)));
         let request = request.body(Body::from_stream(pieces.boxed())).map_err(|_| malformed("the target"))?;

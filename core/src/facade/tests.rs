@@ -225,7 +225,7 @@ fn http_is_answered_without_a_socket() {
         method: method.into(),
         target: target.into(),
         headers: vec![header("host", "localhost"), header("content-type", "application/json")],
-        peer: None,
+        peer: Some("127.0.0.1".into()),
     };
     let exchange = facade.request(&request("POST", "/mcp/proxy")).unwrap();
     let call =
@@ -237,6 +237,10 @@ fn http_is_answered_without_a_socket() {
     assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["success"], true);
     assert!(wait(&facade, exchange.piece()).unwrap().is_none());
     assert_eq!(facade.request(&request("A B", "/")).unwrap_err().kind(), ErrorKind::InvalidRequest);
+    let nobody = Request { peer: None, ..request("GET", "/api/v1/servers") };
+    let exchange = facade.request(&nobody).unwrap();
+    exchange.finish();
+    assert_eq!(wait(&facade, exchange.head()).unwrap().status, 401, "not taken for this machine");
 }
 
 #[cfg(feature = "sqlite")]

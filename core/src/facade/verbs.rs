@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{House, identity, mcp};
 use crate::document::found::{
-    OfferedResources, OfferedTools, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
+    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
 };
 use crate::document::health::{HealthCheckAnswer, HealthHistory};
 use crate::document::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
@@ -127,8 +127,8 @@ impl Own {
                 written(&SearchAnswer::of(gateway, caller, asked.query, asked.limit)?)
             }
             Self::Offered => match read::<Offers>(input)?.kind {
-                Offer::Tools => written(&OfferedTools::of(gateway, caller)?),
-                Offer::Resources => written(&OfferedResources::of(gateway, caller)?),
+                Offer::Tools => written(&OfferedTools::of(gateway, caller, Part::All)?),
+                Offer::Resources => written(&OfferedResources::of(gateway, caller, Part::All)?),
             },
             Self::Capabilities => {
                 written(&Definitions::of(&gateway.capabilities(caller, one(house, input)?)?))

@@ -13,13 +13,30 @@ impl Gateway {
     /// [`ErrorKind::PermissionDenied`] for a role, a scope or a server beyond the caller's own.
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<(ApiKey, Secret)> {
         caller.may(Operation::KeysWrite)?;
+        self.may_be_for(caller, &new)?;
+        self.0.keys.create(&caller.principal, new, Some(&caller.correlation_id)).await
+    }
+
+    /// As [`Gateway::create_key`], once under a `name` that the caller chose; see [`Keys::create_once`](crate::auth::Keys::create_once).
+    pub async fn create_key_once(
+        &self,
+        caller: &Caller,
+        new: NewKey,
+        name: &str,
+    ) -> Result<(ApiKey, Secret)> {
+        caller.may(Operation::KeysWrite)?;
+        self.may_be_for(caller, &new)?;
+        self.0.keys.create_once(&caller.principal, new, name, Some(&caller.correlation_id)).await
+    }
+
+    fn may_be_for(&self, caller: &Caller, new: &NewKey) -> Result<()> {
         if let Some(id) = new.server_id {
             let known = self.0.registry.get(&caller.principal.tenant, id);
             let missing =
                 || Error::new(ErrorKind::InvalidParams, "there is no such server").with("field", "server_id");
             known.ok_or_else(missing)?;
         }
-        self.0.keys.create(&caller.principal, new, Some(&caller.correlation_id)).await
+        Ok(())
     }
 
     /// Replaces an API key; the old one holds for another 24 hours.

@@ -81,7 +81,7 @@ pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
 pub use self::picked::Picked;
 pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
-pub use self::reads::{ActiveRequest, Components, GatewayStats, RouterMetrics, Stats};
+pub use self::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 pub use self::tenants::TenantPatch;

@@ -59,11 +59,11 @@ impl Gateway {
         let mut found: Vec<Published> = view
             .services
             .range((after, Bound::Unbounded))
+            .filter(|(name, service)| search.as_ref().is_none_or(|text| contains(name, service, text)))
             .filter_map(|(name, service)| published(name, service))
             .filter(|published| {
                 filter.updated_since.is_none_or(|since| published.updated_at > since)
                     && filter.version.as_ref().is_none_or(|v| published.version.as_ref() == Some(v))
-                    && search.as_ref().is_none_or(|text| contains(published, text))
             })
             .take(limit + 1)
             .collect();
@@ -95,9 +95,10 @@ fn published(name: &ServiceName, service: &Service) -> Option<Published> {
     })
 }
 
-fn contains(published: &Published, text: &str) -> bool {
-    published.service.as_str().contains(text)
-        || [&published.title, &published.description]
+fn contains(name: &ServiceName, service: &Service, text: &str) -> bool {
+    let Some(oldest) = service.places.first().map(|place| &place.server) else { return false };
+    name.as_str().contains(text)
+        || [&oldest.display_name, &oldest.description]
             .into_iter()
             .flatten()
             .any(|part| part.to_lowercase().contains(text))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tenants::sees_all;
+use super::visible::seeing;
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::discovery::{Found, Hit};
@@ -80,6 +81,9 @@ pub struct ActiveRequest {
     pub user_id: String,
 }
 
+/// Something that a caller may use: its name on `/mcp`, its server, its definition.
+pub type Offered = (String, Arc<Server>, Capability);
+
 /// Whether the parts work: name and `None`, or what is wrong.
 pub type Components = Vec<(&'static str, Option<String>)>;
 
@@ -118,30 +122,44 @@ impl Gateway {
     }
 
     /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.
-    pub fn offered(
+    pub fn offered(&self, caller: &Caller, kind: CapabilityKind) -> Result<Vec<Offered>> {
+        Ok(self.offered_page(caller, kind, 0, usize::MAX)?.0)
+    }
+
+    /// As [`Gateway::offered`], `limit` of them behind the first `skip`, in an order that stays as long as nothing changes; and
+    /// how many there are.
+    pub fn offered_page(
         &self,
         caller: &Caller,
         kind: CapabilityKind,
-    ) -> Result<Vec<(String, Arc<Server>, Capability)>> {
+        skip: usize,
+        limit: usize,
+    ) -> Result<(Vec<Offered>, usize)> {
         caller.may(Operation::McpList)?;
         let view = self.0.sight(&caller.principal);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
-        let offers = view.services.values().flat_map(|service| {
-            service.offers(kind).into_iter().map(move |(place, item)| {
-                let name = if named { service.full_name(&item.name) } else { item.name.clone() };
-                (name, Arc::clone(&place.server), item.clone())
-            })
-        });
-        Ok(offers.collect())
+        let (mut page, mut total) = (Vec::new(), 0);
+        for service in view.services.values() {
+            for (place, item) in service.offers(kind) {
+                if total >= skip && page.len() < limit {
+                    let name = if named { service.full_name(&item.name) } else { item.name.clone() };
+                    page.push((name, Arc::clone(&place.server), item.clone()));
+                }
+                total += 1;
+            }
+        }
+        Ok((page, total))
     }
 
     /// Counts.
     pub fn stats(&self, caller: &Caller) -> Result<Stats> {
         caller.may(Operation::StatsRead)?;
         let mut stats = Stats::default();
+        let view = self.0.view(&caller.principal.tenant);
+        let shown = seeing(&view, &caller.principal);
         for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
             let server = &entry.server;
-            if !self.0.sees(&caller.principal, server) {
+            if !shown(server) {
                 continue;
             }
             stats.total_servers += 1;

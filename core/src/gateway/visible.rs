@@ -1,16 +1,24 @@
 //! What of the register a caller may know of: those methods that read it rather than a view ask here.
 
 use super::Inner;
+use super::snapshot::View;
 use crate::discovery::Hit;
 use crate::model::{Capability, CapabilityKind, Principal, Server};
+
+/// Whether `principal` may know of a server of its tenant, for many: what the view says is asked once.
+pub(super) fn seeing<'a>(view: &'a View, principal: &'a Principal) -> impl Fn(&Server) -> bool + 'a {
+    let denied = (!view.is_whole_for(principal)).then(|| view.denied_to(principal));
+    move |server| {
+        denied.as_ref().is_none_or(|denied| {
+            principal.reaches(server.id, &server.service) && !denied.service(&server.service)
+        })
+    }
+}
 
 impl Inner {
     /// Whether the principal may know of this server of its tenant.
     pub(super) fn sees(&self, principal: &Principal, server: &Server) -> bool {
-        let view = self.view(&principal.tenant);
-        view.is_whole_for(principal)
-            || principal.reaches(server.id, &server.service)
-                && !view.denied_to(principal).service(&server.service)
+        seeing(&self.view(&principal.tenant), principal)(server)
     }
 
     /// Whether the principal may know of what this server offers under this name.

@@ -70,7 +70,7 @@ impl Inner {
         let audit =
             self.audit(tenant, actor, "server.register", &server.id.to_string(), "ok", described(&server));
         if let Some(done) = self.store.insert_server_once(&server, &listing, &audit, &once).await? {
-            return Ok(Registered { id: done.server_id, answer: done.answer, server: None });
+            return Ok(Registered { id: done.made.parse()?, answer: done.answer, server: None });
         }
         let server = self.swap(|state, tell| {
             tell(Event::Registered { tenant_id: tenant.clone(), id: server.id });

@@ -11,7 +11,7 @@ use super::answer::{Failure, json};
 use super::extract::{Query, items, uris};
 use super::schema::Refused;
 use crate::document::found::{
-    OfferedResources, OfferedTools, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
+    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
 };
 use crate::gateway::Caller;
 
@@ -79,22 +79,38 @@ pub(super) async fn search(
     Ok(json(StatusCode::OK, &SearchAnswer::of(&door.gateway, &caller, asked.q, asked.limit)?))
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OffersQuery {
+    /// Which page, from 1.
+    #[param(minimum = 1, default = 1)]
+    page: Option<u32>,
+    /// Of them a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
 /// Lists the tools that the caller may use
-#[utoipa::path(get, path = "/mcp/tools", tag = "discovery",
-    responses((status = 200, description = "The tools", body = OfferedTools), Refused))]
+#[utoipa::path(get, path = "/mcp/tools", tag = "discovery", params(OffersQuery),
+    responses((status = 200, description = "One page", body = OfferedTools), Refused))]
 pub(super) async fn offered_tools(
     State(door): State<Door>,
     caller: Caller,
+    Query(asked): Query<OffersQuery>,
 ) -> Result<Response<Body>, Failure> {
-    Ok(json(StatusCode::OK, &OfferedTools::of(&door.gateway, &caller)?))
+    let page = Part::Page(asked.page, asked.limit);
+    Ok(json(StatusCode::OK, &OfferedTools::of(&door.gateway, &caller, page)?))
 }
 
 /// Lists the resources that the caller may use
-#[utoipa::path(get, path = "/mcp/resources", tag = "discovery",
-    responses((status = 200, description = "The resources", body = OfferedResources), Refused))]
+#[utoipa::path(get, path = "/mcp/resources", tag = "discovery", params(OffersQuery),
+    responses((status = 200, description = "One page", body = OfferedResources), Refused))]
 pub(super) async fn offered_resources(
     State(door): State<Door>,
     caller: Caller,
+    Query(asked): Query<OffersQuery>,
 ) -> Result<Response<Body>, Failure> {
-    Ok(json(StatusCode::OK, &OfferedResources::of(&door.gateway, &caller)?))
+    let page = Part::Page(asked.page, asked.limit);
+    Ok(json(StatusCode::OK, &OfferedResources::of(&door.gateway, &caller, page)?))
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use http::header::{HeaderValue, LOCATION};
+use http::header::{HeaderMap, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 use super::Door;
 use super::answer::{Failure, json};
 use super::extract::{Json, Query, Text};
+use super::registering::idempotency_key;
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
 use crate::auth::keys::Secret;
 use crate::document::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
@@ -45,16 +46,25 @@ pub(super) async fn list(
 
 /// Makes an API key
 ///
-/// The answer is the only place where the key is ever shown.
+/// The answer is the only place where the key is ever shown. With `Idempotency-Key`, the same request under the same key makes one
+/// API key within 24 hours; asked for again it is answered with 409 and the id of the one that there is.
 #[utoipa::path(post, path = "/api/v1/api-keys", tag = "keys", request_body = KeyWish,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+        description = "Chosen anew for each creation, such as a UUID")),
     responses((status = 201, description = "Made", body = NewKeyAnswer, headers(("Location" = String))),
+        (status = 409, description = "It was made before, or the `Idempotency-Key` was used for something else", body = ErrorAnswer),
         Refused, BadBody))]
 pub(super) async fn create(
     State(door): State<Door>,
     caller: Caller,
+    headers: HeaderMap,
     Json(wish): Json<KeyWish>,
 ) -> Result<Response<Body>, Failure> {
-    Ok(made(&door, door.gateway.create_key(&caller, wish.key()).await?))
+    let new = match idempotency_key(&headers)? {
+        Some(name) => door.gateway.create_key_once(&caller, wish.key(), name).await?,
+        None => door.gateway.create_key(&caller, wish.key()).await?,
+    };
+    Ok(made(&door, new))
 }
 
 /// Shows an API key

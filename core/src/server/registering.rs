@@ -104,7 +104,7 @@ fn created(id: ServerId, text: String, replayed: bool) -> Response<Body> {
 }
 
 /// The `Idempotency-Key` of a request, in quotes as draft-ietf-httpapi-idempotency-key-header has it, or without.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
     let text = key.to_str().unwrap_or("");

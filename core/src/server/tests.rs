@@ -309,6 +309,13 @@ async fn discovery_answers_in_the_documented_shape() {
     assert_eq!(found, expected);
     assert_eq!(api.get("/api/v1/discovery/tools?tools=add,none").await.json["servers"], json!([]));
     assert_eq!(api.get("/mcp/tools").await.json["tools"][0]["name"], "a__add");
+    let page = api.get("/mcp/tools?limit=1&page=2").await.json;
+    assert_eq!((&page["page"], &page["limit"]), (&json!(2), &json!(1)));
+    assert!(
+        page["tools"].as_array().is_some_and(|tools| tools.len() <= 1) && page["total"].is_u64(),
+        "{page}"
+    );
+    assert_eq!(api.get("/mcp/tools?limit=201").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(api.get("/mcp/resources").await.json["resources"], json!([]));
     assert_eq!(api.get("/api/v1/discovery/search?q=add").await.json["results"][0]["name"], "add");
 }

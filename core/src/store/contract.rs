@@ -41,6 +41,7 @@ macro_rules! store_contract {
             a_creation_under_a_key_is_done_once_and_answered_alike,
             a_creation_that_fails_leaves_its_key_unused,
             a_key_is_free_again_after_a_day,
+            an_api_key_is_made_once_under_a_key,
             of_two_creations_under_one_key_at_once_one_is_done,
             a_tenant_is_written_once_and_changed_from_the_revision_that_is_stored,
             a_tenant_that_has_a_server_is_known,

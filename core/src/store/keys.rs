@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::once::{Done, Once};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ApiKey, AuditEntry, KeyId, TenantId};
 
@@ -31,6 +32,10 @@ pub struct KeyPage {
 pub trait KeyStore: Send + Sync + std::fmt::Debug {
     /// Writes a new key and the audit row.
     async fn insert_key(&self, key: &ApiKey, audit: &AuditEntry) -> Result<()>;
+
+    /// As [`KeyStore::insert_key`], once under the key that `once` has: gives what was done under it before, and then writes
+    /// nothing. [`ErrorKind::Conflict`] if that was something else.
+    async fn insert_key_once(&self, key: &ApiKey, audit: &AuditEntry, once: &Once) -> Result<Option<Done>>;
 
     /// Writes the key that replaces `old`, which holds until `until` at most, and the audit row.
     /// [`ErrorKind::NotFound`] if `old` is not of this tenant, [`ErrorKind::Conflict`] if it was revoked or replaced.

@@ -46,7 +46,7 @@ struct Rows {
 /// Creations of one tenant that are answered again in the same words, by principal and key.
 #[derive(Debug, Default)]
 struct Creations {
-    done: HashMap<(String, String), (Once, ServerId)>,
+    done: HashMap<(String, String), (Once, String)>,
     /// Oldest first.
     order: VecDeque<(String, String)>,
 }
@@ -67,9 +67,21 @@ impl Creations {
         }
     }
 
-    fn keep(&mut self, once: &Once, id: ServerId) {
+    /// What was done under this key before. The same key for another request is an error.
+    fn done(&mut self, once: &Once) -> Result<Option<Done>> {
+        self.forget(once.forgotten());
+        let Some((first, made)) = self.done.get(&(once.subject.clone(), once.key.clone())) else {
+            return Ok(None);
+        };
+        if first.request != once.request {
+            return Err(super::once::key_reused(&once.key));
+        }
+        Ok(Some(Done { made: made.clone(), answer: first.answer.clone() }))
+    }
+
+    fn keep(&mut self, once: &Once, made: String) {
         let place = (once.subject.clone(), once.key.clone());
-        self.done.insert(place.clone(), (once.clone(), id));
+        self.done.insert(place.clone(), (once.clone(), made));
         self.order.push_back(place);
         if self.order.len() > ONCE_ROWS {
             self.forget_oldest();
@@ -198,17 +210,12 @@ impl Store for MemoryStore {
         once: &Once,
     ) -> Result<Option<Done>> {
         let mut rows = self.rows();
-        let creations = rows.once.entry(once.tenant_id.clone()).or_default();
-        creations.forget(once.forgotten());
-        if let Some((first, server_id)) = creations.done.get(&(once.subject.clone(), once.key.clone())) {
-            if first.request != once.request {
-                return Err(super::once::key_reused(&once.key));
-            }
-            return Ok(Some(Done { server_id: *server_id, answer: first.answer.clone() }));
+        if let Some(done) = rows.once.entry(once.tenant_id.clone()).or_default().done(once)? {
+            return Ok(Some(done));
         }
         rows.insert(server, declared)?;
         rows.log(audit);
-        rows.once.entry(once.tenant_id.clone()).or_default().keep(once, server.id);
+        rows.once.entry(once.tenant_id.clone()).or_default().keep(once, server.id.to_string());
         Ok(None)
     }
 

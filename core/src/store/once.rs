@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{ServerId, TenantId};
+use crate::model::TenantId;
 
 /// How long the answer to a creation is kept.
 pub const ONCE_KEPT: Duration = Duration::from_hours(24);
@@ -39,8 +39,8 @@ impl Once {
 /// What was done under this key before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// The server that was created; it may be gone by now.
-    pub server_id: ServerId,
+    /// The id of what was created; it may be gone by now.
+    pub made: String,
     /// What was answered.
     pub answer: String,
 }

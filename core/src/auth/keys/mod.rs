@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 
@@ -24,7 +26,7 @@ use super::matrix::MATRIX;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ApiKey, AuditEntry, KeyId, Principal, Role, ServerId, TenantId};
-use crate::store::{KeyPage, KeyStore};
+use crate::store::{KeyPage, KeyStore, Once};
 
 /// How long a key lives unless said otherwise, in days.
 pub const DEFAULT_DAYS: u32 = 90;
@@ -101,8 +103,41 @@ impl Keys {
         new: NewKey,
         correlation: Option<&str>,
     ) -> Result<(ApiKey, Secret)> {
+        self.make(maker, new, None, correlation).await
+    }
+
+    /// As [`Keys::create`], once under a `name` that the maker chose: asked for again, nothing is made, and since a key is shown
+    /// once alone the answer is an error that says which key there is.
+    ///
+    /// [`ErrorKind::Conflict`] if it was made before, or the name was used for something else.
+    pub async fn create_once(
+        &self,
+        maker: &Principal,
+        new: NewKey,
+        name: &str,
+        correlation: Option<&str>,
+    ) -> Result<(ApiKey, Secret)> {
+        self.make(maker, new, Some(name), correlation).await
+    }
+
+    async fn make(
+        &self,
+        maker: &Principal,
+        new: NewKey,
+        once: Option<&str>,
+        correlation: Option<&str>,
+    ) -> Result<(ApiKey, Secret)> {
         check(&new)?;
         within(maker, new.role, new.scopes.as_deref(), new.server_id)?;
+        let once = once.map(|name| Once {
+            tenant_id: maker.tenant.clone(),
+            subject: maker.subject.to_string(),
+            key: name.to_owned(),
+            request: digest(&new),
+            // The key itself is shown once, and kept nowhere.
+            answer: String::new(),
+            at: self.clock.timestamp(),
+        });
         let (now, secret, id) = (self.clock.timestamp(), Secret::random()?, KeyId::random());
         let key = ApiKey {
             id,
@@ -124,7 +159,14 @@ impl Keys {
             revoked_at: None,
         };
         let audit = self.audit(maker, "key.create", id, correlation, Some(&key));
-        self.store.insert_key(&key, &audit).await?;
+        match &once {
+            None => self.store.insert_key(&key, &audit).await?,
+            Some(once) => {
+                if let Some(done) = self.store.insert_key_once(&key, &audit, once).await? {
+                    return Err(made_already(&done.made));
+                }
+            }
+        }
         self.read_after_change().await;
         Ok((key, secret))
     }
@@ -304,6 +346,19 @@ fn within(maker: &Principal, role: Role, scopes: Option<&[String]>, server: Opti
         return denied("your own credential is for one server; a key must be for the same");
     }
     Ok(())
+}
+
+/// Tells what is asked for from everything else that is created.
+fn digest(new: &NewKey) -> String {
+    let NewKey { name, role, scopes, server_id, days, requests_per_minute } = new;
+    let asked = json!(["api key", name, role, scopes, server_id, days, requests_per_minute]);
+    STANDARD_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, asked.to_string().as_bytes()))
+}
+
+fn made_already(id: &str) -> Error {
+    let message = "this API key was made when it was asked for first, and is shown once alone; rotate it to get another in its \
+        place, or revoke it";
+    Error::new(ErrorKind::Conflict, message).with("id", id)
 }
 
 fn ended(message: &'static str) -> Error {

@@ -68,6 +68,21 @@ async fn what_is_kept_of_a_key_is_its_hash_and_its_last_four_characters() {
     assert!(!kept.contains(&secret[..60]) && !kept.contains(&secret[4..]), "{kept}");
 }
 
+/// a key that is asked for twice under one name is one key, which is shown once.
+#[tokio::test]
+async fn a_key_is_made_once_under_a_name_and_shown_once() {
+    let (_, store, keys) = keys().await;
+    let make = async |role| keys.create_once(&admin(), wish(role), "n-1", None).await;
+    let (key, secret) = make(Role::Viewer).await.unwrap();
+    let again = make(Role::Viewer).await.unwrap_err();
+    assert_eq!((again.kind(), again.context()), (ErrorKind::Conflict, &[("id", key.id.to_string())][..]));
+    let other = make(Role::Developer).await.unwrap_err();
+    assert!(other.kind() == ErrorKind::Conflict && other.message().contains("another request"), "{other}");
+    assert_eq!(store.living_keys().await.unwrap().len(), 1);
+    assert!(keys.recognize(secret.reveal().as_bytes()).is_ok());
+    assert!(keys.create_once(&admin(), wish(Role::Viewer), "n-2", None).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_key_that_was_replaced_lives_for_a_day_and_its_successor_is_the_same_principal() {
     let (clock, _, keys) = keys().await;
@@ -194,6 +209,14 @@ impl Broken {
 impl KeyStore for Broken {
     async fn insert_key(&self, key: &ApiKey, audit: &AuditEntry) -> Result<()> {
         self.0.insert_key(key, audit).await
+    }
+    async fn insert_key_once(
+        &self,
+        key: &ApiKey,
+        audit: &AuditEntry,
+        once: &Once,
+    ) -> Result<Option<crate::store::Done>> {
+        self.0.insert_key_once(key, audit, once).await
     }
     async fn rotate_key(&self, old: KeyId, until: Timestamp, new: &ApiKey, audit: &AuditEntry) -> Result<()> {
         self.0.rotate_key(old, until, new, audit).await

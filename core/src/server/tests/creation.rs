@@ -120,6 +120,24 @@ async fn a_creation_under_a_key_is_answered_in_the_same_words_and_done_once() {
 }
 
 #[tokio::test]
+async fn an_api_key_that_is_asked_for_again_is_not_made_again_and_not_shown_again() {
+    let api = Api::open().await;
+    let headers = [("host", "localhost"), ("content-type", "application/json"), ("idempotency-key", "k-1")];
+    let make = async |wish: Value| api.raw("POST", "/api/v1/api-keys", &headers, &wish.to_string()).await;
+    let first = make(json!({ "name": "ci" })).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.json);
+    let again = make(json!({ "name": "ci" })).await;
+    assert_eq!(
+        (again.status, &again.json["error"]["details"]["id"]),
+        (StatusCode::CONFLICT, &first.json["id"])
+    );
+    let other = make(json!({ "name": "another" })).await;
+    assert_eq!(other.status, StatusCode::CONFLICT);
+    assert_eq!(api.create(&quiet("a"), "k-1").await.status, StatusCode::CONFLICT, "one key for one creation");
+    assert_eq!(api.get("/api/v1/api-keys").await.json["total"], 1);
+}
+
+#[tokio::test]
 async fn a_creation_that_failed_can_be_asked_for_again_under_its_key() {
     let api = Api::open().await;
     let path = api.send("POST", "/api/v1/servers", &quiet("a")).await.headers["location"]

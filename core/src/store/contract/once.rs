@@ -27,7 +27,7 @@ pub(crate) async fn a_creation_under_a_key_is_done_once_and_answered_alike(store
     let (t, other) = (tenant("t"), tenant("other"));
     let (first, key) = (server(&t, "calc"), once(&t, "user:ann", "k'; --"));
     assert_eq!(create(&*store, &first, &key).await.unwrap(), None);
-    let done = Done { server_id: first.id, answer: key.answer.clone() };
+    let done = Done { made: first.id.to_string(), answer: key.answer.clone() };
     let again = Once { answer: "another".into(), ..key.clone() };
     assert_eq!(create(&*store, &server(&t, "calc"), &again).await.unwrap(), Some(done.clone()));
 
@@ -55,6 +55,20 @@ pub(crate) async fn a_creation_that_fails_leaves_its_key_unused(store: Arc<dyn S
     assert_eq!(create(&*store, &server(&t, "calc"), &key).await.unwrap(), None);
 }
 
+pub(crate) async fn an_api_key_is_made_once_under_a_key(store: Arc<dyn Store>) {
+    let (t, keys) = (tenant("t"), Arc::clone(&store).api_keys());
+    let (first, second, name) = (super::key(&t, 1), super::key(&t, 2), once(&t, "user:ann", "k"));
+    let entry = audit(&t, "key.create");
+    assert_eq!(keys.insert_key_once(&first, &entry, &name).await.unwrap(), None);
+    let again = keys.insert_key_once(&second, &entry, &name).await.unwrap().unwrap();
+    assert_eq!(again.made, first.id.to_string());
+    let changed = Once { request: "other digest".into(), ..name };
+    let error = keys.insert_key_once(&second, &entry, &changed).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(keys.living_keys().await.unwrap().len(), 1);
+    assert_eq!(store.audit(&t, 10).await.unwrap().len(), 1);
+}
+
 pub(crate) async fn a_key_is_free_again_after_a_day(store: Arc<dyn Store>) {
     let t = tenant("t");
     let key = once(&t, "user:ann", "k");
@@ -74,5 +88,5 @@ pub(crate) async fn of_two_creations_under_one_key_at_once_one_is_done(store: Ar
     let (one, other) = (one.unwrap(), other.unwrap());
     assert!(one.is_none() != other.is_none(), "{one:?} {other:?}");
     let made = store.servers().await.unwrap();
-    assert_eq!((made.len(), one.or(other).unwrap().server_id), (1, made[0].id));
+    assert_eq!((made.len(), one.or(other).unwrap().made), (1, made[0].id.to_string()));
 }

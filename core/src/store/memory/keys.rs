@@ -7,6 +7,7 @@ use super::{MemoryStore, Rows};
 use crate::error::Result;
 use crate::model::{ApiKey, AuditEntry, KeyId, ServerId, TenantId};
 use crate::store::keys::{KeyPage, KeyStore, KeyUse, no_key, replaced};
+use crate::store::once::{Done, Once};
 
 impl Rows {
     fn key(&mut self, tenant: &TenantId, id: KeyId) -> Result<&mut ApiKey> {
@@ -32,6 +33,19 @@ impl KeyStore for MemoryStore {
         rows.key_changes += 1;
         rows.log(audit);
         Ok(())
+    }
+
+    async fn insert_key_once(&self, key: &ApiKey, audit: &AuditEntry, once: &Once) -> Result<Option<Done>> {
+        let mut rows = self.rows();
+        let creations = rows.once.entry(once.tenant_id.clone()).or_default();
+        if let Some(done) = creations.done(once)? {
+            return Ok(Some(done));
+        }
+        creations.keep(once, key.id.to_string());
+        rows.keys.push(key.clone());
+        rows.key_changes += 1;
+        rows.log(audit);
+        Ok(None)
     }
 
     async fn rotate_key(&self, old: KeyId, until: Timestamp, new: &ApiKey, audit: &AuditEntry) -> Result<()> {

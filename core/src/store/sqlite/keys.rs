@@ -7,10 +7,12 @@ use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
 use super::fault::Place;
+use super::once;
 use super::rows::{self, json, signed, unsigned};
 use crate::error::Result;
 use crate::model::{ApiKey, AuditEntry, KeyHash, KeyId, TenantId};
 use crate::store::keys::{KeyPage, KeyStore, KeyUse, no_key, replaced};
+use crate::store::once::{Done, Once};
 
 macro_rules! columns {
     () => {
@@ -96,6 +98,21 @@ impl KeyStore for SqliteStore {
         let outcome = async {
             insert(&mut tx, self.place(), key).await?;
             self.log(&mut tx, entry).await
+        }
+        .await;
+        tx.end(outcome).await
+    }
+
+    async fn insert_key_once(&self, key: &ApiKey, entry: &AuditEntry, once: &Once) -> Result<Option<Done>> {
+        let mut tx = self.write().await?;
+        let outcome = async {
+            if let Some(done) = once::done(&mut tx, self.place(), once).await? {
+                return Ok(Some(done));
+            }
+            insert(&mut tx, self.place(), key).await?;
+            once::keep(&mut tx, self.place(), once, &key.id.to_string()).await?;
+            self.log(&mut tx, entry).await?;
+            Ok(None)
         }
         .await;
         tx.end(outcome).await

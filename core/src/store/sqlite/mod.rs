@@ -207,7 +207,7 @@ impl Store for SqliteStore {
             }
             servers::insert(&mut tx, self.place(), server).await?;
             listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
-            once::keep(&mut tx, self.place(), once, server.id).await?;
+            once::keep(&mut tx, self.place(), once, &server.id.to_string()).await?;
             self.log(&mut tx, audit).await?;
             Ok(None)
         }

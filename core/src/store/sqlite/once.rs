@@ -6,7 +6,6 @@ use sqlx::{Row, SqliteConnection};
 use super::fault::Place;
 use super::rows;
 use crate::error::Result;
-use crate::model::ServerId;
 use crate::store::once::{self, Done, ONCE_ROWS, Once};
 
 pub(super) const FORGET: &str = "DELETE FROM mcp_idempotency_keys WHERE at <= $1";
@@ -34,13 +33,13 @@ pub(super) async fn done(tx: &mut SqliteConnection, at: Place<'_>, once: &Once) 
     if request == once.request { Ok(Some(done)) } else { Err(once::key_reused(&once.key)) }
 }
 
-pub(super) async fn keep(tx: &mut SqliteConnection, at: Place<'_>, once: &Once, id: ServerId) -> Result<()> {
+pub(super) async fn keep(tx: &mut SqliteConnection, at: Place<'_>, once: &Once, made: &str) -> Result<()> {
     sqlx::query(KEEP)
         .bind(once.tenant_id.as_str())
         .bind(&once.subject)
         .bind(&once.key)
         .bind(&once.request)
-        .bind(id.to_string())
+        .bind(made)
         .bind(&once.answer)
         .bind(once.at.as_microsecond())
         .execute(&mut *tx)
@@ -53,6 +52,6 @@ pub(super) async fn keep(tx: &mut SqliteConnection, at: Place<'_>, once: &Once, 
 }
 
 fn read(row: &SqliteRow) -> Result<(String, Done), Box<dyn std::error::Error + Send + Sync>> {
-    let done = Done { server_id: row.try_get::<&str, _>("id")?.parse()?, answer: row.try_get("answer")? };
+    let done = Done { made: row.try_get("id")?, answer: row.try_get("answer")? };
     Ok((row.try_get("request")?, done))
 }
