@@ -1,8 +1,8 @@
 //! Tokens that say nothing by themselves and that nobody signed: who gave them is asked whom they stand for.
 //!
 //! GitHub gives such tokens to people and to the apps that act for them. One that held is remembered by its SHA-256 for
-//! [`HOLDS`], one that did not for [`BROKEN`]; however many calls show the same at once, one of them asks; no more than
-//! [`AT_ONCE`] questions are under way, and none lasts longer than [`PATIENCE`]. What cannot be asked is 503, never anonymous.
+//! `HOLDS`, one that did not for `BROKEN`; however many calls show the same at once, one of them asks; no more than
+//! `AT_ONCE` questions are under way, and none lasts longer than `PATIENCE`. What cannot be asked is 503, never anonymous.
 
 mod github;
 #[cfg(test)]
