@@ -159,7 +159,7 @@ impl Default for Session {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// How long a merged list waits for the servers it asks.
+    /// How long a merged list may take; the servers it asks have 95 % of that.
     #[serde(rename = "list_budget_seconds", with = "seconds")]
     pub list_budget: Duration,
     /// How often a server is asked again what it offers.

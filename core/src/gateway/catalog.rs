@@ -77,6 +77,8 @@ impl Inner {
         if unheard.is_empty() {
             return BTreeSet::new();
         }
+        // The rest of the time is for making the list of what was heard.
+        let patience = self.settings.list_budget.mul_f64(0.95);
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
             let id = place.server.id;
             if place.replica.breaker().state(self.clock.now()) != State::Closed || self.overdue.has(id) {
@@ -85,7 +87,7 @@ impl Inner {
                 return;
             }
             // How the question ends is counted where it ends, once for all who wait for it.
-            let asked = tokio::time::timeout(self.settings.list_budget, self.discover_now(id)).await;
+            let asked = tokio::time::timeout(patience, self.discover_now(id)).await;
             if asked.is_err() && self.overdue.enter(id) {
                 let this = Arc::clone(self);
                 self.tasks.spawn(async move {

@@ -24,7 +24,7 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Circuit breakers, one for each server.
     pub breaker: breaker::Settings,
-    /// How long a merged list waits for servers that were never heard.
+    /// How long a merged list may take; for 95 % of that it waits for servers that were never heard.
     pub list_budget: Duration,
     /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
     pub introduction_budget: Duration,
