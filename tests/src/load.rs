@@ -66,7 +66,7 @@ struct Reply<'a> {
     result: Option<&'a RawValue>,
 }
 
-/// Sessions that have each had an answer, so that all that is opened for them is open.
+/// Sessions that stand ready.
 #[derive(Debug)]
 pub struct Opened {
     load: Load,
@@ -88,7 +88,7 @@ impl Load {
         self.open().await?.run().await
     }
 
-    /// Opens the sessions, and lets each make one call that counts for nothing.
+    /// Opens the sessions.
     pub async fn open(&self) -> io::Result<Opened> {
         let mut sessions = Vec::with_capacity(self.sessions);
         for number in 0..self.sessions {
@@ -100,10 +100,7 @@ impl Load {
                 http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
             let mut driven = JoinSet::new();
             driven.spawn(connection);
-            let mut session = Session { number, client, sender, _connection: driven };
-            // What is wrong with answers is found in those that count.
-            let _ = session.call(self, 0).await?;
-            sessions.push(session);
+            sessions.push(Session { number, client, sender, _connection: driven });
         }
         Ok(Opened { load: self.clone(), sessions })
     }
@@ -120,6 +117,14 @@ impl Load {
 }
 
 impl Opened {
+    /// Lets each session make a call that counts for nothing, so that all that a first call opens is open.
+    pub async fn warm(&mut self) -> io::Result<()> {
+        for session in &mut self.sessions {
+            session.call(&self.load, 0).await?.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
     /// Runs all sessions at once.
     pub async fn run(self) -> io::Result<Report> {
         let Self { load, sessions } = self;

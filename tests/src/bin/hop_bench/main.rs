@@ -86,7 +86,8 @@ impl Side {
             each.sum::<Option<Duration>>().ok_or(io::ErrorKind::NotFound)
         };
         // What it costs to open a session is not what a call costs.
-        let opened = load.open().await?;
+        let mut opened = load.open().await?;
+        opened.warm().await?;
         let before = cpu()?;
         self.last = opened.run().await?;
         let spent = cpu()?.saturating_sub(before);
