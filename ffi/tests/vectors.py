@@ -110,11 +110,11 @@ class Vectors(unittest.IsolatedAsyncioTestCase):
         await perform(gateway, "register", {"name": "one", "endpoint_url": self.fake, **QUIET})
         await perform(gateway, "discover", {"server": "one"})
         call = asyncio.create_task(perform(gateway, "call_tool", {"name": "one__sleep", "arguments": {"ms": 60_000}}))
-        while not (await perform(gateway, "active_requests", {}))["requests"]:
-            await asyncio.sleep(0.01)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
+            while not (await perform(gateway, "active_requests", {}))["requests"]:
+                await asyncio.sleep(0.01)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
             while (await perform(gateway, "active_requests", {}))["requests"]:
                 await asyncio.sleep(0.01)
         await gateway.shutdown()
