@@ -7,6 +7,9 @@ const { settled } = require('./error.js')
 /** Answers that have no body (Fetch, section 2.2.3). */
 const BODILESS = [101, 103, 204, 205, 304]
 
+/** What is wrong with an application that reads bodies in front of the gateway. */
+const READ = "the request's body was read before the gateway could; put its handler in front of what reads bodies, such as express.json()"
+
 /** Path and query below `prefix`. */
 const below = (prefix, target) => (target.startsWith(prefix) ? target.slice(prefix.length) : target)
 
@@ -73,6 +76,7 @@ function createHandlers(gateway, { prefix = '', peer = () => undefined } = {}) {
 function nodeHandler(gateway, { prefix = '', peer = (request) => request.socket.remoteAddress } = {}) {
   return async (request, response, next = (error) => response.destroy(error)) => {
     try {
+      if (request.readableEnded) throw new TypeError(READ)
       const { exchange, work, abandon } = begin(await gateway, {
         method: request.method,
         target: below(prefix, request.originalUrl ?? request.url),

@@ -17,7 +17,7 @@ use crate::watch::Watch;
 
 /// A gateway with a runtime of its own.
 #[napi]
-pub struct Gateway(Facade);
+pub struct Gateway(pub(crate) Facade);
 
 #[napi]
 impl Gateway {

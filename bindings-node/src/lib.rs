@@ -5,6 +5,8 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "arguments cross by value")]
 
+#[cfg(feature = "bench")]
+mod bench;
 mod client;
 mod exchange;
 mod gateway;

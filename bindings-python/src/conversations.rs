@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use mcp_registry_gateway::facade;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
+use crate::failure;
 use crate::queue::Queue;
 
 /// Changes of servers.
@@ -37,6 +40,40 @@ impl Line {
     /// Ends the client's session.
     fn end(&self, queue: &Queue) -> u64 {
         queue.begin(self.0.end())
+    }
+}
+
+/// Leave to answer a call, until something is said of how that went.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Admitted(pub(crate) facade::Admitted);
+
+#[pymethods]
+impl Admitted {
+    /// Whether the caller may know of what is offered under this name.
+    fn sees(&self, kind: &str, name: &str) -> PyResult<bool> {
+        self.0.sees(kind, name).map_err(|error| failure(&error))
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    /// An exception is a failure to answer; what only ends the program, or cancels the task, cancels the call.
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        kind: Option<Bound<'_, PyAny>>,
+        _value: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        match kind {
+            None => self.0.succeeded(),
+            Some(kind) if kind.cast::<PyType>()?.is_subclass(&py.get_type::<PyException>())? => {
+                self.0.failed();
+            }
+            Some(_) => self.0.cancelled(),
+        }
+        Ok(())
     }
 }
 

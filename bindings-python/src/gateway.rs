@@ -12,7 +12,7 @@ use crate::queue::Queue;
 
 /// One gateway, on threads of its own.
 #[pyclass(frozen, weakref, module = "mcp_registry_gateway._native")]
-pub(crate) struct Gateway(Facade);
+pub(crate) struct Gateway(pub(crate) Facade);
 
 #[pymethods]
 impl Gateway {
@@ -35,6 +35,11 @@ impl Gateway {
     /// Begins to put a server of this process in place; the outcome is a `Housed`.
     fn house_server(&self, queue: &Queue, registration: &[u8]) -> u64 {
         queue.begin(self.0.house_server(Bytes::copy_from_slice(registration)))
+    }
+
+    /// Begins to ask for leave to answer a call; the outcome is an `Admitted`.
+    fn admit(&self, queue: &Queue, document: &[u8]) -> u64 {
+        queue.begin(self.0.admit(Bytes::copy_from_slice(document)))
     }
 
     /// Picks a server of a service that can take a call now.

@@ -3,6 +3,13 @@
 //! No thread of the gateway ever touches Python. What work comes to is put into a queue, one for each event
 //! loop, which wakes the loop through a socket; the loop's own thread takes it out. So the interpreter can end at any moment.
 
+#[cfg(not(unix))]
+compile_error!(
+    "the gateway for Python wakes the event loop through a Unix socket, and so needs Linux or macOS; on Windows run the program `mcp-gateway`, or this in WSL"
+);
+
+#[cfg(feature = "bench")]
+mod bench;
 mod conversations;
 mod gateway;
 mod lease;
@@ -29,9 +36,15 @@ fn failure(error: &Error) -> PyErr {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("Failure", module.py().get_type::<Failure>())?;
+    #[cfg(feature = "bench")]
+    {
+        module.add_function(wrap_pyfunction!(bench::house_echo, module)?)?;
+        module.add_function(wrap_pyfunction!(bench::perform_often, module)?)?;
+    }
     module.add_class::<queue::Queue>()?;
     module.add_class::<gateway::Gateway>()?;
     module.add_class::<lease::Lease>()?;
+    module.add_class::<conversations::Admitted>()?;
     module.add_class::<conversations::Watch>()?;
     module.add_class::<conversations::Line>()?;
     module.add_class::<conversations::Housed>()?;

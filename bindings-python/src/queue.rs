@@ -15,7 +15,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::conversations::{Hosted, Housed};
+use crate::conversations::{Admitted, Hosted, Housed};
 
 /// How often a thread that waits looks whether Python wants to be interrupted.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,6 +26,7 @@ pub(crate) enum Answer {
     Bytes(Bytes),
     Truth(bool),
     Head(facade::Head),
+    Admitted(facade::Admitted),
     Housed(facade::Housed),
     Hosted(facade::Hosted),
 }
@@ -51,6 +52,12 @@ impl From<Bytes> for Answer {
 impl From<facade::Head> for Answer {
     fn from(head: facade::Head) -> Self {
         Self::Head(head)
+    }
+}
+
+impl From<facade::Admitted> for Answer {
+    fn from(admitted: facade::Admitted) -> Self {
+        Self::Admitted(admitted)
     }
 }
 
@@ -218,6 +225,7 @@ fn told(py: Python<'_>, outcome: Result<Answer>) -> PyResult<(bool, Py<PyAny>)> 
         Ok(Answer::Nothing) => py.None(),
         Ok(Answer::Bytes(bytes)) => PyBytes::new(py, &bytes).into_any().unbind(),
         Ok(Answer::Truth(truth)) => truth.into_pyobject(py)?.to_owned().into_any().unbind(),
+        Ok(Answer::Admitted(admitted)) => Py::new(py, Admitted(admitted))?.into_any(),
         Ok(Answer::Housed(housed)) => Py::new(py, Housed(housed))?.into_any(),
         Ok(Answer::Hosted(hosted)) => Py::new(py, Hosted(hosted))?.into_any(),
         Ok(Answer::Head(head)) => {

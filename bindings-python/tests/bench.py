@@ -1,32 +1,69 @@
-"""What the Python face costs: `python bindings-python/tests/bench.py` with a wheel that was built for release.
+"""What the Python face costs, judged: `bindings-python/tests/run --bench` builds what it needs and runs it. Ends with 1 if a bound is passed.
 
-Prints a plain call into the compiled part, `pick()` beside it, and `call_tool` to a server of this process; and calls a second of a
-FastMCP client through `GatewayTransport` beside FastMCP's own `create_proxy`, both in front of the same HTTP server.
+- `pick()` takes at most half a microsecond, and at most three times as long as a call into the compiled part that does nothing.
+- `call_tool`, at a server that answers in Rust, costs at most 60 µs of CPU more than the same call made in Rust.
+- A FastMCP client makes at least twenty times as many calls a second through `GatewayTransport` as through FastMCP's own `create_proxy`,
+  at the same HTTP server.
+
+All is compared within one run, since a busy machine makes everything slower. The best of several rounds counts: what else the machine does
+only ever adds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
+import sys
 import time
+import timeit
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from conftest import serve
 from fastmcp import Client
 from fastmcp.server import create_proxy
 
-from mcp_registry_gateway import Gateway
+from mcp_registry_gateway import Gateway, _native
 from mcp_registry_gateway.fastmcp import GatewayTransport
 
+ROUNDS = 5
+TIMES = 2000
+CALL = {"name": "echo__echo", "arguments": {"text": "a"}}
 
-def each(times: int, work: Callable[[], object]) -> float:
-    """Nanoseconds of one of many."""
-    began = time.perf_counter_ns()
-    for _ in range(times):
-        work()
-    return (time.perf_counter_ns() - began) / times
+
+def held(name: str, value: float, bound: float, unit: str, *, least: bool = False) -> bool:
+    """Prints a number beside its bound; whether it keeps it."""
+    kept = value >= bound if least else value <= bound
+    print(f"{'ok  ' if kept else 'MISS'}  {name}: {value:.2f} {unit} (at {'least' if least else 'most'} {bound:g})")
+    return kept
+
+
+def each(work: Callable[[], object]) -> float:
+    """Nanoseconds of one."""
+    return min(timeit.repeat("work()", globals={"work": work}, number=100_000, repeat=ROUNDS)) * 1e4
+
+
+def picks(gateway: Gateway) -> list[bool]:
+    bare = each(gateway._native.is_closed)
+    pick = min(timeit.repeat("pick('echo')", globals={"pick": gateway.pick}, number=100_000, repeat=ROUNDS)) * 1e4
+    print(f"a call that does nothing {bare:.0f} ns, pick {pick:.0f} ns")
+    return [held("pick()", pick / 1000, 0.5, "µs"), held("pick(), of a call that does nothing", pick / bare, 3, "times")]
+
+
+async def call(gateway: Gateway, native: Any) -> bool:
+    document = json.dumps(CALL).encode()
+    rust, python = [], []
+    for _ in range(ROUNDS):
+        began = time.process_time_ns()
+        native.perform_often(gateway._native, "call_tool", document, TIMES)
+        between = time.process_time_ns()
+        for _ in range(TIMES):
+            await gateway.call_tool("echo__echo", {"text": "a"})
+        rust.append((between - began) / TIMES / 1000)
+        python.append((time.process_time_ns() - between) / TIMES / 1000)
+    print(f"call_tool: in Rust {min(rust):.1f} µs of CPU, from Python {min(python):.1f}")
+    return held("call_tool, over Rust", min(python) - min(rust), 60, "µs of CPU")
 
 
 async def rate(times: int, work: Callable[[], Awaitable[Any]]) -> float:
@@ -38,31 +75,31 @@ async def rate(times: int, work: Callable[[], Awaitable[Any]]) -> float:
     return times / (time.perf_counter() - began)
 
 
-async def main() -> None:
-    async with Gateway.open() as gateway:
-        await gateway.register_inprocess("own", serve)
-        await gateway.discover("own")
-        bare = each(200_000, gateway._native.is_closed)
-        pick = each(200_000, lambda: gateway.pick("own"))
-        print(f"a plain call {bare:.0f} ns, pick {pick:.0f} ns, {pick / bare:.1f} times as much")
-        began = time.process_time_ns()
-        for n in range(5000):
-            await gateway.call_tool("own__add", {"a": n, "b": 1})
-        print(f"call_tool to a server of this process {(time.process_time_ns() - began) / 5_000_000:.0f} µs of CPU")
+async def fastmcp(gateway: Gateway) -> bool:
+    program = subprocess.Popen([os.environ["FAKE_MCP_SERVER"], "--http"], stdout=subprocess.PIPE, text=True)
+    with program:
+        assert program.stdout is not None
+        url = program.stdout.readline().strip()
+        await gateway.register("fake", endpoint_url=url)
+        await gateway.discover("fake")
+        own, proxy = [], []
+        async with Client(GatewayTransport(gateway, "fake")) as near, Client(create_proxy(url)) as far:
+            for _ in range(ROUNDS):
+                own.append(await rate(300, lambda: near.call_tool("echo", {"text": "a"})))
+                proxy.append(await rate(20, lambda: far.call_tool("echo", {"text": "a"})))
+        program.kill()
+    print(f"GatewayTransport {max(own):.0f} calls/s, create_proxy {max(proxy):.0f} calls/s")
+    return held("GatewayTransport, of create_proxy", max(own) / max(proxy), 20, "times", least=True)
 
-        program = subprocess.Popen([os.environ["FAKE_MCP_SERVER"], "--http"], stdout=subprocess.PIPE, text=True)
-        with program:
-            assert program.stdout is not None
-            url = program.stdout.readline().strip()
-            await gateway.register("fake", endpoint_url=url)
-            await gateway.discover("fake")
-            async with Client(GatewayTransport(gateway, "fake")) as client:
-                own = await rate(2000, lambda: client.call_tool("echo", {"text": "a"}))
-            async with Client(create_proxy(url)) as client:
-                proxy = await rate(100, lambda: client.call_tool("echo", {"text": "a"}))
-            print(f"GatewayTransport {own:.0f} calls/s, create_proxy {proxy:.0f} calls/s, {own / proxy:.1f} times as many")
-            program.kill()
+
+async def main() -> int:
+    native: Any = _native
+    async with Gateway.open() as gateway:
+        await asyncio.to_thread(native.house_echo, gateway._native, "echo")
+        kept = [*picks(gateway), await call(gateway, native), await fastmcp(gateway)]
+    print(f"{kept.count(True)} passed, {kept.count(False)} failed")
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))

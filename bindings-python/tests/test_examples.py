@@ -35,3 +35,4 @@ def test_fastmcp() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "through the gateway: 42" in done.stdout and "within mine: 8" in done.stdout, done.stdout
+    assert "its own: Hello, Ada" in done.stdout, done.stdout

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import mcp_types
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.exceptions import ToolError
 
-from mcp_registry_gateway import Gateway
+from mcp_registry_gateway import Gateway, Link
 from mcp_registry_gateway.fastmcp import (
     GatewayMiddleware,
     GatewayProvider,
     GatewayTokenVerifier,
     GatewayTransport,
+    serving,
 )
 
 
@@ -94,6 +97,63 @@ async def test_what_the_gateway_offers_is_inside_a_fastmcp_server(gateway: Gatew
         assert (await client.read_resource("data://one"))[0].text == "1"
         prompt = await client.get_prompt("calc__greet", {"name": "you"})
         assert isinstance(prompt.messages[0].content, mcp_types.TextContent)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_all_calls_of_one_session_go_through_one_session_of_the_upstream(mode: str) -> None:
+    async with Gateway.open({"server": {"grace_seconds": 0.001}}) as gateway:
+        opened: list[str] = []
+
+        async def counted(link: Link) -> None:
+            opened.append("")
+            await serving(upstream())(link)
+
+        await gateway.register_inprocess("calc", counted)
+        await gateway.discover("calc")
+        mine = FastMCP("mine", providers=[GatewayProvider(gateway)])
+        async with Client(mine, mode=mode) as client:
+            await client.call_tool("calc__add", {"a": 1, "b": 2})
+            before = len(opened)
+            for n in range(20):
+                assert (await client.call_tool("calc__add", {"a": n, "b": 2})).data == n + 2
+            assert len(opened) == before, "a session for each call"
+        assert (await mine.call_tool("calc__add", {"a": 1, "b": 2})).structured_content == {"result": 3}
+
+
+async def test_a_session_that_the_gateway_has_ended_is_opened_anew(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = []
+    attach = gateway._attach
+
+    def attached(service: str | None, authorization: str | None) -> Any:
+        lines.append(attach(service, authorization))
+        return lines[-1]
+
+    monkeypatch.setattr(gateway, "_attach", attached)
+    mine = FastMCP("mine", providers=[provider := GatewayProvider(gateway)])
+    async with Client(mine, mode="legacy") as client:
+        assert (await client.call_tool("calc__add", {"a": 2, "b": 3})).data == 5
+        (kept,) = provider._clients._caches.values()
+        session = kept._session_state.session_task
+        assert session is not None and not session.done() and len(lines) == 1, "one, and it is held open"
+        # As it does with one that was idle for too long.
+        await gateway._do(lines[0].end)
+        await asyncio.wait([session], timeout=30)
+        assert session.done()
+        assert (await client.call_tool("calc__add", {"a": 2, "b": 3})).data == 5
+        assert len(lines) == 2
+    assert not provider._clients._caches, "it has ended with the session in front"
+
+
+async def test_a_server_behind_the_provider_asks_the_client_in_front(gateway: Gateway) -> None:
+    async def answer(message: str, response_type: type, params: object, context: object) -> object:
+        return response_type(value="Ada")
+
+    mine = FastMCP("mine", providers=[GatewayProvider(gateway, "calc")])
+    for mode in ("legacy", "auto"):
+        async with Client(mine, mode=mode, elicitation_handler=answer) as client:
+            assert (await client.call_tool("ask")).data == "hello Ada", mode
 
 
 async def test_the_gateways_keys_let_in_and_its_roles_hold_a_server_of_ones_own() -> None:

@@ -12,6 +12,8 @@ from conftest import TOOLS, answer, serve
 
 import mcp_registry_gateway as mrg
 from mcp_registry_gateway import Gateway, GatewayError
+from mcp_registry_gateway._sync_verbs import SyncVerbs
+from mcp_registry_gateway._verbs import Verbs
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -177,6 +179,14 @@ def test_threads_have_a_face_that_waits() -> None:
     with pytest.raises(mrg.UnavailableError):
         gateway.list()
     gateway.close()
+
+
+def test_the_face_for_threads_has_every_verb() -> None:
+    def verbs(face: type) -> set[str]:
+        return {name for name in vars(face) if not name.startswith("_")}
+
+    assert verbs(SyncVerbs) == verbs(Verbs) and len(verbs(Verbs)) > 30
+    assert SyncVerbs.register.__doc__ == Verbs.register.__doc__
 
 
 async def test_calls_under_way_when_the_gateway_is_closed_end_with_it(gateway: Gateway) -> None:

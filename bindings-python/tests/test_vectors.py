@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from expected import missing
 
 from mcp_registry_gateway import Gateway, GatewayError
 
@@ -37,20 +38,6 @@ def note(case: str | None) -> None:
     if folder := os.environ.get("VECTORS_TABLE"):
         with Path(folder, "python").open("a" if case else "w") as table:
             table.write(f"{case}\tok\n" if case else "")
-
-
-def missing(at: str, expected: Any, found: Any) -> str | None:
-    """What of `expected` the answer does not have."""
-    match expected, found:
-        case "*", _:
-            return None
-        case dict(), dict():
-            parts = ((f"{at}/{key}", value, found.get(key)) for key, value in expected.items())
-        case list(), list() if len(expected) == len(found):
-            parts = ((f"{at}/{i}", *pair) for i, pair in enumerate(zip(expected, found, strict=True)))
-        case _:
-            return None if expected == found else f"{at}: expected {expected!r}, found {found!r}"
-    return next((wrong for part in parts if (wrong := missing(*part))), None)
 
 
 async def perform(gateway: Gateway, verb: str, members: dict[str, Any]) -> tuple[bool, Any]:

@@ -28,7 +28,8 @@ async def main() -> None:
         async with Client(GatewayTransport(gateway)) as client:
             print("through the gateway:", (await client.call_tool("numbers__double", {"n": 21})).data)
 
-        # All that the gateway offers beside a server's own tools, held to the gateway's roles.
+        # All that the gateway offers beside a server's own tools. Whoever calls them is held to the gateway's roles, rules and limits,
+        # and its audit trail has what came of it.
         mine = FastMCP("mine", providers=[GatewayProvider(gateway)], middleware=[GatewayMiddleware(gateway)])
 
         @mine.tool
@@ -39,6 +40,7 @@ async def main() -> None:
         async with Client(mine) as client:
             print("its tools:", sorted(tool.name for tool in await client.list_tools()))
             print("within mine:", (await client.call_tool("numbers__double", {"n": 4})).data)
+            print("its own:", (await client.call_tool("greet", {"name": "Ada"})).data)
 
 
 asyncio.run(main())

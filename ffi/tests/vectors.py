@@ -11,24 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import mcp_registry_gateway as face
+from expected import missing
 
 VECTORS = Path(__file__).resolve().parents[2] / "tests" / "vectors"
 DEAD = "http://127.0.0.1:9/mcp"
 QUIET = {"auto_discover": False, "health_check": {"enabled": False}}
-
-
-def missing(at: str, expected: Any, found: Any) -> str | None:
-    """What of `expected` the answer does not have."""
-    match expected, found:
-        case "*", _:
-            return None
-        case dict(), dict():
-            parts = ((f"{at}/{key}", value, found.get(key)) for key, value in expected.items())
-        case list(), list() if len(expected) == len(found):
-            parts = ((f"{at}/{i}", *pair) for i, pair in enumerate(zip(expected, found, strict=True)))
-        case _:
-            return None if expected == found else f"{at}: expected {expected!r}, found {found!r}"
-    return next((wrong for part in parts if (wrong := missing(*part))), None)
 
 
 async def perform(gateway: face.Gateway, verb: str, members: Any) -> Any:

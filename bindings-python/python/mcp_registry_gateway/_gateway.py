@@ -175,6 +175,9 @@ class Gateway(Verbs, _Common):
     async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         return json.loads(await self._do(self._native.perform, verb, document(members)))
 
+    async def _admit(self, asked: dict[str, Any]) -> _native.Admitted:
+        return cast("_native.Admitted", await self._do(self._native.admit, document(asked)))
+
     def _attach(self, service: str | None, authorization: str | None) -> _native.Line:
         try:
             return self._native.attach(service, authorization)
@@ -300,7 +303,7 @@ class SyncGateway(SyncVerbs, _Common):
     ) -> None:
         self.close()
 
-    def _perform(self, verb: str, members: dict[str, Any]) -> Any:
+    async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         return json.loads(self._waiter.do(self._native.perform, verb, document(members)))
 
 

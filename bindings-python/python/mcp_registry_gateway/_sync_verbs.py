@@ -1,176 +1,68 @@
 """The verbs, for threads that wait."""
 
-# The methods stand in the order of the verbs of the core's facade.
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from ._verbs import Verbs
 
-    from .types import (
-        ApiKey,
-        ApiKeyPage,
-        Arguments,
-        CallWishes,
-        Changes,
-        Definitions,
-        Found,
-        Health,
-        HealthHistory,
-        HealthStatus,
-        Identity,
-        KeyMembers,
-        NewApiKey,
-        RegistrationMembers,
-        Result,
-        SearchResults,
-        Server,
-        ServerPage,
-        Stats,
-        Status,
-    )
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _waited(verb: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]:
+    """The verb, whose only step is done when it is begun: whoever performs it has waited."""
+
+    @functools.wraps(verb)
+    def wait(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            verb(self, *args, **kwargs).send(None)
+        except StopIteration as answered:
+            return answered.value  # type: ignore[no-any-return]
+        raise AssertionError("a verb for threads has waited for an event loop")
+
+    return wait
 
 
 class SyncVerbs:
     """What can be asked of a gateway with one document."""
 
-    def _perform(self, verb: str, members: dict[str, Any]) -> Any:
+    async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         raise NotImplementedError
 
-    def register(self, name: str, /, **members: Unpack[RegistrationMembers]) -> Server:
-        """Registers a server; it is asked what it offers in the background."""
-        return self._perform("register", {"name": name, **members})  # type: ignore[no-any-return]
-
-    def update(self, server: str, /, *, revision: int | None = None, **changes: Unpack[Changes]) -> Server:
-        """Changes a server, named by its id or its name; with ``revision``, only if it is still that."""
-        return self._perform("update", {"server": server, "changes": changes, "revision": revision})  # type: ignore[no-any-return]
-
-    def remove(self, server: str, /, *, revision: int | None = None) -> None:
-        """Removes a server; its calls end and its name is free again."""
-        self._perform("remove", {"server": server, "revision": revision})
-
-    def approve(self, server: str, /) -> Server:
-        """Takes up definitions of a server that wait for approval."""
-        return self._perform("approve", {"server": server})  # type: ignore[no-any-return]
-
-    def get(self, server: str, /) -> Server:
-        """One server."""
-        return self._perform("get", {"server": server})  # type: ignore[no-any-return]
-
-    def list(self, *, page: int | None = None, limit: int | None = None, status: Status | None = None, health_status: HealthStatus | None = None, tags: Sequence[str] = (), search: str | None = None, include_tools: bool = False, include_resources: bool = False) -> ServerPage:
-        """A page of the registered servers, ordered by name."""
-        return self._perform("list", {"page": page, "limit": limit, "status": status, "health_status": health_status, "tags": tags, "search": search, "include_tools": include_tools, "include_resources": include_resources})  # type: ignore[no-any-return]
-
-    def find_tools(self, *names: str) -> Found:
-        """The servers that offer all of these tools, healthy or not."""
-        return self._perform("find", {"tools": names})  # type: ignore[no-any-return]
-
-    def find_resources(self, *uris: str) -> Found:
-        """The servers that offer all of these resources, healthy or not."""
-        return self._perform("find", {"resources": uris})  # type: ignore[no-any-return]
-
-    def find_prompts(self, *names: str) -> Found:
-        """The servers that offer all of these prompts, healthy or not."""
-        return self._perform("find", {"prompts": names})  # type: ignore[no-any-return]
-
-    def search(self, query: str, /, *, limit: int | None = None) -> SearchResults:
-        """Searches names, descriptions and tags; the best come first."""
-        return self._perform("search", {"query": query, "limit": limit})  # type: ignore[no-any-return]
-
-    def capabilities(self, server: str, /) -> Definitions:
-        """What a server offers, as far as it is known."""
-        return self._perform("capabilities", {"server": server})  # type: ignore[no-any-return]
-
-    def discover(self, server: str, /) -> Definitions:
-        """Asks a server now what it offers."""
-        return self._perform("discover", {"server": server})  # type: ignore[no-any-return]
-
-    def health(self, server: str, /) -> Health:
-        """Probes a server now."""
-        return self._perform("health", {"server": server})  # type: ignore[no-any-return]
-
-    def health_history(self, server: str, /, *, limit: int | None = None) -> HealthHistory:
-        """What probes of a server found, newest first."""
-        return self._perform("health_history", {"server": server, "limit": limit})  # type: ignore[no-any-return]
-
-    def call_tool(self, name: str, arguments: Arguments | None = None, /, **wishes: Unpack[CallWishes]) -> Result:
-        """Calls a tool: ``service__tool``, or the tool's own name with ``service``."""
-        return self._perform("call_tool", {"name": name, "arguments": arguments, **wishes})  # type: ignore[no-any-return]
-
-    def read_resource(self, uri: str, /, **wishes: Unpack[CallWishes]) -> Result:
-        """Reads a resource."""
-        return self._perform("read_resource", {"uri": uri, **wishes})  # type: ignore[no-any-return]
-
-    def get_prompt(self, name: str, arguments: Arguments | None = None, /, **wishes: Unpack[CallWishes]) -> Result:
-        """Gets a prompt."""
-        return self._perform("get_prompt", {"name": name, "arguments": arguments, **wishes})  # type: ignore[no-any-return]
-
-    def complete(self, ref: dict[str, Any], argument: dict[str, str], /, *, context: dict[str, Any] | None = None, **wishes: Unpack[CallWishes]) -> Result:
-        """Completes an argument of a prompt or of a resource template."""
-        return self._perform("complete", {"ref": ref, "argument": argument, "context": context, **wishes})  # type: ignore[no-any-return]
-
-    def list_tools(self, *, cursor: str | None = None, **wishes: Unpack[CallWishes]) -> Result:
-        """The tools of all services, or of one."""
-        return self._perform("list_tools", {"cursor": cursor, **wishes})  # type: ignore[no-any-return]
-
-    def list_resources(self, *, cursor: str | None = None, **wishes: Unpack[CallWishes]) -> Result:
-        """The resources of all services, or of one."""
-        return self._perform("list_resources", {"cursor": cursor, **wishes})  # type: ignore[no-any-return]
-
-    def list_resource_templates(self, *, cursor: str | None = None, **wishes: Unpack[CallWishes]) -> Result:
-        """The resource templates of all services, or of one."""
-        return self._perform("list_resource_templates", {"cursor": cursor, **wishes})  # type: ignore[no-any-return]
-
-    def list_prompts(self, *, cursor: str | None = None, **wishes: Unpack[CallWishes]) -> Result:
-        """The prompts of all services, or of one."""
-        return self._perform("list_prompts", {"cursor": cursor, **wishes})  # type: ignore[no-any-return]
-
-    def request(self, method: str, params: dict[str, Any] | None = None, /, **wishes: Unpack[CallWishes]) -> Result:
-        """Sends any MCP request."""
-        return self._perform("request", {"method": method, "params": params, **wishes})  # type: ignore[no-any-return]
-
-    def create_key(self, name: str, /, **members: Unpack[KeyMembers]) -> NewApiKey:
-        """Makes an API key, which is in the answer and nowhere else."""
-        return self._perform("create_key", {"name": name, **members})  # type: ignore[no-any-return]
-
-    def get_key(self, key: str, /) -> ApiKey:
-        """The record of an API key, by its id."""
-        return self._perform("get_key", {"key": key})  # type: ignore[no-any-return]
-
-    def list_keys(self, *, page: int | None = None, limit: int | None = None) -> ApiKeyPage:
-        """A page of the API keys, newest first."""
-        return self._perform("list_keys", {"page": page, "limit": limit})  # type: ignore[no-any-return]
-
-    def rotate_key(self, key: str, /) -> NewApiKey:
-        """Replaces an API key; the old one holds for another 24 hours."""
-        return self._perform("rotate_key", {"key": key})  # type: ignore[no-any-return]
-
-    def revoke_key(self, key: str, /) -> None:
-        """Revokes an API key: it does not hold any more."""
-        self._perform("revoke_key", {"key": key})
-
-    def stats(self) -> Stats:
-        """Counts over the register."""
-        return self._perform("stats", {})  # type: ignore[no-any-return]
-
-    def metrics(self) -> dict[str, Any]:
-        """What routing knows of each server, by its id."""
-        return self._perform("metrics", {})  # type: ignore[no-any-return]
-
-    def active_requests(self) -> dict[str, Any]:
-        """The calls under way."""
-        return self._perform("active_requests", {})  # type: ignore[no-any-return]
-
-    def cancel_request(self, request_id: str, /) -> None:
-        """Cancels a call under way."""
-        self._perform("cancel_request", {"request_id": request_id})
-
-    def authenticate(self, authorization: str | None = None, /) -> Identity:
-        """Whom a credential stands for, such as ``Bearer mcp_…``."""
-        return self._perform("authenticate", {"authorization": authorization})  # type: ignore[no-any-return]
-
-    def authorize(self, operation: str, /, *, authorization: str | None = None) -> Identity:
-        """The same, if it may do this, such as ``tools.call``."""
-        return self._perform("authorize", {"operation": operation, "authorization": authorization})  # type: ignore[no-any-return]
+    register = _waited(Verbs.register)
+    update = _waited(Verbs.update)
+    remove = _waited(Verbs.remove)
+    approve = _waited(Verbs.approve)
+    get = _waited(Verbs.get)
+    list = _waited(Verbs.list)
+    find_tools = _waited(Verbs.find_tools)
+    find_resources = _waited(Verbs.find_resources)
+    find_prompts = _waited(Verbs.find_prompts)
+    search = _waited(Verbs.search)
+    capabilities = _waited(Verbs.capabilities)
+    discover = _waited(Verbs.discover)
+    health = _waited(Verbs.health)
+    health_history = _waited(Verbs.health_history)
+    call_tool = _waited(Verbs.call_tool)
+    read_resource = _waited(Verbs.read_resource)
+    get_prompt = _waited(Verbs.get_prompt)
+    complete = _waited(Verbs.complete)
+    list_tools = _waited(Verbs.list_tools)
+    list_resources = _waited(Verbs.list_resources)
+    list_resource_templates = _waited(Verbs.list_resource_templates)
+    list_prompts = _waited(Verbs.list_prompts)
+    request = _waited(Verbs.request)
+    create_key = _waited(Verbs.create_key)
+    get_key = _waited(Verbs.get_key)
+    list_keys = _waited(Verbs.list_keys)
+    rotate_key = _waited(Verbs.rotate_key)
+    revoke_key = _waited(Verbs.revoke_key)
+    stats = _waited(Verbs.stats)
+    metrics = _waited(Verbs.metrics)
+    active_requests = _waited(Verbs.active_requests)
+    cancel_request = _waited(Verbs.cancel_request)
+    authenticate = _waited(Verbs.authenticate)
+    authorize = _waited(Verbs.authorize)

@@ -2,7 +2,7 @@
 
 - :class:`GatewayProvider` shows what the gateway offers inside a FastMCP server.
 - :class:`GatewayTransport` is a FastMCP client's way straight into the gateway, without a socket, in either era.
-- :class:`GatewayMiddleware` holds a FastMCP server's own tools to the gateway's keys and roles.
+- :class:`GatewayMiddleware` holds what a FastMCP server offers to the gateway's keys, roles, rules and limits, and its audit trail.
 - :class:`GatewayTokenVerifier` lets the gateway's API keys in.
 
 ``Gateway.register_inprocess(name, server)`` puts a FastMCP server behind the gateway.
@@ -17,22 +17,30 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import mcp_types
+from fastmcp import Client
 from fastmcp.client.transports.base import ClientTransport, SessionKwargs, TransportOptions
-from fastmcp.exceptions import AuthorizationError
+from fastmcp.exceptions import McpError
+from fastmcp.exceptions import NotFoundError as UnknownError
 from fastmcp.server.auth.auth import AccessToken, TokenVerifier
-from fastmcp.server.dependencies import get_access_token
+from fastmcp.server.dependencies import get_access_token, get_http_request
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from fastmcp.server.providers.proxy import ProxyClient, ProxyProvider
+from fastmcp.server.providers.proxy import (
+    ProxyClient,
+    ProxyProvider,
+    StatefulProxyClient,
+    _mirror_front_era_mode,
+)
 from mcp import ClientSession
 from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
 
-from .errors import GatewayError, PermissionDeniedError, UnauthenticatedError
+from .errors import GatewayError, NotFoundError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._gateway import Gateway, Link
+    from ._native import Admitted
 
 __all__ = ["GatewayMiddleware", "GatewayProvider", "GatewayTokenVerifier", "GatewayTransport", "serving"]
 
@@ -73,9 +81,11 @@ class GatewayTransport(ClientTransport):
                     await do(line.send, _bytes(message))
 
             async def receive() -> None:
-                while (message := await do(line.receive)) is not None:
-                    await heard.send(_message(message))
-                await heard.aclose()
+                with contextlib.suppress(GatewayError):
+                    while (message := await do(line.receive)) is not None:
+                        await heard.send(_message(message))
+                # The gateway has ended the session, so that it is over for the client, too: the next one opens another.
+                pumps.cancel_scope.cancel()
 
             async with anyio.create_task_group() as pumps:
                 pumps.start_soon(send)
@@ -97,11 +107,30 @@ class GatewayProvider(ProxyProvider):
     """What a gateway offers, inside a FastMCP server: ``FastMCP("mine", providers=[GatewayProvider(gateway)])``.
 
     Tools, resources, templates and prompts of one ``service``, or of all with names such as ``service__tool``. A server that asks its
-    client something asks the client of the FastMCP server.
+    client something asks the client of the FastMCP server. Each session of the FastMCP server has one session with the gateway, opened
+    by its first call, of the same era; it ends with the one that it belongs to, or with the FastMCP server.
     """
 
     def __init__(self, gateway: Gateway, service: str | None = None, **options: Any) -> None:
-        super().__init__(lambda: ProxyClient(GatewayTransport(gateway, service)), **options)
+        self._clients = StatefulProxyClient(GatewayTransport(gateway, service))
+        super().__init__(self._client, **options)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None, None]:
+        """As long as the FastMCP server runs."""
+        try:
+            yield
+        finally:
+            await self._clients.clear()
+
+    def _client(self) -> Client[Any]:
+        try:
+            client = self._clients.new_stateful()
+        except RuntimeError:
+            # The program calls a tool of its own server: there is no session that another call could share.
+            return ProxyClient(self._clients.transport)
+        client.mode = _mirror_front_era_mode() or client.mode
+        return client
 
 
 class GatewayTokenVerifier(TokenVerifier):
@@ -128,53 +157,85 @@ class GatewayTokenVerifier(TokenVerifier):
 
 
 class GatewayMiddleware(Middleware):
-    """Holds what a FastMCP server offers of its own to the gateway's matrix of roles and scopes.
+    """Holds what a FastMCP server offers to a gateway's rules: ``FastMCP("mine", middleware=[GatewayMiddleware(gateway)])``.
 
-    Whoever calls is known by the token that the server let in, with :class:`GatewayTokenVerifier` for example; without one it is the
-    program itself.
+    Whoever calls must be let by the matrix of roles and scopes, by the rules of ``access`` and by the limits. What the rules keep from a
+    caller is neither listed nor known when it is called; a refusal is the error that the gateway itself would answer with, and says in
+    ``retry_after_seconds`` when a caller that went over a limit may come back. Calls of tools, reads and prompts are in the gateway's
+    audit trail with what came of them, lists where ``audit.calls`` is set, refusals always.
+
+    Rules and trail know what is offered as ``service``; without it, by the FastMCP server's name. Whoever calls is known by the token
+    that the server let in, with :class:`GatewayTokenVerifier` for example. Without a token, one who comes over HTTP is for the gateway
+    what its address is, as at its own door; otherwise it is the program itself.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, service: str | None = None) -> None:
         self._gateway = gateway
+        self._service = service
 
-    async def on_call_tool(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
+    async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._answered("tool", context.message.name, context, call_next)
+
+    async def on_read_resource(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._answered("resource", str(context.message.uri), context, call_next)
+
+    async def on_get_prompt(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._answered("prompt", context.message.name, context, call_next)
+
+    async def on_list_tools(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._listed("tool", "name", context, call_next)
+
+    async def on_list_resources(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._listed("resource", "uri", context, call_next)
+
+    async def on_list_resource_templates(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._listed("resource_template", "uri_template", context, call_next)
+
+    async def on_list_prompts(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        return await self._listed("prompt", "name", context, call_next)
+
+    async def _answered(
+        self, kind: str, name: str, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
     ) -> Any:
-        return await self._admit("tools.call", context, call_next)
-
-    async def on_read_resource(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
-    ) -> Any:
-        return await self._admit("resources.read", context, call_next)
-
-    async def on_get_prompt(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
-    ) -> Any:
-        return await self._admit("prompts.get", context, call_next)
-
-    async def on_list_tools(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
-    ) -> Any:
-        return await self._admit("mcp.list", context, call_next)
-
-    async def on_list_resources(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
-    ) -> Any:
-        return await self._admit("mcp.list", context, call_next)
-
-    async def on_list_prompts(
-        self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
-    ) -> Any:
-        return await self._admit("mcp.list", context, call_next)
-
-    async def _admit(self, operation: str, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        token = get_access_token()
-        authorization = None if token is None else f"Bearer {token.token}"
         try:
-            await self._gateway.authorize(operation, authorization=authorization)
-        except (PermissionDeniedError, UnauthenticatedError) as refused:
-            raise AuthorizationError(str(refused)) from refused
-        return await call_next(context)
+            admitted = await self._admit(context, name)
+        except NotFoundError as kept:
+            # In FastMCP's own words, so that it cannot be told from what is not there.
+            raise UnknownError(f"Unknown {kind}: {name!r}") from kept
+        with admitted:
+            return await call_next(context)
+
+    async def _listed(
+        self, kind: str, member: str, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
+    ) -> Any:
+        with await self._admit(context, None) as admitted:
+            return [item for item in await call_next(context) if admitted.sees(kind, str(getattr(item, member)))]
+
+    async def _admit(self, context: MiddlewareContext[Any], name: str | None) -> Admitted:
+        server, token = context.fastmcp_context, get_access_token()
+        asked = {
+            "method": context.method,
+            "service": self._service or (server.fastmcp.name if server else ""),
+            "name": name,
+            "authorization": token and f"Bearer {token.token}",
+            "peer": _peer(),
+        }
+        try:
+            return await self._gateway._admit(asked)
+        except GatewayError as refused:
+            if "code" not in refused.context or isinstance(refused, NotFoundError):
+                raise
+            told = {"kind": refused.kind, "retryable": refused.retryable, **refused.context}
+            raise McpError(code=int(refused.context["code"]), message=refused.message, data=told) from refused
+
+
+def _peer() -> str | None:
+    """The address of whoever calls over HTTP; ``None`` if the call did not come that way."""
+    try:
+        client = get_http_request().client
+    except RuntimeError:
+        return None
+    return client.host if client else ""
 
 
 def serving(server: Any) -> Callable[[Link], Awaitable[None]]:

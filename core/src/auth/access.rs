@@ -115,12 +115,21 @@ impl Denied<'_> {
 
     /// Whether the item, or the whole service, is denied.
     pub fn item(&self, service: &ServiceName, kind: CapabilityKind, name: &str) -> bool {
-        self.about(service).any(|one| one.is_whole() || one.is_about(kind, name))
+        self.named(service.as_str(), kind, name)
+    }
+
+    /// The same of what the embedding program offers itself, whose name need not be one that can be registered.
+    pub fn named(&self, service: &str, kind: CapabilityKind, name: &str) -> bool {
+        self.concerning(service).any(|one| one.is_whole() || one.is_about(kind, name))
     }
 
     /// The restrictions that deny something of the service.
     pub fn about(&self, service: &ServiceName) -> impl Iterator<Item = &Restriction> {
-        let about = self.0.iter().filter(move |(_, entry)| matches(&entry.service, service.as_str()));
+        self.concerning(service.as_str())
+    }
+
+    fn concerning(&self, service: &str) -> impl Iterator<Item = &Restriction> {
+        let about = self.0.iter().filter(move |(_, entry)| matches(&entry.service, service));
         about.map(|(_, entry)| &entry.restriction)
     }
 }

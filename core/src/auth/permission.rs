@@ -79,6 +79,25 @@ impl Operation {
         }
     }
 
+    /// What a request of this method comes down to.
+    pub fn of_request(method: &Method) -> Self {
+        match method {
+            Method::ToolsCall
+            | Method::TasksGet
+            | Method::TasksResult
+            | Method::TasksUpdate
+            | Method::TasksCancel
+            | Method::TasksList
+            | Method::Other(_) => Self::ToolsCall,
+            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+                Self::ResourcesRead
+            }
+            Method::PromptsGet | Method::Complete => Self::PromptsGet,
+            method if method.is_list() => Self::McpList,
+            _ => Self::McpConnect,
+        }
+    }
+
     /// The scopes that a caller with scopes needs for this, all together.
     pub fn scopes(self) -> &'static [String] {
         MATRIX.row(self).map_or(&[], |row| &row.scopes)
@@ -106,22 +125,9 @@ fn of_message(message: &Message) -> Operation {
     }
     match message.method() {
         None => Operation::McpConnect,
-        Some(method) => match method {
-            Method::ToolsCall
-            | Method::TasksGet
-            | Method::TasksResult
-            | Method::TasksUpdate
-            | Method::TasksCancel
-            | Method::TasksList => Operation::ToolsCall,
-            Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-                Operation::ResourcesRead
-            }
-            Method::PromptsGet | Method::Complete => Operation::PromptsGet,
-            method if method.is_list() => Operation::McpList,
-            // Notifications change nothing that the sender could not change by leaving.
-            Method::Other(_) if message.shape() == Shape::Request => Operation::ToolsCall,
-            _ => Operation::McpConnect,
-        },
+        // Notifications change nothing that the sender could not change by leaving.
+        Some(Method::Other(_)) if message.shape() != Shape::Request => Operation::McpConnect,
+        Some(method) => Operation::of_request(method),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A binding turns its language's call into one call here, and the answer back; everything that two bindings would both need is
 //! decided here or above. [`Facade::perform`] takes a verb with a JSON document and gives a JSON document; what is no
-//! question with one answer has a type of its own: [`Watch`], [`Line`], [`Housed`], [`Exchange`] and the
+//! question with one answer has a type of its own: [`Watch`], [`Line`], [`Housed`], [`Exchange`], [`Admitted`] and the
 //! [`Picked`] server.
 //!
 //! | verb | document | answer |
@@ -38,6 +38,9 @@
 //! It installs no signal handler and no subscriber. A child of `fork()` has a copy of the memory and none of the threads: every
 //! call there is an error that says so.
 
+mod admitted;
+#[cfg(feature = "bench")]
+mod bench;
 mod identity;
 mod line;
 mod mcp;
@@ -52,6 +55,7 @@ mod work;
 mod tests;
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,6 +63,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
+pub use self::admitted::Admitted;
 pub use self::line::Line;
 pub use self::resident::{Hosted, Housed};
 #[cfg(feature = "server")]
@@ -181,6 +186,17 @@ impl Facade {
         }
     }
 
+    /// Leave for the host to answer a call itself, such as one of a tool of its own: `document` has the MCP `method`, the `service` as
+    /// which rules and the audit trail know what the host offers, and, where there are, the `name` of the tool or prompt or the URI of
+    /// the resource, and who asks: `authorization`, as the header of that name has it, and `peer`, the address of one who asks over
+    /// the network (empty if it has none). Without both it is the program itself.
+    ///
+    /// Errors are those of [`Gateway::admit_call`]; their context has the `code` that a JSON-RPC client is told.
+    pub fn admit(&self, document: Bytes) -> impl Future<Output = Result<Admitted>> + Send + 'static {
+        let house = self.house();
+        async move { Admitted::ask(&*house?, &document).await }
+    }
+
     /// Sends an HTTP request to the gateway's HTTP surface, without a socket.
     #[cfg(feature = "server")]
     pub fn request(&self, request: &Request) -> Result<Exchange> {
@@ -266,8 +282,17 @@ impl Facade {
 impl House {
     /// What a call shows of itself: the program's own word, or a credential.
     fn credentials(&self, authorization: Option<&str>) -> Result<Credentials> {
-        let Some(text) = authorization else {
-            return Ok(Credentials::Embedded(self.caller.principal.clone()));
+        self.credentials_of(authorization, None)
+    }
+
+    /// What a call shows of itself that came from `peer`, if it came over the network: the program's own word is not taken from there.
+    fn credentials_of(&self, authorization: Option<&str>, peer: Option<IpAddr>) -> Result<Credentials> {
+        let text = match (authorization, peer) {
+            (Some(text), _) => text,
+            (None, Some(peer)) => {
+                return Ok(Credentials::Network { peer, authorization: Authorization::Absent });
+            }
+            (None, None) => return Ok(Credentials::Embedded(self.caller.principal.clone())),
         };
         if !self.gateway.demands_credentials() {
             // Without this, a token that nobody has ever judged would have the rights of the program itself.
@@ -277,7 +302,7 @@ impl House {
         let unusable = |_| Error::new(ErrorKind::Unauthenticated, "`authorization` is no text for a header");
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::AUTHORIZATION, http::HeaderValue::from_str(text).map_err(unusable)?);
-        let peer = std::net::Ipv4Addr::LOCALHOST.into();
+        let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into());
         Ok(Credentials::Network { peer, authorization: Authorization::of(&headers) })
     }
 

@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{Caller, Gateway, Inner};
 use crate::auth::{Authorization, Credentials, Operation};
+use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, AuditQuery, AuditRow, ChainReport, Principal, TenantId};
 use crate::observe::Record;
@@ -65,15 +66,31 @@ impl Inner {
     pub(super) fn audit_call(&self, record: &Record, error: Option<&Error>) {
         let active = record.active();
         let Some(principal) = active.principal.get() else { return };
-        let took = self.clock.now().since(active.since);
+        let target = active.target.get().map(ToString::to_string).unwrap_or_default();
+        let outcome = error.map_or("ok", |error| error.kind().row().name);
+        let method = active.method.as_str();
+        self.audit_ended(principal, &active.correlation_id, method, target, outcome, active.since);
+    }
+
+    /// Writes down a call that began at `since` and has ended.
+    pub(super) fn audit_ended(
+        &self,
+        principal: &Principal,
+        correlation_id: &str,
+        method: &str,
+        target: String,
+        outcome: &str,
+        since: Tick,
+    ) {
+        let took = self.clock.now().since(since);
         self.trail.note(AuditEntry {
             at: self.now(),
             tenant_id: principal.tenant.clone(),
             actor: principal.subject.to_string(),
-            action: active.method.as_str().to_owned(),
-            target: active.target.get().map(ToString::to_string).unwrap_or_default(),
-            outcome: error.map_or("ok", |error| error.kind().row().name).to_owned(),
-            correlation_id: Some(active.correlation_id.to_string()),
+            action: method.to_owned(),
+            target,
+            outcome: outcome.to_owned(),
+            correlation_id: Some(correlation_id.to_owned()),
             detail: serde_json::json!({ "micros": u64::try_from(took.as_micros()).unwrap_or(u64::MAX) }),
         });
     }

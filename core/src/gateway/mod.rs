@@ -5,6 +5,7 @@
 
 mod access;
 mod admin;
+mod admitted;
 mod affinity;
 mod announce;
 mod answering;
@@ -72,6 +73,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 
+pub use self::admitted::{Admitted, Ask};
 pub use self::attached::Attached;
 pub use self::audit::Attempt;
 pub use self::credentials::Whose;

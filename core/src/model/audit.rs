@@ -23,7 +23,7 @@ pub struct AuditEntry {
     pub action: String,
     /// To what: an id, or a name where there is none yet.
     pub target: String,
-    /// `ok`, or the error's kind.
+    /// `ok`, or the error's kind; `failed` where the embedding program says so of a call that it answered itself.
     pub outcome: String,
     /// Ties it to the request's log lines.
     pub correlation_id: Option<String>,

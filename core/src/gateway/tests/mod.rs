@@ -1,3 +1,4 @@
+mod admitted;
 mod apart;
 mod claims;
 mod delivery;
