@@ -14,6 +14,7 @@ from fastmcp.utilities.tests import asgi_server
 
 from mcp_registry_gateway import Gateway
 from mcp_registry_gateway.fastmcp import GatewayMiddleware, GatewayTokenVerifier
+from mcp_registry_gateway.types import Role
 
 RULES = {"rules": [{"service": "my tools", "tools": ["pay*"], "resources": ["data://secret"], "role": "manager"}]}
 
@@ -61,7 +62,7 @@ async def trail(gateway: Gateway, key: str, least: int) -> list[tuple[str, str, 
 async def test_tools_of_ones_own_are_held_to_roles_rules_and_limits_and_leave_a_trail() -> None:
     config = {"auth": {"api_keys": True}, "access": RULES, "limits": {"developer": 5}}
     async with Gateway.open(config) as gateway:
-        roles = ("admin", "manager", "developer", "viewer")
+        roles: tuple[Role, ...] = ("admin", "manager", "developer", "viewer")
         keys = {role: (await gateway.create_key(role, role=role))["key"] for role in roles}
         mine = guarded(gateway, auth=GatewayTokenVerifier(gateway))
         async with asgi_server(mine) as server:

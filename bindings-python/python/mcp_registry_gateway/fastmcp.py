@@ -112,7 +112,7 @@ class GatewayProvider(ProxyProvider):
     """
 
     def __init__(self, gateway: Gateway, service: str | None = None, **options: Any) -> None:
-        self._clients = StatefulProxyClient(GatewayTransport(gateway, service))
+        self._clients: StatefulProxyClient[GatewayTransport] = StatefulProxyClient(GatewayTransport(gateway, service))
         super().__init__(self._client, **options)
 
     @contextlib.asynccontextmanager
@@ -121,7 +121,7 @@ class GatewayProvider(ProxyProvider):
         try:
             yield
         finally:
-            await self._clients.clear()
+            await self._clients.clear()  # type: ignore[no-untyped-call]
 
     def _client(self) -> Client[Any]:
         try:
