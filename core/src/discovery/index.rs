@@ -173,9 +173,22 @@ impl Index {
     /// Reads the words of every server of the tenant, and makes them anew for those that changed: with thousands of
     /// servers, keep the first search off the threads that serve calls.
     pub fn search(&self, tenant: &TenantId, query: &str, limit: usize) -> Vec<Hit> {
-        let cards =
-            self.state.of_tenant(tenant).filter_map(|entry| Some((entry, self.cards.get(&entry.server.id)?)));
-        search::search(cards, query, limit)
+        self.search_where(tenant, query, limit, |_| true, |_, _| true)
+    }
+
+    /// What [`Index::search`] gives as if there were only the servers that `shows` lets through, and of these only the items that
+    /// `shows_item` does.
+    pub fn search_where(
+        &self,
+        tenant: &TenantId,
+        query: &str,
+        limit: usize,
+        shows: impl Fn(&Server) -> bool,
+        shows_item: impl Fn(&Server, &Capability) -> bool,
+    ) -> Vec<Hit> {
+        let entries = self.state.of_tenant(tenant).filter(|entry| shows(&entry.server));
+        let cards = entries.filter_map(|entry| Some((entry, self.cards.get(&entry.server.id)?)));
+        search::search(cards, query, limit, shows_item)
     }
 
     fn look(&self, tenant: &TenantId, map: impl Fn(&Tenant) -> &Postings, key: &str) -> &[ServerId] {

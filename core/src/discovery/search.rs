@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::card::{Card, Words, cut, words};
-use crate::model::ServerId;
+use crate::model::{Capability, Server, ServerId};
 use crate::registry::Entry;
 
 /// The usual parameters of BM25.
@@ -42,14 +42,18 @@ pub struct Hit {
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     entry: &'a Entry,
+    /// Which of the servers it is of, in their order.
+    server: usize,
     document: u32,
     score: f64,
 }
 
+/// The best `limit` of what `shown` lets through. The `cards` are those of servers in the order of their names.
 pub(super) fn search<'a>(
     cards: impl Iterator<Item = (&'a Arc<Entry>, &'a Arc<Card>)>,
     query: &str,
     limit: usize,
+    shown: impl Fn(&Server, &Capability) -> bool,
 ) -> Vec<Hit> {
     let searched = searched(query);
     let width = searched.len();
@@ -80,12 +84,12 @@ pub(super) fn search<'a>(
         .collect();
     let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
     let mut best = Best { limit, kept: Vec::new(), worst: None };
-    for (entry, words) in having_any {
+    for (server, (entry, words)) in having_any.into_iter().enumerate() {
         page.read(words);
         for ((document, found), length) in (0..).zip(page.found.chunks_exact(width)).zip(&words.lengths) {
             if found.iter().any(|frequency| *frequency > 0.0) {
                 let score = score(found, &rarity, f64::from(*length) / mean_length);
-                best.offer(Candidate { entry, document, score });
+                best.offer(Candidate { entry, server, document, score }, &shown);
             }
         }
     }
@@ -125,8 +129,10 @@ struct Best<'a> {
 }
 
 impl<'a> Best<'a> {
-    fn offer(&mut self, candidate: Candidate<'a>) {
-        if self.worst.as_ref().is_some_and(|worst| candidate.order(worst).is_gt()) {
+    fn offer(&mut self, candidate: Candidate<'a>, shown: impl Fn(&Server, &Capability) -> bool) {
+        if self.worst.as_ref().is_some_and(|worst| candidate.order(worst).is_gt())
+            || candidate.item().is_some_and(|item| !shown(&candidate.entry.server, item))
+        {
             return;
         }
         self.kept.push(candidate);
@@ -166,13 +172,16 @@ fn score(frequencies: &[f64], rarity: &[f64], relative_length: f64) -> f64 {
 }
 
 impl<'a> Candidate<'a> {
-    /// Kind and name.
+    fn item(&self) -> Option<&'a Capability> {
+        self.document.checked_sub(1).and_then(|n| self.entry.listing.items.get(n as usize))
+    }
+
+    /// Kind, name and description.
     fn says(&self) -> (&'static str, &'a str, Option<&'a String>) {
-        let entry = self.entry;
-        let item = self.document.checked_sub(1).and_then(|n| entry.listing.items.get(n as usize));
-        match item {
+        let server = &self.entry.server;
+        match self.item() {
             Some(item) => (item.kind.as_str(), &item.name, item.description.as_ref()),
-            None => ("server", &entry.server.name, entry.server.description.as_ref()),
+            None => ("server", &server.name, server.description.as_ref()),
         }
     }
 
@@ -182,13 +191,11 @@ impl<'a> Candidate<'a> {
         (self.entry.server.service.as_str(), kind, name)
     }
 
-    /// By score, best first; equal scores by name, kind and server, so that the order is always the same.
+    /// By score, best first. Equal scores by the server's name and then as it lists them: always the same, and the order in which
+    /// they are looked at, so that of thousands that score alike none is kept that comes too late.
     fn order(&self, other: &Self) -> Ordering {
-        let key = |candidate: &Self| {
-            let (kind, name, _) = candidate.says();
-            (name, kind, candidate.entry.server.name.as_str())
-        };
-        other.score.total_cmp(&self.score).then_with(|| key(self).cmp(&key(other)))
+        let place = |candidate: &Self| (candidate.server, candidate.document);
+        other.score.total_cmp(&self.score).then_with(|| place(self).cmp(&place(other)))
     }
 
     fn hit(&self) -> Hit {
