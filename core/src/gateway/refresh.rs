@@ -1,17 +1,13 @@
-//! Keeps what routing knows in step with the register, and runs what goes on in the background.
+//! Keeps what routing knows in step with the register.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
 use super::callers::Callers;
 use super::claims;
-use super::freshness::LOOK;
 use super::service::{Place, Service};
 use super::snapshot::{Snapshot, Touched, View};
 use super::upstream::Upstream;
@@ -19,9 +15,7 @@ use crate::auth::{Access, Restrictions};
 use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::error::Result;
-use crate::model::{
-    Configuration, Event, HealthCheck, HealthStatus, Server, ServerId, ServiceName, Status, TenantId,
-};
+use crate::model::{Configuration, HealthCheck, Server, ServerId, ServiceName, Status, TenantId};
 use crate::registry::{Change, Entry};
 use crate::select::Replica;
 
@@ -133,14 +127,13 @@ impl Inner {
     /// A replica as the register has it now. What was learnt of another endpoint says nothing of this one.
     fn next_place(&self, entry: &Entry, old: Option<&Place>) -> Result<Place> {
         let Entry { server, listing, .. } = entry;
-        let (upstream, replica) = match old.filter(|old| is_reached_alike(&old.server, server)) {
-            Some(old) => (Arc::clone(&old.upstream), Arc::clone(&old.replica)),
-            None => {
-                let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
-                upstream.learn(listing);
-                let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
-                (upstream, Arc::new(Replica::new(server.id, server.name.as_str(), breaker)))
-            }
+        let (upstream, replica) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
+            (Arc::clone(&old.upstream), Arc::clone(&old.replica))
+        } else {
+            let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
+            upstream.learn(listing);
+            let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
+            (upstream, Arc::new(Replica::new(server.id, server.name.as_str(), breaker)))
         };
         let (server, listing) = (Arc::clone(server), Arc::clone(listing));
         Ok(Place { server, upstream, replica, listing, waits: entry.waiting().is_some() })
@@ -197,91 +190,6 @@ impl Inner {
                 self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
             }
         }
-    }
-
-    /// Starts what runs until shutdown.
-    pub(super) fn run_background(self: &Arc<Self>) {
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move { this.monitor.run().await });
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move { this.follow_events().await });
-
-        if self.settings.auth.is_configured() {
-            let this = Arc::clone(self);
-            self.tasks.spawn(async move { this.watch_credentials().await });
-        }
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let pause =
-                (this.settings.sessions.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
-            loop {
-                tokio::time::sleep(pause).await;
-                let now = this.clock.now();
-                let mut expired = this.sessions.expired(&this.settings.sessions, now);
-                this.sessions.sweep(now);
-                this.leave_idle_callers(now);
-                expired.extend(this.modern.downward.pool.expire(now));
-                let ending = futures_util::stream::iter(&expired);
-                ending.for_each_concurrent(64, |client| this.end_session(client)).await;
-                if !expired.is_empty() {
-                    this.tasks.drop_aside(expired);
-                }
-            }
-        });
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move { this.keep_audit().await });
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            loop {
-                this.rediscover().await;
-                tokio::time::sleep((this.settings.refresh / 4).clamp(Duration::from_millis(250), LOOK)).await;
-            }
-        });
-    }
-
-    async fn follow_events(self: Arc<Self>) {
-        let mut events = self.registry.subscribe();
-        loop {
-            let mut changes = match events.recv().await {
-                Ok(event) => vec![event],
-                Err(RecvError::Lagged(_)) => Vec::new(),
-                Err(RecvError::Closed) => return,
-            };
-            // Thousands of servers change at once when a network comes back: one snapshot for all of them.
-            loop {
-                match events.try_recv() {
-                    Ok(event) => changes.push(event),
-                    Err(TryRecvError::Lagged(_)) => {}
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                }
-            }
-            self.refresh();
-            for change in changes {
-                if let Event::Health { id, from, to: HealthStatus::Healthy, .. } = change {
-                    self.is_back(id, from);
-                }
-            }
-        }
-    }
-
-    /// Asks a server that has become healthy, unless what it offers is known.
-    fn is_back(self: &Arc<Self>, id: ServerId, from: HealthStatus) {
-        if from != HealthStatus::Unknown {
-            // Whoever comes back may be another version.
-            self.discover_again(id);
-        } else if self.place(id).is_some_and(|place| place.listing.initialize.is_none()) {
-            self.discover_soon(id);
-        }
-    }
-
-    pub(super) async fn close_upstreams(&self) {
-        let snapshot = self.snapshot.load_full();
-        let services = snapshot.tenants.values().flat_map(|view| view.services.values());
-        join_all(services.flat_map(|service| &service.places).map(|place| place.upstream.close())).await;
     }
 }
 
