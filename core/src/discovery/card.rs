@@ -13,7 +13,7 @@ const NAME: f32 = 4.0;
 const TAG: f32 = 2.0;
 const TEXT: f32 = 1.0;
 /// How much a word counts that only begins with the one that is searched.
-const PREFIX: f64 = 0.5;
+const PREFIX: f32 = 0.5;
 /// Bytes of one text that are read: enough to be found by, and no way to fill the memory.
 const MAX_TEXT: usize = 4096;
 
@@ -43,6 +43,8 @@ pub(super) struct Words {
     occurrences: Box<[Occurrence]>,
     /// How many words each document has.
     pub(super) lengths: Box<[u32]>,
+    /// How many words all documents have together.
+    pub(super) length: u32,
 }
 
 impl Words {
@@ -94,11 +96,13 @@ impl Words {
             let end = |length| u32::try_from(length).unwrap_or(u32::MAX);
             ends.push((end(text.len()), end(occurrences.len())));
         }
+        let length = lengths.iter().copied().fold(0, u32::saturating_add);
         Self {
             text: text.into(),
             ends: ends.into(),
             occurrences: occurrences.into(),
             lengths: lengths.into(),
+            length,
         }
     }
 
@@ -127,7 +131,7 @@ impl Words {
     }
 
     /// Tells the documents that have `word`, or a word that begins with it.
-    pub(super) fn frequencies(&self, word: &str, mut tell: impl FnMut(u32, f64)) {
+    pub(super) fn frequencies(&self, word: &str, mut tell: impl FnMut(u32, f32)) {
         // A single letter begins too many words to say anything.
         let prefixes = word.chars().nth(1).is_some();
         for (known, found) in (self.first_from(word)..).map_while(|number| self.word(number)) {
@@ -137,7 +141,7 @@ impl Words {
             }
             let factor = if exact { 1.0 } else { PREFIX };
             for (document, weight) in found {
-                tell(*document, f64::from(*weight) * factor);
+                tell(*document, weight * factor);
             }
         }
     }
