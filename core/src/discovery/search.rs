@@ -87,7 +87,7 @@ pub(super) fn search<'a>(
     for (one, frequencies) in found.documents.iter().zip(found.frequencies.chunks_exact(width)) {
         let score = score(frequencies, &rarity, f64::from(one.length) / mean_length);
         let entry = having_any[one.server as usize];
-        best.offer(Candidate { entry, server: one.server, document: one.document, score }, &shown);
+        best.offer(Candidate { entry, server: one.server, document: one.number, score }, &shown);
     }
     best.hits()
 }
@@ -105,7 +105,7 @@ struct Found {
 
 struct Document {
     server: u32,
-    document: u32,
+    number: u32,
     length: u32,
 }
 
@@ -119,7 +119,7 @@ impl Found {
             words.frequencies(text, |document, frequency| {
                 let place = *self.places[document as usize].get_or_insert_with(|| {
                     let length = words.lengths[document as usize];
-                    self.documents.push(Document { server, document, length });
+                    self.documents.push(Document { server, number: document, length });
                     self.frequencies.resize(self.documents.len() * self.width, 0.0);
                     self.documents.len() - 1
                 });
