@@ -12,6 +12,7 @@ mod lossless;
 mod kept;
 mod guarded;
 mod pages;
+mod refreshed;
 mod replicas;
 mod retried;
 mod sessions;
