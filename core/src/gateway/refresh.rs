@@ -92,6 +92,7 @@ impl Inner {
                         name.clone(),
                         places,
                         self.seed ^ key_of(name.as_str()),
+                        self.settings.balancers.get(&name).cloned(),
                         old.map(|old| &**old),
                     )),
                 };

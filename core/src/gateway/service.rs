@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::names;
 use super::upstream::Upstream;
+use crate::balance::Maker;
 use crate::clock::Tick;
 use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +44,7 @@ pub(super) struct Service {
     /// The pools in `partly`, by the replicas they consist of.
     subsets: HashMap<Vec<usize>, Arc<Pool>>,
     seed: u64,
+    own: Option<Maker>,
     /// What some callers may not use of it, if this is how they see it.
     veil: Option<Veil>,
 }
@@ -57,17 +59,25 @@ struct Veil {
 }
 
 impl Service {
-    pub(super) fn new(name: ServiceName, places: Vec<Place>, seed: u64, previous: Option<&Self>) -> Self {
-        let settings = places.first().map_or_else(
-            || PoolSettings { algorithm: Algorithm::RoundRobin, max_load: None, seed },
+    /// `own` balances in the place of the algorithm that is configured.
+    pub(super) fn new(
+        name: ServiceName,
+        places: Vec<Place>,
+        seed: u64,
+        own: Option<Maker>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let (algorithm, max_load) = places.first().map_or_else(
+            || (Algorithm::RoundRobin, None),
             |first| {
                 let configuration = &first.server.configuration;
-                PoolSettings { algorithm: configuration.algorithm, max_load: configuration.max_load, seed }
+                (configuration.algorithm, configuration.max_load)
             },
         );
+        let settings = PoolSettings { algorithm, max_load, seed, own: own.clone() };
         let all: Vec<usize> = (0..places.len()).collect();
         let pool = |which: &[usize], before: Option<&Pool>| {
-            Pool::new(settings, which.iter().map(|i| member(&places[*i])).collect(), before)
+            Pool::new(settings.clone(), which.iter().map(|i| member(&places[*i])).collect(), before)
         };
         let everyone = pool(&all, previous.map(|service| &service.everyone));
         let mut subsets: HashMap<Vec<usize>, Arc<Pool>> = HashMap::new();
@@ -82,7 +92,7 @@ impl Service {
             partly.insert(key, Arc::clone(made));
         }
         let by_id = places.iter().enumerate().map(|(i, place)| (place.server.id, i)).collect();
-        Self { name, places, by_id, everyone, partly, subsets, seed, veil: None }
+        Self { name, places, by_id, everyone, partly, subsets, seed, own, veil: None }
     }
 
     /// The service as a caller sees it who may use only the replicas that `reaches` says, and nothing that `denied` is about.
@@ -97,7 +107,8 @@ impl Service {
             listing.items.retain(shown);
             Place { listing: Arc::new(listing), ..place.clone() }
         });
-        let mut narrowed = Self::new(self.name.clone(), places.collect(), self.seed, Some(self));
+        let mut narrowed =
+            Self::new(self.name.clone(), places.collect(), self.seed, self.own.clone(), Some(self));
         if !denied.is_empty() {
             let templates = narrowed.offers(CapabilityKind::ResourceTemplate);
             let templates = templates.iter().filter_map(|(_, item)| Template::parse(&item.name)).collect();
