@@ -44,6 +44,7 @@ pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use gateway::{Answer, Caller, Events, Gateway, Hosted, McpRequest, Picked};
 pub use model::{Configuration, Principal, Registration, Role, Server, TenantId};
+pub use registry::Filter;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};

@@ -157,18 +157,19 @@ impl Caller {
 /// What it is asked, it is asked by a [`Caller`]:
 ///
 /// ```
-/// use mcp_registry_gateway::{Caller, Gateway, Registration};
+/// use mcp_registry_gateway::error::Delivery;
+/// use mcp_registry_gateway::{Caller, Filter, Gateway, Registration};
 /// use serde_json::json;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> mcp_registry_gateway::Result<()> {
 /// let (gateway, us) = (Gateway::builder().open().await?, Caller::local());
 /// let registered = gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9/mcp")).await?;
-/// assert_eq!(gateway.list(&us, &Default::default())?.total, 1);
+/// assert_eq!(gateway.list(&us, &Filter::default())?.total, 1);
 ///
 /// // Nobody listens there.
 /// let failed = gateway.call_tool(&us, "docs__search", &json!({ "query": "mcp" })).await.unwrap_err();
-/// assert!(failed.kind().row().retryable, "{failed}");
+/// assert_eq!(failed.delivery(), Delivery::NotSent);
 /// gateway.remove(&us, registered.id, None).await?;
 /// gateway.close().await;
 /// # Ok(())

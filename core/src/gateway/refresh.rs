@@ -16,7 +16,6 @@ use super::service::{Place, Service};
 use super::snapshot::{Snapshot, View};
 use super::upstream::Upstream;
 use crate::auth::{Access, Restrictions};
-use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::model::{
     Configuration, Event, HealthCheck, HealthStatus, Server, ServerId, ServiceName, Status, TenantId,
@@ -91,8 +90,7 @@ impl Inner {
                     old => Arc::new(Service::new(
                         name.clone(),
                         places,
-                        self.seed ^ key_of(name.as_str()),
-                        self.settings.balancers.get(&name).cloned(),
+                        self.balancing(&name),
                         old.map(|old| &**old),
                     )),
                 };

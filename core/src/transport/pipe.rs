@@ -131,11 +131,13 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_that_does_not_read_keeps_the_server_from_writing_and_loses_nothing() {
         let (_say, mut heard, mut pipe) = pipe(1);
-        let write = tokio::spawn(async move { pipe.write_all(b"1\n2\n3\n").await });
-        for line in ["1", "2", "3"] {
-            assert_eq!(heard.recv().await.unwrap(), line);
-        }
-        write.await.unwrap().unwrap();
+        let read = async {
+            for line in ["1", "2", "3"] {
+                assert_eq!(heard.recv().await.unwrap(), line);
+            }
+        };
+        let (written, ()) = tokio::join!(pipe.write_all(b"1\n2\n3\n"), read);
+        written.unwrap();
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use mcp_registry_gateway::{Caller, Error, ErrorKind, Gateway, Registration, Result};
+use mcp_registry_gateway::{Caller, Error, ErrorKind, Filter, Gateway, Registration, Result};
 use serde_json::{Value, json};
 
 #[tokio::main]
@@ -84,7 +84,7 @@ async fn double(
 }
 
 async fn servers(State(gateway): State<Gateway>) -> std::result::Result<Json<Value>, Refused> {
-    let page = gateway.list(&Caller::local(), &Default::default())?;
+    let page = gateway.list(&Caller::local(), &Filter::default())?;
     let shown =
         page.servers.iter().map(|server| json!({ "name": server.name, "health": server.health_status }));
     Ok(Json(shown.collect()))

@@ -1,4 +1,5 @@
 //! The example does what its page says.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
