@@ -81,6 +81,7 @@ pub use self::hosted::Hosted;
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
 pub use self::picked::Picked;
+#[cfg(feature = "server")]
 pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
