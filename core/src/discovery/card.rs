@@ -13,7 +13,7 @@ const NAME: f32 = 4.0;
 const TAG: f32 = 2.0;
 const TEXT: f32 = 1.0;
 /// How much a word counts that only begins with the one that is searched.
-const PREFIX: f64 = 0.5;
+const PREFIX: f32 = 0.5;
 /// Bytes of one text that are read: enough to be found by, and no way to fill the memory.
 const MAX_TEXT: usize = 4096;
 
@@ -32,12 +32,19 @@ impl Card {
 type Occurrence = (u32, f32);
 
 /// Documents are numbered: 0 is the server, n + 1 is item n of its listing.
+///
+/// A search reads this of every server, so that it lies in few places, one after another.
 #[derive(Debug)]
 pub(super) struct Words {
-    /// Ordered by word.
-    words: Vec<(Box<str>, Vec<Occurrence>)>,
+    /// All words in order, without anything between them.
+    text: Box<str>,
+    /// Where each word ends in `text`, and its occurrences in `occurrences`.
+    ends: Box<[(u32, u32)]>,
+    occurrences: Box<[Occurrence]>,
     /// How many words each document has.
-    pub(super) lengths: Vec<u32>,
+    pub(super) lengths: Box<[u32]>,
+    /// How many words all documents have together.
+    pub(super) length: u32,
 }
 
 impl Words {
@@ -76,22 +83,65 @@ impl Words {
             lengths
                 .push(read(document, &[(NAME, &item.name), (TEXT, description), (TEXT, service.as_str())]));
         }
-        Self { words: all.into_iter().map(|(word, found)| (word.into(), found)).collect(), lengths }
+        Self::laid_out(&all, lengths)
+    }
+
+    fn laid_out(all: &BTreeMap<String, Vec<Occurrence>>, lengths: Vec<u32>) -> Self {
+        let mut text = String::with_capacity(all.keys().map(String::len).sum());
+        let mut occurrences = Vec::with_capacity(all.values().map(Vec::len).sum());
+        let mut ends = Vec::with_capacity(all.len());
+        for (word, found) in all {
+            text.push_str(word);
+            occurrences.extend_from_slice(found);
+            let end = |length| u32::try_from(length).unwrap_or(u32::MAX);
+            ends.push((end(text.len()), end(occurrences.len())));
+        }
+        let length = lengths.iter().copied().fold(0, u32::saturating_add);
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+            occurrences: occurrences.into(),
+            lengths: lengths.into(),
+            length,
+        }
+    }
+
+    /// The word of this number, in order, and where it is found.
+    fn word(&self, number: usize) -> Option<(&str, &[Occurrence])> {
+        let (start, first) = number.checked_sub(1).map_or((0, 0), |before| self.ends[before]);
+        let (end, last) = *self.ends.get(number)?;
+        Some((
+            self.text.get(start as usize..end as usize)?,
+            self.occurrences.get(first as usize..last as usize)?,
+        ))
+    }
+
+    /// The number of the first word that does not come before `word`.
+    fn first_from(&self, word: &str) -> usize {
+        let (mut low, mut high) = (0, self.ends.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.word(middle).is_some_and(|(known, _)| known < word) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// Tells the documents that have `word`, or a word that begins with it.
-    pub(super) fn frequencies(&self, word: &str, mut tell: impl FnMut(u32, f64)) {
-        let start = self.words.partition_point(|(known, _)| **known < *word);
+    pub(super) fn frequencies(&self, word: &str, mut tell: impl FnMut(u32, f32)) {
         // A single letter begins too many words to say anything.
         let prefixes = word.chars().nth(1).is_some();
-        for (known, found) in self.words[start..].iter().take_while(|(known, _)| known.starts_with(word)) {
+        for (known, found) in (self.first_from(word)..).map_while(|number| self.word(number)) {
             let exact = known.len() == word.len();
-            if !(exact || prefixes) {
+            if !known.starts_with(word) || !(exact || prefixes) {
                 break;
             }
             let factor = if exact { 1.0 } else { PREFIX };
             for (document, weight) in found {
-                tell(*document, f64::from(*weight) * factor);
+                tell(*document, weight * factor);
             }
         }
     }

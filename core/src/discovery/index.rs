@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::card::Card;
 use super::search::{self, Hit};
@@ -41,6 +41,18 @@ struct Tenant {
     templates: Shards<Arc<str>, Arc<[Arc<Template>]>>,
     /// How many templates have such a text of this length: a URI is looked up by each of these beginnings.
     lengths: BTreeMap<usize, usize>,
+    reading: Reading,
+}
+
+/// What a search reads, in the order of the servers' names: found once, not by each search. A copy is made to be changed, and has
+/// to find it anew.
+#[derive(Debug, Default)]
+struct Reading(OnceLock<Vec<(Arc<Entry>, Arc<Card>)>>);
+
+impl Clone for Reading {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// Servers to be added to and removed from the lists of one map, by key.
@@ -89,6 +101,7 @@ impl Index {
         }
         for (tenant, edits) in edits {
             let own = Arc::make_mut(next.tenants.entry(tenant.clone()).or_default());
+            own.reading = Reading::default();
             own.apply(edits);
         }
         next.tenants.retain(|_, tenant| tenant.services.len() > 0);
@@ -173,9 +186,28 @@ impl Index {
     /// Reads the words of every server of the tenant, and makes them anew for those that changed: with thousands of
     /// servers, keep the first search off the threads that serve calls.
     pub fn search(&self, tenant: &TenantId, query: &str, limit: usize) -> Vec<Hit> {
-        let cards =
-            self.state.of_tenant(tenant).filter_map(|entry| Some((entry, self.cards.get(&entry.server.id)?)));
-        search::search(cards, query, limit)
+        self.search_where(tenant, query, limit, |_| true, |_, _| true)
+    }
+
+    /// What [`Index::search`] gives as if there were only the servers that `shows` lets through, and of these only the items that
+    /// `shows_item` does.
+    pub fn search_where(
+        &self,
+        tenant: &TenantId,
+        query: &str,
+        limit: usize,
+        shows: impl Fn(&Server) -> bool,
+        shows_item: impl Fn(&Server, &Capability) -> bool,
+    ) -> Vec<Hit> {
+        let Some(own) = self.tenants.get(tenant) else { return Vec::new() };
+        let read = own.reading.0.get_or_init(|| {
+            let cards = self.state.of_tenant(tenant);
+            cards
+                .filter_map(|entry| Some((entry.clone(), self.cards.get(&entry.server.id)?.clone())))
+                .collect()
+        });
+        let shown = read.iter().filter(|(entry, _)| shows(&entry.server));
+        search::search(shown.map(|(entry, card)| (&**entry, card.words(entry))), query, limit, shows_item)
     }
 
     fn look(&self, tenant: &TenantId, map: impl Fn(&Tenant) -> &Postings, key: &str) -> &[ServerId] {

@@ -1,17 +1,16 @@
 //! Ranked search over what servers say of themselves.
 //!
 //! A search reads the cards of all servers. That keeps a change cheap: there is no inverted index that would have to
-//! follow each of them. It reads them twice, first to learn how rare each word is, then to keep the best: what does not come
-//! near them is never written down, and only what does is compared by name.
+//! follow each of them. How rare a word is shows only when all are read: what has any of the words is written down in few bytes, and
+//! judged after that.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::card::{Card, Words, cut, words};
-use crate::model::ServerId;
+use super::card::{Words, cut, words};
+use crate::model::{Capability, Server, ServerId};
 use crate::registry::Entry;
 
 /// The usual parameters of BM25.
@@ -42,36 +41,41 @@ pub struct Hit {
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     entry: &'a Entry,
+    /// Which of the servers it is of, in their order.
+    server: u32,
     document: u32,
     score: f64,
 }
 
+/// The best `limit` of what `shown` lets through. The `cards` are those of servers in the order of their names.
 pub(super) fn search<'a>(
-    cards: impl Iterator<Item = (&'a Arc<Entry>, &'a Arc<Card>)>,
+    cards: impl Iterator<Item = (&'a Entry, &'a Words)>,
     query: &str,
     limit: usize,
+    shown: impl Fn(&Server, &Capability) -> bool,
 ) -> Vec<Hit> {
     let searched = searched(query);
     let width = searched.len();
     if width == 0 || limit == 0 {
         return Vec::new();
     }
-    let mut page = Page { searched, found: Vec::new() };
+    let mut found = Found { width, ..Found::default() };
     let (mut documents, mut total_length, mut having) = (0_usize, 0.0, vec![0_usize; width]);
     let mut having_any = Vec::new();
-    for (entry, card) in cards {
-        let words = card.words(entry);
+    for (entry, words) in cards {
         documents += words.lengths.len();
-        total_length += words.lengths.iter().copied().map(f64::from).sum::<f64>();
-        if !page.read(words) {
+        total_length += f64::from(words.length);
+        let server = u32::try_from(having_any.len()).unwrap_or(u32::MAX);
+        let start = found.documents.len();
+        if !found.read(&searched, words, server) {
             continue;
         }
-        for found in page.found.chunks_exact(width) {
-            for (count, frequency) in having.iter_mut().zip(found) {
+        for frequencies in found.frequencies[start * width..].chunks_exact(width) {
+            for (count, frequency) in having.iter_mut().zip(frequencies) {
                 *count += usize::from(*frequency > 0.0);
             }
         }
-        having_any.push((entry, words));
+        having_any.push(entry);
     }
     let documents = as_f64(documents);
     let rarity: Vec<f64> = having
@@ -80,38 +84,49 @@ pub(super) fn search<'a>(
         .collect();
     let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
     let mut best = Best { limit, kept: Vec::new(), worst: None };
-    for (entry, words) in having_any {
-        page.read(words);
-        for ((document, found), length) in (0..).zip(page.found.chunks_exact(width)).zip(&words.lengths) {
-            if found.iter().any(|frequency| *frequency > 0.0) {
-                let score = score(found, &rarity, f64::from(*length) / mean_length);
-                best.offer(Candidate { entry, document, score });
-            }
-        }
+    for (one, frequencies) in found.documents.iter().zip(found.frequencies.chunks_exact(width)) {
+        let score = score(frequencies, &rarity, f64::from(one.length) / mean_length);
+        let entry = having_any[one.server as usize];
+        best.offer(Candidate { entry, server: one.server, document: one.number, score }, &shown);
     }
     best.hits()
 }
 
-/// The weighted frequency of each searched word in each document of one card.
-struct Page {
-    searched: Vec<String>,
-    found: Vec<f64>,
+/// Documents that have any of the words: all that the second half of a search needs of them, one after another.
+#[derive(Default)]
+struct Found {
+    width: usize,
+    documents: Vec<Document>,
+    /// The weighted frequency of each searched word in each of them.
+    frequencies: Vec<f32>,
+    /// Which place in `documents` each document of the card has that is being read.
+    places: Vec<Option<usize>>,
 }
 
-impl Page {
+struct Document {
+    server: u32,
+    number: u32,
+    length: u32,
+}
+
+impl Found {
     /// Reads a card; whether it has any of the words.
-    fn read(&mut self, words: &Words) -> bool {
-        let width = self.searched.len();
-        self.found.clear();
-        self.found.resize(words.lengths.len() * width, 0.0);
-        let mut any = false;
-        for (place, word) in self.searched.iter().enumerate() {
-            words.frequencies(word, |document, frequency| {
-                self.found[document as usize * width + place] += frequency;
-                any = true;
+    fn read(&mut self, searched: &[String], words: &Words, server: u32) -> bool {
+        let start = self.documents.len();
+        self.places.clear();
+        self.places.resize(words.lengths.len(), None);
+        for (word, text) in searched.iter().enumerate() {
+            words.frequencies(text, |document, frequency| {
+                let place = *self.places[document as usize].get_or_insert_with(|| {
+                    let length = words.lengths[document as usize];
+                    self.documents.push(Document { server, number: document, length });
+                    self.frequencies.resize(self.documents.len() * self.width, 0.0);
+                    self.documents.len() - 1
+                });
+                self.frequencies[place * self.width + word] += frequency;
             });
         }
-        any
+        self.documents.len() > start
     }
 }
 
@@ -125,8 +140,10 @@ struct Best<'a> {
 }
 
 impl<'a> Best<'a> {
-    fn offer(&mut self, candidate: Candidate<'a>) {
-        if self.worst.as_ref().is_some_and(|worst| candidate.order(worst).is_gt()) {
+    fn offer(&mut self, candidate: Candidate<'a>, shown: impl Fn(&Server, &Capability) -> bool) {
+        if self.worst.as_ref().is_some_and(|worst| candidate.order(worst).is_gt())
+            || candidate.item().is_some_and(|item| !shown(&candidate.entry.server, item))
+        {
             return;
         }
         self.kept.push(candidate);
@@ -159,20 +176,23 @@ fn searched(query: &str) -> Vec<String> {
     searched
 }
 
-fn score(frequencies: &[f64], rarity: &[f64], relative_length: f64) -> f64 {
+fn score(frequencies: &[f32], rarity: &[f64], relative_length: f64) -> f64 {
     let norm = K1 * (1.0 - B + B * relative_length);
-    let terms = frequencies.iter().zip(rarity);
+    let terms = frequencies.iter().map(|frequency| f64::from(*frequency)).zip(rarity);
     terms.map(|(frequency, rarity)| rarity * frequency * (K1 + 1.0) / (frequency + norm)).sum()
 }
 
 impl<'a> Candidate<'a> {
-    /// Kind and name.
+    fn item(&self) -> Option<&'a Capability> {
+        self.document.checked_sub(1).and_then(|n| self.entry.listing.items.get(n as usize))
+    }
+
+    /// Kind, name and description.
     fn says(&self) -> (&'static str, &'a str, Option<&'a String>) {
-        let entry = self.entry;
-        let item = self.document.checked_sub(1).and_then(|n| entry.listing.items.get(n as usize));
-        match item {
+        let server = &self.entry.server;
+        match self.item() {
             Some(item) => (item.kind.as_str(), &item.name, item.description.as_ref()),
-            None => ("server", &entry.server.name, entry.server.description.as_ref()),
+            None => ("server", &server.name, server.description.as_ref()),
         }
     }
 
@@ -182,13 +202,11 @@ impl<'a> Candidate<'a> {
         (self.entry.server.service.as_str(), kind, name)
     }
 
-    /// By score, best first; equal scores by name, kind and server, so that the order is always the same.
+    /// By score, best first. Equal scores by the server's name and then as it lists them: always the same, and the order in which
+    /// they are looked at, so that of thousands that score alike none is kept that comes too late.
     fn order(&self, other: &Self) -> Ordering {
-        let key = |candidate: &Self| {
-            let (kind, name, _) = candidate.says();
-            (name, kind, candidate.entry.server.name.as_str())
-        };
-        other.score.total_cmp(&self.score).then_with(|| key(self).cmp(&key(other)))
+        let place = |candidate: &Self| (candidate.server, candidate.document);
+        other.score.total_cmp(&self.score).then_with(|| place(self).cmp(&place(other)))
     }
 
     fn hit(&self) -> Hit {

@@ -3,7 +3,7 @@
 use super::Inner;
 use super::outbox::List;
 use super::service::Service;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Touched};
 use crate::model::{CapabilityKind, Route, ServiceName, TenantId};
 
 /// A service whose lists changed.
@@ -14,25 +14,14 @@ struct Change<'a> {
     lists: Vec<List>,
 }
 
-/// The services whose lists differ between two snapshots.
-fn changes<'a>(before: &'a Snapshot, after: &'a Snapshot) -> Vec<Change<'a>> {
-    let mut changes = Vec::new();
-    for (tenant, view) in &after.tenants {
-        let old = before.tenants.get(tenant);
-        for (service, now) in &view.services {
-            let was = old.and_then(|view| view.services.get(service));
-            changes.extend(change(tenant, service, was.map(|was| &**was), Some(now)));
-        }
-    }
-    for (tenant, view) in &before.tenants {
-        let now = after.tenants.get(tenant);
-        for (service, was) in &view.services {
-            if now.is_none_or(|view| !view.services.contains_key(service)) {
-                changes.extend(change(tenant, service, Some(was), None));
-            }
-        }
-    }
-    changes
+/// The services, of the `touched` ones, whose lists differ between two snapshots.
+fn changes<'a>(before: &Snapshot, after: &Snapshot, touched: &'a Touched) -> Vec<Change<'a>> {
+    let touched = touched.iter().flat_map(|(tenant, names)| names.iter().map(move |name| (tenant, name)));
+    let changes = touched.filter_map(|(tenant, name)| {
+        let [was, now] = [before, after].map(|one| one.tenants.get(tenant)?.services.get(name));
+        change(tenant, name, was.map(|was| &**was), now.map(|now| &**now))
+    });
+    changes.collect()
 }
 
 fn change<'a>(
@@ -62,11 +51,11 @@ fn change<'a>(
 
 impl Inner {
     /// Tells the clients that would be answered with other lists after than before, unless the server tells them itself.
-    pub(super) fn announce(&self, before: &Snapshot, after: &Snapshot) {
+    pub(super) fn announce(&self, before: &Snapshot, after: &Snapshot, touched: &Touched) {
         if self.sessions.len() == 0 && self.modern.changes.are_unheard() {
             return;
         }
-        let changes = changes(before, after);
+        let changes = changes(before, after, touched);
         for change in &changes {
             for list in &change.lists {
                 self.modern.changes.tell(change.tenant, change.service, *list, true);

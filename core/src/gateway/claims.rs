@@ -2,7 +2,7 @@
 //! always offered it the oldest one's. One that offers it later takes nobody's place, however old it is: whoever has it then
 //! claims it, and keeps it for as long as it is offered there, over restarts too. The audit trail has it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Inner;
@@ -34,16 +34,22 @@ pub(super) async fn load(store: &dyn Store) -> crate::error::Result<HashMap<Tena
     Ok(all.into_iter().map(|(tenant, claims)| (tenant, Arc::new(claims))).collect())
 }
 
-/// The claims in `now`, which follows `before`, and what is to be told of them. Those that were `known` stay as long as they hold.
-pub(super) fn next(known: &Arc<Claims>, before: Option<&View>, now: &View) -> (Arc<Claims>, Disputes) {
+/// The claims in `now`, which follows `before` and differs from it in the `touched` services at most, and what is to be told of them.
+/// Those that were `known` stay as long as they hold.
+pub(super) fn next(
+    known: &Arc<Claims>,
+    before: Option<&View>,
+    now: &View,
+    touched: &BTreeSet<ServiceName>,
+) -> (Arc<Claims>, Disputes) {
     let mut disputes = Disputes::default();
     let offers = |service: &ServiceName, uri: &str| {
-        KINDS.into_iter().any(|kind| now.offering(kind, uri).any(|one| one.name == *service))
+        KINDS.into_iter().any(|kind| now.offering(kind, uri).iter().any(|one| one.name == *service))
     };
     disputes.ended =
         known.iter().filter(|(uri, service)| !offers(service, uri)).map(|(uri, _)| uri.clone()).collect();
     let Some(before) = before else { return (ended(known, &disputes), disputes) };
-    for service in now.services.values() {
+    for service in touched.iter().filter_map(|name| now.services.get(name)) {
         let old = before.services.get(&service.name);
         if old.is_some_and(|old| Arc::ptr_eq(old, service)) {
             continue;

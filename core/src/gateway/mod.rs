@@ -11,6 +11,7 @@ mod answering;
 mod attached;
 mod audit;
 mod awaited;
+mod background;
 mod bound;
 mod book;
 mod bridge;

@@ -112,13 +112,14 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
         let index = Arc::clone(&inner.snapshot.load().index);
-        if inner.view(&principal.tenant).is_whole_for(principal) {
+        let view = inner.view(&principal.tenant);
+        if view.is_whole_for(principal) {
             return Ok(index.search(&principal.tenant, query, limit));
         }
-        let mut hits = index.search(&principal.tenant, query, usize::MAX);
-        hits.retain(|hit| inner.sees_hit(principal, hit));
-        hits.truncate(limit);
-        Ok(hits)
+        let denied = view.denied_to(principal);
+        let shows_item =
+            |server: &Server, item: &Capability| !denied.item(&server.service, item.kind, &item.name);
+        Ok(index.search_where(&principal.tenant, query, limit, seeing(&view, principal), shows_item))
     }
 
     /// Every tool (or resource, …) that the caller may use: the name on `/mcp`, the server, the definition.

@@ -1,133 +1,146 @@
-//! Keeps what routing knows in step with the register, and runs what goes on in the background.
+//! Keeps what routing knows in step with the register.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Inner;
 use super::callers::Callers;
 use super::claims;
-use super::freshness::LOOK;
 use super::service::{Place, Service};
-use super::snapshot::{Snapshot, View};
+use super::snapshot::{Snapshot, Touched, View};
 use super::upstream::Upstream;
 use crate::auth::{Access, Restrictions};
 use crate::breaker::Breaker;
-use crate::model::{
-    Configuration, Event, HealthCheck, HealthStatus, Server, ServerId, ServiceName, Status, TenantId,
-};
+use crate::error::Result;
+use crate::model::{Configuration, HealthCheck, Server, ServerId, ServiceName, Status, TenantId};
+use crate::registry::{Change, Entry};
 use crate::select::Replica;
 
 impl Inner {
-    /// Makes the snapshot of what the register says now, if it says anything new. Services of which nothing changed stay the very same.
+    /// Makes the snapshot of what the register says now, if it says anything new, at the price of what changed: tenants and services
+    /// of which nothing changed stay the very same.
     pub(super) fn refresh(self: &Arc<Self>) {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.registry.state();
         let before = self.snapshot.load_full();
-        if before.index.state().version() == state.version() {
+        let older = before.index.state();
+        if older.version() == state.version() {
             return;
         }
-        let known = places(&before);
-
-        let mut grouped: HashMap<TenantId, BTreeMap<ServiceName, Vec<Place>>> = HashMap::new();
-        let mut gone: HashMap<ServerId, Arc<Upstream>> =
-            known.iter().map(|(id, place)| (*id, Arc::clone(&place.upstream))).collect();
-        for server in state.servers() {
-            let listing = state.listing(server.id);
-            let waits = state.entry(server.id).is_some_and(|entry| entry.waiting().is_some());
-            let old = known.get(&server.id);
-            let same_way = old.filter(|old| is_reached_alike(&old.server, server));
-            let upstream = match same_way {
-                Some(old) => {
-                    gone.remove(&server.id);
-                    Arc::clone(&old.upstream)
-                }
-                None => match (self.connect)(server) {
-                    Ok(connector) => {
-                        let upstream = Upstream::new(Arc::clone(server), connector, self.tasks.clone());
-                        upstream.learn(&listing);
-                        upstream
-                    }
-                    Err(error) => {
-                        tracing::warn!(server = server.name, %error, "a registered server cannot be reached as it is configured");
-                        continue;
-                    }
-                },
-            };
-            // What was learnt of another endpoint says nothing of this one.
-            let replica = same_way.map_or_else(
-                || {
-                    Arc::new(Replica::new(
-                        server.id,
-                        server.name.as_str(),
-                        Breaker::new(self.settings.breaker.clone(), self.random.next()),
-                    ))
-                },
-                |old| Arc::clone(&old.replica),
-            );
-            grouped
-                .entry(server.tenant_id.clone())
-                .or_default()
-                .entry(server.service.clone())
-                .or_default()
-                .push(Place { server: Arc::clone(server), upstream, replica, listing, waits });
-        }
+        let changes = state.changes(older);
         let index = Arc::new(before.index.next(&state));
-
-        let access = self.access.load();
-        let (mut claims, mut disputes) = (HashMap::new(), Vec::new());
-        let tenants = grouped.into_iter().map(|(tenant, services)| {
-            let old = before.tenants.get(&tenant);
-            let services = services.into_iter().map(|(name, mut places)| {
-                places.sort_by_key(|place| (place.server.created_at, place.server.id));
-                let old = old.and_then(|view| view.services.get(&name));
-                let service = match old {
-                    Some(old) if unchanged(old, &places) => Arc::clone(old),
-                    old => Arc::new(Service::new(
-                        name.clone(),
-                        places,
-                        self.balancing(&name),
-                        old.map(|old| &**old),
-                    )),
+        let mut gone: HashMap<ServerId, Arc<Upstream>> = changes
+            .iter()
+            .filter_map(|(id, then, _)| Some((*id, &before.place_of(&then.as_ref()?.server)?.upstream)))
+            .map(|(id, upstream)| (id, Arc::clone(upstream)))
+            .collect();
+        let touched = touched(&changes, &before);
+        let mut after = Snapshot {
+            tenants: before.tenants.clone(),
+            index: Arc::clone(&index),
+            claims: before.claims.clone(),
+            unreached: BTreeSet::new(),
+        };
+        let mut disputes = Vec::new();
+        for (tenant, names) in &touched {
+            let old = before.tenants.get(tenant);
+            let mut services = old.map(|view| view.services.clone()).unwrap_or_default();
+            for name in names {
+                match self.next_service(tenant, name, &before, &mut after, &mut gone) {
+                    Some(service) => services.insert(name.clone(), service),
+                    None => services.remove(name),
                 };
-                (name, service)
-            });
-            let services: BTreeMap<_, Arc<Service>> = services.collect();
+            }
+            if services.is_empty() {
+                after.tenants.remove(tenant);
+                continue;
+            }
+            let (access, own) = (self.access.load(), self.settings.own.is_some());
             let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
-            let restrictions = Restrictions::of(&access, &tenant, servers);
-            let view = View::new(
-                tenant.clone(),
-                services,
-                Arc::clone(&index),
-                restrictions,
-                self.settings.own.is_some(),
-            );
-            let known = before.claims.get(&tenant).cloned().unwrap_or_default();
-            let (own, disputed) = claims::next(&known, old.map(|old| &**old), &view);
-            claims.insert(tenant.clone(), Arc::clone(&own));
+            let restrictions = Restrictions::of(&access, tenant, servers);
+            let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions, own);
+            let known = before.claims.get(tenant).cloned().unwrap_or_default();
+            let (claims, disputed) = claims::next(&known, old.map(|old| &**old), &view, names);
+            after.claims.insert(tenant.clone(), Arc::clone(&claims));
             disputes.push((tenant.clone(), disputed));
-            (tenant, Arc::new(view.claimed(own)))
-        });
-        let tenants = tenants.collect();
-        let after = Arc::new(Snapshot { tenants, index: Arc::clone(&index), claims });
+            after.tenants.insert(tenant.clone(), Arc::new(view.claimed(claims)));
+        }
+        for (tenant, view) in &after.tenants {
+            if !touched.contains_key(tenant) {
+                view.follow(&index);
+            }
+        }
+        let after = Arc::new(after);
         self.snapshot.store(Arc::clone(&after));
-        self.announce(&before, &after);
+        self.announce(&before, &after, &touched);
         self.settle_claims(disputes);
-        self.monitor.set_servers(
-            state
-                .servers()
-                .filter(|server| server.status != Status::Maintenance)
-                .map(|server| {
-                    let enabled = server.health_check.enabled && self.settings.probing;
-                    (server.id, HealthCheck { enabled, ..server.health_check.clone() })
-                })
-                .collect(),
-        );
+        self.monitor.update(changes.iter().map(|(id, _, now)| {
+            let server = now.map(|entry| &entry.server).filter(|server| server.status != Status::Maintenance);
+            (*id, server.map(|server| self.check_of(server)))
+        }));
         self.leave(gone);
+    }
+
+    /// The service as the register has it now; none if it has no replica that can be reached as it is configured.
+    fn next_service(
+        &self,
+        tenant: &TenantId,
+        name: &ServiceName,
+        before: &Snapshot,
+        after: &mut Snapshot,
+        gone: &mut HashMap<ServerId, Arc<Upstream>>,
+    ) -> Option<Arc<Service>> {
+        let index = Arc::clone(&after.index);
+        let mut places = Vec::new();
+        for entry in index.service(tenant, name.as_str()).iter().filter_map(|id| index.state().entry(*id)) {
+            let id = entry.server.id;
+            let old = before.index.state().server(id).and_then(|old| before.place_of(old));
+            match self.next_place(entry, old) {
+                Ok(place) => {
+                    if old.is_some_and(|old| Arc::ptr_eq(&old.upstream, &place.upstream)) {
+                        gone.remove(&id);
+                    }
+                    places.push(place);
+                }
+                Err(error) => {
+                    let server = &entry.server.name;
+                    tracing::warn!(server, %error, "a registered server cannot be reached as it is configured");
+                    after.unreached.insert((tenant.clone(), name.clone()));
+                }
+            }
+        }
+        places.sort_by_key(|place| (place.server.created_at, place.server.id));
+        let old = before.tenants.get(tenant).and_then(|view| view.services.get(name));
+        match old {
+            _ if places.is_empty() => None,
+            Some(old) if unchanged(old, &places) => Some(Arc::clone(old)),
+            old => {
+                let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
+                Some(Arc::new(Service::new(name.clone(), places, balancing, old)))
+            }
+        }
+    }
+
+    /// A replica as the register has it now. What was learnt of another endpoint says nothing of this one.
+    fn next_place(&self, entry: &Entry, old: Option<&Place>) -> Result<Place> {
+        let Entry { server, listing, .. } = entry;
+        let (upstream, replica) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
+            (Arc::clone(&old.upstream), Arc::clone(&old.replica))
+        } else {
+            let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
+            upstream.learn(listing);
+            let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
+            (upstream, Arc::new(Replica::new(server.id, server.name.as_str(), breaker)))
+        };
+        let (server, listing) = (Arc::clone(server), Arc::clone(listing));
+        Ok(Place { server, upstream, replica, listing, waits: entry.waiting().is_some() })
+    }
+
+    fn check_of(&self, server: &Server) -> HealthCheck {
+        let enabled = server.health_check.enabled && self.settings.probing;
+        HealthCheck { enabled, ..server.health_check.clone() }
     }
 
     /// Judges what everybody may use by other rules, and leaves everything else as it is.
@@ -143,7 +156,8 @@ impl Inner {
             (tenant.clone(), Arc::new(view))
         });
         let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
-        let after = Snapshot { tenants, index, claims: before.claims.clone() };
+        let (claims, unreached) = (before.claims.clone(), before.unreached.clone());
+        let after = Snapshot { tenants, index, claims, unreached };
         self.access.store(Arc::new(access));
         self.snapshot.store(Arc::new(after));
     }
@@ -176,95 +190,19 @@ impl Inner {
             }
         }
     }
-
-    /// Starts what runs until shutdown.
-    pub(super) fn run_background(self: &Arc<Self>) {
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move { this.monitor.run().await });
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move { this.follow_events().await });
-
-        if self.settings.auth.is_configured() {
-            let this = Arc::clone(self);
-            self.tasks.spawn(async move { this.watch_credentials().await });
-        }
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let pause =
-                (this.settings.sessions.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
-            loop {
-                tokio::time::sleep(pause).await;
-                let now = this.clock.now();
-                let mut expired = this.sessions.expired(&this.settings.sessions, now);
-                this.sessions.sweep(now);
-                this.leave_idle_callers(now);
-                expired.extend(this.modern.downward.pool.expire(now));
-                let ending = futures_util::stream::iter(&expired);
-                ending.for_each_concurrent(64, |client| this.end_session(client)).await;
-                if !expired.is_empty() {
-                    this.tasks.drop_aside(expired);
-                }
-            }
-        });
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move { this.keep_audit().await });
-
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            loop {
-                this.rediscover().await;
-                tokio::time::sleep((this.settings.refresh / 4).clamp(Duration::from_millis(250), LOOK)).await;
-            }
-        });
-    }
-
-    async fn follow_events(self: Arc<Self>) {
-        let mut events = self.registry.subscribe();
-        loop {
-            let mut changes = match events.recv().await {
-                Ok(event) => vec![event],
-                Err(RecvError::Lagged(_)) => Vec::new(),
-                Err(RecvError::Closed) => return,
-            };
-            // Thousands of servers change at once when a network comes back: one snapshot for all of them.
-            loop {
-                match events.try_recv() {
-                    Ok(event) => changes.push(event),
-                    Err(TryRecvError::Lagged(_)) => {}
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                }
-            }
-            self.refresh();
-            for change in changes {
-                if let Event::Health { id, from, to: HealthStatus::Healthy, .. } = change {
-                    self.is_back(id, from);
-                }
-            }
-        }
-    }
-
-    /// Asks a server that has become healthy, unless what it offers is known.
-    fn is_back(self: &Arc<Self>, id: ServerId, from: HealthStatus) {
-        if from != HealthStatus::Unknown {
-            // Whoever comes back may be another version.
-            self.discover_again(id);
-        } else if self.place(id).is_some_and(|place| place.listing.initialize.is_none()) {
-            self.discover_soon(id);
-        }
-    }
-
-    pub(super) async fn close_upstreams(&self) {
-        let places = places(&self.snapshot.load_full());
-        join_all(places.values().map(|place| place.upstream.close())).await;
-    }
 }
 
-fn places(snapshot: &Snapshot) -> HashMap<ServerId, Place> {
-    let services = snapshot.tenants.values().flat_map(|view| view.services.values());
-    services.flat_map(|service| &service.places).map(|place| (place.server.id, place.clone())).collect()
+/// The services, by tenant, that have to be looked at: those of which a server changed, and those with one that could not be reached
+/// as it is configured, since what it waits for may be there now.
+fn touched(changes: &[Change<'_>], before: &Snapshot) -> Touched {
+    let mut touched = Touched::new();
+    let entries = changes.iter().flat_map(|(_, then, now)| [then, now]).flatten();
+    let changed = entries.map(|entry| (&entry.server.tenant_id, &entry.server.service));
+    for (tenant, service) in changed.chain(before.unreached.iter().map(|(tenant, service)| (tenant, service)))
+    {
+        touched.entry(tenant.clone()).or_default().insert(service.clone());
+    }
+    touched
 }
 
 /// Whether two states of a server are reached over the same connections: what only says how calls are spread may differ.

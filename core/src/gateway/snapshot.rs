@@ -1,19 +1,20 @@
 //! What routing knows at one moment, for each tenant, and for each class of callers in it that may not use all of it. A call
 //! loads it once and keeps it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
 use super::claims::Claims;
 use super::names;
-use super::service::Service;
+use super::service::{Place, Service};
 use crate::auth::Restrictions;
 use crate::auth::access::Denied;
 use crate::discovery::Index;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CapabilityKind, Grant, Principal, Role, ServerId, ServiceName, TenantId};
+use crate::model::{CapabilityKind, Grant, Principal, Role, Server, ServerId, ServiceName, TenantId};
 
 /// Callers whose views are remembered at most; beyond that they are looked up anew.
 const MOST_REMEMBERED: usize = 4096;
@@ -24,9 +25,19 @@ pub(super) struct Snapshot {
     pub(super) tenants: HashMap<TenantId, Arc<View>, RandomState>,
     pub(super) index: Arc<Index>,
     pub(super) claims: HashMap<TenantId, Arc<Claims>>,
+    /// Services with a server that cannot be reached as it is configured.
+    pub(super) unreached: BTreeSet<(TenantId, ServiceName)>,
 }
 
+/// Services, by tenant, of which something may have changed between two snapshots.
+pub(super) type Touched = BTreeMap<TenantId, BTreeSet<ServiceName>>;
+
 impl Snapshot {
+    /// Where calls to this server go.
+    pub(super) fn place_of(&self, server: &Server) -> Option<&Place> {
+        self.tenants.get(&server.tenant_id)?.services.get(&server.service)?.place(server.id)
+    }
+
     /// Whether `principal` sees this service of its tenant.
     pub(super) fn shows(&self, principal: &Principal, service: &ServiceName) -> bool {
         let view = self.tenants.get(&principal.tenant);
@@ -38,7 +49,7 @@ impl Snapshot {
 #[derive(Debug)]
 pub(super) struct View {
     tenant: TenantId,
-    index: Arc<Index>,
+    index: ArcSwap<Index>,
     pub(super) services: BTreeMap<ServiceName, Arc<Service>>,
     /// Full names that were cut, and whose they are; filled when the first such name is asked for.
     cut: OnceLock<HashMap<String, (ServiceName, String)>>,
@@ -75,7 +86,7 @@ impl View {
         let narrowed = RwLock::default();
         Self {
             tenant,
-            index,
+            index: ArcSwap::new(index),
             services,
             cut: OnceLock::new(),
             lists: Default::default(),
@@ -84,6 +95,14 @@ impl View {
             has_own,
             claims: Arc::default(),
         }
+    }
+
+    /// Takes a newer index, in which nothing of this tenant differs: or else the older one would stay in memory for as long as
+    /// nothing of this tenant changes.
+    pub(super) fn follow(&self, index: &Arc<Index>) {
+        self.index.store(Arc::clone(index));
+        let narrowed = self.narrowed.read().unwrap_or_else(PoisonError::into_inner);
+        narrowed.classes.values().for_each(|view| view.index.store(Arc::clone(index)));
     }
 
     /// Whether `principal` sees all of it.
@@ -147,7 +166,7 @@ impl View {
         let seen = Self::new(
             self.tenant.clone(),
             services.collect(),
-            Arc::clone(&self.index),
+            self.index.load_full(),
             Restrictions::default(),
             self.has_own && own,
         );
@@ -172,24 +191,26 @@ impl View {
 
     /// The first service that offers the resource, or has a template for it: one that comes later takes nobody's place.
     pub(super) fn service_of_resource(&self, uri: &str) -> Option<&Arc<Service>> {
-        let template = self.index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
-        let ids = self.index.resource(&self.tenant, uri);
-        let servers = ids.iter().chain(template).filter_map(|id| self.index.state().server(*id));
+        let index = self.index.load();
+        let template = index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
+        let ids = index.resource(&self.tenant, uri);
+        let servers = ids.iter().chain(template).filter_map(|id| index.state().server(*id));
         let services = servers.filter_map(|server| self.services.get(&server.service));
         let services = services.filter(|service| service.shows(CapabilityKind::Resource, uri));
         services.min_by_key(|service| self.rank(service, uri))
     }
 
     /// The services with a replica that lists this, whatever its status.
-    pub(super) fn offering(&self, kind: CapabilityKind, name: &str) -> impl Iterator<Item = &Arc<Service>> {
-        let servers = self.index.offering(&self.tenant, kind, name).iter();
-        let servers = servers.filter_map(|id| self.index.state().server(*id));
-        servers.filter_map(|server| self.services.get(&server.service))
+    pub(super) fn offering(&self, kind: CapabilityKind, name: &str) -> Vec<&Arc<Service>> {
+        let index = self.index.load();
+        let servers = index.offering(&self.tenant, kind, name).iter();
+        let servers = servers.filter_map(|id| index.state().server(*id));
+        servers.filter_map(|server| self.services.get(&server.service)).collect()
     }
 
     /// The one of them that has it.
     pub(super) fn holder(&self, kind: CapabilityKind, name: &str) -> Option<&Arc<Service>> {
-        self.offering(kind, name).min_by_key(|service| self.rank(service, name))
+        self.offering(kind, name).into_iter().min_by_key(|service| self.rank(service, name))
     }
 
     /// By which services are compared that offer the same resource: who claims it, then who is older.

@@ -2,7 +2,6 @@
 
 use super::Inner;
 use super::snapshot::View;
-use crate::discovery::Hit;
 use crate::model::{Capability, CapabilityKind, Principal, Server};
 
 /// Whether `principal` may know of a server of its tenant, for many: what the view says is asked once.
@@ -24,15 +23,6 @@ impl Inner {
     /// Whether the principal may know of what this server offers under this name.
     pub(super) fn sees_item(&self, principal: &Principal, server: &Server, item: &Capability) -> bool {
         self.sees(principal, server) && self.sees_name(principal, server, item.kind, &item.name)
-    }
-
-    /// Whether the principal may know of this result of a search.
-    pub(super) fn sees_hit(&self, principal: &Principal, hit: &Hit) -> bool {
-        let state = self.registry.state();
-        let Some(server) = state.server(hit.server_id) else { return false };
-        let kind = CapabilityKind::ALL.into_iter().find(|kind| kind.as_str() == hit.kind);
-        self.sees(principal, server)
-            && kind.is_none_or(|kind| self.sees_name(principal, server, kind, &hit.name))
     }
 
     /// Whether the principal may know of this name, of a server that it may know of.

@@ -1,6 +1,6 @@
 //! The loop that probes what is due and hands on what was concluded.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,29 +73,27 @@ impl Monitor {
         Self { clock, probe, sink, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// Watches these servers and no others. What is known of those that stay is kept; new ones are probed within half a
-    /// second. A server whose check is not enabled is probed on demand only.
-    pub fn set_servers(&self, servers: Vec<(ServerId, HealthCheck)>) {
+    /// From now on watches each of these servers as said; not at all those without a check. What is known of a server stays as long
+    /// as it is watched; a new one is probed within half a second. A server whose check is not enabled is probed on demand only.
+    pub fn update(&self, servers: impl IntoIterator<Item = (ServerId, Option<HealthCheck>)>) {
         let now = self.clock.now();
         let mut state = self.lock();
         let State { servers: watched, schedule } = &mut *state;
-        let kept: HashSet<ServerId> = servers.iter().map(|(id, _)| *id).collect();
-        watched.retain(|id, _| {
-            kept.contains(id) || {
-                schedule.remove(*id);
-                false
-            }
-        });
         for (id, check) in servers {
+            let Some(check) = check else {
+                watched.remove(&id);
+                schedule.remove(id);
+                continue;
+            };
             if check.enabled {
                 schedule.put(id, check.interval, now);
             } else {
                 schedule.remove(id);
             }
-            let entry = watched
-                .entry(id)
-                .or_insert_with(|| Watched { check: check.clone(), observation: Observation::default() });
-            entry.check = check;
+            match watched.get_mut(&id) {
+                Some(known) => known.check = check,
+                None => drop(watched.insert(id, Watched { check, observation: Observation::default() })),
+            }
         }
         drop(state);
         self.changed.notify_one();

@@ -155,6 +155,46 @@ async fn a_server_is_registered_found_looked_at_and_removed_by_tools_alone() {
     assert!(again["content"][0]["text"].as_str().unwrap().contains("no such server"), "{again}");
 }
 
+/// B-25: arguments of the tools that do what the REST API does are no part of any URL: they are looked up as they stand, and a
+/// header with a line break is refused.
+#[tokio::test]
+async fn arguments_are_looked_up_as_they_stand_and_make_no_url_or_header_of_their_own() {
+    let (gateway, admin) = (open(true).await, somebody(Role::Admin));
+    let server = |name: &str| json!({ "name": name, "endpoint_url": "http://127.0.0.1:9/mcp", "auto_discover": false });
+    let made = call(&gateway, &admin, "register_server", server("weather")).await;
+    let id = made["structuredContent"]["id"].as_str().unwrap();
+    for argument in [
+        "../weather",
+        "weather/../weather",
+        "%2e%2e%2fweather",
+        "weather?force=true",
+        "weather#",
+        "weather%0d%0aX-Evil: 1",
+        "weather\r\nX-Evil: 1",
+        &format!("{id}/../{id}"),
+        &format!("{id}?purge=true"),
+    ] {
+        for tool in ["server_health", "remove_server"] {
+            let answer = call(&gateway, &admin, tool, json!({ "server": argument })).await;
+            assert_eq!(answer["isError"], true, "{tool} {argument}: {answer}");
+        }
+        let answer = call(&gateway, &admin, "register_server", server(argument)).await;
+        assert_eq!(answer["isError"], true, "{argument}: {answer}");
+        let found = call(&gateway, &admin, "list_servers", json!({ "search": argument })).await;
+        assert_eq!(found["structuredContent"]["total"], 0, "{argument}: {found}");
+    }
+    for (name, value) in
+        [("x-key", "a\r\nX-Evil: 1"), ("x-key", "a\n"), ("x-key\r\nX-Evil", "1"), ("x key", "1")]
+    {
+        let mut new = server("other");
+        new["configuration"] = json!({ "headers": { name: value } });
+        let answer = call(&gateway, &admin, "register_server", new).await;
+        assert_eq!(answer["isError"], true, "{name:?}: {value:?}: {answer}");
+    }
+    let left = call(&gateway, &admin, "list_servers", json!({})).await;
+    assert_eq!(left["structuredContent"]["total"], 1, "{left}");
+}
+
 #[tokio::test]
 async fn wrong_arguments_are_a_result_that_names_the_field() {
     let (gateway, admin) = (open(true).await, somebody(Role::Admin));

@@ -35,6 +35,7 @@ use tokio::sync::{Mutex, broadcast, oneshot};
 pub use drift::{Difference, Drifted};
 pub use once::{Registered, Render};
 pub use query::{Filter, Page};
+pub(crate) use state::Change;
 pub use state::{Entry, State};
 
 use crate::clock::Clock;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -179,9 +179,25 @@ impl KeySet {
         if document["issuer"].as_str() != Some(issuer) {
             return Err(wrong("the issuer's metadata names another issuer"));
         }
+        if let Some(odd) = document.as_object().and_then(odd_endpoint) {
+            return Err(
+                wrong("the issuer's metadata has an endpoint that is no web address").with("member", odd)
+            );
+        }
         let url = document["jwks_uri"].as_str().and_then(|text| Url::parse(text).ok());
         url.ok_or_else(|| wrong("the issuer's metadata has no `jwks_uri`"))
     }
+}
+
+/// The name of an endpoint in an issuer's metadata (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3) that is no http or
+/// https URL. Nobody publishes such a one who means well, whether it is asked for anything here or not.
+fn odd_endpoint(metadata: &Map<String, Value>) -> Option<&str> {
+    let endpoints = metadata.iter().filter(|(name, _)| name.ends_with("_endpoint") || *name == "jwks_uri");
+    let is_web = |value: &Value| {
+        let url = value.as_str().and_then(|text| Url::parse(text).ok());
+        url.is_some_and(|url| matches!(url.scheme(), "https" | "http"))
+    };
+    endpoints.filter(|(_, value)| !is_web(value)).map(|(name, _)| name.as_str()).next()
 }
 
 impl Loaded {

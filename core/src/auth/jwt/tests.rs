@@ -304,15 +304,32 @@ async fn an_issuer_that_cannot_be_asked_is_503_and_old_keys_are_used_for_a_day()
     assert_eq!(status(house.claiming(json!({})).await), 503);
 }
 
+/// B-23: metadata of another issuer, compared as text, or with an endpoint that is no web address is refused.
 #[tokio::test]
-async fn an_issuers_metadata_must_name_the_issuer() {
+async fn an_issuers_metadata_must_name_the_issuer_and_nothing_but_web_addresses() {
     let issuer = Issuer { jwks_url: None, ..oidc() };
     let metadata = "https://issuer.example/.well-known/openid-configuration";
     let house = House::with(&issuer);
-    house.site.put(metadata, &json!({ "issuer": "https://issuer.example/", "jwks_uri": KEYS }));
-    assert_eq!(status(house.claiming(json!({})).await), 503);
-    house.site.put(metadata, &json!({ "issuer": ISSUER, "jwks_uri": KEYS }));
-    house.clock.advance(Duration::from_secs(11));
+    let good =
+        json!({ "issuer": ISSUER, "jwks_uri": KEYS, "token_endpoint": "https://issuer.example/token" });
+    for wrong in [
+        json!({ "issuer": "https://issuer.example/" }),
+        json!({ "issuer": "HTTPS://issuer.example" }),
+        json!({ "issuer": "https://issuer.example:443" }),
+        json!({ "issuer": null }),
+        json!({ "jwks_uri": "file:///etc/passwd" }),
+        json!({ "jwks_uri": null }),
+        json!({ "authorization_endpoint": "javascript:alert(1)" }),
+        json!({ "token_endpoint": "data:,token" }),
+        json!({ "userinfo_endpoint": 7 }),
+    ] {
+        let mut document = good.clone();
+        document.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        house.site.put(metadata, &document);
+        assert_eq!(status(house.claiming(json!({})).await), 503, "{document}");
+        house.clock.advance(Duration::from_secs(11));
+    }
+    house.site.put(metadata, &good);
     assert_eq!(status(house.claiming(json!({})).await), 200);
 }
 

@@ -294,7 +294,8 @@ impl House {
     ) -> Self {
         let known = Arc::clone(&fakes);
         let connect: Connect = Box::new(move |server| {
-            let fake = known.lock().unwrap().get(server.endpoint.url().unwrap()).cloned().unwrap();
+            let fake = known.lock().unwrap().get(server.endpoint.url().unwrap()).cloned();
+            let fake = fake.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "there is no such fake"))?;
             Ok(Arc::new(To(fake)))
         });
         let settings = Settings { probing: false, seed: Some(1), limits, ..Settings::default() };

@@ -11,6 +11,7 @@ mod lossless;
 mod kept;
 mod guarded;
 mod pages;
+mod refreshed;
 mod replicas;
 mod retried;
 mod sessions;

@@ -1,5 +1,6 @@
 //! Virtual time: the clock of these tests is tokio's, which stands still until all tasks wait.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
@@ -107,8 +108,12 @@ impl Bench {
         id
     }
 
+    fn leave(&self, id: ServerId) {
+        self.monitor.update([(id, None)]);
+    }
+
     fn watch(&self, ids: &[ServerId]) {
-        self.monitor.set_servers(ids.iter().map(|id| (*id, HealthCheck::default())).collect());
+        self.monitor.update(ids.iter().map(|id| (*id, Some(HealthCheck::default()))));
     }
 
     /// Lets the monitor run for this long.
@@ -186,9 +191,10 @@ async fn servers_come_and_go_while_the_monitor_runs() {
     let change = async {
         tokio::time::sleep(seconds(10)).await;
         bench.watch(&[second]);
+        bench.leave(first);
         tokio::time::sleep(seconds(3)).await;
         // The probe of `second` is under way: its answer must not be heard of.
-        bench.watch(&[]);
+        bench.leave(second);
         tokio::time::sleep(seconds(100)).await;
     };
     tokio::select! {
@@ -204,7 +210,7 @@ async fn a_probe_on_demand_counts_like_any_other() {
     let bench = bench(Duration::ZERO);
     let id = bench.server(Some(seconds(2)));
     let off = HealthCheck { enabled: false, unhealthy_after: 1, ..HealthCheck::default() };
-    bench.monitor.set_servers(vec![(id, off)]);
+    bench.monitor.update([(id, Some(off))]);
     bench.run(seconds(100)).await;
     assert_eq!(bench.ledger.len(), 0, "not enabled");
     assert_eq!(bench.monitor.probe_now(id).await.unwrap().status, HealthStatus::Healthy);

@@ -23,6 +23,7 @@ use crate::model::{
 };
 use crate::rpc::{Message, Method, sse};
 use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
 use crate::transport::{Connector as _, Exchange, Link, Outgoing};
 
 /// What the fake server does for one request.
@@ -725,4 +726,21 @@ fn what_cannot_be_used_is_refused_when_it_is_registered() {
         assert!(error.message().contains(word), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
+}
+
+/// B-23: a document is read up to its limit and no further.
+#[tokio::test]
+async fn a_document_without_an_end_is_given_up_at_the_limit() {
+    let endless = |_| {
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        let chunk = [b"4000\r\n".to_vec(), vec![b' '; 0x4000], b"\r\n".to_vec()].concat();
+        vec![Step::Write(head), Step::Endless(chunk)]
+    };
+    let fake = Fake::start(endless).await;
+    let url = format!("http://{}/metadata", fake.address).parse().unwrap();
+    let guard = Guard::default();
+    let error = super::fetch(&url, guard.for_operator(), 1024 * 1024).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadUpstream);
+    assert!(format!("{error:?}").contains("limit_bytes"), "{error:?}");
+    fake.client_closed(1).await;
 }

@@ -125,6 +125,7 @@ mod tests {
     use super::*;
     use crate::model::Capability;
 
+    /// B-25: an argument that becomes a header is encoded there, so that it begins no line of its own.
     #[test]
     fn annotated_arguments_become_headers_and_others_do_not() {
         let definition = r#"{"name":"t","inputSchema":{"type":"object","properties":{
@@ -147,5 +148,7 @@ mod tests {
         assert_eq!(found["mcp-param-region"], "=?base64?w7w=?=");
         assert_eq!(found["mcp-param-n"], "42");
         assert!(call(r#"{"name":"other","arguments":{}}"#).is_none());
+        let broken = call(r#"{"name":"t","arguments":{"region":"a\r\nX-Evil: 1"}}"#).unwrap();
+        assert_eq!(broken["mcp-param-region"], "=?base64?YQ0KWC1FdmlsOiAx?=");
     }
 }
