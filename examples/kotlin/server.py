@@ -13,7 +13,7 @@ for line in sys.stdin:
             result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": information}
         case "tools/list":
             result = {"tools": TOOLS}
-        case "tools/call":
+        case "tools/call" if message["params"]["name"] == "double":
             result = {"content": [{"type": "text", "text": str(2 * message["params"]["arguments"]["n"])}]}
         case "ping":
             result = {}
