@@ -34,7 +34,7 @@ fn members(count: usize) -> Vec<Member> {
 }
 
 fn settings(algorithm: Algorithm, max_load: Option<f64>) -> Settings {
-    Settings { algorithm, max_load, seed: 1 }
+    Settings { algorithm, max_load, seed: 1, own: None }
 }
 
 fn picks(bencher: Bencher<'_, '_>, settings: Settings, servers: usize) {

@@ -39,6 +39,20 @@ impl std::ops::Add<Duration> for Tick {
 }
 
 /// Where time comes from.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_registry_gateway::{Clock, Gateway, ManualClock};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let clock: Arc<dyn Clock> = ManualClock::shared();
+/// let gateway = Gateway::builder().clock(clock).open().await?;
+/// assert_eq!(gateway.opened_at().to_string(), "2026-01-01T00:00:00Z");
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Monotonic time, for durations and deadlines.
     fn now(&self) -> Tick;
@@ -47,6 +61,13 @@ pub trait Clock: Send + Sync + fmt::Debug {
 }
 
 /// The operating system's clocks.
+///
+/// ```
+/// use mcp_registry_gateway::SystemClock;
+///
+/// let clock = SystemClock::shared();
+/// assert!(clock.now() <= clock.now());
+/// ```
 #[derive(Debug)]
 pub struct SystemClock {
     origin: Instant,
@@ -72,6 +93,15 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is told to move.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_registry_gateway::{Clock, ManualClock};
+///
+/// let clock = ManualClock::shared();
+/// clock.advance(Duration::from_secs(30));
+/// assert_eq!(clock.timestamp().to_string(), "2026-01-01T00:00:30Z");
+/// ```
 #[derive(Debug, Default)]
 pub struct ManualClock {
     nanos: AtomicU64,

@@ -9,9 +9,32 @@ use std::fmt;
 use std::time::Duration;
 
 /// The result of every fallible call of this crate.
+///
+/// ```
+/// fn weight(text: &str) -> mcp_registry_gateway::Result<u32> {
+///     use mcp_registry_gateway::{Error, ErrorKind};
+///     text.parse().map_err(|_| Error::new(ErrorKind::InvalidParams, "a weight is a whole number").with("found", text))
+/// }
+/// assert_eq!(weight("heavy").unwrap_err().to_string(), "a weight is a whole number (found: heavy)");
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, in the terms that a caller can act on.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, ErrorKind, Gateway};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let gateway = Gateway::builder().open().await?;
+/// match gateway.named(&Caller::local(), "docs").map_err(|error| error.kind()) {
+///     Err(ErrorKind::NotFound) => {}
+///     other => panic!("{other:?}"),
+/// }
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

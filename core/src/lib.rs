@@ -4,6 +4,10 @@
 //! with health checks, circuit breakers and five balancing algorithms. `core/ARCHITECTURE.md`
 //! draws the whole.
 //!
+//! A program begins with [`Gateway::builder`]. It registers servers, calls what they offer, watches them and picks among them by the
+//! methods of [`Gateway`], each for a [`Caller`]; [`Gateway::host`] takes a server of the program's own, and `Gateway::service`
+//! (feature `server`) is the whole HTTP surface, to be mounted in an application.
+//!
 //! The modules stand in order: each uses only those above it. `tests/architecture` holds that.
 
 pub mod error;
@@ -28,8 +32,20 @@ pub mod config;
 pub mod gateway;
 mod document;
 pub mod own;
+pub mod builder;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod facade;
 
+pub use balance::{Ask, Balancer, Entry};
+pub use builder::GatewayBuilder;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
+pub use gateway::{Answer, Caller, Events, Gateway, Hosted, McpRequest, Picked};
+pub use model::{Configuration, Principal, Registration, Role, Server, TenantId};
+pub use registry::Filter;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
+pub use store::{MemoryStore, Store};
+pub use transport::resident::Visit;

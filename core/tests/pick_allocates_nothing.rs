@@ -14,7 +14,7 @@ fn pool(algorithm: Algorithm, max_load: Option<f64>, servers: u64) -> Pool {
         let replica = Arc::new(Replica::new(ServerId::random(), format!("server-{number}"), breaker));
         Member { replica, weight: 1, available: true, drained: false }
     };
-    Pool::new(Settings { algorithm, max_load, seed: 1 }, (0..servers).map(member).collect(), None)
+    Pool::new(Settings { algorithm, max_load, seed: 1, own: None }, (0..servers).map(member).collect(), None)
 }
 
 #[test]

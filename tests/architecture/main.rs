@@ -4,6 +4,7 @@
 
 mod bindings;
 mod eras;
+mod exports;
 mod order;
 mod readme;
 mod source;
@@ -136,6 +137,27 @@ fn the_root_of_the_library_has_no_logic() {
     let lib = std::fs::read_to_string(root().join("core/src/lib.rs")).expect("lib.rs");
     let found = order::logic(&Source::parse(&lib).expect("lib.rs is Rust"));
     assert!(found.is_empty(), "lib.rs has {found:?}");
+}
+
+#[test]
+fn whatever_the_root_of_the_library_offers_is_shown_at_work_by_a_test_of_its_documentation() {
+    let folder = root().join("core/src");
+    let lib = std::fs::read_to_string(folder.join("lib.rs")).expect("lib.rs");
+    let names = exports::names(&lib);
+    assert!(names.len() > 15, "the names were not found: {names:?}");
+    let all: Vec<_> = sources(&folder).into_iter().filter(|path| !path.ends_with("tests.rs")).collect();
+    let shown = |path: &Vec<String>| {
+        let (Some(module), Some(name)) = (path.first(), path.last()) else { return false };
+        let own = |file: &&PathBuf| {
+            let below = file.strip_prefix(&folder).ok()?.iter().next()?.to_str()?;
+            Some(below.trim_end_matches(".rs") == module)
+        };
+        let files = all.iter().filter(|file| own(file) == Some(true));
+        let mut texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
+        texts.any(|text| exports::shows(&text, name) == Some(true))
+    };
+    let silent: Vec<_> = names.iter().filter(|path| !shown(path)).collect();
+    assert!(silent.is_empty(), "without an example that is compiled: {silent:?}");
 }
 
 #[test]

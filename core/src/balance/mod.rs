@@ -1,4 +1,4 @@
-//! Five ways to spread calls over the replicas of a service, each in a file of its own.
+//! Five ways to spread calls over the replicas of a service, each in a file of its own, and room for one of the program's own.
 //!
 //! A [`Balancer`] picks from one immutable candidate set; [`Spread`] makes balancers for a pool and holds what
 //! outlives a candidate set: whose turn it is, how many were picked, the hash ring.
@@ -14,6 +14,7 @@ mod candidates;
 mod consistent_hash;
 mod least_connections;
 mod load;
+mod own;
 mod random;
 mod ring;
 mod round_robin;
@@ -21,6 +22,7 @@ mod spread;
 mod weighted;
 
 pub use load::{Held, Load};
+pub use own::Maker;
 pub use ring::{HASH_SEED, key_of};
 pub use spread::{Settings, Spread};
 
@@ -30,6 +32,16 @@ use std::sync::Arc;
 use crate::model::ServerId;
 
 /// A member of a pool, as far as balancing looks at it.
+///
+/// ```
+/// use mcp_registry_gateway::Entry;
+///
+/// /// The one with the fewest calls in flight for its weight.
+/// fn idlest(entries: &[Entry]) -> Option<usize> {
+///     (0..entries.len()).min_by_key(|place| entries[*place].load.get() * 1000 / u64::from(entries[*place].weight))
+/// }
+/// assert_eq!(idlest(&[]), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Gives the order of turns.
@@ -43,6 +55,13 @@ pub struct Entry {
 }
 
 /// What a pick is for.
+///
+/// ```
+/// use mcp_registry_gateway::Ask;
+///
+/// let ask = Ask { key: None, exclude: &[0] };      // the first was tried already
+/// assert!(!ask.allows(0) && ask.allows(1));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ask<'a> {
     /// Hash of the affinity key, of [`key_of`]; without one, consistent hashing picks at random.
@@ -52,12 +71,34 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    fn allows(&self, index: usize) -> bool {
+    /// Whether the member at `index` may be picked.
+    pub fn allows(&self, index: usize) -> bool {
         !self.exclude.contains(&index)
     }
 }
 
 /// Picks from one immutable candidate set.
+///
+/// A program that embeds the gateway brings an algorithm of its own by implementing it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_registry_gateway::{Ask, Balancer, Entry, Gateway};
+///
+/// /// The replica whose name comes first, as long as it can take calls.
+/// #[derive(Debug)]
+/// struct FirstByName(Arc<[Entry]>);
+///
+/// impl Balancer for FirstByName {
+///     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+///         let allowed = (0..self.0.len()).filter(|place| ask.allows(*place));
+///         allowed.min_by_key(|place| &self.0[*place].name)
+///     }
+/// }
+///
+/// let builder = Gateway::builder().balancer("docs", |candidates| Box::new(FirstByName(candidates)));
+/// # let _ = builder;
+/// ```
 pub trait Balancer: Send + Sync + fmt::Debug {
     /// The index of the member picked, or `None` if there is no candidate that the ask allows.
     fn pick(&self, ask: &Ask<'_>) -> Option<usize>;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::candidates::Candidates;
 use super::consistent_hash::{Books, ConsistentHash};
 use super::least_connections::LeastConnections;
+use super::own::Maker;
 use super::random::Uniform;
 use super::ring::Ring;
 use super::round_robin::{RoundRobin, Turn};
@@ -15,7 +16,7 @@ use crate::model::Algorithm;
 use crate::random::Random;
 
 /// How a pool balances.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The algorithm.
     pub algorithm: Algorithm,
@@ -24,6 +25,8 @@ pub struct Settings {
     pub max_load: Option<f64>,
     /// Determines every random choice.
     pub seed: u64,
+    /// Balances in the place of the algorithm.
+    pub own: Option<Maker>,
 }
 
 /// The part of an algorithm that belongs to a pool and not to a candidate set.
@@ -60,6 +63,9 @@ impl Spread {
     /// A balancer over the members that `usable` names by index. Those of weight 0 are never among them.
     pub fn over(&self, usable: impl Fn(usize) -> bool) -> Box<dyn Balancer> {
         let candidates = Candidates::new(Arc::clone(&self.roster), usable);
+        if let Some(own) = &self.settings.own {
+            return Box::new(own.over(candidates));
+        }
         let random = Arc::clone(&self.random);
         match (self.settings.algorithm, &self.ring) {
             (Algorithm::RoundRobin, _) => Box::new(RoundRobin::new(&candidates, Arc::clone(&self.turn))),
@@ -85,6 +91,11 @@ impl Spread {
     /// The members, in the order of their indexes.
     pub fn roster(&self) -> &[Entry] {
         &self.roster
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_own(&mut self, own: Maker) {
+        self.settings.own = Some(own);
     }
 
     #[cfg(test)]

@@ -18,7 +18,7 @@ fn roster(weights: &[u32]) -> Vec<Entry> {
 }
 
 fn settings(algorithm: Algorithm) -> Settings {
-    Settings { algorithm, max_load: None, seed: 42 }
+    Settings { algorithm, max_load: None, seed: 42, own: None }
 }
 
 fn spread(algorithm: Algorithm, weights: &[u32]) -> Spread {
@@ -349,8 +349,8 @@ fn a_server_that_is_out_for_a_while_gets_its_own_keys_back_and_only_they_move() 
 #[test]
 fn the_ring_is_kept_while_names_and_weights_stay() {
     let settings = settings(Algorithm::ConsistentHash);
-    let first = Spread::new(settings, roster(&[1, 2]), None);
-    let same = Spread::new(settings, roster(&[1, 2]), Some(&first));
+    let first = Spread::new(settings.clone(), roster(&[1, 2]), None);
+    let same = Spread::new(settings.clone(), roster(&[1, 2]), Some(&first));
     let other = Spread::new(settings, roster(&[1, 3]), Some(&first));
     let points = |spread: &Spread| spread.over(|_| true).pick(&Ask { key: Some(1), exclude: &[] });
     assert!(first.shares_ring(&same));
@@ -372,10 +372,10 @@ fn with_nearly_everyone_out_a_key_still_finds_one_of_the_rest_and_the_same_each_
 fn bounded_loads_go_on_with_the_calls_in_flight_when_the_pool_changes() {
     let settings = Settings { max_load: Some(1.0), ..settings(Algorithm::ConsistentHash) };
     let ask = Ask { key: Some(key_of("hot")), exclude: &[] };
-    let mut spread = Spread::new(settings, roster(&[1; 4]), None);
+    let mut spread = Spread::new(settings.clone(), roster(&[1; 4]), None);
     let mut held = Vec::new();
     for calls in 1..=40_u64 {
-        spread = Spread::new(settings, roster(&[1; 4]), Some(&spread));
+        spread = Spread::new(settings.clone(), roster(&[1; 4]), Some(&spread));
         let index = spread.over(|_| true).pick(&ask).expect("room");
         held.extend(spread.hold(index).map(|held| (index, held)));
         let most = (0..4).map(|index| held.iter().filter(|(other, _)| *other == index).count()).max();

@@ -36,6 +36,22 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     loading.finish()
 }
 
+impl Config {
+    /// Checks a configuration that a program made by the rules for one that is written down: the ranges of all keys, and what
+    /// they must have in common.
+    pub fn check(&self) -> Result<(), Problems> {
+        let loading = Loading::new();
+        let ranges =
+            loading.keys().into_iter().filter_map(|key| Some((check::range(&key, self).err()?, key)));
+        let ranges = ranges.map(|(message, key)| (key, message));
+        let problems: Vec<_> = ranges
+            .chain(check::whole(self))
+            .map(|(key, message)| Problem { place: Place::Inline, key, message })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+    }
+}
+
 struct Loading {
     /// Every key with its default; keys without one are `null`.
     defaults: Value,

@@ -15,6 +15,26 @@ use crate::observe::AuditSettings;
 use crate::transport::guard::{Outbound, Stdio};
 
 /// Everything that `mcp-gateway.toml` and the environment say.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_registry_gateway::{Config, ErrorKind, Gateway};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let mut config = Config::default();
+/// config.breaker.consecutive_failures = 3;
+/// config.server.grace = Duration::from_secs(5);
+/// let gateway = Gateway::builder().config(config.clone()).open().await?;
+/// gateway.close().await;
+///
+/// // Held to the rules of one that is written down.
+/// config.breaker.probes = 0;
+/// let refused = Gateway::builder().config(config).open().await.unwrap_err();
+/// assert!(refused.kind() == ErrorKind::InvalidParams && refused.message().contains("breaker.probes"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {

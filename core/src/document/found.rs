@@ -184,6 +184,7 @@ pub(crate) enum Part {
     /// All.
     All,
     /// A page, from 1, of so many.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only routes have pages"))]
     Page(Option<u32>, Option<u32>),
 }
 

@@ -1,17 +1,16 @@
 //! Verbs that are MCP requests: made of the document's own bytes, sent through the pipeline like any other call, and answered with
 //! the bytes of the result.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::House;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, Reply, Route, ServiceName, Wishes};
+use crate::gateway::McpRequest;
+use crate::model::{Route, ServiceName, Wishes};
 use crate::rpc::envelope::quote;
-use crate::rpc::version::Era;
-use crate::rpc::{Members, Message, object};
+use crate::rpc::{Members, Message};
 
 /// A method and the members of its parameters; those that it must have are marked.
 #[derive(Clone, Copy, Debug)]
@@ -78,26 +77,9 @@ impl Verb {
         let message = self.message(&document)?;
         let (route, wishes) = (route(&document)?, wishes(&document)?);
         let authorization = wish::<String>(&document, "authorization", "a text")?;
-        let call = Call {
-            route,
-            action: Action::Send(message),
-            era: Era::Legacy,
-            session: None,
-            headers: http::HeaderMap::new(),
-            correlation_id: uuid::Uuid::new_v4().to_string().into(),
-            streams: false,
-            resumes: false,
-            wishes: Some(wishes),
-        };
         drop(document);
         let credentials = house.credentials(authorization.as_deref())?;
-        match house.gateway.handle(call, &credentials).await? {
-            Reply::Message { body, .. } | Reply::Refused { body, .. } => result_of(body),
-            Reply::Stream { .. } | Reply::Accepted => {
-                let message = "a call without a session was answered as if it had one";
-                Err(Error::new(ErrorKind::Internal, message))
-            }
-        }
+        house.gateway.ask(&credentials, McpRequest::of(message, route, wishes)).await
     }
 
     /// The request that the document describes.
@@ -177,35 +159,4 @@ fn wish<T: serde::de::DeserializeOwned>(
     serde_json::from_str(raw).map(Some).map_err(|_| {
         Error::new(ErrorKind::InvalidParams, format!("`{member}` must be {form}")).with("field", member)
     })
-}
-
-/// The bytes of the result, or the server's error.
-fn result_of(body: Bytes) -> Result<Bytes> {
-    let message = Message::parse(body)?;
-    if let Some(result) = message.result() {
-        return Ok(message.bytes().slice(message.range_of(result)));
-    }
-    Err(refusal(message.error().unwrap_or("{}")))
-}
-
-/// A server's own error. Its code and its data are in the context, as they came.
-fn refusal(error: &str) -> Error {
-    let members = Members::parse(error).ok();
-    let get = |member| members.as_ref().and_then(|members| members.get(member));
-    let code: i64 = get("code").and_then(|raw| raw.parse().ok()).unwrap_or_default();
-    let kind = match code {
-        -32601 => ErrorKind::MethodNotFound,
-        -32602 => ErrorKind::InvalidParams,
-        -32600 => ErrorKind::InvalidRequest,
-        -32002 => ErrorKind::ResourceNotFound,
-        _ => ErrorKind::BadUpstream,
-    };
-    let message = get("message")
-        .and_then(object::text)
-        .map_or("the server answered with an error".into(), Cow::into_owned);
-    let refused = Error::new(kind, message).with("source", "server").with("code", code);
-    match get("data") {
-        Some(data) => refused.with("data", data),
-        None => refused,
-    }
 }

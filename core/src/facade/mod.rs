@@ -74,7 +74,6 @@ use crate::auth::{Authorization, Credentials};
 use crate::document::fault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, Picked};
-use crate::model::{Principal, TenantId};
 use crate::tasks::Tasks;
 
 /// A gateway with the runtime that it runs on. Clones share it; the last that is dropped ends it, without waiting for calls under
@@ -97,11 +96,9 @@ struct Shared {
 struct House {
     gateway: Gateway,
     caller: Caller,
-    grace: Duration,
     #[cfg(feature = "server")]
     surface: crate::server::Service,
     /// Keeps others out of the database.
-    #[cfg(feature = "sqlite")]
     _presence: Option<crate::store::presence::Presence>,
 }
 
@@ -161,8 +158,7 @@ impl Facade {
     /// Watches the changes of servers from now on.
     pub fn watch(&self) -> Result<Watch> {
         let house = self.house()?;
-        let credentials = Credentials::Embedded(house.caller.principal.clone());
-        let events = house.gateway.events(&house.caller, credentials)?;
+        let events = house.gateway.watch(&house.caller)?;
         Ok(Watch::new(events, Arc::clone(house.gateway.clock())))
     }
 
@@ -225,7 +221,8 @@ impl Facade {
         let (flight, landing) = Flight::new();
         let ending = Tasks::default();
         ending.clone().spawn_on(&self.0.handle, async move {
-            house.gateway.shutdown(grace.unwrap_or(house.grace)).await;
+            let configured = house.gateway.settings().server.grace;
+            house.gateway.shutdown(grace.unwrap_or(configured)).await;
             shared.works.stop().await;
             shared.take_house();
             drop(house);
@@ -304,10 +301,6 @@ impl House {
         headers.insert(http::header::AUTHORIZATION, http::HeaderValue::from_str(text).map_err(unusable)?);
         let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into());
         Ok(Credentials::Network { peer, authorization: Authorization::of(&headers) })
-    }
-
-    fn own_caller() -> Caller {
-        Caller::new(Principal::local(TenantId::default_tenant()))
     }
 }
 

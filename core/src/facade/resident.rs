@@ -9,8 +9,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Registration, TransportType};
-use crate::transport::resident::{Resident, SCHEME, Visit};
+use crate::transport::resident::{Resident, Visit};
 
 /// A server of this process that is in place and registered. Clones share it; dropped, the server is not there any more, but
 /// registered still.
@@ -19,16 +18,8 @@ pub struct Housed(Arc<Mutex<Resident>>);
 
 impl Housed {
     pub(super) async fn open(gateway: &Gateway, caller: &Caller, registration: &[u8]) -> Result<Self> {
-        let mut registration: Registration = document::read(registration, "the registration")?;
-        if registration.endpoint_url.is_some() || registration.command.is_some() {
-            let message = "a server of this process has neither `endpoint_url` nor `command`";
-            return Err(Error::new(ErrorKind::InvalidParams, message).with("field", "endpoint_url"));
-        }
-        registration.endpoint_url = Some(format!("{SCHEME}:{}", registration.name));
-        registration.transport_type = Some(TransportType::Memory);
-        // First, so that it is there when the gateway asks what it offers.
-        let resident = gateway.residents().settle(&caller.principal.tenant, &registration.name)?;
-        gateway.declare(caller, &[registration]).await?;
+        let registration = document::read(registration, "the registration")?;
+        let resident = gateway.settle(caller, registration).await?;
         Ok(Self(Arc::new(Mutex::new(resident))))
     }
 

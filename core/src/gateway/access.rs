@@ -11,7 +11,9 @@ use serde_json::json;
 use url::Url;
 
 use super::{Gateway, Inner};
-use crate::auth::jwt::{Fetch, MAX_DOCUMENT};
+use crate::auth::jwt::Fetch;
+#[cfg(feature = "http")]
+use crate::auth::jwt::MAX_DOCUMENT;
 #[cfg(feature = "http")]
 use crate::auth::opaque::Question;
 use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, Told};
@@ -52,6 +54,7 @@ pub(super) fn authenticator(
 
 /// What issuers publish. The operator named the issuers, and these name where their keys are.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "without HTTP nobody is asked"))]
 struct Documents(Guard);
 
 impl Fetch for Documents {

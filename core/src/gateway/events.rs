@@ -51,6 +51,24 @@ pub struct Change {
 }
 
 /// The changes from now on, for as long as the watcher's credentials hold. Dropping it ends the watch.
+///
+/// ```
+/// use mcp_registry_gateway::gateway::Heard;
+/// use mcp_registry_gateway::{Caller, Events, Gateway, Registration};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let (gateway, us) = (Gateway::builder().open().await?, Caller::local());
+/// let mut events: Events = gateway.watch(&us)?;
+/// gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9000/mcp")).await?;
+/// match events.next().await {
+///     Some(Heard::Change(change)) => assert_eq!(change.kind, "server.registered"),
+///     other => panic!("{other:?}"),
+/// }
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Events {
     gateway: Arc<Inner>,
     credentials: Credentials,
@@ -87,6 +105,13 @@ impl Gateway {
                 .retry_after(Duration::from_secs(10)));
         }
         Ok(events)
+    }
+}
+
+impl Gateway {
+    /// [`Gateway::events`] for a caller that the program itself vouches for.
+    pub fn watch(&self, caller: &Caller) -> Result<Events> {
+        self.events(caller, Credentials::Embedded(caller.principal.clone()))
     }
 }
 

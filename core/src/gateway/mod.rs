@@ -20,6 +20,7 @@ mod callers;
 mod catalog;
 mod claims;
 mod client;
+mod closing;
 mod conversation;
 mod credentials;
 mod declared;
@@ -28,6 +29,7 @@ mod errand;
 mod events;
 mod forward;
 mod hearing;
+mod hosted;
 mod freshness;
 mod keys;
 mod metrics;
@@ -51,6 +53,7 @@ mod reads;
 mod refresh;
 mod relay;
 mod replay;
+mod request;
 mod retries;
 mod service;
 mod sessions;
@@ -69,22 +72,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::StreamExt;
 
 pub use self::admitted::{Admitted, Ask};
 pub use self::attached::Attached;
 pub use self::audit::Attempt;
 pub use self::credentials::Whose;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
+pub use self::hosted::Hosted;
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
 pub use self::picked::Picked;
+#[cfg(feature = "server")]
 pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
 pub use self::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
+pub use self::request::{Answer, McpRequest};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 pub use self::tenants::TenantPatch;
@@ -99,6 +103,7 @@ use crate::observe::{Observer, Trail};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
+use crate::store::presence::Presence;
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
 use crate::transport::resident::Residents;
@@ -106,6 +111,25 @@ use crate::transport::supply::Supply;
 use crate::transport::{self, Connector};
 
 /// A principal at work: who, and the id that ties its log lines and audit rows together.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, ErrorKind, Gateway, Principal, Registration, Result, Role, TenantId};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// let gateway = Gateway::builder().open().await?;
+/// let us = Caller::local();                        // the program itself: administrator of the tenant `default`
+/// gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9000/mcp")).await?;
+///
+/// // One of its users, for whom it vouches.
+/// let ada = Caller::new(Principal::new(TenantId::default_tenant(), "user:ada", Role::Viewer));
+/// assert_eq!(gateway.named(&ada, "docs")?.name, "docs");
+/// let refused = gateway.register(&ada, Registration::at("more", "http://127.0.0.1:9001/mcp")).await;
+/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Who.
@@ -120,6 +144,11 @@ impl Caller {
         Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
     }
 
+    /// The program itself: it acts in the tenant `default`, as its administrator.
+    pub fn local() -> Self {
+        Self::new(Principal::local(TenantId::default_tenant()))
+    }
+
     /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
     /// with it.
     pub fn may(&self, operation: Operation) -> Result<()> {
@@ -128,6 +157,28 @@ impl Caller {
 }
 
 /// The gateway. Clones share it.
+///
+/// What it is asked, it is asked by a [`Caller`]:
+///
+/// ```
+/// use mcp_registry_gateway::error::Delivery;
+/// use mcp_registry_gateway::{Caller, Filter, Gateway, Registration};
+/// use serde_json::json;
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let (gateway, us) = (Gateway::builder().open().await?, Caller::local());
+/// let registered = gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9/mcp")).await?;
+/// assert_eq!(gateway.list(&us, &Filter::default())?.total, 1);
+///
+/// // Nobody listens there.
+/// let failed = gateway.call_tool(&us, "docs__search", &json!({ "query": "mcp" })).await.unwrap_err();
+/// assert_eq!(failed.delivery(), Delivery::NotSent);
+/// gateway.remove(&us, registered.id, None).await?;
+/// gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
@@ -167,10 +218,9 @@ struct Inner {
     access: ArcSwap<Access>,
     owners: owners::Owners,
     opened_at: jiff::Timestamp,
+    /// Keeps others out of the database, if it is this gateway that does.
+    presence: std::sync::Mutex<Option<Presence>>,
 }
-
-/// How long shutdown tells servers that their sessions end.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Gateway {
     /// Opens a gateway on what `store` holds, and begins to probe and to discover. Must be called within a tokio runtime.
@@ -236,6 +286,7 @@ impl Gateway {
             access: ArcSwap::from_pointee(settings.access.clone()),
             owners: owners::Owners::default(),
             opened_at: clock.timestamp(),
+            presence: std::sync::Mutex::default(),
             settings,
             connect,
             clock,
@@ -319,31 +370,6 @@ impl Gateway {
     /// The background tasks of this gateway: a door spawns its own here, so that shutdown waits for them.
     pub fn tasks(&self) -> &Tasks {
         &self.0.tasks
-    }
-
-    /// Takes no new calls, lets those under way end for as long as `grace`, then ends everything: sessions, children,
-    /// connections, the store.
-    pub async fn shutdown(&self, grace: Duration) {
-        let inner = &self.0;
-        if inner.stopping.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        inner.modern.ending.cancel();
-        let began = inner.clock.now();
-        let under_way = || inner.observer.calls() + inner.observer.subscriptions() > 0;
-        while under_way() && inner.clock.now().since(began) < grace {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let clients: Vec<_> =
-            inner.sessions.all().into_iter().chain(inner.modern.downward.pool.all()).collect();
-        let ending = futures_util::stream::iter(clients);
-        let ending = ending.for_each_concurrent(64, |client| async move { inner.end_session(&client).await });
-        // A server that does not answer any more keeps its sessions for itself.
-        let _ = tokio::time::timeout(FAREWELL, ending).await;
-        inner.close_upstreams().await;
-        inner.write_key_uses().await;
-        inner.tasks.stop().await;
-        inner.store.close().await;
     }
 }
 

@@ -12,6 +12,20 @@ use crate::select::{Ask, Lease, key_of};
 
 /// A server that was picked, in flight until this is dropped. Dropped without a word of how it went, it counts as neither success
 /// nor failure.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, Gateway, Picked, Registration};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let gateway = Gateway::builder().server(Registration::at("docs", "http://127.0.0.1:9000/mcp")).open().await?;
+/// let mut picked: Picked = gateway.pick(&Caller::local(), "docs", None)?;
+/// println!("ask {:?}", picked.server().endpoint);
+/// picked.succeeded();                              // or `failed`: the server's breaker learns from it
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a server that was picked counts as busy until this is dropped"]
 pub struct Picked {

@@ -12,7 +12,6 @@ use super::service::{Place, Service};
 use super::snapshot::{Snapshot, Touched, View};
 use super::upstream::Upstream;
 use crate::auth::{Access, Restrictions};
-use crate::balance::key_of;
 use crate::breaker::Breaker;
 use crate::error::Result;
 use crate::model::{Configuration, HealthCheck, Server, ServerId, ServiceName, Status, TenantId};
@@ -118,8 +117,8 @@ impl Inner {
             _ if places.is_empty() => None,
             Some(old) if unchanged(old, &places) => Some(Arc::clone(old)),
             old => {
-                let seed = self.seed ^ key_of(name.as_str());
-                Some(Arc::new(Service::new(name.clone(), places, seed, old.map(|old| &**old))))
+                let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
+                Some(Arc::new(Service::new(name.clone(), places, balancing, old)))
             }
         }
     }

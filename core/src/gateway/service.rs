@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::names;
 use super::upstream::Upstream;
+use super::{Inner, names};
 use crate::clock::Tick;
 use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +17,7 @@ use crate::model::{
     Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Restriction, Server, ServerId, ServiceName,
     Status,
 };
-use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings};
+use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings, key_of};
 
 /// One replica.
 #[derive(Clone, Debug)]
@@ -42,7 +42,8 @@ pub(super) struct Service {
     partly: HashMap<(CapabilityKind, String), Arc<Pool>>,
     /// The pools in `partly`, by the replicas they consist of.
     subsets: HashMap<Vec<usize>, Arc<Pool>>,
-    seed: u64,
+    /// How it balances as long as nothing is configured.
+    balancing: PoolSettings,
     /// What some callers may not use of it, if this is how they see it.
     veil: Option<Veil>,
 }
@@ -57,17 +58,24 @@ struct Veil {
 }
 
 impl Service {
-    pub(super) fn new(name: ServiceName, places: Vec<Place>, seed: u64, previous: Option<&Self>) -> Self {
-        let settings = places.first().map_or_else(
-            || PoolSettings { algorithm: Algorithm::RoundRobin, max_load: None, seed },
+    /// `balancing` has what the service's configuration does not say.
+    pub(super) fn new(
+        name: ServiceName,
+        places: Vec<Place>,
+        balancing: PoolSettings,
+        previous: Option<&Self>,
+    ) -> Self {
+        let (algorithm, max_load) = places.first().map_or_else(
+            || (balancing.algorithm, balancing.max_load),
             |first| {
                 let configuration = &first.server.configuration;
-                PoolSettings { algorithm: configuration.algorithm, max_load: configuration.max_load, seed }
+                (configuration.algorithm, configuration.max_load)
             },
         );
+        let settings = PoolSettings { algorithm, max_load, ..balancing.clone() };
         let all: Vec<usize> = (0..places.len()).collect();
         let pool = |which: &[usize], before: Option<&Pool>| {
-            Pool::new(settings, which.iter().map(|i| member(&places[*i])).collect(), before)
+            Pool::new(settings.clone(), which.iter().map(|i| member(&places[*i])).collect(), before)
         };
         let everyone = pool(&all, previous.map(|service| &service.everyone));
         let mut subsets: HashMap<Vec<usize>, Arc<Pool>> = HashMap::new();
@@ -82,7 +90,7 @@ impl Service {
             partly.insert(key, Arc::clone(made));
         }
         let by_id = places.iter().enumerate().map(|(i, place)| (place.server.id, i)).collect();
-        Self { name, places, by_id, everyone, partly, subsets, seed, veil: None }
+        Self { name, places, by_id, everyone, partly, subsets, balancing, veil: None }
     }
 
     /// The service as a caller sees it who may use only the replicas that `reaches` says, and nothing that `denied` is about.
@@ -97,7 +105,7 @@ impl Service {
             listing.items.retain(shown);
             Place { listing: Arc::new(listing), ..place.clone() }
         });
-        let mut narrowed = Self::new(self.name.clone(), places.collect(), self.seed, Some(self));
+        let mut narrowed = Self::new(self.name.clone(), places.collect(), self.balancing.clone(), Some(self));
         if !denied.is_empty() {
             let templates = narrowed.offers(CapabilityKind::ResourceTemplate);
             let templates = templates.iter().filter_map(|(_, item)| Template::parse(&item.name)).collect();
@@ -216,6 +224,18 @@ impl Service {
     /// The full name of a tool or prompt of this service.
     pub(super) fn full_name(&self, name: &str) -> String {
         names::join(self.name.as_str(), name)
+    }
+}
+
+impl Inner {
+    /// How a service of this name balances as long as nothing is configured.
+    pub(super) fn balancing(&self, service: &ServiceName) -> PoolSettings {
+        PoolSettings {
+            algorithm: Algorithm::RoundRobin,
+            max_load: None,
+            seed: self.seed ^ key_of(service.as_str()),
+            own: self.settings.balancers.get(service).cloned(),
+        }
     }
 }
 

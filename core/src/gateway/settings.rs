@@ -1,5 +1,6 @@
 //! What an operator can set of the gateway's own behaviour.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,12 @@ use std::time::Duration;
 use super::own::OwnService;
 pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Auth, Authenticator, Vault};
+use crate::balance::Maker;
 use crate::breaker;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Result;
 use crate::limit;
+use crate::model::ServiceName;
 use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
 use crate::transport::resident::Residents;
@@ -50,6 +53,10 @@ pub struct Settings {
     pub guard: Guard,
     /// The servers that live in this process.
     pub residents: Residents,
+    /// Algorithms of the embedding program's own, by the service that they balance, of whichever tenant.
+    pub balancers: BTreeMap<ServiceName, Maker>,
+    /// The HTTP surface, and how long calls under way may go on at the end.
+    pub server: config::Server,
     /// What balancing and jitter start from; `None`: something else in each process.
     pub seed: Option<u64>,
 }
@@ -73,6 +80,8 @@ impl Default for Settings {
             authenticator: None,
             guard: Guard::default(),
             residents: Residents::default(),
+            balancers: BTreeMap::new(),
+            server: config::Server::default(),
             seed: None,
         }
     }
@@ -98,6 +107,7 @@ impl Settings {
             input_wait: session.input_wait,
             probing: config.health.enabled,
             access: config.access.clone(),
+            server: config.server.clone(),
             guard: Guard::new(stance(config), config.outbound.clone(), config.stdio.clone()),
             ..Self::default()
         }

@@ -125,6 +125,12 @@ name! {
 
 name! {
     /// A tenant: the boundary of isolation. Same form as a service name.
+    ///
+    /// ```
+    /// use mcp_registry_gateway::TenantId;
+    ///
+    /// assert!(TenantId::new("research").is_ok() && TenantId::new("Re search").is_err());
+    /// ```
     TenantId, check_tenant
 }
 

@@ -12,9 +12,16 @@ use super::ids::{KeyId, ServerId, ServiceName, TenantId};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A role; each includes those after it.
+///
+/// ```
+/// use mcp_registry_gateway::Role;
+///
+/// assert!(Role::Manager.includes(Role::Viewer) && !Role::Viewer.includes(Role::Manager));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(description = "A role; each includes those after it."))]
 pub enum Role {
     /// Everything.
     Admin,
@@ -86,6 +93,17 @@ pub struct Grant {
 /// A caller whose identity holds. There is no default: a principal exists only because something vouched for it.
 ///
 /// Two are equal if tenant and subject are, whatever credential was shown.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, Principal, Role, TenantId};
+///
+/// # fn main() -> mcp_registry_gateway::Result<()> {
+/// let ada = Principal::new(TenantId::new("research")?, "user:ada", Role::Developer);
+/// let caller = Caller::new(ada);                   // who makes calls of the gateway
+/// assert_eq!(&*caller.principal.subject, "user:ada");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// The tenant it acts in.

@@ -8,8 +8,22 @@ use serde_json::value::RawValue;
 use super::server::{Configuration, Endpoint, HealthCheck, Status, TransportType};
 
 /// A registration. Unknown members are refused, so that a misspelt one is noticed.
+///
+/// ```
+/// use mcp_registry_gateway::Registration;
+///
+/// let docs = Registration { tags: vec!["search".into()], ..Registration::at("docs-1", "http://127.0.0.1:9000/mcp") };
+/// let again = Registration { service: Some("docs-1".into()), ..Registration::at("docs-2", "http://127.0.0.1:9001/mcp") };
+/// let files = Registration::running("files", "npx", ["-y", "@modelcontextprotocol/server-filesystem", "/tmp"]);
+/// assert_eq!(files.args.len(), 3);
+/// # let _ = (docs, again);
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "server",
+    schema(description = "A registration. Unknown members are refused, so that a misspelt one is noticed.")
+)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// Unique within the tenant.
@@ -67,6 +81,26 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// A server of this name and nothing else: one that the program itself hosts.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// A server at a URL, spoken to over streamable HTTP.
+    pub fn at(name: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { endpoint_url: Some(url.into()), ..Self::named(name) }
+    }
+
+    /// A program that the gateway starts, with its arguments; no shell reads them.
+    pub fn running<A: Into<String>>(
+        name: impl Into<String>,
+        program: impl Into<String>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let args = arguments.into_iter().map(Into::into).collect();
+        Self { command: Some(program.into()), args, ..Self::named(name) }
+    }
+
     /// Where the server is said to be; `None` if neither a URL nor a command is given.
     pub fn endpoint(&self) -> Option<Endpoint> {
         match (&self.endpoint_url, &self.command) {

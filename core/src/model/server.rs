@@ -287,8 +287,27 @@ pub enum Drift {
 
 /// How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`, `drift`) is taken from the replica
 /// that was registered first.
+///
+/// ```
+/// use mcp_registry_gateway::model::Algorithm;
+/// use mcp_registry_gateway::{Configuration, Registration};
+///
+/// let configuration = Configuration { algorithm: Algorithm::LeastConnections, ..Configuration::default() };
+/// let server = Registration {
+///     configuration: Some(configuration),
+///     ..Registration::at("docs-1", "http://127.0.0.1:9000/mcp")
+/// };
+/// # let _ = server;
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "server",
+    schema(
+        description = "How calls to a server are made; the service's part (`algorithm`, `affinity`, `max_load`, `drift`) is taken \
+            from the replica that was registered first."
+    )
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct Configuration {
     /// How the service spreads calls.
@@ -364,6 +383,21 @@ impl Configuration {
 }
 
 /// One registered server, as the registry keeps it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_registry_gateway::{Caller, Gateway, Registration, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let gateway = Gateway::builder().open().await?;
+/// let registration = Registration { weight: Some(2), ..Registration::at("docs-1", "http://127.0.0.1:9000/mcp") };
+/// let server: Arc<Server> = gateway.register(&Caller::local(), registration).await?;
+/// assert_eq!((server.service.as_str(), server.weight, server.revision), ("docs-1", 2, 1));
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     /// Its identifier.

@@ -5,6 +5,23 @@ use std::sync::Arc;
 use crate::model::{HealthStatus, Server, Status};
 
 /// Which servers a list shows. Absent conditions do not restrict.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, Filter, Gateway, Registration};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let docs = Registration { tags: vec!["eu".into()], ..Registration::at("docs", "http://127.0.0.1:9000/mcp") };
+/// let gateway = Gateway::builder().server(docs).open().await?;
+/// let found = |tag: &str| {
+///     let filter = Filter { tags: vec![tag.into()], ..Filter::default() };
+///     gateway.list(&Caller::local(), &filter).map(|page| page.total)
+/// };
+/// assert_eq!((found("eu")?, found("us")?), (1, 0));
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only of this operator state.

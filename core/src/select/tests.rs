@@ -30,7 +30,7 @@ fn members(count: usize) -> Vec<Member> {
 }
 
 fn pool_of(algorithm: Algorithm, members: Vec<Member>) -> Pool {
-    Pool::new(Settings { algorithm, max_load: None, seed: 1 }, members, None)
+    Pool::new(Settings { algorithm, max_load: None, seed: 1, own: None }, members, None)
 }
 
 fn pool(members: Vec<Member>) -> Pool {
@@ -227,13 +227,13 @@ fn pools_that_share_replicas_share_breakers_and_loads() {
 #[test]
 fn a_pool_made_from_another_goes_on_with_its_turn() {
     let members = members(4);
-    let settings = Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1 };
-    let mut pool = Pool::new(settings, members.clone(), None);
+    let settings = Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1, own: None };
+    let mut pool = Pool::new(settings.clone(), members.clone(), None);
     let mut counts = [0; 4];
     for round in 0..400 {
         let mut members = members.clone();
         members[3].available = round % 2 == 0;
-        pool = Pool::new(settings, members, Some(&pool));
+        pool = Pool::new(settings.clone(), members, Some(&pool));
         counts[pick(&pool, at(0.0)).expect("a server").index()] += 1;
     }
     assert!(
@@ -269,7 +269,7 @@ fn the_first_picks_of_a_pool_go_by_its_algorithm_also_when_many_come_at_once() {
 fn a_pool_and_the_one_made_from_it_take_turns_while_both_are_in_use() {
     let before = pool(members(4));
     let after = Pool::new(
-        Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1 },
+        Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1, own: None },
         before.members().to_vec(),
         Some(&before),
     );

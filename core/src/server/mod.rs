@@ -104,6 +104,31 @@ struct Asker {
 type Door = Arc<Shared>;
 
 /// The HTTP surface of one gateway. Clones share it.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use axum::{Router, routing::get};
+/// use mcp_registry_gateway::Gateway;
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// let gateway = Gateway::builder().open().await?;
+/// let app = Router::new()
+///     .route("/hello", get(async || "own routes beside it"))
+///     .fallback_service(gateway.service());
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let app = app.into_make_service_with_connect_info::<SocketAddr>();     // who asks must be known
+/// let stop = async move {
+///     # tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+///     # #[cfg(any())]
+///     let _ = tokio::signal::ctrl_c().await;
+///     gateway.close().await;                       // calls under way may end, then streams do
+/// };
+/// axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Service {
     place: Arc<Place>,
@@ -119,6 +144,16 @@ struct Place {
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service").field("settings", &self.place.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// The HTTP surface, as a service that stands in an application of its own or within another one.
+    ///
+    /// It answers for `/mcp`, `/api/v1` and the other paths, as they are: as the fallback of an axum router, or nested, which takes
+    /// a prefix away. Who asks must be known: serve the router by `into_make_service_with_connect_info`.
+    pub fn service(&self) -> Service {
+        service(self.clone(), self.settings().server.clone(), Arc::clone(self.clock()))
     }
 }
 

@@ -96,6 +96,7 @@ impl Chain {
     }
 
     /// What is signed: everything above, whose it is and the place among the chains.
+    #[cfg(feature = "sqlite")]
     pub(super) fn statement(&self, tenant: &str, ordinal: u64) -> Vec<u8> {
         let mut statement = b"mcp-registry-gateway audit chain 1\0".to_vec();
         for number in [ordinal, self.first_number, self.last_number, u64::from(self.hold)] {
@@ -157,6 +158,7 @@ impl Follower {
 }
 
 /// What the whole of the trail is: how many chains there are.
+#[cfg(feature = "sqlite")]
 pub(super) fn trail_statement(chains: u64) -> Vec<u8> {
     let mut statement = b"mcp-registry-gateway audit trail 1\0".to_vec();
     statement.extend(chains.to_be_bytes());

@@ -20,6 +20,21 @@ use crate::model::{
 };
 
 /// Everything in memory, gone with the process. The audit trail keeps the newest [`MemoryStore::AUDIT_ROWS`] rows.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_registry_gateway::{Caller, Gateway, MemoryStore, Registration, Store};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let store = Arc::new(MemoryStore::new());
+/// let gateway = Gateway::builder().store(Arc::clone(&store) as Arc<dyn Store>).open().await?;
+/// gateway.register(&Caller::local(), Registration::at("docs", "http://127.0.0.1:9000/mcp")).await?;
+/// assert_eq!(store.servers().await?.len(), 1);
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<Rows>,

@@ -53,6 +53,23 @@ pub struct HealthRecord {
 pub const HEALTH_HISTORY: u32 = 100;
 
 /// Where the registry keeps what must survive.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_registry_gateway::{Gateway, MemoryStore, Store};
+///
+/// /// A gateway on a store of the program's own.
+/// async fn on(store: Arc<dyn Store>) -> mcp_registry_gateway::Result<Gateway> {
+///     store.check().await?;
+///     Gateway::builder().store(store).open().await
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// on(Arc::new(MemoryStore::new())).await?.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
     /// Writes a new server, what it declared, and the audit row. [`ErrorKind::Conflict`] if

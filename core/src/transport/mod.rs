@@ -13,6 +13,7 @@ pub mod guard;
 pub mod http;
 pub mod memory;
 pub mod resident;
+pub mod pipe;
 pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;

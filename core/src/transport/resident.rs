@@ -6,17 +6,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt};
 use super::{Connector, Link, Means};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, TenantId};
-use crate::rpc::Message;
+use crate::rpc::answer::{error_response, result_response};
+use crate::rpc::version::Era;
+use crate::rpc::{Message, Shape};
 use crate::tasks::Tasks;
 
 /// How the URL of such a server begins; its own name follows.
@@ -69,6 +74,26 @@ impl Resident {
 }
 
 /// One link to the server, from the server's side. Dropped, the server has hung up.
+///
+/// A server can answer requests one by one ([`Visit::answer`]), be one that a library made, over [`Visit::into_pipe`], or take
+/// messages and send them as it likes:
+///
+/// ```
+/// use mcp_registry_gateway::Visit;
+///
+/// /// Gives the ids of requests back, as an empty answer each.
+/// async fn serve(mut visit: Visit) {
+///     let answers = visit.answers();
+///     while let Some(message) = visit.receive().await {
+///         let message: serde_json::Value = serde_json::from_slice(&message).unwrap_or_default();
+///         if let Some(id) = message.get("id") {
+///             let answer = serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": {} });
+///             let _ = answers.send(answer.to_string().into()).await;
+///         }
+///     }
+/// }
+/// # let _ = serve;
+/// ```
 #[derive(Debug)]
 pub struct Visit {
     said: mpsc::Receiver<Bytes>,
@@ -84,6 +109,41 @@ impl Visit {
     /// What takes the server's messages. It waits while 256 are unread.
     pub fn answers(&self) -> mpsc::Sender<Bytes> {
         self.answers.clone()
+    }
+
+    /// Answers requests, given as their method and their parameters, until the link is closed. At most 256 are at work at once;
+    /// notifications are passed over. What `answer` gives is the result, an error of it goes to the client as such.
+    pub async fn answer<F, Fut>(self, answer: F)
+    where
+        F: Fn(String, Value) -> Fut,
+        Fut: Future<Output = Result<Value>>,
+    {
+        let (said, answers) = self.into_parts();
+        let requests = stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) });
+        let answer_one = |bytes: Bytes| {
+            let request = Message::parse(bytes).ok().filter(|message| message.shape() == Shape::Request);
+            let working = request.as_ref().map(|request| {
+                let params = request.params().map(serde_json::from_str).and_then(std::result::Result::ok);
+                let method = request.method().map(ToString::to_string).unwrap_or_default();
+                answer(method, params.unwrap_or_default())
+            });
+            let answers = &answers;
+            async move {
+                let (Some(request), Some(working)) = (request, working) else { return };
+                let Some(id) = request.id() else { return };
+                let response = match working.await {
+                    Ok(result) => result_response(id, &result.to_string()),
+                    Err(error) => error_response(Some(id), &error, Era::Legacy),
+                };
+                // Nobody waits for it once the link is closed.
+                let _ = answers.send(response).await;
+            }
+        };
+        requests.for_each_concurrent(QUEUE, answer_one).await;
+    }
+
+    pub(super) fn into_parts(self) -> (mpsc::Receiver<Bytes>, mpsc::Sender<Bytes>) {
+        (self.said, self.answers)
     }
 }
 

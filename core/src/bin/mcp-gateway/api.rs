@@ -13,8 +13,8 @@ use http_body_util::{BodyExt, Full};
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::caller_tls::Trust;
-use mcp_registry_gateway::server::{self, ActingAs, Peer, Service};
-use mcp_registry_gateway::store::presence::{self, Presence};
+use mcp_registry_gateway::server::{ActingAs, Peer, Service};
+use mcp_registry_gateway::store::presence;
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -93,8 +93,6 @@ pub(crate) enum Api {
         service: Box<Service>,
         /// The database's file.
         place: String,
-        /// Ends with the command.
-        presence: Presence,
     },
 }
 
@@ -102,9 +100,9 @@ impl Api {
     async fn open(common: &Common) -> Result<Self, Failure> {
         let config = common.configuration()?;
         let place = common.database(&config)?.display().to_string();
-        let (gateway, presence) = common.open(&config, None, &[]).await?;
-        let service = Box::new(server::service(gateway.clone(), config.server, gateway.clock().clone()));
-        Ok(Self::Opened { gateway, service, place, presence })
+        let gateway = common.open(&config, None, &[]).await?;
+        let service = Box::new(gateway.service());
+        Ok(Self::Opened { gateway, service, place })
     }
 
     /// What was asked, for people.
@@ -150,9 +148,8 @@ impl Api {
 
     /// Ends a gateway that was opened for this command.
     pub(crate) async fn close(self) {
-        if let Self::Opened { gateway, presence, .. } = self {
+        if let Self::Opened { gateway, .. } = self {
             gateway.shutdown(Duration::from_secs(5)).await;
-            drop(presence);
         }
     }
 }

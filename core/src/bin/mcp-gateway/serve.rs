@@ -63,9 +63,9 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
     let own_url = format!("{scheme}://{}", near(address));
-    let (gateway, _presence) = common.open(&config, Some(&own_url), &args.servers).await?;
+    let gateway = common.open(&config, Some(&own_url), &args.servers).await?;
     gateway.tasks().spawn(trim_caches());
-    let service = server::service(gateway.clone(), config.server.clone(), gateway.clock().clone());
+    let service = gateway.service();
     let caller = Caller {
         principal: Principal::local(TenantId::default_tenant()),
         correlation_id: Arc::from(format!("serve-{address}")),

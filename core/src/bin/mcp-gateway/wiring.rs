@@ -1,15 +1,12 @@
 //! From the configuration to a gateway: where files live, which store, which settings.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use mcp_registry_gateway::clock::SystemClock;
+use mcp_registry_gateway::builder::{Assembly, Keeping};
 use mcp_registry_gateway::config::{self, Config, LogFormat, Sources};
 use mcp_registry_gateway::gateway::Gateway;
-use mcp_registry_gateway::model::{Registration, TenantId};
-use mcp_registry_gateway::own;
-use mcp_registry_gateway::store::presence::{Holder, Presence};
-use mcp_registry_gateway::store::sqlite::SqliteStore;
+use mcp_registry_gateway::model::Registration;
+use mcp_registry_gateway::store::presence::Holder;
 
 use super::exit::Failure;
 use super::reload::wanted;
@@ -76,15 +73,11 @@ impl Common {
         config: &Config,
         url: Option<&str>,
         own: &[Registration],
-    ) -> Result<(Gateway, Presence), Failure> {
+    ) -> Result<Gateway, Failure> {
         let database = self.database(config)?;
-        // Makes the folder.
-        let store = SqliteStore::open(&database).await?;
-        let presence = Presence::claim(&database, url.map_or(Holder::Command, Holder::Served)).await?;
-        let settings = own::settings(config).sealed(config, &database)?;
-        // Before the first probe of what was registered earlier.
-        settings.guard.trust_declared(&TenantId::default_tenant(), &wanted(config, own)?);
-        Ok((Gateway::open(settings, Arc::new(store), SystemClock::shared()).await?, presence))
+        let keeping = Keeping::Database(&database, url.map_or(Holder::Command, Holder::Served));
+        let trusted = &wanted(config, own)?;
+        Ok(Assembly { keeping, trusted, ..Assembly::of(config) }.open().await?)
     }
 
     /// Whether log lines are JSON, for messages before the configuration is read.

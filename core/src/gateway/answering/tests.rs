@@ -95,7 +95,8 @@ impl World {
         };
         let member =
             Member { replica: Arc::clone(&self.replica), weight: 1, available: true, drained: false };
-        let settings = crate::select::Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1 };
+        let settings =
+            crate::select::Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1, own: None };
         let started = inner.clock.now();
         let lease = Pool::new(settings, vec![member], None).pick(&Ask::default(), started).unwrap();
         let relay = Relay { client: None, session: Arc::clone(&self.session), server: self.replica.id() };

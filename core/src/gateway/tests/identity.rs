@@ -1,7 +1,10 @@
 //! Two hundred clients over one connection to a server, all with the same ids and the same progress tokens, with cancellations, answers
 //! that come late, twice or to nobody (T-07).
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use http::HeaderMap;
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! When a modern client is told that it will hear of changes, it does.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;

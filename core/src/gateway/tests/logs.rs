@@ -1,5 +1,7 @@
 //! What a server logs over a connection that several calls share reaches the call that it logged it for, and no other (T-07).
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use http::HeaderMap;

@@ -59,6 +59,25 @@ const READERS: u32 = 4;
 const KEY_EXTENSION: &str = "audit-key";
 
 /// A store in one SQLite file.
+///
+/// ```
+/// use mcp_registry_gateway::{Gateway, Registration, SqliteStore, Store};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// # let folder = std::env::temp_dir().join(format!("gateway-{}", std::process::id()));
+/// let file = folder.join("gateway.db");
+/// let docs = Registration::at("docs", "http://127.0.0.1:9000/mcp");
+/// let gateway = Gateway::builder().url(format!("sqlite:{}", file.display())).server(docs).open().await?;
+/// gateway.close().await;
+///
+/// let store = SqliteStore::open(&file).await?;     // as programs that look after it do
+/// assert_eq!(store.servers().await?[0].name, "docs");
+/// store.close().await;
+/// # let _ = std::fs::remove_dir_all(folder);
+/// # Ok(())
+/// # }
+/// ```
 pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,

@@ -1,0 +1,100 @@
+//! The one place where a configuration, a store and the rest become a gateway.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::balance::Maker;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::error::Result;
+#[cfg(not(feature = "sqlite"))]
+use crate::error::{Error, ErrorKind};
+use crate::gateway::{Gateway, Settings};
+use crate::model::{Registration, ServiceName, TenantId};
+use crate::own;
+#[cfg(feature = "sqlite")]
+use crate::store::SqliteStore;
+use crate::store::presence::{Holder, Presence};
+use crate::store::{MemoryStore, Store};
+
+/// What keeps the register.
+#[derive(Debug)]
+pub enum Keeping<'a> {
+    /// Nothing but this process's memory.
+    Memory,
+    /// A SQLite database, made where it is missing, with the key file beside it; claimed for who is named, so that no other
+    /// gateway opens it.
+    Database(&'a Path, Holder<'a>),
+    /// A store of the program's own.
+    Own(Arc<dyn Store>),
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Assembly<'a> {
+    /// The configuration; its own servers are not registered here.
+    pub config: &'a Config,
+    /// What keeps the register.
+    pub keeping: Keeping<'a>,
+    /// The operator's own servers, which may be anywhere: known before the first probe of what was registered earlier.
+    pub trusted: &'a [Registration],
+    /// Algorithms of the program's own, by service.
+    pub balancers: BTreeMap<ServiceName, Maker>,
+    /// `None`: the system's clock.
+    pub clock: Option<Arc<dyn Clock>>,
+}
+
+impl<'a> Assembly<'a> {
+    /// As `config` says, kept in memory.
+    pub fn of(config: &'a Config) -> Self {
+        Self { config, keeping: Keeping::Memory, trusted: &[], balancers: BTreeMap::new(), clock: None }
+    }
+
+    /// Opens the gateway. Must be called within a tokio runtime.
+    ///
+    /// Errors: [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) where another gateway has the database,
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage), and [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for a
+    /// key that is none.
+    pub async fn open(self) -> Result<Gateway> {
+        let (gateway, presence) = self.open_apart().await?;
+        if let Some(presence) = presence {
+            gateway.keep(presence);
+        }
+        Ok(gateway)
+    }
+
+    /// The same, with the claim on its database, which must live as long.
+    pub(super) async fn open_apart(self) -> Result<(Gateway, Option<Presence>)> {
+        let Self { config, keeping, trusted, balancers, clock } = self;
+        let settings = Settings { balancers, ..own::settings(config) };
+        settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
+        let (store, settings, presence) = match keeping {
+            Keeping::Memory => (Arc::new(MemoryStore::new()) as Arc<dyn Store>, settings, None),
+            Keeping::Own(store) => {
+                let keys = &config.credentials;
+                let sealed = keys.key.is_some() || keys.key_file.is_some();
+                (store, if sealed { settings.sealed(config, Path::new(""))? } else { settings }, None)
+            }
+            Keeping::Database(file, holder) => {
+                let store = database(file).await?;
+                let presence = Presence::claim(file, holder).await?;
+                (store, settings.sealed(config, file)?, Some(presence))
+            }
+        };
+        let clock = clock.unwrap_or_else(SystemClock::shared);
+        Ok((Gateway::open(settings, store, clock).await?, presence))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+async fn database(file: &Path) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(SqliteStore::open(file).await?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[expect(clippy::unused_async, reason = "opening a database waits, where there is one")]
+async fn database(file: &Path) -> Result<Arc<dyn Store>> {
+    let message = "this build keeps everything in memory; build with the feature `sqlite`";
+    Err(Error::new(ErrorKind::InvalidParams, message).with("database", file.display()))
+}

@@ -1,0 +1,280 @@
+//! From what a program says to an open gateway; the facade and the `mcp-gateway` program assemble theirs here, too.
+
+mod assembly;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use self::assembly::{Assembly, Keeping};
+use crate::balance::{Balancer, Entry, Maker};
+use crate::clock::Clock;
+use crate::config::{self, Config, Sources};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Caller, Gateway};
+use crate::model::{Registration, ServiceName};
+use crate::registry::import;
+use crate::store::Store;
+use crate::store::presence::{Holder, Presence};
+
+/// Says what a gateway in this process is made of. Without anything it keeps all in memory and knows no servers.
+///
+/// Neither the environment nor a file that is not named is read, so that two gateways in one process have nothing in common.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, Gateway, Registration, Result};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<()> {
+///     let gateway = Gateway::builder()
+///         .config_toml("[upstream]\nlist_budget_seconds = 1")
+///         .url("memory:")                          // "sqlite:gateway.db" keeps what is registered
+///         .server(Registration::at("docs", "http://127.0.0.1:9000/mcp"))
+///         .open()
+///         .await?;
+///     assert_eq!(gateway.named(&Caller::local(), "docs")?.name, "docs");
+///     gateway.close().await;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "nothing is opened before `open`"]
+pub struct GatewayBuilder {
+    config: Said,
+    data_dir: Option<PathBuf>,
+    url: Option<String>,
+    store: Option<Arc<dyn Store>>,
+    servers: Vec<Registration>,
+    balancers: Vec<(String, Maker)>,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Default)]
+enum Said {
+    #[default]
+    Nothing,
+    File(PathBuf),
+    Toml(String),
+    Json(Value),
+    Whole(Box<Config>),
+}
+
+impl Gateway {
+    /// Begins to say what a gateway in this process is made of.
+    pub fn builder() -> GatewayBuilder {
+        GatewayBuilder::default()
+    }
+}
+
+impl GatewayBuilder {
+    /// Takes the configuration from a file, in the form of `mcp-gateway.toml`. Its folder is where relative paths lead.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = Said::File(path.into());
+        self
+    }
+
+    /// Takes the configuration from a text, in the form of `mcp-gateway.toml`.
+    pub fn config_toml(mut self, text: impl Into<String>) -> Self {
+        self.config = Said::Toml(text.into());
+        self
+    }
+
+    /// Takes the configuration from JSON under the same keys.
+    pub fn config_json(mut self, value: Value) -> Self {
+        self.config = Said::Json(value);
+        self
+    }
+
+    /// Takes a configuration that the program made.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Said::Whole(Box::new(config));
+        self
+    }
+
+    /// Where relative paths lead; else the folder of the configuration file, or the working directory.
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(folder.into());
+        self
+    }
+
+    /// Where what is registered is kept, `sqlite:PATH` or `memory:`; else where the configuration says by `store.path`, or in
+    /// memory.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// Keeps what is registered in a store of the program's own. Credentials for servers can be set if `credentials.key` or
+    /// `credentials.key_file` is configured.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Registers a server at the start, or changes it if it is registered and differs.
+    pub fn server(mut self, server: Registration) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    /// The same for each of these.
+    pub fn servers(mut self, servers: impl IntoIterator<Item = Registration>) -> Self {
+        self.servers.extend(servers);
+        self
+    }
+
+    /// The same for the servers of a JSON document with `mcpServers`, as desktop clients write it.
+    ///
+    /// [`ErrorKind::InvalidParams`] or [`ErrorKind::Parse`] if it is none.
+    pub fn mcp_servers(self, document: &str) -> Result<Self> {
+        let import = import::mcp_servers(document)?;
+        for note in import.notes {
+            tracing::warn!("{note}");
+        }
+        Ok(self.servers(import.registrations))
+    }
+
+    /// Balances the service of this name, of whichever tenant, by an algorithm of the program's own, whatever
+    /// `configuration.algorithm` says. `make` makes a [`Balancer`] for each set of candidates; see [`Maker::new`]. An
+    /// [`Ask`](crate::balance::Ask) has a key where `configuration.algorithm` is `consistent_hash`.
+    pub fn balancer(
+        mut self,
+        service: impl Into<String>,
+        make: impl Fn(Arc<[Entry]>) -> Box<dyn Balancer> + Send + Sync + 'static,
+    ) -> Self {
+        self.balancers.push((service.into(), Maker::new(make)));
+        self
+    }
+
+    /// Goes by another clock than the system's: what is decided by time is, while connections wait in real time.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Opens the gateway, and begins to probe and to discover. Must be called within a tokio runtime, on which it runs.
+    ///
+    /// Errors: [`ErrorKind::InvalidParams`] with everything that is wrong with what was said, [`ErrorKind::Conflict`] where
+    /// another gateway has the database, [`ErrorKind::Storage`].
+    pub async fn open(self) -> Result<Gateway> {
+        let (gateway, presence) = self.prepare()?.open().await?;
+        if let Some(presence) = presence {
+            gateway.keep(presence);
+        }
+        Ok(gateway)
+    }
+
+    /// Looks at everything that can be wrong without asking anybody.
+    pub(crate) fn prepare(self) -> Result<Prepared> {
+        let folder = self.data_dir.or_else(|| self.config.folder()).unwrap_or_default();
+        let config = self.config.load()?;
+        let declared = config.declared()?;
+        for note in declared.notes {
+            tracing::warn!("{note}");
+        }
+        let database = match self.url.as_deref() {
+            Some(url) => database_of(url)?,
+            None => config.store.path.clone(),
+        };
+        if self.store.is_some() && (self.url.is_some() || database.is_some()) {
+            let message = "a store of the program's own and a database are two places; say one of them";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("field", "store"));
+        }
+        Ok(Prepared {
+            servers: declared.registrations.into_iter().chain(self.servers).collect(),
+            config,
+            database: database.map(|path| folder.join(path)),
+            store: self.store,
+            balancers: self.balancers.into_iter().map(balanced).collect::<Result<_>>()?,
+            clock: self.clock,
+        })
+    }
+}
+
+impl Said {
+    /// Where relative paths lead.
+    fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => path.parent().map(Path::to_owned),
+            Self::Nothing | Self::Toml(_) | Self::Json(_) | Self::Whole(_) => None,
+        }
+    }
+
+    fn load(self) -> Result<Config> {
+        let sources = match self {
+            Self::Nothing => Sources::default(),
+            Self::File(path) => Sources::embedded(Some(&path), None)?,
+            Self::Toml(text) => {
+                Sources { file: Some((config::CONFIG_FILE.into(), text)), ..Sources::default() }
+            }
+            Self::Json(value) => Sources::embedded(None, Some(value))?,
+            Self::Whole(config) => {
+                config.check()?;
+                return Ok(*config);
+            }
+        };
+        Ok(config::load(&sources)?)
+    }
+}
+
+/// A gateway that is about to be opened.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) config: Config,
+    pub(crate) servers: Vec<Registration>,
+    pub(crate) database: Option<PathBuf>,
+    store: Option<Arc<dyn Store>>,
+    balancers: BTreeMap<ServiceName, Maker>,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl Prepared {
+    /// Opens the gateway with its servers, and gives the claim on its database, which must live as long.
+    pub(crate) async fn open(self) -> Result<(Gateway, Option<Presence>)> {
+        let keeping = match (self.store, &self.database) {
+            (Some(store), _) => Keeping::Own(store),
+            (None, Some(file)) => Keeping::Database(file, Holder::Embedded(std::process::id())),
+            (None, None) => Keeping::Memory,
+        };
+        let assembly = Assembly {
+            keeping,
+            trusted: &self.servers,
+            balancers: self.balancers,
+            clock: self.clock,
+            ..Assembly::of(&self.config)
+        };
+        let (gateway, presence) = assembly.open_apart().await?;
+        if let Err(error) = gateway.declare(&Caller::local(), &self.servers).await {
+            gateway.shutdown(std::time::Duration::ZERO).await;
+            return Err(error);
+        }
+        Ok((gateway, presence))
+    }
+}
+
+fn balanced((service, maker): (String, Maker)) -> Result<(ServiceName, Maker)> {
+    let name = ServiceName::new(&service).map_err(|error| error.with("field", "balancer"))?;
+    Ok((name, maker))
+}
+
+/// The file that `url` names; `None` for memory.
+fn database_of(url: &str) -> Result<Option<PathBuf>> {
+    match url.split_once(':') {
+        Some(("memory", "")) => Ok(None),
+        Some(("sqlite", path)) => match path.strip_prefix("//").unwrap_or(path) {
+            ":memory:" => Ok(None),
+            "" => Err(bad_url("it names no file")),
+            path => Ok(Some(path.into())),
+        },
+        _ => Err(bad_url("expected `sqlite:PATH` or `memory:`")),
+    }
+}
+
+fn bad_url(what: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidParams, what).with("field", "url")
+}
