@@ -1,26 +1,45 @@
 // The example for Next.js as a person sees it: a browser opens the page, adds two numbers, and stays on it while a file changes.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 
-import { folder, started } from './application.mjs'
+import { eventually } from '../support.mjs'
 
-const { CHROMIUM: chromium, SCREENSHOT: screenshot } = process.env
+const { NEXT_EXAMPLE: folder, CHROMIUM: chromium, SCREENSHOT: screenshot } = process.env
 const patience = { timeout: 60_000 }
 
-let fetched
-let stop
+let next
 let url
 
-before(async () => {
-  ({ url, fetched, stop } = await started('dev'))
+/** A port that nobody has. */
+const freePort = () => new Promise((go) => {
+  const probe = createServer().listen(0, '127.0.0.1', () => {
+    const { port } = probe.address()
+    probe.close(() => go(port))
+  })
 })
 
-after(() => stop?.())
+const fetched = async (query = '') => (await fetch(`${url}/${query}`)).text()
+
+before(async () => {
+  const port = await freePort()
+  url = `http://127.0.0.1:${port}`
+  const program = join(folder, 'node_modules/next/dist/bin/next')
+  const env = { ...process.env, NEXT_TELEMETRY_DISABLED: '1', NODE_ENV: 'development' }
+  next = spawn(process.execPath, [program, 'dev', '--hostname', '127.0.0.1', '--port', String(port)], { cwd: folder, env, detached: true, stdio: 'ignore' })
+  await eventually(() => fetched().then(() => true, () => false), 6000)
+})
+
+after(() => {
+  // With the processes that it has started.
+  process.kill(-next.pid, 'SIGKILL')
+})
 
 test('an MCP client connects to the application and calls a tool', async () => {
   const client = new Client({ name: 'test', version: '1' })
