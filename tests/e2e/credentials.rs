@@ -139,3 +139,35 @@ async fn what_a_client_says_of_its_trace_reaches_no_server() {
     }
     assert!(!gateway.output().contains("canary"), "nor the log");
 }
+
+/// A replica for which the caller has nothing to show takes no attempt from a call: another one may fail, and the next answers.
+#[tokio::test]
+async fn a_replica_that_the_caller_cannot_use_is_no_attempt() {
+    let data = tempfile::tempdir().expect("a folder");
+    let gateway = on(data.path()).await;
+    let mut fakes = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let fake = Fake::start(name).await;
+        let mut server = quiet(name, &fake.url());
+        server["service"] = json!("four");
+        server["configuration"] = json!({ "credentials": "caller" });
+        let id = gateway.register(&server).await["id"].as_str().expect("an id").to_owned();
+        gateway.offers(&id, "echo").await;
+        if name != "a" {
+            let path = format!("/api/v1/servers/{id}/credentials/own");
+            let new = json!({ "header": "x-api-key", "value": "mine" });
+            let (status, set) =
+                gateway.http().json(Method::POST, &path, Some(&new)).await.expect("an answer");
+            assert_eq!(status, 201, "{set}");
+        }
+        fakes.push(fake);
+    }
+    let client = gateway.client("/mcp/four").await;
+    fakes[1].stop().await;
+    for n in 0..6 {
+        let answer = client.call("echo", json!({ "text": "t" })).await.expect("an answer");
+        assert!(answer.is_result(), "call {n}: {answer:?}");
+    }
+    let calls = fakes.iter().map(|fake| fake.ledger().of("tools/call").len());
+    assert_eq!(calls.collect::<Vec<_>>()[..2], [0, 0]);
+}

@@ -75,7 +75,9 @@ impl Inner {
         }
         let (forward, passage) = (&*forward, &*passage);
 
+        // Beside those that were tried, those that the caller could not use.
         let mut excluded: Vec<ServerId> = Vec::new();
+        let mut tried = 0;
         let mut renewed = false;
         let mut last: Option<Error> = None;
         let mut _retrying = None;
@@ -134,11 +136,7 @@ impl Inner {
             }
             let safe = (error.delivery() == Delivery::NotSent || is_repeatable(forward, place))
                 && !(passage.modern.is_some() && across::resumes(&forward.message));
-            if !safe
-                || over
-                || excluded.len() + 1 >= ATTEMPTS
-                || !self.retries.allows(self.observer.begun(), now)
-            {
+            if !safe || over || tried + 1 >= ATTEMPTS || !self.retries.allows(self.observer.begun(), now) {
                 return Err(passage.settle(error));
             }
             let room = async { Ok(self.retries.take(self.observer.calls()).await) };
@@ -149,6 +147,7 @@ impl Inner {
             }
             tracing::debug!(correlation_id = &*passage.correlation_id, %error, "sending elsewhere");
             started = self.clock.now();
+            tried += 1;
             excluded.push(place.server.id);
             last = Some(passage.settle(error));
         }
