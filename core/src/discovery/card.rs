@@ -106,14 +106,12 @@ impl Words {
         }
     }
 
-    /// The word of this number, in order, and where it is found.
-    fn word(&self, number: usize) -> Option<(&str, &[Occurrence])> {
+    /// The bytes of the word of this number, in order, and where it is found.
+    fn word(&self, number: usize) -> Option<(&[u8], &[Occurrence])> {
         let (start, first) = number.checked_sub(1).map_or((0, 0), |before| self.ends[before]);
         let (end, last) = *self.ends.get(number)?;
-        Some((
-            self.text.get(start as usize..end as usize)?,
-            self.occurrences.get(first as usize..last as usize)?,
-        ))
+        let text = self.text.as_bytes().get(start as usize..end as usize)?;
+        Some((text, self.occurrences.get(first as usize..last as usize)?))
     }
 
     /// The number of the first word that does not come before `word`.
@@ -121,7 +119,7 @@ impl Words {
         let (mut low, mut high) = (0, self.ends.len());
         while low < high {
             let middle = low.midpoint(high);
-            if self.word(middle).is_some_and(|(known, _)| known < word) {
+            if self.word(middle).is_some_and(|(known, _)| known < word.as_bytes()) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -136,7 +134,7 @@ impl Words {
         let prefixes = word.chars().nth(1).is_some();
         for (known, found) in (self.first_from(word)..).map_while(|number| self.word(number)) {
             let exact = known.len() == word.len();
-            if !known.starts_with(word) || !(exact || prefixes) {
+            if !known.starts_with(word.as_bytes()) || !(exact || prefixes) {
                 break;
             }
             let factor = if exact { 1.0 } else { PREFIX };

@@ -83,9 +83,10 @@ pub(super) fn search<'a>(
         .map(|having| (1.0 + (documents - as_f64(having) + 0.5) / (as_f64(having) + 0.5)).ln())
         .collect();
     let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
+    let (norm, norm_per_word) = (K1 * (1.0 - B), K1 * B / mean_length);
     let mut best = Best { limit, kept: Vec::new(), worst: None };
     for (one, frequencies) in found.documents.iter().zip(found.frequencies.chunks_exact(width)) {
-        let score = score(frequencies, &rarity, f64::from(one.length) / mean_length);
+        let score = score(frequencies, &rarity, norm + norm_per_word * f64::from(one.length));
         let entry = having_any[one.server as usize];
         best.offer(Candidate { entry, server: one.server, document: one.number, score }, &shown);
     }
@@ -99,8 +100,8 @@ struct Found {
     documents: Vec<Document>,
     /// The weighted frequency of each searched word in each of them.
     frequencies: Vec<f32>,
-    /// Which place in `documents` each document of the card has that is being read.
-    places: Vec<Option<usize>>,
+    /// The same of all documents of the card that is being read.
+    card: Vec<f32>,
 }
 
 struct Document {
@@ -112,21 +113,25 @@ struct Document {
 impl Found {
     /// Reads a card; whether it has any of the words.
     fn read(&mut self, searched: &[String], words: &Words, server: u32) -> bool {
-        let start = self.documents.len();
-        self.places.clear();
-        self.places.resize(words.lengths.len(), None);
+        self.card.clear();
+        self.card.resize(words.lengths.len() * self.width, 0.0);
+        let mut any = false;
         for (word, text) in searched.iter().enumerate() {
             words.frequencies(text, |document, frequency| {
-                let place = *self.places[document as usize].get_or_insert_with(|| {
-                    let length = words.lengths[document as usize];
-                    self.documents.push(Document { server, number: document, length });
-                    self.frequencies.resize(self.documents.len() * self.width, 0.0);
-                    self.documents.len() - 1
-                });
-                self.frequencies[place * self.width + word] += frequency;
+                self.card[document as usize * self.width + word] += frequency;
+                any = true;
             });
         }
-        self.documents.len() > start
+        if any {
+            let documents = (0..).zip(&words.lengths).zip(self.card.chunks_exact(self.width));
+            for ((number, length), frequencies) in documents {
+                if frequencies.iter().any(|frequency| *frequency > 0.0) {
+                    self.documents.push(Document { server, number, length: *length });
+                    self.frequencies.extend_from_slice(frequencies);
+                }
+            }
+        }
+        any
     }
 }
 
@@ -176,9 +181,9 @@ fn searched(query: &str) -> Vec<String> {
     searched
 }
 
-fn score(frequencies: &[f32], rarity: &[f64], relative_length: f64) -> f64 {
-    let norm = K1 * (1.0 - B + B * relative_length);
-    let terms = frequencies.iter().map(|frequency| f64::from(*frequency)).zip(rarity);
+fn score(frequencies: &[f32], rarity: &[f64], norm: f64) -> f64 {
+    let terms = frequencies.iter().zip(rarity).filter(|(frequency, _)| **frequency > 0.0);
+    let terms = terms.map(|(frequency, rarity)| (f64::from(*frequency), rarity));
     terms.map(|(frequency, rarity)| rarity * frequency * (K1 + 1.0) / (frequency + norm)).sum()
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{HealthStatus, Server, Status};
 
 /// Which servers a list shows. Absent conditions do not restrict.
@@ -43,6 +44,23 @@ impl Filter {
     pub const DEFAULT_LIMIT: u32 = 50;
     /// Servers a page at most.
     pub const MAX_LIMIT: u32 = 200;
+
+    /// Whether there is any condition.
+    pub(crate) fn restricts(&self) -> bool {
+        let Self { status, health_status, tags, search, page: _, limit: _ } = self;
+        status.is_some() || health_status.is_some() || !tags.is_empty() || search.is_some()
+    }
+
+    /// Which page it is, how many servers one has, and how many are before it.
+    pub(super) fn place(&self) -> Result<(u32, u32, u64)> {
+        let limit = if self.limit == 0 { Self::DEFAULT_LIMIT } else { self.limit };
+        if limit > Self::MAX_LIMIT {
+            let message = "a page has at most 200 servers; ask for more pages";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("limit", limit));
+        }
+        let page = self.page.max(1);
+        Ok((page, limit, u64::from(page - 1) * u64::from(limit)))
+    }
 }
 
 /// One page of a list, ordered by name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::drift::Drifted;
 use super::query::{Filter, Page};
 use super::shards::Shards;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::{Event, Listing, Server, ServerId, TenantId};
 use crate::store::HealthRecord;
 
@@ -99,11 +99,18 @@ impl State {
         self.names.keys()
     }
 
-    /// One page of a tenant's servers.
+    /// One page of a tenant's servers. Without a condition only those of the page are looked at.
     ///
-    /// Errors: [`ErrorKind::InvalidParams`] for a limit above [`Filter::MAX_LIMIT`].
+    /// Errors: [`ErrorKind::InvalidParams`](crate::error::ErrorKind::InvalidParams) for a limit above [`Filter::MAX_LIMIT`].
     pub fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Page> {
-        self.list_where(tenant, filter, |_| true)
+        if filter.restricts() {
+            return self.list_where(tenant, filter, |_| true);
+        }
+        let (page, limit, skip) = filter.place()?;
+        let names = self.names.get(tenant).map(|names| names.as_slice()).unwrap_or_default();
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX);
+        let servers = names.iter().skip(skipped).take(limit as usize).filter_map(|(_, id)| self.server(*id));
+        Ok(Page { servers: servers.cloned().collect(), total: names.len() as u64, page, limit })
     }
 
     /// One page of those of a tenant's servers that `shown` lets through; the others do not count either. Errors as of
@@ -119,16 +126,7 @@ impl State {
 
     /// One page of `entries`, which are in the order of the list.
     pub(crate) fn page<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, filter: &Filter) -> Result<Page> {
-        let limit = if filter.limit == 0 { Filter::DEFAULT_LIMIT } else { filter.limit };
-        if limit > Filter::MAX_LIMIT {
-            return Err(Error::new(
-                ErrorKind::InvalidParams,
-                "a page has at most 200 servers; ask for more pages",
-            )
-            .with("limit", limit));
-        }
-        let page = filter.page.max(1);
-        let skip = u64::from(page - 1) * u64::from(limit);
+        let (page, limit, skip) = filter.place()?;
         let search = filter.search.as_ref().map(|text| text.to_lowercase());
         let finder = search.as_ref().map(memchr::memmem::Finder::new);
         let matches = |entry: &Entry| {
