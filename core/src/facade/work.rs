@@ -62,11 +62,15 @@ where
 {
     let cancelled = CancellationToken::new();
     let (token, delivery) = (cancelled.clone(), Delivery { done: Some(done), _of: std::marker::PhantomData });
-    tasks.spawn_on(handle, async move {
+    let stopped = tasks.token().child_token();
+    let _entered = handle.enter();
+    tasks.spawn_to_end(async move {
         let outcome = tokio::select! {
             biased;
             () = token.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            // What has come to an end by itself as the gateway closed is told as that.
             outcome = work => outcome,
+            () = stopped.cancelled() => Err(closed()),
         };
         delivery.deliver(outcome);
     });
