@@ -44,10 +44,10 @@ struct Tenant {
     reading: Reading,
 }
 
-/// What a search reads, in the order of the servers' names: found once, not by each search. A copy is made to be changed, and has
-/// to find it anew.
+/// What a search reads, in the order of the servers' names, and how many documents that is: found once, not by each search. A copy
+/// is made to be changed, and has to find it anew.
 #[derive(Debug, Default)]
-struct Reading(OnceLock<Vec<(Arc<Entry>, Arc<Card>)>>);
+struct Reading(OnceLock<(Vec<(Arc<Entry>, Arc<Card>)>, usize)>);
 
 impl Clone for Reading {
     fn clone(&self) -> Self {
@@ -200,14 +200,17 @@ impl Index {
         shows_item: impl Fn(&Server, &Capability) -> bool,
     ) -> Vec<Hit> {
         let Some(own) = self.tenants.get(tenant) else { return Vec::new() };
-        let read = own.reading.0.get_or_init(|| {
-            let cards = self.state.of_tenant(tenant);
-            cards
+        let (cards, documents) = own.reading.0.get_or_init(|| {
+            let entries = self.state.of_tenant(tenant);
+            let cards: Vec<_> = entries
                 .filter_map(|entry| Some((entry.clone(), self.cards.get(&entry.server.id)?.clone())))
-                .collect()
+                .collect();
+            let documents = cards.iter().map(|(entry, _)| entry.listing.items.len() + 1).sum();
+            (cards, documents)
         });
-        let shown = read.iter().filter(|(entry, _)| shows(&entry.server));
-        search::search(shown.map(|(entry, card)| (&**entry, card.words(entry))), query, limit, shows_item)
+        let shown = cards.iter().filter(|(entry, _)| shows(&entry.server));
+        let cards = shown.map(|(entry, card)| (&**entry, card.words(entry)));
+        search::search(cards, *documents, query, limit, shows_item)
     }
 
     fn look(&self, tenant: &TenantId, map: impl Fn(&Tenant) -> &Postings, key: &str) -> &[ServerId] {

@@ -47,9 +47,11 @@ struct Candidate<'a> {
     score: f64,
 }
 
-/// The best `limit` of what `shown` lets through. The `cards` are those of servers in the order of their names.
+/// The best `limit` of what `shown` lets through. The `cards` are those of servers in the order of their names, with `room` documents
+/// at most.
 pub(super) fn search<'a>(
     cards: impl Iterator<Item = (&'a Entry, &'a Words)>,
+    room: usize,
     query: &str,
     limit: usize,
     shown: impl Fn(&Server, &Capability) -> bool,
@@ -59,28 +61,24 @@ pub(super) fn search<'a>(
     if width == 0 || limit == 0 {
         return Vec::new();
     }
-    let mut found = Found { width, ..Found::default() };
-    let (mut documents, mut total_length, mut having) = (0_usize, 0.0, vec![0_usize; width]);
+    // Memory that is not written to costs nothing; memory that grows is copied.
+    let (found, frequencies) = (Vec::with_capacity(room), Vec::with_capacity(room * width));
+    let mut found = Found { documents: found, frequencies, card: Vec::new(), having: vec![0; width] };
+    let (mut documents, mut total_length) = (0_usize, 0.0);
     let mut having_any = Vec::new();
     for (entry, words) in cards {
         documents += words.lengths.len();
         total_length += f64::from(words.length);
         let server = u32::try_from(having_any.len()).unwrap_or(u32::MAX);
-        let start = found.documents.len();
-        if !found.read(&searched, words, server) {
-            continue;
+        if found.read(&searched, words, server) {
+            having_any.push(entry);
         }
-        for frequencies in found.frequencies[start * width..].chunks_exact(width) {
-            for (count, frequency) in having.iter_mut().zip(frequencies) {
-                *count += usize::from(*frequency > 0.0);
-            }
-        }
-        having_any.push(entry);
     }
     let documents = as_f64(documents);
-    let rarity: Vec<f64> = having
-        .into_iter()
-        .map(|having| (1.0 + (documents - as_f64(having) + 0.5) / (as_f64(having) + 0.5)).ln())
+    let rarity: Vec<f64> = found
+        .having
+        .iter()
+        .map(|having| (1.0 + (documents - as_f64(*having) + 0.5) / (as_f64(*having) + 0.5)).ln())
         .collect();
     let mean_length = if documents > 0.0 { total_length / documents } else { 1.0 };
     let (norm, norm_per_word) = (K1 * (1.0 - B), K1 * B / mean_length);
@@ -94,14 +92,14 @@ pub(super) fn search<'a>(
 }
 
 /// Documents that have any of the words: all that the second half of a search needs of them, one after another.
-#[derive(Default)]
 struct Found {
-    width: usize,
     documents: Vec<Document>,
     /// The weighted frequency of each searched word in each of them.
     frequencies: Vec<f32>,
     /// The same of all documents of the card that is being read.
     card: Vec<f32>,
+    /// How many documents have each word.
+    having: Vec<usize>,
 }
 
 struct Document {
@@ -113,19 +111,25 @@ struct Document {
 impl Found {
     /// Reads a card; whether it has any of the words.
     fn read(&mut self, searched: &[String], words: &Words, server: u32) -> bool {
+        let width = searched.len();
         self.card.clear();
-        self.card.resize(words.lengths.len() * self.width, 0.0);
+        self.card.resize(words.lengths.len() * width, 0.0);
         let mut any = false;
         for (word, text) in searched.iter().enumerate() {
             words.frequencies(text, |document, frequency| {
-                self.card[document as usize * self.width + word] += frequency;
+                self.card[document as usize * width + word] += frequency;
                 any = true;
             });
         }
         if any {
-            let documents = (0..).zip(&words.lengths).zip(self.card.chunks_exact(self.width));
+            let documents = (0..).zip(&words.lengths).zip(self.card.chunks_exact(width));
             for ((number, length), frequencies) in documents {
-                if frequencies.iter().any(|frequency| *frequency > 0.0) {
+                let mut has = false;
+                for (count, frequency) in self.having.iter_mut().zip(frequencies) {
+                    *count += usize::from(*frequency > 0.0);
+                    has |= *frequency > 0.0;
+                }
+                if has {
                     self.documents.push(Document { server, number, length: *length });
                     self.frequencies.extend_from_slice(frequencies);
                 }
