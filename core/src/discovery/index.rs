@@ -47,7 +47,9 @@ struct Tenant {
 /// What a search reads, in the order of the servers' names, and how many documents that is: found once, not by each search. A copy
 /// is made to be changed, and has to find it anew.
 #[derive(Debug, Default)]
-struct Reading(OnceLock<(Vec<(Arc<Entry>, Arc<Card>)>, usize)>);
+struct Reading(OnceLock<(Cards, usize)>);
+
+type Cards = Vec<(Arc<Entry>, Arc<Card>)>;
 
 impl Clone for Reading {
     fn clone(&self) -> Self {
@@ -202,7 +204,7 @@ impl Index {
         let Some(own) = self.tenants.get(tenant) else { return Vec::new() };
         let (cards, documents) = own.reading.0.get_or_init(|| {
             let entries = self.state.of_tenant(tenant);
-            let cards: Vec<_> = entries
+            let cards: Cards = entries
                 .filter_map(|entry| Some((entry.clone(), self.cards.get(&entry.server.id)?.clone())))
                 .collect();
             let documents = cards.iter().map(|(entry, _)| entry.listing.items.len() + 1).sum();
