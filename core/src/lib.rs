@@ -26,6 +26,8 @@ pub mod breaker;
 pub mod balance;
 pub mod select;
 pub mod auth;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 pub mod limit;
 pub mod observe;
 pub mod config;

@@ -23,8 +23,11 @@ CLIENT = "client"
 NOT_BUILT: dict[str, str] = {}
 # The same for single scenarios.
 NOT_BUILT_SCENARIOS = {
-    # What the suite judges there is the OAuth client of its server: that is the gateway, with tokens of its own for upstreams.
-    "auth/*": "a later part: the gateway as the OAuth client of the servers behind it",
+    # Extensions, which no revision requires: the gateway logs in as a person does, and shows bearer tokens.
+    "auth/client-credentials-*": "an extension of OAuth: the grant of client credentials",
+    "auth/enterprise-managed-authorization": "an extension of OAuth: authorization managed by an enterprise",
+    "auth/wif-jwt-bearer": "an extension of OAuth: workload identities",
+    "auth/dpop*": "an extension of OAuth: tokens bound to a key (RFC 9449)",
 }
 
 # Checks that need not succeed through the gateway although the fixture alone passes them, with the reason.
@@ -33,6 +36,12 @@ FREE = {
     # The gateway decides with the first message, since only JSON can carry the status that an error must have in the modern
     # era. The suite says of it "SSE streaming is optional", and only that (INFO) is let pass.
     "server-sse-streams-functional": "the gateway answers with JSON where the fixture opens a stream for one message",
+}
+
+# Checks of a scenario that the gateway never comes to, since it refuses earlier than the client alone, with the reason.
+REFUSED_EARLIER = {
+    # RFC 9728 section 3.3: if `resource` is not the server's, "the data contained in the response MUST NOT be used".
+    ("auth/resource-mismatch", "authorization-server-metadata"): "the gateway does not ask whom that data names",
 }
 
 # The aggregated route puts the service's name before tools and prompts. These scenarios call none by name.

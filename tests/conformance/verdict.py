@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from combinations import BARE_NAMED, FREE, RESUMED, Combination
+from combinations import BARE_NAMED, FREE, REFUSED_EARLIER, RESUMED, Combination
 from suite import Checks, Results, passes
 
 FIELDS = {"combination", "scenario", "check", "sentence", "where"}
@@ -74,7 +74,11 @@ def judge(verdict: Verdict, required: list[str], alone: Results, through: Result
     name = verdict.combination.name
     verdict.required = len(required)
     for scenario in [*required, *sorted(set(alone) - set(required))]:
-        expected = {key: value for key, value in alone.get(scenario, {}).items() if counts(verdict, key[0])}
+        expected = {
+            key: value
+            for key, value in alone.get(scenario, {}).items()
+            if counts(verdict, key[0]) and (scenario, key[0]) not in REFUSED_EARLIER
+        }
         got = {key: value for key, value in through.get(scenario, {}).items() if counts(verdict, key[0])}
         excused = {
             check for check, _ in [*expected, *got] if any(e.excuses(name, scenario, check) for e in excuses)

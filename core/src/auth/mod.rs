@@ -4,6 +4,7 @@
 pub mod access;
 mod checkpoint;
 mod credentials;
+mod grant;
 pub mod jwt;
 pub mod keys;
 mod matrix;
@@ -20,6 +21,9 @@ use futures_util::future::BoxFuture;
 pub use self::access::{Access, Restrictions};
 pub use self::checkpoint::{Checkpoint, Failed, Told};
 pub use self::credentials::{Authorization, Bearer, Credentials};
+pub(crate) use self::grant::{Grant, OauthClient};
+#[cfg(feature = "oauth")]
+pub(crate) use self::jwt::is_safe;
 pub use self::keys::{Keys, NewKey};
 pub use self::matrix::Gate;
 pub use self::permission::Operation;

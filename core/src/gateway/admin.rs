@@ -126,6 +126,8 @@ impl Gateway {
         self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
         self.0.book.forget(id);
+        #[cfg(feature = "oauth")]
+        self.0.logins.forget(id);
         if self.0.keys.has_any_for(id) {
             self.0.keys.read_after_change().await;
         }

@@ -3,62 +3,43 @@
 //! A credential is shown to the origin that its server had when it was set: a server that is pointed elsewhere does not take
 //! it along. What is set for one caller is shown in that caller's calls alone, and never together with what is set for all.
 
+mod held;
+mod sheet;
+
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
-use crate::auth::Vault;
+pub(super) use self::held::Held;
+use self::sheet::{Page, Sheet};
+pub(super) use self::sheet::Shown;
+use super::Inner;
+use crate::auth::{Grant, Vault};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, Credential, SealedCredential, ServerId, TenantId};
+use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, ServerId, TenantId};
 use crate::store::Store;
-use crate::transport::supply::{Supplied, Supply, Wanted};
+use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted};
+
+/// The key in an error's context under which it says that a server wants to be authorized by somebody, and how it stands.
+pub(super) const AUTHORIZATION: &str = "authorization";
 
 /// The credentials that are in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Book {
     vault: Option<Arc<Vault>>,
+    clock: Arc<dyn Clock>,
+    /// Whose book it is, which renews what ends.
+    keeper: OnceLock<Weak<Inner>>,
     /// Whether there is any at all: many gateways have none, and are asked for each request.
     any: AtomicBool,
     pages: ArcSwap<HashMap<ServerId, Arc<Page>>>,
     /// Held over store and memory: one change after another.
     pub(super) writing: Mutex<()>,
-}
-
-/// What one server is shown.
-#[derive(Clone, Debug, Default)]
-struct Page {
-    /// In everybody's calls, or when the gateway asks for itself.
-    all: Sheet,
-    /// In the calls of each of these callers alone.
-    own: HashMap<Box<str>, Arc<Sheet>>,
-}
-
-/// What a server is shown in some calls.
-#[derive(Clone, Default)]
-struct Sheet {
-    shown: Vec<Shown>,
-    /// The headers for each origin that a credential was set for; one, but for servers that moved.
-    together: Vec<(String, Arc<HeaderMap>)>,
-}
-
-/// One credential, opened.
-#[derive(Clone)]
-pub(super) struct Shown {
-    about: Credential,
-    name: HeaderName,
-    value: HeaderValue,
-}
-
-impl fmt::Debug for Sheet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.shown.iter().map(|shown| &shown.about)).finish()
-    }
 }
 
 impl Book {
@@ -67,9 +48,16 @@ impl Book {
     pub(super) async fn load(
         vault: Option<Arc<Vault>>,
         store: &dyn Store,
-        clock: &dyn Clock,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
-        let book = Self { vault, ..Self::default() };
+        let book = Self {
+            vault,
+            clock: Arc::clone(clock),
+            keeper: OnceLock::new(),
+            any: AtomicBool::default(),
+            pages: ArcSwap::default(),
+            writing: Mutex::default(),
+        };
         let mut pages: HashMap<ServerId, Page> = HashMap::new();
         for stored in store.credentials().await? {
             let about = &stored.about;
@@ -81,7 +69,7 @@ impl Book {
                 }
             };
             if about.key_id != book.key_id()? {
-                let sealed = book.seal(&stored.tenant_id, about, shown.value.as_bytes())?;
+                let sealed = book.seal(&stored.tenant_id, about, &shown.secret()?)?;
                 let audit = AuditEntry {
                     at: clock.timestamp(),
                     tenant_id: stored.tenant_id.clone(),
@@ -159,20 +147,65 @@ impl Book {
     ) -> Result<SealedCredential> {
         let vault = self.vault()?;
         let about = Credential { key_id: vault.key_id().to_owned(), ..about.clone() };
-        let sealed = vault.seal(&bound(tenant, &about).each_ref().map(String::as_str), value)?;
+        let bound = bound(tenant, &about);
+        let sealed = vault.seal(&bound.iter().map(String::as_str).collect::<Vec<_>>(), value)?;
         Ok(SealedCredential { tenant_id: tenant.clone(), about, sealed })
     }
 
     pub(super) fn open(&self, stored: &SealedCredential) -> Result<Shown> {
         let (vault, about) = (self.vault()?, &stored.about);
         let bound = bound(&stored.tenant_id, about);
-        let value = vault.open(&about.key_id, &bound.each_ref().map(String::as_str), &stored.sealed)?;
+        let parts: Vec<_> = bound.iter().map(String::as_str).collect();
+        let value = vault.open(&about.key_id, &parts, &stored.sealed)?;
         let unusable = || Error::new(ErrorKind::Storage, "what was sealed is no header");
         let name = HeaderName::from_bytes(about.header.as_bytes()).map_err(|_| unusable())?;
-        let mut value = HeaderValue::from_bytes(&value).map_err(|_| unusable())?;
+        let (value, held) = match about.kind {
+            CredentialKind::Header => (HeaderValue::from_bytes(&value), None),
+            CredentialKind::Oauth => {
+                let grant: Grant = serde_json::from_slice(&value).map_err(|_| unusable())?;
+                (HeaderValue::try_from(format!("Bearer {}", grant.access_token)), Some(Held::new(grant)))
+            }
+        };
+        let mut value = value.map_err(|_| unusable())?;
         value.set_sensitive(true);
-        let about = Credential { key_id: vault.key_id().to_owned(), ..about.clone() };
-        Ok(Shown { about, name, value })
+        let authorized = held.as_ref().map(|held| held.grant.told());
+        let about = Credential { key_id: vault.key_id().to_owned(), authorized, ..about.clone() };
+        Ok(Shown { about, name, value, held })
+    }
+
+    /// Says whose book it is.
+    pub(super) fn kept_by(&self, keeper: Weak<Inner>) {
+        // A book is opened for one gateway.
+        let _ = self.keeper.set(keeper);
+    }
+
+    /// What a server is shown in the calls of `subject`, or in those of all, by a grant.
+    pub(super) fn held(&self, server: ServerId, subject: Option<&str>) -> Option<Arc<Held>> {
+        self.pages.load().get(&server)?.sheet(subject)?.held().cloned()
+    }
+
+    /// The credential that is shown in this header.
+    pub(super) fn shown(&self, server: ServerId, subject: Option<&str>, header: &str) -> Option<Shown> {
+        let pages = self.pages.load();
+        let sheet = pages.get(&server)?.sheet(subject)?;
+        sheet.shown.iter().find(|shown| shown.about.header == header).cloned()
+    }
+
+    /// What goes to this origin, as it is now.
+    pub(super) fn worn(&self, server: ServerId, subject: Option<&str>, origin: &str) -> Option<Arc<HeaderMap>> {
+        let pages = self.pages.load();
+        Some(Arc::clone(&pages.get(&server)?.sheet(subject)?.at(origin)?.headers))
+    }
+
+    fn keeper(&self) -> Option<Arc<Inner>> {
+        self.keeper.get()?.upgrade()
+    }
+
+    fn renewed(&self, wanted: &Wanted<'_>, held: &Arc<Held>) -> Supplied {
+        match self.keeper() {
+            Some(keeper) => keeper.renewed(wanted, held),
+            None => Supplied::Missing(Error::new(ErrorKind::Unavailable, "the gateway is shutting down")),
+        }
     }
 
     fn vault(&self) -> Result<&Vault> {
@@ -199,67 +232,6 @@ impl Book {
     }
 }
 
-impl Page {
-    fn sheet(&self, subject: Option<&str>) -> Option<&Sheet> {
-        match subject {
-            None => Some(&self.all),
-            Some(subject) => self.own.get(subject).map(|sheet| &**sheet),
-        }
-    }
-
-    fn put(&mut self, shown: Shown) {
-        match shown.about.subject.as_deref() {
-            None => self.all.put(shown),
-            Some(subject) => Arc::make_mut(self.own.entry(subject.into()).or_default()).put(shown),
-        }
-    }
-
-    fn take(&mut self, subject: Option<&str>, header: &str) {
-        let Some(subject) = subject else { return self.all.take(header) };
-        if let Some(sheet) = self.own.get_mut(subject) {
-            Arc::make_mut(sheet).take(header);
-            if sheet.shown.is_empty() {
-                self.own.remove(subject);
-            }
-        }
-    }
-}
-
-impl Sheet {
-    fn told(&self) -> impl Iterator<Item = Credential> {
-        self.shown.iter().map(|shown| shown.about.clone())
-    }
-
-    /// What goes to this origin.
-    fn at(&self, origin: &str) -> Option<&Arc<HeaderMap>> {
-        self.together.iter().find(|(own, _)| own == origin).map(|(_, headers)| headers)
-    }
-
-    fn put(&mut self, shown: Shown) {
-        self.shown.retain(|other| other.about.header != shown.about.header);
-        self.shown.push(shown);
-        self.join();
-    }
-
-    fn take(&mut self, header: &str) {
-        self.shown.retain(|shown| shown.about.header != header);
-        self.join();
-    }
-
-    fn join(&mut self) {
-        self.shown.sort_by(|a, b| a.about.header.cmp(&b.about.header));
-        self.together.clear();
-        let mut origins: Vec<&str> = self.shown.iter().map(|shown| shown.about.origin.as_str()).collect();
-        origins.sort_unstable();
-        origins.dedup();
-        for origin in origins {
-            let here = self.shown.iter().filter(|shown| shown.about.origin == origin);
-            let headers = here.map(|shown| (shown.name.clone(), shown.value.clone())).collect();
-            self.together.push((origin.to_owned(), Arc::new(headers)));
-        }
-    }
-}
-
 impl Supply for Book {
     fn headers(&self, wanted: Wanted<'_>) -> Supplied {
         let Wanted { server, subject, origin } = wanted;
@@ -274,14 +246,25 @@ impl Supply for Book {
         let Some(sheet) = pages.get(&server).and_then(|page| page.sheet(subject)) else {
             return missing(no_own);
         };
-        sheet.at(origin).map_or_else(|| missing(elsewhere), |headers| Supplied::Now(Arc::clone(headers)))
+        match sheet.at(origin) {
+            None => missing(elsewhere),
+            Some(worn) => match &worn.held {
+                Some(held) if held.is_over(&*self.clock) => self.renewed(&wanted, held),
+                _ => Supplied::Now(Arc::clone(&worn.headers)),
+            },
+        }
+    }
+
+    fn refused(&self, wanted: Wanted<'_>, refusal: &Refusal<'_>) -> Remedy {
+        self.keeper().map_or(Remedy::Unknown, |keeper| keeper.server_refused(&wanted, refusal))
     }
 }
 
 /// What a caller hears who has nothing to show a server that wants each caller's own.
 pub(super) fn no_own(server: ServerId) -> Error {
     let message = "the server wants a credential of yours, and you have set none; set it with \
-        `POST /api/v1/servers/{id}/credentials/own`, or `mcp-gateway credentials set --own`";
+        `POST /api/v1/servers/{id}/credentials/own` or `mcp-gateway credentials set --own`, or log in with \
+        `mcp-gateway credentials login --own`";
     Error::new(ErrorKind::PermissionDenied, message).with("server_id", server)
 }
 
@@ -292,17 +275,26 @@ fn elsewhere(server: ServerId) -> Error {
 }
 
 /// What a value is sealed together with: it opens for nothing else.
-fn bound(tenant: &TenantId, about: &Credential) -> [String; 5] {
+fn bound(tenant: &TenantId, about: &Credential) -> Vec<String> {
     let subject = about.subject.clone().unwrap_or_default();
-    [tenant.to_string(), about.server_id.to_string(), subject, about.header.clone(), about.origin.clone()]
+    let mut bound =
+        vec![tenant.to_string(), about.server_id.to_string(), subject, about.header.clone(), about.origin.clone()];
+    if about.kind != CredentialKind::Header {
+        bound.push(about.kind.as_str().to_owned());
+    }
+    bound
 }
 
 /// What the trail says of a credential.
 pub(super) fn described(about: &Credential) -> serde_json::Value {
     let mut detail =
         serde_json::json!({ "header": about.header, "origin": about.origin, "key_id": about.key_id });
-    if let (Some(subject), Some(members)) = (&about.subject, detail.as_object_mut()) {
-        members.insert("subject".to_owned(), subject.as_str().into());
+    if let Some(subject) = &about.subject {
+        detail["subject"] = subject.as_str().into();
+    }
+    if let Some(authorized) = &about.authorized {
+        detail["issuer"] = authorized.issuer.as_deref().into();
+        detail["scopes"] = authorized.scopes.as_slice().into();
     }
     detail
 }

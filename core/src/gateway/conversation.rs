@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
+use super::book::AUTHORIZATION;
 use super::awaited::promise;
 use super::client::Client;
 use super::errand::Passage;
@@ -53,15 +54,23 @@ impl Inner {
         }
         let mut asking: FuturesUnordered<_> =
             service.unheard().map(|place| self.discover_now(place.server.id)).collect();
-        let first = async { while asking.next().await.is_some_and(|heard| heard.is_err()) {} };
+        // Somebody has to do something, so the client's user hears what; all else may pass.
+        let mut needed = None;
+        let first = async {
+            while let Some(Err(error)) = asking.next().await {
+                needed = Some(error).filter(|error| error.context().iter().any(|(key, _)| *key == AUTHORIZATION)).or(needed.take());
+            }
+        };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
         let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
         let view = self.sight(principal);
         let service = view.service(name.as_str())?;
+        let unheard = || {
+            let message = "no server of this service has answered yet";
+            Error::new(ErrorKind::Unavailable, message).retry_after(std::time::Duration::from_secs(2))
+        };
         let said = service.initialize().ok_or_else(|| {
-            Error::new(ErrorKind::Unavailable, "no server of this service has answered yet")
-                .with("service", names::shown(name.as_str()))
-                .retry_after(std::time::Duration::from_secs(2))
+            needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str()))
         })?;
         Ok(with_version(said, negotiated))
     }

@@ -7,7 +7,7 @@ use super::book::described;
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{AuditEntry, Credential, Server, ServerId};
+use crate::model::{AuditEntry, Credential, CredentialKind, Server, ServerId};
 use crate::registry::validate;
 use crate::transport::supply::origin;
 
@@ -30,7 +30,7 @@ pub enum Whose<'a> {
 }
 
 impl<'a> Whose<'a> {
-    fn subject(self, caller: &'a Caller) -> Option<&'a str> {
+    pub(super) fn subject(self, caller: &'a Caller) -> Option<&'a str> {
         match self {
             Self::All => None,
             Self::Own => Some(&caller.principal.subject),
@@ -38,7 +38,7 @@ impl<'a> Whose<'a> {
         }
     }
 
-    fn operation(self, caller: &Caller) -> Operation {
+    pub(super) fn operation(self, caller: &Caller) -> Operation {
         match self {
             Self::All => Operation::CredentialsWrite,
             Self::Of(subject) if *subject != *caller.principal.subject => Operation::CredentialsOthers,
@@ -112,6 +112,8 @@ impl Gateway {
             fits(subject, &server)?;
         }
         let about = Credential {
+            kind: CredentialKind::Header,
+            authorized: None,
             server_id: server.id,
             subject: subject.map(str::to_owned),
             header: header.to_ascii_lowercase(),
@@ -120,6 +122,19 @@ impl Gateway {
             created_by: caller.principal.subject.to_string(),
             created_at: inner.clock.timestamp(),
         };
+        self.keep_credential(caller, &server, about, value.as_bytes()).await
+    }
+
+    /// Keeps a credential and shows it from now on. `plain` is what is sealed.
+    pub(super) async fn keep_credential(
+        &self,
+        caller: &Caller,
+        server: &Server,
+        about: Credential,
+        plain: &[u8],
+    ) -> Result<Credential> {
+        let inner = &self.0;
+        let subject = about.subject.as_deref();
         let _writing = inner.book.writing.lock().await;
         let before = inner.book.of_caller(server.id, subject);
         if subject.is_some() && before.is_empty() && inner.book.callers(server.id) >= MOST_CALLERS {
@@ -130,9 +145,10 @@ impl Gateway {
             let message = "the server has as many credentials as it may have; remove one";
             return Err(Error::new(ErrorKind::InvalidParams, message).with("limit", MOST));
         }
-        let sealed = inner.book.seal(&server.tenant_id, &about, value.as_bytes())?;
+        let sealed = inner.book.seal(&server.tenant_id, &about, plain)?;
         let shown = inner.book.open(&sealed)?;
-        let audit = entry(self, caller, "credential.set", server.id, described(&about));
+        let told = shown.about.clone();
+        let audit = entry(self, caller, "credential.set", server.id, described(&told));
         inner.store.put_credential(&sealed, &audit).await?;
         inner.book.put(shown);
         if let Some(subject) = subject {
@@ -141,7 +157,7 @@ impl Gateway {
             // What the server offers may depend on who asks.
             inner.discover_again(server.id);
         }
-        Ok(about)
+        Ok(told)
     }
 
     async fn take_credential(
@@ -170,7 +186,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn told<T>(
+    pub(super) async fn told<T>(
         &self,
         caller: &Caller,
         action: &str,
@@ -186,7 +202,7 @@ impl Gateway {
 }
 
 /// Whether a server takes a credential of this caller's own.
-fn fits(subject: &str, server: &Server) -> Result<()> {
+pub(super) fn fits(subject: &str, server: &Server) -> Result<()> {
     if server.configuration.credentials.is_shared() {
         let message = "all calls of this server carry the same credentials; an operator sets `configuration.credentials` to \
             `caller` before callers set their own";

@@ -28,10 +28,14 @@ mod discover;
 mod errand;
 mod events;
 mod forward;
+#[cfg(feature = "oauth")]
+mod granted;
 mod hearing;
 mod hosted;
 mod freshness;
 mod keys;
+#[cfg(feature = "oauth")]
+mod logins;
 mod metrics;
 mod modern;
 mod names;
@@ -64,6 +68,8 @@ mod starts;
 #[cfg(test)]
 mod tests;
 mod tenants;
+#[cfg(not(feature = "oauth"))]
+mod ungranted;
 mod upstream;
 mod verdict;
 mod visible;
@@ -81,6 +87,8 @@ pub use self::audit::Attempt;
 pub use self::credentials::Whose;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::hosted::Hosted;
+#[cfg(feature = "oauth")]
+pub use self::logins::{LoginAnswer, LoginAsked, LoginBegun, LoginWish};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
 pub use self::picked::Picked;
@@ -197,6 +205,8 @@ struct Inner {
     store: Arc<dyn Store>,
     /// What servers are shown.
     book: Arc<book::Book>,
+    #[cfg(feature = "oauth")]
+    logins: logins::Logins,
     overrides: overrides::Overrides,
     snapshot: ArcSwap<Snapshot>,
     refreshing: std::sync::Mutex<()>,
@@ -229,7 +239,7 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let book = Arc::new(book::Book::load(settings.vault.clone(), &*store, &*clock).await?);
+        let book = Arc::new(book::Book::load(settings.vault.clone(), &*store, &clock).await?);
         let means = transport::Means {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
@@ -278,6 +288,8 @@ impl Gateway {
             modern,
             retries: retries::RetryBudget::default(),
             overdue: catalog::Overdue::default(),
+            #[cfg(feature = "oauth")]
+            logins: logins::Logins::default(),
             overrides: overrides::Overrides::default(),
             discoveries: discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
@@ -297,6 +309,7 @@ impl Gateway {
             store,
             book,
         });
+        inner.book.kept_by(Arc::downgrade(&inner));
         inner.gone.take_up(&inner.registry.tenants().await?);
         inner.refresh();
         inner.run_background();

@@ -27,9 +27,53 @@ impl CredentialsOf {
     }
 }
 
+/// Where a credential comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// Somebody set the value of the header.
+    #[default]
+    Header,
+    /// Somebody authorized the gateway by OAuth: an access token, which the gateway renews by itself where it can.
+    Oauth,
+}
+
+impl CredentialKind {
+    /// As stores keep it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Oauth => "oauth",
+        }
+    }
+
+    /// The other way; `None` for what no version of this crate has kept.
+    pub fn of(text: &str) -> Option<Self> {
+        [Self::Header, Self::Oauth].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What is told of an authorization by OAuth: everything but its tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Authorized {
+    /// Who gave it (`issuer` of RFC 8414), if that is known.
+    pub issuer: Option<String>,
+    /// What it lets the gateway do there.
+    pub scopes: Vec<String>,
+    /// When the access token ends, if that is known.
+    pub expires_at: Option<Timestamp>,
+    /// Whether the gateway can renew it then by itself; else somebody has to log in again.
+    pub renewable: bool,
+}
+
 /// What is told of a credential: everything but itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Credential {
+    /// Where it comes from.
+    pub kind: CredentialKind,
+    /// What is told of an authorization by OAuth; not what stores keep, but what they keep sealed.
+    pub authorized: Option<Authorized>,
     /// The server that it is for.
     pub server_id: ServerId,
     /// For whose calls alone; for everybody's if absent. As [`Principal::subject`](super::Principal).

@@ -18,7 +18,7 @@ pub use access::Restriction;
 pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};
 pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
-pub use credential::{Credential, CredentialsOf, SealedCredential};
+pub use credential::{Authorized, Credential, CredentialKind, CredentialsOf, SealedCredential};
 pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Failure, json};
 use super::schema::Missing;
-use super::{Door, Shared};
+use super::{Door, Shared, logins};
 use crate::auth::permission::{self, NEEDED_SCOPES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ServiceName;
@@ -21,7 +21,8 @@ const FIRST_SCOPES: &str = "mcp:read mcp:call";
 
 /// Whether a path is open to everybody.
 pub(super) fn is_public(path: &str) -> bool {
-    matches!(path, "/health" | "/ready")
+    // Whoever comes back from an authorization server shows the login that they come back from.
+    matches!(path, "/health" | "/ready" | logins::CALLBACK)
         || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

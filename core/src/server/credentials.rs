@@ -13,7 +13,7 @@ use super::answer::{Failure, json};
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, Missing, Refused};
 use crate::gateway::{Caller, Whose};
-use crate::model::Credential;
+use crate::model::{Authorized, Credential, CredentialKind};
 
 /// A credential to set.
 #[derive(Deserialize, ToSchema)]
@@ -45,6 +45,8 @@ fn whose(subject: Option<&str>) -> Whose<'_> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Credential)]
 pub(super) struct CredentialView {
+    /// Where it comes from: `header` if somebody set it, `oauth` if somebody logged in.
+    kind: CredentialKind,
     /// The header, in lower case.
     header: String,
     /// In whose calls alone it is shown; absent if it is shown in all, or when the gateway asks for itself.
@@ -58,12 +60,36 @@ pub(super) struct CredentialView {
     created_by: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// What is told of an authorization by OAuth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorized: Option<AuthorizedView>,
+}
+
+/// What is told of an authorization by OAuth: everything but its tokens.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Authorized)]
+struct AuthorizedView {
+    /// Who gave it, if it says its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// What it lets the gateway do there.
+    scopes: Vec<String>,
+    /// When the access token ends, if that is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    /// Whether the gateway renews it then by itself; else somebody has to log in again.
+    renewable: bool,
 }
 
 impl From<Credential> for CredentialView {
     fn from(credential: Credential) -> Self {
-        let Credential { header, subject, origin, key_id, created_by, created_at, .. } = credential;
-        Self { header, subject, origin, key_id, created_by, created_at }
+        let Credential { kind, authorized, header, subject, origin, key_id, created_by, created_at, .. } = credential;
+        let authorized = authorized.map(|told| {
+            let Authorized { issuer, scopes, expires_at, renewable } = told;
+            AuthorizedView { issuer, scopes, expires_at, renewable }
+        });
+        Self { kind, authorized, header, subject, origin, key_id, created_by, created_at }
     }
 }
 

@@ -27,6 +27,7 @@ mod gate;
 mod heads;
 mod keys;
 mod knock;
+mod logins;
 mod mcp;
 mod metrics;
 mod modern;

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::schema::{Missing, ProxyAnswer, ProxyRequest, Refused, RpcAnswer, RpcMessage, RpcRefused};
 use super::{
-    Door, answer, audit, challenge, credentials, discovery, docs, events, keys, metrics, operation,
+    Door, answer, audit, challenge, credentials, discovery, docs, events, keys, logins, metrics, operation,
     registering, registry_v01, servers, tenants,
 };
 
@@ -44,6 +44,9 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::health))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(credentials::list_own, credentials::set_own, credentials::remove_own))
+        .routes(routes!(logins::begin))
+        .routes(routes!(logins::begin_own))
+        .routes(routes!(logins::ask, logins::finish))
         .routes(routes!(servers::capabilities))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::get, keys::revoke))

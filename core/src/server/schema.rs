@@ -85,6 +85,15 @@ pub(super) enum BadBody {
     MediaType(#[to_schema] ErrorAnswer),
 }
 
+/// Operations that ask somebody else.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes what `answer::finish` writes")]
+pub(super) enum Upstream {
+    /// The server, or whoever it names, does not go along
+    #[response(status = 502)]
+    Upstream(#[to_schema] ErrorAnswer),
+}
+
 /// One JSON-RPC 2.0 message of MCP: a request, a notification, or an answer to a request of the server's.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `mcp` reads")]

@@ -15,7 +15,7 @@ use super::{Claim, HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, ApiKey, AuditEntry, AuditQuery, Capability, CapabilityKind, Configuration,
-    Credential, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role,
+    Credential, CredentialKind, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role,
     SealedCredential, Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId, TenantStatus,
     TransportType,
 };
@@ -457,6 +457,8 @@ fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential 
     SealedCredential {
         tenant_id: server.tenant_id.clone(),
         about: Credential {
+            kind: CredentialKind::Header,
+            authorized: None,
             server_id: server.id,
             subject: None,
             header: header.into(),
@@ -500,7 +502,11 @@ pub(crate) async fn credentials_are_one_for_each_header_and_go_with_their_server
     insert(&*store, &one).await;
     insert(&*store, &other).await;
     let own = SealedCredential {
-        about: Credential { subject: Some("user:bob".into()), ..credential(&one, "x-key", b"").about },
+        about: Credential {
+            subject: Some("user:bob".into()),
+            kind: CredentialKind::Oauth,
+            ..credential(&one, "x-key", b"").about
+        },
         ..credential(&one, "x-key", b"\x00bob\xff")
     };
     for new in [credential(&one, "x-key", b"old"), own.clone(), credential(&other, "x-key", b"other")] {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -46,10 +46,35 @@ pub enum Supplied {
     Missing(Error),
 }
 
+/// A server's refusal to let a request in: 401 or 403.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// Which of them.
+    pub status: StatusCode,
+    /// What the server says besides, such as `WWW-Authenticate`.
+    pub headers: &'a HeaderMap,
+}
+
+/// What can be done about it.
+#[derive(Debug)]
+pub enum Remedy {
+    /// Nothing is known.
+    Unknown,
+    /// The same request, sent now, is shown something else.
+    Again,
+    /// Somebody has to do something, which the error says.
+    Because(Error),
+}
+
 /// Knows what servers want to see.
 pub trait Supply: Send + Sync + fmt::Debug {
     /// The headers of a request. Asked for every request.
     fn headers(&self, wanted: Wanted<'_>) -> Supplied;
+
+    /// Told that a server refused a request with what was supplied for it.
+    fn refused(&self, _wanted: Wanted<'_>, _refusal: &Refusal<'_>) -> Remedy {
+        Remedy::Unknown
+    }
 }
 
 /// Nothing for anybody.

@@ -1,13 +1,18 @@
 // The official TypeScript client, doing what a scenario of the suite wants of a client.
 //
 // Usage: everything.mjs URL. MCP_CONFORMANCE_SCENARIO, MCP_CONFORMANCE_PROTOCOL_VERSION and
-// MCP_CONFORMANCE_CONTEXT (JSON) come from the suite. CONFORMANCE_PREFIX stands before names of tools.
+// MCP_CONFORMANCE_CONTEXT (JSON) come from the suite. CONFORMANCE_GATEWAY is the gateway before the suite's server, if there is one.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { GatewayLogin, OwnLogin } from './login.mjs';
 
 const scenario = process.env.MCP_CONFORMANCE_SCENARIO ?? '';
 const version = process.env.MCP_CONFORMANCE_PROTOCOL_VERSION ?? '2025-11-25';
 const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? '{}');
 const modern = version >= '2026';
+const gateway = process.env.CONFORMANCE_GATEWAY;
+// What happens when a server wants to be authorized.
+const login = !scenario.startsWith('auth/') ? undefined : gateway ? new GatewayLogin(gateway, context) : new OwnLogin(context);
+let transport;
 
 // What is called with, by the name of the tool; other tools are called without arguments.
 const ARGUMENTS = {
@@ -36,26 +41,41 @@ function createClient() {
   return client;
 }
 
+// Tries again after each login that may help.
+async function letIn(attempt) {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(await login?.after(error, transport))) throw error;
+    }
+  }
+}
+
 // A client that was told to speak one version tells its caller when a server refuses it once.
 async function connected(url) {
-  const client = createClient();
-  await client.connect(new StreamableHTTPClientTransport(new URL(url)));
-  return client;
+  return letIn(async () => {
+    const client = createClient();
+    transport = new StreamableHTTPClientTransport(new URL(url), { authProvider: login?.authProvider });
+    await client.connect(transport);
+    return client;
+  });
 }
 
 // Tools are called one by one: a scenario may look at their order.
 async function callAll(client, tools) {
   const given = context.toolCalls ?? tools.map(({ name }) => ({ name, arguments: ARGUMENTS[name] ?? {} }));
   for (const call of given) {
-    await client.callTool(call).catch((error) => console.error(`${call.name}: ${error.message}`));
+    await letIn(() => client.callTool(call)).catch((error) => console.error(`${call.name}: ${error.message}`));
   }
   const focal = tools.find(({ name }) => name === 'json_schema_2020_12_tool');
   if (focal) await client.callTool({ name: 'json_schema_echo', arguments: { schema: focal.inputSchema } });
 }
 
 async function main(url) {
+  await login?.before();
   const client = await connected(url);
-  const { tools } = await client.listTools();
+  const { tools } = await letIn(() => client.listTools());
   if (scenario !== 'initialize') await callAll(client, tools);
   const offered = client.getServerCapabilities() ?? {};
   if (offered.resources) {

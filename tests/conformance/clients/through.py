@@ -6,6 +6,7 @@ gateway's route for that one server, and ends with its exit code. Output is the 
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def main() -> int:
         while '"health_status":"unknown"' in processes.read(servers) and time.monotonic() < deadline:
             time.sleep(0.05)
         try:
-            return subprocess.run([node, client, f"{route}/suite"], timeout=CLIENT_SECONDS).returncode
+            environment = os.environ | {"CONFORMANCE_GATEWAY": route.removesuffix("/mcp")}
+            return subprocess.run([node, client, f"{route}/suite"], timeout=CLIENT_SECONDS, env=environment).returncode
         except subprocess.TimeoutExpired:
             print(f"the client did not end within {CLIENT_SECONDS} s", file=sys.stderr)
             return 1

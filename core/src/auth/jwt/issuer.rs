@@ -172,7 +172,7 @@ impl Issuer {
 }
 
 /// Nobody between here and there can put keys of their own into what comes by https, or stays on this machine.
-pub(super) fn is_safe(url: &Url) -> bool {
+pub(crate) fn is_safe(url: &Url) -> bool {
     let here = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),

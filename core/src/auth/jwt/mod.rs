@@ -22,6 +22,8 @@ use url::Url;
 
 use self::form::Form;
 pub(super) use self::form::has_form;
+#[cfg(feature = "oauth")]
+pub(crate) use self::issuer::is_safe;
 pub use self::issuer::{Issuer, Preset};
 pub use self::keyset::{Fetch, MAX_DOCUMENT};
 use self::keyset::{Finding, KeySet, Source};

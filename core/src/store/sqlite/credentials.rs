@@ -6,18 +6,18 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{SqliteStore, rows, servers};
 use crate::error::Result;
-use crate::model::{AuditEntry, Credential, SealedCredential, ServerId, TenantId};
+use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, ServerId, TenantId};
 use crate::store::credentials::{CredentialStore, no_credential};
 
 pub(super) const PUT: &str = "INSERT INTO mcp_credentials (tenant_id, server_id, subject, header, origin, key_id, \
-    sealed, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+    sealed, created_by, created_at, kind) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
     ON CONFLICT (server_id, subject, header) DO UPDATE SET origin = $5, key_id = $6, sealed = $7, created_by = $8, \
-    created_at = $9";
+    created_at = $9, kind = $10";
 pub(super) const REMOVE: &str =
     "DELETE FROM mcp_credentials WHERE server_id = $1 AND subject = $2 AND header = $3 AND tenant_id = $4";
 pub(super) const FORGET: &str = "DELETE FROM mcp_credentials WHERE server_id = $1";
-const ALL: &str = "SELECT server_id AS id, tenant_id, subject, header, origin, key_id, sealed, created_by, created_at \
-    FROM mcp_credentials ORDER BY server_id, subject, header";
+const ALL: &str = "SELECT server_id AS id, tenant_id, subject, header, origin, key_id, sealed, created_by, created_at, \
+    kind FROM mcp_credentials ORDER BY server_id, subject, header";
 
 #[async_trait]
 impl CredentialStore for SqliteStore {
@@ -36,6 +36,7 @@ impl CredentialStore for SqliteStore {
                 .bind(&credential.sealed)
                 .bind(&about.created_by)
                 .bind(about.created_at.as_microsecond())
+                .bind(about.kind.as_str())
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| at.writing(error))?;
@@ -82,9 +83,12 @@ impl CredentialStore for SqliteStore {
 
 fn credential(row: &SqliteRow) -> Result<SealedCredential, Box<dyn std::error::Error + Send + Sync>> {
     let subject: String = row.try_get("subject")?;
+    let kind = CredentialKind::of(row.try_get("kind")?).ok_or("a kind of credential that this version does not know")?;
     Ok(SealedCredential {
         tenant_id: TenantId::new(row.try_get("tenant_id")?)?,
         about: Credential {
+            kind,
+            authorized: None,
             server_id: row.try_get::<&str, _>("id")?.parse()?,
             subject: Some(subject).filter(|subject| !subject.is_empty()),
             header: row.try_get("header")?,

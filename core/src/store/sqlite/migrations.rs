@@ -33,6 +33,7 @@ migrations! {
     7 "0007_idempotency";
     8 "0008_tenants";
     9 "0009_claims";
+    10 "0010_oauth";
 }
 
 /// The newest version.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, ServerId};
 use crate::tasks::Tasks;
 use crate::transport::guard::Watch;
-use crate::transport::supply::{Supplied, Supply, Wanted, origin};
+use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
 use crate::transport::{Connector, Link, Means};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -129,10 +129,24 @@ impl HttpConnector {
         Ok(Self { pool, uri, headers, clock, shown })
     }
 
+    fn wanted(&self) -> Wanted<'_> {
+        let Shown { server, origin, subject, .. } = &self.shown;
+        Wanted { server: *server, subject: subject.as_deref(), origin }
+    }
+
+    /// What can be done about a server's refusal, if it is one to let the request in.
+    pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap) -> Remedy {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.shown.supply.refused(self.wanted(), &Refusal { status, headers })
+            }
+            _ => Remedy::Unknown,
+        }
+    }
+
     /// What the server is shown in a request that is sent now.
     pub(super) async fn shown(&self) -> Result<Option<Arc<HeaderMap>>> {
-        let Shown { supply, server, origin, subject } = &self.shown;
-        match supply.headers(Wanted { server: *server, subject: subject.as_deref(), origin }) {
+        match self.shown.supply.headers(self.wanted()) {
             Supplied::Nothing => Ok(None),
             Supplied::Now(headers) => Ok(Some(headers)),
             Supplied::Later(headers) => headers.await.map(Some).map_err(Error::not_sent),

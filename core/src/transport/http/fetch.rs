@@ -1,12 +1,12 @@
-//! Asks something by one request, for what is no MCP: an issuer's keys and metadata, whose a token is. Redirects are not followed, so that what was
-//! judged is what is asked.
+//! Asks something by one request, for what is no MCP: an issuer's keys and metadata, whose a token is, an access token. Redirects are
+//! not followed, so that what was judged is what is asked.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -45,21 +45,31 @@ pub async fn ask(
     watch: Watch,
     limit: usize,
 ) -> Result<(StatusCode, Bytes)> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.headers_mut() = headers;
+    let (head, body) = exchange(url, request, watch, limit).await?.into_parts();
+    Ok((head.status, body))
+}
+
+/// The whole answer to a request, whose own URI is not looked at, with at most `limit` bytes of its body. `watch` judges the URL
+/// and the addresses of its name.
+///
+/// [`ErrorKind::PermissionDenied`] for an URL that may not be asked, [`ErrorKind::BadUpstream`] for everything that goes wrong there.
+pub async fn exchange(
+    url: &Url,
+    request: Request<Bytes>,
+    watch: Watch,
+    limit: usize,
+) -> Result<Response<Bytes>> {
     watch.check_url(url)?;
-    match tokio::time::timeout(TIMEOUT, send(method, url, headers, body, watch, limit)).await {
+    match tokio::time::timeout(TIMEOUT, send(url, request, watch, limit)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(failed("the answer did not come within 10 s", url)),
     }
 }
 
-async fn send(
-    method: Method,
-    url: &Url,
-    mut headers: HeaderMap,
-    body: Bytes,
-    watch: Watch,
-    limit: usize,
-) -> Result<(StatusCode, Bytes)> {
+async fn send(url: &Url, request: Request<Bytes>, watch: Watch, limit: usize) -> Result<Response<Bytes>> {
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(failed("the URL names no host", url));
     };
@@ -71,16 +81,15 @@ async fn send(
     let socket = Dial { host: host.to_owned(), port, tls, watch }.open().await?;
     let unfit = |error: http::Error| failed("the URL cannot be asked for", url).caused_by(error);
     let authority = HeaderValue::from_str(&url[url::Position::BeforeHost..url::Position::AfterPort]);
-    headers.insert(HOST, authority.map_err(|error| unfit(error.into()))?);
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let mut request = Request::builder().method(method).uri(target).body(Full::new(body)).map_err(unfit)?;
-    *request.headers_mut() = headers;
+    let mut request = request.map(Full::new);
+    *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unfit(error.into()))?;
+    request.headers_mut().insert(HOST, authority.map_err(|error| unfit(error.into()))?);
     let broken = |error: hyper::Error| failed("the connection broke", url).caused_by(error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
     let reading = async {
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        let status = answer.status();
-        Ok((status, read(answer.into_body(), url, limit).await?))
+        let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+        Ok(Response::from_parts(head, read(body, url, limit).await?))
     };
     let (mut reading, mut connection, mut open) = (pin!(reading), pin!(connection), true);
     loop {

@@ -16,6 +16,7 @@ use super::status::{MAX_REFUSAL, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::sse::{Decoder, Event};
+use crate::transport::supply::Remedy;
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
@@ -131,7 +132,17 @@ impl HttpConnector {
         // A refusal that cannot be read whole is a refusal all the same.
         let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
         let now = self.clock.timestamp();
-        Refusal { status: head.status, headers: &head.headers, body, in_session, now }.judge(id)
+        let remedy = self.remedy(head.status, &head.headers);
+        let refusal = Refusal { status: head.status, headers: &head.headers, body, in_session, now };
+        refusal.judge(id).map_err(|error| remedied(remedy, error))
+    }
+}
+
+/// What a refusal is told as, by what can be done about it.
+pub(super) fn remedied(remedy: Remedy, error: Error) -> Error {
+    match remedy {
+        Remedy::Because(because) => because,
+        Remedy::Again | Remedy::Unknown => error,
     }
 }
 

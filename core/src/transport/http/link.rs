@@ -16,12 +16,14 @@ use hyper::body::Incoming;
 
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
 use super::events::{self, Events, Resume, check_id, not_mcp};
+use super::legs::remedied;
 use super::pool::{Held, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
+use crate::transport::supply::Remedy;
 use crate::transport::{Exchange, Link, Outgoing};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -141,11 +143,22 @@ impl Link for HttpLink {
                 purpose = Purpose::Listen;
             }
         }
-        let (held, response) =
-            self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
-        if !response.status().is_success() {
-            return Box::pin(self.refused(held, response, Some(outgoing.id))).await.map(Exchange::One);
-        }
+        let mut again = true;
+        let (held, response) = loop {
+            let (held, response) =
+                self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
+            if response.status().is_success() {
+                break (held, response);
+            }
+            let remedy = self.connector.remedy(response.status(), response.headers());
+            // The server has not looked at it: once more, with another access token.
+            if again && matches!(remedy, Remedy::Again) {
+                again = false;
+                continue;
+            }
+            let refused = Box::pin(self.refused(held, response, Some(outgoing.id))).await;
+            return refused.map(Exchange::One).map_err(|error| remedied(remedy, error));
+        };
         if outgoing.method == crate::rpc::Method::Initialize
             && let Some(id) = response.headers().get(&SESSION_ID)
         {
@@ -183,7 +196,9 @@ impl Link for HttpLink {
         let headers = self.headers.load_full();
         let (held, response) = self.post(&headers, Purpose::Call, &message, None).await?;
         if !response.status().is_success() {
-            return self.refused(held, response, None).await.map(drop);
+            let remedy = self.connector.remedy(response.status(), response.headers());
+            let refused = self.refused(held, response, None).await;
+            return refused.map(drop).map_err(|error| remedied(remedy, error));
         }
         // 202 has no body; whatever another success has is of no use.
         held.release(Some(response.into_body()));

@@ -19,7 +19,7 @@ pub(crate) mod trust;
 mod wire;
 
 pub use connector::HttpConnector;
-pub use fetch::{ask, fetch};
+pub use fetch::{ask, exchange, fetch};
 pub(super) use legs::{Delivery, EventStream};
 
 /// Bytes of one answer at most: 16 MiB.

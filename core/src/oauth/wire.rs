@@ -1,0 +1,42 @@
+//! The requests of the SDK, made by the gateway's own means: judged by its guard, bounded, and without following redirects.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::guard::Watch;
+use crate::transport::http::exchange;
+use crate::transport::supply::origin;
+
+/// Bytes of one answer at most.
+const LONGEST: usize = 1024 * 1024;
+
+/// Makes the requests of one login or renewal.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    /// The server's own origin.
+    pub(crate) origin: String,
+    /// For what is there: it may be where the operator put the server.
+    pub(crate) server: Watch,
+    /// For everywhere else: others than the operator named it.
+    pub(crate) elsewhere: Watch,
+}
+
+impl Wire {
+    async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>> {
+        let url = Url::parse(&request.uri().to_string())
+            .map_err(|_| Error::new(ErrorKind::BadUpstream, "the server's metadata names what is no URL"))?;
+        let watch = if origin(&url) == self.origin { &self.server } else { &self.elsewhere };
+        let answer = exchange(&url, request.map(Bytes::from), watch.clone(), LONGEST).await?;
+        Ok(answer.map(|body| body.to_vec()))
+    }
+}
+
+impl OAuthHttpClient for Wire {
+    /// No redirect is followed, also where it might be: what was judged is what is asked.
+    fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
+        Box::pin(async move { self.ask(request.request).await.map_err(Into::into) })
+    }
+}
