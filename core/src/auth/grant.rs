@@ -59,8 +59,9 @@ impl Grant {
 
     /// As it is sealed.
     pub(crate) fn sealable(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self)
-            .map_err(|error| Error::new(ErrorKind::Internal, "a grant cannot be written as JSON").caused_by(error))
+        serde_json::to_vec(self).map_err(|error| {
+            Error::new(ErrorKind::Internal, "a grant cannot be written as JSON").caused_by(error)
+        })
     }
 
     /// Who gave it.

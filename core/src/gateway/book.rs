@@ -15,8 +15,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
 pub(super) use self::held::Held;
-use self::sheet::{Page, Sheet};
 pub(super) use self::sheet::Shown;
+use self::sheet::{Page, Sheet};
 use super::Inner;
 use crate::auth::{Grant, Vault};
 use crate::clock::Clock;
@@ -50,14 +50,7 @@ impl Book {
         store: &dyn Store,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
-        let book = Self {
-            vault,
-            clock: Arc::clone(clock),
-            keeper: OnceLock::new(),
-            any: AtomicBool::default(),
-            pages: ArcSwap::default(),
-            writing: Mutex::default(),
-        };
+        let book = Self::empty(vault, clock);
         let mut pages: HashMap<ServerId, Page> = HashMap::new();
         for stored in store.credentials().await? {
             let about = &stored.about;
@@ -86,6 +79,18 @@ impl Book {
         }
         book.swap(pages.into_iter().map(|(id, page)| (id, Arc::new(page))).collect());
         Ok(book)
+    }
+
+    /// Without any.
+    pub(super) fn empty(vault: Option<Arc<Vault>>, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            vault,
+            clock: Arc::clone(clock),
+            keeper: OnceLock::new(),
+            any: AtomicBool::default(),
+            pages: ArcSwap::default(),
+            writing: Mutex::default(),
+        }
     }
 
     /// The name of the key that seals. [`ErrorKind::PermissionDenied`] if there is none.
@@ -192,7 +197,12 @@ impl Book {
     }
 
     /// What goes to this origin, as it is now.
-    pub(super) fn worn(&self, server: ServerId, subject: Option<&str>, origin: &str) -> Option<Arc<HeaderMap>> {
+    pub(super) fn worn(
+        &self,
+        server: ServerId,
+        subject: Option<&str>,
+        origin: &str,
+    ) -> Option<Arc<HeaderMap>> {
         let pages = self.pages.load();
         Some(Arc::clone(&pages.get(&server)?.sheet(subject)?.at(origin)?.headers))
     }
@@ -277,8 +287,13 @@ fn elsewhere(server: ServerId) -> Error {
 /// What a value is sealed together with: it opens for nothing else.
 fn bound(tenant: &TenantId, about: &Credential) -> Vec<String> {
     let subject = about.subject.clone().unwrap_or_default();
-    let mut bound =
-        vec![tenant.to_string(), about.server_id.to_string(), subject, about.header.clone(), about.origin.clone()];
+    let mut bound = vec![
+        tenant.to_string(),
+        about.server_id.to_string(),
+        subject,
+        about.header.clone(),
+        about.origin.clone(),
+    ];
     if about.kind != CredentialKind::Header {
         bound.push(about.kind.as_str().to_owned());
     }
@@ -297,4 +312,11 @@ pub(super) fn described(about: &Credential) -> serde_json::Value {
         detail["scopes"] = authorized.scopes.as_slice().into();
     }
     detail
+}
+
+#[cfg(test)]
+impl Default for Book {
+    fn default() -> Self {
+        Self::empty(None, &crate::clock::SystemClock::shared())
+    }
 }

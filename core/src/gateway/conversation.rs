@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
-use super::book::AUTHORIZATION;
 use super::awaited::promise;
+use super::book::AUTHORIZATION;
 use super::client::Client;
 use super::errand::Passage;
 use super::opening::tell_level;
@@ -58,7 +58,9 @@ impl Inner {
         let mut needed = None;
         let first = async {
             while let Some(Err(error)) = asking.next().await {
-                needed = Some(error).filter(|error| error.context().iter().any(|(key, _)| *key == AUTHORIZATION)).or(needed.take());
+                needed = Some(error)
+                    .filter(|error| error.context().iter().any(|(key, _)| *key == AUTHORIZATION))
+                    .or(needed.take());
             }
         };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
@@ -69,9 +71,9 @@ impl Inner {
             let message = "no server of this service has answered yet";
             Error::new(ErrorKind::Unavailable, message).retry_after(std::time::Duration::from_secs(2))
         };
-        let said = service.initialize().ok_or_else(|| {
-            needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str()))
-        })?;
+        let said = service
+            .initialize()
+            .ok_or_else(|| needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str())))?;
         Ok(with_version(said, negotiated))
     }
 

@@ -7,8 +7,8 @@ use http::header::HeaderMap;
 
 use super::Inner;
 use super::awaited::promise;
-use super::credentials::origin_of;
 use super::book::{AUTHORIZATION, Held, described};
+use super::credentials::origin_of;
 use crate::auth::Grant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Server, ServerId};
@@ -54,7 +54,11 @@ impl Inner {
             Ok(grant) => self.keep_grant(server, subject, held, grant, "credential.renew").await,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 // Nothing more comes of it: whoever needs it is told so at once from now on.
-                let dead = Grant { refresh_token: None, expires_at: Some(self.clock.timestamp()), ..held.grant.clone() };
+                let dead = Grant {
+                    refresh_token: None,
+                    expires_at: Some(self.clock.timestamp()),
+                    ..held.grant.clone()
+                };
                 self.keep_grant(server, subject, held, dead, "credential.end").await?;
                 Err(ended(server).caused_by(error))
             }
@@ -136,13 +140,19 @@ impl Inner {
                         whoever authorized it may not have them";
                     told(message.to_owned(), "refused")
                 } else {
-                    told(format!("the server wants more scopes than it was authorized for: {HOW}"), "insufficient_scope")
+                    told(
+                        format!("the server wants more scopes than it was authorized for: {HOW}"),
+                        "insufficient_scope",
+                    )
                 }
             }
         };
         let remedy = remedy.with("status", refusal.status.as_u16());
-        let remedy =
-            if challenge.scopes.is_empty() { remedy } else { remedy.with("scope", challenge.scopes.join(" ")) };
+        let remedy = if challenge.scopes.is_empty() {
+            remedy
+        } else {
+            remedy.with("scope", challenge.scopes.join(" "))
+        };
         self.logins.challenged(wanted.server, wanted.subject, challenge);
         Remedy::Because(remedy)
     }

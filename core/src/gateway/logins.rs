@@ -125,7 +125,9 @@ impl Logins {
         all.retain(|_, other| other.ends > now);
         if all.len() >= MOST {
             let message = "as many logins are under way as may be at once";
-            return Err(Error::new(ErrorKind::Unavailable, message).with("limit", MOST).retry_after(PATIENCE));
+            return Err(Error::new(ErrorKind::Unavailable, message)
+                .with("limit", MOST)
+                .retry_after(PATIENCE));
         }
         all.insert(state, Arc::new(waiting));
         Ok(())
@@ -284,7 +286,9 @@ impl Gateway {
 
 fn url_of(server: &Server) -> Result<Url> {
     let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
-    url.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "a server that is a command is not authorized by OAuth"))
+    url.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParams, "a server that is a command is not authorized by OAuth")
+    })
 }
 
 /// What can be seen to be wrong without asking anybody.

@@ -50,7 +50,8 @@ mod tests {
         assert_eq!(found.scopes, ["mcp:read", "mcp:write"]);
         assert!(found.is_short_of_scope);
         assert_eq!(of("Bearer").unwrap().scopes, [""; 0]);
-        for other in [r#"Basic realm="x""#, "Bearers", "", &format!("Bearer realm=\"{}\"", "x".repeat(5000))] {
+        for other in [r#"Basic realm="x""#, "Bearers", "", &format!("Bearer realm=\"{}\"", "x".repeat(5000))]
+        {
             assert_eq!(of(other), None, "{other:.20}");
         }
     }

@@ -62,7 +62,8 @@ impl Login {
         let challenge = wish.challenge.map(|challenge| challenge.text.as_str());
         let found = manager.resolve_metadata_from_challenge(challenge).await.map_err(failed)?;
         if !found.source.is_discovered() {
-            let message = "the server names no authorization server; set the header that it wants to see instead";
+            let message =
+                "the server names no authorization server; set the header that it wants to see instead";
             return Err(Error::new(ErrorKind::BadUpstream, message));
         }
         let metadata = found.metadata;
@@ -101,7 +102,8 @@ impl Login {
     /// Exchanges the code for a grant. An answer that is not the authorization server's leaves the login as it was.
     pub(crate) async fn finish(&self, callback: &Callback<'_>, now: Timestamp) -> Result<Grant> {
         let Callback { code, state, issuer } = *callback;
-        let token = self.manager.exchange_code_for_token_with_issuer(code, state, issuer).await.map_err(failed)?;
+        let token =
+            self.manager.exchange_code_for_token_with_issuer(code, state, issuer).await.map_err(failed)?;
         let metadata = serde_json::to_value(&self.metadata).map_err(unkept)?;
         let grant = Grant {
             access_token: String::new(),

@@ -27,9 +27,11 @@ fn check_endpoint(name: &'static str, url: &str) -> crate::error::Result<()> {
 }
 
 /// What went wrong, for whoever asked to log in.
+#[expect(clippy::needless_pass_by_value, reason = "every `map_err` gives it")]
 fn failed(error: AuthError) -> Error {
     let (kind, message) = match &error {
-        AuthError::AuthorizationServerMismatch { .. } | AuthError::AuthorizationServerMissingIssuer { .. } => (
+        AuthError::AuthorizationServerMismatch { .. }
+        | AuthError::AuthorizationServerMissingIssuer { .. } => (
             ErrorKind::PermissionDenied,
             "the answer does not come from the authorization server that was asked (RFC 9207); log in again",
         ),

@@ -84,12 +84,13 @@ struct AuthorizedView {
 
 impl From<Credential> for CredentialView {
     fn from(credential: Credential) -> Self {
-        let Credential { kind, authorized, header, subject, origin, key_id, created_by, created_at, .. } = credential;
+        let Credential { kind, authorized, header, subject, origin, key_id, created_by, created_at, .. } =
+            credential;
         let authorized = authorized.map(|told| {
             let Authorized { issuer, scopes, expires_at, renewable } = told;
             AuthorizedView { issuer, scopes, expires_at, renewable }
         });
-        Self { kind, authorized, header, subject, origin, key_id, created_by, created_at }
+        Self { kind, header, subject, origin, key_id, created_by, created_at, authorized }
     }
 }
 

@@ -145,7 +145,8 @@ pub(super) async fn ask(
 ) -> Result<Response<Body>, Failure> {
     if let Some(error) = &sent.error {
         // Not what else it says: anybody can write such a link.
-        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing").with("error", error);
+        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing")
+            .with("error", error);
         return Ok(refusal(&door.gateway.give_up_login(&sent.state).err().unwrap_or(why)));
     }
     Ok(match door.gateway.login_asked(&sent.state) {
@@ -162,12 +163,14 @@ pub(super) async fn finish(
     Query(sent): Query<Sent>,
 ) -> Result<Response<Body>, Failure> {
     let code = sent.code.as_deref().ok_or_else(|| {
-        Error::new(ErrorKind::InvalidParams, "the authorization server sent no code").with("parameter", "code")
+        Error::new(ErrorKind::InvalidParams, "the authorization server sent no code")
+            .with("parameter", "code")
     })?;
     let answer = LoginAnswer { state: &sent.state, code, issuer: sent.iss.as_deref() };
     Ok(match Box::pin(door.gateway.finish_login(&answer)).await {
         Ok(credential) => {
-            let text = format!("<p>{} is authorized. You can close this page.</p>", escape(&credential.origin));
+            let text =
+                format!("<p>{} is authorized. You can close this page.</p>", escape(&credential.origin));
             page(StatusCode::OK, "Done", &text)
         }
         Err(error) => refusal(&error),

@@ -15,9 +15,9 @@ use super::{Claim, HEALTH_HISTORY, HealthRecord, KeyUse, Store};
 use crate::error::ErrorKind;
 use crate::model::{
     Affinity, Algorithm, ApiKey, AuditEntry, AuditQuery, Capability, CapabilityKind, Configuration,
-    Credential, CredentialKind, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role,
-    SealedCredential, Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId, TenantStatus,
-    TransportType,
+    Credential, CredentialKind, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind,
+    Restriction, Role, SealedCredential, Server, ServerId, ServiceName, Sharing, Status, Tenant, TenantId,
+    TenantStatus, TransportType,
 };
 
 macro_rules! store_contract {

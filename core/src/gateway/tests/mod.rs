@@ -7,6 +7,8 @@ mod fake;
 mod identity;
 mod limits;
 mod listening;
+#[cfg(feature = "server")]
+mod logins;
 mod logs;
 mod lossless;
 mod kept;

@@ -83,7 +83,8 @@ impl CredentialStore for SqliteStore {
 
 fn credential(row: &SqliteRow) -> Result<SealedCredential, Box<dyn std::error::Error + Send + Sync>> {
     let subject: String = row.try_get("subject")?;
-    let kind = CredentialKind::of(row.try_get("kind")?).ok_or("a kind of credential that this version does not know")?;
+    let kind = CredentialKind::of(row.try_get("kind")?)
+        .ok_or("a kind of credential that this version does not know")?;
     Ok(SealedCredential {
         tenant_id: TenantId::new(row.try_get("tenant_id")?)?,
         about: Credential {
