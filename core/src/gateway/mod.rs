@@ -66,7 +66,7 @@ mod sink;
 mod snapshot;
 mod starts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tenants;
 #[cfg(not(feature = "oauth"))]
 mod ungranted;

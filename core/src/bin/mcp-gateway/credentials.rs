@@ -1,5 +1,7 @@
 //! `mcp-gateway credentials`.
 
+mod login;
+
 use std::io::Read;
 
 use http::Method;
@@ -12,11 +14,12 @@ use super::healthcheck::id_of;
 use super::table::{columns, print, print_json};
 use super::wiring::Common;
 
-/// Sets, lists and removes what a server is shown before it lets the gateway in.
+/// Sets, lists and removes what a server is shown before it lets the gateway in; logs in by OAuth.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pass show docs-token | mcp-gateway credentials set docs Authorization
   mcp-gateway credentials set docs Authorization --own < token.txt
+  mcp-gateway credentials login docs
   mcp-gateway credentials list docs
 
 Values are read from standard input, since other users of a machine can read command lines; they are never shown again.")]
@@ -29,6 +32,8 @@ pub(crate) struct Args {
 enum Command {
     /// Sets what a server is shown in a header, read from standard input, such as `Bearer …`
     Set(One),
+    /// Lets the gateway into a server by OAuth, in a browser
+    Login(login::Login),
     /// Lists what a server is shown, but the values
     List(List),
     /// Shows a server nothing in a header any more
@@ -96,6 +101,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
                 set["origin"].as_str().unwrap_or_default()
             ))
         }
+        Command::Login(login) => login::run(common, &login).await,
         Command::Remove(one) => {
             let api = one.at.api(common).await?;
             let removed = remove(&api, &one).await;
@@ -118,7 +124,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
             if rows.is_empty() {
                 return print(&format!("nothing is set for {}", list.server));
             }
-            print(&columns(["HEADER", "FOR", "ORIGIN", "SET BY", "SET AT"], &rows))
+            print(&columns(["HEADER", "KIND", "FOR", "ORIGIN", "SET BY", "SET AT"], &rows))
         }
     }
 }
@@ -162,8 +168,8 @@ fn read() -> Result<String, Failure> {
     Ok(value.to_owned())
 }
 
-fn row(credential: &Value) -> [String; 5] {
+fn row(credential: &Value) -> [String; 6] {
     let text = |name: &str| credential[name].as_str().unwrap_or_default().to_owned();
     let subject = credential["subject"].as_str().unwrap_or("all").to_owned();
-    [text("header"), subject, text("origin"), text("created_by"), text("created_at")]
+    [text("header"), text("kind"), subject, text("origin"), text("created_by"), text("created_at")]
 }

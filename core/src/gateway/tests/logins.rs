@@ -24,8 +24,9 @@ use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
 
 /// What the outside world does and remembers.
 #[derive(Default)]
-struct World {
-    base: String,
+pub(crate) struct World {
+    /// Its origin.
+    pub(crate) base: String,
     /// Access tokens that are taken, with what they are good for.
     tokens: BTreeMap<String, BTreeSet<String>>,
     /// Refresh tokens that are taken, once.
@@ -46,10 +47,10 @@ struct World {
     down: bool,
 }
 
-type Shared = Arc<Mutex<World>>;
+pub(crate) type Shared = Arc<Mutex<World>>;
 
 /// The server at `/mcp`, and the authorization server at the same origin.
-async fn outside() -> Shared {
+pub(crate) async fn outside() -> Shared {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let world: Shared = Arc::new(Mutex::new(World { base, life: Some(3600), ..World::default() }));
@@ -64,7 +65,7 @@ async fn outside() -> Shared {
     world
 }
 
-fn look(world: &Shared) -> MutexGuard<'_, World> {
+pub(crate) fn look(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap()
 }
 

@@ -8,7 +8,7 @@ mod identity;
 mod limits;
 mod listening;
 #[cfg(feature = "server")]
-mod logins;
+pub(crate) mod logins;
 mod logs;
 mod lossless;
 mod kept;
