@@ -17,7 +17,8 @@ use crate::transport::supply::{Refusal, Remedy, Supplied, Wanted};
 
 /// The header in which an access token is shown (RFC 6750 section 2.1).
 pub(super) const HEADER: &str = "authorization";
-const HOW: &str = "`mcp-gateway credentials login`, or `POST /api/v1/servers/{id}/credentials/login`";
+const HOW: &str =
+    "log in with `mcp-gateway credentials login SERVER`, or `POST /api/v1/servers/{id}/credentials/login`";
 
 impl Inner {
     /// What is shown in the place of a token that is over: a new one, for which all wait who need it.
@@ -128,9 +129,9 @@ impl Inner {
             return Remedy::Again;
         }
         let remedy = match (late, &held) {
-            (true, None) => told(format!("the server wants to be authorized by OAuth: {HOW}"), "required"),
+            (true, None) => told(format!("the server wants to be authorized by OAuth; {HOW}"), "required"),
             (true, Some(_)) => {
-                told(format!("the server does not take its authorization any more: {HOW}"), "required")
+                told(format!("the server does not take its authorization any more; {HOW}"), "required")
             }
             (false, _) if !challenge.is_short_of_scope => return Remedy::Unknown,
             (false, held) => {
@@ -141,7 +142,7 @@ impl Inner {
                     told(message.to_owned(), "refused")
                 } else {
                     told(
-                        format!("the server wants more scopes than it was authorized for: {HOW}"),
+                        format!("the server wants more scopes than it was authorized for; {HOW}"),
                         "insufficient_scope",
                     )
                 }
@@ -163,5 +164,5 @@ fn told(message: String, authorization: &'static str) -> Error {
 }
 
 fn ended(server: ServerId) -> Error {
-    told(format!("the authorization of the server has ended: {HOW}"), "required").with("server_id", server)
+    told(format!("the authorization of the server has ended; {HOW}"), "required").with("server_id", server)
 }

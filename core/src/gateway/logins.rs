@@ -245,7 +245,7 @@ impl Gateway {
         .await
         .map_err(|error| error.with("server", &server.name))?;
         let now = inner.clock.timestamp();
-        let expires_at = now + PATIENCE;
+        let expires_at = now.round(jiff::Unit::Second).unwrap_or(now) + PATIENCE;
         let (state, authorization_url) = (login.state.clone(), login.url.clone());
         let waiting = Waiting {
             login,
@@ -298,6 +298,9 @@ fn check(wish: &LoginWish) -> Result<()> {
     };
     if wish.client_secret.is_some() && wish.client_id.is_none() {
         return wrong("client_id", "a `client_secret` belongs to a `client_id`");
+    }
+    if wish.client_id.as_deref() == Some("") {
+        return wrong("client_id", "a client has a name; leave it out if the gateway is to register itself");
     }
     let document = wish.client_metadata_url.as_deref().map(Url::parse);
     if document.is_some_and(|url| !url.is_ok_and(|url| url.scheme() == "https" && url.path() != "/")) {

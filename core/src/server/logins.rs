@@ -116,8 +116,12 @@ async fn begun(
     let OwnLogin { client_id, client_secret, client_metadata_url, scopes } = own;
     let redirect_uri = format!("{}{CALLBACK}", challenge::base(door, headers.get(HOST)));
     let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
-    let LoginBegun { authorization_url, expires_at } =
-        Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await?;
+    let begun = Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await;
+    let LoginBegun { authorization_url, expires_at } = begun.map_err(|error| match error.kind() {
+        // The gateway works: what somebody else does is what the answer is about.
+        ErrorKind::BadUpstream => Failure::status(error, StatusCode::FAILED_DEPENDENCY),
+        _ => error.into(),
+    })?;
     Ok(json(StatusCode::OK, &LoginView { authorization_url, expires_at }))
 }
 

@@ -89,8 +89,8 @@ pub(super) enum BadBody {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes what `answer::finish` writes")]
 pub(super) enum Upstream {
-    /// The server, or whoever it names, does not go along
-    #[response(status = 502)]
+    /// The server, or whoever it names, cannot be reached or does not go along
+    #[response(status = 424)]
     Upstream(#[to_schema] ErrorAnswer),
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, LoginAnswer, LoginWish, Settings, Whose};
 use crate::model::{Authorized, CredentialKind, Principal, Role, Server, TenantId};
 use crate::store::{CredentialStore as _, MemoryStore, Store};
+use crate::tasks::Tasks;
 use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
 
 /// What the outside world does and remembers.
@@ -61,7 +62,8 @@ pub(crate) async fn outside() -> Shared {
         .route("/register", post(register))
         .route("/token", post(token))
         .with_state(Arc::clone(&world));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    // It ends with the test's runtime.
+    Tasks::default().spawn(async move { drop(axum::serve(listener, router).await) });
     world
 }
 
@@ -277,7 +279,9 @@ async fn who_logs_in_for_more_keeps_what_they_had_and_the_client_that_they_were(
     house.call("read").await.unwrap();
     assert_eq!(look(&house.world).registrations.len(), 1);
     // What was granted is less than what was asked for: another login changes nothing.
-    look(&house.world).tokens.values_mut().for_each(|scopes| drop(scopes.remove("write")));
+    for scopes in look(&house.world).tokens.values_mut() {
+        scopes.remove("write");
+    }
     assert_eq!(fact(&house.call("write").await.unwrap_err(), "authorization"), "refused");
 }
 

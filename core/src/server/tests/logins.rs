@@ -124,6 +124,7 @@ async fn a_login_that_cannot_begin_says_why() {
     let login = format!("{}/login", house.credentials);
     for (wish, place) in [
         (json!({ "client_secret": "s" }), "client_id"),
+        (json!({ "client_id": "" }), "client_id"),
         (json!({ "client_metadata_url": "http://gateway.example/client" }), "client_metadata_url"),
         (json!({ "scopes": ["a b"] }), "scopes"),
         (json!({ "scope": "a" }), "scope"),
@@ -136,5 +137,5 @@ async fn a_login_that_cannot_begin_says_why() {
     assert_eq!(own.status, StatusCode::BAD_REQUEST, "all calls carry the same: {}", own.json);
     let other = house.api.send("POST", "/api/v1/servers", &quiet("nobody")).await.json["id"].clone();
     let nobody = format!("/api/v1/servers/{}/credentials/login", other.as_str().unwrap());
-    assert_eq!(house.api.send("POST", &nobody, &json!({})).await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(house.api.send("POST", &nobody, &json!({})).await.status, StatusCode::FAILED_DEPENDENCY);
 }
