@@ -21,7 +21,9 @@ use futures_util::future::BoxFuture;
 pub use self::access::{Access, Restrictions};
 pub use self::checkpoint::{Checkpoint, Failed, Told};
 pub use self::credentials::{Authorization, Bearer, Credentials};
-pub(crate) use self::grant::{Grant, OauthClient};
+pub(crate) use self::grant::Grant;
+#[cfg(feature = "oauth")]
+pub(crate) use self::grant::OauthClient;
 #[cfg(feature = "oauth")]
 pub(crate) use self::jwt::is_safe;
 pub use self::keys::{Keys, NewKey};

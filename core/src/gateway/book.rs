@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
 pub(super) use self::held::Held;
@@ -184,29 +184,6 @@ impl Book {
         let _ = self.keeper.set(keeper);
     }
 
-    /// What a server is shown in the calls of `subject`, or in those of all, by a grant.
-    pub(super) fn held(&self, server: ServerId, subject: Option<&str>) -> Option<Arc<Held>> {
-        self.pages.load().get(&server)?.sheet(subject)?.held().cloned()
-    }
-
-    /// The credential that is shown in this header.
-    pub(super) fn shown(&self, server: ServerId, subject: Option<&str>, header: &str) -> Option<Shown> {
-        let pages = self.pages.load();
-        let sheet = pages.get(&server)?.sheet(subject)?;
-        sheet.shown.iter().find(|shown| shown.about.header == header).cloned()
-    }
-
-    /// What goes to this origin, as it is now.
-    pub(super) fn worn(
-        &self,
-        server: ServerId,
-        subject: Option<&str>,
-        origin: &str,
-    ) -> Option<Arc<HeaderMap>> {
-        let pages = self.pages.load();
-        Some(Arc::clone(&pages.get(&server)?.sheet(subject)?.at(origin)?.headers))
-    }
-
     fn keeper(&self) -> Option<Arc<Inner>> {
         self.keeper.get()?.upgrade()
     }
@@ -239,6 +216,32 @@ impl Book {
         let any = !pages.is_empty();
         self.pages.store(Arc::new(pages));
         self.any.store(any, Ordering::Release);
+    }
+}
+
+#[cfg(feature = "oauth")]
+impl Book {
+    /// What a server is shown in the calls of `subject`, or in those of all, by a grant.
+    pub(super) fn held(&self, server: ServerId, subject: Option<&str>) -> Option<Arc<Held>> {
+        self.pages.load().get(&server)?.sheet(subject)?.held().cloned()
+    }
+
+    /// The credential that is shown in this header.
+    pub(super) fn shown(&self, server: ServerId, subject: Option<&str>, header: &str) -> Option<Shown> {
+        let pages = self.pages.load();
+        let sheet = pages.get(&server)?.sheet(subject)?;
+        sheet.shown.iter().find(|shown| shown.about.header == header).cloned()
+    }
+
+    /// What goes to this origin, as it is now.
+    pub(super) fn worn(
+        &self,
+        server: ServerId,
+        subject: Option<&str>,
+        origin: &str,
+    ) -> Option<Arc<http::HeaderMap>> {
+        let pages = self.pages.load();
+        Some(Arc::clone(&pages.get(&server)?.sheet(subject)?.at(origin)?.headers))
     }
 }
 

@@ -125,7 +125,7 @@ impl Inner {
         let Some(challenge) = Challenge::of(refusal.headers) else { return Remedy::Unknown };
         let held = self.book.held(wanted.server, wanted.subject);
         let late = refusal.status == StatusCode::UNAUTHORIZED;
-        if late && held.as_ref().is_some_and(|held| held.refuse(self.clock.timestamp())) {
+        if late && held.as_ref().is_some_and(|held| held.refuse(self.clock.timestamp())) && !refusal.last {
             return Remedy::Again;
         }
         let remedy = match (late, &held) {

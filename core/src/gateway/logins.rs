@@ -14,13 +14,15 @@ use super::credentials::{fits, origin_of};
 use super::granted::HEADER;
 use super::{Caller, Gateway, Whose};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Credential, CredentialKind, Server, ServerId};
+use crate::model::{Credential, CredentialKind, Principal, Server, ServerId};
 use crate::oauth::{self, Challenge};
 
 /// How long a person has.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Logins at a time, and servers whose last challenge is known.
 const MOST: usize = 1_000;
+/// Logins of one caller at a time.
+const MOST_EACH: usize = 20;
 
 /// What somebody wants to log in with.
 #[derive(Clone, Default)]
@@ -92,6 +94,13 @@ struct Waiting {
     turn: tokio::sync::Mutex<()>,
 }
 
+impl Waiting {
+    fn is_of(&self, principal: &Principal) -> bool {
+        let own = &self.caller.principal;
+        own.tenant == principal.tenant && own.subject == principal.subject
+    }
+}
+
 impl Logins {
     /// Takes note of a server's challenge, for the next login to it.
     pub(super) fn challenged(&self, server: ServerId, subject: Option<&str>, challenge: Challenge) {
@@ -123,10 +132,13 @@ impl Logins {
     fn add(&self, state: String, waiting: Waiting, now: Timestamp) -> Result<()> {
         let mut all = self.waiting();
         all.retain(|_, other| other.ends > now);
-        if all.len() >= MOST {
-            let message = "as many logins are under way as may be at once";
+        let own = all.values().filter(|other| other.is_of(&waiting.caller.principal)).count();
+        let limit = if own >= MOST_EACH { MOST_EACH } else { MOST };
+        if own >= MOST_EACH || all.len() >= MOST {
+            let message =
+                "as many logins are under way as may be at once; finish one, or wait until they end";
             return Err(Error::new(ErrorKind::Unavailable, message)
-                .with("limit", MOST)
+                .with("limit", limit)
                 .retry_after(PATIENCE));
         }
         all.insert(state, Arc::new(waiting));

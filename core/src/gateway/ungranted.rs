@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::transport::supply::{Refusal, Remedy, Supplied, Wanted};
 
 impl Inner {
+    #[expect(clippy::unused_self, reason = "with OAuth it is not")]
     pub(super) fn renewed(self: &Arc<Self>, wanted: &Wanted<'_>, _: &Arc<Held>) -> Supplied {
         let message = "the authorization of the server has ended, and this build cannot renew it; build with the feature `oauth`";
         Supplied::Missing(Error::new(ErrorKind::BadUpstream, message).with("server_id", wanted.server))

@@ -53,6 +53,8 @@ pub struct Refusal<'a> {
     pub status: StatusCode,
     /// What the server says besides, such as `WWW-Authenticate`.
     pub headers: &'a HeaderMap,
+    /// Whether the request is not sent again in any case.
+    pub last: bool,
 }
 
 /// What can be done about it.

@@ -1,16 +1,24 @@
 //! A grant that is in use.
 
+use std::sync::Arc;
+#[cfg(feature = "oauth")]
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "oauth")]
 use http::header::HeaderMap;
-use jiff::{SignedDuration, Timestamp};
+#[cfg(feature = "oauth")]
+use jiff::SignedDuration;
+use jiff::Timestamp;
 
 use crate::auth::Grant;
 use crate::clock::Clock;
+#[cfg(feature = "oauth")]
 use crate::gateway::awaited::Awaited;
 
-/// A token that a server refuses at this age was not renewed in time by somebody else: another one would be refused, too.
+/// A token that a server refuses at a younger age is not renewed again: another one would be refused, too. Or it was an older one
+/// that the server refused.
+#[cfg(feature = "oauth")]
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 
 /// A grant, and what goes on about it.
@@ -22,13 +30,20 @@ pub(in crate::gateway) struct Held {
     /// The server does not take the token any more, whatever its end.
     refused: AtomicBool,
     /// The one renewal under way, for which all wait who need the token.
+    #[cfg(feature = "oauth")]
     pub(in crate::gateway) renewing: Mutex<Option<Awaited<Arc<HeaderMap>>>>,
 }
 
 impl Held {
     pub(super) fn new(grant: Grant) -> Arc<Self> {
         let until = grant.used_until();
-        Arc::new(Self { grant, until, refused: AtomicBool::default(), renewing: Mutex::default() })
+        Arc::new(Self {
+            grant,
+            until,
+            refused: AtomicBool::default(),
+            #[cfg(feature = "oauth")]
+            renewing: Mutex::default(),
+        })
     }
 
     /// Whether the token is not to be shown any more.
@@ -36,13 +51,15 @@ impl Held {
         self.refused.load(Ordering::Acquire) || self.until.is_some_and(|until| clock.timestamp() >= until)
     }
 
-    /// Takes note that the server does not take the token; whether another one might be taken.
+    /// Takes note that the server did not take the token, or the one before it; whether what is shown next may be taken.
     #[cfg(feature = "oauth")]
     pub(in crate::gateway) fn refuse(&self, now: Timestamp) -> bool {
-        let worth = self.grant.refresh_token.is_some() && now.duration_since(self.grant.issued_at) >= YOUNG;
-        if worth {
+        if self.grant.refresh_token.is_none() {
+            return false;
+        }
+        if now.duration_since(self.grant.issued_at) >= YOUNG {
             self.refused.store(true, Ordering::Release);
         }
-        worth
+        true
     }
 }

@@ -99,6 +99,7 @@ impl Sheet {
     }
 
     /// What was granted, if anything was.
+    #[cfg(feature = "oauth")]
     pub(super) fn held(&self) -> Option<&Arc<Held>> {
         self.shown.iter().find_map(|shown| shown.held.as_ref())
     }

@@ -368,6 +368,20 @@ async fn an_answer_of_somebody_else_gets_nothing_and_ends_nothing() {
     assert_eq!(house.finish(&late, Some(&base)).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
+#[tokio::test]
+async fn one_caller_does_not_keep_others_from_logging_in() {
+    let house = House::new().await;
+    for _ in 0..20 {
+        house.begin(Whose::All).await.unwrap();
+    }
+    assert_eq!(house.begin(Whose::All).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let other = Caller::new(Principal::new(TenantId::default_tenant(), "user:bob", Role::Manager));
+    let wish = LoginWish { redirect_uri: "http://127.0.0.1:1/c".into(), ..LoginWish::default() };
+    house.gateway.begin_login(&other, house.server.id, Whose::All, &wish).await.unwrap();
+    house.clock.advance(Duration::from_secs(601));
+    house.begin(Whose::All).await.unwrap();
+}
+
 /// B-23: metadata of another server, or with endpoints that are no web addresses.
 #[tokio::test]
 async fn metadata_that_lies_leads_nowhere() {

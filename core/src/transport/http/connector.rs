@@ -134,11 +134,11 @@ impl HttpConnector {
         Wanted { server: *server, subject: subject.as_deref(), origin }
     }
 
-    /// What can be done about a server's refusal, if it is one to let the request in.
-    pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap) -> Remedy {
+    /// What can be done about a server's refusal, if it is one to let the request in. `last`: the request is not sent again.
+    pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap, last: bool) -> Remedy {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                self.shown.supply.refused(self.wanted(), &Refusal { status, headers })
+                self.shown.supply.refused(self.wanted(), &Refusal { status, headers, last })
             }
             _ => Remedy::Unknown,
         }

@@ -132,7 +132,7 @@ impl HttpConnector {
         // A refusal that cannot be read whole is a refusal all the same.
         let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
         let now = self.clock.timestamp();
-        let remedy = self.remedy(head.status, &head.headers);
+        let remedy = self.remedy(head.status, &head.headers, true);
         let refusal = Refusal { status: head.status, headers: &head.headers, body, in_session, now };
         refusal.judge(id).map_err(|error| remedied(remedy, error))
     }

@@ -143,17 +143,17 @@ impl Link for HttpLink {
                 purpose = Purpose::Listen;
             }
         }
-        let mut again = true;
+        let mut last = false;
         let (held, response) = loop {
             let (held, response) =
                 self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
             if response.status().is_success() {
                 break (held, response);
             }
-            let remedy = self.connector.remedy(response.status(), response.headers());
+            let remedy = self.connector.remedy(response.status(), response.headers(), last);
             // The server has not looked at it: once more, with another access token.
-            if again && matches!(remedy, Remedy::Again) {
-                again = false;
+            if !last && matches!(remedy, Remedy::Again) {
+                last = true;
                 continue;
             }
             let refused = Box::pin(self.refused(held, response, Some(outgoing.id))).await;
@@ -196,7 +196,7 @@ impl Link for HttpLink {
         let headers = self.headers.load_full();
         let (held, response) = self.post(&headers, Purpose::Call, &message, None).await?;
         if !response.status().is_success() {
-            let remedy = self.connector.remedy(response.status(), response.headers());
+            let remedy = self.connector.remedy(response.status(), response.headers(), true);
             let refused = self.refused(held, response, None).await;
             return refused.map(drop).map_err(|error| remedied(remedy, error));
         }
