@@ -3,7 +3,7 @@
 //!
 //! The protocol (discovery by RFC 9728 and 8414, registration by RFC 7591 or a metadata document, PKCE, resource indicators by
 //! RFC 8707, `iss` by RFC 9207) is the official SDK's, `rmcp`. What is this module's own: every request goes through the
-//! gateway's guard, and what is granted becomes a [`Grant`] that can be sealed.
+//! gateway's guard, and what is granted becomes a grant that can be sealed.
 
 mod challenge;
 mod login;
