@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use mcp_registry_gateway::gateway::Picked;
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+
+use crate::exit::Exit;
 
 /// A server that was picked, busy until this is released.
 #[pyclass(frozen, module = "mcp_registry_gateway")]
@@ -64,22 +65,17 @@ impl Lease {
         this
     }
 
-    /// An exception is the server's failure; what only ends the program, or cancels the task, is not.
     fn __exit__(
         &self,
         py: Python<'_>,
-        kind: Option<Bound<'_, PyAny>>,
+        kind: Option<&Bound<'_, PyAny>>,
         _value: Option<Bound<'_, PyAny>>,
         _traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        match kind {
-            None => self.succeeded(),
-            Some(kind)
-                if kind.cast::<pyo3::types::PyType>()?.is_subclass(&py.get_type::<PyException>())? =>
-            {
-                self.failed();
-            }
-            Some(_) => self.release(),
+        match Exit::of(py, kind)? {
+            Exit::Ended => self.succeeded(),
+            Exit::Failed => self.failed(),
+            Exit::Cut => self.release(),
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ compile_error!(
 #[cfg(feature = "bench")]
 mod bench;
 mod conversations;
+mod exit;
 mod gateway;
 mod lease;
 mod queue;
