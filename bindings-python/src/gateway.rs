@@ -97,6 +97,7 @@ impl Gateway {
 
     /// What `pick` is measured against: takes and gives what `pick` does, and does nothing.
     #[cfg(feature = "bench")]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the shape of `pick`")]
     #[pyo3(signature = (_service, _key=None))]
     fn nothing(&self, _service: &str, _key: Option<&str>) -> PyResult<crate::bench::Nothing> {
         Ok(crate::bench::Nothing)
