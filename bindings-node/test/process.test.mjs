@@ -24,7 +24,8 @@ function run(body, ...flags) {
     let out = ''
     child.stdout.on('data', (data) => (out += data))
     child.stderr.on('data', (data) => (out += data))
-    const late = setTimeout(() => child.kill('SIGKILL'), 60_000)
+    // Only so that what hangs ends: on a busy machine a thousand gateways take minutes.
+    const late = setTimeout(() => child.kill('SIGKILL'), 300_000)
     child.on('close', (code, signal) => {
       clearTimeout(late)
       done({ ended: signal ?? code, out })

@@ -1,10 +1,15 @@
-//! For `tests/bench.py`: the same call as Python makes, made in Rust, at a server that is none of Python's.
+//! For `tests/bench.py`: the same call as Python makes, made in Rust, at a server that is none of Python's; and a call from Python that
+//! does nothing.
 
 use bytes::Bytes;
 use pyo3::prelude::*;
 
 use crate::failure;
 use crate::gateway::Gateway;
+
+/// What a call that does nothing gives.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Nothing;
 
 /// Puts a server in place that answers in Rust.
 #[pyfunction]

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use mcp_registry_gateway::facade;
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 
+use crate::exit::Exit;
 use crate::failure;
 use crate::queue::Queue;
 
@@ -58,20 +57,17 @@ impl Admitted {
         this
     }
 
-    /// An exception is a failure to answer; what only ends the program, or cancels the task, cancels the call.
     fn __exit__(
         &self,
         py: Python<'_>,
-        kind: Option<Bound<'_, PyAny>>,
+        kind: Option<&Bound<'_, PyAny>>,
         _value: Option<Bound<'_, PyAny>>,
         _traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        match kind {
-            None => self.0.succeeded(),
-            Some(kind) if kind.cast::<PyType>()?.is_subclass(&py.get_type::<PyException>())? => {
-                self.0.failed();
-            }
-            Some(_) => self.0.cancelled(),
+        match Exit::of(py, kind)? {
+            Exit::Ended => self.0.succeeded(),
+            Exit::Failed => self.0.failed(),
+            Exit::Cut => self.0.cancelled(),
         }
         Ok(())
     }

@@ -84,4 +84,22 @@ impl Gateway {
     fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
+
+    /// From now on each child of a fork calls `left_by_fork`.
+    fn is_told_of_forks(&self) {
+        self.0.is_told_of_forks();
+    }
+
+    /// This is the child of a fork.
+    fn left_by_fork(&self) {
+        self.0.left_by_fork();
+    }
+
+    /// What `pick` is measured against: takes and gives what `pick` does, and does nothing.
+    #[cfg(feature = "bench")]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the shape of `pick`")]
+    #[pyo3(signature = (_service, _key=None))]
+    fn nothing(&self, _service: &str, _key: Option<&str>) -> PyResult<crate::bench::Nothing> {
+        Ok(crate::bench::Nothing)
+    }
 }

@@ -1,23 +1,23 @@
 //! A server that was picked.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mcp_registry_gateway::gateway::Picked;
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+
+use crate::exit::Exit;
 
 /// A server that was picked, busy until this is released.
 #[pyclass(frozen, module = "mcp_registry_gateway")]
-pub(crate) struct Lease(Mutex<Option<Picked>>, std::sync::Arc<mcp_registry_gateway::model::Server>);
+pub(crate) struct Lease(Mutex<Picked>);
 
 impl Lease {
     pub(crate) fn of(picked: Picked) -> Self {
-        let server = std::sync::Arc::clone(picked.server());
-        Self(Mutex::new(Some(picked)), server)
+        Self(Mutex::new(picked))
     }
 
-    fn take(&self) -> Option<Picked> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn picked(&self) -> MutexGuard<'_, Picked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -26,60 +26,55 @@ impl Lease {
     /// The server's id.
     #[getter]
     fn server_id(&self) -> String {
-        self.1.id.to_string()
+        self.picked().server().id.to_string()
     }
 
     /// The server's name.
     #[getter]
-    fn name(&self) -> &str {
-        &self.1.name
+    fn name(&self) -> String {
+        self.picked().server().name.clone()
     }
 
     /// Where the server is; `None` for a command.
     #[getter]
-    fn endpoint_url(&self) -> Option<&str> {
-        self.1.endpoint.url()
+    fn endpoint_url(&self) -> Option<String> {
+        self.picked().server().endpoint.url().map(str::to_owned)
     }
 
     /// Releases the server, which answered.
     fn succeeded(&self) {
-        if let Some(mut picked) = self.take() {
-            picked.succeeded();
-        }
+        let mut picked = self.picked();
+        picked.succeeded();
+        picked.release();
     }
 
     /// Releases the server, which failed.
     fn failed(&self) {
-        if let Some(mut picked) = self.take() {
-            picked.failed();
-        }
+        let mut picked = self.picked();
+        picked.failed();
+        picked.release();
     }
 
     /// Releases the server, of which nothing is said.
     fn release(&self) {
-        drop(self.take());
+        self.picked().release();
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {
         this
     }
 
-    /// An exception is the server's failure; what only ends the program, or cancels the task, is not.
     fn __exit__(
         &self,
         py: Python<'_>,
-        kind: Option<Bound<'_, PyAny>>,
+        kind: Option<&Bound<'_, PyAny>>,
         _value: Option<Bound<'_, PyAny>>,
         _traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        match kind {
-            None => self.succeeded(),
-            Some(kind)
-                if kind.cast::<pyo3::types::PyType>()?.is_subclass(&py.get_type::<PyException>())? =>
-            {
-                self.failed();
-            }
-            Some(_) => self.release(),
+        match Exit::of(py, kind)? {
+            Exit::Ended => self.succeeded(),
+            Exit::Failed => self.failed(),
+            Exit::Cut => self.release(),
         }
         Ok(())
     }

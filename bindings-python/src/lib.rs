@@ -11,6 +11,7 @@ compile_error!(
 #[cfg(feature = "bench")]
 mod bench;
 mod conversations;
+mod exit;
 mod gateway;
 mod lease;
 mod queue;
@@ -20,22 +21,18 @@ use mcp_registry_gateway::facade::error_document;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-pyo3::create_exception!(
-    mcp_registry_gateway._native,
-    Failure,
-    pyo3::exceptions::PyException,
-    "An error of the gateway, with its document; the package makes a `GatewayError` of it."
-);
-
-/// The error as Python raises it.
+/// The error as Python raises it: what `errors.error_of` makes of its document.
 fn failure(error: &Error) -> PyErr {
-    Python::attach(|py| Failure::new_err((PyBytes::new(py, &error_document(error)).unbind(),)))
+    Python::attach(|py| {
+        let make = py.import("mcp_registry_gateway.errors").and_then(|errors| errors.getattr("error_of"));
+        let made = make.and_then(|make| make.call1((PyBytes::new(py, &error_document(error)),)));
+        made.map_or_else(|broken| broken, PyErr::from_value)
+    })
 }
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("Failure", module.py().get_type::<Failure>())?;
     #[cfg(feature = "bench")]
     {
         module.add_function(wrap_pyfunction!(bench::house_echo, module)?)?;

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import json
+import os
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from . import _native
 from ._bridge import Pumps, Waiter, document
 from ._sync_verbs import SyncVerbs
 from ._verbs import Verbs
-from .errors import CancelledError, UnavailableError, error_of
+from .errors import CancelledError, GatewayError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,16 +38,23 @@ _open: weakref.WeakSet[_native.Gateway] = weakref.WeakSet()
 def _leave() -> None:
     """Ends what is still open when the interpreter ends, so that no child process is left. Of a forked process nothing is."""
     for native in tuple(_open):
-        with contextlib.suppress(_native.Failure):
+        with contextlib.suppress(GatewayError):
             native.end(0)
 
 
+def _forked() -> None:
+    """In the child: what is open here belongs to the other process."""
+    for native in tuple(_open):
+        native.left_by_fork()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 def _opened(members: dict[str, Any]) -> _native.Gateway:
-    try:
-        native = _native.Gateway.open(document(members))
-    except _native.Failure as failure:
-        raise error_of(failure.args[0]) from None
+    native = _native.Gateway.open(document(members))
     _open.add(native)
+    native.is_told_of_forks()
     return native
 
 
@@ -62,7 +70,10 @@ def _members(
 
 
 class _Common:
-    _native: NativeGateway
+    def __init__(self, native: NativeGateway) -> None:
+        self._native = native
+        # The compiled method takes the place of the one below: a frame of Python's around it would cost a fifth of it.
+        self.pick = native.pick  # type: ignore[method-assign]
 
     def pick(self, service: str, key: str | None = None) -> Lease:
         """Picks a server of a service that can take a call now, for who talks to it himself. It waits for nothing.
@@ -70,10 +81,7 @@ class _Common:
         The server counts as busy until the lease is released; its breaker learns from how that is done. As a context manager it is
         released at the end: an exception is the server's failure. ``key`` is what consistent hashing goes by.
         """
-        try:
-            return self._native.pick(service, key)
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
+        return self._native.pick(service, key)
 
     @property
     def is_closed(self) -> bool:
@@ -89,7 +97,7 @@ class Gateway(Verbs, _Common):
     """
 
     def __init__(self, native: _native.Gateway) -> None:
-        self._native = native
+        super().__init__(native)
         self._pumps = Pumps(native)
         self._residents: set[asyncio.Task[None]] = set()
 
@@ -126,8 +134,6 @@ class Gateway(Verbs, _Common):
         """Ends the gateway: calls under way may go on for the configuration's ``server.grace_seconds``. Again, it does nothing."""
         try:
             await asyncio.to_thread(self._native.end)
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
         finally:
             for resident in self._residents:
                 resident.cancel()
@@ -136,10 +142,7 @@ class Gateway(Verbs, _Common):
 
     def events(self) -> Events:
         """The changes of servers from now on: ``async for event in gateway.events()``. It ends with the gateway."""
-        try:
-            return Events(self, self._native.watch())
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
+        return Events(self, self._native.watch())
 
     async def register_inprocess(
         self, name: str, server: Any, /, **members: Unpack[RegistrationMembers]
@@ -179,10 +182,7 @@ class Gateway(Verbs, _Common):
         return cast("_native.Admitted", await self._do(self._native.admit, document(asked)))
 
     def _attach(self, service: str | None, authorization: str | None) -> _native.Line:
-        try:
-            return self._native.attach(service, authorization)
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
+        return self._native.attach(service, authorization)
 
     async def _do(
         self, begin: Callable[Concatenate[_native.Queue, P], int], /, *args: P.args, **kwargs: P.kwargs
@@ -273,23 +273,16 @@ class SyncGateway(SyncVerbs, _Common):
     """A gateway in this process, for threads that wait. Its methods may be called from any thread."""
 
     def __init__(self, native: _native.Gateway) -> None:
-        self._native = native
+        super().__init__(native)
         self._waiter = Waiter(native)
 
     def close(self) -> None:
         """Ends the gateway: calls under way may go on for the configuration's ``server.grace_seconds``. Again, it does nothing."""
-        try:
-            self._native.end()
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
+        self._native.end()
 
     def events(self) -> Iterator[Event]:
         """The changes of servers from now on. It ends with the gateway."""
-        try:
-            watch = self._native.watch()
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
-        return self._events(watch)
+        return self._events(self._native.watch())
 
     def _events(self, watch: _native.Watch) -> Iterator[Event]:
         while (told := self._waiter.do(watch.next)) is not None:

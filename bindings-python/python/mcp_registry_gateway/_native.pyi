@@ -5,7 +5,6 @@ from typing import Any, final
 __all__ = [
     "Admitted",
     "Exchange",
-    "Failure",
     "Gateway",
     "Hosted",
     "Housed",
@@ -17,9 +16,6 @@ __all__ = [
 ]
 
 __version__: str
-
-class Failure(Exception):
-    """An error of the gateway, with its document."""
 
 @final
 class Queue:
@@ -53,6 +49,8 @@ class Gateway:
     ) -> Exchange: ...
     def end(self, grace_seconds: float | None = None) -> None: ...
     def is_closed(self) -> bool: ...
+    def is_told_of_forks(self) -> None: ...
+    def left_by_fork(self) -> None: ...
 
 @final
 class Lease:

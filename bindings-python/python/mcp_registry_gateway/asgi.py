@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from .errors import error_of
 
 if TYPE_CHECKING:
     from ._gateway import Gateway
@@ -47,12 +46,9 @@ class GatewayApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            exchange = self._gateway._native.request(
-                scope["method"], self._target(scope), list(scope["headers"]), (scope.get("client") or (None,))[0]
-            )
-        except _native.Failure as failure:
-            raise error_of(failure.args[0]) from None
+        exchange = self._gateway._native.request(
+            scope["method"], self._target(scope), list(scope["headers"]), (scope.get("client") or (None,))[0]
+        )
         # Side by side: an answer may begin before the request has ended, and a client may go at any moment.
         listening = asyncio.create_task(self._listen(exchange, receive))
         answering = asyncio.create_task(self._tell(exchange, send))

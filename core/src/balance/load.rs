@@ -13,41 +13,36 @@ impl Load {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add(&self) {
+    #[inline]
+    pub(crate) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn sub(&self) {
+    #[inline]
+    pub(crate) fn sub(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// One call in flight: counted from when it is made until it is dropped.
+/// One call in flight in the books of bounded loads, of its member and of the whole pool, until it is dropped.
 #[derive(Debug)]
 #[must_use = "a call counts only as long as this lives"]
-pub struct Held {
-    member: Load,
-    /// The same call in the books of bounded loads: of the member, and of the whole pool.
-    bounded: Option<(Load, Load)>,
+pub struct Booked {
+    own: Load,
+    all: Load,
 }
 
-impl Held {
-    pub(super) fn new(member: Load, bounded: Option<(Load, Load)>) -> Self {
-        member.add();
-        if let Some((own, all)) = &bounded {
-            own.add();
-            all.add();
-        }
-        Self { member, bounded }
+impl Booked {
+    pub(super) fn new(own: Load, all: Load) -> Self {
+        own.add();
+        all.add();
+        Self { own, all }
     }
 }
 
-impl Drop for Held {
+impl Drop for Booked {
     fn drop(&mut self) {
-        self.member.sub();
-        if let Some((own, all)) = &self.bounded {
-            own.sub();
-            all.sub();
-        }
+        self.own.sub();
+        self.all.sub();
     }
 }

@@ -21,7 +21,7 @@ mod round_robin;
 mod spread;
 mod weighted;
 
-pub use load::{Held, Load};
+pub use load::{Booked, Load};
 pub use own::Maker;
 pub use ring::{HASH_SEED, key_of};
 pub use spread::{Settings, Spread};

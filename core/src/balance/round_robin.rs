@@ -72,6 +72,13 @@ impl RoundRobin {
         Self { turn, first }
     }
 
+    /// The place whose turn is after that of `place`.
+    fn after(&self, place: usize) -> usize {
+        // A division would take longer than all the rest of a pick here.
+        let after = place + 1;
+        if after == self.first.len() { 0 } else { after }
+    }
+
     /// The place of the first candidate at or after `place` that the ask allows.
     fn allowed_from(&self, mut place: usize, ask: &Ask<'_>) -> Option<usize> {
         for _ in 0..=ask.exclude.len() {
@@ -79,7 +86,7 @@ impl RoundRobin {
             if ask.allows(self.turn.order[place]) {
                 return Some(place);
             }
-            place = (place + 1) % self.first.len();
+            place = self.after(place);
         }
         None
     }
@@ -91,8 +98,7 @@ impl Balancer for RoundRobin {
         let mut seen = next.load(Ordering::Relaxed);
         loop {
             let place = self.allowed_from(seen, ask)?;
-            let after = (place + 1) % self.first.len();
-            match next.compare_exchange_weak(seen, after, Ordering::Relaxed, Ordering::Relaxed) {
+            match next.compare_exchange_weak(seen, self.after(place), Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(self.turn.order[place]),
                 Err(current) => seen = current,
             }

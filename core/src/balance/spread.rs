@@ -11,7 +11,7 @@ use super::random::Uniform;
 use super::ring::Ring;
 use super::round_robin::{RoundRobin, Turn};
 use super::weighted::{Phase, Weighted};
-use super::{Balancer, Entry, Held, Load};
+use super::{Balancer, Booked, Entry, Load};
 use crate::model::Algorithm;
 use crate::random::Random;
 
@@ -80,12 +80,12 @@ impl Spread {
         }
     }
 
-    /// Counts a call of the member at `index` as in flight until what is returned is dropped; `None` if there is no
-    /// such member.
-    pub fn hold(&self, index: usize) -> Option<Held> {
-        let bounded = self.books.as_ref().and_then(|books| Some((books.own.get(index)?, &books.all)));
-        let bounded = bounded.map(|(own, all)| (own.clone(), all.clone()));
-        Some(Held::new(self.roster.get(index)?.load.clone(), bounded))
+    /// Books a call of the member at `index` as in flight until what is returned is dropped; `None` where loads are not bounded. What
+    /// the member itself has in flight is counted by who has the member.
+    #[inline]
+    pub fn book(&self, index: usize) -> Option<Booked> {
+        let books = self.books.as_ref()?;
+        Some(Booked::new(books.own.get(index)?.clone(), books.all.clone()))
     }
 
     /// The members, in the order of their indexes.

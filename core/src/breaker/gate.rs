@@ -125,6 +125,7 @@ impl Gate {
     }
 
     /// Asks to pass. One load while closed.
+    #[inline]
     pub(super) fn enter(&self, now: u64, probes: u64) -> Result<Entered, Phase> {
         let mut seen = self.word.load(Ordering::Acquire);
         loop {

@@ -88,6 +88,11 @@ pub enum Readiness {
     Full,
 }
 
+/// The right to one call, without the breaker that gave it: whoever has it gives it back to that one, once. It is what a [`Permit`]
+/// is made of, for who has the breaker anyway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(Ticket);
+
 /// The breaker of one server. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Breaker(Arc<Inner>);
@@ -111,15 +116,28 @@ impl Breaker {
 
     /// A permit for one call, or when to ask again.
     pub fn try_acquire(&self, now: Tick) -> Result<Permit, Denied> {
+        let place = self.take_place(now)?;
+        Ok(Permit { breaker: Arc::clone(&self.0), place: Some(place) })
+    }
+
+    /// As [`Self::try_acquire`], for who gives the place back by itself: [`Self::leave_place`].
+    #[inline]
+    pub(crate) fn take_place(&self, now: Tick) -> Result<Place, Denied> {
         match self.0.gate.enter(now.as_nanos(), self.0.rules.probes) {
             Ok(entered) => {
                 if entered.filled {
                     self.0.tell();
                 }
-                Ok(Permit { breaker: Arc::clone(&self.0), ticket: Some(entered.ticket) })
+                Ok(Place(entered.ticket))
             }
             Err(phase) => Err(Denied { retry_after: self.0.wait(phase, now) }),
         }
+    }
+
+    /// Gives a place back, and says how the call ended. An ignored ending looks at no time.
+    #[inline]
+    pub(crate) fn leave_place(&self, place: Place, outcome: Outcome, now: Tick) {
+        self.0.leave(place, outcome, now);
     }
 
     /// What it does now; an open breaker whose time has passed is half-open.
@@ -174,7 +192,13 @@ impl Inner {
         }
     }
 
-    fn finish(&self, ticket: Ticket, ending: Ending, now: Tick) {
+    #[inline]
+    fn leave(&self, Place(ticket): Place, outcome: Outcome, now: Tick) {
+        let ending = match outcome {
+            Outcome::Success => Ending::Success,
+            Outcome::Failure => Ending::Failure,
+            Outcome::Ignored => Ending::Ignored,
+        };
         let open_for =
             |trips| nanos(self.random.jitter(self.settings.open_time(trips), self.settings.jitter));
         if self.gate.finish(ticket, ending, now.as_nanos(), &self.rules, open_for) {
@@ -195,28 +219,23 @@ impl Inner {
 #[must_use = "a permit that is dropped counts for nothing"]
 pub struct Permit {
     breaker: Arc<Inner>,
-    ticket: Option<Ticket>,
+    place: Option<Place>,
 }
 
 impl Permit {
     /// Says how the call ended. Late results, of a breaker that has moved on since, change nothing.
     pub fn finish(mut self, outcome: Outcome, now: Tick) {
-        let ending = match outcome {
-            Outcome::Success => Ending::Success,
-            Outcome::Failure => Ending::Failure,
-            Outcome::Ignored => Ending::Ignored,
-        };
-        if let Some(ticket) = self.ticket.take() {
-            self.breaker.finish(ticket, ending, now);
+        if let Some(place) = self.place.take() {
+            self.breaker.leave(place, outcome, now);
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(place) = self.place.take() {
             // An ignored ending looks at no time.
-            self.breaker.finish(ticket, Ending::Ignored, Tick::default());
+            self.breaker.leave(place, Outcome::Ignored, Tick::default());
         }
     }
 }

@@ -1,11 +1,17 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
 use crate::balance::Ask;
 use crate::clock::ManualClock;
-use crate::store::MemoryStore;
+use crate::model::{
+    AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, SealedCredential, Server, ServerId, Tenant,
+    TenantId,
+};
+use crate::store::{Claim, ClaimStore, CredentialStore, Done, HealthRecord, KeyStore, MemoryStore, Once};
 use crate::transport::resident::Visit;
 
 fn wrong(builder: GatewayBuilder) -> Error {
@@ -77,15 +83,106 @@ async fn an_algorithm_of_the_programs_own_chooses_for_its_service_and_for_no_oth
     gateway.close().await;
 }
 
+/// A store of the program's own, which counts what it is asked.
+#[derive(Debug, Default)]
+struct Counting {
+    kept: Arc<MemoryStore>,
+    asked: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+impl Counting {
+    fn note(&self, verb: &'static str) {
+        *self.asked.lock().unwrap().entry(verb).or_default() += 1;
+    }
+
+    fn asked(&self, verb: &str) -> usize {
+        self.asked.lock().unwrap().get(verb).copied().unwrap_or(0)
+    }
+}
+
+/// The verbs of a part of the store: counted, then handed on.
+macro_rules! counted {
+    ($part:ident { $($verb:ident($($name:ident: $of:ty),*) -> $answer:ty;)+ } $($more:item)*) => {
+        #[async_trait::async_trait]
+        impl $part for Counting {
+            $(
+                async fn $verb(&self, $($name: $of),*) -> $answer {
+                    self.note(stringify!($verb));
+                    self.kept.$verb($($name),*).await
+                }
+            )+
+            $($more)*
+        }
+    };
+}
+
+counted! {
+    CredentialStore {
+        put_credential(credential: &SealedCredential, audit: &AuditEntry) -> Result<()>;
+        remove_credential(tenant: &TenantId, server: ServerId, subject: &str, header: &str, audit: &AuditEntry) -> Result<()>;
+        credentials() -> Result<Vec<SealedCredential>>;
+    }
+}
+
+counted! {
+    ClaimStore {
+        put_claim(claim: &Claim, audit: &AuditEntry) -> Result<()>;
+        remove_claim(tenant: &TenantId, uri: &str) -> Result<()>;
+        claims() -> Result<Vec<Claim>>;
+    }
+}
+
+counted! {
+    Store {
+        insert_server(server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
+        insert_server_once(server: &Server, declared: &Listing, audit: &AuditEntry, once: &Once) -> Result<Option<Done>>;
+        update_server(server: &Server, expected: u64, declared: Option<&Listing>, audit: &AuditEntry) -> Result<()>;
+        remove_server(tenant: &TenantId, id: ServerId, at: Timestamp, audit: &AuditEntry) -> Result<()>;
+        servers() -> Result<Vec<Server>>;
+        put_listing(tenant: &TenantId, id: ServerId, listing: &Listing, at: Timestamp) -> Result<()>;
+        listings() -> Result<Vec<(ServerId, Listing)>>;
+        record_health(records: &[(ServerId, HealthRecord)]) -> Result<()>;
+        health_history(tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>>;
+        append_audits(audits: &[AuditEntry]) -> Result<()>;
+        find_audit(tenant: &TenantId, query: &AuditQuery) -> Result<Vec<AuditRow>>;
+        verify_audit(tenant: Option<&TenantId>) -> Result<Vec<ChainReport>>;
+        retain_audit(before: Timestamp, most: u32) -> Result<u64>;
+        hold_audit(hold: bool, audit: &AuditEntry) -> Result<()>;
+        tenants() -> Result<Vec<Tenant>>;
+        put_tenant(tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()>;
+        check() -> Result<()>;
+        close() -> ();
+    }
+    fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
+        self.note("api_keys");
+        Arc::clone(&self.kept).api_keys()
+    }
+}
+
 #[tokio::test]
-async fn an_own_store_keeps_what_is_registered_from_one_gateway_to_the_next() {
-    let store = Arc::new(MemoryStore::new());
-    let docs = Registration::at("docs", "http://127.0.0.1:9/");
+async fn a_store_of_the_programs_own_is_asked_for_all_that_must_survive() {
+    let (store, us) = (Arc::new(Counting::default()), Caller::local());
     let on = || Gateway::builder().store(Arc::clone(&store) as Arc<dyn Store>);
-    on().server(docs).open().await.unwrap().close().await;
+    let gateway = on().server(Registration::at("docs", "http://127.0.0.1:9/")).open().await.unwrap();
+    let reads = ["servers", "listings", "tenants", "claims", "credentials", "api_keys"];
+    assert!(reads.iter().all(|verb| store.asked(verb) > 0), "{store:?}");
+    let docs = gateway.named(&us, "docs").unwrap().id;
+    let change = crate::model::Patch { weight: Some(3), ..Default::default() };
+    gateway.update(&us, docs, change, None).await.unwrap();
+    let more = gateway.register(&us, Registration::at("more", "http://127.0.0.1:9/")).await.unwrap();
+    gateway.remove(&us, more.id, None).await.unwrap();
+    assert_eq!(
+        ["insert_server", "update_server", "remove_server"].map(|verb| store.asked(verb)),
+        [2, 1, 1],
+        "{store:?}"
+    );
+    assert_eq!(store.asked("close"), 0);
+    gateway.close().await;
+    assert_eq!(store.asked("close"), 1);
+
     let again = on().open().await.unwrap();
-    assert_eq!(again.named(&Caller::local(), "docs").unwrap().name, "docs");
-    assert_eq!(store.servers().await.unwrap().len(), 1);
+    assert_eq!(again.named(&us, "docs").unwrap().weight, 3);
+    assert_eq!(store.kept.servers().await.unwrap().len(), 1);
     again.close().await;
 }
 

@@ -36,7 +36,7 @@
 //!
 //! A facade owns the tokio runtime that its gateway runs on, so that the host needs none, and shares nothing with another facade.
 //! It installs no signal handler and no subscriber. A child of `fork()` has a copy of the memory and none of the threads: every
-//! call there is an error that says so.
+//! call there is an error that says so (`process.rs`).
 
 mod admitted;
 #[cfg(feature = "bench")]
@@ -45,6 +45,7 @@ mod identity;
 mod line;
 mod mcp;
 mod opening;
+mod process;
 mod resident;
 #[cfg(feature = "server")]
 mod surface;
@@ -65,6 +66,7 @@ use tokio::runtime::{Handle, Runtime};
 
 pub use self::admitted::Admitted;
 pub use self::line::Line;
+use self::process::Process;
 pub use self::resident::{Hosted, Housed};
 #[cfg(feature = "server")]
 pub use self::surface::{Exchange, Head, Request};
@@ -82,9 +84,9 @@ use crate::tasks::Tasks;
 pub struct Facade(Arc<Shared>);
 
 struct Shared {
-    /// Taken when this is dropped.
-    house: Mutex<Option<Arc<House>>>,
-    process: u32,
+    /// There until this is dropped. What is closed has let go of all that others may want: files, children, the claim on the database.
+    house: Option<Arc<House>>,
+    process: Process,
     closed: AtomicBool,
     /// Work that callers wait for.
     works: Tasks,
@@ -99,7 +101,7 @@ struct House {
     #[cfg(feature = "server")]
     surface: crate::server::Service,
     /// Keeps others out of the database.
-    _presence: Option<crate::store::presence::Presence>,
+    presence: Mutex<Option<crate::store::presence::Presence>>,
 }
 
 impl Facade {
@@ -123,8 +125,8 @@ impl Facade {
         let outcome = outcome.unwrap_or_else(ended);
         match outcome {
             Ok(house) => Ok(Self(Arc::new(Shared {
-                house: Mutex::new(Some(Arc::new(house))),
-                process: std::process::id(),
+                house: Some(Arc::new(house)),
+                process: Process::this(),
                 closed: AtomicBool::new(false),
                 works: Tasks::default(),
                 handle: runtime.handle().clone(),
@@ -149,10 +151,28 @@ impl Facade {
         }
     }
 
-    /// Picks a server of `service` for a caller that talks to it itself; see [`Gateway::pick`].
+    /// Picks a server of `service` for a caller that talks to it itself; see [`Gateway::pick`]. It waits for nothing, so that it
+    /// believes a host that says that it is [`told of forks`](Facade::is_told_of_forks).
+    #[inline]
     pub fn pick(&self, service: &str, key: Option<&str>) -> Result<Picked> {
-        let house = self.house()?;
-        house.gateway.pick(&house.caller, service, key)
+        if self.0.process.is_left_by_word() {
+            return Err(forked());
+        }
+        match &self.0.house {
+            Some(house) if !self.is_closed() => house.gateway.pick(&house.caller, service, key),
+            _ => Err(work::closed()),
+        }
+    }
+
+    /// The host says that it calls [`Facade::left_by_fork`] in each child that it forks, so that [`Facade::pick`] need not ask the
+    /// system each time which process this is.
+    pub fn is_told_of_forks(&self) {
+        self.0.process.is_told();
+    }
+
+    /// This is the child of a fork: from now on every call is an error that says so.
+    pub fn left_by_fork(&self) {
+        self.0.process.leave();
     }
 
     /// Watches the changes of servers from now on.
@@ -215,7 +235,7 @@ impl Facade {
         let shared = Arc::clone(&self.0);
         let house = match self.house() {
             Ok(house) if !shared.closed.swap(true, Ordering::SeqCst) => house,
-            Err(error) if shared.is_forked() => return Flight::done(Err(error)),
+            Err(error) if shared.process.is_left() => return Flight::done(Err(error)),
             Ok(_) | Err(_) => return Flight::done(Ok(())),
         };
         let (flight, landing) = Flight::new();
@@ -224,7 +244,7 @@ impl Facade {
             let configured = house.gateway.settings().server.grace;
             house.gateway.shutdown(grace.unwrap_or(configured)).await;
             shared.works.stop().await;
-            shared.take_house();
+            house.leave_database();
             drop(house);
             if let Some(runtime) = shared.take_runtime() {
                 runtime.shutdown_background();
@@ -246,7 +266,7 @@ impl Facade {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        if self.0.is_forked() {
+        if self.0.process.is_left() {
             done(Err(forked()));
             return Work::ended();
         }
@@ -265,18 +285,22 @@ impl Facade {
     }
 
     fn house(&self) -> Result<Arc<House>> {
-        if self.0.is_forked() {
+        if self.0.process.is_left() {
             return Err(forked());
         }
-        let house = self.0.house.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match house {
-            Some(house) if !self.is_closed() => Ok(house),
+        match &self.0.house {
+            Some(house) if !self.is_closed() => Ok(Arc::clone(house)),
             _ => Err(work::closed()),
         }
     }
 }
 
 impl House {
+    /// Others may have it now.
+    fn leave_database(&self) {
+        drop(self.presence.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// What a call shows of itself: the program's own word, or a credential.
     fn credentials(&self, authorization: Option<&str>) -> Result<Credentials> {
         self.credentials_of(authorization, None)
@@ -305,14 +329,6 @@ impl House {
 }
 
 impl Shared {
-    fn is_forked(&self) -> bool {
-        self.process != std::process::id()
-    }
-
-    fn take_house(&self) -> Option<Arc<House>> {
-        self.house.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     fn take_runtime(&self) -> Option<Runtime> {
         self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -320,8 +336,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let (house, runtime) = (self.take_house(), self.take_runtime());
-        if self.is_forked() {
+        let (house, runtime) = (self.house.take(), self.take_runtime());
+        if self.process.is_left() {
             // The threads that all of this waits for, and whose files it would close, are the other process's.
             std::mem::forget((house, runtime));
             return;

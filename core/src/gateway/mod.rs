@@ -16,6 +16,7 @@ mod background;
 mod bound;
 mod book;
 mod bridge;
+mod caller;
 mod callers;
 mod catalog;
 mod claims;
@@ -84,6 +85,7 @@ use arc_swap::ArcSwap;
 pub use self::admitted::{Admitted, Ask};
 pub use self::attached::Attached;
 pub use self::audit::Attempt;
+pub use self::caller::Caller;
 pub use self::credentials::Whose;
 pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::hosted::Hosted;
@@ -100,7 +102,7 @@ pub use self::request::{Answer, McpRequest};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 pub use self::tenants::TenantPatch;
-use crate::auth::{Access, Authenticator, Credentials, Keys, Operation, Restrictions};
+use crate::auth::{Access, Authenticator, Credentials, Keys, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
@@ -117,52 +119,6 @@ use crate::transport::guard::Guard;
 use crate::transport::resident::Residents;
 use crate::transport::supply::Supply;
 use crate::transport::{self, Connector};
-
-/// A principal at work: who, and the id that ties its log lines and audit rows together.
-///
-/// ```
-/// use mcp_registry_gateway::{Caller, ErrorKind, Gateway, Principal, Registration, Result, Role, TenantId};
-///
-/// # #[tokio::main]
-/// # async fn main() -> Result<()> {
-/// let gateway = Gateway::builder().open().await?;
-/// let us = Caller::local();                        // the program itself: administrator of the tenant `default`
-/// gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9000/mcp")).await?;
-///
-/// // One of its users, for whom it vouches.
-/// let ada = Caller::new(Principal::new(TenantId::default_tenant(), "user:ada", Role::Viewer));
-/// assert_eq!(gateway.named(&ada, "docs")?.name, "docs");
-/// let refused = gateway.register(&ada, Registration::at("more", "http://127.0.0.1:9001/mcp")).await;
-/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
-/// # gateway.close().await;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Who.
-    pub principal: Principal,
-    /// Which request.
-    pub correlation_id: Arc<str>,
-}
-
-impl Caller {
-    /// The program itself, acting for `principal`.
-    pub fn new(principal: Principal) -> Self {
-        Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
-    }
-
-    /// The program itself: it acts in the tenant `default`, as its administrator.
-    pub fn local() -> Self {
-        Self::new(Principal::local(TenantId::default_tenant()))
-    }
-
-    /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
-    /// with it.
-    pub fn may(&self, operation: Operation) -> Result<()> {
-        self.principal.may(operation)
-    }
-}
 
 /// The gateway. Clones share it.
 ///

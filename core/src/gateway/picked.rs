@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use super::service::Service;
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::breaker::Outcome;
-use crate::clock::{Clock, Tick};
-use crate::error::{Error, Result};
+use crate::clock::Tick;
+use crate::error::Result;
 use crate::model::Server;
 use crate::select::{Ask, Lease, key_of};
 
-/// A server that was picked, in flight until this is dropped. Dropped without a word of how it went, it counts as neither success
+/// A server that was picked, in flight until this is released or dropped. Released without a word of how it went, it counts as neither success
 /// nor failure.
 ///
 /// ```
@@ -29,9 +30,11 @@ use crate::select::{Ask, Lease, key_of};
 #[derive(Debug)]
 #[must_use = "a server that was picked counts as busy until this is dropped"]
 pub struct Picked {
-    lease: Lease,
-    server: Arc<Server>,
-    clock: Arc<dyn Clock>,
+    /// Until it is released.
+    lease: Option<Lease>,
+    /// Its one counter holds the server and the clock.
+    service: Arc<Service>,
+    place: usize,
     since: Tick,
 }
 
@@ -45,19 +48,20 @@ impl Gateway {
         caller.may(Operation::ToolsCall)?;
         let inner = &self.0;
         let since = inner.clock.now();
-        let (lease, server) = inner.look(&caller.principal, |view| {
+        inner.look(&caller.principal, |view| {
             let ask = Ask { key: key.map(key_of), exclude: &[] };
-            let (lease, place) = view.service(service)?.pick(None, &ask, since)?;
-            Ok::<_, Error>((lease, Arc::clone(&place.server)))
-        })?;
-        Ok(Picked { lease, server, clock: Arc::clone(&inner.clock), since })
+            let service = view.service(service)?;
+            let lease = service.pick_any(&ask, since)?;
+            let place = lease.index();
+            Ok(Picked { lease: Some(lease), service: Arc::clone(service), place, since })
+        })
     }
 }
 
 impl Picked {
     /// The server.
     pub fn server(&self) -> &Arc<Server> {
-        &self.server
+        &self.service.places[self.place].server
     }
 
     /// Records that the server answered. Only the first record counts.
@@ -70,8 +74,14 @@ impl Picked {
         self.record(Outcome::Failure);
     }
 
+    /// Ends the hold on the server before this is dropped.
+    pub fn release(&mut self) {
+        self.lease = None;
+    }
+
     fn record(&mut self, outcome: Outcome) {
-        let now = self.clock.now();
-        self.lease.record(outcome, now.since(self.since), now);
+        let Some(lease) = &mut self.lease else { return };
+        let now = self.service.clock.now();
+        lease.record(outcome, now.since(self.since), now);
     }
 }

@@ -118,7 +118,7 @@ impl Inner {
             Some(old) if unchanged(old, &places) => Some(Arc::clone(old)),
             old => {
                 let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
-                Some(Arc::new(Service::new(name.clone(), places, balancing, old)))
+                Some(Arc::new(Service::new(name.clone(), places, balancing, Arc::clone(&self.clock), old)))
             }
         }
     }

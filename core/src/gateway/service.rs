@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::upstream::Upstream;
 use super::{Inner, names};
-use crate::clock::Tick;
+use crate::clock::{Clock, Tick};
 use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
@@ -46,6 +46,8 @@ pub(super) struct Service {
     balancing: PoolSettings,
     /// What some callers may not use of it, if this is how they see it.
     veil: Option<Veil>,
+    /// What a server that was picked is timed by.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// Keeps a part of a service from those who may not use it: what is not listed is unknown, whether it exists or not.
@@ -63,6 +65,7 @@ impl Service {
         name: ServiceName,
         places: Vec<Place>,
         balancing: PoolSettings,
+        clock: Arc<dyn Clock>,
         previous: Option<&Self>,
     ) -> Self {
         let (algorithm, max_load) = places.first().map_or_else(
@@ -90,7 +93,7 @@ impl Service {
             partly.insert(key, Arc::clone(made));
         }
         let by_id = places.iter().enumerate().map(|(i, place)| (place.server.id, i)).collect();
-        Self { name, places, by_id, everyone, partly, subsets, balancing, veil: None }
+        Self { name, places, by_id, everyone, partly, subsets, balancing, veil: None, clock }
     }
 
     /// The service as a caller sees it who may use only the replicas that `reaches` says, and nothing that `denied` is about.
@@ -105,7 +108,13 @@ impl Service {
             listing.items.retain(shown);
             Place { listing: Arc::new(listing), ..place.clone() }
         });
-        let mut narrowed = Self::new(self.name.clone(), places.collect(), self.balancing.clone(), Some(self));
+        let mut narrowed = Self::new(
+            self.name.clone(),
+            places.collect(),
+            self.balancing.clone(),
+            Arc::clone(&self.clock),
+            Some(self),
+        );
         if !denied.is_empty() {
             let templates = narrowed.offers(CapabilityKind::ResourceTemplate);
             let templates = templates.iter().filter_map(|(_, item)| Template::parse(&item.name)).collect();
@@ -148,18 +157,32 @@ impl Service {
             Some((kind, name)) if !self.partly.is_empty() => self.partly.get(&(kind, name.to_owned())),
             _ => None,
         };
-        let lease = subset
-            .map_or(&self.everyone, |pool| &**pool)
-            .pick(ask, now)
-            .map_err(|error| self.nobody(error))?;
-        let place = self.by_id.get(&lease.server_id()).map(|i| &self.places[*i]);
+        // The pool of all has them in the order of the places.
+        let (lease, place) = match subset {
+            None => {
+                let lease = self.pick_any(ask, now)?;
+                let place = self.places.get(lease.index());
+                (lease, place)
+            }
+            Some(pool) => {
+                let lease = pool.pick(ask, now).map_err(|error| self.nobody(error))?;
+                let place = self.place(lease.server_id());
+                (lease, place)
+            }
+        };
         let place = place.ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a pool knows a server that its service does not")
         })?;
         Ok((lease, place))
     }
 
+    /// Picks a replica that can take a call, whatever it offers: the one at the place of the lease's index.
+    pub(super) fn pick_any(&self, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+        self.everyone.pick(ask, now).map_err(|error| self.nobody(error))
+    }
+
     /// The error as it stands for this service.
+    #[cold]
     fn nobody(&self, error: Error) -> Error {
         let error = error.with("service", &self.name);
         if !self.places.iter().any(|place| place.waits) {

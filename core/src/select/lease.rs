@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Replica;
-use crate::balance::Held;
-use crate::breaker::{Outcome, Permit};
+use crate::balance::Booked;
+use crate::breaker::{Outcome, Place};
 use crate::clock::Tick;
 use crate::model::ServerId;
 
@@ -16,14 +16,18 @@ use crate::model::ServerId;
 pub struct Lease {
     replica: Arc<Replica>,
     index: usize,
-    permit: Option<Permit>,
-    _held: Held,
+    /// Taken when an outcome is recorded.
+    place: Option<Place>,
+    _booked: Option<Booked>,
 }
 
 impl Lease {
-    pub(super) fn new(replica: Arc<Replica>, index: usize, permit: Permit, held: Held) -> Self {
+    /// `place` is of the replica's own breaker.
+    #[inline]
+    pub(super) fn new(replica: Arc<Replica>, index: usize, place: Place, booked: Option<Booked>) -> Self {
         replica.begin();
-        Self { replica, index, permit: Some(permit), _held: held }
+        replica.load().add();
+        Self { replica, index, place: Some(place), _booked: booked }
     }
 
     /// The server that was picked.
@@ -44,8 +48,8 @@ impl Lease {
     /// Records how the call went, for the breaker and the counts, while its answer may still be streaming. `latency`
     /// is the time to the first byte. Only the first record of a lease counts.
     pub fn record(&mut self, outcome: Outcome, latency: Duration, now: Tick) {
-        if let Some(permit) = self.permit.take() {
-            permit.finish(outcome, now);
+        if let Some(place) = self.place.take() {
+            self.replica.breaker().leave_place(place, outcome, now);
             self.replica.count(outcome, latency);
         }
     }
@@ -58,5 +62,16 @@ impl Lease {
     /// Records how the call went and ends it.
     pub fn finish(mut self, outcome: Outcome, latency: Duration, now: Tick) {
         self.record(outcome, latency, now);
+    }
+}
+
+impl Drop for Lease {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            // An ignored ending looks at no time.
+            self.replica.breaker().leave_place(place, Outcome::Ignored, Tick::default());
+        }
+        self.replica.load().sub();
     }
 }

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 
 use super::{Lease, Replica, Settings};
 use crate::balance::{self, Balancer, Entry, Spread};
-use crate::breaker::{Permit, Readiness, Signal};
+use crate::breaker::{Place, Readiness, Signal};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ServerId;
@@ -139,8 +139,8 @@ impl Pool {
                 }
                 break;
             };
-            match self.members[index].replica.breaker().try_acquire(now) {
-                Ok(permit) => return self.lease(index, permit),
+            match self.members[index].replica.breaker().take_place(now) {
+                Ok(place) => return Ok(self.lease(index, place)),
                 Err(why) => {
                     exclude.push(index);
                     denied = Some(sooner(denied, now + why.retry_after));
@@ -171,10 +171,8 @@ impl Pool {
         !member.is_drained() && (member.available || self.panicking)
     }
 
-    fn lease(&self, index: usize, permit: Permit) -> Result<Lease> {
-        let held =
-            self.spread.hold(index).ok_or_else(|| Error::new(ErrorKind::Internal, "no such member"))?;
-        Ok(Lease::new(Arc::clone(&self.members[index].replica), index, permit, held))
+    fn lease(&self, index: usize, place: Place) -> Lease {
+        Lease::new(Arc::clone(&self.members[index].replica), index, place, self.spread.book(index))
     }
 
     /// The view, made anew if it is out of date and nobody else is at it.
@@ -215,8 +213,8 @@ impl Pool {
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
         for index in usable.filter(|index| !tried(*index)) {
-            match self.members[index].replica.breaker().try_acquire(now) {
-                Ok(permit) => return self.lease(index, permit),
+            match self.members[index].replica.breaker().take_place(now) {
+                Ok(place) => return Ok(self.lease(index, place)),
                 Err(why) => denied = Some(sooner(denied, now + why.retry_after)),
             }
         }

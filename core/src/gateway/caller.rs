@@ -1,0 +1,53 @@
+//! Who asks.
+
+use std::sync::Arc;
+
+use crate::auth::Operation;
+use crate::error::Result;
+use crate::model::{Principal, TenantId};
+
+/// A principal at work: who, and the id that ties its log lines and audit rows together.
+///
+/// ```
+/// use mcp_registry_gateway::{Caller, ErrorKind, Gateway, Principal, Registration, Result, Role, TenantId};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// let gateway = Gateway::builder().open().await?;
+/// let us = Caller::local();                        // the program itself: administrator of the tenant `default`
+/// gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9000/mcp")).await?;
+///
+/// // One of its users, for whom it vouches.
+/// let ada = Caller::new(Principal::new(TenantId::default_tenant(), "user:ada", Role::Viewer));
+/// assert_eq!(gateway.named(&ada, "docs")?.name, "docs");
+/// let refused = gateway.register(&ada, Registration::at("more", "http://127.0.0.1:9001/mcp")).await;
+/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// Which request.
+    pub correlation_id: Arc<str>,
+}
+
+impl Caller {
+    /// The program itself, acting for `principal`.
+    pub fn new(principal: Principal) -> Self {
+        Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
+    }
+
+    /// The program itself: it acts in the tenant `default`, as its administrator.
+    pub fn local() -> Self {
+        Self::new(Principal::local(TenantId::default_tenant()))
+    }
+
+    /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins
+    /// with it.
+    pub fn may(&self, operation: Operation) -> Result<()> {
+        self.principal.may(operation)
+    }
+}
