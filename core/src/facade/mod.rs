@@ -61,6 +61,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
@@ -84,8 +85,8 @@ use crate::tasks::Tasks;
 pub struct Facade(Arc<Shared>);
 
 struct Shared {
-    /// There until this is dropped. What is closed has let go of all that others may want: files, children, the claim on the database.
-    house: Option<Arc<House>>,
+    /// Taken when the gateway ends, so that what is closed keeps nothing until a collector of garbage comes by.
+    house: ArcSwapOption<House>,
     process: Process,
     closed: AtomicBool,
     /// Work that callers wait for.
@@ -101,7 +102,7 @@ struct House {
     #[cfg(feature = "server")]
     surface: crate::server::Service,
     /// Keeps others out of the database.
-    presence: Mutex<Option<crate::store::presence::Presence>>,
+    _presence: Option<crate::store::presence::Presence>,
 }
 
 impl Facade {
@@ -125,7 +126,7 @@ impl Facade {
         let outcome = outcome.unwrap_or_else(ended);
         match outcome {
             Ok(house) => Ok(Self(Arc::new(Shared {
-                house: Some(Arc::new(house)),
+                house: ArcSwapOption::from_pointee(house),
                 process: Process::this(),
                 closed: AtomicBool::new(false),
                 works: Tasks::default(),
@@ -158,7 +159,7 @@ impl Facade {
         if self.0.process.is_left_by_word() {
             return Err(forked());
         }
-        match &self.0.house {
+        match &*self.0.house.load() {
             Some(house) if !self.is_closed() => house.gateway.pick(&house.caller, service, key),
             _ => Err(work::closed()),
         }
@@ -244,7 +245,7 @@ impl Facade {
             let configured = house.gateway.settings().server.grace;
             house.gateway.shutdown(grace.unwrap_or(configured)).await;
             shared.works.stop().await;
-            house.leave_database();
+            drop(shared.house.swap(None));
             drop(house);
             if let Some(runtime) = shared.take_runtime() {
                 runtime.shutdown_background();
@@ -288,19 +289,14 @@ impl Facade {
         if self.0.process.is_left() {
             return Err(forked());
         }
-        match &self.0.house {
-            Some(house) if !self.is_closed() => Ok(Arc::clone(house)),
+        match self.0.house.load_full() {
+            Some(house) if !self.is_closed() => Ok(house),
             _ => Err(work::closed()),
         }
     }
 }
 
 impl House {
-    /// Others may have it now.
-    fn leave_database(&self) {
-        drop(self.presence.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-
     /// What a call shows of itself: the program's own word, or a credential.
     fn credentials(&self, authorization: Option<&str>) -> Result<Credentials> {
         self.credentials_of(authorization, None)
@@ -336,7 +332,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let (house, runtime) = (self.house.take(), self.take_runtime());
+        let (house, runtime) = (self.house.swap(None), self.take_runtime());
         if self.process.is_left() {
             // The threads that all of this waits for, and whose files it would close, are the other process's.
             std::mem::forget((house, runtime));

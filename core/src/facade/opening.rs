@@ -77,7 +77,7 @@ impl Opening {
             #[cfg(feature = "server")]
             surface: gateway.service(),
             gateway,
-            presence: std::sync::Mutex::new(presence),
+            _presence: presence,
         })
     }
 }
