@@ -60,8 +60,8 @@ impl Inner {
                     expires_at: Some(self.clock.timestamp()),
                     ..held.grant.clone()
                 };
-                self.keep_grant(server, subject, held, dead, "credential.end").await?;
-                Err(ended(server).caused_by(error))
+                let kept = self.keep_grant(server, subject, held, dead, "credential.end").await;
+                kept.and_then(|_| Err(ended(server).caused_by(error)))
             }
             Err(error) => Err(error.with("server_id", server)),
         };
@@ -104,8 +104,12 @@ impl Inner {
                 correlation_id: None,
                 detail: described(&fresh.about),
             };
-            self.store.put_credential(&sealed, &audit).await?;
+            let stored = self.store.put_credential(&sealed, &audit).await;
+            // A refresh token is good once, so that the one that came for it is all there is, stored or not.
             self.book.put(fresh);
+            if let Err(error) = stored {
+                tracing::error!(%server, %error, "what was renewed is not stored; a restart will need another login");
+            }
         }
         self.book.worn(server, subject, &shown.about.origin).ok_or_else(|| ended(server))
     }
@@ -129,7 +133,10 @@ impl Inner {
             return Remedy::Again;
         }
         let remedy = match (late, &held) {
-            (true, None) => told(format!("the server wants to be authorized by OAuth; {HOW}"), "required"),
+            (true, None) => {
+                let set = "set a token that it takes with `mcp-gateway credentials set SERVER Authorization`";
+                told(format!("the server wants to be authorized; {set}, or {HOW}"), "required")
+            }
             (true, Some(_)) => {
                 told(format!("the server does not take its authorization any more; {HOW}"), "required")
             }

@@ -326,6 +326,23 @@ async fn a_token_that_a_server_refuses_before_its_time_is_renewed_and_the_call_i
     assert_eq!(house.exchanges(), 2);
 }
 
+/// A refresh token is good once: the one that came for it is all there is.
+#[tokio::test]
+async fn a_token_that_was_renewed_is_shown_although_it_cannot_be_stored() {
+    let house = House::new().await;
+    house.log_in().await;
+    house.call("read").await.unwrap();
+    // The store does not know the server any more, and refuses what is about it.
+    let (tenant, at) = (TenantId::default_tenant(), house.clock.timestamp());
+    let row = house.store.audit(&tenant, 1).await.unwrap().remove(0);
+    house.store.remove_server(&tenant, house.server.id, at, &row).await.unwrap();
+    house.clock.advance(Duration::from_secs(3600));
+    for _ in 0..2 {
+        house.call("read").await.unwrap();
+    }
+    assert_eq!(house.exchanges(), 2);
+}
+
 #[tokio::test]
 async fn an_authorization_that_has_ended_is_told_without_asking_again() {
     let house = House::new().await;
