@@ -136,7 +136,7 @@ impl Link for HttpLink {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         let modern = self.is_modern();
         let mut headers = self.headers.load_full();
-        let mut purpose = Purpose::Call;
+        let mut purpose = Purpose::of(&outgoing.method);
         if modern || outgoing.method == crate::rpc::Method::Discover {
             modern::complete(Arc::make_mut(&mut headers), &outgoing)?;
             if outgoing.method == crate::rpc::Method::Listen {
@@ -194,7 +194,9 @@ impl Link for HttpLink {
             return Ok(());
         }
         let headers = self.headers.load_full();
-        let (held, response) = self.post(&headers, Purpose::Call, &message, None).await?;
+        let begins =
+            Message::parse(message.clone()).ok().and_then(|message| message.method().map(Purpose::of));
+        let (held, response) = self.post(&headers, begins.unwrap_or(Purpose::Call), &message, None).await?;
         if !response.status().is_success() {
             let remedy = self.connector.remedy(response.status(), response.headers(), true);
             let refused = self.refused(held, response, None).await;

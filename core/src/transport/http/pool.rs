@@ -20,6 +20,7 @@ use super::dial::Dial;
 use super::wire::{Rest, Wire};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::Method;
 use crate::striped::Striped;
 use crate::tasks::Tasks;
 
@@ -45,7 +46,19 @@ const LISTENS_PER_CALL: usize = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Call,
+    /// A message that begins a session: a server that hears it twice has one session more that nobody uses.
+    Begin,
     Listen,
+}
+
+impl Purpose {
+    /// What a message of this method wants it for.
+    pub(super) fn of(method: &Method) -> Self {
+        match method {
+            Method::Initialize | Method::Initialized | Method::Discover => Self::Begin,
+            _ => Self::Call,
+        }
+    }
 }
 
 /// The connections of one server.
@@ -100,7 +113,8 @@ impl Pool {
     ///
     /// [`ErrorKind::Unavailable`], not sent, if all connections stay in use for 1 s; else
     /// [`ErrorKind::BadUpstream`], which says whether anything was sent. What was not written on a connection that
-    /// turns out to be closed is sent on a new one, once. `owner`: whose calls alone the connection carries.
+    /// turns out to be closed is sent on a new one, once; so is what begins a session, written or not. `owner`: whose
+    /// calls alone the connection carries.
     pub(super) async fn send(
         self: &Arc<Self>,
         purpose: Purpose,
@@ -114,12 +128,13 @@ impl Pool {
             }
             Err(_) => Box::pin(self.permit(purpose)).await?,
         };
-        if purpose == Purpose::Call
+        if purpose != Purpose::Listen
             && let Some(mut wire) = self.take_idle(owner)
         {
             match wire.send(request()).await {
                 Ok(response) => return Ok((Held { wire, permit }, response)),
-                Err(error) if wire.wrote() => return Err(self.broken(error)),
+                // A server may close an idle connection just when it is written to (RFC 9112, section 9.5).
+                Err(error) if wire.wrote() && purpose != Purpose::Begin => return Err(self.broken(error)),
                 Err(error) => tracing::debug!(server = ?self.dial, %error, "an idle connection was closed"),
             }
         }
@@ -139,7 +154,7 @@ impl Pool {
 
     fn permits(&self, purpose: Purpose) -> &Semaphore {
         match purpose {
-            Purpose::Call => &self.calls,
+            Purpose::Call | Purpose::Begin => &self.calls,
             Purpose::Listen => &self.listens,
         }
     }
@@ -287,7 +302,7 @@ impl Held {
         if let Some(body) = body {
             wire.leave(body);
         }
-        if permit.purpose == Purpose::Call {
+        if permit.purpose != Purpose::Listen {
             permit.pool.put_idle(wire);
         }
         // The permit is dropped last: see the invariant.

@@ -458,6 +458,31 @@ async fn a_connection_that_breaks_before_the_answer_leaves_the_outcome_unknown_a
 }
 
 #[tokio::test]
+async fn what_begins_a_session_on_a_connection_that_breaks_is_sent_once_more_on_a_new_one() {
+    for how in [|| Step::Reset, || Step::Close] {
+        let fake = Fake::start(move |n| match n {
+            0 => vec![json(&result(0))],
+            1 | 3 => vec![how()],
+            2 => vec![json(&result(1))],
+            4 => vec![Step::Write(http("202 Accepted", "", ""))],
+            _ => vec![Step::Close],
+        })
+        .await;
+        let link = fake.link().await;
+        response(&*link, 0).await;
+        assert!(matches!(bounded(link.request(initialize())).await.unwrap(), Exchange::One(_)));
+        let initialized = Message::request(None, Method::Initialized.as_str(), None);
+        bounded(link.notify(initialized)).await.unwrap();
+        assert_eq!(fake.connections(), [0, 0, 1, 1, 2]);
+        // A new connection that breaks is the server's answer.
+        for sent in [6, 7] {
+            bounded(fake.link().await.request(initialize())).await.err().expect("a broken connection");
+            assert_eq!(fake.requests().len(), sent);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_connected_to_was_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
