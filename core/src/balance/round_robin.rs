@@ -98,7 +98,12 @@ impl Balancer for RoundRobin {
         let mut seen = next.load(Ordering::Relaxed);
         loop {
             let place = self.allowed_from(seen, ask)?;
-            match next.compare_exchange_weak(seen, self.after(place), Ordering::Relaxed, Ordering::Relaxed) {
+            let after = self.after(place);
+            if after == seen {
+                // It is always its turn, as where there is but one.
+                return Some(self.turn.order[place]);
+            }
+            match next.compare_exchange_weak(seen, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(self.turn.order[place]),
                 Err(current) => seen = current,
             }

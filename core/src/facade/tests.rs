@@ -140,6 +140,18 @@ fn a_picked_server_is_busy_until_it_is_given_back_and_its_breaker_learns() {
 }
 
 #[test]
+fn after_the_end_nothing_is_picked_and_what_could_be_is_not_kept() {
+    let facade = opened();
+    let picked = facade.pick("own", None).unwrap();
+    let server = Arc::downgrade(picked.server());
+    wait_closed(&facade);
+    assert_eq!(facade.pick("own", None).unwrap_err().context(), [("reason", "closed".to_owned())]);
+    assert!(server.upgrade().is_some(), "the one that was picked stays whole");
+    drop(picked);
+    assert!(server.upgrade().is_none(), "although the facade is still there");
+}
+
+#[test]
 fn keys_are_made_and_judged() {
     let facade = opened();
     let made = ask(&facade, "create_key", &json!({ "name": "k", "role": "viewer" })).unwrap();

@@ -94,6 +94,7 @@ pub use self::logins::{LoginAnswer, LoginAsked, LoginBegun, LoginWish};
 pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
 pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
 pub use self::picked::Picked;
+pub(crate) use self::picked::Picker;
 #[cfg(feature = "server")]
 pub(crate) use self::proxy::read as read_proxied;
 pub use self::published::{Published, PublishedFilter};
@@ -164,7 +165,8 @@ struct Inner {
     #[cfg(feature = "oauth")]
     logins: logins::Logins,
     overrides: overrides::Overrides,
-    snapshot: ArcSwap<Snapshot>,
+    /// Shared with those who pick without holding the gateway: [`Picker`].
+    snapshot: Arc<ArcSwap<Snapshot>>,
     refreshing: std::sync::Mutex<()>,
     sessions: sessions::Sessions,
     modern: modern::State,
@@ -238,7 +240,7 @@ impl Gateway {
             keys,
             limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
             monitor: probe::monitor(this, &clock, &random),
-            snapshot: ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() }),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() })),
             refreshing: std::sync::Mutex::default(),
             sessions: sessions::Sessions::default(),
             modern,
@@ -374,6 +376,13 @@ impl Inner {
             ))
         };
         snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
+    }
+}
+
+impl Drop for Inner {
+    /// Whoever may still pick finds nothing, and keeps nothing.
+    fn drop(&mut self) {
+        self.snapshot.store(Arc::default());
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::service::Service;
+use super::snapshot::{Snapshot, View, no_such_service};
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::breaker::Outcome;
-use crate::clock::Tick;
+use crate::clock::{Clock, Tick};
 use crate::error::Result;
 use crate::model::Server;
-use crate::select::{Ask, Lease, key_of};
+use crate::select::{Ask, Hold, Replica, key_of};
 
 /// A server that was picked, in flight until this is released or dropped. Released without a word of how it went, it counts as neither success
 /// nor failure.
@@ -31,8 +34,8 @@ use crate::select::{Ask, Lease, key_of};
 #[must_use = "a server that was picked counts as busy until this is dropped"]
 pub struct Picked {
     /// Until it is released.
-    lease: Option<Lease>,
-    /// Its one counter holds the server and the clock.
+    hold: Option<Hold>,
+    /// Its one counter holds the server, the replica that the hold is on, and the clock.
     service: Arc<Service>,
     place: usize,
     since: Tick,
@@ -45,16 +48,50 @@ impl Gateway {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown service, [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no
     /// server can take a call.
     pub fn pick(&self, caller: &Caller, service: &str, key: Option<&str>) -> Result<Picked> {
-        caller.may(Operation::ToolsCall)?;
-        let inner = &self.0;
-        let since = inner.clock.now();
-        inner.look(&caller.principal, |view| {
-            let ask = Ask { key: key.map(key_of), exclude: &[] };
-            let service = view.service(service)?;
-            let lease = service.pick_any(&ask, since)?;
-            let place = lease.index();
-            Ok(Picked { lease: Some(lease), service: Arc::clone(service), place, since })
-        })
+        pick(&self.0.snapshot, self.0.clock.now(), caller, service, key)
+    }
+
+    /// Picks for `caller`, again and again.
+    pub(crate) fn picker(&self, caller: Caller) -> Picker {
+        Picker { snapshot: Arc::clone(&self.0.snapshot), clock: Arc::clone(&self.0.clock), caller }
+    }
+}
+
+/// [`Gateway::pick`] for one caller, for who does not hold the gateway: once that is gone, there is no service any more, and this keeps
+/// next to nothing in memory.
+pub(crate) struct Picker {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    clock: Arc<dyn Clock>,
+    caller: Caller,
+}
+
+impl Picker {
+    /// As [`Gateway::pick`].
+    pub(crate) fn pick(&self, service: &str, key: Option<&str>) -> Result<Picked> {
+        pick(&self.snapshot, self.clock.now(), &self.caller, service, key)
+    }
+}
+
+fn pick(
+    snapshot: &ArcSwap<Snapshot>,
+    since: Tick,
+    caller: &Caller,
+    service: &str,
+    key: Option<&str>,
+) -> Result<Picked> {
+    caller.may(Operation::ToolsCall)?;
+    let principal = &caller.principal;
+    let from = |view: &View| {
+        let ask = Ask { key: key.map(key_of), exclude: &[] };
+        let service = view.service(service)?;
+        let hold = service.hold_any(&ask, since)?;
+        let place = hold.index();
+        Ok(Picked { hold: Some(hold), service: Arc::clone(service), place, since })
+    };
+    match snapshot.load().tenants.get(&principal.tenant) {
+        Some(view) if view.is_whole_for(principal) => from(view),
+        Some(view) => from(&view.seen_by(principal)),
+        None => Err(no_such_service(service)),
     }
 }
 
@@ -76,12 +113,25 @@ impl Picked {
 
     /// Ends the hold on the server before this is dropped.
     pub fn release(&mut self) {
-        self.lease = None;
+        if let Some(hold) = self.hold.take() {
+            hold.end(self.replica());
+        }
+    }
+
+    fn replica(&self) -> &Replica {
+        &self.service.places[self.place].replica
     }
 
     fn record(&mut self, outcome: Outcome) {
-        let Some(lease) = &mut self.lease else { return };
+        let Some(hold) = &mut self.hold else { return };
         let now = self.service.clock.now();
-        lease.record(outcome, now.since(self.since), now);
+        hold.record(&self.service.places[self.place].replica, outcome, now.since(self.since), now);
+    }
+}
+
+impl Drop for Picked {
+    #[inline]
+    fn drop(&mut self) {
+        self.release();
     }
 }

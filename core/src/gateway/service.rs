@@ -17,7 +17,7 @@ use crate::model::{
     Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Restriction, Server, ServerId, ServiceName,
     Status,
 };
-use crate::select::{Ask, Lease, Member, Pool, Replica, Settings as PoolSettings, key_of};
+use crate::select::{Ask, Hold, Lease, Member, Pool, Replica, Settings as PoolSettings, key_of};
 
 /// One replica.
 #[derive(Clone, Debug)]
@@ -160,7 +160,7 @@ impl Service {
         // The pool of all has them in the order of the places.
         let (lease, place) = match subset {
             None => {
-                let lease = self.pick_any(ask, now)?;
+                let lease = self.everyone.pick(ask, now).map_err(|error| self.nobody(error))?;
                 let place = self.places.get(lease.index());
                 (lease, place)
             }
@@ -176,9 +176,9 @@ impl Service {
         Ok((lease, place))
     }
 
-    /// Picks a replica that can take a call, whatever it offers: the one at the place of the lease's index.
-    pub(super) fn pick_any(&self, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
-        self.everyone.pick(ask, now).map_err(|error| self.nobody(error))
+    /// Picks a replica that can take a call, whatever it offers: the one at the place of the hold's index.
+    pub(super) fn hold_any(&self, ask: &Ask<'_>, now: Tick) -> Result<Hold> {
+        self.everyone.hold(ask, now).map_err(|error| self.nobody(error))
     }
 
     /// The error as it stands for this service.

@@ -175,9 +175,7 @@ impl View {
 
     /// The service of this name; the caller learns no more from the error than that there is none for it.
     pub(super) fn service(&self, name: &str) -> Result<&Arc<Service>> {
-        self.services.get(name).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "no such service").with("service", names::shown(name))
-        })
+        self.services.get(name).ok_or_else(|| no_such_service(name))
     }
 
     /// The service and the name of a tool or prompt that the aggregated route calls `full`.
@@ -245,6 +243,12 @@ impl View {
             cut
         })
     }
+}
+
+/// What a caller learns of a service that is none for it.
+#[cold]
+pub(super) fn no_such_service(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, "no such service").with("service", names::shown(name))
 }
 
 /// Whether the credential is for one server or service only.

@@ -15,19 +15,63 @@ use crate::model::ServerId;
 #[must_use = "a lease that is dropped ends the call"]
 pub struct Lease {
     replica: Arc<Replica>,
+    hold: Hold,
+}
+
+/// One call's hold on one server, without the server: whoever has the server anyway names it at each step and ends this, once. It is
+/// what a [`Lease`] is made of; for who picks so often that one counter more that threads share is felt.
+#[derive(Debug)]
+#[must_use = "the call is in flight until this is ended"]
+pub(crate) struct Hold {
     index: usize,
     /// Taken when an outcome is recorded.
     place: Option<Place>,
     _booked: Option<Booked>,
 }
 
-impl Lease {
+impl Hold {
     /// `place` is of the replica's own breaker.
     #[inline]
-    pub(super) fn new(replica: Arc<Replica>, index: usize, place: Place, booked: Option<Booked>) -> Self {
+    pub(super) fn begin(replica: &Replica, index: usize, place: Place, booked: Option<Booked>) -> Self {
         replica.begin();
         replica.load().add();
-        Self { replica, index, place: Some(place), _booked: booked }
+        Self { index, place: Some(place), _booked: booked }
+    }
+
+    /// The server's index among the members of the pool that picked it.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// As [`Lease::record`].
+    pub(crate) fn record(&mut self, replica: &Replica, outcome: Outcome, latency: Duration, now: Tick) {
+        if let Some(place) = self.place.take() {
+            replica.breaker().leave_place(place, outcome, now);
+            replica.count(outcome, latency);
+        }
+    }
+
+    /// The call is in flight no more.
+    #[inline]
+    pub(crate) fn end(mut self, replica: &Replica) {
+        self.leave(replica);
+    }
+
+    #[inline]
+    fn leave(&mut self, replica: &Replica) {
+        if let Some(place) = self.place.take() {
+            // An ignored ending looks at no time.
+            replica.breaker().leave_place(place, Outcome::Ignored, Tick::default());
+        }
+        replica.load().sub();
+    }
+}
+
+impl Lease {
+    /// `hold` is of this replica.
+    #[inline]
+    pub(super) fn new(replica: Arc<Replica>, hold: Hold) -> Self {
+        Self { replica, hold }
     }
 
     /// The server that was picked.
@@ -42,16 +86,13 @@ impl Lease {
 
     /// Its index among the members of the pool that picked it.
     pub fn index(&self) -> usize {
-        self.index
+        self.hold.index
     }
 
     /// Records how the call went, for the breaker and the counts, while its answer may still be streaming. `latency`
     /// is the time to the first byte. Only the first record of a lease counts.
     pub fn record(&mut self, outcome: Outcome, latency: Duration, now: Tick) {
-        if let Some(place) = self.place.take() {
-            self.replica.breaker().leave_place(place, outcome, now);
-            self.replica.count(outcome, latency);
-        }
+        self.hold.record(&self.replica, outcome, latency, now);
     }
 
     /// Ends a lease on which nothing was sent: it counts as no call.
@@ -68,10 +109,6 @@ impl Lease {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            // An ignored ending looks at no time.
-            self.replica.breaker().leave_place(place, Outcome::Ignored, Tick::default());
-        }
-        self.replica.load().sub();
+        self.hold.leave(&self.replica);
     }
 }

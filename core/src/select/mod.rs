@@ -16,6 +16,7 @@ mod pool;
 mod replica;
 
 pub use crate::balance::{Settings, key_of};
+pub(crate) use lease::Hold;
 pub use lease::Lease;
 pub use pool::{Ask, Member, Pool};
 pub use replica::{Replica, Stats};

@@ -7,12 +7,13 @@
 //! at a time; the others do not wait but use what there is, and search all members before they give up.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
 
-use super::{Lease, Replica, Settings};
+use super::{Hold, Lease, Replica, Settings};
 use crate::balance::{self, Balancer, Entry, Spread};
 use crate::breaker::{Place, Readiness, Signal};
 use crate::clock::Tick;
@@ -58,6 +59,8 @@ pub struct Pool {
     spread: Spread,
     panicking: bool,
     signal: Arc<Signal>,
+    /// What was seen at the first look. As long as nothing has changed since, which is most often, nobody has to hold on to a view.
+    first: OnceLock<View>,
     view: ArcSwap<View>,
     looking: Mutex<()>,
     #[cfg(test)]
@@ -82,6 +85,24 @@ impl View {
     }
 }
 
+/// A view in use.
+enum Seen<'a> {
+    First(&'a View),
+    Later(Guard<Arc<View>>),
+}
+
+impl Deref for Seen<'_> {
+    type Target = View;
+
+    #[inline]
+    fn deref(&self) -> &View {
+        match self {
+            Self::First(view) => view,
+            Self::Later(view) => view,
+        }
+    }
+}
+
 impl Pool {
     /// A pool of these members, which goes on where `previous` stands: whose turn it is, what is in flight, the
     /// hash ring. Names and ids are unique among members.
@@ -103,16 +124,15 @@ impl Pool {
         let usable = |index: usize| !members[index].is_drained() && (members[index].available || panicking);
         // Out of date from the start, whatever the time: the first pick looks. Until it has, the others go by the
         // algorithm over everyone who may be usable, so that a new pool breaks neither turns nor affinities.
-        let first =
-            View { balancer: spread.over(usable), seen: 0, until: Some(Tick::default()), retry: None };
-        let view = ArcSwap::from_pointee(first);
+        let view = View { balancer: spread.over(usable), seen: 0, until: Some(Tick::default()), retry: None };
         Self {
             members,
             by_id,
             spread,
             panicking,
             signal,
-            view,
+            first: OnceLock::new(),
+            view: ArcSwap::from_pointee(view),
             looking: Mutex::new(()),
             #[cfg(test)]
             looks: std::sync::atomic::AtomicU64::new(0),
@@ -126,6 +146,12 @@ impl Pool {
     /// [`ErrorKind::Unavailable`] (nothing was sent) when there is none; `retry_delay` is the soonest that a
     /// breaker lets calls in again.
     pub fn pick(&self, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+        let hold = self.hold(ask, now)?;
+        Ok(Lease::new(Arc::clone(&self.members[hold.index()].replica), hold))
+    }
+
+    /// As [`Pool::pick`], for who has the member that is picked anyway.
+    pub(crate) fn hold(&self, ask: &Ask<'_>, now: Tick) -> Result<Hold> {
         let known = ask.exclude.iter().filter_map(|id| self.by_id.get(id).copied());
         // Allocates only when something is excluded or denied.
         let mut exclude: Vec<usize> = known.collect();
@@ -140,7 +166,7 @@ impl Pool {
                 break;
             };
             match self.members[index].replica.breaker().take_place(now) {
-                Ok(place) => return Ok(self.lease(index, place)),
+                Ok(place) => return Ok(self.begin(index, place)),
                 Err(why) => {
                     exclude.push(index);
                     denied = Some(sooner(denied, now + why.retry_after));
@@ -171,20 +197,28 @@ impl Pool {
         !member.is_drained() && (member.available || self.panicking)
     }
 
-    fn lease(&self, index: usize, place: Place) -> Lease {
-        Lease::new(Arc::clone(&self.members[index].replica), index, place, self.spread.book(index))
+    fn begin(&self, index: usize, place: Place) -> Hold {
+        Hold::begin(&self.members[index].replica, index, place, self.spread.book(index))
     }
 
     /// The view, made anew if it is out of date and nobody else is at it.
-    fn view(&self, now: Tick) -> Guard<Arc<View>> {
+    fn view(&self, now: Tick) -> Seen<'_> {
+        if let Some(first) = self.first.get().filter(|first| first.is_current(&self.signal, now)) {
+            return Seen::First(first);
+        }
         let view = self.view.load();
         if view.is_current(&self.signal, now) {
-            return view;
+            return Seen::Later(view);
         }
-        if let Ok(_only_one) = self.looking.try_lock() {
-            self.view.store(Arc::new(self.look(now)));
+        if let Ok(_only_one) = self.looking.try_lock()
+            && let Err(later) = self.first.set(self.look(now))
+        {
+            self.view.store(Arc::new(later));
         }
-        self.view.load()
+        match self.first.get() {
+            Some(first) if first.is_current(&self.signal, now) => Seen::First(first),
+            _ => Seen::Later(self.view.load()),
+        }
     }
 
     fn look(&self, now: Tick) -> View {
@@ -208,13 +242,13 @@ impl Pool {
     }
 
     /// Asks every member that is left, for when the view could not be trusted.
-    fn search(&self, exclude: &[usize], mut denied: Option<Tick>, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+    fn search(&self, exclude: &[usize], mut denied: Option<Tick>, ask: &Ask<'_>, now: Tick) -> Result<Hold> {
         let tried = |index: usize| ask.exclude.contains(&self.members[index].replica.id());
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
         for index in usable.filter(|index| !tried(*index)) {
             match self.members[index].replica.breaker().take_place(now) {
-                Ok(place) => return Ok(self.lease(index, place)),
+                Ok(place) => return Ok(self.begin(index, place)),
                 Err(why) => denied = Some(sooner(denied, now + why.retry_after)),
             }
         }
