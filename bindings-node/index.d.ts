@@ -256,6 +256,97 @@ export interface NewApiKey extends ApiKey { key: string }
 /** One page of keys, newest first. */
 export interface ApiKeyPage { keys: ApiKey[]; total: number; page: number; limit: number }
 
+/** A tenant. */
+export interface Tenant {
+  id: string
+  display_name: string | null
+  status: 'active' | 'disabled' | 'deleted'
+  created_at: string
+  updated_at: string
+}
+
+/** The tenants, ordered by id. */
+export interface TenantList { tenants: Tenant[]; total: number }
+
+/** What a server is to be shown in a header of every request, or of those for one caller. */
+export interface NewCredential { header: string; value: string; subject?: string }
+
+/** What is told of a credential: everything but its value. */
+export interface Credential {
+  /** `header` if somebody set it, `oauth` if somebody logged in. */
+  kind: 'header' | 'oauth'
+  header: string
+  /** In whose calls alone it is shown; in all if absent. */
+  subject?: string
+  /** The origin that it is sent to, and no other. */
+  origin: string
+  key_id: string
+  created_by: string
+  created_at: string
+  authorized?: { issuer?: string; scopes: string[]; expires_at?: string; renewable: boolean }
+}
+
+/** A server's credentials, by subject and header. */
+export interface CredentialList { credentials: Credential[] }
+
+/** How to log in; the gateway finds out by itself what is left out. */
+export interface LoginWish {
+  /** A page of the host's, where the browser is sent back to with what `finishLogin` takes. */
+  redirectUri: string
+  subject?: string
+  clientId?: string
+  clientSecret?: string
+  clientMetadataUrl?: string
+  scopes?: string[]
+}
+
+/** A login that has begun: where a person goes, and until when they have to be back. */
+export interface Login { authorization_url: string; expires_at: string }
+
+/** Which rows of the audit trail are asked for; what is left out asks for all. */
+export interface AuditSearch {
+  /** Not older than this (RFC 3339). */
+  from?: string
+  /** Older than this (RFC 3339). */
+  to?: string
+  actor?: string
+  action?: string
+  target?: string
+  outcome?: string
+  /** `next` of the page before. */
+  before?: number
+  limit?: number
+}
+
+/** One row of the audit trail. */
+export interface AuditRow {
+  number: number
+  at: string
+  tenant_id: string
+  actor: string
+  action: string
+  target: string
+  outcome: string
+  correlation_id: string | null
+  detail: Json
+  hash: string
+}
+
+/** One page of the audit trail, newest first. */
+export interface AuditPage { rows: AuditRow[]; next: number | null }
+
+/** What following the chain of the audit trail found. */
+export interface AuditChain {
+  first: number
+  last: number
+  hash: string
+  key_id: string
+  hold: boolean
+  intact: boolean
+  row: number | null
+  problem: string | null
+}
+
 /** Whom a credential stands for. */
 export interface Identity {
   tenant: string
@@ -422,6 +513,27 @@ export declare class Gateway implements AsyncDisposable {
   /** Replaces a key; the old one holds for another 24 hours. */
   rotateKey(key: string): Promise<NewApiKey>
   revokeKey(key: string): Promise<null>
+
+  createTenant(id: string, options?: { displayName?: string }): Promise<Tenant>
+  getTenant(tenant: string): Promise<Tenant>
+  listTenants(): Promise<TenantList>
+  updateTenant(tenant: string, changes: { display_name?: string; enabled?: boolean }): Promise<Tenant>
+  /** Deletes a tenant with its servers; its audit trail stays. */
+  deleteTenant(tenant: string): Promise<null>
+
+  /** Sets what a server is shown; the value is kept sealed and never shown. */
+  setCredential(server: string, credential: NewCredential): Promise<Credential>
+  listCredentials(server: string): Promise<CredentialList>
+  removeCredential(server: string, header: string, options?: { subject?: string }): Promise<null>
+  /** Begins to let the gateway into a server by OAuth. */
+  beginLogin(server: string, wish: LoginWish): Promise<Login>
+  /** Ends a login with what the browser brought to `redirectUri`. */
+  finishLogin(answer: { state: string; code: string; iss?: string }): Promise<Credential>
+
+  /** A page of the audit trail, newest first. */
+  audit(search?: AuditSearch): Promise<AuditPage>
+  /** Follows the chain of the audit trail from the first row that is kept to its signed end. */
+  verifyAudit(): Promise<AuditChain>
 
   callTool(name: string, args?: JsonObject, options?: CallOptions): Promise<ToolResult>
   readResource(uri: string, options?: CallOptions): Promise<JsonObject>

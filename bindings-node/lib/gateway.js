@@ -32,6 +32,15 @@ const LISTED = {
   includeResources: 'include_resources',
 }
 
+const LOGIN = {
+  redirectUri: 'redirect_uri',
+  subject: 'subject',
+  clientId: 'client_id',
+  clientSecret: 'client_secret',
+  clientMetadataUrl: 'client_metadata_url',
+  scopes: 'scopes',
+}
+
 const OPENED = { config: 'config', url: 'url', dataDir: 'data_dir', servers: 'servers' }
 
 class Gateway {
@@ -81,6 +90,23 @@ class Gateway {
   listKeys({ page, limit } = {}) { return this.perform('list_keys', { page, limit }) }
   rotateKey(key) { return this.perform('rotate_key', { key }) }
   revokeKey(key) { return this.perform('revoke_key', { key }) }
+
+  createTenant(id, { displayName } = {}) { return this.perform('create_tenant', { id, display_name: displayName }) }
+  getTenant(tenant) { return this.perform('get_tenant', { tenant }) }
+  listTenants() { return this.perform('list_tenants', {}) }
+  updateTenant(tenant, changes) { return this.perform('update_tenant', { tenant, changes }) }
+  deleteTenant(tenant) { return this.perform('delete_tenant', { tenant }) }
+
+  setCredential(server, credential) { return this.perform('set_credential', { server, credential }) }
+  listCredentials(server) { return this.perform('list_credentials', { server }) }
+  removeCredential(server, header, { subject } = {}) {
+    return this.perform('remove_credential', { server, header, subject })
+  }
+  beginLogin(server, wish) { return this.perform('begin_login', { server, ...renamed(wish, LOGIN) }) }
+  finishLogin({ state, code, iss }) { return this.perform('finish_login', { state, code, iss }) }
+
+  audit(search = {}) { return this.perform('audit', search) }
+  verifyAudit() { return this.perform('verify_audit', {}) }
 
   callTool(name, args, options) { return this.#call('call_tool', { name, arguments: args }, options) }
   readResource(uri, options) { return this.#call('read_resource', { uri }, options) }

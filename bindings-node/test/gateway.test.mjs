@@ -95,6 +95,23 @@ test('changes are told from the moment on at which somebody listens, until the g
   await aborted.close()
 })
 
+test('tenants, credentials, logins and the audit trail are there', async () => {
+  const gateway = await Gateway.open({ servers: [{ name: 'far', endpoint_url: 'http://127.0.0.1:9/mcp', auto_discover: false }] })
+  await gateway.createTenant('acme')
+  await gateway.deleteTenant('acme')
+  await assert.rejects(gateway.createTenant('acme'), { kind: 'conflict' })
+  await gateway.setCredential('far', { header: 'X-Api-Key', value: 'a-secret' })
+  assert.ok(!JSON.stringify(await gateway.listCredentials('far')).includes('a-secret'))
+  await gateway.removeCredential('far', 'X-Api-Key')
+  assert.deepEqual(await gateway.listCredentials('far'), { credentials: [] })
+  await assert.rejects(gateway.beginLogin('far', { redirectUri: 'http://127.0.0.1:9/back' }), { kind: 'bad_upstream' })
+  await assert.rejects(gateway.finishLogin({ state: 'x', code: 'y' }), { kind: 'not_found' })
+  const { rows } = await gateway.audit({ action: 'credential.remove' })
+  assert.equal(rows.length, 1)
+  assert.ok((await gateway.verifyAudit()).intact)
+  await gateway.close()
+})
+
 test('a key stands for its role, and the plain key is shown once', async () => {
   const gateway = await Gateway.open({ config: { auth: { api_keys: true } } })
   const made = await gateway.createKey({ name: 'ci', role: 'viewer' })

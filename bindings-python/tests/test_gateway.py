@@ -134,6 +134,26 @@ async def test_keys_are_made_judged_and_revoked(gateway: Gateway) -> None:
     assert (await gateway.authorize("tools.call"))["role"] == "admin"
 
 
+async def test_tenants_credentials_logins_and_the_audit_trail_are_there(gateway: Gateway) -> None:
+    await gateway.register("far", endpoint_url="http://127.0.0.1:9/mcp", auto_discover=False)
+    await gateway.create_tenant("acme", display_name="Acme")
+    assert (await gateway.update_tenant("acme", enabled=False))["status"] == "disabled"
+    await gateway.delete_tenant("acme")
+    with pytest.raises(mrg.ConflictError):
+        await gateway.create_tenant("acme")
+    told = await gateway.set_credential("far", "X-Api-Key", "a-secret")
+    assert told["header"] == "x-api-key" and "a-secret" not in str(await gateway.list_credentials("far"))
+    await gateway.remove_credential("far", "X-Api-Key")
+    assert await gateway.list_credentials("far") == {"credentials": []}
+    with pytest.raises(mrg.BadUpstreamError):
+        await gateway.begin_login("far", redirect_uri="http://127.0.0.1:9/back")
+    with pytest.raises(mrg.NotFoundError):
+        await gateway.finish_login(state="x", code="y")
+    page = await gateway.audit(action="credential.remove", **{"from": "2026-01-01T00:00:00Z"})
+    assert [row["actor"] for row in page["rows"]] == [(await gateway.authenticate())["subject"]]
+    assert (await gateway.verify_audit())["intact"]
+
+
 async def test_a_key_narrows_a_call_to_what_it_may() -> None:
     async with Gateway.open({"auth": {"api_keys": True}}) as gateway:
         await gateway.register_inprocess("own", serve)

@@ -68,6 +68,30 @@ verbs! {
     rotate_key;
     /// Revokes an API key: `{key}`.
     revoke_key;
+    /// Makes a tenant: `{id, display_name?}`.
+    create_tenant;
+    /// One tenant: `{tenant}`, its id.
+    get_tenant;
+    /// The tenants: `{}`.
+    list_tenants;
+    /// Changes a tenant: `{tenant, changes}`, of `display_name` and `enabled`.
+    update_tenant;
+    /// Deletes a tenant with its servers: `{tenant}`; its audit trail stays.
+    delete_tenant;
+    /// Sets what a server is shown: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
+    set_credential;
+    /// What a server is shown, without the values: `{server}`.
+    list_credentials;
+    /// Shows a server nothing in a header any more: `{server, header, subject?}`.
+    remove_credential;
+    /// Begins to let the gateway into a server by OAuth: `{server, redirect_uri, scopes?, …}`; says where a person goes.
+    begin_login;
+    /// Ends a login with what the browser brought to `redirect_uri`: `{state, code, iss?}`.
+    finish_login;
+    /// A page of the audit trail, newest first: the query of `GET /api/v1/audit`.
+    audit;
+    /// Follows the chain of the audit trail: `{}`.
+    verify_audit;
     /// Counts servers, sessions and calls: `{}`.
     stats;
     /// What routing knows of each server: `{}`.

@@ -107,9 +107,19 @@ pub(super) fn thick(binding: &str, methods: &[Method]) -> Vec<String> {
     long.chain(decide).chain(swollen).collect()
 }
 
-/// The verbs of the core's facade, from the sources that have them: `"name" Verb,` and `row("name", …)`.
-pub(super) fn verbs(own: &str, mcp: &str) -> Vec<String> {
-    let own = own.lines().skip_while(|line| *line != "verbs! {").skip(1).take_while(|line| *line != "}");
+/// The verbs of the core's facade, from the sources that have them: `"name" Verb,` in tables of `own`, and `row("name", …)`.
+pub(super) fn verbs(own: &[&str], mcp: &str) -> Vec<String> {
+    let table = |text: &'_ str| {
+        text.split("\ntable! {\n")
+            .nth(1)
+            .unwrap_or_default()
+            .split("\n}")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let own: String = own.iter().map(|text| table(text) + "\n").collect();
+    let own = own.lines().filter(|line| line.starts_with("    \""));
     let mcp = mcp.split("const ROWS").nth(1).unwrap_or_default().split("];").next().unwrap_or_default();
     // A method's name has a slash, parameters stand behind the name of their verb.
     let named =
@@ -149,10 +159,10 @@ mod tests {
 
     #[test]
     fn verbs_are_read_from_both_tables_and_missed_in_a_face() {
-        let own = "macro_rules! verbs {\n}\nverbs! {\n    \"get\" Get,\n}\n\"other\" Other,";
+        let own = "macro_rules! table {\n}\ntable! {\n    /// Doc.\n    Own\n    #[cfg(feature = \"a\")]\n    \"get\" Get,\n}\n\"other\" Other,";
         let mcp = "const ROWS: &[Row] = &[\n    row(\"call_tool\", \"tools/call\", &[]),\n    row(\n        \"complete\",\n        \"completion/complete\",\n    ),\n    Row { name: \"request\", method: None },\n];\nrow(\"no\")";
-        let verbs = verbs(own, mcp);
-        assert_eq!(verbs, ["get", "call_tool", "complete", "request"]);
-        assert_eq!(astray(&verbs, "p('get') p('complete') p('request')", "'*'"), ["call_tool"]);
+        let verbs = verbs(&[own, "\ntable! {\n    Few\n    \"few\" Few,\n}\n"], mcp);
+        assert_eq!(verbs, ["get", "few", "call_tool", "complete", "request"]);
+        assert_eq!(astray(&verbs, "p('get') p('few') p('complete') p('request')", "'*'"), ["call_tool"]);
     }
 }

@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 
 use crate::vectors::{DEAD, missing, note};
 
-/// Steps that have no form over HTTP: `discover`, `authenticate`, `authorize`, `fly`, credentials and wishes within a document, and
-/// members that only a document can misspell.
-const UNSAID: usize = 18;
+/// Steps that have no form over HTTP: `discover`, `authenticate`, `authorize`, `fly`, logins that name a page of the host's, credentials
+/// and wishes within a document, and members that only a document can misspell.
+const UNSAID: usize = 23;
 
 /// A step as a request.
 enum Said {
@@ -73,6 +73,7 @@ fn said(verb: &str, input: &Value, ids: &HashMap<String, String>) -> Option<Said
         Some(format!("/api/v1/servers/{}", ids.get(&name).cloned().unwrap_or(name)))
     };
     let key = || Some(format!("/api/v1/api-keys/{}", members(input, &["key"])?.get("key")?.as_str()?));
+    let tenant = |known| Some(format!("/api/v1/tenants/{}", members(input, known)?.get("tenant")?.as_str()?));
     match verb {
         "register" => Some(Said::Rest(Method::POST, "/api/v1/servers".into(), Some(input.clone()))),
         "create_key" => Some(Said::Rest(Method::POST, "/api/v1/api-keys".into(), Some(input.clone()))),
@@ -101,7 +102,25 @@ fn said(verb: &str, input: &Value, ids: &HashMap<String, String>) -> Option<Said
         "get_key" => rest(Method::GET, key()?),
         "revoke_key" => rest(Method::DELETE, key()?),
         "list_keys" => rest(Method::GET, "/api/v1/api-keys".into()),
-        "stats" => rest(Method::GET, "/api/v1/admin/stats".into()),
+        "create_tenant" => Some(Said::Rest(Method::POST, "/api/v1/tenants".into(), Some(input.clone()))),
+        "get_tenant" => rest(Method::GET, tenant(&["tenant"])?),
+        "list_tenants" if members(input, &[])?.is_empty() => rest(Method::GET, "/api/v1/tenants".into()),
+        "update_tenant" => {
+            Some(Said::Rest(Method::PUT, tenant(&["tenant", "changes"])?, Some(input["changes"].clone())))
+        }
+        "delete_tenant" => rest(Method::DELETE, tenant(&["tenant"])?),
+        "set_credential" => {
+            let path = server(&["server", "credential"])? + "/credentials";
+            Some(Said::Rest(Method::POST, path, Some(input["credential"].clone())))
+        }
+        "list_credentials" => rest(Method::GET, server(&["server"])? + "/credentials"),
+        "remove_credential" => {
+            let path = server(&["server", "header"])?;
+            rest(Method::DELETE, format!("{path}/credentials?header={}", input["header"].as_str()?))
+        }
+        "audit" => rest(Method::GET, format!("/api/v1/audit?{}", query(input.as_object()?))),
+        "verify_audit" if members(input, &[])?.is_empty() => rest(Method::GET, "/api/v1/audit/verify".into()),
+        "stats" if members(input, &[])?.is_empty() => rest(Method::GET, "/api/v1/admin/stats".into()),
         "metrics" => rest(Method::GET, "/api/v1/router/metrics".into()),
         "active_requests" => rest(Method::GET, "/api/v1/proxy/active-requests".into()),
         "cancel_request" => {

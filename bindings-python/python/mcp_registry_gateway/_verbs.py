@@ -13,8 +13,13 @@ if TYPE_CHECKING:
         ApiKey,
         ApiKeyPage,
         Arguments,
+        AuditChain,
+        AuditPage,
+        AuditSearch,
         CallWishes,
         Changes,
+        Credential,
+        CredentialList,
         Definitions,
         Found,
         Health,
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
         HealthStatus,
         Identity,
         KeyMembers,
+        Login,
+        LoginWish,
         NewApiKey,
         RegistrationMembers,
         Result,
@@ -30,6 +37,9 @@ if TYPE_CHECKING:
         ServerPage,
         Stats,
         Status,
+        Tenant,
+        TenantChanges,
+        TenantList,
     )
 
 
@@ -150,6 +160,54 @@ class Verbs:
     async def revoke_key(self, key: str, /) -> None:
         """Revokes an API key: it does not hold any more."""
         await self._perform("revoke_key", {"key": key})
+
+    async def create_tenant(self, id: str, /, *, display_name: str | None = None) -> Tenant:
+        """Makes a tenant; an id that was taken once stays taken."""
+        return await self._perform("create_tenant", {"id": id, "display_name": display_name})  # type: ignore[no-any-return]
+
+    async def get_tenant(self, tenant: str, /) -> Tenant:
+        """One tenant, by its id."""
+        return await self._perform("get_tenant", {"tenant": tenant})  # type: ignore[no-any-return]
+
+    async def list_tenants(self) -> TenantList:
+        """The tenants, ordered by id."""
+        return await self._perform("list_tenants", {})  # type: ignore[no-any-return]
+
+    async def update_tenant(self, tenant: str, /, **changes: Unpack[TenantChanges]) -> Tenant:
+        """Changes a tenant; of one that is disabled nobody is let in."""
+        return await self._perform("update_tenant", {"tenant": tenant, "changes": changes})  # type: ignore[no-any-return]
+
+    async def delete_tenant(self, tenant: str, /) -> None:
+        """Deletes a tenant with its servers; its audit trail stays."""
+        await self._perform("delete_tenant", {"tenant": tenant})
+
+    async def set_credential(self, server: str, header: str, value: str, /, *, subject: str | None = None) -> Credential:
+        """Sets what a server is shown in a header of every request, or of those for one caller; the value is kept sealed."""
+        return await self._perform("set_credential", {"server": server, "credential": {"header": header, "value": value, "subject": subject}})  # type: ignore[no-any-return]
+
+    async def list_credentials(self, server: str, /) -> CredentialList:
+        """What a server is shown, without the values."""
+        return await self._perform("list_credentials", {"server": server})  # type: ignore[no-any-return]
+
+    async def remove_credential(self, server: str, header: str, /, *, subject: str | None = None) -> None:
+        """Shows a server nothing in this header any more."""
+        await self._perform("remove_credential", {"server": server, "header": header, "subject": subject})
+
+    async def begin_login(self, server: str, /, **wish: Unpack[LoginWish]) -> Login:
+        """Begins to let the gateway into a server by OAuth: a person goes to ``authorization_url`` and is sent back to ``redirect_uri``."""
+        return await self._perform("begin_login", {"server": server, **wish})  # type: ignore[no-any-return]
+
+    async def finish_login(self, *, state: str, code: str, iss: str | None = None) -> Credential:
+        """Ends a login with what the browser brought to ``redirect_uri``."""
+        return await self._perform("finish_login", {"state": state, "code": code, "iss": iss})  # type: ignore[no-any-return]
+
+    async def audit(self, **search: Unpack[AuditSearch]) -> AuditPage:
+        """A page of the audit trail, newest first."""
+        return await self._perform("audit", {**search})  # type: ignore[no-any-return]
+
+    async def verify_audit(self) -> AuditChain:
+        """Follows the chain of the audit trail from the first row that is kept to its signed end."""
+        return await self._perform("verify_audit", {})  # type: ignore[no-any-return]
 
     async def stats(self) -> Stats:
         """Counts over the register."""

@@ -10,13 +10,21 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "Arguments",
+    "AuditChain",
+    "AuditPage",
+    "AuditRow",
+    "AuditSearch",
     "CallWishes",
+    "Credential",
+    "CredentialList",
     "Definitions",
     "Event",
     "Found",
     "Health",
     "HealthHistory",
     "Identity",
+    "Login",
+    "LoginWish",
     "NewApiKey",
     "Opened",
     "Page",
@@ -28,6 +36,9 @@ __all__ = [
     "Server",
     "ServerPage",
     "Stats",
+    "Tenant",
+    "TenantChanges",
+    "TenantList",
 ]
 
 Arguments = dict[str, Any]
@@ -218,6 +229,127 @@ class ApiKeyPage(Page):
     """One page of API keys, newest first."""
 
     keys: list[ApiKey]
+
+
+class TenantChanges(TypedDict, total=False):
+    """What is to be changed of a tenant; what is left out stays as it is."""
+
+    display_name: str
+    enabled: bool
+
+
+class Tenant(TypedDict):
+    """A tenant."""
+
+    id: str
+    display_name: str | None
+    status: Literal["active", "disabled", "deleted"]
+    created_at: str
+    updated_at: str
+
+
+class TenantList(TypedDict):
+    """The tenants, ordered by id."""
+
+    tenants: list[Tenant]
+    total: int
+
+
+class Authorized(TypedDict):
+    """What is told of an authorization by OAuth."""
+
+    issuer: NotRequired[str]
+    scopes: list[str]
+    expires_at: NotRequired[str]
+    renewable: bool
+
+
+class Credential(TypedDict):
+    """What is told of a credential: everything but its value."""
+
+    kind: Literal["header", "oauth"]
+    header: str
+    subject: NotRequired[str]
+    origin: str
+    key_id: str
+    created_by: str
+    created_at: str
+    authorized: NotRequired[Authorized]
+
+
+class CredentialList(TypedDict):
+    """A server's credentials, by subject and header."""
+
+    credentials: list[Credential]
+
+
+class LoginWish(TypedDict, total=False):
+    """How to log in; the gateway finds out by itself what is left out."""
+
+    redirect_uri: Required[str]
+    subject: str | None
+    client_id: str | None
+    client_secret: str | None
+    client_metadata_url: str | None
+    scopes: list[str]
+
+
+class Login(TypedDict):
+    """A login that has begun."""
+
+    authorization_url: str
+    expires_at: str
+
+
+# As a keyword of the language it can be no member of a class: `audit(**{"from": "2026-01-01T00:00:00Z"})`.
+_From = TypedDict("_From", {"from": "str | None"}, total=False)
+
+
+class AuditSearch(_From, total=False):
+    """Which rows are asked for, with ``from``; what is left out asks for all."""
+
+    before: int | None
+    to: str | None
+    actor: str | None
+    action: str | None
+    target: str | None
+    outcome: str | None
+    limit: int | None
+
+
+class AuditRow(TypedDict):
+    """One row of the audit trail."""
+
+    number: int
+    at: str
+    tenant_id: str
+    actor: str
+    action: str
+    target: str
+    outcome: str
+    correlation_id: str | None
+    detail: dict[str, Any]
+    hash: str
+
+
+class AuditPage(TypedDict):
+    """One page of the audit trail, newest first."""
+
+    rows: list[AuditRow]
+    next: int | None
+
+
+class AuditChain(TypedDict):
+    """What following the chain of the audit trail found."""
+
+    first: int
+    last: int
+    hash: str
+    key_id: str
+    hold: bool
+    intact: bool
+    row: int | None
+    problem: str | None
 
 
 class Stats(TypedDict):

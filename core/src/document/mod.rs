@@ -2,12 +2,15 @@
 //!
 //! Secrets are left out or hidden here, once. Nothing here knows of HTTP.
 
+pub(crate) mod audit;
+pub(crate) mod credential;
 pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod found;
 pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod server;
+pub(crate) mod tenant;
 pub(crate) mod traffic;
 
 use serde::Serialize;

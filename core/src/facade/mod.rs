@@ -20,6 +20,17 @@
 //! | `create_key` | `name`, `role?`, `scopes?`, `server_id?`, `expires_in_days?` | the key, once |
 //! | `get_key`, `rotate_key`, `revoke_key` | `key`: its id | the key's record, the new key, `null` |
 //! | `list_keys` | `page?`, `limit?` | a page |
+//! | `create_tenant` | `id`, `display_name?` | the tenant |
+//! | `get_tenant`, `delete_tenant` | `tenant`: its id | the tenant, `null` |
+//! | `update_tenant` | `tenant`, `changes`: `display_name?`, `enabled?` | the tenant |
+//! | `list_tenants` | | the tenants |
+//! | `set_credential` | `server`, `credential`: `header`, `value`, `subject?` | what is told of it, never the value |
+//! | `list_credentials` | `server` | what is told of each |
+//! | `remove_credential` | `server`, `header`, `subject?` | `null` |
+//! | `begin_login` | `server`, `redirect_uri`, `subject?`, `client_id?`, `client_secret?`, `client_metadata_url?`, `scopes?` | where a person goes |
+//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them to `redirect_uri` | what is told of the credential |
+//! | `audit` | `from?`, `to?`, `actor?`, `action?`, `target?`, `outcome?`, `before?`, `limit?` | a page, newest first |
+//! | `verify_audit` | | what following the chain of the trail found |
 //! | `stats`, `metrics`, `active_requests` | | counts; what routing knows of each server; the calls under way |
 //! | `cancel_request` | `request_id` | `null` |
 //! | `authenticate` | `authorization?` | whom it stands for |
@@ -39,8 +50,10 @@
 //! call there is an error that says so (`process.rs`).
 
 mod admitted;
+mod asked;
 #[cfg(feature = "bench")]
 mod bench;
+mod governing;
 mod identity;
 mod line;
 mod mcp;

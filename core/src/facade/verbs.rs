@@ -1,8 +1,12 @@
-//! The verbs: what each takes and gives. One line a verb; what is done is done above.
+//! The verbs: what each takes and gives. What is done is done above.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::asked::{
+    Change, History, Key, Listing, Named, Nothing, Offer, Offers, Page, Question, Removal, Request, Search,
+};
+use super::governing::Governing;
 use super::{House, identity, mcp};
 use crate::document::found::{
     OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
@@ -13,30 +17,38 @@ use crate::document::server::{Definitions, ListAnswer, ServerView, update_shown}
 use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
 use crate::document::{self, between};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{HealthStatus, KeyId, Patch, Registration, Status};
-use crate::registry::Filter;
+use crate::model::Registration;
 use crate::store::HEALTH_HISTORY;
 
 /// What can be asked of a gateway with one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Own(Own),
+    Governing(Governing),
     Mcp(mcp::Verb),
 }
 
-macro_rules! verbs {
-    ($($name:literal $verb:ident,)+) => {
-        /// Verbs of the gateway's own.
+/// Makes an enumeration of verbs out of the table of their names.
+macro_rules! table {
+    ($(#[$doc:meta])* $enum:ident $($(#[$attribute:meta])* $name:literal $verb:ident,)+) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Own { $($verb,)+ }
+        pub(super) enum $enum { $($(#[$attribute])* $verb,)+ }
 
-        impl Own {
-            const ALL: &'static [(&'static str, Self)] = &[$(($name, Self::$verb),)+];
+        impl $enum {
+            const ALL: &'static [(&'static str, Self)] = &[$($(#[$attribute])* ($name, Self::$verb),)+];
+
+            pub(super) fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, verb)| *verb)
+            }
         }
     };
 }
+pub(super) use table;
 
-verbs! {
+table! {
+    /// Verbs about servers, keys and what is under way.
+    Own
     "register" Register,
     "update" Update,
     "remove" Remove,
@@ -65,8 +77,10 @@ verbs! {
 
 impl Verb {
     pub(super) fn named(name: &str) -> Result<Self> {
-        let own = Own::ALL.iter().find(|(own, _)| *own == name).map(|(_, verb)| Self::Own(*verb));
-        own.or_else(|| mcp::Verb::named(name).map(Self::Mcp)).ok_or_else(|| {
+        let own = Own::named(name).map(Self::Own);
+        let governing = || Governing::named(name).map(Self::Governing);
+        let mcp = || mcp::Verb::named(name).map(Self::Mcp);
+        own.or_else(governing).or_else(mcp).ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
             Error::new(ErrorKind::MethodNotFound, "the gateway has no such verb").with("verb", shown)
         })
@@ -76,6 +90,7 @@ impl Verb {
         let input: &[u8] = if input.is_empty() { b"{}" } else { input };
         match self {
             Self::Mcp(verb) => verb.perform(house, input).await,
+            Self::Governing(verb) => Box::pin(verb.perform(house, input)).await,
             Self::Own(verb) => Box::pin(verb.perform(house, input)).await,
         }
     }
@@ -163,9 +178,11 @@ impl Own {
                 written(&NewKeyAnswer::new(made, gateway.clock().timestamp()))
             }
             Self::RevokeKey => written(&gateway.revoke_key(caller, read::<Key>(input)?.key).await?),
-            Self::Stats => written(&gateway.stats(caller)?),
-            Self::Metrics => written(&MetricsAnswer::of(gateway, caller)?),
-            Self::ActiveRequests => written(&ActiveAnswer::of(gateway, caller)?),
+            Self::Stats => nothing(input).and_then(|()| written(&gateway.stats(caller)?)),
+            Self::Metrics => nothing(input).and_then(|()| written(&MetricsAnswer::of(gateway, caller)?)),
+            Self::ActiveRequests => {
+                nothing(input).and_then(|()| written(&ActiveAnswer::of(gateway, caller)?))
+            }
             Self::CancelRequest => written(&gateway.cancel(caller, &read::<Request>(input)?.request_id)?),
             Self::Authenticate => written(&identity::authenticate(house, &read(input)?).await?),
             Self::Authorize => written(&identity::authorize(house, &read(input)?).await?),
@@ -173,119 +190,21 @@ impl Own {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(input: &[u8]) -> Result<T> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(input: &[u8]) -> Result<T> {
     document::read(input, "the document")
 }
 
-fn written(document: &impl Serialize) -> Result<Bytes> {
+/// What a verb reads that takes nothing.
+pub(super) fn nothing(input: &[u8]) -> Result<()> {
+    read::<Nothing>(input).map(|Nothing {}| ())
+}
+
+pub(super) fn written(document: &impl Serialize) -> Result<Bytes> {
     document::write(document).map(Into::into)
 }
 
 /// The server that `{server}` names, by its id or its name.
-fn one(house: &House, input: &[u8]) -> Result<crate::model::ServerId> {
+pub(super) fn one(house: &House, input: &[u8]) -> Result<crate::model::ServerId> {
     let asked: Named = read(input)?;
     Ok(house.gateway.named(&house.caller, &asked.server)?.id)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Named {
-    server: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Change {
-    server: String,
-    changes: Patch,
-    revision: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Removal {
-    server: String,
-    revision: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[derive(Default)]
-struct Listing {
-    page: Option<u32>,
-    limit: Option<u32>,
-    status: Option<Status>,
-    health_status: Option<HealthStatus>,
-    tags: Vec<String>,
-    search: Option<String>,
-    include_tools: bool,
-    include_resources: bool,
-}
-
-impl Listing {
-    fn filter(self) -> Result<Filter> {
-        Ok(Filter {
-            status: self.status,
-            health_status: self.health_status,
-            tags: self.tags,
-            search: self.search.filter(|text| !text.is_empty()),
-            page: between("page", self.page, 1, u32::MAX)?,
-            limit: between("limit", self.limit, Filter::DEFAULT_LIMIT, Filter::MAX_LIMIT)?,
-        })
-    }
-}
-
-/// Names of one kind.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    tools: Option<Vec<String>>,
-    resources: Option<Vec<String>>,
-    prompts: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Search {
-    query: String,
-    limit: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Offers {
-    kind: Offer,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Offer {
-    Tools,
-    Resources,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct History {
-    server: String,
-    limit: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Key {
-    key: KeyId,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    page: Option<u32>,
-    limit: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    request_id: String,
 }

@@ -7,46 +7,20 @@ use futures_util::stream;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Door;
 use super::answer::{Failure, json};
 use super::extract::Query;
 use super::schema::{Missing, Refused};
-use crate::error::{Error, ErrorKind, Result};
+use crate::document::audit::{AuditAnswer, AuditSearch, ChainAnswer};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{AuditEntry, AuditQuery, AuditRow};
+use crate::model::{AuditQuery, AuditRow};
 use crate::observe::export;
 
 /// Rows of an export that are read at once.
 const PAGE: u32 = 500;
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct AuditSearch {
-    /// Not older than this (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<Timestamp>,
-    /// Older than this (RFC 3339).
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<Timestamp>,
-    /// Who did it, such as `local` or `key:…`.
-    actor: Option<String>,
-    /// What was done, such as `server.register`.
-    action: Option<String>,
-    /// To what: an id, or a name where there was none.
-    target: Option<String>,
-    /// `ok`, or the kind of the error.
-    outcome: Option<String>,
-    /// Only rows with a smaller number: `next` of the page before.
-    #[param(minimum = 1)]
-    before: Option<u64>,
-    /// Rows a page.
-    #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<u32>,
-}
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -76,64 +50,6 @@ pub(super) enum Format {
     Csv,
 }
 
-/// One page of the audit trail, newest first.
-#[derive(Serialize, ToSchema)]
-pub(super) struct AuditAnswer {
-    rows: Vec<AuditRowView>,
-    /// `before` of the next page; `null` if this is the last.
-    next: Option<u64>,
-}
-
-/// One row of the audit trail.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AuditRow)]
-struct AuditRowView {
-    /// Counts the rows of the tenant.
-    number: u64,
-    #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
-    tenant_id: String,
-    actor: String,
-    action: String,
-    target: String,
-    outcome: String,
-    correlation_id: Option<String>,
-    #[schema(value_type = Object)]
-    detail: serde_json::Value,
-    /// SHA-256 of the row and of the hash before it.
-    hash: String,
-}
-
-impl From<AuditRow> for AuditRowView {
-    fn from(row: AuditRow) -> Self {
-        let AuditRow { number, entry, hash } = row;
-        let AuditEntry { at, tenant_id, actor, action, target, outcome, correlation_id, detail } = entry;
-        let tenant_id = tenant_id.to_string();
-        Self { number, at, tenant_id, actor, action, target, outcome, correlation_id, detail, hash }
-    }
-}
-
-/// What following the chain of the tenant's rows found.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ChainAnswer {
-    /// The number of the first row that is kept.
-    first: u64,
-    /// The number of the last row.
-    last: u64,
-    /// The hash of the last row.
-    hash: String,
-    /// The key that signed the chain's end.
-    key_id: String,
-    /// Whether the trail is on legal hold.
-    hold: bool,
-    /// Whether nothing is wrong.
-    intact: bool,
-    /// The first row that is wrong.
-    row: Option<u64>,
-    /// What is wrong with it.
-    problem: Option<String>,
-}
-
 /// Searches the audit trail
 ///
 /// Newest rows first.
@@ -144,20 +60,7 @@ pub(super) async fn search(
     caller: Caller,
     Query(asked): Query<AuditSearch>,
 ) -> Result<Response<Body>, Failure> {
-    let limit = asked.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        let error = Error::new(ErrorKind::InvalidParams, "expected a number from 1 to 200");
-        return Err(error.with("parameter", "limit").with("found", limit).into());
-    }
-    let AuditSearch { from, to, actor, action, target, outcome, before, .. } = asked;
-    // One more than the page tells whether there is another.
-    let query = AuditQuery { from, to, actor, action, target, outcome, before, limit: limit + 1 };
-    let mut rows = door.gateway.audit(&caller, &query).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.number);
-    let rows = rows.into_iter().map(Into::into).collect();
-    Ok(json(StatusCode::OK, &AuditAnswer { rows, next }))
+    Ok(json(StatusCode::OK, &AuditAnswer::of(&door.gateway, &caller, asked).await?))
 }
 
 /// Exports the audit trail
@@ -240,19 +143,5 @@ fn written(rows: &[AuditRow], format: Format) -> Bytes {
 #[utoipa::path(get, path = "/api/v1/audit/verify", tag = "operation",
     responses((status = 200, description = "What was found", body = ChainAnswer), Refused, Missing))]
 pub(super) async fn verify(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
-    let report = door.gateway.verify_audit(&caller).await?;
-    let missing =
-        || Error::new(ErrorKind::NotFound, "nothing is written in the audit trail of this tenant yet");
-    let report = report.ok_or_else(missing)?;
-    let answer = ChainAnswer {
-        first: report.first,
-        last: report.last,
-        hash: report.hash,
-        key_id: report.key_id,
-        hold: report.hold,
-        intact: report.problem.is_none(),
-        row: report.row,
-        problem: report.problem,
-    };
-    Ok(json(StatusCode::OK, &answer))
+    Ok(json(StatusCode::OK, &ChainAnswer::of(&door.gateway, &caller).await?))
 }

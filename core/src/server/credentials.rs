@@ -4,28 +4,15 @@
 use axum::body::Body;
 use axum::extract::State;
 use http::{Response, StatusCode};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Door;
 use super::answer::{Failure, json};
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, Missing, Refused};
+use crate::document::credential::{CredentialList, CredentialView, NewCredential, whose};
 use crate::gateway::{Caller, Whose};
-use crate::model::{Authorized, Credential, CredentialKind};
-
-/// A credential to set.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewCredential {
-    /// The header that the server wants to see, such as `Authorization` or `X-Api-Key`.
-    header: String,
-    /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
-    value: String,
-    /// In whose calls alone it is shown, such as `key:…` or `user:…`; in all calls if absent. Another's is set by an administrator.
-    subject: Option<String>,
-}
 
 /// A credential of one's own to set.
 #[derive(Deserialize, ToSchema)]
@@ -35,69 +22,6 @@ pub(super) struct OwnCredential {
     header: String,
     /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
     value: String,
-}
-
-fn whose(subject: Option<&str>) -> Whose<'_> {
-    subject.map_or(Whose::All, Whose::Of)
-}
-
-/// What is told of a credential.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Credential)]
-pub(super) struct CredentialView {
-    /// Where it comes from: `header` if somebody set it, `oauth` if somebody logged in.
-    kind: CredentialKind,
-    /// The header, in lower case.
-    header: String,
-    /// In whose calls alone it is shown; absent if it is shown in all, or when the gateway asks for itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-    /// The origin that it is sent to, and no other: that of the server when it was set.
-    origin: String,
-    /// Which key it is sealed with.
-    key_id: String,
-    /// Who set it.
-    created_by: String,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    /// What is told of an authorization by OAuth.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    authorized: Option<AuthorizedView>,
-}
-
-/// What is told of an authorization by OAuth: everything but its tokens.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Authorized)]
-struct AuthorizedView {
-    /// Who gave it, if it says its name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<String>,
-    /// What it lets the gateway do there.
-    scopes: Vec<String>,
-    /// When the access token ends, if that is known.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Timestamp>,
-    /// Whether the gateway renews it then by itself; else somebody has to log in again.
-    renewable: bool,
-}
-
-impl From<Credential> for CredentialView {
-    fn from(credential: Credential) -> Self {
-        let Credential { kind, authorized, header, subject, origin, key_id, created_by, created_at, .. } =
-            credential;
-        let authorized = authorized.map(|told| {
-            let Authorized { issuer, scopes, expires_at, renewable } = told;
-            AuthorizedView { issuer, scopes, expires_at, renewable }
-        });
-        Self { kind, header, subject, origin, key_id, created_by, created_at, authorized }
-    }
-}
-
-/// A server's credentials, by subject and header.
-#[derive(Serialize, ToSchema)]
-pub(super) struct CredentialList {
-    credentials: Vec<CredentialView>,
 }
 
 /// Lists what a server is shown
@@ -110,8 +34,7 @@ pub(super) async fn list(
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
-    let credentials = door.gateway.credentials(&caller, id)?.into_iter().map(CredentialView::from).collect();
-    Ok(json(StatusCode::OK, &CredentialList { credentials }))
+    Ok(json(StatusCode::OK, &CredentialList::of(door.gateway.credentials(&caller, id)?)))
 }
 
 /// Sets what a server is shown
@@ -128,10 +51,7 @@ pub(super) async fn set(
     Id(id): Id,
     Json(new): Json<NewCredential>,
 ) -> Result<Response<Body>, Failure> {
-    let gateway = &door.gateway;
-    let set =
-        gateway.set_credential(&caller, id, whose(new.subject.as_deref()), &new.header, &new.value).await?;
-    Ok(json(StatusCode::CREATED, &CredentialView::from(set)))
+    Ok(json(StatusCode::CREATED, &new.set(&door.gateway, &caller, id).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -176,9 +96,7 @@ pub(super) async fn list_own(
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
-    let own = door.gateway.own_credentials(&caller, id)?;
-    let credentials = own.into_iter().map(CredentialView::from).collect();
-    Ok(json(StatusCode::OK, &CredentialList { credentials }))
+    Ok(json(StatusCode::OK, &CredentialList::of(door.gateway.own_credentials(&caller, id)?)))
 }
 
 /// Sets what a server is shown in your calls

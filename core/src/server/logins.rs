@@ -10,8 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, REFERRER_POLICY};
 use http::{Response, StatusCode, Uri};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Failure, json, status_of};
@@ -19,8 +18,9 @@ use super::docs::escape;
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
 use super::{Door, challenge};
+use crate::document::credential::{LoginView, whose};
 use crate::error::{Error, ErrorKind};
-use crate::gateway::{Caller, LoginAnswer, LoginAsked, LoginBegun, LoginWish, Whose};
+use crate::gateway::{Caller, LoginAnswer, LoginAsked, LoginWish, Whose};
 use crate::model::ServerId;
 
 /// Where authorization servers send browsers back to.
@@ -59,16 +59,6 @@ pub(super) struct NewLogin {
     scopes: Vec<String>,
 }
 
-/// A login that has begun.
-#[derive(Serialize, ToSchema)]
-pub(super) struct LoginView {
-    /// Where a person goes, in a browser.
-    authorization_url: String,
-    /// Until when they have to be back.
-    #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
-}
-
 /// Begins to let the gateway into a server by OAuth
 ///
 /// Finds the server's authorization server, gets known there, and says where a person goes to grant access. What they grant is shown to
@@ -84,9 +74,8 @@ pub(super) async fn begin(
     Json(new): Json<NewLogin>,
 ) -> Result<Response<Body>, Failure> {
     let NewLogin { subject, client_id, client_secret, client_metadata_url, scopes } = new;
-    let whose = subject.as_deref().map_or(Whose::All, Whose::Of);
     let own = OwnLogin { client_id, client_secret, client_metadata_url, scopes };
-    begun(&door, &caller, &headers, id, whose, own).await
+    begun(&door, &caller, &headers, id, whose(subject.as_deref()), own).await
 }
 
 /// Begins to let the gateway into a server in one's own calls
@@ -117,12 +106,12 @@ async fn begun(
     let redirect_uri = format!("{}{CALLBACK}", challenge::base(door, headers.get(HOST)));
     let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
     let begun = Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await;
-    let LoginBegun { authorization_url, expires_at } = begun.map_err(|error| match error.kind() {
+    let begun = begun.map_err(|error| match error.kind() {
         // The gateway works: what somebody else does is what the answer is about.
         ErrorKind::BadUpstream => Failure::status(error, StatusCode::FAILED_DEPENDENCY),
         _ => error.into(),
     })?;
-    Ok(json(StatusCode::OK, &LoginView { authorization_url, expires_at }))
+    Ok(json(StatusCode::OK, &LoginView::from(begun)))
 }
 
 /// What the authorization server sends the browser back with (RFC 6749 section 4.1.2, RFC 9207); it may send more.

@@ -4,67 +4,13 @@ use axum::body::Body;
 use axum::extract::State;
 use http::header::{HeaderValue, LOCATION};
 use http::{Response, StatusCode};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::Door;
 use super::answer::{Failure, json};
 use super::extract::{Json, Text};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
-use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, TenantPatch};
-use crate::model::{Tenant, TenantId, TenantStatus};
-
-/// A tenant.
-#[derive(Serialize, ToSchema)]
-pub(super) struct TenantView {
-    id: String,
-    display_name: Option<String>,
-    #[schema(inline)]
-    status: TenantStatus,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
-}
-
-impl From<Tenant> for TenantView {
-    fn from(tenant: Tenant) -> Self {
-        let Tenant { id, display_name, status, created_at, updated_at, .. } = tenant;
-        Self { id: id.to_string(), display_name, status, created_at, updated_at }
-    }
-}
-
-/// The tenants that the caller may know of, ordered by id.
-#[derive(Serialize, ToSchema)]
-pub(super) struct TenantList {
-    tenants: Vec<TenantView>,
-    total: usize,
-}
-
-/// A new tenant.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewTenant {
-    /// 1 to 63 of `a-z 0-9 _ . -`, beginning and ending with a letter or digit, without `__`.
-    id: String,
-    display_name: Option<String>,
-}
-
-/// What is to be changed; members that are absent stay as they are.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ChangedTenant {
-    display_name: Option<String>,
-    /// Whether its principals are let in.
-    enabled: Option<bool>,
-}
-
-/// An id of a path: what cannot be one is not there.
-fn id(text: &str) -> Result<TenantId> {
-    TenantId::new(text).map_err(|_| Error::new(ErrorKind::NotFound, "no such tenant"))
-}
+use crate::document::tenant::{ChangedTenant, NewTenant, TenantList, TenantView, known};
+use crate::gateway::Caller;
 
 /// Lists tenants
 ///
@@ -72,8 +18,7 @@ fn id(text: &str) -> Result<TenantId> {
 #[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants",
     responses((status = 200, description = "The tenants", body = TenantList), Refused))]
 pub(super) async fn list(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
-    let tenants: Vec<TenantView> = door.gateway.tenants(&caller).await?.into_iter().map(Into::into).collect();
-    Ok(json(StatusCode::OK, &TenantList { total: tenants.len(), tenants }))
+    Ok(json(StatusCode::OK, &TenantList::of(&door.gateway, &caller).await?))
 }
 
 /// Makes a tenant
@@ -85,10 +30,9 @@ pub(super) async fn create(
     caller: Caller,
     Json(new): Json<NewTenant>,
 ) -> Result<Response<Body>, Failure> {
-    let id = TenantId::new(&new.id)?;
-    let tenant = door.gateway.create_tenant(&caller, id, new.display_name).await?;
+    let tenant = new.make(&door.gateway, &caller).await?;
     let place = HeaderValue::try_from(format!("/api/v1/tenants/{}", tenant.id));
-    let mut response = json(StatusCode::CREATED, &TenantView::from(tenant));
+    let mut response = json(StatusCode::CREATED, &tenant);
     if let Ok(place) = place {
         response.headers_mut().insert(LOCATION, place);
     }
@@ -103,7 +47,7 @@ pub(super) async fn get(
     caller: Caller,
     Text(text): Text,
 ) -> Result<Response<Body>, Failure> {
-    let tenant = door.gateway.tenant(&caller, &id(&text)?).await?;
+    let tenant = door.gateway.tenant(&caller, &known(&text)?).await?;
     Ok(json(StatusCode::OK, &TenantView::from(tenant)))
 }
 
@@ -121,8 +65,7 @@ pub(super) async fn update(
     Text(text): Text,
     Json(changed): Json<ChangedTenant>,
 ) -> Result<Response<Body>, Failure> {
-    let patch = TenantPatch { display_name: changed.display_name, enabled: changed.enabled };
-    let tenant = door.gateway.update_tenant(&caller, &id(&text)?, patch).await?;
+    let tenant = door.gateway.update_tenant(&caller, &known(&text)?, changed.into()).await?;
     Ok(json(StatusCode::OK, &TenantView::from(tenant)))
 }
 
@@ -137,6 +80,6 @@ pub(super) async fn delete(
     caller: Caller,
     Text(text): Text,
 ) -> Result<StatusCode, Failure> {
-    door.gateway.delete_tenant(&caller, &id(&text)?).await?;
+    door.gateway.delete_tenant(&caller, &known(&text)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

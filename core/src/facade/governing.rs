@@ -1,0 +1,103 @@
+//! The verbs of those who run the gateway: tenants, what servers are shown, the audit trail.
+
+use bytes::Bytes;
+
+use super::House;
+#[cfg(feature = "oauth")]
+use super::asked::{Login, LoginAnswered};
+use super::asked::{SetCredential, Tenant, TenantChange, WhichCredential};
+use super::verbs::{nothing, one, read, table, written};
+use crate::document::audit::{AuditAnswer, ChainAnswer};
+#[cfg(feature = "oauth")]
+use crate::document::credential::LoginView;
+use crate::document::credential::{CredentialList, CredentialView, whose};
+use crate::document::tenant::{NewTenant, TenantList, TenantView, known};
+use crate::error::Result;
+#[cfg(feature = "oauth")]
+use crate::gateway::{LoginAnswer, LoginWish};
+
+table! {
+    /// Verbs about who may use the gateway and what was done with it.
+    Governing
+    "create_tenant" CreateTenant,
+    "get_tenant" GetTenant,
+    "list_tenants" ListTenants,
+    "update_tenant" UpdateTenant,
+    "delete_tenant" DeleteTenant,
+    "set_credential" SetCredential,
+    "list_credentials" ListCredentials,
+    "remove_credential" RemoveCredential,
+    #[cfg(feature = "oauth")]
+    "begin_login" BeginLogin,
+    #[cfg(feature = "oauth")]
+    "finish_login" FinishLogin,
+    "audit" Audit,
+    "verify_audit" VerifyAudit,
+}
+
+impl Governing {
+    pub(super) async fn perform(self, house: &House, input: &[u8]) -> Result<Bytes> {
+        let (gateway, caller) = (&house.gateway, &house.caller);
+        match self {
+            Self::CreateTenant => written(&read::<NewTenant>(input)?.make(gateway, caller).await?),
+            Self::GetTenant => {
+                let id = known(&read::<Tenant>(input)?.tenant)?;
+                written(&TenantView::from(gateway.tenant(caller, &id).await?))
+            }
+            Self::ListTenants => {
+                nothing(input)?;
+                written(&TenantList::of(gateway, caller).await?)
+            }
+            Self::UpdateTenant => {
+                let asked: TenantChange = read(input)?;
+                let id = known(&asked.tenant)?;
+                written(&TenantView::from(gateway.update_tenant(caller, &id, asked.changes.into()).await?))
+            }
+            Self::DeleteTenant => {
+                written(&gateway.delete_tenant(caller, &known(&read::<Tenant>(input)?.tenant)?).await?)
+            }
+            Self::SetCredential => {
+                let asked: SetCredential = read(input)?;
+                let id = gateway.named(caller, &asked.server)?.id;
+                written(&asked.credential.set(gateway, caller, id).await?)
+            }
+            Self::ListCredentials => {
+                written(&CredentialList::of(gateway.credentials(caller, one(house, input)?)?))
+            }
+            Self::RemoveCredential => {
+                let asked: WhichCredential = read(input)?;
+                let id = gateway.named(caller, &asked.server)?.id;
+                let whose = whose(asked.subject.as_deref());
+                written(&gateway.remove_credential(caller, id, whose, &asked.header).await?)
+            }
+            #[cfg(feature = "oauth")]
+            Self::BeginLogin => {
+                let Login {
+                    server,
+                    redirect_uri,
+                    subject,
+                    client_id,
+                    client_secret,
+                    client_metadata_url,
+                    scopes,
+                } = read(input)?;
+                let id = gateway.named(caller, &server)?.id;
+                let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
+                let begun = gateway.begin_login(caller, id, whose(subject.as_deref()), &wish).await?;
+                written(&LoginView::from(begun))
+            }
+            #[cfg(feature = "oauth")]
+            Self::FinishLogin => {
+                let asked: LoginAnswered = read(input)?;
+                let answer =
+                    LoginAnswer { state: &asked.state, code: &asked.code, issuer: asked.iss.as_deref() };
+                written(&CredentialView::from(gateway.finish_login(&answer).await?))
+            }
+            Self::Audit => written(&AuditAnswer::of(gateway, caller, read(input)?).await?),
+            Self::VerifyAudit => {
+                nothing(input)?;
+                written(&ChainAnswer::of(gateway, caller).await?)
+            }
+        }
+    }
+}
