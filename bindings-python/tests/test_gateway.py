@@ -14,6 +14,7 @@ import mcp_registry_gateway as mrg
 from mcp_registry_gateway import Gateway, GatewayError
 from mcp_registry_gateway._sync_verbs import SyncVerbs
 from mcp_registry_gateway._verbs import Verbs
+from mcp_registry_gateway.types import AuditSearch
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -149,7 +150,8 @@ async def test_tenants_credentials_logins_and_the_audit_trail_are_there(gateway:
         await gateway.begin_login("far", redirect_uri="http://127.0.0.1:9/back")
     with pytest.raises(mrg.NotFoundError):
         await gateway.finish_login(state="x", code="y")
-    page = await gateway.audit(action="credential.remove", **{"from": "2026-01-01T00:00:00Z"})
+    search: AuditSearch = {"from": "2026-01-01T00:00:00Z", "action": "credential.remove"}
+    page = await gateway.audit(**search)
     assert [row["actor"] for row in page["rows"]] == [(await gateway.authenticate())["subject"]]
     assert (await gateway.verify_audit())["intact"]
 

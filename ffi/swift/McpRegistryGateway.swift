@@ -557,6 +557,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func approve(document: String) async throws  -> String
     
     /**
+     * A page of the audit trail, newest first: the query of `GET /api/v1/audit`.
+     */
+    func audit(document: String) async throws  -> String
+    
+    /**
      * Whom a credential stands for: `{authorization?}`.
      */
     func authenticate(document: String) async throws  -> String
@@ -565,6 +570,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
      * The same, if it may: `{operation, authorization?}`.
      */
     func authorize(document: String) async throws  -> String
+    
+    /**
+     * Begins to let the gateway into a server by OAuth: `{server, redirect_uri, scopes?, …}`; says where a person goes.
+     */
+    func beginLogin(document: String) async throws  -> String
     
     /**
      * Calls a tool: `{name, arguments?, service?, timeout_seconds?, …}`; gives the result as its server sent it.
@@ -592,6 +602,16 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func createKey(document: String) async throws  -> String
     
     /**
+     * Makes a tenant: `{id, display_name?}`.
+     */
+    func createTenant(document: String) async throws  -> String
+    
+    /**
+     * Deletes a tenant with its servers: `{tenant}`; its audit trail stays.
+     */
+    func deleteTenant(document: String) async throws  -> String
+    
+    /**
      * Asks a server now what it offers: `{server}`.
      */
     func discover(document: String) async throws  -> String
@@ -600,6 +620,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
      * The servers that offer all of `{tools}`, `{resources}` or `{prompts}`.
      */
     func find(document: String) async throws  -> String
+    
+    /**
+     * Ends a login with what the browser brought to `redirect_uri`: `{state, code, iss?}`.
+     */
+    func finishLogin(document: String) async throws  -> String
     
     /**
      * Shows a server: `{server}`.
@@ -617,6 +642,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func getPrompt(document: String) async throws  -> String
     
     /**
+     * One tenant: `{tenant}`, its id.
+     */
+    func getTenant(document: String) async throws  -> String
+    
+    /**
      * Probes a server now: `{server}`.
      */
     func health(document: String) async throws  -> String
@@ -630,6 +660,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
      * Lists servers: the query of `GET /api/v1/servers`.
      */
     func list(document: String) async throws  -> String
+    
+    /**
+     * What a server is shown, without the values: `{server}`.
+     */
+    func listCredentials(document: String) async throws  -> String
     
     /**
      * Lists API keys: `{page?, limit?}`.
@@ -650,6 +685,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
      * Lists resources: `{service?, cursor?}`.
      */
     func listResources(document: String) async throws  -> String
+    
+    /**
+     * The tenants: `{}`.
+     */
+    func listTenants(document: String) async throws  -> String
     
     /**
      * Lists tools: `{service?, cursor?}`.
@@ -682,6 +722,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func remove(document: String) async throws  -> String
     
     /**
+     * Shows a server nothing in a header any more: `{server, header, subject?}`.
+     */
+    func removeCredential(document: String) async throws  -> String
+    
+    /**
      * Sends any MCP request: `{method, params?, service?, …}`.
      */
     func request(document: String) async throws  -> String
@@ -702,6 +747,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func search(document: String) async throws  -> String
     
     /**
+     * Sets what a server is shown: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
+     */
+    func setCredential(document: String) async throws  -> String
+    
+    /**
      * Takes no new calls, lets those under way end, then ends everything. `close` is what Kotlin calls to free an object.
      */
     func shutdown() async throws 
@@ -715,6 +765,16 @@ public protocol GatewayProtocol: AnyObject, Sendable {
      * Changes a server: `{server, changes, revision?}`, the server by its name or id.
      */
     func update(document: String) async throws  -> String
+    
+    /**
+     * Changes a tenant: `{tenant, changes}`, of `display_name` and `enabled`.
+     */
+    func updateTenant(document: String) async throws  -> String
+    
+    /**
+     * Follows the chain of the audit trail: `{}`.
+     */
+    func verifyAudit(document: String) async throws  -> String
     
     /**
      * Tells `listener` of changes of servers until what this gives is dropped or the gateway is closed.
@@ -829,6 +889,25 @@ open func approve(document: String)async throws  -> String  {
 }
     
     /**
+     * A page of the audit trail, newest first: the query of `GET /api/v1/audit`.
+     */
+open func audit(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_audit(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
      * Whom a credential stands for: `{authorization?}`.
      */
 open func authenticate(document: String)async throws  -> String  {
@@ -855,6 +934,25 @@ open func authorize(document: String)async throws  -> String  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_mcp_registry_gateway_ffi_fn_method_gateway_authorize(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Begins to let the gateway into a server by OAuth: `{server, redirect_uri, scopes?, …}`; says where a person goes.
+     */
+open func beginLogin(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_begin_login(
                         self.uniffiCloneHandle(),FfiConverterString.lower(document)
                 )
             },
@@ -962,6 +1060,44 @@ open func createKey(document: String)async throws  -> String  {
 }
     
     /**
+     * Makes a tenant: `{id, display_name?}`.
+     */
+open func createTenant(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_create_tenant(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Deletes a tenant with its servers: `{tenant}`; its audit trail stays.
+     */
+open func deleteTenant(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_delete_tenant(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
      * Asks a server now what it offers: `{server}`.
      */
 open func discover(document: String)async throws  -> String  {
@@ -988,6 +1124,25 @@ open func find(document: String)async throws  -> String  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_mcp_registry_gateway_ffi_fn_method_gateway_find(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Ends a login with what the browser brought to `redirect_uri`: `{state, code, iss?}`.
+     */
+open func finishLogin(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_finish_login(
                         self.uniffiCloneHandle(),FfiConverterString.lower(document)
                 )
             },
@@ -1057,6 +1212,25 @@ open func getPrompt(document: String)async throws  -> String  {
 }
     
     /**
+     * One tenant: `{tenant}`, its id.
+     */
+open func getTenant(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_get_tenant(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
      * Probes a server now: `{server}`.
      */
 open func health(document: String)async throws  -> String  {
@@ -1102,6 +1276,25 @@ open func list(document: String)async throws  -> String  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_mcp_registry_gateway_ffi_fn_method_gateway_list(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * What a server is shown, without the values: `{server}`.
+     */
+open func listCredentials(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_list_credentials(
                         self.uniffiCloneHandle(),FfiConverterString.lower(document)
                 )
             },
@@ -1178,6 +1371,25 @@ open func listResources(document: String)async throws  -> String  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_mcp_registry_gateway_ffi_fn_method_gateway_list_resources(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * The tenants: `{}`.
+     */
+open func listTenants(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_list_tenants(
                         self.uniffiCloneHandle(),FfiConverterString.lower(document)
                 )
             },
@@ -1299,6 +1511,25 @@ open func remove(document: String)async throws  -> String  {
 }
     
     /**
+     * Shows a server nothing in a header any more: `{server, header, subject?}`.
+     */
+open func removeCredential(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_remove_credential(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
      * Sends any MCP request: `{method, params?, service?, …}`.
      */
 open func request(document: String)async throws  -> String  {
@@ -1375,6 +1606,25 @@ open func search(document: String)async throws  -> String  {
 }
     
     /**
+     * Sets what a server is shown: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
+     */
+open func setCredential(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_set_credential(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
      * Takes no new calls, lets those under way end, then ends everything. `close` is what Kotlin calls to free an object.
      */
 open func shutdown()async throws   {
@@ -1420,6 +1670,44 @@ open func update(document: String)async throws  -> String  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_mcp_registry_gateway_ffi_fn_method_gateway_update(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Changes a tenant: `{tenant, changes}`, of `display_name` and `enabled`.
+     */
+open func updateTenant(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_update_tenant(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Follows the chain of the audit trail: `{}`.
+     */
+open func verifyAudit(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_verify_audit(
                         self.uniffiCloneHandle(),FfiConverterString.lower(document)
                 )
             },
@@ -2232,10 +2520,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_approve() != 39850) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_audit() != 15407) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_authenticate() != 57471) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_authorize() != 18239) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_begin_login() != 49890) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_call_tool() != 64135) {
@@ -2253,10 +2547,19 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_create_key() != 21423) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_create_tenant() != 35693) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_delete_tenant() != 64) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_discover() != 39188) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_find() != 17387) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_finish_login() != 8190) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_get() != 13971) {
@@ -2268,6 +2571,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_get_prompt() != 26425) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_get_tenant() != 54555) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_health() != 23425) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -2275,6 +2581,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_list() != 16729) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_list_credentials() != 26309) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_list_keys() != 40664) {
@@ -2287,6 +2596,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_list_resources() != 53722) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_list_tenants() != 65149) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_list_tools() != 52429) {
@@ -2307,6 +2619,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_remove() != 28244) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_remove_credential() != 59059) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_request() != 41610) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -2319,6 +2634,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_search() != 37236) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_set_credential() != 32059) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_shutdown() != 39311) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -2326,6 +2644,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_update() != 28701) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_update_tenant() != 54647) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_verify_audit() != 33669) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_watch() != 1928) {

@@ -301,7 +301,7 @@ class Login(TypedDict):
     expires_at: str
 
 
-# As a keyword of the language it can be no member of a class: `audit(**{"from": "2026-01-01T00:00:00Z"})`.
+# A keyword of the language can be no member of a class; `audit(**{"from": "2026-01-01T00:00:00Z"})` says it all the same.
 _From = TypedDict("_From", {"from": "str | None"}, total=False)
 
 

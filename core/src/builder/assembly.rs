@@ -69,12 +69,16 @@ impl<'a> Assembly<'a> {
         let Self { config, keeping, trusted, balancers, clock } = self;
         let settings = Settings { balancers, ..own::settings(config) };
         settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
+        let keyed = config.credentials.key.is_some() || config.credentials.key_file.is_some();
         let (store, settings, presence) = match keeping {
-            Keeping::Memory => (Arc::new(MemoryStore::new()) as Arc<dyn Store>, settings, None),
+            Keeping::Memory => {
+                let store = Arc::new(MemoryStore::new()) as Arc<dyn Store>;
+                let settings =
+                    if keyed { settings.sealed(config, Path::new(""))? } else { settings.sealed_for_now()? };
+                (store, settings, None)
+            }
             Keeping::Own(store) => {
-                let keys = &config.credentials;
-                let sealed = keys.key.is_some() || keys.key_file.is_some();
-                (store, if sealed { settings.sealed(config, Path::new(""))? } else { settings }, None)
+                (store, if keyed { settings.sealed(config, Path::new(""))? } else { settings }, None)
             }
             Keeping::Database(file, holder) => {
                 let store = database(file).await?;

@@ -197,7 +197,7 @@ impl Book {
 
     fn vault(&self) -> Result<&Vault> {
         self.vault.as_deref().ok_or_else(|| {
-            let message = "this gateway has no key to seal credentials with; an embedding program gives one in its settings";
+            let message = "this gateway has no key to seal credentials with; configure `credentials.key` or `credentials.key_file`";
             Error::new(ErrorKind::PermissionDenied, message)
         })
     }
