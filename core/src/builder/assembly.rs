@@ -73,8 +73,11 @@ impl<'a> Assembly<'a> {
         let (store, settings, presence) = match keeping {
             Keeping::Memory => {
                 let store = Arc::new(MemoryStore::new()) as Arc<dyn Store>;
-                let settings =
-                    if keyed { settings.sealed(config, Path::new(""))? } else { settings.sealed_for_now()? };
+                let settings = if keyed {
+                    settings.sealed(config, Path::new(""))?
+                } else {
+                    settings.sealed_for_now()?
+                };
                 (store, settings, None)
             }
             Keeping::Own(store) => {
