@@ -11,12 +11,15 @@ use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::process::{Gateway, Options};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const CYCLES: usize = 50;
 const WRITERS: usize = 8;
 /// From the start of a killed gateway's successor to its being ready.
 const RECOVERY: Duration = Duration::from_secs(2);
+/// For so many writes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one server must be: its description, or gone.
 type Want = Option<String>;
@@ -35,7 +38,13 @@ struct Diary {
 }
 
 /// Registers, updates and removes until the gateway is gone.
-async fn write(http: Http, mut diary: Diary, writer: usize, seed: u64) -> Diary {
+async fn write(
+    http: Http,
+    mut diary: Diary,
+    writer: usize,
+    seed: u64,
+    written: watch::Sender<usize>,
+) -> Diary {
     let random = Random::seeded(seed);
     for round in 0.. {
         let living: Vec<_> =
@@ -71,6 +80,7 @@ async fn write(http: Http, mut diary: Diary, writer: usize, seed: u64) -> Diary 
         diary.acknowledged.push((action, id));
         diary.doubtful = None;
         diary.doubtful_name = None;
+        written.send_modify(|count| *count += 1);
     }
     diary
 }
@@ -144,11 +154,18 @@ async fn no_acknowledged_write_is_lost_or_doubled_by_kill_nine_and_each_has_its_
     let mut gateway = start().await;
     for _ in 0..CYCLES {
         let mut writing = JoinSet::new();
+        let (written, mut heard) = watch::channel(0);
         for (writer, diary) in diaries.drain(..).enumerate() {
-            writing.spawn(write(Http::new(gateway.address()), diary, writer, random.next()));
+            writing.spawn(write(Http::new(gateway.address()), diary, writer, random.next(), written.clone()));
         }
-        let pause = 20 + u64::try_from(random.below(230)).expect("a pause");
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        // By what was written and not by time, so that a slow machine tries no less; the pause lets it happen in the middle of a write.
+        let enough = WRITERS * 2 + random.below(WRITERS * 6);
+        let reached = tokio::time::timeout(PATIENCE, heard.wait_for(|count| *count >= enough)).await;
+        assert!(
+            reached.is_ok_and(|reached| reached.is_ok()),
+            "fewer than {enough} writes within {PATIENCE:?}"
+        );
+        tokio::time::sleep(Duration::from_micros(u64::try_from(random.below(4_000)).expect("a pause"))).await;
         gateway.kill();
         diaries.extend(writing.join_all().await);
         gateway = start().await;
