@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::exit::Exit;
 use crate::failure;
-use crate::queue::Queue;
+use crate::queue::{Begun, Queue};
 
 /// Changes of servers.
 #[pyclass(frozen, module = "mcp_registry_gateway._native")]
@@ -15,8 +15,8 @@ pub(crate) struct Watch(pub(crate) facade::Watch);
 #[pymethods]
 impl Watch {
     /// The next change as a document; `None` at the end.
-    fn next(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.next())
+    fn next(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.next())
     }
 }
 
@@ -27,18 +27,18 @@ pub(crate) struct Line(pub(crate) facade::Line);
 #[pymethods]
 impl Line {
     /// Takes a message of the client's.
-    fn send(&self, queue: &Queue, message: &[u8]) -> u64 {
-        queue.begin(self.0.send(Bytes::copy_from_slice(message)))
+    fn send(&self, py: Python<'_>, queue: &Queue, message: &[u8]) -> Begun {
+        queue.begin(py, self.0.send(Bytes::copy_from_slice(message)))
     }
 
     /// The next message for the client; `None` at the end.
-    fn receive(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.receive())
+    fn receive(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.receive())
     }
 
     /// Ends the client's session.
-    fn end(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.end())
+    fn end(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.end())
     }
 }
 
@@ -80,8 +80,8 @@ pub(crate) struct Housed(pub(crate) facade::Housed);
 #[pymethods]
 impl Housed {
     /// The next link to the server, a `Hosted`; `None` at the end.
-    fn receive(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.receive())
+    fn receive(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.receive())
     }
 }
 
@@ -92,13 +92,13 @@ pub(crate) struct Hosted(pub(crate) facade::Hosted);
 #[pymethods]
 impl Hosted {
     /// The next message for the server; `None` at the end.
-    fn receive(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.receive())
+    fn receive(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.receive())
     }
 
     /// Takes a message of the server's.
-    fn send(&self, queue: &Queue, message: &[u8]) -> u64 {
-        queue.begin(self.0.send(Bytes::copy_from_slice(message)))
+    fn send(&self, py: Python<'_>, queue: &Queue, message: &[u8]) -> Begun {
+        queue.begin(py, self.0.send(Bytes::copy_from_slice(message)))
     }
 }
 
@@ -109,8 +109,8 @@ pub(crate) struct Exchange(pub(crate) facade::Exchange);
 #[pymethods]
 impl Exchange {
     /// Adds a piece to the request's body.
-    fn push(&self, queue: &Queue, piece: &[u8]) -> u64 {
-        queue.begin(self.0.push(Bytes::copy_from_slice(piece)))
+    fn push(&self, py: Python<'_>, queue: &Queue, piece: &[u8]) -> Begun {
+        queue.begin(py, self.0.push(Bytes::copy_from_slice(piece)))
     }
 
     /// Ends the request's body.
@@ -119,12 +119,12 @@ impl Exchange {
     }
 
     /// The head of the answer: `(status, headers)`.
-    fn head(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.head())
+    fn head(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.head())
     }
 
     /// The next piece of the answer's body; `None` at the end.
-    fn piece(&self, queue: &Queue) -> u64 {
-        queue.begin(self.0.piece())
+    fn piece(&self, py: Python<'_>, queue: &Queue) -> Begun {
+        queue.begin(py, self.0.piece())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::conversations::{Exchange, Line, Watch};
 use crate::failure;
 use crate::lease::Lease;
-use crate::queue::Queue;
+use crate::queue::{Begun, Queue};
 
 /// One gateway, on threads of its own.
 #[pyclass(frozen, weakref, module = "mcp_registry_gateway._native")]
@@ -28,18 +28,18 @@ impl Gateway {
     }
 
     /// Begins what a verb says; the outcome is a document.
-    fn perform(&self, queue: &Queue, verb: &str, input: &[u8]) -> u64 {
-        queue.begin(self.0.perform(verb, Bytes::copy_from_slice(input)))
+    fn perform(&self, py: Python<'_>, queue: &Queue, verb: &str, input: &[u8]) -> Begun {
+        queue.begin(py, self.0.perform(verb, Bytes::copy_from_slice(input)))
     }
 
     /// Begins to put a server of this process in place; the outcome is a `Housed`.
-    fn house_server(&self, queue: &Queue, registration: &[u8]) -> u64 {
-        queue.begin(self.0.house_server(Bytes::copy_from_slice(registration)))
+    fn house_server(&self, py: Python<'_>, queue: &Queue, registration: &[u8]) -> Begun {
+        queue.begin(py, self.0.house_server(Bytes::copy_from_slice(registration)))
     }
 
     /// Begins to ask for leave to answer a call; the outcome is an `Admitted`.
-    fn admit(&self, queue: &Queue, document: &[u8]) -> u64 {
-        queue.begin(self.0.admit(Bytes::copy_from_slice(document)))
+    fn admit(&self, py: Python<'_>, queue: &Queue, document: &[u8]) -> Begun {
+        queue.begin(py, self.0.admit(Bytes::copy_from_slice(document)))
     }
 
     /// Picks a server of a service that can take a call now.

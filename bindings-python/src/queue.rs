@@ -79,12 +79,40 @@ impl<T: Into<Self>> From<Option<T>> for Answer {
     }
 }
 
+/// How far a piece of work is that has a ticket.
+enum Stage {
+    /// It is being begun, by a thread that takes the outcome itself if there is one at once.
+    Beginning,
+    /// It had come to an end before it was begun.
+    Over(Result<Answer>),
+    UnderWay(Work),
+}
+
+/// Work that was begun: Python sees the ticket, a number, or what [`told`] gives.
+pub(crate) enum Begun {
+    UnderWay(u64),
+    Over(Result<Answer>),
+}
+
+impl<'py> IntoPyObject<'py> for Begun {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(match self {
+            Self::UnderWay(ticket) => ticket.into_pyobject(py)?.into_any(),
+            Self::Over(outcome) => told(py, outcome)?.into_pyobject(py)?.into_any(),
+        })
+    }
+}
+
 #[derive(Default)]
 struct Contents {
     /// What is done and was not taken out yet.
     done: Vec<(u64, Result<Answer>)>,
     /// What is under way.
-    works: HashMap<u64, Option<Work>>,
+    works: HashMap<u64, Stage>,
     /// The loop was woken and has not looked since.
     woken: bool,
 }
@@ -104,8 +132,13 @@ impl Shared {
 
     fn put(&self, ticket: u64, outcome: Result<Answer>) {
         let mut contents = self.lock();
-        if contents.works.remove(&ticket).is_none() {
-            return;
+        match contents.works.remove(&ticket) {
+            None => return,
+            Some(Stage::Beginning | Stage::Over(_)) => {
+                contents.works.insert(ticket, Stage::Over(outcome));
+                return;
+            }
+            Some(Stage::UnderWay(_)) => {}
         }
         contents.done.push((ticket, outcome));
         let wake = !std::mem::replace(&mut contents.woken, true);
@@ -135,24 +168,28 @@ impl Queue {
         Ok(Self { shared, read, next: AtomicU64::new(0) })
     }
 
-    /// Begins `work`; the ticket under which its outcome will be found.
+    /// Begins `work`: its outcome, if it has one at once, or the ticket under which that will be found.
     pub(crate) fn begin<T: Into<Answer> + Send + 'static>(
         &self,
+        py: Python<'_>,
         work: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> u64 {
+    ) -> Begun {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        self.shared.lock().works.insert(ticket, None);
+        self.shared.lock().works.insert(ticket, Stage::Beginning);
         let shared = Arc::downgrade(&self.shared);
-        let work = self.shared.facade.run(work, move |outcome| {
+        let done = move |outcome: Result<T>| {
             if let Some(shared) = shared.upgrade() {
                 shared.put(ticket, outcome.map(Into::into));
             }
-        });
-        // It may be done already.
-        if let Some(place) = self.shared.lock().works.get_mut(&ticket) {
-            *place = Some(work);
+        };
+        // Other threads of the program may go on meanwhile: this one works for the gateway as far as the work goes at once.
+        let work = py.detach(|| self.shared.facade.run(work, done));
+        let mut contents = self.shared.lock();
+        if let Some(Stage::Over(outcome)) = contents.works.remove(&ticket) {
+            return Begun::Over(outcome);
         }
-        ticket
+        contents.works.insert(ticket, Stage::UnderWay(work));
+        Begun::UnderWay(ticket)
     }
 }
 
@@ -199,7 +236,7 @@ impl Queue {
 
     /// Cancels the work of a ticket; nothing comes of it any more.
     fn cancel(&self, ticket: u64) {
-        if let Some(Some(work)) = self.shared.lock().works.remove(&ticket) {
+        if let Some(Stage::UnderWay(work)) = self.shared.lock().works.remove(&ticket) {
             work.cancel();
         }
     }
@@ -213,8 +250,10 @@ impl Queue {
 impl Drop for Queue {
     /// The loop is gone: nobody waits for what is under way.
     fn drop(&mut self) {
-        for work in self.shared.lock().works.drain().filter_map(|(_, work)| work) {
-            work.cancel();
+        for stage in self.shared.lock().works.drain().map(|(_, stage)| stage) {
+            if let Stage::UnderWay(work) = stage {
+                work.cancel();
+            }
         }
     }
 }

@@ -68,6 +68,15 @@ async def test_each_failure_is_an_exception_of_its_kind(gateway: Gateway) -> Non
     assert misspelt.value.context["field"] == "endpoint_ulr"
 
 
+async def test_a_task_whose_calls_are_over_at_once_leaves_others_their_turn_and_can_be_cancelled(gateway: Gateway) -> None:
+    async def busy() -> None:
+        while True:
+            await gateway.stats()
+
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(busy(), 0.05)
+
+
 async def test_a_task_that_is_cancelled_cancels_its_call(gateway: Gateway) -> None:
     task = asyncio.create_task(gateway.call_tool("own__hang"))
     while not (await gateway.active_requests())["active_request_count"]:

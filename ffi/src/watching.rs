@@ -23,7 +23,7 @@ impl Watching {
             }
             Ok(())
         };
-        Self(facade.run(telling, |_| ()))
+        Self(facade.run_apart(telling, |_| ()))
     }
 }
 

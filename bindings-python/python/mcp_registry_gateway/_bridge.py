@@ -1,7 +1,8 @@
 """From the gateway's threads to an event loop, or to a thread that waits.
 
-The gateway's threads never touch Python: they put what work has come to into a queue and wake the loop through a socket. All that
-belongs to Python happens on the loop's own thread.
+Whoever begins work does as much of it as can be done at once. What is over by then is the answer; of what is not, a number is, and the
+gateway's threads go on with it. They never touch Python: they put what work has come to into a queue and wake the loop through a socket.
+All that belongs to Python happens on the loop's own thread.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import asyncio
 import json
 import weakref
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeAlias
 
 from . import _native
 from .errors import error_of
 
 P = ParamSpec("P")
+
+# A ticket; or whether the work has succeeded, and what it came to.
+Begun: TypeAlias = int | tuple[bool, Any]
 
 
 def document(members: Any) -> bytes:
@@ -31,10 +35,15 @@ class Pump:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         loop.add_reader(self._queue.fileno(), self._drain)
 
-    async def do(self, begin: Callable[Concatenate[_native.Queue, P], int], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+    async def do(self, begin: Callable[Concatenate[_native.Queue, P], Begun], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Begins work and waits for it. A task that is cancelled cancels it."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         ticket = begin(self._queue, *args, **kwargs)
+        if isinstance(ticket, tuple):
+            # Over at once. A turn of the loop all the same: or else a task that calls again and again would let no other have one, and
+            # could not be cancelled.
+            await asyncio.sleep(0)
+            return _outcome(*ticket)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
         try:
             return await future
@@ -93,9 +102,14 @@ class Waiter:
     def __init__(self, gateway: _native.Gateway) -> None:
         self._queue = gateway.queue()
 
-    def do(self, begin: Callable[Concatenate[_native.Queue, P], int], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def do(self, begin: Callable[Concatenate[_native.Queue, P], Begun], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Begins work and waits for it."""
-        succeeded, value = self._queue.wait(begin(self._queue, *args, **kwargs))
-        if not succeeded:
-            raise error_of(value)
-        return value
+        begun = begin(self._queue, *args, **kwargs)
+        return _outcome(*(begun if isinstance(begun, tuple) else self._queue.wait(begun)))
+
+
+def _outcome(succeeded: bool, value: Any) -> Any:
+    """What work has come to."""
+    if not succeeded:
+        raise error_of(value)
+    return value

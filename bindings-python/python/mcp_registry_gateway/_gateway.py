@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 from . import _native
-from ._bridge import Pumps, Waiter, document
+from ._bridge import Begun, Pumps, Waiter, document
 from ._sync_verbs import SyncVerbs
 from ._verbs import Verbs
 from .errors import CancelledError, GatewayError, UnavailableError
@@ -185,7 +185,7 @@ class Gateway(Verbs, _Common):
         return self._native.attach(service, authorization)
 
     async def _do(
-        self, begin: Callable[Concatenate[_native.Queue, P], int], /, *args: P.args, **kwargs: P.kwargs
+        self, begin: Callable[Concatenate[_native.Queue, P], Begun], /, *args: P.args, **kwargs: P.kwargs
     ) -> Any:
         return await self._pumps.current().do(begin, *args, **kwargs)
 

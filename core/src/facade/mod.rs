@@ -276,8 +276,10 @@ impl Facade {
         self.0.closed.load(Ordering::SeqCst)
     }
 
-    /// Runs `work` on this gateway's runtime. What it comes to is given to `done`, on a thread of the runtime; so is an error if the
-    /// gateway is closed before.
+    /// Runs `work`: on this thread as far as it goes at once, then on this gateway's runtime. What it comes to is given to `done`, before
+    /// this returns if it came to an end at once; so is an error if the gateway is closed before. Both may run in the middle of another
+    /// call to this gateway, on the thread of whoever makes it, so that neither may call what is the host's: [`Facade::run_apart`] does
+    /// that.
     pub fn run<T, F>(&self, work: F, done: impl FnOnce(Result<T>) + Send + 'static) -> Work
     where
         T: Send + 'static,
@@ -290,14 +292,28 @@ impl Facade {
         work::run(&self.0.works, &self.0.handle, work, done)
     }
 
-    /// Runs `work` on this gateway's runtime, for who awaits it on any executor. Dropped, the work is cancelled.
+    /// As [`Facade::run`], on threads of this gateway's runtime alone: for `work` that calls functions of the host's.
+    pub fn run_apart<T, F>(&self, work: F, done: impl FnOnce(Result<T>) + Send + 'static) -> Work
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        if self.0.process.is_left() {
+            done(Err(forked()));
+            return Work::ended();
+        }
+        work::run_apart(&self.0.works, &self.0.handle, work, done)
+    }
+
+    /// Runs `work` as [`Facade::run_apart`] does, for who awaits it on any executor: whom it wakes is the host's. Dropped, the work is
+    /// cancelled.
     pub fn fly<T, F>(&self, work: F) -> Flight<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let (mut flight, landing) = Flight::new();
-        flight.hold(self.run(work, move |outcome| landing.land(outcome)));
+        flight.hold(self.run_apart(work, move |outcome| landing.land(outcome)));
         flight
     }
 
@@ -354,6 +370,8 @@ impl Drop for Shared {
             std::mem::forget((house, runtime));
             return;
         }
+        // What waits is nowhere on the runtime that would end it.
+        self.works.token().cancel();
         drop(house);
         if let Some(runtime) = runtime {
             runtime.shutdown_background();

@@ -222,6 +222,66 @@ fn work_that_is_cancelled_or_dropped_reaches_the_server() {
     drop(facade.fly(hang()));
 }
 
+/// A server of this process whose links are served as the bindings serve theirs.
+fn opened_near() -> Facade {
+    let facade = Facade::open(b"").unwrap();
+    let registration = br#"{"name":"own","health_check":{"enabled":false}}"#;
+    let housed = wait(&facade, facade.house_server(Bytes::from_static(registration))).unwrap();
+    let near = facade.clone();
+    let serving = async move {
+        while let Some(link) = housed.receive().await? {
+            let _talking = near.run(talk(link), |_| {});
+        }
+        Ok(())
+    };
+    let _serving = facade.run(serving, |_| {});
+    ask(&facade, "discover", &json!({ "server": "own" })).unwrap();
+    facade
+}
+
+#[test]
+fn a_call_at_a_server_of_this_process_is_over_at_once_and_wakes_no_thread() {
+    let facade = opened_near();
+    let is_over_at_once = || {
+        let (done, outcome) = std::sync::mpsc::channel();
+        let call = facade.perform("call_tool", json!({ "name": "own__echo" }).to_string().into());
+        let done = move |answer: Result<Bytes>| done.send((answer, std::thread::current().id())).unwrap();
+        let _work = facade.run(call, done);
+        let (answer, thread) = outcome.recv_timeout(Duration::from_secs(60)).unwrap();
+        answer.unwrap();
+        thread == std::thread::current().id()
+    };
+    // The threads of the runtime may still be about the end of what came before.
+    assert!((0..1000).any(|_| is_over_at_once()));
+}
+
+#[test]
+fn work_that_must_run_apart_never_runs_on_the_thread_that_brings_it() {
+    let facade = Facade::open(b"").unwrap();
+    let (done, outcome) = std::sync::mpsc::channel();
+    let work = async { Ok(std::thread::current().id()) };
+    let _work = facade.run_apart(work, move |thread| done.send(thread).unwrap());
+    let thread = outcome.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+    assert_ne!(thread, std::thread::current().id());
+}
+
+#[test]
+fn work_that_comes_after_the_end_is_refused_and_what_waits_is_told_when_nobody_has_the_gateway_any_more() {
+    let facade = Facade::open(b"").unwrap();
+    wait_closed(&facade);
+    let sleeping = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
+    };
+    assert_eq!(wait(&facade, sleeping).unwrap_err().context(), [("reason", "closed".to_owned())]);
+    let facade = Facade::open(b"").unwrap();
+    let (done, outcome) = std::sync::mpsc::channel();
+    let _work = facade.run(std::future::pending::<Result<()>>(), move |told| done.send(told).unwrap());
+    drop(facade);
+    let told = outcome.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(told.unwrap_err().context(), [("reason", "closed".to_owned())]);
+}
+
 #[test]
 fn an_attached_client_opens_a_session_and_calls() {
     let facade = opened();

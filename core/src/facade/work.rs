@@ -50,6 +50,7 @@ impl<T, D: FnOnce(Result<T>)> Drop for Delivery<T, D> {
     }
 }
 
+/// Runs `work` as far as it goes on this thread, then on the runtime.
 pub(super) fn run<T, F>(
     tasks: &Tasks,
     handle: &Handle,
@@ -60,11 +61,45 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
+    let (work, task) = prepared(tasks, work, done);
+    let task = tasks.near(handle, task);
+    // It counts from here on: where the gateway ends later than this, it waits for it.
+    if !tasks.token().is_cancelled() {
+        task.run_here(handle);
+    }
+    work
+}
+
+/// Runs `work` on threads of the runtime alone.
+pub(super) fn run_apart<T, F>(
+    tasks: &Tasks,
+    handle: &Handle,
+    work: F,
+    done: impl FnOnce(Result<T>) + Send + 'static,
+) -> Work
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let (work, task) = prepared(tasks, work, done);
+    let _entered = handle.enter();
+    tasks.spawn_to_end(task);
+    work
+}
+
+fn prepared<T, F>(
+    tasks: &Tasks,
+    work: F,
+    done: impl FnOnce(Result<T>) + Send + 'static,
+) -> (Work, impl Future<Output = ()> + Send + 'static)
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
     let cancelled = CancellationToken::new();
     let (token, delivery) = (cancelled.clone(), Delivery { done: Some(done), _of: std::marker::PhantomData });
     let stopped = tasks.token().child_token();
-    let _entered = handle.enter();
-    tasks.spawn_to_end(async move {
+    let task = async move {
         let outcome = tokio::select! {
             biased;
             () = token.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
@@ -73,8 +108,8 @@ where
             () = stopped.cancelled() => Err(closed()),
         };
         delivery.deliver(outcome);
-    });
-    Work(cancelled)
+    };
+    (Work(cancelled), task)
 }
 
 /// Why nothing more is done.

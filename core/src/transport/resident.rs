@@ -185,7 +185,8 @@ impl Connector for ResidentConnector {
         let ((to_server, said), (answers, heard)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
         door.send(Visit { said, answers }).await.map_err(|_| self.absent())?;
         let talk = Conversation::new(Arc::clone(&self.name), own, queue, Arc::default());
-        self.tasks.spawn(converse(queued, to_server, heard, Arc::clone(&talk)));
+        // Whoever asks carries the question over, and whoever answers the answer: there is no thread between the two to be woken.
+        self.tasks.spawn_near(converse(queued, to_server, heard, Arc::clone(&talk)));
         Ok(Arc::new(DuplexLink::new(talk)))
     }
 
