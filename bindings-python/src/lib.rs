@@ -1,6 +1,6 @@
 //! The gateway for Python: calls in, documents out. What the methods mean is decided in the core's facade.
 //!
-//! No thread of the gateway ever touches Python. What work comes to is put into a queue, one for each event
+//! No thread of the gateway ever touches Python. What work comes to that is not over at once is put into a queue, one for each event
 //! loop, which wakes the loop through a socket; the loop's own thread takes it out. So the interpreter can end at any moment.
 
 #[cfg(not(unix))]

@@ -92,7 +92,7 @@ class _Common:
 class Gateway(Verbs, _Common):
     """A gateway in this process. Its methods may be called from tasks of any event loop.
 
-    It runs on threads of its own; neither the GIL nor the event loop is held while it works. A task that is cancelled cancels its call.
+    It runs on threads of its own; what is not over at once holds neither the GIL nor the event loop. A task that is cancelled cancels its call.
     After ``fork()`` the child's copy only tells that it belongs to another process.
     """
 
