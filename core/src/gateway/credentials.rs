@@ -153,9 +153,8 @@ impl Gateway {
         inner.book.put(shown);
         if let Some(subject) = subject {
             inner.leave_caller(server.id, subject);
-        } else if server.auto_discover {
-            // What the server offers may depend on who asks.
-            inner.discover_again(server.id);
+        } else {
+            inner.meet_again(server.id);
         }
         Ok(told)
     }
@@ -182,6 +181,8 @@ impl Gateway {
         inner.book.take(server.id, subject, header);
         if let Some(subject) = subject {
             inner.leave_caller(server.id, subject);
+        } else {
+            inner.meet_again(server.id);
         }
         Ok(())
     }

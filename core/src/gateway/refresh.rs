@@ -179,15 +179,20 @@ impl Inner {
                 let closing = own.iter().map(|session| session.close());
                 tokio::join!(upstream.close(), join_all(closing));
             });
-            let Some(place) = self.place(id) else { continue };
-            if place.server.auto_discover {
-                self.discover_again(id);
-            }
-            if self.settings.probing && place.server.health_check.enabled {
-                let this = Arc::clone(self);
-                // The next probe may be minutes away, if the server could not be reached where it was.
-                self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
-            }
+            self.meet_again(id);
+        }
+    }
+
+    /// Asks a server what it offers and how it is: it is reached otherwise than before, or shown something else.
+    pub(super) fn meet_again(self: &Arc<Self>, id: ServerId) {
+        let Some(place) = self.place(id) else { return };
+        if place.server.auto_discover {
+            self.discover_again(id);
+        }
+        if self.settings.probing && place.server.health_check.enabled {
+            let this = Arc::clone(self);
+            // The next probe may be minutes away, if the server could not be reached before.
+            self.tasks.spawn(async move { drop(this.monitor.probe_anew(id).await) });
         }
     }
 }

@@ -115,6 +115,15 @@ impl Monitor {
         Ok(record)
     }
 
+    /// As [`Monitor::probe_now`], for a server that is reached otherwise than before, or shown something else: what was concluded of it
+    /// before does not count any more.
+    pub async fn probe_anew(&self, id: ServerId) -> Result<HealthRecord> {
+        if let Some(known) = self.lock().servers.get_mut(&id) {
+            known.observation = Observation::default();
+        }
+        self.probe_now(id).await
+    }
+
     /// Probes what is due until it is dropped. One call of it at a time.
     pub async fn run(&self) {
         let now = self.clock.now();

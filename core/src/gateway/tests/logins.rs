@@ -18,7 +18,7 @@ use crate::auth::Vault;
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, LoginAnswer, LoginWish, Settings, Whose};
-use crate::model::{Authorized, CredentialKind, Principal, Role, Server, TenantId};
+use crate::model::{Authorized, CredentialKind, HealthStatus, Principal, Role, Server, TenantId};
 use crate::store::{CredentialStore as _, MemoryStore, Store};
 use crate::tasks::Tasks;
 use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
@@ -148,6 +148,7 @@ async fn mcp(State(world): State<Shared>, headers: HeaderMap, Json(message): Jso
                 ["read", "write"].map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
             json!({ "tools": tools })
         }
+        "ping" => json!({}),
         "tools/call" => {
             world.calls.push(message["params"].clone());
             json!({ "content": [{ "type": "text", "text": "done" }] })
@@ -174,10 +175,13 @@ fn caller(role: Role) -> Caller {
     Caller::new(Principal::new(TenantId::default_tenant(), "user:ann", role))
 }
 
-async fn open(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, keys: &str, stance: Stance) -> Gateway {
+fn settings(keys: &str, stance: Stance) -> Settings {
     let vault = Some(Arc::new(Vault::of(keys).unwrap()));
     let guard = Guard::new(stance, Outbound::default(), Stdio::default());
-    let settings = Settings { vault, guard, probing: false, ..Settings::default() };
+    Settings { vault, guard, probing: false, ..Settings::default() }
+}
+
+async fn open(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, settings: Settings) -> Gateway {
     Gateway::open(settings, Arc::clone(store) as Arc<dyn Store>, Arc::clone(clock) as Arc<dyn Clock>)
         .await
         .unwrap()
@@ -189,13 +193,17 @@ impl House {
     }
 
     async fn with(configuration: Value) -> Self {
+        Self::probing(configuration, false).await
+    }
+
+    async fn probing(configuration: Value, probing: bool) -> Self {
         let (store, clock, keys) =
             (Arc::default(), Arc::new(ManualClock::default()), Vault::new_key().unwrap());
         let world = outside().await;
-        let gateway = open(&store, &clock, &keys, Stance::Open).await;
+        let gateway = open(&store, &clock, Settings { probing, ..settings(&keys, Stance::Open) }).await;
         let endpoint = format!("{}/mcp", look(&world).base);
         let registration = json!({ "name": "docs", "endpoint_url": endpoint, "era": "legacy", "configuration": configuration,
-            "auto_discover": false, "health_check": { "enabled": false } });
+            "auto_discover": false, "health_check": { "enabled": probing } });
         let registration = serde_json::from_str(&without_era(registration)).unwrap();
         let server = gateway.register(&caller(Role::Admin), registration).await.unwrap();
         Self { gateway, clock, store, world, server, keys }
@@ -226,6 +234,17 @@ impl House {
     async fn log_in(&self) -> Authorized {
         let (url, base) = (self.begin(Whose::All).await.unwrap(), look(&self.world).base.clone());
         self.finish(&url, Some(&base)).await.unwrap()
+    }
+
+    async fn turns(&self, healthy: bool) {
+        let is = || self.gateway.get(&caller(Role::Admin), self.server.id).unwrap().health_status;
+        let turned = async {
+            while (is() == HealthStatus::Healthy) != healthy {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let late = |_| panic!("it is still {:?}", is());
+        tokio::time::timeout(Duration::from_secs(20), turned).await.unwrap_or_else(late);
     }
 
     async fn call(&self, tool: &str) -> Result<()> {
@@ -266,6 +285,20 @@ async fn a_server_that_wants_to_be_authorized_says_so_and_is_reached_after_a_log
 }
 
 #[tokio::test]
+async fn a_server_is_probed_as_soon_as_it_is_shown_something_else() {
+    let house = House::probing(json!({}), true).await;
+    let (gateway, admin) = (&house.gateway, caller(Role::Admin));
+    gateway.health_check(&admin, house.server.id).await.unwrap();
+    house.turns(false).await;
+    // The clock stands still: nothing is due.
+    house.log_in().await;
+    house.turns(true).await;
+    look(&house.world).tokens.clear();
+    gateway.remove_credential(&admin, house.server.id, Whose::All, "authorization").await.unwrap();
+    house.turns(false).await;
+}
+
+#[tokio::test]
 async fn who_logs_in_for_more_keeps_what_they_had_and_the_client_that_they_were() {
     let house = House::new().await;
     house.log_in().await;
@@ -300,7 +333,7 @@ async fn a_token_is_renewed_once_for_all_who_need_it_and_what_came_is_kept() {
 
     // The one that came is used after a restart, too.
     house.gateway.close().await;
-    let gateway = open(&house.store, &house.clock, &house.keys, Stance::Open).await;
+    let gateway = open(&house.store, &house.clock, settings(&house.keys, Stance::Open)).await;
     let house = House { gateway, ..house };
     house.clock.advance(Duration::from_secs(3600));
     house.call("read").await.unwrap();
@@ -421,7 +454,7 @@ async fn metadata_that_lies_leads_nowhere() {
 async fn a_server_does_not_lead_the_gateway_inside() {
     let house = House::new().await;
     house.gateway.close().await;
-    let gateway = open(&house.store, &house.clock, &house.keys, Stance::Guarded).await;
+    let gateway = open(&house.store, &house.clock, settings(&house.keys, Stance::Guarded)).await;
     let named = (house.server.tenant_id.clone(), house.server.name.clone(), house.server.endpoint.clone());
     gateway.guard().trust([named]);
     let house = House { gateway, ..house };
