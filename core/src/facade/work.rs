@@ -1,10 +1,11 @@
 //! Work on a facade's own runtime, for callers that have another one or none.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -100,12 +101,13 @@ where
     let (token, delivery) = (cancelled.clone(), Delivery { done: Some(done), _of: std::marker::PhantomData });
     let stopped = tasks.token().child_token();
     let task = async move {
+        let mut work = pin!(work);
         let outcome = tokio::select! {
             biased;
             () = token.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
-            // What has come to an end by itself as the gateway closed is told as that.
-            outcome = work => outcome,
-            () = stopped.cancelled() => Err(closed()),
+            outcome = &mut work => outcome,
+            // What has come to an end by itself as the gateway closed is told as that, also where it did between the two looks.
+            () = stopped.cancelled() => work.now_or_never().unwrap_or_else(|| Err(closed())),
         };
         delivery.deliver(outcome);
     };
@@ -177,5 +179,28 @@ impl<T> Future for Flight<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.outcome).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| Err(closed())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ends_as_the_gateway_closes_is_told_as_its_end_and_what_does_not_as_closed() {
+        for (ends, told) in [(true, Ok(1)), (false, Err(ErrorKind::Unavailable))] {
+            let (tasks, (flight, landing)) = (Tasks::default(), Flight::new());
+            let stop = tasks.token().clone();
+            // The gateway closes right after the first look at the work.
+            let work = poll_fn(move |_| {
+                let closed = stop.is_cancelled();
+                stop.cancel();
+                if ends && closed { Poll::Ready(Ok(1)) } else { Poll::Pending }
+            });
+            run_apart(&tasks, &Handle::current(), work, move |outcome| landing.land(outcome));
+            assert_eq!(flight.await.map_err(|error| error.kind()), told);
+        }
     }
 }
