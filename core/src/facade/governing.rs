@@ -8,9 +8,9 @@ use super::asked::{Login, LoginAnswered};
 use super::asked::{SetCredential, Tenant, TenantChange, WhichCredential};
 use super::verbs::{nothing, one, read, table, written};
 use crate::document::audit::{AuditAnswer, ChainAnswer};
+use crate::document::credential::{CredentialList, whose};
 #[cfg(feature = "oauth")]
-use crate::document::credential::LoginView;
-use crate::document::credential::{CredentialList, CredentialView, whose};
+use crate::document::credential::{CredentialView, LoginView};
 use crate::document::tenant::{NewTenant, TenantList, TenantView, known};
 use crate::error::Result;
 #[cfg(feature = "oauth")]
