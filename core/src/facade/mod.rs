@@ -85,6 +85,7 @@ pub use self::resident::{Hosted, Housed};
 #[cfg(feature = "server")]
 pub use self::surface::{Exchange, Head, Request};
 pub use self::watch::Watch;
+use self::work::Where;
 pub use self::work::{Flight, Work};
 use crate::auth::{Authorization, Credentials};
 use crate::document::fault;
@@ -285,11 +286,7 @@ impl Facade {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        if self.0.process.is_left() {
-            done(Err(forked()));
-            return Work::ended();
-        }
-        work::run(&self.0.works, &self.0.handle, work, done)
+        self.run_at(Where::Here, work, done)
     }
 
     /// As [`Facade::run`], on threads of this gateway's runtime alone: for `work` that calls functions of the host's.
@@ -298,11 +295,19 @@ impl Facade {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        self.run_at(Where::Apart, work, done)
+    }
+
+    fn run_at<T, F>(&self, place: Where, work: F, done: impl FnOnce(Result<T>) + Send + 'static) -> Work
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         if self.0.process.is_left() {
             done(Err(forked()));
             return Work::ended();
         }
-        work::run_apart(&self.0.works, &self.0.handle, work, done)
+        work::run(place, &self.0.works, &self.0.handle, work, done)
     }
 
     /// Runs `work` as [`Facade::run_apart`] does, for who awaits it on any executor: whom it wakes is the host's. Dropped, the work is

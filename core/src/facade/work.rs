@@ -51,48 +51,23 @@ impl<T, D: FnOnce(Result<T>)> Drop for Delivery<T, D> {
     }
 }
 
-/// Runs `work` as far as it goes on this thread, then on the runtime.
+/// Where work is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// On the thread that brings it as far as it goes at once, then on the runtime.
+    Here,
+    /// On threads of the runtime alone.
+    Apart,
+}
+
+/// Runs `work`.
 pub(super) fn run<T, F>(
+    place: Where,
     tasks: &Tasks,
     handle: &Handle,
     work: F,
     done: impl FnOnce(Result<T>) + Send + 'static,
 ) -> Work
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
-{
-    let (work, task) = prepared(tasks, work, done);
-    let task = tasks.near(handle, task);
-    // It counts from here on: where the gateway ends later than this, it waits for it.
-    if !tasks.token().is_cancelled() {
-        task.run_here(handle);
-    }
-    work
-}
-
-/// Runs `work` on threads of the runtime alone.
-pub(super) fn run_apart<T, F>(
-    tasks: &Tasks,
-    handle: &Handle,
-    work: F,
-    done: impl FnOnce(Result<T>) + Send + 'static,
-) -> Work
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
-{
-    let (work, task) = prepared(tasks, work, done);
-    let _entered = handle.enter();
-    tasks.spawn_to_end(task);
-    work
-}
-
-fn prepared<T, F>(
-    tasks: &Tasks,
-    work: F,
-    done: impl FnOnce(Result<T>) + Send + 'static,
-) -> (Work, impl Future<Output = ()> + Send + 'static)
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
@@ -111,7 +86,20 @@ where
         };
         delivery.deliver(outcome);
     };
-    (Work(cancelled), task)
+    match place {
+        Where::Here => {
+            let task = tasks.near(handle, task);
+            // It counts from here on: where the gateway ends later than this, it waits for it.
+            if !tasks.token().is_cancelled() {
+                task.run_here(handle);
+            }
+        }
+        Where::Apart => {
+            let _entered = handle.enter();
+            tasks.spawn_to_end(task);
+        }
+    }
+    Work(cancelled)
 }
 
 /// Why nothing more is done.
@@ -199,7 +187,7 @@ mod tests {
                 stop.cancel();
                 if ends && closed { Poll::Ready(Ok(1)) } else { Poll::Pending }
             });
-            run_apart(&tasks, &Handle::current(), work, move |outcome| landing.land(outcome));
+            run(Where::Apart, &tasks, &Handle::current(), work, move |outcome| landing.land(outcome));
             assert_eq!(flight.await.map_err(|error| error.kind()), told);
         }
     }

@@ -352,10 +352,10 @@ impl Inner {
     /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Inner::sight`] it shares no counter with other
     /// threads, unless something is kept from the caller.
     fn look<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
-        match self.snapshot.load().tenants.get(&principal.tenant) {
-            Some(view) if view.is_whole_for(principal) => with(view),
-            _ => with(&self.sight(principal)),
-        }
+        self.snapshot.load().look(principal, |view| match view {
+            Some(view) => with(view),
+            None => with(&self.sight(principal)),
+        })
     }
 
     /// What a caller sees, as of now.

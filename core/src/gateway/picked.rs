@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::service::Service;
-use super::snapshot::{Snapshot, View, no_such_service};
+use super::snapshot::{Snapshot, no_such_service};
 use super::{Caller, Gateway};
 use crate::auth::Operation;
 use crate::breaker::Outcome;
@@ -80,19 +80,13 @@ fn pick(
     key: Option<&str>,
 ) -> Result<Picked> {
     caller.may(Operation::ToolsCall)?;
-    let principal = &caller.principal;
-    let from = |view: &View| {
+    snapshot.load().look(&caller.principal, |view| {
         let ask = Ask { key: key.map(key_of), exclude: &[] };
-        let service = view.service(service)?;
+        let service = view.ok_or_else(|| no_such_service(service))?.service(service)?;
         let hold = service.hold_any(&ask, since)?;
         let place = hold.index();
         Ok(Picked { hold: Some(hold), service: Arc::clone(service), place, since })
-    };
-    match snapshot.load().tenants.get(&principal.tenant) {
-        Some(view) if view.is_whole_for(principal) => from(view),
-        Some(view) => from(&view.seen_by(principal)),
-        None => Err(no_such_service(service)),
-    }
+    })
 }
 
 impl Picked {

@@ -38,6 +38,17 @@ impl Snapshot {
         self.tenants.get(&server.tenant_id)?.services.get(&server.service)?.place(server.id)
     }
 
+    /// What `principal` sees of its tenant, for as long as `with` looks at it; `None` where nothing of the tenant is known. It shares no
+    /// counter with other threads, unless something is kept from the principal.
+    #[inline]
+    pub(super) fn look<T>(&self, principal: &Principal, with: impl FnOnce(Option<&View>) -> T) -> T {
+        match self.tenants.get(&principal.tenant) {
+            Some(view) if view.is_whole_for(principal) => with(Some(view)),
+            Some(view) => with(Some(&view.seen_by(principal))),
+            None => with(None),
+        }
+    }
+
     /// Whether `principal` sees this service of its tenant.
     pub(super) fn shows(&self, principal: &Principal, service: &ServiceName) -> bool {
         let view = self.tenants.get(&principal.tenant);
