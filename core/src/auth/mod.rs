@@ -2,6 +2,7 @@
 //! principal may do: [`permission`].
 
 pub mod access;
+mod caller;
 mod checkpoint;
 mod credentials;
 mod grant;
@@ -19,6 +20,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 pub use self::access::{Access, Restrictions};
+pub use self::caller::Caller;
 pub use self::checkpoint::{Checkpoint, Failed, Told};
 pub use self::credentials::{Authorization, Bearer, Credentials};
 pub(crate) use self::grant::Grant;

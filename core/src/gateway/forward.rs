@@ -11,17 +11,18 @@ use http::HeaderMap;
 use smol_str::ToSmolStr;
 use tokio::sync::Notify;
 
-use super::answering::{Answering, Flow};
-use super::bridge::across;
-use super::bridge::downward::{Course, translate};
-use super::client::{Client, ended};
-use super::errand::{Forward, Journey, Passage};
-use super::relay::{Relay, progress_token};
-use super::service::Place;
-use super::verdict::{is_repeatable, outcome_of, outcome_of_answer};
-use super::{Inner, affinity, proxy};
+use super::Inner;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::gateway::bridge::modern_to_legacy::{Course, translate};
+use crate::gateway::bridge::modern_to_modern;
+use crate::gateway::call::answering::{Answering, Flow};
+use crate::gateway::call::errand::{Forward, Journey, Passage};
+use crate::gateway::call::relay::{Relay, progress_token};
+use crate::gateway::call::verdict::{is_repeatable, outcome_of, outcome_of_answer};
+use crate::gateway::call::{affinity, proxy};
+use crate::gateway::routing::service::Place;
+use crate::gateway::session::client::{Client, ended};
 use crate::model::{Reply, ServerId, Sharing, TransportType};
 use crate::rpc::Method;
 use crate::rpc::version::Era;
@@ -50,7 +51,7 @@ struct Sent {
 
 impl Inner {
     /// Brings a request to a server and its answer back.
-    pub(super) async fn forward(self: Arc<Self>, mut journey: Box<Journey>) -> Result<Reply> {
+    pub(crate) async fn forward(self: Arc<Self>, mut journey: Box<Journey>) -> Result<Reply> {
         let Journey { forward, passage } = &mut *journey;
         if let Some(client) = &passage.client {
             let raw_id = forward.message.id().unwrap_or("null");
@@ -135,7 +136,7 @@ impl Inner {
                 continue;
             }
             let safe = (error.delivery() == Delivery::NotSent || is_repeatable(forward, place))
-                && !(passage.modern.is_some() && across::resumes(&forward.message));
+                && !(passage.modern.is_some() && modern_to_modern::resumes(&forward.message));
             if !safe || over || tried + 1 >= ATTEMPTS || !self.retries.allows(self.observer.begun(), now) {
                 return Err(passage.settle(error));
             }
@@ -194,7 +195,7 @@ impl Inner {
             Some(_) if session.era() == Era::Legacy => {
                 (translate::request(message, id, forward.rename.as_ref()).map_err(Error::not_sent)?, None)
             }
-            Some(_) => (splice.apply(message.bytes()), across::params(&passage.headers)),
+            Some(_) => (splice.apply(message.bytes()), modern_to_modern::params(&passage.headers)),
         };
         // Hardly any server numbers what it says; only then is there something to do likewise.
         let pauses = (passage.resumes && session.numbers()).then(Arc::<Notify>::default);
@@ -323,7 +324,7 @@ fn pick<'f>(
 }
 
 /// Whether the client's calls reach the server in a session of the client's own.
-pub(super) fn apart(client: &Client, place: &Place) -> bool {
+pub(crate) fn apart(client: &Client, place: &Place) -> bool {
     match place.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,

@@ -3,77 +3,20 @@
 //! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
 //! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
-mod access;
-mod admin;
-mod admitted;
-mod affinity;
-mod announce;
-mod answering;
-mod attached;
-mod audit;
-mod awaited;
-mod background;
-mod bound;
-mod book;
-mod bridge;
-mod caller;
-mod callers;
-mod catalog;
-mod claims;
-mod client;
-mod closing;
-mod conversation;
-mod credentials;
-mod declared;
-mod discover;
-mod errand;
-mod events;
-mod forward;
-#[cfg(feature = "oauth")]
-mod granted;
-mod hearing;
-mod hosted;
-mod freshness;
-mod keys;
-#[cfg(feature = "oauth")]
-mod logins;
-mod metrics;
-mod modern;
-mod names;
-mod ongoing;
-mod opening;
-mod outbox;
-mod own;
-mod overrides;
-mod owners;
-mod pages;
-mod picked;
-mod pipeline;
-mod probe;
-mod proxy;
-mod published;
-mod questions;
-mod reach;
-mod reads;
-mod refresh;
-mod relay;
-mod replay;
-mod request;
-mod retries;
-mod service;
-mod sessions;
 mod settings;
-mod sink;
-mod snapshot;
-mod starts;
+mod session;
+mod upstream;
+mod routing;
+mod call;
+mod background;
+mod legacy;
+mod bridge;
+mod modern;
+mod forward;
+mod pipeline;
+mod api;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tenants;
-#[cfg(not(feature = "oauth"))]
-mod ungranted;
-mod upstream;
-mod verdict;
-mod visible;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,27 +25,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
-pub use self::admitted::{Admitted, Ask};
-pub use self::attached::Attached;
-pub use self::audit::Attempt;
-pub use self::caller::Caller;
-pub use self::credentials::Whose;
-pub use self::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
-pub use self::hosted::Hosted;
+pub use self::api::admitted::{Admitted, Ask};
+pub use self::api::audit::Attempt;
+pub use self::api::credentials::Whose;
+pub use self::api::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
+pub use self::api::hosted::Hosted;
 #[cfg(feature = "oauth")]
-pub use self::logins::{LoginAnswer, LoginAsked, LoginBegun, LoginWish};
-pub use self::metrics::{MAX_SERVICES, ServiceMetrics};
-pub use self::own::{CONFIG, OwnCall, OwnItem, OwnService};
-pub use self::picked::Picked;
-pub(crate) use self::picked::Picker;
+pub use self::api::logins::{LoginAnswer, LoginAsked, LoginBegun, LoginWish};
+pub use self::api::metrics::{MAX_SERVICES, ServiceMetrics};
+pub use self::api::picked::Picked;
+pub(crate) use self::api::picked::Picker;
+pub use self::api::published::{Published, PublishedFilter};
+pub use self::api::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
+pub use self::api::request::{Answer, McpRequest};
+pub use self::api::tenants::TenantPatch;
+pub use self::call::own::{CONFIG, OwnCall, OwnItem, OwnService};
 #[cfg(feature = "server")]
-pub(crate) use self::proxy::read as read_proxied;
-pub use self::published::{Published, PublishedFilter};
-pub use self::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
-pub use self::request::{Answer, McpRequest};
+pub(crate) use self::call::proxy::read as read_proxied;
+pub use self::legacy::attached::Attached;
+use self::routing::snapshot::{Snapshot, View};
 pub use self::settings::{SessionSettings, Settings};
-use self::snapshot::{Snapshot, View};
-pub use self::tenants::TenantPatch;
+pub use crate::auth::Caller;
 use crate::auth::{Access, Authenticator, Credentials, Keys, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
@@ -161,30 +104,30 @@ struct Inner {
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
     /// What servers are shown.
-    book: Arc<book::Book>,
+    book: Arc<upstream::book::Book>,
     #[cfg(feature = "oauth")]
-    logins: logins::Logins,
-    overrides: overrides::Overrides,
+    logins: api::logins::Logins,
+    overrides: upstream::overrides::Overrides,
     /// Shared with those who pick without holding the gateway: [`Picker`].
     snapshot: Arc<ArcSwap<Snapshot>>,
     refreshing: std::sync::Mutex<()>,
-    sessions: sessions::Sessions,
+    sessions: session::sessions::Sessions,
     modern: modern::State,
     observer: Observer,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
     limiter: Limiter,
     trail: Arc<Trail>,
-    retries: retries::RetryBudget,
-    overdue: catalog::Overdue,
+    retries: call::retries::RetryBudget,
+    overdue: routing::catalog::Overdue,
     monitor: Arc<Monitor>,
-    discoveries: discover::Discoveries,
+    discoveries: routing::discover::Discoveries,
     stopping: AtomicBool,
-    watchers: events::Watchers,
-    gone: tenants::Gone,
+    watchers: api::events::Watchers,
+    gone: api::tenants::Gone,
     /// Who may use what, beyond roles: as it was configured last.
     access: ArcSwap<Access>,
-    owners: owners::Owners,
+    owners: call::owners::Owners,
     opened_at: jiff::Timestamp,
     /// Keeps others out of the database, if it is this gateway that does.
     presence: std::sync::Mutex<Option<Presence>>,
@@ -197,7 +140,7 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let book = Arc::new(book::Book::load(settings.vault.clone(), &*store, &clock).await?);
+        let book = Arc::new(upstream::book::Book::load(settings.vault.clone(), &*store, &clock).await?);
         let means = transport::Means {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
@@ -205,7 +148,10 @@ impl Gateway {
             guard: settings.guard.clone(),
             supply: Arc::clone(&book) as Arc<dyn Supply>,
             residents: settings.residents.clone(),
-            starts: Arc::new(starts::Trail { store: Arc::clone(&store), clock: Arc::clone(&clock) }),
+            starts: Arc::new(upstream::starts::Trail {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+            }),
         };
         let connect: Connect = Box::new(move |server| transport::connect(server, &means));
         Self::open_with(settings, store, clock, random, tasks, book, connect).await
@@ -217,7 +163,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
         tasks: Tasks,
-        book: Arc<book::Book>,
+        book: Arc<upstream::book::Book>,
         connect: Connect,
     ) -> Result<Self> {
         let registry = Arc::new(
@@ -227,10 +173,17 @@ impl Gateway {
         let keys = Arc::new(keys);
         let auth = match &settings.authenticator {
             Some(own) => Arc::clone(own),
-            None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
+            None => background::access::authenticator(
+                &settings.auth,
+                &keys,
+                &store,
+                &clock,
+                &tasks,
+                &settings.guard,
+            )?,
         };
         let modern = modern::State::new(settings.vault.as_deref())?;
-        let claims = claims::load(&*store).await?;
+        let claims = routing::claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let inner = Arc::new_cyclic(|this| Inner {
@@ -239,22 +192,22 @@ impl Gateway {
             auth,
             keys,
             limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
-            monitor: probe::monitor(this, &clock, &random),
+            monitor: background::probe::monitor(this, &clock, &random),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() })),
             refreshing: std::sync::Mutex::default(),
-            sessions: sessions::Sessions::default(),
+            sessions: session::sessions::Sessions::default(),
             modern,
-            retries: retries::RetryBudget::default(),
-            overdue: catalog::Overdue::default(),
+            retries: call::retries::RetryBudget::default(),
+            overdue: routing::catalog::Overdue::default(),
             #[cfg(feature = "oauth")]
-            logins: logins::Logins::default(),
-            overrides: overrides::Overrides::default(),
-            discoveries: discover::Discoveries::default(),
+            logins: api::logins::Logins::default(),
+            overrides: upstream::overrides::Overrides::default(),
+            discoveries: routing::discover::Discoveries::default(),
             stopping: AtomicBool::new(false),
-            watchers: events::Watchers::default(),
-            gone: tenants::Gone::default(),
+            watchers: api::events::Watchers::default(),
+            gone: api::tenants::Gone::default(),
             access: ArcSwap::from_pointee(settings.access.clone()),
-            owners: owners::Owners::default(),
+            owners: call::owners::Owners::default(),
             opened_at: clock.timestamp(),
             presence: std::sync::Mutex::default(),
             settings,
@@ -325,7 +278,8 @@ impl Gateway {
             return self.get(caller, id);
         }
         let named = self.0.registry.find(&caller.principal.tenant, text).map(|server| server.id);
-        let unknown = || Error::new(ErrorKind::NotFound, "no such server").with("server", names::shown(text));
+        let unknown =
+            || Error::new(ErrorKind::NotFound, "no such server").with("server", routing::names::shown(text));
         self.get(caller, named.ok_or_else(unknown)?).map_err(|error| match error.kind() {
             // Kept from the caller: as unknown as one that never was.
             ErrorKind::NotFound => unknown(),

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
-use super::audit::is_refusal;
-use super::client::Client;
-use super::conversation::take_up;
-use super::errand::{self, Journey, Passage, Target};
-use super::modern::{self, Modern};
-use super::ongoing::{Ongoing, conclude};
-use super::{Gateway, Inner, names, own};
+use super::modern;
+use super::modern::Modern;
+use super::{Gateway, Inner};
 use crate::auth::{Credentials, Operation};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::api::audit::is_refusal;
+use crate::gateway::call::errand;
+use crate::gateway::call::errand::{Journey, Passage, Target};
+use crate::gateway::call::ongoing::{Ongoing, conclude};
+use crate::gateway::call::own;
+use crate::gateway::legacy::conversation::take_up;
+use crate::gateway::routing::names;
+use crate::gateway::session::client::Client;
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
@@ -28,7 +32,7 @@ use crate::transport::Hello;
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
 /// What a call comes down to; small, since it passes through many hands.
-pub(super) enum Errand {
+pub(crate) enum Errand {
     Open(Box<(Message, Passage)>),
     Answer(Bytes),
     List(CapabilityKind, Box<(Message, Passage)>),
@@ -136,7 +140,7 @@ impl Inner {
     }
 
     /// Decides what the call comes down to, without talking to anybody.
-    pub(super) fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
+    pub(crate) fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
@@ -209,7 +213,7 @@ impl Inner {
         })
     }
 
-    pub(super) async fn run(
+    pub(crate) async fn run(
         self: &Arc<Self>,
         route: &Route,
         errand: Errand,
@@ -313,6 +317,6 @@ fn list_kind(method: &Method) -> Option<CapabilityKind> {
 }
 
 /// A name for a message.
-pub(super) fn shown_method(message: &Message) -> String {
+pub(crate) fn shown_method(message: &Message) -> String {
     names::shown(message.method().map_or("response", Method::as_str)).into_owned()
 }

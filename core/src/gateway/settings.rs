@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::own::OwnService;
-pub use super::sessions::SessionSettings;
 use crate::auth::{Access, Auth, Authenticator, Vault};
 use crate::balance::Maker;
 use crate::breaker;
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::gateway::call::own::OwnService;
+pub use crate::gateway::session::sessions::SessionSettings;
 use crate::limit;
 use crate::model::ServiceName;
 use crate::observe::AuditSettings;

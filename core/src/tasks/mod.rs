@@ -1,5 +1,6 @@
 //! The only place that spawns: every background task has a token that stops it, and is awaited on shutdown.
 
+pub(crate) mod awaited;
 mod near;
 mod thrift;
 mod workers;

@@ -1,9 +1,5 @@
-//! Between the two eras: what lets a client of one reach a server of the other. Each pair has rooms of its own; two legacy
-//! ones never come here.
+//! Between the two eras: what lets a client of one reach a server of the other. The way from a legacy client to a
+//! modern server is `upstream/legacy_adapter`; two legacy peers never come here.
 
-pub(super) mod across;
-pub(super) mod downward;
-pub(super) mod parked;
-pub(super) mod pool;
-pub(super) mod sealed;
-pub(super) mod upward;
+pub(super) mod modern_to_modern;
+pub(super) mod modern_to_legacy;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::super::Inner;
 use crate::error::Result;
+use crate::gateway::Inner;
 use crate::model::{Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;

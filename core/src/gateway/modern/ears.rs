@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 
-use super::super::Inner;
-use super::super::bridge::downward::translate::Question;
+use crate::gateway::Inner;
+use crate::gateway::bridge::modern_to_legacy::translate::Question;
 use crate::rpc::answer::result_response;
 use crate::rpc::{Message, Method, Shape};
 use crate::transport::Session;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// The sessions that are listened to, by address.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Ears(Mutex<HashMap<usize, Ear>>);
+pub(crate) struct Ears(Mutex<HashMap<usize, Ear>>);
 
 #[derive(Debug)]
 struct Ear {
@@ -50,7 +50,7 @@ fn address(session: &Arc<Session>) -> usize {
 
 impl Ears {
     /// Tells those who listen to a session what the server said in the middle of a call.
-    pub(in crate::gateway) fn tell(&self, session: &Arc<Session>, message: &Message) {
+    pub(crate) fn tell(&self, session: &Arc<Session>, message: &Message) {
         if let Some(ear) = self.table().get(&address(session)) {
             // Perhaps nobody listens just now.
             let _ = ear.sender.send(message.clone());
@@ -80,19 +80,19 @@ impl Ears {
     }
 
     /// Whether the server asked something outside of any call that was not answered yet.
-    pub(in crate::gateway) fn has_questions(&self, session: &Arc<Session>) -> bool {
+    pub(crate) fn has_questions(&self, session: &Arc<Session>) -> bool {
         self.table().get(&address(session)).is_some_and(|ear| !ear.asked.is_empty())
     }
 
     /// What it asked, by key.
-    pub(in crate::gateway) fn questions(&self, session: &Arc<Session>) -> Vec<(String, Question)> {
+    pub(crate) fn questions(&self, session: &Arc<Session>) -> Vec<(String, Question)> {
         let table = self.table();
         let asked = table.get(&address(session)).map_or(&[][..], |ear| &ear.asked);
         asked.iter().map(|asked| (asked.key.clone(), asked.question.clone())).collect()
     }
 
     /// Takes the question of this key; the id that the server gave it.
-    pub(in crate::gateway) fn answered(&self, session: &Arc<Session>, key: &str) -> Option<String> {
+    pub(crate) fn answered(&self, session: &Arc<Session>, key: &str) -> Option<String> {
         let mut table = self.table();
         let asked = &mut table.get_mut(&address(session))?.asked;
         let place = asked.iter().position(|asked| asked.key == key)?;
@@ -100,7 +100,7 @@ impl Ears {
     }
 
     /// Keeps a question until a client can be asked; false if there are too many.
-    pub(in crate::gateway) fn keep(&self, session: &Arc<Session>, raw_id: &str, question: Question) -> bool {
+    pub(crate) fn keep(&self, session: &Arc<Session>, raw_id: &str, question: Question) -> bool {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut table = self.table();
         let Some(ear) = table.get_mut(&address(session)).filter(|ear| ear.asked.len() < MOST_ASKED) else {
@@ -128,7 +128,7 @@ impl Ears {
 impl Inner {
     /// What a session of the pool hears from now on; ends with the session. What its server asks is kept until the client,
     /// which declared `capabilities`, can be asked. `opening` is dropped as soon as the session is heard, or cannot be.
-    pub(in crate::gateway) fn hear(
+    pub(crate) fn hear(
         self: &Arc<Self>,
         session: &Arc<Session>,
         capabilities: &str,

@@ -15,13 +15,14 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::super::Inner;
-use super::super::errand::Passage;
-use super::super::outbox::List;
-use super::super::relay::changed_list;
 use super::held::Hold;
-use super::streams::{self, Heard};
+use super::streams;
+use super::streams::Heard;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::gateway::call::errand::Passage;
+use crate::gateway::call::relay::changed_list;
+use crate::gateway::session::outbox::List;
 use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
@@ -48,7 +49,7 @@ struct Change {
 
 /// Who tells those who listen that lists changed.
 #[derive(Debug)]
-pub(in crate::gateway) struct Changes(broadcast::Sender<Change>);
+pub(crate) struct Changes(broadcast::Sender<Change>);
 
 impl Default for Changes {
     fn default() -> Self {
@@ -58,19 +59,13 @@ impl Default for Changes {
 
 impl Changes {
     /// Tells everybody whom it concerns; `merged`: the merged lists have the change.
-    pub(in crate::gateway) fn tell(
-        &self,
-        tenant: &TenantId,
-        service: &ServiceName,
-        list: List,
-        merged: bool,
-    ) {
+    pub(crate) fn tell(&self, tenant: &TenantId, service: &ServiceName, list: List, merged: bool) {
         // Perhaps nobody listens.
         let _ = self.0.send(Change { tenant: tenant.clone(), service: service.clone(), list, merged });
     }
 
     /// Whether nobody listens.
-    pub(in crate::gateway) fn are_unheard(&self) -> bool {
+    pub(crate) fn are_unheard(&self) -> bool {
         self.0.receiver_count() == 0
     }
 }
@@ -239,7 +234,7 @@ struct Listening {
 
 impl Inner {
     /// Tells those who listen to its service that a server says that a list changed.
-    pub(in crate::gateway) fn tell_change(&self, server: ServerId, list: List) {
+    pub(crate) fn tell_change(&self, server: ServerId, list: List) {
         if self.modern.changes.are_unheard() {
             return;
         }

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use super::super::Inner;
-use super::super::snapshot::View;
 use crate::error::Result;
+use crate::gateway::Inner;
+use crate::gateway::routing::snapshot::View;
 use crate::model::{CapabilityKind, Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::{Edit, Message};

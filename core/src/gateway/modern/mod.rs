@@ -12,19 +12,23 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::ears::Ears;
+pub(crate) use self::ears::Ears;
 use self::held::Held;
-pub(super) use self::listen::Changes;
-use super::bridge::downward::{AGAIN, Downward, bond_of};
-use super::bridge::pool::Borrowed;
-use super::bridge::sealed::{self, Ticket};
-use super::client::Client;
-use super::errand::{self, Forward, Passage, Target};
-use super::opening::tell_level;
-use super::service::Place;
-use super::{Inner, names, own};
+pub(crate) use self::listen::Changes;
+use super::Inner;
 use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::bridge::modern_to_legacy::sealed;
+use crate::gateway::bridge::modern_to_legacy::sealed::Ticket;
+use crate::gateway::bridge::modern_to_legacy::{AGAIN, Downward, bond_of};
+use crate::gateway::call::errand;
+use crate::gateway::call::errand::{Forward, Passage, Target};
+use crate::gateway::call::own;
+use crate::gateway::legacy::opening::tell_level;
+use crate::gateway::routing::names;
+use crate::gateway::routing::service::Place;
+use crate::gateway::session::client::Client;
+use crate::gateway::session::pool::Borrowed;
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route, TransportType};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
 use crate::rpc::version::{Era, MODERN};
@@ -35,18 +39,18 @@ const MAX_INTRODUCTION: usize = 8 * 1024;
 
 /// What serving modern clients needs.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) downward: Downward,
+pub(crate) struct State {
+    pub(crate) downward: Downward,
     held: Held,
-    pub(super) changes: Changes,
-    pub(super) ears: Ears,
+    pub(crate) changes: Changes,
+    pub(crate) ears: Ears,
     /// Cancelled when the gateway shuts down: streams that clients hold open end.
-    pub(super) ending: CancellationToken,
+    pub(crate) ending: CancellationToken,
 }
 
 impl State {
     /// `vault` is what the key of states is derived from. [`ErrorKind::Internal`] if the operating system gives no random bytes.
-    pub(super) fn new(vault: Option<&Vault>) -> Result<Self> {
+    pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
             downward: Downward::new(vault)?,
             held: Held::default(),
@@ -59,26 +63,26 @@ impl State {
 
 /// What a modern request says besides its body.
 #[derive(Debug)]
-pub(super) struct Modern {
-    pub(super) route: Route,
+pub(crate) struct Modern {
+    pub(crate) route: Route,
     /// Raw object.
-    pub(super) capabilities: Box<str>,
+    pub(crate) capabilities: Box<str>,
     /// Raw object.
     client_info: Box<str>,
     /// How grave a log message must be to be told; `None`: none is told.
-    pub(super) log_level: Option<usize>,
-    pub(super) state: Option<Box<str>>,
+    pub(crate) log_level: Option<usize>,
+    pub(crate) state: Option<Box<str>>,
     /// Raw `inputResponses`.
-    pub(super) responses: Option<Box<str>>,
+    pub(crate) responses: Option<Box<str>>,
     /// The request is a retry that its server gets as if it were the first.
-    pub(super) again: bool,
+    pub(crate) again: bool,
     /// The sessions of the pool that it uses, once it does.
-    pub(super) pooled: OnceLock<Borrowed>,
+    pub(crate) pooled: OnceLock<Borrowed>,
 }
 
 /// What a modern request comes down to.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(crate) enum Errand {
     Discover(Message),
     List(CapabilityKind, Message),
     Listen(Message),
@@ -91,7 +95,7 @@ pub(super) enum Errand {
 
 /// Who answers it.
 #[derive(Debug)]
-pub(super) enum Course {
+pub(crate) enum Course {
     /// The gateway itself.
     Own(Errand),
     /// A server.
@@ -102,7 +106,7 @@ impl Modern {
     /// What a call brought, if it is a modern one.
     ///
     /// [`ErrorKind::InvalidParams`] if something is missing or of the wrong form, [`ErrorKind::TooLarge`].
-    pub(super) fn of(call: &Call) -> Result<Option<Box<Self>>> {
+    pub(crate) fn of(call: &Call) -> Result<Option<Box<Self>>> {
         let (Era::Modern, Action::Send(message)) = (call.era, &call.action) else { return Ok(None) };
         let invalid = |what: String| Error::new(ErrorKind::InvalidParams, what);
         let said = Meta::of(message)?;
@@ -153,14 +157,14 @@ impl Modern {
 impl Modern {
     /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
     /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
-    pub(super) fn may_share(&self, place: &Place) -> bool {
+    pub(crate) fn may_share(&self, place: &Place) -> bool {
         self.log_level.is_none() || place.server.transport_type == TransportType::Http
     }
 }
 
 impl Inner {
     /// Decides what a modern request comes down to, without talking to anybody.
-    pub(super) fn resolve_modern(
+    pub(crate) fn resolve_modern(
         &self,
         route: &Route,
         message: Message,
@@ -230,7 +234,7 @@ impl Inner {
         Ok(None)
     }
 
-    pub(super) async fn run_modern(
+    pub(crate) async fn run_modern(
         self: &Arc<Self>,
         route: &Route,
         errand: Errand,
@@ -247,7 +251,7 @@ impl Inner {
     }
 
     /// The sessions of the pool for this request.
-    pub(super) fn pooled<'m>(
+    pub(crate) fn pooled<'m>(
         self: &Arc<Self>,
         principal: &Principal,
         modern: &'m Modern,
@@ -261,7 +265,7 @@ impl Inner {
     }
 
     /// Sessions of the pool that nobody else uses while this request lasts.
-    pub(super) async fn pooled_alone<'m>(
+    pub(crate) async fn pooled_alone<'m>(
         self: &Arc<Self>,
         principal: &Principal,
         modern: &'m Modern,
@@ -284,7 +288,7 @@ impl Inner {
 
     /// Lets servers send log messages of this gravity to the client's sessions; which of them a request hears is decided
     /// where they come in.
-    pub(super) async fn hear_from(&self, client: &Arc<Client>, level: usize, cause: &str) {
+    pub(crate) async fn hear_from(&self, client: &Arc<Client>, level: usize, cause: &str) {
         client.set_apart();
         let changed = {
             let mut current = client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

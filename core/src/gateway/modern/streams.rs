@@ -10,12 +10,12 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
 
-use super::super::Inner;
-use super::super::bridge::pool::Borrowed;
-use super::super::errand::Passage;
-use super::super::reach::hello;
-use super::super::service::{Place, Service};
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::gateway::call::errand::Passage;
+use crate::gateway::routing::service::{Place, Service};
+use crate::gateway::session::pool::Borrowed;
+use crate::gateway::upstream::reach::hello;
 use crate::model::{CapabilityKind, Route};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Method, Shape};

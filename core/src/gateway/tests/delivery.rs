@@ -12,12 +12,12 @@ use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::*;
 use super::fake::caller;
 use crate::auth::Credentials;
 use crate::breaker;
 use crate::clock::SystemClock;
 use crate::error::{Delivery, ErrorKind};
+use crate::gateway::*;
 use crate::model::{Action, Call, Configuration, Registration, Reply, Route};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, object};

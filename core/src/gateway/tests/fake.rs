@@ -11,10 +11,10 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use super::super::*;
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
+use crate::gateway::*;
 use crate::limit;
 use crate::model::{Action, Call, Registration, Reply, Route, TenantId};
 use crate::rpc::{Message, Shape};

@@ -9,11 +9,11 @@ use futures_util::StreamExt;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::super::*;
 use super::fake::{Fake, House, caller};
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
+use crate::gateway::*;
 use crate::limit;
 use crate::model::{Action, Call, Registration, Reply, Route};
 use crate::rpc::version::Era;

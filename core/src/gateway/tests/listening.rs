@@ -7,9 +7,9 @@ use futures_util::stream::BoxStream;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::super::*;
 use super::fake::{Fake, House, STREAM, caller, until};
 use crate::auth::Credentials;
+use crate::gateway::*;
 use crate::model::{Action, Call, Reply, Route};
 use crate::rpc::Message;
 use crate::rpc::version::Era;

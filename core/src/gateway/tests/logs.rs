@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 
-use super::super::*;
 use super::fake::caller;
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
+use crate::gateway::*;
 use crate::model::{Action, Call, Registration, Reply, Route, TransportType};
 use crate::rpc::Message;
 use crate::rpc::version::Era;

@@ -11,10 +11,10 @@ use http::HeaderMap;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::*;
 use super::fake::caller;
 use crate::auth::Credentials;
 use crate::clock::SystemClock;
+use crate::gateway::*;
 use crate::model::{Action, Call, Registration, Reply, Route};
 use crate::rpc::generated::{json_text, members, object};
 use crate::rpc::version::Era;

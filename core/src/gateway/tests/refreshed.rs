@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fake::{Fake, House, caller};
 use crate::gateway::Caller;
-use crate::gateway::snapshot::View;
+use crate::gateway::routing::snapshot::View;
 use crate::model::{CapabilityKind, Patch, Principal, Role, TenantId};
 
 fn view(house: &House, tenant: &TenantId) -> Arc<View> {

@@ -1,0 +1,230 @@
+//! The register: register, update, remove, look at servers, probe and discover one now.
+
+use std::sync::Arc;
+
+use super::credentials::origin_of;
+use super::visible::seeing;
+use crate::auth::Operation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Caller, Gateway};
+use crate::model::{Capability, Endpoint, Patch, Registration, Server, ServerId};
+use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};
+use crate::store::HealthRecord;
+use crate::transport::guard::Stance;
+
+impl Gateway {
+    /// Registers a server; it is asked what it offers in the background.
+    pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersRegister)?;
+        let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
+        let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
+        inner.refresh();
+        if server.auto_discover {
+            inner.discover_soon(server.id);
+        }
+        Ok(server)
+    }
+
+    /// Registers a server once under a `key` that the caller chose; see [`Registry::register_once`](crate::registry::Registry::register_once).
+    pub async fn register_once(
+        &self,
+        caller: &Caller,
+        registration: Registration,
+        key: &str,
+        render: Render,
+    ) -> Result<Registered> {
+        caller.may(Operation::ServersRegister)?;
+        let inner = &self.0;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, "server.register", &registration.name).await?;
+        }
+        let tenant = &caller.principal.tenant;
+        let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
+        if let Some(server) = &made.server {
+            inner.refresh();
+            if server.auto_discover {
+                inner.discover_soon(server.id);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Changes a server; with `if_match`, only if its revision is still that.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: ServerId,
+        patch: Patch,
+        if_match: Option<u64>,
+    ) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersUpdate)?;
+        let inner = &self.0;
+        let before = self.get(caller, id)?;
+        let lifts = patch.configuration.as_ref().is_some_and(|new| new.access != before.configuration.access);
+        // The rules go by the service.
+        let moves = patch.service.as_ref().is_some_and(|new| *new != before.service.as_str())
+            && inner.view(&caller.principal.tenant).is_restricted();
+        if lifts || moves {
+            // Whoever may change a server could otherwise lift what keeps a part of it from others, or from oneself.
+            caller.may(Operation::ServersRestrict)?;
+        }
+        let shown = |new: &crate::model::Configuration| new.credentials != before.configuration.credentials;
+        if patch.configuration.as_ref().is_some_and(shown) {
+            // Whoever may change a server could otherwise have what is the gateway's own shown in their calls.
+            caller.may(Operation::CredentialsWrite)?;
+        }
+        if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
+            self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
+        }
+        if patch.configuration.is_none() && !before.configuration.headers.is_empty() {
+            self.stays_where_it_is(caller, &before, &patch).await?;
+        }
+        let server =
+            inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
+        inner.refresh();
+        if server.auto_discover && server.endpoint != before.endpoint {
+            inner.discover_soon(id);
+        }
+        Ok(server)
+    }
+
+    /// Whoever names a program, or how it is called, runs it with the rights of the gateway.
+    async fn may_name_a_program(&self, caller: &Caller, action: &str, target: &str) -> Result<()> {
+        let outcome = caller.may(Operation::ServersCommand);
+        if let Err(error) = &outcome {
+            self.0.registry.refuse(&caller.principal.tenant, &actor(caller), action, target, error).await;
+        }
+        outcome
+    }
+
+    /// Refuses to take the headers that were given for one origin along to another, unless the operator does it: whoever may
+    /// change a server need not know what it is shown.
+    pub async fn stays_where_it_is(&self, caller: &Caller, before: &Server, patch: &Patch) -> Result<()> {
+        caller.may(Operation::ServersUpdate)?;
+        let Some(endpoint_url) = patch.endpoint_url.clone() else { return Ok(()) };
+        let after = Server { endpoint: Endpoint::Url { endpoint_url }, ..before.clone() };
+        let guard = &self.0.settings.guard;
+        let free = guard.stance() == Stance::Open || guard.for_server(&after).is_operators();
+        let stays =
+            matches!((origin_of(before), origin_of(&after)), (Ok(before), Ok(after)) if before == after);
+        if free || stays {
+            return Ok(());
+        }
+        let message = "the URL leads to another origin, to which the stored headers do not go along; give `configuration.headers` anew";
+        let error = Error::new(ErrorKind::InvalidParams, message).with("member", "configuration.headers");
+        let (tenant, target) = (&caller.principal.tenant, before.id.to_string());
+        self.0.registry.refuse(tenant, &actor(caller), "server.update", &target, &error).await;
+        Err(error)
+    }
+
+    /// Removes a server: soft, its name is free again, its session is ended. With `if_match`, only if its revision is still that.
+    pub async fn remove(&self, caller: &Caller, id: ServerId, if_match: Option<u64>) -> Result<()> {
+        caller.may(Operation::ServersRemove)?;
+        self.visible(caller, id)?;
+        self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
+        self.0.book.forget(id);
+        #[cfg(feature = "oauth")]
+        self.0.logins.forget(id);
+        if self.0.keys.has_any_for(id) {
+            self.0.keys.read_after_change().await;
+        }
+        self.0.refresh();
+        Ok(())
+    }
+
+    /// One server of the caller's tenant.
+    pub fn get(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersRead)?;
+        self.visible(caller, id)
+    }
+
+    /// A server of the caller's tenant, unless it is kept from the caller: then it is as unknown as one that never was.
+    pub(crate) fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        let server = self.0.registry.get(&caller.principal.tenant, id);
+        server.filter(|server| self.0.sees(&caller.principal, server)).ok_or_else(|| unknown(id))
+    }
+
+    /// A page of the caller's servers.
+    pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
+        caller.may(Operation::ServersRead)?;
+        let (inner, principal) = (&self.0, &caller.principal);
+        let (snapshot, state) = (inner.snapshot.load(), inner.registry.state());
+        let view = inner.view(&principal.tenant);
+        if view.is_whole_for(principal) && !filter.restricts() {
+            return state.list(&principal.tenant, filter);
+        }
+        let shown = seeing(&view, principal);
+        // The index knows who has a tag; it can be behind by what another thread has just changed.
+        if Arc::ptr_eq(snapshot.index.state(), &state) {
+            snapshot.index.list(&principal.tenant, filter, shown)
+        } else {
+            state.list_where(&principal.tenant, filter, shown)
+        }
+    }
+
+    /// What a server offers.
+    pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        caller.may(Operation::ServersRead)?;
+        let server = self.get(caller, id)?;
+        let mut items = self.0.registry.state().listing(server.id).items.clone();
+        if !self.0.view(&caller.principal.tenant).is_whole_for(&caller.principal) {
+            items.retain(|item| self.0.sees_item(&caller.principal, &server, item));
+        }
+        Ok(items)
+    }
+
+    /// How what a server says differs from what was approved, if it does.
+    pub fn drift(&self, caller: &Caller, id: ServerId) -> Result<Option<Arc<Drifted>>> {
+        let server = self.get(caller, id)?;
+        Ok(self.0.registry.state().entry(server.id).and_then(|entry| entry.drift.clone()))
+    }
+
+    /// Takes up the definitions of a server that wait for approval; [`ErrorKind::Conflict`] if none do.
+    pub async fn approve(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
+        caller.may(Operation::ServersUpdate)?;
+        let server = self.0.registry.approve(&caller.principal.tenant, &actor(caller), id).await?;
+        self.0.refresh();
+        Ok(server)
+    }
+
+    /// Probes a server now.
+    pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
+        caller.may(Operation::ServersProbe)?;
+        let server = self.get(caller, id)?;
+        self.0.monitor.probe_now(server.id).await
+    }
+
+    /// The newest observations of a server's health first, at most `limit` and at most as many as are kept.
+    pub async fn health_history(
+        &self,
+        caller: &Caller,
+        id: ServerId,
+        limit: u32,
+    ) -> Result<Vec<HealthRecord>> {
+        caller.may(Operation::ServersRead)?;
+        self.visible(caller, id)?;
+        self.0.registry.health_history(&caller.principal.tenant, id, limit).await
+    }
+
+    /// Asks a server now what it offers.
+    pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
+        caller.may(Operation::ServersProbe)?;
+        let server = self.get(caller, id)?;
+        self.0.discover_afresh(server.id).await?;
+        self.capabilities(caller, id)
+    }
+}
+
+pub(crate) fn actor(caller: &Caller) -> Actor {
+    Actor {
+        subject: caller.principal.subject.to_string(),
+        correlation_id: Some(caller.correlation_id.to_string()),
+    }
+}
+
+fn unknown(id: ServerId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}

@@ -1,0 +1,247 @@
+//! Credentials for servers: set, listed without their values, removed. What they are used for stands in `book`.
+
+use url::Url;
+
+use super::admin::actor;
+use crate::auth::Operation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::upstream::book::described;
+use crate::gateway::{Caller, Gateway};
+use crate::model::{AuditEntry, Credential, CredentialKind, Server, ServerId};
+use crate::registry::validate;
+use crate::transport::supply::origin;
+
+/// Credentials of one server at most that are for all, and of each caller there.
+const MOST: usize = 64;
+/// Callers who may have credentials of their own for one server.
+const MOST_CALLERS: usize = 10_000;
+/// Longest subject, in bytes.
+const MAX_SUBJECT: usize = 512;
+
+/// In whose calls a credential is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// In everybody's, or, where each caller has credentials of its own, when the gateway asks for itself.
+    All,
+    /// In the caller's.
+    Own,
+    /// In those of this subject of the tenant; see [`Principal::subject`](crate::model::Principal).
+    Of(&'a str),
+}
+
+impl<'a> Whose<'a> {
+    pub(crate) fn subject(self, caller: &'a Caller) -> Option<&'a str> {
+        match self {
+            Self::All => None,
+            Self::Own => Some(&caller.principal.subject),
+            Self::Of(subject) => Some(subject),
+        }
+    }
+
+    pub(crate) fn operation(self, caller: &Caller) -> Operation {
+        match self {
+            Self::All => Operation::CredentialsWrite,
+            Self::Of(subject) if *subject != *caller.principal.subject => Operation::CredentialsOthers,
+            Self::Of(_) | Self::Own => Operation::CredentialsOwn,
+        }
+    }
+}
+
+impl Gateway {
+    /// Sets what a server is shown in `header` of every request, or of each request for one caller, in the place of what was
+    /// set before.
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] if the server is a command, the header cannot be set, or it is one
+    /// caller's and the server is shown the same in all calls; [`ErrorKind::PermissionDenied`] if this gateway has no key to seal
+    /// with, [`ErrorKind::Storage`].
+    pub async fn set_credential(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        whose: Whose<'_>,
+        header: &str,
+        value: &str,
+    ) -> Result<Credential> {
+        caller.may(whose.operation(caller))?;
+        let subject = whose.subject(caller);
+        let outcome = self.put_credential(caller, server, subject, header, value).await;
+        self.told(caller, "credential.set", server, outcome).await
+    }
+
+    /// What is told of a server's credentials, also of those that are one caller's: everything but their values.
+    pub fn credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
+        caller.may(Operation::CredentialsRead)?;
+        Ok(self.0.book.of(self.visible(caller, server)?.id))
+    }
+
+    /// What is told of the credentials that the caller has for a server.
+    pub fn own_credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
+        caller.may(Operation::CredentialsOwn)?;
+        let server = self.visible(caller, server)?;
+        Ok(self.0.book.of_caller(server.id, Some(&caller.principal.subject)))
+    }
+
+    /// Shows a server nothing in `header` any more.
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Storage`].
+    pub async fn remove_credential(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        whose: Whose<'_>,
+        header: &str,
+    ) -> Result<()> {
+        caller.may(whose.operation(caller))?;
+        let (subject, header) = (whose.subject(caller), header.to_ascii_lowercase());
+        let outcome = self.take_credential(caller, server, subject, &header).await;
+        self.told(caller, "credential.remove", server, outcome).await
+    }
+
+    async fn put_credential(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        subject: Option<&str>,
+        header: &str,
+        value: &str,
+    ) -> Result<Credential> {
+        let inner = &self.0;
+        let server = self.visible(caller, server)?;
+        validate::header(header, value)?;
+        if let Some(subject) = subject {
+            fits(subject, &server)?;
+        }
+        let about = Credential {
+            kind: CredentialKind::Header,
+            authorized: None,
+            server_id: server.id,
+            subject: subject.map(str::to_owned),
+            header: header.to_ascii_lowercase(),
+            origin: origin_of(&server)?,
+            key_id: inner.book.key_id()?.to_owned(),
+            created_by: caller.principal.subject.to_string(),
+            created_at: inner.clock.timestamp(),
+        };
+        self.keep_credential(caller, &server, about, value.as_bytes()).await
+    }
+
+    /// Keeps a credential and shows it from now on. `plain` is what is sealed.
+    pub(crate) async fn keep_credential(
+        &self,
+        caller: &Caller,
+        server: &Server,
+        about: Credential,
+        plain: &[u8],
+    ) -> Result<Credential> {
+        let inner = &self.0;
+        let subject = about.subject.as_deref();
+        let _writing = inner.book.writing.lock().await;
+        let before = inner.book.of_caller(server.id, subject);
+        if subject.is_some() && before.is_empty() && inner.book.callers(server.id) >= MOST_CALLERS {
+            let message = "as many callers have credentials for the server as may have; remove some";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("limit", MOST_CALLERS));
+        }
+        if before.len() >= MOST && before.iter().all(|other| other.header != about.header) {
+            let message = "the server has as many credentials as it may have; remove one";
+            return Err(Error::new(ErrorKind::InvalidParams, message).with("limit", MOST));
+        }
+        let sealed = inner.book.seal(&server.tenant_id, &about, plain)?;
+        let shown = inner.book.open(&sealed)?;
+        let told = shown.about.clone();
+        let audit = entry(self, caller, "credential.set", server.id, described(&told));
+        inner.store.put_credential(&sealed, &audit).await?;
+        inner.book.put(shown);
+        if let Some(subject) = subject {
+            inner.leave_caller(server.id, subject);
+        } else {
+            inner.meet_again(server.id);
+        }
+        Ok(told)
+    }
+
+    async fn take_credential(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        subject: Option<&str>,
+        header: &str,
+    ) -> Result<()> {
+        let inner = &self.0;
+        let server = self.visible(caller, server)?;
+        let mut detail = serde_json::json!({ "header": header });
+        if let Some(subject) = subject {
+            detail["subject"] = subject.into();
+        }
+        let audit = entry(self, caller, "credential.remove", server.id, detail);
+        let _writing = inner.book.writing.lock().await;
+        inner
+            .store
+            .remove_credential(&server.tenant_id, server.id, subject.unwrap_or_default(), header, &audit)
+            .await?;
+        inner.book.take(server.id, subject, header);
+        if let Some(subject) = subject {
+            inner.leave_caller(server.id, subject);
+        } else {
+            inner.meet_again(server.id);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn told<T>(
+        &self,
+        caller: &Caller,
+        action: &str,
+        server: ServerId,
+        outcome: Result<T>,
+    ) -> Result<T> {
+        if let Err(error) = &outcome {
+            let (tenant, target) = (&caller.principal.tenant, server.to_string());
+            self.0.registry.refuse(tenant, &actor(caller), action, &target, error).await;
+        }
+        outcome
+    }
+}
+
+/// Whether a server takes a credential of this caller's own.
+pub(crate) fn fits(subject: &str, server: &Server) -> Result<()> {
+    if server.configuration.credentials.is_shared() {
+        let message = "all calls of this server carry the same credentials; an operator sets `configuration.credentials` to \
+            `caller` before callers set their own";
+        return Err(Error::new(ErrorKind::InvalidParams, message).with("server", &server.name));
+    }
+    if !(1..=MAX_SUBJECT).contains(&subject.len()) || subject.chars().any(char::is_control) {
+        let message = "a subject has 1 to 512 bytes and no control characters, such as `key:…` or `user:…`";
+        return Err(Error::new(ErrorKind::InvalidParams, message).with("member", "subject"));
+    }
+    Ok(())
+}
+
+/// Where a server's requests go.
+///
+/// [`ErrorKind::InvalidParams`] for a command, which has no requests.
+pub(crate) fn origin_of(server: &Server) -> Result<String> {
+    let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
+    url.as_ref().map(origin).ok_or_else(|| {
+        let message = "a server that is a command has no headers; give it a variable with `env`";
+        Error::new(ErrorKind::InvalidParams, message)
+    })
+}
+
+fn entry(
+    gateway: &Gateway,
+    caller: &Caller,
+    action: &str,
+    server: ServerId,
+    detail: serde_json::Value,
+) -> AuditEntry {
+    AuditEntry {
+        at: gateway.0.clock.timestamp(),
+        tenant_id: caller.principal.tenant.clone(),
+        actor: caller.principal.subject.to_string(),
+        action: action.to_owned(),
+        target: server.to_string(),
+        outcome: "ok".to_owned(),
+        correlation_id: Some(caller.correlation_id.to_string()),
+        detail,
+    }
+}

@@ -1,0 +1,195 @@
+//! Live changes of a tenant's servers, for those who watch.
+//!
+//! All watchers read from the register's one ring of events; each keeps a place in it and nothing else. Who falls behind by more
+//! than the ring holds is told how much was missed, and reads the list anew.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Credentials, Operation};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Caller, Gateway, Inner};
+use crate::model::{Event, HealthStatus, Principal, Server, ServerId};
+
+/// Watchers at most, over the whole gateway: each holds a connection.
+pub const MAX_WATCHERS: usize = 1000;
+
+/// How long a watcher hears nothing at most.
+pub const SILENCE: Duration = Duration::from_secs(15);
+
+/// What a watcher hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// A server changed.
+    Change(Change),
+    /// So many events were missed; over all tenants, so that the number is for logs and not for clients.
+    Lagged(u64),
+    /// Nothing happened for [`SILENCE`]: time to see whether the watcher is still there.
+    Silence,
+}
+
+/// A change of one server.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered` or `server.health`.
+    pub kind: &'static str,
+    /// When it was passed on.
+    pub at: Timestamp,
+    /// Which server.
+    pub id: ServerId,
+    /// How it is now, with what came after this change; `None` if it is gone.
+    pub server: Option<Arc<Server>>,
+    /// For `server.health`: before, and now.
+    pub health: Option<(HealthStatus, HealthStatus)>,
+}
+
+/// The changes from now on, for as long as the watcher's credentials hold. Dropping it ends the watch.
+///
+/// ```
+/// use mcp_registry_gateway::gateway::Heard;
+/// use mcp_registry_gateway::{Caller, Events, Gateway, Registration};
+///
+/// # #[tokio::main]
+/// # async fn main() -> mcp_registry_gateway::Result<()> {
+/// let (gateway, us) = (Gateway::builder().open().await?, Caller::local());
+/// let mut events: Events = gateway.watch(&us)?;
+/// gateway.register(&us, Registration::at("docs", "http://127.0.0.1:9000/mcp")).await?;
+/// match events.next().await {
+///     Some(Heard::Change(change)) => assert_eq!(change.kind, "server.registered"),
+///     other => panic!("{other:?}"),
+/// }
+/// # gateway.close().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Events {
+    gateway: Arc<Inner>,
+    credentials: Credentials,
+    principal: Principal,
+    changes: broadcast::Receiver<Event>,
+    ending: CancellationToken,
+    /// What was received and not told yet.
+    held: Option<Heard>,
+}
+
+impl Gateway {
+    /// The changes of the caller's servers from now on. `credentials` are those that stand for the caller: the watch ends when
+    /// they do not any more.
+    ///
+    /// [`ErrorKind::Unavailable`] while as many watch as may, or the gateway shuts down.
+    pub fn events(&self, caller: &Caller, credentials: Credentials) -> Result<Events> {
+        caller.may(Operation::EventsRead)?;
+        let inner = &self.0;
+        if inner.is_stopping() {
+            return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down"));
+        }
+        // Made before it is counted: where there is no place for it, dropping it takes the count back.
+        let events = Events {
+            gateway: Arc::clone(inner),
+            credentials,
+            principal: caller.principal.clone(),
+            changes: inner.registry.subscribe(),
+            ending: inner.modern.ending.clone(),
+            held: None,
+        };
+        if inner.watchers.fetch_add(1, Ordering::Relaxed) >= MAX_WATCHERS {
+            return Err(Error::new(ErrorKind::Unavailable, "as many streams of events are open as may be")
+                .with("limit", MAX_WATCHERS)
+                .retry_after(Duration::from_secs(10)));
+        }
+        Ok(events)
+    }
+}
+
+impl Gateway {
+    /// [`Gateway::events`] for a caller that the program itself vouches for.
+    pub fn watch(&self, caller: &Caller) -> Result<Events> {
+        self.events(caller, Credentials::Embedded(caller.principal.clone()))
+    }
+}
+
+impl Events {
+    /// What is heard next; `None` once the gateway shuts down, or the credentials do not hold any more. Giving up the wait
+    /// loses nothing.
+    pub async fn next(&mut self) -> Option<Heard> {
+        if self.held.is_none() {
+            self.held = Some(self.receive().await?);
+        }
+        // A key that was revoked meanwhile hears nothing of what happened after.
+        if self.holds().await { self.held.take() } else { None }
+    }
+
+    async fn receive(&mut self) -> Option<Heard> {
+        let mut silence = std::pin::pin!(tokio::time::sleep(SILENCE));
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.ending.cancelled() => return None,
+                event = self.changes.recv() => event,
+                () = &mut silence => return Some(Heard::Silence),
+            };
+            match event {
+                Ok(event) => {
+                    if let Some(heard) = self.heard(event) {
+                        return Some(heard);
+                    }
+                }
+                Err(RecvError::Lagged(missed)) => return Some(Heard::Lagged(missed)),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    async fn holds(&self) -> bool {
+        let now = self.gateway.auth.authenticate(&self.credentials).get().await;
+        now.is_ok_and(|now| {
+            (&now.tenant, &now.subject) == (&self.principal.tenant, &self.principal.subject)
+                && now.may(Operation::EventsRead).is_ok()
+        })
+    }
+
+    /// What the event is to this watcher; nothing if it is another tenant's, or of a server that is kept from it.
+    fn heard(&self, event: Event) -> Option<Heard> {
+        let (tenant, kind, id, health) = match event {
+            Event::Registered { tenant_id, id } => (tenant_id, "server.registered", id, None),
+            Event::Updated { tenant_id, id } => (tenant_id, "server.updated", id, None),
+            Event::Removed { tenant_id, id } => (tenant_id, "server.removed", id, None),
+            Event::Discovered { tenant_id, id } => (tenant_id, "server.discovered", id, None),
+            Event::Health { tenant_id, id, from, to } => (tenant_id, "server.health", id, Some((from, to))),
+        };
+        if tenant != self.principal.tenant {
+            return None;
+        }
+        let (gateway, principal) = (&self.gateway, &self.principal);
+        let server = gateway.registry.get(&tenant, id);
+        match &server {
+            Some(server) if !gateway.sees(principal, server) => return None,
+            // Nobody knows any more whether it was kept from a watcher who does not see everything.
+            None if !gateway.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
+            Some(_) | None => {}
+        }
+        Some(Heard::Change(Change { kind, at: gateway.clock.timestamp(), id, server, health }))
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("tenant", &self.principal.tenant).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.gateway.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many watch.
+pub(crate) type Watchers = AtomicUsize;

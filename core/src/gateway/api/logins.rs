@@ -1,0 +1,327 @@
+//! Logins: somebody lets the gateway into a server by OAuth, in a browser of their own.
+//!
+//! A login begins with a request to the gateway, goes on at the authorization server, and ends where that sends the browser back
+//! to. What names it there (`state`) is drawn at random and good for one login.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::credentials::{fits, origin_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::upstream::granted::HEADER;
+use crate::gateway::{Caller, Gateway, Whose};
+use crate::model::{Credential, CredentialKind, Principal, Server, ServerId};
+use crate::oauth::{self, Challenge};
+
+/// How long a person has.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Logins at a time, and servers whose last challenge is known.
+const MOST: usize = 1_000;
+/// Logins of one caller at a time.
+const MOST_EACH: usize = 20;
+
+/// What somebody wants to log in with.
+#[derive(Clone, Default)]
+pub struct LoginWish {
+    /// Where the authorization server sends the browser back to, with what [`Gateway::finish_login`] takes.
+    pub redirect_uri: String,
+    /// A client that somebody registered by hand at the authorization server; without, the gateway registers itself.
+    pub client_id: Option<String>,
+    /// Its secret, if it has one.
+    pub client_secret: Option<String>,
+    /// The https URL of a document that describes this gateway (Client ID Metadata Document), for servers that take one.
+    pub client_metadata_url: Option<String>,
+    /// The scopes to ask for; those that the server names if there are none.
+    pub scopes: Vec<String>,
+}
+
+/// A login that has begun.
+#[derive(Clone, Debug)]
+pub struct LoginBegun {
+    /// Where the person goes, in a browser.
+    pub authorization_url: String,
+    /// Until when they have to be back.
+    pub expires_at: Timestamp,
+}
+
+/// What a person is asked before a login ends.
+#[derive(Clone, Debug)]
+pub struct LoginAsked {
+    /// The server's name.
+    pub server: String,
+    /// The origin that will be shown what is granted.
+    pub origin: String,
+    /// Who grants it, if it says its name.
+    pub issuer: Option<String>,
+    /// What was asked for.
+    pub scopes: Vec<String>,
+    /// Who began the login.
+    pub begun_by: String,
+    /// In whose calls alone it will be used; in all if absent.
+    pub subject: Option<String>,
+}
+
+/// What the authorization server sent the browser back with.
+#[derive(Clone, Copy)]
+pub struct LoginAnswer<'a> {
+    /// `state`.
+    pub state: &'a str,
+    /// `code`.
+    pub code: &'a str,
+    /// `iss` (RFC 9207).
+    pub issuer: Option<&'a str>,
+}
+
+/// The logins under way, and what servers said that want one.
+#[derive(Default)]
+pub(crate) struct Logins {
+    waiting: Mutex<HashMap<String, Arc<Waiting>>>,
+    challenges: Mutex<HashMap<(ServerId, Option<String>), Challenge>>,
+}
+
+struct Waiting {
+    login: oauth::Login,
+    caller: Caller,
+    server: ServerId,
+    subject: Option<String>,
+    origin: String,
+    ends: Timestamp,
+    /// One answer after another.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Waiting {
+    fn is_of(&self, principal: &Principal) -> bool {
+        let own = &self.caller.principal;
+        own.tenant == principal.tenant && own.subject == principal.subject
+    }
+}
+
+impl Logins {
+    /// Takes note of a server's challenge, for the next login to it.
+    pub(crate) fn challenged(&self, server: ServerId, subject: Option<&str>, challenge: Challenge) {
+        let mut challenges = self.challenges();
+        let key = (server, subject.map(str::to_owned));
+        // Without it a login asks for what the server's metadata says.
+        if challenges.len() < MOST || challenges.contains_key(&key) {
+            challenges.insert(key, challenge);
+        }
+    }
+
+    /// What the server said last to this caller, or else to the gateway itself.
+    fn challenge(&self, server: ServerId, subject: Option<&str>) -> Option<Challenge> {
+        let challenges = self.challenges();
+        let own = challenges.get(&(server, subject.map(str::to_owned)));
+        own.or_else(|| challenges.get(&(server, None))).cloned()
+    }
+
+    fn settled(&self, server: ServerId, subject: Option<&str>) {
+        self.challenges().remove(&(server, subject.map(str::to_owned)));
+    }
+
+    /// Forgets what a server said that is no more.
+    pub(crate) fn forget(&self, server: ServerId) {
+        self.challenges().retain(|(other, _), _| *other != server);
+        self.waiting().retain(|_, waiting| waiting.server != server);
+    }
+
+    fn add(&self, state: String, waiting: Waiting, now: Timestamp) -> Result<()> {
+        let mut all = self.waiting();
+        all.retain(|_, other| other.ends > now);
+        let own = all.values().filter(|other| other.is_of(&waiting.caller.principal)).count();
+        let limit = if own >= MOST_EACH { MOST_EACH } else { MOST };
+        if own >= MOST_EACH || all.len() >= MOST {
+            let message =
+                "as many logins are under way as may be at once; finish one, or wait until they end";
+            return Err(Error::new(ErrorKind::Unavailable, message)
+                .with("limit", limit)
+                .retry_after(PATIENCE));
+        }
+        all.insert(state, Arc::new(waiting));
+        Ok(())
+    }
+
+    fn get(&self, state: &str, now: Timestamp) -> Result<Arc<Waiting>> {
+        let found = self.waiting().get(state).filter(|waiting| waiting.ends > now).cloned();
+        found.filter(|waiting| !waiting.caller.principal.is_over(now)).ok_or_else(|| {
+            let message = "no such login is under way: it has ended, or took longer than ten minutes; begin another one";
+            Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Arc<Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn challenges(&self) -> MutexGuard<'_, HashMap<(ServerId, Option<String>), Challenge>> {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway {
+    /// Begins to let the gateway into a server by OAuth 2.1, as the specification of MCP has it ("Authorization"): finds the
+    /// server's authorization server, gets known there, and says where a person goes to grant access.
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] as for [`Gateway::set_credential`], [`ErrorKind::PermissionDenied`] if
+    /// this gateway has no key to seal with, [`ErrorKind::BadUpstream`] if the server names no authorization server or that does not
+    /// go along; the error's context says why.
+    pub async fn begin_login(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        whose: Whose<'_>,
+        wish: &LoginWish,
+    ) -> Result<LoginBegun> {
+        caller.may(whose.operation(caller))?;
+        let subject = whose.subject(caller);
+        let outcome = self.login(caller, server, subject, wish).await;
+        self.told(caller, "credential.login", server, outcome).await
+    }
+
+    /// What the person who comes back is asked before the login ends.
+    ///
+    /// [`ErrorKind::NotFound`] if no such login is under way.
+    pub fn login_asked(&self, state: &str) -> Result<LoginAsked> {
+        let waiting = self.0.logins.get(state, self.0.clock.timestamp())?;
+        let server = self.visible(&waiting.caller, waiting.server)?;
+        Ok(LoginAsked {
+            server: server.name.clone(),
+            origin: waiting.origin.clone(),
+            issuer: waiting.login.issuer().map(str::to_owned),
+            scopes: waiting.login.scopes.clone(),
+            begun_by: waiting.caller.principal.subject.to_string(),
+            subject: waiting.subject.clone(),
+        })
+    }
+
+    /// Ends a login with what the authorization server sent back: from now on the server is shown what was granted.
+    ///
+    /// [`ErrorKind::NotFound`] if no such login is under way; [`ErrorKind::PermissionDenied`] if the answer is not the authorization
+    /// server's, which leaves the login as it was; [`ErrorKind::BadUpstream`], [`ErrorKind::Storage`].
+    pub async fn finish_login(&self, answer: &LoginAnswer<'_>) -> Result<Credential> {
+        let inner = &self.0;
+        let waiting = inner.logins.get(answer.state, inner.clock.timestamp())?;
+        let _turn = waiting.turn.lock().await;
+        // It may have ended while this answer waited.
+        inner.logins.get(answer.state, inner.clock.timestamp())?;
+        let outcome = self.granted(&waiting, answer).await;
+        if !matches!(&outcome, Err(error) if error.kind() == ErrorKind::PermissionDenied) {
+            inner.logins.waiting().remove(answer.state);
+        }
+        self.told(&waiting.caller, "credential.login", waiting.server, outcome).await
+    }
+
+    /// Ends a login that the person or the authorization server refused.
+    ///
+    /// [`ErrorKind::NotFound`] if no such login is under way.
+    pub fn give_up_login(&self, state: &str) -> Result<()> {
+        self.0.logins.get(state, self.0.clock.timestamp())?;
+        self.0.logins.waiting().remove(state);
+        Ok(())
+    }
+
+    async fn login(
+        &self,
+        caller: &Caller,
+        server: ServerId,
+        subject: Option<&str>,
+        wish: &LoginWish,
+    ) -> Result<LoginBegun> {
+        let inner = &self.0;
+        let server = self.visible(caller, server)?;
+        if let Some(subject) = subject {
+            fits(subject, &server)?;
+        }
+        let (origin, url) = (origin_of(&server)?, url_of(&server)?);
+        inner.book.key_id()?;
+        check(wish)?;
+        let before = inner.book.held(server.id, subject);
+        let challenge = inner.logins.challenge(server.id, subject);
+        let client = wish.client_id.as_deref().map(|id| (id, wish.client_secret.as_deref()));
+        let login = oauth::Login::begin(
+            &oauth::Wish {
+                server: &url,
+                redirect_uri: &wish.redirect_uri,
+                client,
+                client_metadata_url: wish.client_metadata_url.as_deref(),
+                scopes: &wish.scopes,
+                challenge: challenge.as_ref(),
+                before: before.as_ref().map(|held| &held.grant),
+            },
+            inner.wire(&server)?,
+        )
+        .await
+        .map_err(|error| error.with("server", &server.name))?;
+        let now = inner.clock.timestamp();
+        let expires_at = now.round(jiff::Unit::Second).unwrap_or(now) + PATIENCE;
+        let (state, authorization_url) = (login.state.clone(), login.url.clone());
+        let waiting = Waiting {
+            login,
+            caller: caller.clone(),
+            server: server.id,
+            subject: subject.map(str::to_owned),
+            origin,
+            ends: expires_at,
+            turn: tokio::sync::Mutex::default(),
+        };
+        inner.logins.add(state, waiting, now)?;
+        Ok(LoginBegun { authorization_url, expires_at })
+    }
+
+    async fn granted(&self, waiting: &Waiting, answer: &LoginAnswer<'_>) -> Result<Credential> {
+        let inner = &self.0;
+        let (caller, subject) = (&waiting.caller, waiting.subject.as_deref());
+        let server = self.visible(caller, waiting.server)?;
+        let LoginAnswer { state, code, issuer } = *answer;
+        let now = inner.clock.timestamp();
+        let grant = waiting.login.finish(&oauth::Callback { code, state, issuer }, now).await?;
+        let about = Credential {
+            kind: CredentialKind::Oauth,
+            authorized: None,
+            server_id: server.id,
+            subject: waiting.subject.clone(),
+            header: HEADER.to_owned(),
+            origin: waiting.origin.clone(),
+            key_id: inner.book.key_id()?.to_owned(),
+            created_by: caller.principal.subject.to_string(),
+            created_at: now,
+        };
+        let kept = self.keep_credential(caller, &server, about, &grant.sealable()?).await?;
+        inner.logins.settled(server.id, subject);
+        Ok(kept)
+    }
+}
+
+fn url_of(server: &Server) -> Result<Url> {
+    let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
+    url.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParams, "a server that is a command is not authorized by OAuth")
+    })
+}
+
+/// What can be seen to be wrong without asking anybody.
+fn check(wish: &LoginWish) -> Result<()> {
+    let wrong = |member: &'static str, message: &'static str| {
+        Err(Error::new(ErrorKind::InvalidParams, message).with("member", member))
+    };
+    if wish.client_secret.is_some() && wish.client_id.is_none() {
+        return wrong("client_id", "a `client_secret` belongs to a `client_id`");
+    }
+    if wish.client_id.as_deref() == Some("") {
+        return wrong("client_id", "a client has a name; leave it out if the gateway is to register itself");
+    }
+    let document = wish.client_metadata_url.as_deref().map(Url::parse);
+    if document.is_some_and(|url| !url.is_ok_and(|url| url.scheme() == "https" && url.path() != "/")) {
+        return wrong("client_metadata_url", "the document is at an URL with https and a path");
+    }
+    // `scope-token` of RFC 6749 section 3.3.
+    let fits = |c: u8| c == b'!' || (b'#'..=b'~').contains(&c) && c != b'\\';
+    if wish.scopes.iter().any(|scope| scope.is_empty() || !scope.bytes().all(fits)) {
+        return wrong("scopes", "a scope has no spaces, quotes or control characters");
+    }
+    Ok(())
+}

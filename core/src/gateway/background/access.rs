@@ -1,0 +1,203 @@
+//! Who is let in, as configured, and what ends when a credential does.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use url::Url;
+
+use crate::auth::jwt::Fetch;
+#[cfg(feature = "http")]
+use crate::auth::jwt::MAX_DOCUMENT;
+#[cfg(feature = "http")]
+use crate::auth::opaque::Question;
+use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, Told};
+use crate::clock::{Clock, Tick};
+use crate::error::Result;
+#[cfg(not(feature = "http"))]
+use crate::error::{Error, ErrorKind};
+use crate::gateway::{Gateway, Inner};
+use crate::model::{AuditEntry, Principal, TenantId};
+use crate::store::Store;
+use crate::tasks::Tasks;
+use crate::transport::guard::Guard;
+
+/// How often the store is asked whether another process changed keys: a quarter of the second within which a revoked key ends.
+const LOOK: Duration = Duration::from_millis(250);
+/// After so many looks the uses of keys are written: 10 s.
+const WRITE_EVERY: u32 = 40;
+/// Failed attempts that are written to the audit trail within [`AUDIT_WINDOW`]; further ones are in the log alone.
+const AUDITED: u32 = 100;
+const AUDIT_WINDOW: Duration = Duration::from_mins(1);
+
+/// What judges credentials under these settings.
+pub(crate) fn authenticator(
+    settings: &Auth,
+    keys: &Arc<Keys>,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    guard: &Guard,
+) -> Result<Arc<dyn Authenticator>> {
+    if !settings.is_configured() {
+        return Ok(Arc::new(LocalOnly::default()));
+    }
+    let told = tell(Arc::clone(store), Arc::clone(clock), tasks.clone());
+    let fetch: Arc<dyn Fetch> = Arc::new(Documents(guard.clone()));
+    let checkpoint = Checkpoint::new(settings.clone(), Arc::clone(keys), &fetch, Arc::clone(clock), told)?;
+    Ok(Arc::new(checkpoint))
+}
+
+/// What issuers publish. The operator named the issuers, and these name where their keys are.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "without HTTP nobody is asked"))]
+struct Documents(Guard);
+
+impl Fetch for Documents {
+    #[cfg(feature = "http")]
+    fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Bytes>> {
+        Box::pin(crate::transport::http::fetch(url, self.0.for_operator(), MAX_DOCUMENT))
+    }
+
+    #[cfg(feature = "http")]
+    fn ask(&self, question: Question) -> BoxFuture<'_, Result<(u16, Bytes)>> {
+        Box::pin(async move {
+            let Question { method, url, headers, body } = question;
+            let watch = self.0.for_operator();
+            let answer = crate::transport::http::ask(method, &url, headers, body, watch, MAX_DOCUMENT).await;
+            answer.map(|(status, body)| (status.as_u16(), body))
+        })
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Bytes>> {
+        let message = "this build cannot ask an issuer; build with the feature `http`";
+        Box::pin(async move { Err(Error::new(ErrorKind::Unavailable, message).with("url", url)) })
+    }
+}
+
+/// Writes failed attempts to the audit trail, without holding up anybody.
+fn tell(store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> Told {
+    let written = Mutex::new((clock.now(), 0));
+    Box::new(move |failed: Failed| {
+        let Failed { peer, why, closed } = failed;
+        tracing::warn!(%peer, why, closed, "authentication failed");
+        if !has_room(&mut written.lock().unwrap_or_else(PoisonError::into_inner), clock.now()) {
+            return;
+        }
+        let (entry, store) = (attempt(peer, &why, closed, &*clock), Arc::clone(&store));
+        tasks.spawn(async move {
+            if let Err(error) = store.append_audit(&entry).await {
+                tracing::error!(%error, "a failed authentication could not be written to the audit trail");
+            }
+        });
+    })
+}
+
+/// Whether another failed attempt may be written, by when the window began and how many were written since.
+fn has_room((since, count): &mut (Tick, u32), now: Tick) -> bool {
+    if now.since(*since) >= AUDIT_WINDOW {
+        (*since, *count) = (now, 0);
+    }
+    *count += 1;
+    *count <= AUDITED
+}
+
+fn attempt(peer: IpAddr, why: &str, closed: bool, clock: &dyn Clock) -> AuditEntry {
+    AuditEntry {
+        at: clock.timestamp(),
+        tenant_id: TenantId::default_tenant(),
+        actor: format!("address:{}", peer.to_canonical()),
+        action: "auth.fail".into(),
+        target: "gateway".into(),
+        outcome: "unauthenticated".into(),
+        correlation_id: None,
+        detail: json!({ "why": why, "not_listened_to_for_a_minute": closed }),
+    }
+}
+
+impl Gateway {
+    /// Whether callers have to show a credential: whether any authentication is configured.
+    pub fn demands_credentials(&self) -> bool {
+        self.0.settings.auth.is_configured()
+    }
+
+    /// The gateway's own URL, without a slash at its end, if it is configured.
+    pub fn url(&self) -> Option<String> {
+        self.0.settings.auth.canonical_url()
+    }
+
+    /// The issuers whose tokens are taken.
+    pub fn authorization_servers(&self) -> Vec<String> {
+        self.0.settings.auth.authorization_servers()
+    }
+}
+
+impl Inner {
+    /// Takes up what happens to credentials, until the gateway stops: changes of keys by other processes, and ends.
+    pub(crate) async fn watch_credentials(self: Arc<Self>) {
+        let mut looks = 0;
+        loop {
+            let changed = tokio::time::timeout(LOOK, self.keys.changed()).await.is_ok();
+            if !changed {
+                looks += 1;
+                // The error was logged where it came from; unknown keys are answered with 503 until the store is back.
+                let _ = self.keys.look().await;
+            }
+            self.end_what_is_over();
+            if changed {
+                self.end_revoked_sessions().await;
+            }
+            if looks >= WRITE_EVERY {
+                looks = 0;
+                self.write_key_uses().await;
+            }
+        }
+    }
+
+    /// Ends calls whose credential was revoked, and streams held open by one that was or that expired. A call that began
+    /// while its credential held goes on past its expiry.
+    fn end_what_is_over(&self) {
+        let now = self.clock.timestamp();
+        for active in self.observer.active() {
+            let Some(principal) = active.principal.get() else { continue };
+            if is_revoked(principal) || (active.is_held_open() && principal.is_over(now)) {
+                active.cancel.cancel();
+            }
+        }
+    }
+
+    async fn end_revoked_sessions(&self) {
+        let sessions = self.sessions.all().into_iter().chain(self.modern.downward.pool.all());
+        let revoked: Vec<_> = sessions.filter(|client| is_revoked(&client.principal)).collect();
+        let ending = futures_util::stream::iter(&revoked);
+        ending.for_each_concurrent(64, |client| async move { self.end_session(client).await }).await;
+    }
+
+    pub(crate) async fn write_key_uses(&self) {
+        if let Err(error) = self.keys.write_uses().await {
+            tracing::warn!(%error, "the uses of API keys could not be written; they are kept and written later");
+        }
+    }
+}
+
+fn is_revoked(principal: &Principal) -> bool {
+    principal.grant.as_ref().is_some_and(|grant| grant.revoked.is_cancelled())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failed_attempts_writes_a_hundred_rows_a_minute() {
+        let mut window = (Tick::default(), 0);
+        let written = (0..1000).filter(|_| has_room(&mut window, Tick::default())).count();
+        assert_eq!(written, 100);
+        assert!(has_room(&mut window, Tick::default() + AUDIT_WINDOW));
+    }
+}

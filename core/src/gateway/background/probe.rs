@@ -1,0 +1,43 @@
+//! How the health monitor reaches servers, and where its observations go.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::health::{Monitor, Probe, Sink};
+use crate::model::{ProbeKind, ServerId};
+use crate::random::Random;
+use crate::store::HealthRecord;
+
+/// The gateway as the monitor sees it; weak, since the gateway owns the monitor.
+#[derive(Debug)]
+struct Seen(Weak<Inner>);
+
+pub(crate) fn monitor(gateway: &Weak<Inner>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
+    let seen = Arc::new(Seen(Weak::clone(gateway)));
+    Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&seen) as Arc<dyn Probe>, seen))
+}
+
+#[async_trait]
+impl Probe for Seen {
+    async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()> {
+        let gone = || Error::new(ErrorKind::NotFound, "the server is no longer registered");
+        let gateway = self.0.upgrade().ok_or_else(gone)?;
+        let place = gateway.place(id).ok_or_else(gone)?;
+        let watching = Arc::clone(&gateway);
+        place.upstream.probe(kind, move |session| watching.watch(id, session)).await
+    }
+}
+
+#[async_trait]
+impl Sink for Seen {
+    async fn observed(&self, records: Vec<(ServerId, HealthRecord)>) {
+        let Some(gateway) = self.0.upgrade() else { return };
+        if let Err(error) = gateway.registry.record_health(records).await {
+            tracing::warn!(%error, "health observations could not be written; routing goes by them all the same");
+        }
+    }
+}

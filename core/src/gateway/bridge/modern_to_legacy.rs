@@ -1,0 +1,288 @@
+//! A call of a modern client: at a modern server passed through, at a legacy one carried on over as many rounds as the
+//! server has questions.
+//!
+//! A legacy server asks in the middle of a call and waits; a modern client is told what is asked, goes away, and comes back
+//! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes
+//! its connection cancels the call, at once.
+
+mod first;
+pub(crate) mod parked;
+mod reply;
+pub(crate) mod sealed;
+mod talk;
+pub(crate) mod translate;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use tokio::sync::mpsc;
+
+use self::parked::{Lot, Parked};
+pub(crate) use self::reply::{Told, replied};
+use self::sealed::{Bond, Seal, Ticket};
+use self::talk::Talk;
+use crate::auth::Vault;
+use crate::breaker::Outcome;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::gateway::call::answering::Answering;
+use crate::gateway::call::errand::{Journey, Passage};
+use crate::gateway::call::verdict::outcome_of_answer;
+use crate::gateway::modern::Modern;
+use crate::gateway::routing::service::Place;
+use crate::gateway::session::pool::Pool;
+use crate::model::{Reply, ServerId};
+use crate::rpc::answer::result_response;
+use crate::rpc::version::Era;
+use crate::rpc::{Message, Method};
+use crate::select::Lease;
+use crate::transport::{Exchange, Session};
+
+/// Messages that wait for a slow reader before its server is slowed down.
+const WAITING: usize = 32;
+
+/// What the calls of modern clients share.
+#[derive(Debug)]
+pub(crate) struct Downward {
+    pub(crate) pool: Pool,
+    pub(crate) parked: Parked<Round>,
+    pub(crate) seal: Seal,
+}
+
+impl Downward {
+    /// Errors as of [`Seal::new`].
+    pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
+        Ok(Self { pool: Pool::default(), parked: Parked::default(), seal: Seal::new(vault)? })
+    }
+}
+
+/// One request of a client for a call, the first or a retry.
+#[derive(Debug)]
+pub(crate) struct Round {
+    sender: mpsc::Sender<Told>,
+    client_id: SmolStr,
+    /// The client's own progress token, raw.
+    token: Option<String>,
+    /// From which gravity on log messages are told; `None`: none are.
+    log_level: Option<usize>,
+    deadline: Tick,
+    passage: Arc<Passage>,
+    /// Raw answers to what was asked, by key.
+    answers: HashMap<String, String>,
+}
+
+/// How a server was reached for a call, and with what.
+pub(crate) struct Course {
+    pub(crate) exchange: Exchange,
+    pub(crate) answering: Answering,
+    pub(crate) lease: Lease,
+    pub(crate) started: Tick,
+    pub(crate) deadline: Tick,
+    /// The server has not seen the call: its client is asked something first, which `exchange` says.
+    pub(crate) asks_first: bool,
+}
+
+impl Inner {
+    /// The session in which a modern client's call reaches a server: the one that all share, or one of the pool.
+    pub(crate) async fn session_downward(
+        self: &Arc<Self>,
+        passage: &Passage,
+        modern: &Modern,
+        place: &Place,
+    ) -> Result<Arc<Session>> {
+        if modern.may_share(place)
+            && let Some(session) = self.session_across(place).await?
+        {
+            return Ok(session);
+        }
+        if modern.state.is_some() && !modern.again {
+            return Err(sealed::refused());
+        }
+        let client = if modern.may_share(place) {
+            self.pooled(&passage.principal, modern)?
+        } else {
+            self.pooled_alone(&passage.principal, modern).await?
+        };
+        if let Some(level) = modern.log_level {
+            self.hear_from(client, level, &passage.correlation_id).await;
+        }
+        self.session_for(Some(client), place, Some(&passage.correlation_id)).await
+    }
+
+    /// Brings what a server answers to a modern client.
+    pub(crate) async fn answer_downward(
+        self: &Arc<Self>,
+        course: Course,
+        journey: Box<Journey>,
+    ) -> Result<Reply> {
+        let Course { exchange, answering, mut lease, started, deadline, asks_first } = course;
+        let Journey { forward, passage } = *journey;
+        let passage = Arc::new(passage);
+        let legacy = answering.relay.session.era() == Era::Legacy;
+        let server = answering.server;
+        let method = forward.method();
+        match exchange {
+            Exchange::One(message) if asks_first => Ok(Reply::own(answering.response(&message))),
+            Exchange::One(message) => {
+                let now = self.clock.now();
+                lease.record(outcome_of_answer(&message), now.since(started), now);
+                let bond = || bond_of(&passage, &forward.message);
+                let answer =
+                    self.last_word(&message, &answering.client_id, method, legacy, &passage, server, bond)?;
+                Ok(answer.reply(Some(server)))
+            }
+            Exchange::Many(messages) => {
+                let (sender, receiver) = mpsc::channel(WAITING);
+                let streams = passage.streams;
+                let round = Round {
+                    sender,
+                    client_id: answering.client_id.clone(),
+                    token: answering.token.clone(),
+                    log_level: passage.modern.as_ref().and_then(|modern| modern.log_level),
+                    deadline,
+                    passage: Arc::clone(&passage),
+                    answers: HashMap::new(),
+                };
+                let first = forward.service.places.first();
+                let patience = first.map(|place| place.server.configuration.timeout).unwrap_or_default();
+                let place = forward.service.place(server);
+                let place = place.ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, "a call went to no server of its service")
+                })?;
+                let talk = Talk {
+                    gateway: Arc::clone(self),
+                    legacy,
+                    session: Arc::clone(&answering.relay.session),
+                    upstream_id: answering.upstream_id,
+                    method: method.clone(),
+                    message: forward.message.clone(),
+                    principal: passage.principal.clone(),
+                    lot: Lot::at(&place.server),
+                    patience,
+                    _pooled: passage.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
+                    messages,
+                    lease,
+                    started,
+                    asked: Vec::new(),
+                    keys: 0,
+                    end: None,
+                };
+                self.tasks.spawn(talk.go_on(round));
+                replied(receiver, streams, Some(server)).await
+            }
+        }
+    }
+
+    /// Whether what this server labels `public` may be given to others than who asked.
+    fn may_be_public(&self, server: ServerId) -> bool {
+        let credentials = self.book.has(server);
+        self.place(server).is_some_and(|place| place.server.configuration.may_be_public(credentials))
+    }
+
+    /// The response as the client gets it: the server's own, or what has to be done first.
+    #[expect(clippy::too_many_arguments, reason = "all that an answer depends on")]
+    fn last_word(
+        &self,
+        message: &Message,
+        client_id: &str,
+        method: &Method,
+        legacy: bool,
+        passage: &Passage,
+        server: ServerId,
+        bond: impl FnOnce() -> Bond,
+    ) -> Result<translate::Answer> {
+        self.owners.note(&passage.principal, message, server);
+        let pages =
+            if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
+        let Some(pages) = pages else {
+            let withheld = if legacy || !method.is_cacheable() || self.may_be_public(server) {
+                None
+            } else {
+                translate::withheld(message)
+            };
+            return Ok(translate::answer(withheld.as_ref().unwrap_or(message), client_id, method, legacy));
+        };
+        let capabilities = passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
+        for page in &pages {
+            if let Some(required) = page.missing(capabilities)? {
+                return Err(missing_capability(required));
+            }
+        }
+        let state = self.seal(AGAIN, &bond())?;
+        let keys: Vec<_> = (1..=pages.len()).map(|n| format!("q{n}")).collect();
+        let result = translate::input_required(keys.iter().map(String::as_str).zip(&pages), &state);
+        Ok(translate::Answer { body: result_response(client_id, &result), code: None })
+    }
+
+    /// A state for the retry of a request: its call is parked at `place`, as long as an answer is waited for.
+    pub(crate) fn seal(&self, place: u64, bond: &Bond) -> Result<String> {
+        let until = self.clock.timestamp().saturating_add(self.settings.input_wait);
+        let until = until.unwrap_or(jiff::Timestamp::MAX);
+        self.modern.downward.seal.seal(Ticket { place, until }, bond)
+    }
+
+    /// Resumes the call that the request's `requestState` names.
+    ///
+    /// [`ErrorKind::InvalidParams`] if no call waits for this request.
+    pub(crate) async fn resume(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        message: &Message,
+        passage: Passage,
+    ) -> Result<Reply> {
+        let modern = passage.modern.as_ref().ok_or_else(sealed::refused)?;
+        let answers = translate::responses(modern.responses.as_deref())?.into_iter().collect();
+        let waiting = self.modern.downward.parked.take(ticket.place).ok_or_else(sealed::refused)?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let token = crate::gateway::call::relay::progress_token(message).map(|(_, token)| token);
+        let (log_level, streams) = (modern.log_level, passage.streams);
+        let round = Round {
+            sender,
+            client_id: message.id().unwrap_or("null").into(),
+            token,
+            log_level,
+            // Whoever waits knows how long its server may take.
+            deadline: self.clock.now(),
+            passage: Arc::new(passage),
+            answers,
+        };
+        waiting.send(round).map_err(|_| sealed::refused())?;
+        replied(receiver, streams, None).await
+    }
+}
+
+/// The place in a ticket of a call that is not parked: the retry is sent to the server as if it were the first.
+pub(crate) const AGAIN: u64 = 0;
+
+/// What a `requestState` for this request is bound to.
+pub(crate) fn bond_of(passage: &Passage, message: &Message) -> Bond {
+    let route = passage.modern.as_ref().map(|modern| &modern.route);
+    let method = message.method().map_or("", Method::as_str);
+    let params = message.params_members().ok();
+    let text = |key| params.as_ref().and_then(|params| params.text(key)).unwrap_or_default();
+    let arguments = params.as_ref().and_then(|params| params.get("arguments")).unwrap_or("{}");
+    // A client may write the same arguments in another order when it comes back.
+    let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
+    let parts = [&*text("name"), &*text("uri"), &*arguments.to_string()];
+    Bond::new(&passage.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
+}
+
+/// Whether the answer to a request of this method may be `input_required` (Multi Round-Trip Requests, 2026-07-28).
+fn may_ask(method: &Method) -> bool {
+    matches!(method, Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead)
+}
+
+pub(crate) fn missing_capability(required: &str) -> Error {
+    let message = "the server needs a capability that this request does not declare";
+    Error::new(ErrorKind::MissingCapability, message).with("requiredCapabilities", required)
+}
+
+/// How a call that did not end with an answer counts for its server.
+fn outcome_of_end(error: &Error) -> Outcome {
+    match error.kind() {
+        ErrorKind::Cancelled | ErrorKind::MissingCapability => Outcome::Ignored,
+        _ => Outcome::Failure,
+    }
+}

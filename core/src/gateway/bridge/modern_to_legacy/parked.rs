@@ -1,0 +1,148 @@
+//! Calls of modern clients that wait for their retry: a server asked something in the middle of a call, the client was
+//! told so, and the call stands still until the client comes back with the answers.
+//!
+//! Invariant: a place is given once and taken once; whoever waits in it is told of at most one retry.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Server, ServerId, TransportType};
+
+/// Calls that wait in all.
+const MOST: usize = 4096;
+/// Calls of one principal that wait.
+const MOST_EACH: usize = 128;
+
+/// Where a call waits, and how many may wait there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lot {
+    server: ServerId,
+    most: usize,
+}
+
+impl Lot {
+    /// At this server. Over HTTP each call that waits keeps a connection: half of them are for the calls that do not.
+    pub(crate) fn at(server: &Server) -> Self {
+        let connections = usize::try_from(server.configuration.max_connections).unwrap_or(usize::MAX);
+        let most =
+            if server.transport_type == TransportType::Http { (connections / 2).max(1) } else { usize::MAX };
+        Self { server: server.id, most }
+    }
+}
+
+/// The calls that wait, each for a `T`.
+#[derive(Debug)]
+pub(crate) struct Parked<T>(Mutex<Table<T>>);
+
+#[derive(Debug)]
+struct Table<T> {
+    next: u64,
+    waiting: HashMap<u64, (Principal, ServerId, oneshot::Sender<T>)>,
+    each: HashMap<Principal, usize>,
+    there: HashMap<ServerId, usize>,
+}
+
+impl<T> Default for Parked<T> {
+    fn default() -> Self {
+        let (waiting, each, there) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self(Mutex::new(Table { next: 1, waiting, each, there }))
+    }
+}
+
+impl<T> Parked<T> {
+    /// A place to wait in.
+    ///
+    /// [`ErrorKind::RateLimited`] if too many calls of the principal wait, [`ErrorKind::Unavailable`] if too many do at that server,
+    /// or in all.
+    pub(crate) fn enter(&self, principal: &Principal, lot: Lot) -> Result<(u64, oneshot::Receiver<T>)> {
+        let mut table = self.table();
+        let wait = std::time::Duration::from_secs(10);
+        if table.waiting.len() >= MOST {
+            let message = "too many calls wait for the answers of their clients";
+            return Err(Error::new(ErrorKind::Unavailable, message).with("limit", MOST).retry_after(wait));
+        }
+        if table.there.get(&lot.server).is_some_and(|count| *count >= lot.most) {
+            let message = "too many calls at this server wait for the answers of their clients";
+            return Err(Error::new(ErrorKind::Unavailable, message)
+                .with("limit", lot.most)
+                .retry_after(wait));
+        }
+        let count = table.each.entry(principal.clone()).or_default();
+        if *count >= MOST_EACH {
+            let message = "too many of your calls wait for your answers";
+            return Err(Error::new(ErrorKind::RateLimited, message)
+                .with("limit", MOST_EACH)
+                .retry_after(wait));
+        }
+        *count += 1;
+        *table.there.entry(lot.server).or_default() += 1;
+        let place = table.next;
+        table.next += 1;
+        let (sender, receiver) = oneshot::channel();
+        table.waiting.insert(place, (principal.clone(), lot.server, sender));
+        Ok((place, receiver))
+    }
+
+    /// Takes the call that waits at `place`, to resume it or to leave it; `None` if there is none any more.
+    pub(crate) fn take(&self, place: u64) -> Option<oneshot::Sender<T>> {
+        let mut table = self.table();
+        let (principal, server, sender) = table.waiting.remove(&place)?;
+        leave(&mut table.each, &principal);
+        leave(&mut table.there, &server);
+        Some(sender)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TenantId;
+
+    #[test]
+    fn a_place_is_taken_once_and_each_principal_has_so_many() {
+        let parked = Parked::<u8>::default();
+        let one = Principal::local(TenantId::default_tenant());
+        let other = Principal { subject: "b".into(), ..one.clone() };
+        let lot = Lot { server: ServerId::random(), most: usize::MAX };
+        let places: Vec<_> = (0..MOST_EACH).map(|_| parked.enter(&one, lot).unwrap()).collect();
+        assert_eq!(parked.enter(&one, lot).unwrap_err().kind(), ErrorKind::RateLimited);
+        assert!(parked.enter(&other, lot).is_ok());
+        assert!(parked.take(places[0].0).is_some());
+        assert!(parked.take(places[0].0).is_none());
+        let (place, mut waiting) = parked.enter(&one, lot).unwrap();
+        assert!(places.iter().all(|(taken, _)| *taken != place));
+        parked.take(place).unwrap().send(5).unwrap();
+        assert_eq!(waiting.try_recv().unwrap(), 5);
+    }
+
+    #[test]
+    fn a_server_has_so_many_whoever_called_it() {
+        let parked = Parked::<u8>::default();
+        let one = Principal::local(TenantId::default_tenant());
+        let other = Principal { subject: "b".into(), ..one.clone() };
+        let lot = Lot { server: ServerId::random(), most: 2 };
+        let (place, _) = parked.enter(&one, lot).unwrap();
+        parked.enter(&other, lot).unwrap();
+        assert_eq!(parked.enter(&other, lot).unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(parked.enter(&other, Lot { server: ServerId::random(), most: 2 }).is_ok());
+        parked.take(place);
+        assert!(parked.enter(&other, lot).is_ok());
+    }
+}

@@ -1,0 +1,232 @@
+//! The way back of one request: its answer with the client's own id, or the stream that ends with it.
+//!
+//! A stream is pumped by a task of its own: a legacy client that drops its connection has not cancelled the call, so the
+//! server is heard to the end, while a call that stands alone ends with its stream. A client that reads slowly slows the
+//! server down, not the gateway, and the time for which it does is not the server's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::OptionFuture;
+use futures_util::stream::BoxStream;
+use smol_str::SmolStr;
+use tokio::sync::Notify;
+
+use super::errand::Passage;
+use super::ongoing::Departure;
+use super::relay::Relay;
+use super::sink::Sink;
+use super::verdict::{outcome_of, outcome_of_answer};
+use crate::breaker::Outcome;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::model::{Reply, ServerId};
+use crate::rpc::answer::error_response;
+use crate::rpc::{Message, Shape};
+use crate::select::Lease;
+use crate::tasks::Tasks;
+
+/// How long a server may take to hear that nobody waits any more.
+const CANCELLING: Duration = Duration::from_secs(2);
+
+/// What is needed to bring an answer home.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    pub(crate) relay: Relay,
+    pub(crate) upstream_id: u64,
+    pub(crate) client_id: SmolStr,
+    pub(crate) token: Option<String>,
+    pub(crate) server: ServerId,
+    /// The answer is a list of tasks.
+    pub(crate) lists_tasks: bool,
+    handing: Handing,
+}
+
+/// The time in which what the server said was handed on, and nobody waited for the server.
+#[derive(Debug, Default)]
+struct Handing {
+    so_far: Duration,
+    since: Option<Tick>,
+}
+
+impl Handing {
+    fn begin(&mut self, now: Tick) {
+        self.since = Some(now);
+    }
+
+    fn end(&mut self, now: Tick) {
+        self.so_far = self.until(now);
+        self.since = None;
+    }
+
+    fn until(&self, now: Tick) -> Duration {
+        self.so_far + self.since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
+
+/// An answer that comes as a stream, and what lasts as long as it.
+pub(crate) struct Flow {
+    pub(crate) answering: Answering,
+    pub(crate) messages: BoxStream<'static, Result<Message>>,
+    pub(crate) lease: Lease,
+    pub(crate) started: Tick,
+    pub(crate) deadline: Tick,
+    pub(crate) passage: Passage,
+    /// Told each time that the server ends its stream and wants to be asked for the rest.
+    pub(crate) pauses: Option<Arc<Notify>>,
+}
+
+impl Inner {
+    /// Brings the messages of a stream to the client as they come. A client that does not take streams gets the answer alone,
+    /// and the rest on the stream of its session.
+    pub(crate) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
+        let server = Some(flow.answering.server);
+        if !flow.passage.streams {
+            let body = flow.run(self, None).await?;
+            return Ok(Reply::Message { body, session: None, server });
+        }
+        let (sink, messages, numbering) = Sink::of(&flow.passage);
+        let gateway = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let (id, era) = (flow.answering.client_id.clone(), flow.passage.era());
+            let record = Arc::clone(&flow.passage.record);
+            let outcome = flow.run(&gateway, Some(&sink)).await;
+            record.outcome(outcome.as_ref().err());
+            let now = gateway.clock.now();
+            drop((record, gateway));
+            let last = outcome.unwrap_or_else(|error| error_response(Some(&id), &error, era));
+            sink.end(last, now).await;
+        });
+        Ok(Reply::Stream { messages, server, numbering })
+    }
+}
+
+impl Flow {
+    /// Hears the server to its answer, which is given with the client's own id; what comes before goes to `sink`.
+    async fn run(mut self, gateway: &Arc<Inner>, sink: Option<&Sink>) -> Result<Bytes> {
+        let clock = &gateway.clock;
+        let left = self.deadline.since(clock.now());
+        let gone = async {
+            match sink {
+                Some(sink) if self.passage.departure() == Departure::Cancels => sink.left().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let pauses = self.pauses.take();
+        let pausing = OptionFuture::from(sink.map(|sink| sink.pause(pauses.as_deref())));
+        let mut late = false;
+        let end = tokio::select! {
+            biased;
+            Some(never) = pausing => match never {},
+            end = self.answering.pump(gateway, &self.passage, &mut self.messages, sink) => end,
+            () = self.passage.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
+            () = tokio::time::sleep(left) => {
+                late = true;
+                Err(Error::new(ErrorKind::Timeout, "the server did not finish in time"))
+            }
+        };
+        let now = clock.now();
+        let took = now.since(self.started);
+        // A deadline that passes while the client does not read says nothing about the server.
+        let hindered = late && self.answering.handing.until(now) * 2 >= took;
+        let error = match end {
+            Ok(message) => {
+                self.lease.record(outcome_of_answer(&message), took, now);
+                let message = gateway.of_tasks(&self.passage, &self.answering, message);
+                return Ok(self.answering.response(&message));
+            }
+            Err(_) if hindered => {
+                self.lease.record(Outcome::Ignored, took, now);
+                let text = "the call did not end in time, for most of which its stream was not read";
+                Error::new(ErrorKind::Timeout, text)
+            }
+            Err(error) => {
+                self.lease.record(outcome_of(&error), took, now);
+                error
+            }
+        };
+        if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
+            self.answering.give_up(&gateway.tasks, &self.passage);
+        }
+        let error = match gateway.place(self.answering.server) {
+            Some(place) => error.with("service", &place.server.service).with("server", &place.server.name),
+            None => error,
+        };
+        Err(self.passage.settle(error))
+    }
+}
+
+impl Answering {
+    pub(crate) fn new(
+        relay: Relay,
+        upstream_id: u64,
+        client_id: &str,
+        token: Option<String>,
+        server: ServerId,
+    ) -> Self {
+        let handing = Handing::default();
+        Self { relay, upstream_id, client_id: client_id.into(), token, server, lists_tasks: false, handing }
+    }
+
+    /// The response with the client's own id.
+    pub(crate) fn response(&self, message: &Message) -> Bytes {
+        if let Some(client) = self.relay.client.as_ref().filter(|_| self.relay.session.declares("tasks")) {
+            client.bound.answered(message, self.server);
+        }
+        message.with_id(&*self.client_id).apply(message.bytes())
+    }
+
+    /// Tells the server, in the background, that nobody waits for the answer any more.
+    pub(crate) fn give_up(&self, tasks: &Tasks, passage: &Passage) {
+        if self.relay.session.cancels_when_dropped() {
+            return;
+        }
+        let reason = passage.record.active().reason.get().map_or(r#""no longer wanted""#, String::as_str);
+        let params = format!(r#"{{"requestId":{},"reason":{reason}}}"#, self.upstream_id);
+        let message = Message::request(None, "notifications/cancelled", Some(&params));
+        let session = Arc::clone(&self.relay.session);
+        let correlation_id = Arc::clone(&passage.correlation_id);
+        tasks.spawn(async move {
+            let told = tokio::time::timeout(CANCELLING, session.notify(message)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                let correlation_id = &*correlation_id;
+                tracing::debug!(correlation_id, "a server could not be told that a call was cancelled");
+            }
+        });
+    }
+
+    async fn pump(
+        &mut self,
+        gateway: &Arc<Inner>,
+        passage: &Passage,
+        messages: &mut BoxStream<'static, Result<Message>>,
+        sink: Option<&Sink>,
+    ) -> Result<Message> {
+        while let Some(next) = messages.next().await {
+            let message = next?;
+            if message.shape() == Shape::Response {
+                if message.id_number() == Some(self.upstream_id) {
+                    return Ok(message);
+                }
+                tracing::warn!(
+                    correlation_id = &*passage.correlation_id,
+                    server = gateway.place(self.server).map(|place| place.server.name.clone()),
+                    "a server answered a question that was not asked here; the answer is dropped"
+                );
+                continue;
+            }
+            self.handing.begin(gateway.clock.now());
+            let token = self.token.as_deref().map(|own| (self.upstream_id, own));
+            gateway.pass(&self.relay, &message, token, sink).await?;
+            self.handing.end(gateway.clock.now());
+        }
+        Err(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Calls that stand alone and say what they need of a server: `/mcp/proxy`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::routing::names;
+use crate::gateway::routing::service::Service;
+use crate::gateway::routing::snapshot::View;
+use crate::model::{CapabilityKind, ServerId, Wishes};
+use crate::rpc::envelope::quote;
+use crate::rpc::{Members, Message, Shape};
+
+/// The request and the wishes of a body of `/mcp/proxy`: a JSON-RPC request with the members `required_tools`,
+/// `required_resources`, `preferred_servers` and `timeout` (seconds) besides.
+///
+/// [`ErrorKind::Parse`] or [`ErrorKind::InvalidRequest`] for what is not that.
+pub(crate) fn read(content: &Bytes) -> Result<(Message, Wishes)> {
+    let text = std::str::from_utf8(content)
+        .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
+    // Checks the envelope, its depth included, before anything else looks at it.
+    let whole = Message::parse(content.clone())?;
+    if whole.shape() != Shape::Request {
+        return Err(Error::new(ErrorKind::InvalidRequest, "send one request: with `method` and `id`"));
+    }
+    let members = Members::parse(text)?;
+    let mut request = String::with_capacity(text.len());
+    for (key, value) in
+        members.iter().filter(|(key, _)| matches!(*key, "jsonrpc" | "id" | "method" | "params"))
+    {
+        let separator = if request.is_empty() { '{' } else { ',' };
+        request.push(separator);
+        request.push_str(&quote(key));
+        request.push(':');
+        request.push_str(value);
+    }
+    request.push('}');
+    let timeout: Option<f64> = wish(&members, "timeout", "seconds")?;
+    if timeout.is_some_and(|seconds| !(0.001..=86_400.0).contains(&seconds)) {
+        return Err(Error::new(ErrorKind::InvalidRequest, "`timeout` must be seconds from 0.001 to 86400"));
+    }
+    let list = "a list of strings";
+    let wishes = Wishes {
+        required_tools: wish(&members, "required_tools", list)?.unwrap_or_default(),
+        required_resources: wish(&members, "required_resources", list)?.unwrap_or_default(),
+        preferred_servers: wish(&members, "preferred_servers", list)?.unwrap_or_default(),
+        timeout: timeout.map(Duration::from_secs_f64),
+    };
+    Ok((Message::parse(request.into())?, wishes))
+}
+
+fn wish<T: DeserializeOwned>(
+    members: &Members<'_>,
+    key: &'static str,
+    form: &'static str,
+) -> Result<Option<T>> {
+    let Some(raw) = members.get(key) else { return Ok(None) };
+    serde_json::from_str(raw)
+        .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("`{key}` must be {form}")))
+}
+
+/// The service that has what the wishes and the call name; `None` if the call uses a full name, or nothing was asked
+/// for. Replicas are declared, never guessed: if several services fit, the caller must say which.
+pub(crate) fn service_of(
+    view: &View,
+    wishes: &Wishes,
+    kind: CapabilityKind,
+    name: Option<&str>,
+) -> Result<Option<Arc<Service>>> {
+    let asked = !wishes.required_tools.is_empty() || !wishes.required_resources.is_empty();
+    let fits = |service: &&Arc<Service>| {
+        offers_all(service, wishes) && name.is_none_or(|name| service.definition(kind, name).is_some())
+    };
+    if !asked && name.is_some_and(|name| view.resolve(name).is_some()) {
+        return Ok(None);
+    }
+    let mut fitting: Vec<_> = view.services.values().filter(fits).collect();
+    if fitting.len() > 1 {
+        let preferred = wishes.preferred_servers.iter().find_map(|wish| {
+            fitting.iter().position(|service| {
+                service.name.as_str() == wish
+                    || service.places.iter().any(|place| is(place.server.id, &place.server.name, wish))
+            })
+        });
+        if let Some(position) = preferred {
+            fitting = vec![fitting[position]];
+        }
+    }
+    match fitting[..] {
+        [service] => Ok(Some(Arc::clone(service))),
+        [] if asked => Err(offers_less()),
+        [] if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
+            let uri = names::shown(name.unwrap_or_default());
+            Err(Error::new(ErrorKind::ResourceNotFound, "no service here has this resource").with("uri", uri))
+        }
+        [] => {
+            let name = names::shown(name.unwrap_or_default());
+            Err(Error::new(ErrorKind::InvalidParams, format!("Unknown name: {name}. No server offers it")))
+        }
+        _ => {
+            let services: Vec<_> = fitting.iter().map(|service| service.name.as_str()).collect();
+            Err(Error::new(
+                ErrorKind::InvalidParams,
+                "several services offer this; say which by `preferred_servers` or by the name `service__tool`",
+            )
+            .with("services", services.join(", ")))
+        }
+    }
+}
+
+/// Refuses a call to a service, named by the caller, that has not all that the caller needs.
+pub(crate) fn meets(service: &Service, wishes: Option<&Wishes>) -> Result<()> {
+    if wishes.is_none_or(|wishes| offers_all(service, wishes)) { Ok(()) } else { Err(offers_less()) }
+}
+
+fn offers_all(service: &Service, wishes: &Wishes) -> bool {
+    let offers = |kind, name: &String| service.definition(kind, name).is_some();
+    wishes.required_tools.iter().all(|tool| offers(CapabilityKind::Tool, tool))
+        && wishes.required_resources.iter().all(|uri| offers(CapabilityKind::Resource, uri))
+}
+
+fn offers_less() -> Error {
+    let message = "no server offers all that `required_tools` and `required_resources` name";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
+/// The servers of the service that the caller would rather have, best first.
+pub(crate) fn preferred(service: &Service, wishes: &Wishes) -> Vec<ServerId> {
+    let find = |wish: &String| {
+        service.places.iter().map(|place| &place.server).find(|server| is(server.id, &server.name, wish))
+    };
+    wishes.preferred_servers.iter().filter_map(find).map(|server| server.id).collect()
+}
+
+fn is(id: ServerId, name: &str, wish: &str) -> bool {
+    name == wish || id.to_string() == wish
+}

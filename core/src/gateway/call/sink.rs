@@ -1,0 +1,103 @@
+//! Where what a server says in the course of a call goes on its way to the client: into a channel, or into a stream that can be
+//! taken up again.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tokio::sync::{Notify, mpsc};
+
+use super::errand::Passage;
+use crate::clock::Tick;
+use crate::gateway::session::client::Client;
+use crate::gateway::session::replay::Strand;
+use crate::model::Numbering;
+
+/// Messages that wait for a slow reader before its server is slowed down.
+const WAITING: usize = 32;
+
+/// How long the answer waits for a reader that is behind.
+const LAST_WORD: Duration = Duration::from_secs(30);
+
+/// The revision since which a stream may end before its call, and events have no data.
+const POLLS: &str = "2025-11-25";
+
+/// The way of a call's messages to its client.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Whoever leaves has left.
+    Channel(mpsc::Sender<Bytes>),
+    /// Whoever leaves can come back.
+    Kept(Arc<Client>, Arc<Strand>),
+}
+
+impl Sink {
+    /// A new way, and its other end.
+    pub(crate) fn of(passage: &Passage) -> (Self, BoxStream<'static, Bytes>, Option<Numbering>) {
+        if let Some(client) = passage.client.as_ref().filter(|_| passage.resumes) {
+            let strand = client.replays.begin(&*client.hello.version >= POLLS);
+            // Nothing was given up yet, so that reading can begin; unless the session is over, and nobody is to hear.
+            if let Some((reader, numbering)) = strand.attach(0) {
+                return (Self::Kept(Arc::clone(client), strand), reader.boxed(), Some(numbering));
+            }
+        }
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING);
+        let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
+        (Self::Channel(sender), messages, None)
+    }
+
+    /// Hands a notification over. Whoever has left does not hear it, or hears it when he comes back.
+    pub(crate) async fn send(&self, message: Bytes) {
+        match self {
+            // A send fails when the client has left; the answer is still waited for.
+            Self::Channel(sender) => drop(sender.send(message).await),
+            Self::Kept(_, strand) => strand.push(message).await,
+        }
+    }
+
+    /// Hands a question over; gives it back if nobody will hear it here.
+    pub(crate) async fn ask(&self, question: Bytes) -> Option<Bytes> {
+        match self {
+            Self::Channel(sender) => sender.send(question).await.err().map(|left| left.0),
+            // A client that is reached by its own stream need not come back for this one.
+            Self::Kept(client, strand) if !strand.is_attached() && client.outbox.is_attached() => {
+                Some(question)
+            }
+            Self::Kept(_, strand) => {
+                strand.push(question).await;
+                None
+            }
+        }
+    }
+
+    /// Hands the last message over.
+    pub(crate) async fn end(self, last: Bytes, now: Tick) {
+        match self {
+            // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
+            Self::Channel(sender) => drop(tokio::time::timeout(LAST_WORD, sender.send(last)).await),
+            Self::Kept(client, strand) => client.replays.retire(&strand, last, now),
+        }
+    }
+
+    /// Waits until the client has left for good.
+    pub(crate) async fn left(&self) {
+        match self {
+            Self::Channel(sender) => sender.closed().await,
+            Self::Kept(..) => std::future::pending().await,
+        }
+    }
+
+    /// Does as the server does: each time that its stream ends before the call, the client's ends, too.
+    pub(crate) async fn pause(&self, pauses: Option<&Notify>) -> Infallible {
+        if let (Some(pauses), Self::Kept(_, strand)) = (pauses, self) {
+            loop {
+                pauses.notified().await;
+                strand.pause();
+            }
+        }
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,135 @@
+//! What the end of an attempt means: for the server's breaker, for a second attempt, for the client.
+
+use super::errand::Forward;
+use crate::breaker::Outcome;
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::gateway::routing::service::Place;
+use crate::model::CapabilityKind;
+use crate::rpc::{Members, Message, Method};
+
+/// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a limit or a full pool of ours
+/// is not its fault; a child process that waits to be started again is. A certificate that is not believed counts as any connection
+/// that cannot be opened: whosoever it is to mend, calls go elsewhere until it is.
+pub(crate) fn outcome_of(error: &Error) -> Outcome {
+    let fact = |wanted: &str| error.context().iter().find(|(key, _)| *key == wanted);
+    let refused = fact("status").is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
+    match error.kind() {
+        ErrorKind::BadUpstream if refused || fact("limit_bytes").is_some() => Outcome::Ignored,
+        ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
+        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
+        _ => Outcome::Ignored,
+    }
+}
+
+/// What an answer says about the server: an internal error counts against it, every other answer speaks for it.
+pub(crate) fn outcome_of_answer(message: &Message) -> Outcome {
+    let internal = message.error().is_some_and(|error| {
+        Members::parse(error).is_ok_and(|members| members.get("code") == Some("-32603"))
+    });
+    if internal { Outcome::Failure } else { Outcome::Success }
+}
+
+/// Whether the call may be sent again although the server may have seen it.
+pub(crate) fn is_repeatable(forward: &Forward, place: &Place) -> bool {
+    // The answers to a server's questions are given once.
+    let params = forward.message.params().and_then(|params| Members::parse(params).ok());
+    let answers = |key| params.as_ref().is_some_and(|params| params.get(key).is_some());
+    if answers("inputResponses") || answers("requestState") {
+        return false;
+    }
+    if forward.method().is_repeatable() {
+        return true;
+    }
+    let Some((CapabilityKind::Tool, name)) = &forward.what else { return false };
+    if *forward.method() != Method::ToolsCall || !place.server.configuration.trusted {
+        return false;
+    }
+    let hinted = |definition: &str| {
+        let tool = Members::parse(definition).ok()?;
+        let annotations = Members::parse(tool.get("annotations")?).ok()?;
+        let says = |hint| annotations.get(hint) == Some("true");
+        Some(says("readOnlyHint") || says("idempotentHint"))
+    };
+    // Replicas may differ: this one's own word counts.
+    let definition = place.listing.of(CapabilityKind::Tool).find(|item| item.name == *name);
+    definition.and_then(|item| hinted(item.definition.get())).unwrap_or(false)
+}
+
+/// The error as a client gets it. A session that a server lost, a version that it does not speak, an answer of a size that is
+/// not taken: they are the server's failures, and the client's request is as good as any.
+pub(crate) fn settle(error: Error) -> Error {
+    let message = match error.kind() {
+        ErrorKind::Cancelled
+        | ErrorKind::Internal
+        | ErrorKind::BadUpstream
+        | ErrorKind::RateLimited
+        | ErrorKind::Unavailable
+        | ErrorKind::Storage
+        | ErrorKind::Timeout => return error,
+        ErrorKind::SessionNotFound => "the server forgets the sessions that it opens".to_owned(),
+        _ => error.message().to_owned(),
+    };
+    recast(error, ErrorKind::BadUpstream, message)
+}
+
+/// The error of a call whose session its client ended meanwhile.
+pub(crate) fn session_ended(error: Error) -> Error {
+    recast(error, ErrorKind::SessionNotFound, "the session was ended".to_owned())
+}
+
+/// Another kind and message for what happened; what is known besides stays.
+fn recast(error: Error, kind: ErrorKind, message: String) -> Error {
+    let mut told = Error::new(kind, message);
+    for (key, value) in error.context() {
+        told = told.with(key, value);
+    }
+    if let Some(delay) = error.retry_delay() {
+        told = told.retry_after(delay);
+    }
+    if error.delivery() == Delivery::NotSent {
+        told = told.not_sent();
+    }
+    told.caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_gets_wrong_is_never_told_as_the_clients_mistake() {
+        for kind in ErrorKind::ALL {
+            let told = settle(Error::new(kind, "m").with("server", "s").not_sent());
+            assert!(told.kind().row().status >= 429, "{kind:?} is told as {:?}", told.kind());
+            assert_eq!(told.delivery(), Delivery::NotSent, "{kind:?}");
+            assert_eq!(told.context(), [("server", "s".to_owned())], "{kind:?}");
+        }
+        let told = settle(Error::new(ErrorKind::UnsupportedVersion, "the server speaks 1999"));
+        assert_eq!((told.kind(), told.message()), (ErrorKind::BadUpstream, "the server speaks 1999"));
+        assert!(std::error::Error::source(&told).is_some(), "the cause is kept for the log");
+    }
+
+    #[test]
+    fn a_session_that_the_client_ended_is_not_found_and_what_was_delivered_stays_known() {
+        let told = session_ended(Error::new(ErrorKind::Cancelled, "m").not_sent());
+        assert_eq!((told.kind(), told.delivery()), (ErrorKind::SessionNotFound, Delivery::NotSent));
+        let told = session_ended(Error::new(ErrorKind::Cancelled, "m"));
+        assert_eq!(told.delivery(), Delivery::Unknown);
+    }
+
+    #[test]
+    fn our_own_limits_and_refusals_do_not_count_against_a_server() {
+        let upstream = |key, value: &str| Error::new(ErrorKind::BadUpstream, "m").with(key, value);
+        assert_eq!(outcome_of(&upstream("status", "404")), Outcome::Ignored);
+        assert_eq!(outcome_of(&upstream("status", "503")), Outcome::Failure);
+        assert_eq!(outcome_of(&upstream("limit_bytes", "16")), Outcome::Ignored);
+        for kind in
+            [ErrorKind::TooLarge, ErrorKind::RateLimited, ErrorKind::Cancelled, ErrorKind::UnsupportedVersion]
+        {
+            assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Ignored, "{kind:?}");
+        }
+        for kind in [ErrorKind::BadUpstream, ErrorKind::Timeout] {
+            assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Failure, "{kind:?}");
+        }
+    }
+}

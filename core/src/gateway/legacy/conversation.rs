@@ -1,0 +1,230 @@
+//! What goes on in a session besides requests: introduction, log level, notifications, answers, the stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+
+use super::opening::tell_level;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::gateway::call::errand::Passage;
+use crate::gateway::call::own;
+use crate::gateway::call::relay::{TAKING, client_progress};
+use crate::gateway::pipeline::shown_method;
+use crate::gateway::routing::names;
+use crate::gateway::session::client::Client;
+use crate::gateway::upstream::book::AUTHORIZATION;
+use crate::model::{Principal, Reply, Route};
+use crate::rpc::answer::result_response;
+use crate::rpc::envelope::quote;
+use crate::rpc::meta::LOG_LEVELS;
+use crate::rpc::object::range_in;
+use crate::rpc::{Members, Message, Method, Shape, Splice};
+use crate::tasks::awaited::promise;
+use crate::transport::Session;
+
+impl Inner {
+    /// The `initialize` result: of a service what its server said, of the aggregated route the gateway's own.
+    pub(crate) async fn introduction(
+        self: &Arc<Self>,
+        route: &Route,
+        negotiated: &str,
+        principal: &Principal,
+    ) -> Result<String> {
+        let Route::Service(name) = route else {
+            return Ok(format!(
+                concat!(
+                    r#"{{"protocolVersion":"{}","capabilities":{{"tools":{{"listChanged":true}},"#,
+                    r#""resources":{{"subscribe":true,"listChanged":true}},"prompts":{{"listChanged":true}},"#,
+                    r#""logging":{{}},"completions":{{}}}},"serverInfo":{{"name":"mcp-gateway","version":"{}"}},"#,
+                    r#""instructions":"Tools and prompts are named service__name."}}"#
+                ),
+                negotiated,
+                env!("CARGO_PKG_VERSION"),
+            ));
+        };
+        let view = self.sight(principal);
+        if view.is_own(route) {
+            return Ok(own::introduction(negotiated));
+        }
+        let service = view.service(name.as_str())?;
+        if let Some(said) = service.initialize() {
+            return Ok(with_version(said, negotiated));
+        }
+        let mut asking: FuturesUnordered<_> =
+            service.unheard().map(|place| self.discover_now(place.server.id)).collect();
+        // Somebody has to do something, so the client's user hears what; all else may pass.
+        let mut needed = None;
+        let first = async {
+            while let Some(Err(error)) = asking.next().await {
+                needed = Some(error)
+                    .filter(|error| error.context().iter().any(|(key, _)| *key == AUTHORIZATION))
+                    .or(needed.take());
+            }
+        };
+        // Enough time for a server that starts only now; the client's own patience ends about here too.
+        let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
+        let view = self.sight(principal);
+        let service = view.service(name.as_str())?;
+        let unheard = || {
+            let message = "no server of this service has answered yet";
+            Error::new(ErrorKind::Unavailable, message).retry_after(std::time::Duration::from_secs(2))
+        };
+        let said = service
+            .initialize()
+            .ok_or_else(|| needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str())))?;
+        Ok(with_version(said, negotiated))
+    }
+
+    /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if
+    /// they do: now one wants to know.
+    pub(crate) async fn meet_as_legacy(self: &Arc<Self>, route: &Route, principal: &Principal) {
+        let Route::Service(name) = route else { return };
+        let view = self.view(&principal.tenant);
+        let Ok(service) = view.service(name.as_str()) else { return };
+        let strangers = service.places.iter().filter(|place| place.upstream.want_legacy());
+        let asking: Vec<_> = strangers.map(|place| self.discover_afresh(place.server.id)).collect();
+        if !asking.is_empty() {
+            // What fails has been logged, and what comes too late is there for the next client.
+            let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
+        }
+    }
+
+    /// Remembers the level for this client, and tells the servers with which it has sessions.
+    pub(crate) async fn set_level(self: &Arc<Self>, message: &Message, passage: &Passage) -> Result<Reply> {
+        let level = message.params_members()?.text("level").map(std::borrow::Cow::into_owned);
+        let level = level.filter(|level| LOG_LEVELS.contains(&level.as_str())).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidParams,
+                format!("`params.level` must be one of {}", LOG_LEVELS.join(", ")),
+            )
+        })?;
+        if let Some(client) = &passage.client {
+            let cause = &passage.correlation_id;
+            client.set_apart();
+            *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
+            // A service's own route speaks for the service, so that its logs come without a call before them.
+            if let Route::Service(name) = &client.route {
+                let view = self.sight(&passage.principal);
+                let service = Arc::clone(view.service(name.as_str())?);
+                let opening = service.places.iter().map(|place| async move {
+                    let place = self.own_way(place, &passage.principal)?;
+                    self.session_for(Some(client), &place, Some(cause)).await
+                });
+                let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
+            }
+            let sessions = client.upstreams();
+            join_all(sessions.iter().map(|(_, session)| tell_level(client, session, Some(cause)))).await;
+        }
+        Ok(Reply::own(result_response(message.id().unwrap_or("null"), "{}")))
+    }
+
+    /// A notification or an answer of the client.
+    pub(crate) async fn note(&self, message: &Message, client: &Arc<Client>, correlation_id: &Arc<str>) {
+        let to = if message.shape() == Shape::Response {
+            let asked = message.id_number().and_then(|id| client.questions.take(id));
+            let Some(asked) = asked else {
+                tracing::debug!(
+                    correlation_id = &**correlation_id,
+                    "a client answered a question that is not open; the answer is dropped"
+                );
+                return;
+            };
+            vec![(asked.session, message.with_id(&*asked.raw_id).apply(message.bytes()))]
+        } else {
+            match message.method() {
+                Some(Method::Initialized) => return,
+                Some(Method::Cancelled) => return cancel(message, client),
+                // Progress belongs to the one server that asked for it.
+                Some(Method::Progress) => client_progress(message, client).into_iter().collect(),
+                _ => {
+                    let all = client.upstreams().into_iter();
+                    all.map(|(_, session)| (session, message.bytes().clone())).collect()
+                }
+            }
+        };
+        self.deliver(to, shown_method(message), Arc::clone(correlation_id)).await;
+    }
+
+    /// Brings messages to servers, all at once. They are brought also if the client does not wait for it.
+    async fn deliver(&self, to: Vec<(Arc<Session>, Bytes)>, method: String, correlation_id: Arc<str>) {
+        if to.is_empty() {
+            return;
+        }
+        let (promise, done) = promise();
+        self.tasks.spawn(async move {
+            let correlation_id = &*correlation_id;
+            let bringing = to.into_iter().map(async |(session, message)| {
+                match tokio::time::timeout(TAKING, session.notify(message)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::info!(correlation_id, %error, method, "a client's message did not reach a server");
+                    }
+                    Err(_) => tracing::info!(correlation_id, method, "a server did not take a client's message in time"),
+                }
+            });
+            join_all(bringing).await;
+            promise.keep(Ok(()));
+        });
+        // It fails only when the gateway stops.
+        let _ = done.outcome().await;
+    }
+
+    /// Opens the client's stream, and the streams of its servers that feed it.
+    pub(crate) fn listen(self: &Arc<Self>, client: &Arc<Client>) -> Reply {
+        let messages = client.outbox.attach().boxed();
+        for (server, session) in client.upstreams() {
+            self.overhear(client, server, &session, None);
+        }
+        Reply::Stream { messages, server: None, numbering: None }
+    }
+
+    /// Ends a client's session. It is brought to its end also if nobody waits for it.
+    pub(crate) async fn end_session(&self, client: &Arc<Client>) {
+        self.sessions.remove(client);
+        client.ended.cancel();
+        let ending = Arc::clone(client);
+        let (promise, done) = promise();
+        self.tasks.spawn_to_end(async move {
+            ending.end().await;
+            promise.keep(Ok(()));
+        });
+        // It fails only when the runtime goes.
+        let _ = done.outcome().await;
+    }
+}
+
+/// The rest of the stream of one of the client's calls.
+///
+/// [`ErrorKind::InvalidRequest`] for an id that the client was not given, or behind which nothing is kept any more.
+pub(crate) fn take_up(client: &Client, id: &str) -> Result<Reply> {
+    let (messages, numbering) = client.replays.resume(id).ok_or_else(|| {
+        let message =
+            "there is nothing behind this Last-Event-ID: the stream is over, or was never this session's";
+        Error::new(ErrorKind::InvalidRequest, message)
+    })?;
+    Ok(Reply::Stream { messages: messages.boxed(), server: None, numbering: Some(numbering) })
+}
+
+/// Cancels the request that the client names; the server hears of it from the request itself.
+fn cancel(message: &Message, client: &Client) {
+    let params = message.params().and_then(|params| Members::parse(params).ok());
+    let named = params.as_ref().and_then(|params| Some((params.get("requestId")?, params.get("reason"))));
+    if !named.is_some_and(|(raw_id, reason)| client.cancel(raw_id, reason)) {
+        tracing::debug!("a client cancelled a request that is not under way");
+    }
+}
+
+/// The server's own words with the version that was agreed with this client.
+fn with_version(said: &str, negotiated: &str) -> String {
+    let replaced = || {
+        let members = Members::parse(said).ok()?;
+        let mut splice = Splice::new();
+        splice.replace(range_in(said, members.get("protocolVersion")?), quote(negotiated));
+        String::from_utf8(splice.apply(said.as_bytes()).to_vec()).ok()
+    };
+    replaced().unwrap_or_else(|| said.to_owned())
+}

@@ -1,0 +1,218 @@
+//! The merged lists of the aggregated route: what discovery found, under full names, in the order of service names.
+//!
+//! A server that was never heard is asked now, all such at once, for as long as the list budget; one whose breaker is
+//! open is not. Whoever could not be heard is named in `_meta`, and empties or delays nobody else's list.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+
+use super::service::Service;
+use super::snapshot::View;
+use crate::breaker::State;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::model::{Capability, CapabilityKind, Principal, Route, ServerId, ServiceName};
+use crate::rpc::envelope::quote;
+use crate::rpc::object::range_in;
+use crate::rpc::{Members, Splice};
+
+/// The key in `_meta` under which a list names the services that could not be heard.
+const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
+
+impl Inner {
+    /// Whether the lists of a service are answered from what is known, since the caller may not see all of it, or since it is
+    /// the gateway's own.
+    pub(crate) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
+        self.look(principal, |view| view.services.get(service).is_some_and(|service| service.is_veiled()))
+            || service.is_gateway() && self.sight(principal).has_own
+    }
+
+    /// The `result` of a list that the gateway answers itself.
+    pub(crate) async fn own_list(
+        self: &Arc<Self>,
+        route: &Route,
+        principal: &Principal,
+        kind: CapabilityKind,
+    ) -> Result<String> {
+        let Route::Service(name) = route else { return self.merged_list(principal, kind).await };
+        let view = self.sight(principal);
+        if view.is_own(route) {
+            return Ok(format!(
+                r#"{{"{}":[{}]}}"#,
+                kind.list_member(),
+                self.own_items(route, principal, kind)
+            ));
+        }
+        let offers = view.service(name.as_str())?.offers(kind);
+        let items: Vec<_> = offers.iter().map(|(_, item)| item.definition.get()).collect();
+        Ok(format!(r#"{{"{}":[{}]}}"#, kind.list_member(), items.join(",")))
+    }
+
+    /// The `result` of a list on the aggregated route.
+    pub(crate) async fn merged_list(
+        self: &Arc<Self>,
+        principal: &Principal,
+        kind: CapabilityKind,
+    ) -> Result<String> {
+        let silent = self.hear_everyone(principal).await;
+        let view = self.sight(principal);
+        // What a silent service has declared counts until it answers; nothing at all is not an empty list.
+        let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
+        if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
+            return Err(Error::new(ErrorKind::Unavailable, "none of the services answers")
+                .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
+                .retry_after(std::time::Duration::from_secs(1)));
+        }
+        Ok(render(&view, kind, &self.own_items(&Route::All, principal, kind), &silent))
+    }
+
+    /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
+    async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
+        let view = self.sight(principal);
+        let unheard: Vec<_> =
+            view.services.values().filter(|service| service.initialize().is_none()).collect();
+        if unheard.is_empty() {
+            return BTreeSet::new();
+        }
+        // The rest of the time is for making the list of what was heard.
+        let patience = self.settings.list_budget.mul_f64(0.95);
+        let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
+            let id = place.server.id;
+            if place.replica.breaker().state(self.clock.now()) != State::Closed || self.overdue.has(id) {
+                // Whether it is back is found out without anybody waiting for it.
+                self.discover_soon(id);
+                return;
+            }
+            // How the question ends is counted where it ends, once for all who wait for it.
+            let asked = tokio::time::timeout(patience, self.discover_now(id)).await;
+            if asked.is_err() && self.overdue.enter(id) {
+                let this = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    // It has been logged where it failed.
+                    let _ = this.discover_now(id).await;
+                    this.overdue.leave(id);
+                });
+            }
+        });
+        join_all(asking).await;
+        let view = self.sight(principal);
+        let silent =
+            |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
+        view.services.values().filter(silent).map(|service| service.name.to_string()).collect()
+    }
+}
+
+/// The servers that are being asked and have not answered within the budget of a list: no other list waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Overdue(Mutex<HashSet<ServerId>>);
+
+impl Overdue {
+    fn has(&self, id: ServerId) -> bool {
+        self.all().contains(&id)
+    }
+
+    /// False if it was known before.
+    fn enter(&self, id: ServerId) -> bool {
+        self.all().insert(id)
+    }
+
+    fn leave(&self, id: ServerId) {
+        self.all().remove(&id);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        // A panic elsewhere cannot leave the set half changed: every change is one insert or remove.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The list as JSON; `own` are the gateway's own items, divided by commas.
+fn render(view: &View, kind: CapabilityKind, own: &str, silent: &BTreeSet<String>) -> String {
+    let items = array(view.list(kind, || items(view, kind)), own);
+    let mut out = format!(r#"{{"{}":{items}"#, kind.list_member());
+    if !silent.is_empty() {
+        let names: Vec<_> = silent.iter().map(|name| quote(name)).collect();
+        let _ = write!(out, r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","));
+    }
+    out.push('}');
+    out
+}
+
+/// Both together as an array; items are divided by commas.
+pub(crate) fn array(items: &str, more: &str) -> String {
+    let comma = if items.is_empty() || more.is_empty() { "" } else { "," };
+    format!("[{items}{comma}{more}]")
+}
+
+/// The items of a list, separated by commas.
+fn items(view: &View, kind: CapabilityKind) -> String {
+    let all: Vec<_> = items_of(view, kind).iter().map(Item::render).collect();
+    all.join(",")
+}
+
+/// An item of a merged list.
+pub(crate) struct Item<'a> {
+    service: &'a Service,
+    capability: &'a Capability,
+}
+
+impl<'a> Item<'a> {
+    /// The service that has it, and the name there.
+    pub(crate) fn key(&self) -> (&'a str, &'a str) {
+        (self.service.name.as_str(), &self.capability.name)
+    }
+
+    /// The definition under its full name.
+    pub(crate) fn render(&self) -> String {
+        under_full_name(self.service, self.capability)
+    }
+}
+
+/// The items of a merged list, in order.
+pub(crate) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
+    let all = view.services.values().flat_map(|service| {
+        service.offers(kind).into_iter().map(move |(_, capability)| Item { service, capability })
+    });
+    if !matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
+        return all.collect();
+    }
+    // A resource keeps its URI, so the service that had it first has it for all.
+    let mut owners: HashMap<&str, &Service> = HashMap::new();
+    let all: Vec<_> = all.collect();
+    for item in &all {
+        let owner = owners.entry(item.capability.name.as_str()).or_insert(item.service);
+        let uri = item.capability.name.as_str();
+        if view.rank(item.service, uri) < view.rank(owner, uri) {
+            *owner = item.service;
+        }
+    }
+    let mut kept = all;
+    kept.retain(|item| {
+        owners.get(item.capability.name.as_str()).is_some_and(|owner| owner.name == item.service.name)
+    });
+    kept
+}
+
+/// The definition, byte for byte but for its name.
+fn under_full_name(service: &Service, item: &Capability) -> String {
+    let raw = item.definition.get();
+    if matches!(item.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
+        return raw.to_owned();
+    }
+    under_name(raw, &service.full_name(&item.name))
+}
+
+/// A definition under another name, byte for byte but for that.
+pub(crate) fn under_name(raw: &str, full: &str) -> String {
+    let renamed = || {
+        let members = Members::parse(raw).ok()?;
+        let name = members.get("name")?;
+        let mut splice = Splice::new();
+        splice.replace(range_in(raw, name), quote(full));
+        String::from_utf8(splice.apply(raw.as_bytes()).to_vec()).ok()
+    };
+    renamed().unwrap_or_else(|| raw.to_owned())
+}

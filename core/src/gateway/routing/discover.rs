@@ -1,0 +1,220 @@
+//! Asking servers what they offer: once for all who want to know, again when they say that it changed, and on a schedule.
+//!
+//! Of one server one question is under way at a time. Who hears of a change while the server is being asked cannot know
+//! whether the answer has it already, so another question follows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tracing::Instrument;
+
+use super::freshness::Asked;
+use super::refresh::is_reached_alike;
+use super::service::Place;
+use crate::breaker::Outcome;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Inner;
+use crate::gateway::call::verdict::outcome_of;
+use crate::model::{ServerId, Status};
+use crate::tasks::awaited::{Awaited, Promise, promise};
+
+/// Changes within this time of each other are asked about once. For a server whose lists keep changing it is doubled.
+const SETTLE: Duration = Duration::from_millis(100);
+const LONGEST_SETTLE: Duration = Duration::from_secs(2);
+
+/// What whoever wants to know has reason to believe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// Nothing: any answer will do, also to a question that is under way.
+    Known,
+    /// Something may have changed by now, so the question must be asked after this.
+    Fresh,
+    /// Something changed, and more may change in the next moment.
+    Settled,
+}
+
+/// The questions under way, by server.
+#[derive(Debug, Default)]
+pub(crate) struct Discoveries {
+    under_way: Mutex<HashMap<ServerId, UnderWay>>,
+    asked: Asked,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    answer: Awaited<()>,
+    /// Whether the server may have begun to answer: what changes now may be missing in what it says.
+    begun: bool,
+    /// The question that follows.
+    next: Option<(Promise<()>, Awaited<()>)>,
+}
+
+impl Discoveries {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, UnderWay>> {
+        // A panic elsewhere cannot leave the map half changed: every change is one insert, remove or assignment.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, id: ServerId) {
+        if let Some(under_way) = self.lock().get_mut(&id) {
+            under_way.begun = true;
+        }
+    }
+
+    /// Ends a question; the promise of the one that follows, if one does.
+    fn end(&self, id: ServerId) -> Option<Promise<()>> {
+        let mut all = self.lock();
+        if let Some(under_way) = all.get_mut(&id)
+            && let Some((promise, answer)) = under_way.next.take()
+        {
+            (under_way.answer, under_way.begun) = (answer, false);
+            return Some(promise);
+        }
+        all.remove(&id);
+        None
+    }
+}
+
+impl Inner {
+    /// Asks a server what it offers, or joins whoever is asking, and waits until the register knows.
+    pub(crate) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
+        self.discovery(id, Wish::Known).outcome().await
+    }
+
+    /// Asks a server what it offers as of now, and waits until the register knows.
+    pub(crate) async fn discover_afresh(self: &Arc<Self>, id: ServerId) -> Result<()> {
+        self.discovery(id, Wish::Fresh).outcome().await
+    }
+
+    /// Asks in the background, unless it is being asked.
+    pub(crate) fn discover_soon(self: &Arc<Self>, id: ServerId) {
+        drop(self.discovery(id, Wish::Known));
+    }
+
+    /// Asks in the background, after this moment: the server may be another than it was.
+    pub(crate) fn discover_again(self: &Arc<Self>, id: ServerId) {
+        drop(self.discovery(id, Wish::Fresh));
+    }
+
+    /// Asks in the background once the server has finished changing what it offers.
+    pub(crate) fn discover_changed(self: &Arc<Self>, id: ServerId) {
+        drop(self.discovery(id, Wish::Settled));
+    }
+
+    fn discovery(self: &Arc<Self>, id: ServerId, wish: Wish) -> Awaited<()> {
+        let mut all = self.discoveries.lock();
+        if let Some(under_way) = all.get_mut(&id) {
+            if wish == Wish::Known || !under_way.begun {
+                return under_way.answer.clone();
+            }
+            return under_way.next.get_or_insert_with(promise).1.clone();
+        }
+        let (promise, answer) = promise();
+        all.insert(id, UnderWay { answer: answer.clone(), begun: false, next: None });
+        drop(all);
+        // Goes on although whoever asked first gives up: others may wait, and the session that it opens must be closed.
+        let this = Arc::clone(self);
+        self.tasks.spawn_to_end(async move { this.keep_asking(id, wish, promise).await });
+        answer
+    }
+
+    /// Asks until nobody knows of a change that came after the question.
+    async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: Wish, mut promise: Promise<()>) {
+        let (mut settle, mut waits) = (SETTLE, wish == Wish::Settled);
+        loop {
+            if waits {
+                tokio::select! {
+                    () = self.tasks.token().cancelled() => {}
+                    () = tokio::time::sleep(settle) => {}
+                }
+                settle = (settle * 2).min(LONGEST_SETTLE);
+            }
+            self.discoveries.begin(id);
+            // Nobody's request has an id for the lines of what is asked on a schedule, or for many at once.
+            let run = tracing::info_span!("discovery", correlation_id = %self.random.uuid().hyphenated(), server = %id);
+            let asking = async {
+                let outcome = self.ask_server(id).await;
+                if let Err(error) = &outcome {
+                    tracing::info!(server = %id, %error, "a server could not be asked what it offers");
+                }
+                outcome
+            };
+            let outcome = asking.instrument(run).await;
+            let next = self.discoveries.end(id);
+            promise.keep(outcome);
+            let Some(next) = next else { return };
+            (promise, waits) = (next, true);
+        }
+    }
+
+    async fn ask_server(self: &Arc<Self>, id: ServerId) -> Result<()> {
+        loop {
+            if self.is_stopping() {
+                let text = "the gateway is shutting down";
+                return Err(Error::new(ErrorKind::Unavailable, text).not_sent());
+            }
+            let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+            self.discoveries.asked.note(id, self.clock.now());
+            let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
+                Error::new(ErrorKind::Unavailable, "the server's breaker is open")
+                    .retry_after(denied.retry_after)
+                    .not_sent()
+            })?;
+            let found = place.upstream.discover().await;
+            if !self.is_reached_so(&place) {
+                // It was another server that answered, or failed to: the permit goes back unused.
+                self.refresh();
+                continue;
+            }
+            permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
+            self.registry.set_listing(id, found?).await?;
+            self.refresh();
+            // The shared session hears of later changes.
+            let this = Arc::clone(self);
+            let watching = async move {
+                let watching = Arc::clone(&this);
+                if let Err(error) = place.upstream.shared(move |session| watching.watch(id, session)).await {
+                    tracing::debug!(server = place.server.name, %error, "no shared session yet");
+                }
+            };
+            self.tasks.spawn(watching.in_current_span());
+            return Ok(());
+        }
+    }
+
+    /// Whether the register still says that the server is reached as `place` says.
+    fn is_reached_so(&self, place: &Place) -> bool {
+        let state = self.registry.state();
+        let Some(server) = state.server(place.server.id) else { return true };
+        let now = self.place(place.server.id);
+        now.is_some_and(|now| Arc::ptr_eq(&now.upstream, &place.upstream))
+            && is_reached_alike(&place.server, server)
+    }
+
+    /// Asks every server that may be asked and whose time has come, a few at a time.
+    pub(crate) async fn rediscover(self: &Arc<Self>) {
+        let due = {
+            let state = self.registry.state();
+            let listings: Vec<_> = state
+                .servers()
+                .filter(|server| server.status == Status::Active && server.auto_discover)
+                .map(|server| (server.id, state.listing(server.id)))
+                .collect();
+            let servers = listings.iter().map(|(id, listing)| (*id, &**listing));
+            self.discoveries.asked.due(servers, self.settings.refresh, self.clock.now())
+        };
+        futures_util::stream::iter(due)
+            .for_each_concurrent(16, |id| async move {
+                // It has been logged where it failed.
+                let _ = self.discover_now(id).await;
+            })
+            .await;
+    }
+
+    pub(crate) fn place(&self, id: ServerId) -> Option<Place> {
+        let server = Arc::clone(self.registry.state().server(id)?);
+        self.view(&server.tenant_id).services.get(&server.service)?.place(id).cloned()
+    }
+}

@@ -1,0 +1,13 @@
+//! What routing knows, and how it is kept in step with the registry, with health and with discovery: names, services
+//! and their replicas, the snapshot that calls read, and the merged lists.
+
+pub(super) mod names;
+pub(super) mod service;
+pub(super) mod snapshot;
+pub(super) mod claims;
+pub(super) mod pages;
+pub(super) mod catalog;
+pub(super) mod freshness;
+pub(super) mod announce;
+pub(super) mod refresh;
+pub(super) mod discover;

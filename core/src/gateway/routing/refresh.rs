@@ -1,0 +1,237 @@
+//! Keeps what routing knows in step with the register.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
+
+use futures_util::future::join_all;
+
+use super::claims;
+use super::service::{Place, Service};
+use super::snapshot::{Snapshot, Touched, View};
+use crate::auth::{Access, Restrictions};
+use crate::breaker::Breaker;
+use crate::error::Result;
+use crate::gateway::Inner;
+use crate::gateway::upstream::Upstream;
+use crate::gateway::upstream::callers::Callers;
+use crate::model::{Configuration, HealthCheck, Server, ServerId, ServiceName, Status, TenantId};
+use crate::registry::{Change, Entry};
+use crate::select::Replica;
+
+impl Inner {
+    /// Makes the snapshot of what the register says now, if it says anything new, at the price of what changed: tenants and services
+    /// of which nothing changed stay the very same.
+    pub(crate) fn refresh(self: &Arc<Self>) {
+        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.registry.state();
+        let before = self.snapshot.load_full();
+        let older = before.index.state();
+        if older.version() == state.version() {
+            return;
+        }
+        let changes = state.changes(older);
+        let index = Arc::new(before.index.next(&state));
+        let mut gone: HashMap<ServerId, Arc<Upstream>> = changes
+            .iter()
+            .filter_map(|(id, then, _)| Some((*id, &before.place_of(&then.as_ref()?.server)?.upstream)))
+            .map(|(id, upstream)| (id, Arc::clone(upstream)))
+            .collect();
+        let touched = touched(&changes, &before);
+        let mut after = Snapshot {
+            tenants: before.tenants.clone(),
+            index: Arc::clone(&index),
+            claims: before.claims.clone(),
+            unreached: BTreeSet::new(),
+        };
+        let mut disputes = Vec::new();
+        for (tenant, names) in &touched {
+            let old = before.tenants.get(tenant);
+            let mut services = old.map(|view| view.services.clone()).unwrap_or_default();
+            for name in names {
+                match self.next_service(tenant, name, &before, &mut after, &mut gone) {
+                    Some(service) => services.insert(name.clone(), service),
+                    None => services.remove(name),
+                };
+            }
+            if services.is_empty() {
+                after.tenants.remove(tenant);
+                continue;
+            }
+            let (access, own) = (self.access.load(), self.settings.own.is_some());
+            let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
+            let restrictions = Restrictions::of(&access, tenant, servers);
+            let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions, own);
+            let known = before.claims.get(tenant).cloned().unwrap_or_default();
+            let (claims, disputed) = claims::next(&known, old.map(|old| &**old), &view, names);
+            after.claims.insert(tenant.clone(), Arc::clone(&claims));
+            disputes.push((tenant.clone(), disputed));
+            after.tenants.insert(tenant.clone(), Arc::new(view.claimed(claims)));
+        }
+        for (tenant, view) in &after.tenants {
+            if !touched.contains_key(tenant) {
+                view.follow(&index);
+            }
+        }
+        let after = Arc::new(after);
+        self.snapshot.store(Arc::clone(&after));
+        self.announce(&before, &after, &touched);
+        self.settle_claims(disputes);
+        self.monitor.update(changes.iter().map(|(id, _, now)| {
+            let server = now.map(|entry| &entry.server).filter(|server| server.status != Status::Maintenance);
+            (*id, server.map(|server| self.check_of(server)))
+        }));
+        self.leave(gone);
+    }
+
+    /// The service as the register has it now; none if it has no replica that can be reached as it is configured.
+    fn next_service(
+        &self,
+        tenant: &TenantId,
+        name: &ServiceName,
+        before: &Snapshot,
+        after: &mut Snapshot,
+        gone: &mut HashMap<ServerId, Arc<Upstream>>,
+    ) -> Option<Arc<Service>> {
+        let index = Arc::clone(&after.index);
+        let mut places = Vec::new();
+        for entry in index.service(tenant, name.as_str()).iter().filter_map(|id| index.state().entry(*id)) {
+            let id = entry.server.id;
+            let old = before.index.state().server(id).and_then(|old| before.place_of(old));
+            match self.next_place(entry, old) {
+                Ok(place) => {
+                    if old.is_some_and(|old| Arc::ptr_eq(&old.upstream, &place.upstream)) {
+                        gone.remove(&id);
+                    }
+                    places.push(place);
+                }
+                Err(error) => {
+                    let server = &entry.server.name;
+                    tracing::warn!(server, %error, "a registered server cannot be reached as it is configured");
+                    after.unreached.insert((tenant.clone(), name.clone()));
+                }
+            }
+        }
+        places.sort_by_key(|place| (place.server.created_at, place.server.id));
+        let old = before.tenants.get(tenant).and_then(|view| view.services.get(name));
+        match old {
+            _ if places.is_empty() => None,
+            Some(old) if unchanged(old, &places) => Some(Arc::clone(old)),
+            old => {
+                let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
+                Some(Arc::new(Service::new(name.clone(), places, balancing, Arc::clone(&self.clock), old)))
+            }
+        }
+    }
+
+    /// A replica as the register has it now. What was learnt of another endpoint says nothing of this one.
+    fn next_place(&self, entry: &Entry, old: Option<&Place>) -> Result<Place> {
+        let Entry { server, listing, .. } = entry;
+        let (upstream, replica) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
+            (Arc::clone(&old.upstream), Arc::clone(&old.replica))
+        } else {
+            let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
+            upstream.learn(listing);
+            let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
+            (upstream, Arc::new(Replica::new(server.id, server.name.as_str(), breaker)))
+        };
+        let (server, listing) = (Arc::clone(server), Arc::clone(listing));
+        Ok(Place { server, upstream, replica, listing, waits: entry.waiting().is_some() })
+    }
+
+    fn check_of(&self, server: &Server) -> HealthCheck {
+        let enabled = server.health_check.enabled && self.settings.probing;
+        HealthCheck { enabled, ..server.health_check.clone() }
+    }
+
+    /// Judges what everybody may use by other rules, and leaves everything else as it is.
+    pub(crate) fn restrict(&self, access: Access) {
+        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot.load_full();
+        let tenants = before.tenants.iter().map(|(tenant, view)| {
+            let places = view.services.values().flat_map(|service| &service.places);
+            let restrictions = Restrictions::of(&access, tenant, places.map(|place| &*place.server));
+            let (services, index) = (view.services.clone(), Arc::clone(&before.index));
+            let claims = before.claims.get(tenant).cloned().unwrap_or_default();
+            let view = View::new(tenant.clone(), services, index, restrictions, view.has_own).claimed(claims);
+            (tenant.clone(), Arc::new(view))
+        });
+        let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
+        let (claims, unreached) = (before.claims.clone(), before.unreached.clone());
+        let after = Snapshot { tenants, index, claims, unreached };
+        self.access.store(Arc::new(access));
+        self.snapshot.store(Arc::new(after));
+    }
+
+    /// Closes the ways to servers that are gone or reached otherwise now, and asks the latter again.
+    fn leave(self: &Arc<Self>, gone: HashMap<ServerId, Arc<Upstream>>) {
+        if gone.is_empty() {
+            return;
+        }
+        let clients: Vec<_> =
+            self.sessions.all().into_iter().chain(self.modern.downward.pool.all()).collect();
+        for (id, upstream) in gone {
+            // First of all: a session that is being opened either sees this or is found among the clients' sessions.
+            upstream.retire();
+            self.close_ways(upstream.callers.iter().flat_map(Callers::take_all).collect());
+            let own: Vec<_> =
+                clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
+            self.tasks.spawn_to_end(async move {
+                let closing = own.iter().map(|session| session.close());
+                tokio::join!(upstream.close(), join_all(closing));
+            });
+            self.meet_again(id);
+        }
+    }
+
+    /// Asks a server what it offers and how it is: it is reached otherwise than before, or shown something else.
+    pub(crate) fn meet_again(self: &Arc<Self>, id: ServerId) {
+        let Some(place) = self.place(id) else { return };
+        if place.server.auto_discover {
+            self.discover_again(id);
+        }
+        if self.settings.probing && place.server.health_check.enabled {
+            let this = Arc::clone(self);
+            // The next probe may be minutes away, if the server could not be reached before.
+            self.tasks.spawn(async move { drop(this.monitor.probe_anew(id).await) });
+        }
+    }
+}
+
+/// The services, by tenant, that have to be looked at: those of which a server changed, and those with one that could not be reached
+/// as it is configured, since what it waits for may be there now.
+fn touched(changes: &[Change<'_>], before: &Snapshot) -> Touched {
+    let mut touched = Touched::new();
+    let entries = changes.iter().flat_map(|(_, then, now)| [then, now]).flatten();
+    let changed = entries.map(|entry| (&entry.server.tenant_id, &entry.server.service));
+    for (tenant, service) in changed.chain(before.unreached.iter().map(|(tenant, service)| (tenant, service)))
+    {
+        touched.entry(tenant.clone()).or_default().insert(service.clone());
+    }
+    touched
+}
+
+/// Whether two states of a server are reached over the same connections: what only says how calls are spread may differ.
+pub(crate) fn is_reached_alike(old: &Server, new: &Server) -> bool {
+    let (is, was) = (&new.configuration, &old.configuration);
+    let spread_alike = Configuration {
+        algorithm: is.algorithm,
+        max_load: is.max_load,
+        affinity: is.affinity.clone(),
+        trusted: is.trusted,
+        access: is.access.clone(),
+        ..was.clone()
+    };
+    old.endpoint == new.endpoint && old.transport_type == new.transport_type && spread_alike == *is
+}
+
+fn unchanged(old: &Service, places: &[Place]) -> bool {
+    old.places.len() == places.len()
+        && old.places.iter().zip(places).all(|(old, new)| {
+            // A probe that changed nothing but its own time is no reason to build anything anew.
+            old.server.revision == new.server.revision
+                && old.server.health_status == new.server.health_status
+                && Arc::ptr_eq(&old.listing, &new.listing)
+                && old.waits == new.waits
+                && Arc::ptr_eq(&old.upstream, &new.upstream)
+        })
+}

@@ -1,0 +1,300 @@
+//! Sessions with legacy servers that stand ready for modern clients, who have none: one set for each principal, set of
+//! declared capabilities and name that a client gives itself.
+//!
+//! So a server is only told of capabilities that the request at hand declares, and nothing that a server remembers of one
+//! principal reaches another. A call that must not meet any other on its connection has a set to itself for as long as it
+//! lasts; calls that come one after another use the same.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::client::Client;
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Route};
+use crate::rpc::version::LATEST_LEGACY;
+use crate::transport::Hello;
+
+/// Sets of sessions that one principal may have. A client that declares the same with every request needs one.
+const MOST_EACH: usize = 32;
+/// Sets of sessions in all.
+const MOST: usize = 10_000;
+/// Sets of one principal, with the same capabilities and name, that calls have to themselves at once.
+const MOST_ALONE: usize = 8;
+/// How long a call waits for such a set.
+const TURN: Duration = Duration::from_secs(10);
+/// How long a set of sessions stays that nobody uses.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// The sets of sessions, by principal.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    table: Mutex<Table>,
+    /// Told when somebody lets go of a set that was one call's.
+    left: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: HashMap<Principal, Vec<Arc<Pooled>>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Pooled {
+    client: Arc<Client>,
+    borrowed: AtomicUsize,
+    /// Whether one call at a time uses it; told when it has.
+    alone: Option<Arc<Notify>>,
+}
+
+/// A set of sessions in use; it stays as long as this.
+#[derive(Debug)]
+pub(crate) struct Borrowed(Arc<Pooled>);
+
+impl Deref for Borrowed {
+    type Target = Arc<Client>;
+
+    fn deref(&self) -> &Arc<Client> {
+        &self.0.client
+    }
+}
+
+impl Borrowed {
+    fn of(pooled: &Arc<Pooled>) -> Self {
+        pooled.borrowed.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(pooled))
+    }
+}
+
+impl Clone for Borrowed {
+    fn clone(&self) -> Self {
+        Self::of(&self.0)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if self.0.borrowed.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(left) = &self.0.alone
+        {
+            left.notify_waiters();
+        }
+    }
+}
+
+impl Pooled {
+    fn is_idle(&self) -> bool {
+        self.borrowed.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Pool {
+    /// The sessions of a client that declares `capabilities` and calls itself `client_info`, both raw objects; and sessions
+    /// that had to make room, which the caller ends.
+    ///
+    /// [`ErrorKind::RateLimited`] if the principal uses as many sets as it may have at once, [`ErrorKind::Unavailable`] if
+    /// there are too many in all.
+    pub(crate) fn borrow(
+        &self,
+        principal: &Principal,
+        capabilities: &str,
+        client_info: &str,
+        now: Tick,
+    ) -> Result<(Borrowed, Option<Arc<Client>>)> {
+        let kept = self.kept(principal, capabilities, client_info, false, now)?;
+        kept.ok_or_else(|| Error::new(ErrorKind::Internal, "a set of sessions for many was one call's"))
+    }
+
+    /// As [`Pool::borrow`], sessions that nobody else uses as long as they are held. Waits while as many calls have such as
+    /// may at once; [`ErrorKind::Unavailable`] if it is nobody's turn for ten seconds.
+    pub(crate) async fn borrow_alone(
+        &self,
+        principal: &Principal,
+        capabilities: &str,
+        client_info: &str,
+        now: Tick,
+    ) -> Result<(Borrowed, Option<Arc<Client>>)> {
+        loop {
+            // Made before the look: what is given back after it is heard of.
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            if let Some(kept) = self.kept(principal, capabilities, client_info, true, now)? {
+                return Ok(kept);
+            }
+            if tokio::time::timeout(TURN, left).await.is_err() {
+                let message = "too many of your calls that want to hear logs are under way at servers that tell them to one \
+                    call at a time";
+                return Err(Error::new(ErrorKind::Unavailable, message).with("limit", MOST_ALONE).not_sent());
+            }
+        }
+    }
+
+    /// `None` if there are as many for one call `alone` as there may be, and all in use.
+    fn kept(
+        &self,
+        principal: &Principal,
+        capabilities: &str,
+        client_info: &str,
+        alone: bool,
+        now: Tick,
+    ) -> Result<Option<(Borrowed, Option<Arc<Client>>)>> {
+        let mut table = self.table();
+        let count = table.count;
+        let own = table.open.entry(principal.clone()).or_default();
+        let fits = |pooled: &&Arc<Pooled>| {
+            pooled.alone.is_some() == alone
+                && pooled.client.hello.capabilities == capabilities
+                && pooled.client.hello.client_info == client_info
+        };
+        if let Some(found) = own.iter().filter(fits).find(|pooled| !alone || pooled.is_idle()) {
+            found.client.touch(now);
+            return Ok(Some((Borrowed::of(found), None)));
+        }
+        if alone && own.iter().filter(fits).count() >= MOST_ALONE {
+            return Ok(None);
+        }
+        let mut left = None;
+        if own.len() >= MOST_EACH {
+            let oldest = own
+                .iter()
+                .enumerate()
+                .filter(|(_, pooled)| pooled.is_idle())
+                .min_by_key(|(_, pooled)| pooled.client.idle_since());
+            let place = oldest.map(|(place, _)| place).ok_or_else(|| {
+                let message = "your requests declare too many different capabilities or names at once";
+                Error::new(ErrorKind::RateLimited, message)
+                    .with("limit", MOST_EACH)
+                    .retry_after(Duration::from_secs(1))
+            })?;
+            left = Some(Arc::clone(&own.swap_remove(place).client));
+        } else if count >= MOST {
+            let message = "the gateway has as many sessions with servers as it may have";
+            return Err(Error::new(ErrorKind::Unavailable, message)
+                .with("limit", MOST)
+                .retry_after(Duration::from_secs(10)));
+        }
+        let hello = Hello {
+            version: LATEST_LEGACY.into(),
+            capabilities: capabilities.into(),
+            client_info: client_info.into(),
+        };
+        let client = Client::new("".into(), principal.clone(), Route::All, hello, now);
+        let alone = alone.then(|| Arc::clone(&self.left));
+        let pooled = Arc::new(Pooled { client, borrowed: AtomicUsize::new(0), alone });
+        let borrowed = Borrowed::of(&pooled);
+        own.push(pooled);
+        table.count += usize::from(left.is_none());
+        Ok(Some((borrowed, left)))
+    }
+
+    /// All clients that sessions are kept for.
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.table().open.values().flatten().map(|pooled| Arc::clone(&pooled.client)).collect()
+    }
+
+    /// Takes out what nobody has used for a while; ending it is the caller's.
+    pub(crate) fn expire(&self, now: Tick) -> Vec<Arc<Client>> {
+        let mut table = self.table();
+        let mut expired = Vec::new();
+        table.open.retain(|_, own| {
+            own.retain(|pooled| {
+                let idle = pooled.client.idle_since().is_some_and(|since| now.since(since) >= IDLE);
+                let stays = !(pooled.is_idle() && idle);
+                if !stays {
+                    expired.push(Arc::clone(&pooled.client));
+                }
+                stays
+            });
+            !own.is_empty()
+        });
+        table.count -= expired.len();
+        expired
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TenantId;
+
+    fn principal(subject: &str) -> Principal {
+        Principal { subject: subject.into(), ..Principal::local(TenantId::default_tenant()) }
+    }
+
+    /// T-04: pooled sessions are keyed by tenant, principal and declared capabilities; nobody else gets one.
+    #[test]
+    fn sessions_are_shared_only_by_requests_of_one_principal_that_declare_the_same() {
+        let pool = Pool::default();
+        let now = Tick::default();
+        let borrow =
+            |who: &str, capabilities: &str| pool.borrow(&principal(who), capabilities, "{}", now).unwrap().0;
+        let (first, again) = (borrow("a", "{}"), borrow("a", "{}"));
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(!Arc::ptr_eq(&first, &borrow("b", "{}")));
+        assert!(!Arc::ptr_eq(&first, &borrow("a", r#"{"roots":{}}"#)));
+        assert_eq!(pool.all().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_must_be_alone_shares_with_none_and_waits_where_too_many_are() {
+        let (pool, who, now) = (Pool::default(), principal("a"), Tick::default());
+        let alone = async || pool.borrow_alone(&who, "{}", "{}", now).await.unwrap().0;
+        let (shared, first, second) =
+            (pool.borrow(&who, "{}", "{}", now).unwrap().0, alone().await, alone().await);
+        assert!(!Arc::ptr_eq(&shared, &first) && !Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&shared, &pool.borrow(&who, "{}", "{}", now).unwrap().0));
+        let before = Arc::clone(&first);
+        drop(first);
+        let first = alone().await;
+        assert!(Arc::ptr_eq(&before, &first), "calls one after another use the same");
+        let mut held = vec![first, second];
+        for _ in held.len()..MOST_ALONE {
+            held.push(alone().await);
+        }
+        let mut late = std::pin::pin!(alone());
+        assert!(futures_util::poll!(&mut late).is_pending());
+        let clone = held[0].clone();
+        drop(held.remove(0));
+        assert!(futures_util::poll!(&mut late).is_pending(), "a clone of it is in use");
+        let refused = pool.borrow_alone(&who, "{}", "{}", now).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        drop(clone);
+        let late = late.await;
+        assert!(Arc::ptr_eq(&before, &late));
+    }
+
+    #[test]
+    fn what_is_in_use_stays_and_what_is_not_expires() {
+        let pool = Pool::default();
+        let (used, _) = pool.borrow(&principal("a"), "{}", "{}", Tick::default()).unwrap();
+        drop(pool.borrow(&principal("b"), "{}", "{}", Tick::default()).unwrap());
+        let later = Tick::default() + IDLE;
+        assert_eq!(pool.expire(later).len(), 1);
+        drop(used);
+        assert_eq!(pool.expire(later).len(), 1);
+        assert!(pool.all().is_empty());
+    }
+
+    #[test]
+    fn a_principal_with_too_many_sets_loses_one_it_does_not_use_or_is_refused() {
+        let pool = Pool::default();
+        let borrow = |n: usize| pool.borrow(&principal("a"), &n.to_string(), "{}", Tick::default());
+        let mut held: Vec<_> = (0..MOST_EACH).map(|n| borrow(n).unwrap().0).collect();
+        assert_eq!(borrow(99).unwrap_err().kind(), ErrorKind::RateLimited);
+        assert!(pool.borrow(&principal("b"), "{}", "{}", Tick::default()).is_ok());
+        held.pop();
+        let (_borrowed, left) = borrow(99).unwrap();
+        assert_eq!(left.unwrap().hello.capabilities, (MOST_EACH - 1).to_string());
+        assert_eq!(pool.all().len(), MOST_EACH + 1);
+    }
+}

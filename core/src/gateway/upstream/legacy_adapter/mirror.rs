@@ -1,0 +1,154 @@
+//! Arguments that a tool wants repeated in headers (`x-mcp-header` in its input schema): a modern client does that itself,
+//! for a legacy client the gateway does.
+
+use std::collections::HashMap;
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use http::header::HeaderName;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{CapabilityKind, Listing};
+use crate::rpc::object::text;
+use crate::rpc::{Members, Message, Method, headers};
+
+/// Which arguments of which tools of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrors(ArcSwap<HashMap<String, Vec<Mirror>>>);
+
+/// One argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mirror {
+    /// The keys that lead to it.
+    path: Vec<String>,
+    header: HeaderName,
+}
+
+impl Mirrors {
+    /// Learns from what the server offers now.
+    pub(crate) fn learn(&self, listing: &Listing) {
+        let tools = listing.of(CapabilityKind::Tool);
+        let tools = tools.filter_map(|tool| {
+            let raw = tool.definition.get();
+            // Nearly no tool has any.
+            memchr::memmem::find(raw.as_bytes(), b"x-mcp-header")?;
+            let mut found = Vec::new();
+            collect(Members::parse(raw).ok()?.get("inputSchema")?, &mut Vec::new(), &mut found);
+            (!found.is_empty()).then(|| (tool.name.clone(), found))
+        });
+        self.0.store(tools.collect::<HashMap<_, _>>().into());
+    }
+
+    /// Whether a call of the tool `name` says in its headers what it says in its arguments; `message` may call the tool by
+    /// another name.
+    ///
+    /// [`ErrorKind::HeaderMismatch`] for a header that is missing, is there without an argument, or says something else.
+    pub(crate) fn agree(&self, name: &str, message: &Message, given: &HeaderMap) -> Result<()> {
+        let known = self.0.load();
+        let Some(wanted) = known.get(name) else { return Ok(()) };
+        let arguments = message.params_members()?.get("arguments").unwrap_or("{}");
+        for mirror in wanted {
+            let shown = mirror.header.as_str();
+            let fits = match value_at(arguments, &mirror.path) {
+                Some(value) => headers::same(given, &mirror.header, shown, true, |said| alike(said, &value))?,
+                None => !given.contains_key(&mirror.header),
+            };
+            if !fits {
+                let message = format!("the header {shown} does not say what the argument does");
+                return Err(Error::new(ErrorKind::HeaderMismatch, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The headers for a call, if its tool wants any.
+    pub(crate) fn headers(&self, message: &Message) -> Option<Box<HeaderMap>> {
+        let known = self.0.load();
+        if known.is_empty() || message.method() != Some(&Method::ToolsCall) {
+            return None;
+        }
+        let params = message.params_members().ok()?;
+        let wanted = known.get(&*params.text("name")?)?;
+        let arguments = params.get("arguments")?;
+        let mut all = HeaderMap::new();
+        for mirror in wanted {
+            if let Some(value) = value_at(arguments, &mirror.path) {
+                all.insert(mirror.header.clone(), headers::encode(&value));
+            }
+        }
+        Some(Box::new(all))
+    }
+}
+
+/// Finds the annotated properties below `schema`, which is at `path`; only chains of `properties` are followed, as the
+/// specification has it.
+fn collect(schema: &str, path: &mut Vec<String>, found: &mut Vec<Mirror>) {
+    let Ok(members) = Members::parse(schema) else { return };
+    let header = members.text("x-mcp-header").filter(|_| !path.is_empty());
+    let header = header.and_then(|name| format!("{}{name}", headers::PARAM_PREFIX).parse().ok());
+    if let Some(header) = header {
+        found.push(Mirror { path: path.clone(), header });
+    }
+    let properties = members.get("properties").and_then(|raw| Members::parse(raw).ok());
+    for (key, child) in properties.iter().flat_map(Members::iter) {
+        path.push(key.to_owned());
+        collect(child, path, found);
+        path.pop();
+    }
+}
+
+/// A string, integer or boolean as a header says it; absent, null and all else are left out.
+fn value_at(arguments: &str, path: &[String]) -> Option<String> {
+    let mut value = arguments;
+    for key in path {
+        value = Members::parse(value).ok()?.get(key)?;
+    }
+    if let Some(text) = text(value) {
+        return Some(text.into_owned());
+    }
+    let plain = matches!(value, "true" | "false") || value.parse::<f64>().is_ok();
+    plain.then(|| value.to_owned())
+}
+
+/// Whether two values are the same, numbers by what they are worth.
+fn alike(said: &str, value: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    said == value || number(said).is_some_and(|said| number(value) == Some(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::model::Capability;
+
+    /// B-25: an argument that becomes a header is encoded there, so that it begins no line of its own.
+    #[test]
+    fn annotated_arguments_become_headers_and_others_do_not() {
+        let definition = r#"{"name":"t","inputSchema":{"type":"object","properties":{
+            "region":{"type":"string","x-mcp-header":"Region"},
+            "deep":{"type":"object","properties":{"n":{"type":"integer","x-mcp-header":"N"}}},
+            "list":{"type":"array","items":{"x-mcp-header":"Bad"}},
+            "none":{"type":"boolean","x-mcp-header":"None"}}}}"#;
+        let definition: Arc<RawValue> = RawValue::from_string(definition.into()).unwrap().into();
+        let tool = Capability { kind: CapabilityKind::Tool, name: "t".into(), description: None, definition };
+        let mirrors = Mirrors::default();
+        mirrors.learn(&Listing { items: vec![tool], ..Listing::default() });
+        let call = |params: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+            mirrors.headers(&Message::parse(text.into()).unwrap())
+        };
+        let found =
+            call(r#"{"name":"t","arguments":{"region":"ü","deep":{"n":42},"list":["x"],"none":null}}"#);
+        let found = found.unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found["mcp-param-region"], "=?base64?w7w=?=");
+        assert_eq!(found["mcp-param-n"], "42");
+        assert!(call(r#"{"name":"other","arguments":{}}"#).is_none());
+        let broken = call(r#"{"name":"t","arguments":{"region":"a\r\nX-Evil: 1"}}"#).unwrap();
+        assert_eq!(broken["mcp-param-region"], "=?base64?YQ0KWC1FdmlsOiAx?=");
+    }
+}

@@ -1,0 +1,207 @@
+//! One request of a legacy client at a modern server: the server's answer, or what it asks first. Questions go to the
+//! client as the requests that a legacy server would send, its answers go back with the request sent once more, under a
+//! new id, as often as the server asks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tokio::sync::oneshot;
+
+use super::Inner;
+use super::translate;
+use super::translate::{Answered, Questions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::{Message, Method, Shape};
+use crate::transport::{Exchange, Outgoing};
+
+/// How often one request may be asked about.
+const ROUNDS: u32 = 64;
+
+/// The wait before a request is sent again about which nothing was asked, for each round, and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A request under way.
+pub(super) struct Rounds {
+    bridge: Arc<Inner>,
+    /// As the server first got it.
+    request: Outgoing,
+    message: Message,
+    uri: Option<String>,
+    turn: Turn,
+    asked: u32,
+}
+
+enum Turn {
+    /// The server speaks.
+    Hearing(BoxStream<'static, Result<Message>>),
+    /// It has spoken; not read yet.
+    Answered(Message),
+    /// It wants to know something: these the client has not heard yet, those it has.
+    Asking {
+        unheard: VecDeque<Message>,
+        waiting: Vec<(String, Waiting)>,
+        state: Option<String>,
+    },
+    Over,
+}
+
+/// An answer of the client's that is waited for. Dropping it forgets the question.
+struct Waiting {
+    bridge: Arc<Inner>,
+    id: u64,
+    answer: oneshot::Receiver<Message>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bridge.questions().remove(&self.id);
+    }
+}
+
+impl Rounds {
+    /// Sends the request and gives its answer or, where more than that comes, the stream that ends with it.
+    pub(super) async fn begin(bridge: Arc<Inner>, request: Outgoing) -> Result<Exchange> {
+        let message = Message::parse(request.body.clone()).map_err(Error::not_sent)?;
+        let uri = (request.method == Method::ResourcesRead).then(|| translate::uri(&message)).flatten();
+        let exchange = bridge.session.request(request.clone()).await?;
+        let mut rounds = Self { bridge, request, message, uri, turn: Turn::Over, asked: 0 };
+        match exchange {
+            Exchange::Many(messages) => rounds.turn = Turn::Hearing(messages),
+            Exchange::One(answer) => {
+                if let Some(answer) = rounds.read(&answer)? {
+                    return Ok(Exchange::One(answer));
+                }
+            }
+        }
+        let rest = stream::unfold(rounds, |mut rounds| async move { Some((rounds.next().await?, rounds)) });
+        Ok(Exchange::Many(rest.boxed()))
+    }
+
+    async fn next(&mut self) -> Option<Result<Message>> {
+        let next = self.step().await;
+        if !matches!(&next, Ok(Some(message)) if message.shape() != Shape::Response) {
+            self.turn = Turn::Over;
+        }
+        next.transpose()
+    }
+
+    async fn step(&mut self) -> Result<Option<Message>> {
+        loop {
+            match &mut self.turn {
+                Turn::Over => return Ok(None),
+                Turn::Hearing(messages) => {
+                    let cut = || {
+                        Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer")
+                    };
+                    let message = messages.next().await.ok_or_else(cut)??;
+                    match message.shape() {
+                        Shape::Notification => return translate::notification(&message).map(Some),
+                        Shape::Response => self.turn = Turn::Answered(message),
+                        Shape::Request => {
+                            tracing::warn!("a server of the modern era asked out of turn; it gets no answer");
+                        }
+                    }
+                }
+                Turn::Answered(message) => {
+                    let message = message.clone();
+                    if let Some(answer) = self.read(&message)? {
+                        return Ok(Some(answer));
+                    }
+                }
+                Turn::Asking { unheard, waiting, state } => {
+                    if let Some(question) = unheard.pop_front() {
+                        return Ok(Some(question));
+                    }
+                    let mut answers = Vec::with_capacity(waiting.len());
+                    for (key, waiting) in waiting.iter_mut() {
+                        answers.push((std::mem::take(key), waiting.hear().await?));
+                    }
+                    let state = state.take();
+                    self.turn = self.ask_again(&answers, state.as_deref()).await?;
+                }
+            }
+        }
+    }
+
+    async fn ask_again(&mut self, answers: &[(String, String)], state: Option<&str>) -> Result<Turn> {
+        if answers.is_empty() {
+            // The server only wants to be asked later: it gets longer and longer to be ready.
+            tokio::time::sleep((PAUSE * self.asked).min(LONGEST_PAUSE)).await;
+        }
+        let id = self.bridge.session.next_id();
+        let body = translate::retry(&self.message, id, answers, state)?;
+        let outgoing = Outgoing { id, body, ..self.request.clone() };
+        // Its first round was executed, whatever became of this one.
+        let delivered = |error: Error| {
+            let lost = error.kind() == ErrorKind::SessionNotFound;
+            let kind = if lost { ErrorKind::BadUpstream } else { error.kind() };
+            Error::new(kind, format!("the server could not be told what it had asked: {}", error.message()))
+        };
+        Ok(match self.bridge.session.request(outgoing).await.map_err(delivered)? {
+            Exchange::One(answer) => Turn::Answered(answer),
+            Exchange::Many(messages) => Turn::Hearing(messages),
+        })
+    }
+
+    /// The response for the client; `None` if the server asks first.
+    fn read(&mut self, answer: &Message) -> Result<Option<Message>> {
+        match translate::answer(answer, &self.request.method, self.uri.as_deref())? {
+            Answered::Complete(answer) if self.asked == 0 => Ok(Some(answer)),
+            Answered::Complete(answer) => {
+                let body = answer.with_id(self.request.id.to_string()).apply(answer.bytes());
+                Message::parse(body).map(Some)
+            }
+            Answered::Asks(questions) => {
+                self.turn = self.ask(questions)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn ask(&mut self, questions: Questions) -> Result<Turn> {
+        self.asked += 1;
+        if self.asked > ROUNDS {
+            let message = format!("the server asked more than {ROUNDS} times before it answered");
+            return Err(Error::new(ErrorKind::BadUpstream, message));
+        }
+        let (mut unheard, mut waiting) = (VecDeque::new(), Vec::new());
+        for (key, method, params) in questions.asked {
+            if !translate::may_ask(&self.bridge.hello.capabilities, &method, params.as_deref()) {
+                let method: String = method.as_str().chars().take(80).collect();
+                let message = "the server asks what this client did not declare that it can be asked";
+                return Err(Error::new(ErrorKind::BadUpstream, message).with("method", method));
+            }
+            let (id, question) = self.bridge.wait_for_answer();
+            unheard.push_back(translate::question(id, &method, params.as_deref())?);
+            waiting.push((key, Waiting { bridge: Arc::clone(&self.bridge), id, answer: question }));
+        }
+        Ok(Turn::Asking { unheard, waiting, state: questions.state })
+    }
+}
+
+impl Waiting {
+    /// The raw result that the client answers with.
+    ///
+    /// [`ErrorKind::InvalidRequest`] if it answers with an error: there is no way to tell a modern server of one.
+    async fn hear(&mut self) -> Result<String> {
+        let gone = |_| Error::new(ErrorKind::Cancelled, "the client left before it answered the server");
+        let answer = (&mut self.answer).await.map_err(gone)?;
+        if let Some(result) = answer.result() {
+            return Ok(result.to_owned());
+        }
+        let said: String = answer.error().unwrap_or("none").chars().take(300).collect();
+        let message = "the server asked the client something, and the client answered with an error";
+        Err(Error::new(ErrorKind::InvalidRequest, message).with("error", said))
+    }
+}
+
+/// A response of the bridge's own.
+pub(super) fn own(id: u64, result: &str) -> Result<Exchange> {
+    let body: Bytes = crate::rpc::answer::result_response(&id.to_string(), result);
+    Message::parse(body).map(Exchange::One)
+}

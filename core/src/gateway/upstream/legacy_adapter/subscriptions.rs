@@ -1,0 +1,318 @@
+//! What a modern server tells without being asked each time: streams of `subscriptions/listen`, which stand for the
+//! notifications of a legacy session. They are opened again when they break, and then what may have been missed is told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::rounds::own;
+use super::{Inner, granted, translate};
+use crate::error::{Error, ErrorKind, Result};
+use crate::rpc::envelope::quote;
+use crate::rpc::{Members, Message, Method, Shape};
+use crate::tasks::Tasks;
+use crate::transport::{Exchange, Outgoing};
+
+/// Resources that one client may be subscribed to at one server.
+const MOST: usize = 256;
+/// Notifications that may wait for a client without a stream.
+const WAITING: usize = 64;
+/// The wait before a stream that broke is opened again, at first and at most.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Changes of a server's lists, as its shared watch hears of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Changes(broadcast::Sender<Message>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self(broadcast::channel(WAITING).0)
+    }
+}
+
+/// Where a link hears that lists changed.
+#[derive(Clone, Debug)]
+pub(crate) enum Watching {
+    /// It asks the server itself, and tells the others.
+    Opens(Changes),
+    /// Another has asked.
+    Follows(Changes),
+}
+
+/// A link's subscriptions.
+pub(super) struct Subscriptions {
+    watching: Watching,
+    tasks: Tasks,
+    told: mpsc::Sender<Message>,
+    unheard: Mutex<Option<mpsc::Receiver<Message>>>,
+    /// From the beginning, so that nothing is missed until the client listens.
+    changed: Mutex<Option<broadcast::Receiver<Message>>>,
+    /// By URI.
+    open: Mutex<HashMap<String, CancellationToken>>,
+    closed: CancellationToken,
+}
+
+impl Subscriptions {
+    pub(super) fn new(watching: Watching, tasks: Tasks) -> Self {
+        let (told, unheard) = mpsc::channel(WAITING);
+        let changed = match &watching {
+            Watching::Follows(changes) => Some(changes.0.subscribe()),
+            Watching::Opens(_) => None,
+        };
+        Self {
+            watching,
+            tasks,
+            told,
+            unheard: Mutex::new(Some(unheard)),
+            changed: Mutex::new(changed),
+            open: Mutex::default(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+        self.open().clear();
+    }
+
+    /// What the client hears outside of its requests; once, as over stdio.
+    pub(super) fn listen(bridge: &Arc<Inner>) -> Option<BoxStream<'static, Message>> {
+        let this = &bridge.subscriptions;
+        let mut unheard = this.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let updates = stream::poll_fn(move |context| unheard.poll_recv(context)).boxed();
+        let changes = match &this.watching {
+            Watching::Follows(changes) => {
+                let changed = this.changed.lock().unwrap_or_else(PoisonError::into_inner).take();
+                follow(changed.unwrap_or_else(|| changes.0.subscribe()))
+            }
+            Watching::Opens(changes) => match wanted_lists(bridge) {
+                Some((wanted, again)) => {
+                    let changes = changes.clone();
+                    let standing = Standing::new(bridge, format!("{{{wanted}}}"), again);
+                    standing
+                        .messages()
+                        // Nobody may follow.
+                        .inspect(move |message| drop(changes.0.send(message.clone())))
+                        .boxed()
+                }
+                None => stream::pending().boxed(),
+            },
+        };
+        Some(stream::select(updates, changes).take_until(this.closed.clone().cancelled_owned()).boxed())
+    }
+
+    /// `resources/subscribe`: a stream for this resource, in the client's name.
+    pub(super) async fn subscribe(bridge: &Arc<Inner>, outgoing: Outgoing) -> Result<Exchange> {
+        let this = &bridge.subscriptions;
+        let Some(uri) = uri_of(&outgoing) else { return Err(no_uri()) };
+        if this.open().len() >= MOST {
+            let message = "the client is subscribed to as many resources of this server as it may be";
+            return Err(Error::new(ErrorKind::RateLimited, message).with("limit", MOST).not_sent());
+        }
+        let wanted = format!(r#"{{"resourceSubscriptions":[{}]}}"#, quote(&uri));
+        let updated = format!(r#"{{"uri":{}}}"#, quote(&uri));
+        let again = Message::request(None, Method::ResourceUpdated.as_str(), Some(&updated));
+        let mut standing = Standing::new(bridge, wanted, vec![Message::parse(again)?]);
+        match standing.open().await? {
+            Opened::Granted => {}
+            Opened::Refused(Some(refusal)) => {
+                let body = refusal.with_id(outgoing.id.to_string()).apply(refusal.bytes());
+                return Message::parse(body).map(Exchange::One);
+            }
+            Opened::Refused(None) => {
+                let message = "the server does not tell of changes of this resource";
+                return Err(Error::new(ErrorKind::MethodNotFound, message));
+            }
+        }
+        let ended = this.closed.child_token();
+        if let Some(before) = this.open().insert(uri, ended.clone()) {
+            before.cancel();
+        }
+        let told = this.told.clone();
+        this.tasks.spawn(async move {
+            let mut messages = standing.messages().take_until(ended.cancelled_owned()).boxed();
+            while let Some(message) = messages.next().await {
+                // A client that does not listen loses the oldest it would not have heard either.
+                let _ = told.try_send(message);
+            }
+        });
+        own(outgoing.id, "{}")
+    }
+
+    pub(super) fn unsubscribe(&self, outgoing: &Outgoing) -> Result<Exchange> {
+        let Some(uri) = uri_of(outgoing) else { return Err(no_uri()) };
+        if let Some(ended) = self.open().remove(&uri) {
+            ended.cancel();
+        }
+        own(outgoing.id, "{}")
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a stream was opened.
+enum Opened {
+    /// The server tells of at least some of what was asked for.
+    Granted,
+    /// It tells of nothing; its error response if it gave one.
+    Refused(Option<Message>),
+}
+
+/// A stream of `subscriptions/listen` that is opened again when it ends.
+struct Standing {
+    bridge: Arc<Inner>,
+    /// The raw `notifications` of the request.
+    wanted: String,
+    /// What is told when the stream was open anew.
+    again: Vec<Message>,
+    due: Vec<Message>,
+    messages: Option<BoxStream<'static, Result<Message>>>,
+    pause: Duration,
+}
+
+impl Standing {
+    fn new(bridge: &Arc<Inner>, wanted: String, again: Vec<Message>) -> Self {
+        let bridge = Arc::clone(bridge);
+        Self { bridge, wanted, again, due: Vec::new(), messages: None, pause: Duration::ZERO }
+    }
+
+    /// Asks for the stream and waits until the server has acknowledged it.
+    async fn open(&mut self) -> Result<Opened> {
+        let params = format!(r#"{{"notifications":{}}}"#, self.wanted);
+        let outgoing = self.bridge.request_for(&Method::Listen, &params)?;
+        let mut messages = match self.bridge.session.request(outgoing).await? {
+            Exchange::One(answer) => {
+                return Ok(Opened::Refused(Some(answer).filter(|answer| answer.error().is_some())));
+            }
+            Exchange::Many(messages) => messages,
+        };
+        let cut =
+            || Error::new(ErrorKind::BadUpstream, "the server ended its stream before it acknowledged it");
+        let first = messages.next().await.ok_or_else(cut)??;
+        if first.shape() == Shape::Response {
+            return Ok(Opened::Refused(Some(first).filter(|answer| answer.error().is_some())));
+        }
+        let nothing = granted(&first)
+            .is_some_and(|granted| granted.iter().all(|(_, value)| matches!(value, "false" | "null" | "[]")));
+        if nothing {
+            return Ok(Opened::Refused(None));
+        }
+        self.messages = Some(messages);
+        Ok(Opened::Granted)
+    }
+
+    /// What the server tells; ends when it will tell nothing, or the link was closed.
+    fn messages(self) -> impl futures_util::Stream<Item = Message> + Send {
+        stream::unfold(self, |mut this| async move { Some((this.next().await?, this)) })
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.due.pop() {
+                return Some(message);
+            }
+            let Some(messages) = &mut self.messages else {
+                if !self.reopen().await {
+                    return None;
+                }
+                continue;
+            };
+            match messages.next().await {
+                Some(Ok(message)) if message.shape() == Shape::Notification => {
+                    self.pause = PAUSE;
+                    match translate::notification(&message) {
+                        Ok(message) => return Some(message),
+                        Err(error) => tracing::debug!(%error, "a notification of a server cannot be read"),
+                    }
+                }
+                // Ended by the server, or cut.
+                _ => self.messages = None,
+            }
+        }
+    }
+
+    /// Whether the stream stands again.
+    async fn reopen(&mut self) -> bool {
+        let first = self.pause.is_zero();
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+        if !self.bridge.session.is_open() {
+            return false;
+        }
+        match self.open().await {
+            Ok(Opened::Granted) => {
+                if !first {
+                    self.due.clone_from(&self.again);
+                }
+                true
+            }
+            Ok(Opened::Refused(_)) => false,
+            Err(error) => {
+                tracing::debug!(%error, "a server's stream of changes cannot be opened yet");
+                true
+            }
+        }
+    }
+}
+
+/// What was told before, each kind once, and what is told from now on.
+fn follow(mut receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Message> {
+    use broadcast::error::{RecvError, TryRecvError};
+    let mut before: Vec<Message> = Vec::new();
+    loop {
+        match receiver.try_recv() {
+            Ok(message) if before.iter().all(|one| one.method() != message.method()) => before.push(message),
+            Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    let later = stream::unfold(receiver, |mut receiver| async move {
+        loop {
+            match receiver.recv().await {
+                Ok(message) => return Some((message, receiver)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    stream::iter(before).chain(later).boxed()
+}
+
+/// The members of `notifications` for the lists of which the server says that it tells when they change, and what is
+/// told for each.
+fn wanted_lists(bridge: &Inner) -> Option<(String, Vec<Message>)> {
+    let said = Members::parse(bridge.session.initialize_result()).ok()?;
+    let capabilities = Members::parse(said.get("capabilities")?).ok()?;
+    let (mut wanted, mut again) = (Vec::new(), Vec::new());
+    for (capability, member, method) in [
+        ("tools", "toolsListChanged", Method::ToolsChanged),
+        ("resources", "resourcesListChanged", Method::ResourcesChanged),
+        ("prompts", "promptsListChanged", Method::PromptsChanged),
+    ] {
+        let tells = capabilities
+            .get(capability)
+            .and_then(|raw| Members::parse(raw).ok()?.get("listChanged"))
+            .is_some_and(|raw| raw == "true");
+        if tells {
+            wanted.push(format!(r#""{member}":true"#));
+            again.push(Message::parse(Message::request(None, method.as_str(), None)).ok()?);
+        }
+    }
+    (!wanted.is_empty()).then(|| (wanted.join(","), again))
+}
+
+fn uri_of(outgoing: &Outgoing) -> Option<String> {
+    translate::uri(&Message::parse(outgoing.body.clone()).ok()?)
+}
+
+fn no_uri() -> Error {
+    Error::new(ErrorKind::InvalidParams, "`params.uri` must be a string").not_sent()
+}

@@ -1,0 +1,406 @@
+//! One registered server as the gateway reaches it: its connector, the session that is shared, and sessions that
+//! belong to one client.
+//!
+//! The shared session declares no client capability: a server cannot ask anything of everybody. It carries probes,
+//! calls without a session and, where the server is a child process, calls of clients of which it has nothing to remember. Discovery opens a
+//! session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
+
+pub(super) mod starts;
+pub(super) mod overrides;
+pub(super) mod book;
+#[cfg(feature = "oauth")]
+pub(super) mod granted;
+#[cfg(not(feature = "oauth"))]
+pub(super) mod ungranted;
+pub(super) mod legacy_adapter;
+pub(super) mod reach;
+pub(super) mod callers;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use self::callers::Callers;
+use self::reach::{Reach, hello};
+use crate::discovery::{self, Fetched};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Listing, ProbeKind, Server};
+use crate::rpc::{Members, Method};
+use crate::tasks::Tasks;
+use crate::tasks::awaited::{Awaited, promise};
+use crate::transport::{Connector, Hello, Session};
+
+/// How long an opening goes on once the server is not to be reached any more: what a server opens in that time is closed there.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A server and the ways to it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// Differs between any two of this process: a server whose endpoint changed has another.
+    pub(crate) number: u64,
+    pub(crate) server: Arc<Server>,
+    reach: Arc<Reach>,
+    shared: Mutex<SharedState>,
+    /// Cancelled when the server is not to be reached this way any more.
+    retired: CancellationToken,
+    tasks: Tasks,
+    /// The ways of those who show the server credentials of their own: then this one is the gateway's alone.
+    pub(crate) callers: Option<Callers>,
+}
+
+#[derive(Debug, Default)]
+enum SharedState {
+    #[default]
+    None,
+    /// All who need it wait for the one attempt, and share its failure: a server that hangs is not asked again by each.
+    Opening(Awaited<Arc<Session>>),
+    Open(Arc<Session>),
+    /// The upstream was closed; whoever opens a session now closes it again.
+    Closed,
+}
+
+impl Upstream {
+    pub(crate) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
+        let number = next_number();
+        let retired = CancellationToken::new();
+        let reach = Reach::new(&server, connector, tasks.clone());
+        let callers = (!server.configuration.credentials.is_shared()).then(Callers::default);
+        Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks, callers })
+    }
+
+    /// The way of one caller, over which nothing goes but what is the caller's.
+    ///
+    /// [`ErrorKind::InvalidParams`] if the server is shown nothing over its transport.
+    pub(crate) fn for_caller(&self, subject: &Arc<str>) -> Result<Arc<Self>> {
+        let connector = self.reach.connector.for_caller(subject).ok_or_else(|| {
+            let message = "callers cannot have credentials of their own for a server of this transport";
+            Error::new(ErrorKind::InvalidParams, message).with("server", &self.server.name)
+        })?;
+        Ok(Arc::new(Self {
+            number: next_number(),
+            server: Arc::clone(&self.server),
+            reach: self.reach.with(connector),
+            shared: Mutex::default(),
+            retired: self.retired.child_token(),
+            tasks: self.tasks.clone(),
+            callers: None,
+        }))
+    }
+
+    /// Refuses to be a caller's way, if it is the gateway's alone.
+    pub(crate) fn for_all(&self) -> Result<()> {
+        if self.callers.is_none() {
+            return Ok(());
+        }
+        let message = "a call was about to reach a server as the gateway itself does";
+        Err(Error::new(ErrorKind::Internal, message).with("server", &self.server.name).not_sent())
+    }
+
+    /// The shared session, if it is open.
+    pub(crate) fn shared_session(&self) -> Option<Arc<Session>> {
+        match &*self.state() {
+            SharedState::Open(session) if session.is_open() => Some(Arc::clone(session)),
+            _ => None,
+        }
+    }
+
+    /// The shared session, opened if need be. `opened` is called if this call is what has it opened.
+    pub(crate) async fn shared(
+        self: &Arc<Self>,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<Arc<Session>> {
+        let opening = {
+            let mut state = self.state();
+            match &*state {
+                SharedState::Open(session) if session.is_open() => return Ok(Arc::clone(session)),
+                SharedState::Opening(opening) => opening.clone(),
+                SharedState::Closed => return Err(replaced()),
+                SharedState::Open(_) | SharedState::None => {
+                    let (promise, opening) = promise();
+                    let before = std::mem::replace(&mut *state, SharedState::Opening(opening.clone()));
+                    drop(state);
+                    // Goes on although whoever wanted it gives up: others may wait, and what was opened is used or closed.
+                    let (this, mine) = (Arc::clone(self), opening.clone());
+                    self.tasks.spawn_to_end(async move {
+                        promise.keep(this.open_shared(&mine, opened).await);
+                        if let SharedState::Open(broken) = before {
+                            broken.close().await;
+                        }
+                    });
+                    opening
+                }
+            }
+        };
+        opening.outcome().await
+    }
+
+    async fn open_shared(
+        &self,
+        opening: &Awaited<Arc<Session>>,
+        opened: impl FnOnce(&Arc<Session>),
+    ) -> Result<Arc<Session>> {
+        let outcome = self.open(&hello("{}"), false).await;
+        {
+            let mut state = self.state();
+            if matches!(&*state, SharedState::Opening(current) if current.is(opening)) {
+                match &outcome {
+                    Ok(session) => {
+                        *state = SharedState::Open(Arc::clone(session));
+                        opened(session);
+                    }
+                    Err(_) => *state = SharedState::None,
+                }
+                return outcome;
+            }
+        }
+        if let Ok(session) = outcome {
+            session.close().await;
+        }
+        Err(replaced())
+    }
+
+    /// A session that belongs to one client. Must be brought to its end, so that what was opened is used or closed.
+    pub(crate) async fn own(&self, hello: &Hello) -> Result<Arc<Session>> {
+        self.open(hello, true).await
+    }
+
+    /// The session of the modern era that all share, opened if need be; `None` if the server only speaks legacy.
+    /// `opened` as for [`Upstream::shared`].
+    pub(crate) async fn modern(
+        self: &Arc<Self>,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<Option<Arc<Session>>> {
+        if let Some(session) = self.reach.modern_session() {
+            return Ok(Some(session));
+        }
+        // Whoever comes first finds out the era; all wait for that.
+        self.shared(opened).await?;
+        self.reach.modern().await
+    }
+
+    /// The session of the modern era that all share, if it is open: nearly every modern call finds it so.
+    pub(crate) fn modern_session(&self) -> Option<Arc<Session>> {
+        self.reach.modern_session()
+    }
+
+    async fn open(&self, hello: &Hello, own: bool) -> Result<Arc<Session>> {
+        let given_up = async {
+            self.retired.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        let session = tokio::select! {
+            biased;
+            session = self.reach.legacy(hello, own) => session?,
+            () = given_up => return Err(replaced()),
+        };
+        if self.is_closed() {
+            session.close().await;
+            return Err(replaced());
+        }
+        Ok(session)
+    }
+
+    /// Forgets the shared session if it is this one: the server has forgotten it, or does not answer in it.
+    pub(crate) fn forget(&self, lost: &Arc<Session>) {
+        let mut state = self.state();
+        if !matches!(&*state, SharedState::Open(session) if Arc::ptr_eq(session, lost)) {
+            return;
+        }
+        *state = SharedState::None;
+        drop(state);
+        let (lost, retired) = (Arc::clone(lost), self.retired.clone());
+        let patience = self.server.configuration.timeout;
+        self.tasks.spawn_to_end(async move {
+            // A server that is only busy may still answer the calls that it has: they get the time that every call gets.
+            if lost.is_open() {
+                tokio::select! {
+                    () = retired.cancelled() => {}
+                    () = tokio::time::sleep(patience) => {}
+                }
+            }
+            lost.close().await;
+        });
+    }
+
+    /// Asks the server everything that it offers, as a client that can be asked anything. Must be brought to its end.
+    pub(crate) async fn discover(&self) -> Result<Listing> {
+        let capabilities =
+            r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+        let hello = hello(capabilities);
+        let fetched = if let Some(modern) = self.reach.modern_alone().await? {
+            self.unless_retired(self.fetch_modern(&modern, &hello)).await
+        } else {
+            let session = self.own(&hello).await?;
+            let fetched = self.unless_retired(self.fetch(&session, &hello)).await;
+            session.close().await;
+            fetched
+        };
+        let fetched = fetched?;
+        self.learn(&fetched.listing);
+        for item in &fetched.excluded {
+            tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
+        }
+        Ok(fetched.listing)
+    }
+
+    /// As [`Reach::want_legacy`].
+    pub(crate) fn want_legacy(&self) -> bool {
+        self.reach.want_legacy()
+    }
+
+    /// Which arguments of its tools are repeated in headers.
+    pub(crate) fn mirrors(&self) -> &self::legacy_adapter::Mirrors {
+        &self.reach.mirrors
+    }
+
+    async fn unless_retired(&self, work: impl Future<Output = Result<Fetched>>) -> Result<Fetched> {
+        tokio::select! {
+            biased;
+            fetched = work => fetched,
+            () = self.retired.cancelled() => Err(replaced()),
+        }
+    }
+
+    async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+        let timeout = self.server.configuration.timeout;
+        match self.reach.modern().await? {
+            Some(modern) => {
+                // Of both eras: legacy clients are told what the server itself tells them.
+                let mut fetched = self.fetch_modern(&modern, hello).await?;
+                fetched.listing.initialize = Some(session.initialize_result().to_owned());
+                Ok(fetched)
+            }
+            None => discovery::fetch(&Asking { session, timeout }, session.initialize_result()).await,
+        }
+    }
+
+    async fn fetch_modern(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+        let (session, timeout) = (session.introduced_as(hello), self.server.configuration.timeout);
+        let mut fetched = discovery::fetch_modern(&Asking { session: &session, timeout }).await?;
+        if let Some(modern) = &fetched.listing.modern {
+            fetched.listing.initialize = Some(legacy_adapter::introduction(&modern.discover)?);
+        }
+        Ok(fetched)
+    }
+
+    /// Takes note of what the server offers, as far as calls depend on it.
+    pub(crate) fn learn(&self, listing: &Listing) {
+        self.reach.mirrors.learn(listing);
+    }
+
+    /// Asks the server whether it is there. A probe that fails, or is dropped before it has its answer, is the last that uses the
+    /// shared session.
+    pub(crate) async fn probe(
+        self: &Arc<Self>,
+        kind: ProbeKind,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<()> {
+        if kind == ProbeKind::Connect {
+            return self.reach.connector.check().await;
+        }
+        let session = self.shared(opened).await?;
+        let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
+        // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
+        let patience = Duration::from_secs(60);
+        let answer = match self.reach.modern_session() {
+            Some(modern) => {
+                let answer = modern.ask(&Method::Discover, None, patience).await;
+                // Every server of the modern era answers this: one that does not is asked anew what it is.
+                if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
+                    modern.close().await;
+                }
+                answer
+            }
+            None => session.ask(&Method::Ping, None, patience).await,
+        };
+        if answer.is_ok() {
+            unanswered.session = None;
+        }
+        answer.map(drop)
+    }
+
+    /// No session is opened from now on, and none that is being opened stays open.
+    pub(crate) fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    /// Whether it was retired.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.retired.is_cancelled()
+    }
+
+    /// Retires it and ends the shared session.
+    pub(crate) async fn close(&self) {
+        self.retire();
+        if let Some(callers) = &self.callers {
+            // None of them has callers of its own.
+            join_all(callers.take_all().iter().map(|way| Box::pin(way.close()))).await;
+        }
+        let before = std::mem::replace(&mut *self.state(), SharedState::Closed);
+        match before {
+            SharedState::Open(session) => session.close().await,
+            // Whoever opens it finds that it is to be closed.
+            SharedState::Opening(opening) => drop(opening.outcome().await),
+            SharedState::None | SharedState::Closed => {}
+        }
+        self.reach.close().await;
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Forgets the session of a probe that was dropped, unless it was answered.
+struct Unanswered<'a> {
+    upstream: &'a Upstream,
+    session: Option<&'a Arc<Session>>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        // Without a runtime there is nothing left that could use the session.
+        if let (Some(session), Ok(_)) = (self.session, Handle::try_current()) {
+            self.upstream.forget(session);
+        }
+    }
+}
+
+/// What those hear who still use a way to the server that was given up.
+pub(crate) fn replaced() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server's registration has changed or ended; try again").not_sent()
+}
+
+struct Asking<'a> {
+    session: &'a Session,
+    timeout: Duration,
+}
+
+#[async_trait]
+impl discovery::Ask for Asking<'_> {
+    async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
+        let answer = self.session.ask(&Method::of(method), params.as_deref(), self.timeout).await?;
+        match answer.result() {
+            Some(result) => Ok(result.to_owned()),
+            None => Err(refused(answer.error().unwrap_or("{}"))),
+        }
+    }
+}
+
+/// What a server's error response to a list means for discovery.
+fn refused(error: &str) -> Error {
+    let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
+    let kind =
+        if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
+    Error::new(kind, "the server refused to list what it offers").with("code", code.as_deref().unwrap_or("?"))
+}

@@ -1,0 +1,62 @@
+//! Clients that try to choose what a server is shown: ignored, and said so in the audit trail.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::auth::Credentials;
+use crate::clock::Tick;
+use crate::gateway::Gateway;
+use crate::model::{AuditEntry, TenantId};
+
+/// One row a principal in this time: a client that always sends the header writes no row for each call.
+const QUIET: Duration = Duration::from_secs(60);
+/// Principals that are remembered at once.
+const MOST: usize = 1024;
+
+/// Who was written down lately, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Overrides(Mutex<HashMap<(TenantId, Arc<str>), Tick>>);
+
+impl Overrides {
+    /// Whether this principal is to be written down now.
+    fn is_news(&self, tenant: &TenantId, subject: &Arc<str>, now: Tick) -> bool {
+        // Every change is one insert, or forgets what is old.
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MOST {
+            seen.retain(|_, then| now.since(*then) < QUIET);
+        }
+        let key = (tenant.clone(), Arc::clone(subject));
+        let quiet = seen.get(&key).is_some_and(|then| now.since(*then) < QUIET);
+        if quiet || seen.len() >= MOST {
+            return false;
+        }
+        seen.insert(key, now);
+        true
+    }
+}
+
+impl Gateway {
+    /// Writes down that a client sent a header by which it would choose what a server is shown. The header reaches nobody.
+    pub async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>, header: &str) {
+        let inner = &self.0;
+        let Ok(caller) = self.authenticate(credentials, correlation_id).await else { return };
+        let principal = &caller.principal;
+        if !inner.overrides.is_news(&principal.tenant, &principal.subject, inner.clock.now()) {
+            return;
+        }
+        let entry = AuditEntry {
+            at: inner.clock.timestamp(),
+            tenant_id: principal.tenant.clone(),
+            actor: principal.subject.to_string(),
+            action: "credential.override".to_owned(),
+            target: header.to_owned(),
+            outcome: "ignored".to_owned(),
+            correlation_id: Some(correlation_id.to_string()),
+            detail: serde_json::json!({}),
+        };
+        if let Err(error) = inner.store.append_audit(&entry).await {
+            tracing::error!(%error, "an attempt to choose a credential could not be written to the audit trail");
+        }
+    }
+}
