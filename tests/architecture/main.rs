@@ -124,6 +124,39 @@ fn no_module_uses_one_that_stands_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The files of the library below `folder`, by their paths below it.
+fn below<'a>(library: &'a [(PathBuf, Source)], folder: &str) -> Vec<(&'a Path, &'a Source)> {
+    library.iter().filter_map(|(path, source)| Some((path.strip_prefix(folder).ok()?, source))).collect()
+}
+
+#[test]
+fn no_room_of_the_gateway_uses_one_that_stands_below_it() {
+    let module = std::fs::read_to_string(root().join("core/src/gateway/mod.rs")).expect("gateway/mod.rs");
+    let order = order::Order::rooms("gateway", &Source::parse(&module).expect("gateway/mod.rs is Rust"));
+    assert!(order.len() > 8, "the rooms of the gateway were not found");
+    let library = library();
+    let wrong: Vec<String> = below(&library, "gateway")
+        .into_iter()
+        .flat_map(|(path, source)| order.arrows_upwards(path, source))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Source files that a folder may hold, folders not counted.
+const FILES: usize = 20;
+
+#[test]
+fn no_folder_has_more_files_than_a_reader_can_hold() {
+    let mut folders: std::collections::BTreeMap<PathBuf, usize> = std::collections::BTreeMap::new();
+    for path in sources(&root().join("core/src")) {
+        *folders.entry(path.parent().expect("a folder").to_owned()).or_default() += 1;
+    }
+    let full: Vec<_> = folders.iter().filter(|(_, files)| **files > FILES).collect();
+    assert!(full.is_empty(), "over {FILES} files: {full:?}");
+    let gateway = folders.get(&root().join("core/src/gateway")).copied().unwrap_or_default();
+    assert!((1..=6).contains(&gateway), "{gateway} files stand in gateway/ itself");
+}
+
 #[test]
 fn no_source_file_has_more_lines_of_code_than_a_reader_can_hold() {
     let long = library().into_iter().filter(|(_, source)| source.lines() > LINES);

@@ -1,4 +1,4 @@
-//! The order of modules: each uses only those above it in `lib.rs`.
+//! The order of modules: each uses only those above it in `lib.rs`, and each room of a module only those above it in its `mod.rs`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,9 +7,11 @@ use proc_macro2::{Delimiter, TokenTree};
 
 use crate::source::Source;
 
-/// The modules of a library by rank, and what its root re-exports from which of them.
+/// The modules of a library, or the rooms of one of its modules, by rank; and the re-exports of the file that declares them.
 #[derive(Debug)]
 pub(crate) struct Order {
+    /// The module that the rooms belong to; `None` for the modules of the library.
+    within: Option<&'static str>,
     ranks: BTreeMap<String, usize>,
     exports: BTreeMap<String, String>,
 }
@@ -17,6 +19,15 @@ pub(crate) struct Order {
 impl Order {
     /// The order that `lib` declares.
     pub(crate) fn read(lib: &Source) -> Self {
+        Self::declared(lib, None)
+    }
+
+    /// The order that `module`, the `mod.rs` of the module `name`, declares for its rooms.
+    pub(crate) fn rooms(name: &'static str, module: &Source) -> Self {
+        Self::declared(module, Some(name))
+    }
+
+    fn declared(lib: &Source, within: Option<&'static str>) -> Self {
         let mut ranks = BTreeMap::new();
         let mut exports = BTreeMap::new();
         for statement in lib.tokens().split(|token| is(token, ';')) {
@@ -37,7 +48,7 @@ impl Order {
                 None => {}
             }
         }
-        Self { ranks, exports }
+        Self { within, ranks, exports }
     }
 
     /// How many modules there are.
@@ -45,7 +56,7 @@ impl Order {
         self.ranks.len()
     }
 
-    /// Where the file at `path` below the root uses a module that stands below its own.
+    /// Where the file at `path`, below the root or below the module of these rooms, uses a module that stands below its own.
     pub(crate) fn arrows_upwards(&self, path: &Path, source: &Source) -> Vec<String> {
         let parts: Vec<_> = path.iter().filter_map(|part| part.to_str()).collect();
         let Some(own) = parts.first().map(|first| first.trim_end_matches(".rs")) else { return Vec::new() };
@@ -53,7 +64,8 @@ impl Order {
         let Some(rank) = self.ranks.get(own) else { return Vec::new() };
         let depth = parts.len() - usize::from(parts.last() == Some(&"mod.rs"));
         let mut used = Vec::new();
-        paths(source.tokens(), depth, &mut used);
+        let leaves = |ups| if self.within.is_some() { ups == depth } else { ups >= depth };
+        paths(source.tokens(), self.within, &leaves, &mut used);
         let wrong = used.into_iter().filter_map(|(name, line)| {
             let module = if self.ranks.contains_key(&name) { &name } else { self.exports.get(&name)? };
             let upwards = self.ranks.get(module)? > rank;
@@ -81,14 +93,19 @@ pub(crate) fn names(source: &Source, word: &str) -> bool {
     words.iter().any(|found| found == word)
 }
 
-/// The names that directly follow `crate::`, or a `super::` that leaves the file's module, with their lines.
-/// `depth` is how many modules deep the file is.
-fn paths(tokens: &[TokenTree], depth: usize, found: &mut Vec<(String, usize)>) {
+/// The names that directly follow `crate::` (and the name of the module `within`), or as many `super::` as make a path of them
+/// that `leaves` the file's own module, with their lines.
+fn paths(
+    tokens: &[TokenTree],
+    within: Option<&str>,
+    leaves: &impl Fn(usize) -> bool,
+    found: &mut Vec<(String, usize)>,
+) {
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {
             TokenTree::Ident(ident) if ident == "crate" && follows(tokens, at) => {
-                first_names(&tokens[at + 3..], found);
+                names_within(&tokens[at + 3..], within, found);
                 at += 3;
             }
             TokenTree::Ident(ident) if ident == "super" && follows(tokens, at) => {
@@ -100,13 +117,13 @@ fn paths(tokens: &[TokenTree], depth: usize, found: &mut Vec<(String, usize)>) {
                     ups += 1;
                     at += 3;
                 }
-                if ups >= depth {
+                if leaves(ups) {
                     first_names(&tokens[at..], found);
                 }
             }
             TokenTree::Group(group) => {
                 let inside: Vec<_> = group.stream().into_iter().collect();
-                paths(&inside, depth, found);
+                paths(&inside, within, leaves, found);
                 at += 1;
             }
             _ => at += 1,
@@ -118,6 +135,21 @@ fn paths(tokens: &[TokenTree], depth: usize, found: &mut Vec<(String, usize)>) {
 fn follows(tokens: &[TokenTree], at: usize) -> bool {
     matches!((tokens.get(at + 1), tokens.get(at + 2)), (Some(a), Some(b)) if is(a, ':') && is(b, ':'))
         && tokens.len() > at + 3
+}
+
+/// The first name of each path that begins here and goes on in the module `within`, if there is one.
+fn names_within(tokens: &[TokenTree], within: Option<&str>, found: &mut Vec<(String, usize)>) {
+    let Some(module) = within else { return first_names(tokens, found) };
+    match tokens.first() {
+        Some(TokenTree::Ident(ident)) if ident == module && follows(tokens, 0) => {
+            first_names(&tokens[3..], found);
+        }
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+            let inside: Vec<_> = group.stream().into_iter().collect();
+            inside.split(|token| is(token, ',')).for_each(|path| names_within(path, within, found));
+        }
+        _ => {}
+    }
 }
 
 /// The first name of each path that begins here: one, or those of a `{…}`.
@@ -181,6 +213,22 @@ mod tests {
         assert_eq!(wrong("model/mod.rs", "#[cfg(test)]\nmod tests { use crate::gateway::x; }"), 0);
         assert_eq!(wrong("model/mod.rs", "// use crate::gateway::x;\n/// [`crate::gateway`]\nfn f() {}"), 0);
         assert_eq!(wrong("bin/tool/main.rs", "use crate::gateway::x;"), 0);
+    }
+
+    #[test]
+    fn a_use_of_a_room_below_is_found_in_every_form() {
+        const GATEWAY: &str = "mod session;\nmod call;\nmod api;\n\npub use self::api::Answer;\npub use crate::auth::Caller;\n";
+        let order = Order::rooms("gateway", &Source::parse(GATEWAY).expect("a module"));
+        let wrong = |path: &str, text: &str| {
+            order.arrows_upwards(Path::new(path), &Source::parse(text).expect("a snippet")).len()
+        };
+        assert_eq!(wrong("session/client.rs", "use crate::gateway::call::x;"), 1);
+        assert_eq!(wrong("session/client.rs", "use crate::{error::Error, gateway::{api::a, session::b}};"), 1);
+        assert_eq!(wrong("session/client.rs", "use super::super::call::x;"), 1);
+        assert_eq!(wrong("call/mod.rs", "fn f() { super::api::g() }"), 1);
+        assert_eq!(wrong("call/own.rs", "use crate::gateway::Answer;"), 1, "through a re-export of the module");
+        assert_eq!(wrong("api/admin.rs", "use crate::gateway::{Caller, call::x}; use super::keys;"), 0);
+        assert_eq!(wrong("call/own.rs", "use crate::api; use super::api; use crate::gateway::session::x;"), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use smol_str::ToSmolStr;
 use tokio::sync::Notify;
 
 use super::Inner;
+use super::legacy::opening::apart;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::{Course, translate};
@@ -19,11 +20,12 @@ use crate::gateway::bridge::modern_to_modern;
 use crate::gateway::call::answering::{Answering, Flow};
 use crate::gateway::call::errand::{Forward, Journey, Passage};
 use crate::gateway::call::relay::{Relay, progress_token};
-use crate::gateway::call::verdict::{is_repeatable, outcome_of, outcome_of_answer};
+use crate::gateway::call::verdict::is_repeatable;
 use crate::gateway::call::{affinity, proxy};
 use crate::gateway::routing::service::Place;
 use crate::gateway::session::client::{Client, ended};
-use crate::model::{Reply, ServerId, Sharing, TransportType};
+use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
+use crate::model::{Reply, ServerId};
 use crate::rpc::Method;
 use crate::rpc::version::Era;
 use crate::select::{Ask, Lease};
@@ -321,19 +323,6 @@ fn pick<'f>(
         }
     }
     service.pick(what, &Ask { key, exclude: excluded }, now)
-}
-
-/// Whether the client's calls reach the server in a session of the client's own.
-pub(crate) fn apart(client: &Client, place: &Place) -> bool {
-    match place.server.configuration.sharing {
-        Sharing::Shared => false,
-        Sharing::Session => true,
-        // Elsewhere a session costs a process or a connection for as long as it lives.
-        Sharing::Auto => {
-            matches!(place.server.transport_type, TransportType::Http | TransportType::Memory)
-                || client.wants_own_session()
-        }
-    }
 }
 
 /// The client's own session with the server, if there is one already: nearly every call finds it so.

@@ -3,7 +3,6 @@
 //! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
 //! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
-mod settings;
 mod session;
 mod upstream;
 mod routing;
@@ -12,6 +11,7 @@ mod background;
 mod legacy;
 mod bridge;
 mod modern;
+mod settings;
 mod forward;
 mod pipeline;
 mod api;
@@ -26,7 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 
 pub use self::api::admitted::{Admitted, Ask};
-pub use self::api::audit::Attempt;
 pub use self::api::credentials::Whose;
 pub use self::api::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::api::hosted::Hosted;
@@ -39,6 +38,7 @@ pub use self::api::published::{Published, PublishedFilter};
 pub use self::api::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
 pub use self::api::request::{Answer, McpRequest};
 pub use self::api::tenants::TenantPatch;
+pub use self::call::audit::Attempt;
 pub use self::call::own::{CONFIG, OwnCall, OwnItem, OwnService};
 #[cfg(feature = "server")]
 pub(crate) use self::call::proxy::read as read_proxied;

@@ -6,19 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
+use super::call::modern::Modern;
 use super::modern;
-use super::modern::Modern;
 use super::{Gateway, Inner};
 use crate::auth::{Credentials, Operation};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::api::audit::is_refusal;
+use crate::gateway::call::audit::is_refusal;
 use crate::gateway::call::errand;
 use crate::gateway::call::errand::{Journey, Passage, Target};
 use crate::gateway::call::ongoing::{Ongoing, conclude};
 use crate::gateway::call::own;
 use crate::gateway::legacy::conversation::take_up;
-use crate::gateway::routing::names;
 use crate::gateway::session::client::Client;
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::observe::Record;
@@ -252,6 +251,20 @@ impl Inner {
         }
     }
 
+    /// Runs a call that a tool of the gateway's own makes: it was admitted with the call of that tool.
+    pub(super) async fn run_within(
+        self: &Arc<Self>,
+        action: Action,
+        passage: Passage,
+        record: &Arc<Record>,
+    ) -> Result<Reply> {
+        let errand = self.resolve(&Route::All, action, passage)?;
+        if matches!(errand, Errand::Own(..)) {
+            return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
+        }
+        Box::pin(self.run(&Route::All, errand, record)).await
+    }
+
     async fn open_session(
         self: &Arc<Self>,
         route: &Route,
@@ -314,9 +327,4 @@ fn held_open(reply: Reply, passage: Passage) -> Reply {
 /// The kind that a list method lists.
 fn list_kind(method: &Method) -> Option<CapabilityKind> {
     CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str())
-}
-
-/// A name for a message.
-pub(crate) fn shown_method(message: &Message) -> String {
-    names::shown(message.method().map_or("response", Method::as_str)).into_owned()
 }

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::audit::{Attempt, is_refusal};
 use crate::auth::{Credentials, Operation, Restrictions};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::call::audit::{Attempt, is_refusal};
 use crate::gateway::{Caller, Gateway, Inner};
 use crate::limit::Admission;
 use crate::model::{CapabilityKind, Principal};

@@ -1,15 +1,13 @@
 //! Credentials for servers: set, listed without their values, removed. What they are used for stands in `book`.
 
-use url::Url;
-
 use super::admin::actor;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::upstream::book::described;
+use crate::gateway::upstream::book::origin_of;
 use crate::gateway::{Caller, Gateway};
 use crate::model::{AuditEntry, Credential, CredentialKind, Server, ServerId};
 use crate::registry::validate;
-use crate::transport::supply::origin;
 
 /// Credentials of one server at most that are for all, and of each caller there.
 const MOST: usize = 64;
@@ -214,17 +212,6 @@ pub(crate) fn fits(subject: &str, server: &Server) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidParams, message).with("member", "subject"));
     }
     Ok(())
-}
-
-/// Where a server's requests go.
-///
-/// [`ErrorKind::InvalidParams`] for a command, which has no requests.
-pub(crate) fn origin_of(server: &Server) -> Result<String> {
-    let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
-    url.as_ref().map(origin).ok_or_else(|| {
-        let message = "a server that is a command has no headers; give it a variable with `env`";
-        Error::new(ErrorKind::InvalidParams, message)
-    })
 }
 
 fn entry(

@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
-use super::credentials::{fits, origin_of};
+use super::credentials::fits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::upstream::book::origin_of;
 use crate::gateway::upstream::granted::HEADER;
 use crate::gateway::{Caller, Gateway, Whose};
 use crate::model::{Credential, CredentialKind, Principal, Server, ServerId};

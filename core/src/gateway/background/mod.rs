@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod probe;
+pub(super) mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;

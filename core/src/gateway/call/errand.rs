@@ -12,7 +12,7 @@ use super::ongoing::Departure;
 use super::own;
 use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::modern::Modern;
+use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::names::shown;
 use crate::gateway::routing::service::{Place, Service};
 use crate::gateway::routing::snapshot::View;

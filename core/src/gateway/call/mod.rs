@@ -1,6 +1,8 @@
 //! The parts of one call: what it comes down to, the message that goes up, the answer that comes down, and what the end
 //! of an attempt means.
 
+pub(super) mod modern;
+pub(super) mod audit;
 pub(super) mod ongoing;
 pub(super) mod verdict;
 pub(super) mod errand;

@@ -17,7 +17,6 @@ use super::errand::{Passage, unknown_name};
 use super::proxy;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::pipeline::Errand;
 use crate::gateway::routing::catalog::under_name;
 use crate::gateway::routing::names;
 use crate::gateway::routing::snapshot::View;
@@ -89,12 +88,7 @@ impl OwnCall {
             landing: None,
             ..self.passage
         };
-        let inner = &self.gateway.0;
-        let errand = inner.resolve(&Route::All, action, passage)?;
-        if matches!(errand, Errand::Own(..)) {
-            return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
-        }
-        match Box::pin(inner.run(&Route::All, errand, &record)).await? {
+        match self.gateway.0.run_within(action, passage, &record).await? {
             Reply::Message { body, .. } | Reply::Refused { body, .. } => Ok((method, Message::parse(body)?)),
             Reply::Stream { .. } | Reply::Accepted => {
                 let message = "a call without a session was answered as if it had one";

@@ -1,33 +1,10 @@
 //! What the end of an attempt means: for the server's breaker, for a second attempt, for the client.
 
 use super::errand::Forward;
-use crate::breaker::Outcome;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::gateway::routing::service::Place;
 use crate::model::CapabilityKind;
-use crate::rpc::{Members, Message, Method};
-
-/// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a limit or a full pool of ours
-/// is not its fault; a child process that waits to be started again is. A certificate that is not believed counts as any connection
-/// that cannot be opened: whosoever it is to mend, calls go elsewhere until it is.
-pub(crate) fn outcome_of(error: &Error) -> Outcome {
-    let fact = |wanted: &str| error.context().iter().find(|(key, _)| *key == wanted);
-    let refused = fact("status").is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
-    match error.kind() {
-        ErrorKind::BadUpstream if refused || fact("limit_bytes").is_some() => Outcome::Ignored,
-        ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
-        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
-        _ => Outcome::Ignored,
-    }
-}
-
-/// What an answer says about the server: an internal error counts against it, every other answer speaks for it.
-pub(crate) fn outcome_of_answer(message: &Message) -> Outcome {
-    let internal = message.error().is_some_and(|error| {
-        Members::parse(error).is_ok_and(|members| members.get("code") == Some("-32603"))
-    });
-    if internal { Outcome::Failure } else { Outcome::Success }
-}
+use crate::rpc::{Members, Method};
 
 /// Whether the call may be sent again although the server may have seen it.
 pub(crate) fn is_repeatable(forward: &Forward, place: &Place) -> bool {
@@ -115,21 +92,5 @@ mod tests {
         assert_eq!((told.kind(), told.delivery()), (ErrorKind::SessionNotFound, Delivery::NotSent));
         let told = session_ended(Error::new(ErrorKind::Cancelled, "m"));
         assert_eq!(told.delivery(), Delivery::Unknown);
-    }
-
-    #[test]
-    fn our_own_limits_and_refusals_do_not_count_against_a_server() {
-        let upstream = |key, value: &str| Error::new(ErrorKind::BadUpstream, "m").with(key, value);
-        assert_eq!(outcome_of(&upstream("status", "404")), Outcome::Ignored);
-        assert_eq!(outcome_of(&upstream("status", "503")), Outcome::Failure);
-        assert_eq!(outcome_of(&upstream("limit_bytes", "16")), Outcome::Ignored);
-        for kind in
-            [ErrorKind::TooLarge, ErrorKind::RateLimited, ErrorKind::Cancelled, ErrorKind::UnsupportedVersion]
-        {
-            assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Ignored, "{kind:?}");
-        }
-        for kind in [ErrorKind::BadUpstream, ErrorKind::Timeout] {
-            assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Failure, "{kind:?}");
-        }
     }
 }

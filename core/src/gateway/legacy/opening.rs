@@ -10,11 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::error::Result;
 use crate::gateway::Inner;
-use crate::gateway::forward::apart;
 use crate::gateway::routing::service::Place;
 use crate::gateway::session::client::{Client, Way, ended};
 use crate::gateway::upstream::replaced;
-use crate::model::{ServerId, TransportType};
+use crate::model::{ServerId, Sharing, TransportType};
 use crate::rpc::Method;
 use crate::rpc::envelope::quote;
 use crate::tasks::awaited::Awaited;
@@ -131,4 +130,17 @@ pub(crate) async fn tell_level(client: &Client, session: &Session, cause: Option
 
 fn log_level(client: &Client) -> Option<String> {
     client.log_level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Whether the client's calls reach the server in a session of the client's own.
+pub(crate) fn apart(client: &Client, place: &Place) -> bool {
+    match place.server.configuration.sharing {
+        Sharing::Shared => false,
+        Sharing::Session => true,
+        // Elsewhere a session costs a process or a connection for as long as it lives.
+        Sharing::Auto => {
+            matches!(place.server.transport_type, TransportType::Http | TransportType::Memory)
+                || client.wants_own_session()
+        }
+    }
 }

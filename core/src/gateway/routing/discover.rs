@@ -16,7 +16,7 @@ use super::service::Place;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::gateway::call::verdict::outcome_of;
+use crate::gateway::upstream::outcome::outcome_of;
 use crate::model::{ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
 

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::rpc::{Message, Method};
+
 /// Longest name that clients in wide use accept.
 const LONGEST: usize = 64;
 
@@ -34,6 +36,11 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().take(80).chain(['…']).collect())
+}
+
+/// A name for a message.
+pub(crate) fn shown_method(message: &Message) -> String {
+    shown(message.method().map_or("response", Method::as_str)).into_owned()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::ArcSwap;
 use http::header::{HeaderName, HeaderValue};
 use tokio::sync::Mutex;
+use url::Url;
 
 pub(crate) use self::held::Held;
 pub(crate) use self::sheet::Shown;
@@ -21,9 +22,9 @@ use crate::auth::{Grant, Vault};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, ServerId, TenantId};
+use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, Server, ServerId, TenantId};
 use crate::store::Store;
-use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted};
+use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
 
 /// The key in an error's context under which it says that a server wants to be authorized by somebody, and how it stands.
 pub(crate) const AUTHORIZATION: &str = "authorization";
@@ -315,6 +316,17 @@ pub(crate) fn described(about: &Credential) -> serde_json::Value {
         detail["scopes"] = authorized.scopes.as_slice().into();
     }
     detail
+}
+
+/// Where a server's requests go.
+///
+/// [`ErrorKind::InvalidParams`] for a command, which has no requests.
+pub(crate) fn origin_of(server: &Server) -> Result<String> {
+    let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
+    url.as_ref().map(origin).ok_or_else(|| {
+        let message = "a server that is a command has no headers; give it a variable with `env`";
+        Error::new(ErrorKind::InvalidParams, message)
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::book::{AUTHORIZATION, Held, described};
 use crate::auth::Grant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::gateway::api::credentials::origin_of;
+use crate::gateway::upstream::book::origin_of;
 use crate::model::{AuditEntry, Server, ServerId};
 use crate::oauth::{self, Challenge, Wire};
 use crate::tasks::awaited::promise;

@@ -5,6 +5,7 @@
 //! calls without a session and, where the server is a child process, calls of clients of which it has nothing to remember. Discovery opens a
 //! session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
 
+pub(super) mod outcome;
 pub(super) mod starts;
 pub(super) mod overrides;
 pub(super) mod book;

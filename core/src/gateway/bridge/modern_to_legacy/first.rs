@@ -7,7 +7,7 @@ use super::{AGAIN, bond_of, may_ask, translate};
 use crate::error::Result;
 use crate::gateway::Inner;
 use crate::gateway::call::errand::Passage;
-use crate::gateway::modern::Modern;
+use crate::gateway::call::modern::Modern;
 use crate::rpc::Message;
 use crate::rpc::answer::result_response;
 use crate::transport::Session;

@@ -1,0 +1,94 @@
+//! A modern request as it came in: what it says besides its body.
+
+use std::sync::OnceLock;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::routing::names;
+use crate::gateway::routing::service::Place;
+use crate::gateway::session::pool::Borrowed;
+use crate::model::{Action, Call, Route, TransportType};
+use crate::rpc::meta::{self, LOG_LEVELS, Meta};
+use crate::rpc::version::{Era, MODERN};
+use crate::rpc::{Members, object};
+
+/// What a client may say of itself in one request, in bytes: it can be kept for a while.
+const MAX_INTRODUCTION: usize = 8 * 1024;
+
+/// What a modern request says besides its body.
+#[derive(Debug)]
+pub(crate) struct Modern {
+    pub(crate) route: Route,
+    /// Raw object.
+    pub(crate) capabilities: Box<str>,
+    /// Raw object.
+    pub(crate) client_info: Box<str>,
+    /// How grave a log message must be to be told; `None`: none is told.
+    pub(crate) log_level: Option<usize>,
+    pub(crate) state: Option<Box<str>>,
+    /// Raw `inputResponses`.
+    pub(crate) responses: Option<Box<str>>,
+    /// The request is a retry that its server gets as if it were the first.
+    pub(crate) again: bool,
+    /// The sessions of the pool that it uses, once it does.
+    pub(crate) pooled: OnceLock<Borrowed>,
+}
+
+impl Modern {
+    /// What a call brought, if it is a modern one.
+    ///
+    /// [`ErrorKind::InvalidParams`] if something is missing or of the wrong form, [`ErrorKind::TooLarge`].
+    pub(crate) fn of(call: &Call) -> Result<Option<Box<Self>>> {
+        let (Era::Modern, Action::Send(message)) = (call.era, &call.action) else { return Ok(None) };
+        let invalid = |what: String| Error::new(ErrorKind::InvalidParams, what);
+        let said = Meta::of(message)?;
+        let capabilities = match &said {
+            Some(said) => said.required_capabilities()?,
+            None => "{}",
+        };
+        if let Some(said) = said.as_ref().filter(|said| said.version != MODERN) {
+            let message = "this protocol version is not spoken here without `initialize`";
+            let shown = names::shown(&said.version).into_owned();
+            return Err(Error::new(ErrorKind::UnsupportedVersion, message).with("requested", shown));
+        }
+        let info = said.as_ref().and_then(|said| said.client_info);
+        let info = info.unwrap_or(r#"{"name":"unknown","version":"0"}"#);
+        if Members::parse(capabilities).is_err() || Members::parse(info).is_err() {
+            return Err(invalid("clientCapabilities and clientInfo in `_meta` must be objects".into()));
+        }
+        if capabilities.len() + info.len() > MAX_INTRODUCTION {
+            let message = "clientCapabilities and clientInfo are larger than the limit, together";
+            return Err(Error::new(ErrorKind::TooLarge, message).with("limit_bytes", MAX_INTRODUCTION));
+        }
+        let level = said.as_ref().and_then(|said| said.log_level);
+        let log_level = level
+            .map(|raw| {
+                let known = object::text(raw).and_then(|level| meta::gravity(&level));
+                known
+                    .ok_or_else(|| invalid(format!("the log level must be one of {}", LOG_LEVELS.join(", "))))
+            })
+            .transpose()?;
+        let params = message.params_members()?;
+        let state = params.get("requestState").map(|raw| {
+            let text = object::text(raw).map(|text| Box::from(&*text));
+            text.ok_or_else(|| invalid("`requestState` must be a string".into()))
+        });
+        Ok(Some(Box::new(Self {
+            route: call.route.clone(),
+            capabilities: capabilities.into(),
+            client_info: info.into(),
+            log_level,
+            state: state.transpose()?,
+            responses: params.get("inputResponses").map(Into::into),
+            again: false,
+            pooled: OnceLock::new(),
+        })))
+    }
+}
+
+impl Modern {
+    /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
+    /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
+    pub(crate) fn may_share(&self, place: &Place) -> bool {
+        self.log_level.is_none() || place.server.transport_type == TransportType::Http
+    }
+}

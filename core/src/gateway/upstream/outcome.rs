@@ -1,0 +1,48 @@
+//! What the end of an attempt at a server says about that server: its breaker learns from it.
+
+use crate::breaker::Outcome;
+use crate::error::{Error, ErrorKind};
+use crate::rpc::{Members, Message};
+
+/// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a limit or a full pool of ours
+/// is not its fault; a child process that waits to be started again is. A certificate that is not believed counts as any connection
+/// that cannot be opened: whosoever it is to mend, calls go elsewhere until it is.
+pub(crate) fn outcome_of(error: &Error) -> Outcome {
+    let fact = |wanted: &str| error.context().iter().find(|(key, _)| *key == wanted);
+    let refused = fact("status").is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
+    match error.kind() {
+        ErrorKind::BadUpstream if refused || fact("limit_bytes").is_some() => Outcome::Ignored,
+        ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
+        ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
+        _ => Outcome::Ignored,
+    }
+}
+
+/// What an answer says about the server: an internal error counts against it, every other answer speaks for it.
+pub(crate) fn outcome_of_answer(message: &Message) -> Outcome {
+    let internal = message.error().is_some_and(|error| {
+        Members::parse(error).is_ok_and(|members| members.get("code") == Some("-32603"))
+    });
+    if internal { Outcome::Failure } else { Outcome::Success }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_limits_and_refusals_do_not_count_against_a_server() {
+        let upstream = |key, value: &str| Error::new(ErrorKind::BadUpstream, "m").with(key, value);
+        assert_eq!(outcome_of(&upstream("status", "404")), Outcome::Ignored);
+        assert_eq!(outcome_of(&upstream("status", "503")), Outcome::Failure);
+        assert_eq!(outcome_of(&upstream("limit_bytes", "16")), Outcome::Ignored);
+        for kind in
+            [ErrorKind::TooLarge, ErrorKind::RateLimited, ErrorKind::Cancelled, ErrorKind::UnsupportedVersion]
+        {
+            assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Ignored, "{kind:?}");
+        }
+        for kind in [ErrorKind::BadUpstream, ErrorKind::Timeout] {
+            assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Failure, "{kind:?}");
+        }
+    }
+}
