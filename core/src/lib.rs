@@ -39,12 +39,13 @@ pub mod builder;
 pub mod server;
 pub mod facade;
 
+pub use auth::Caller;
 pub use balance::{Ask, Balancer, Entry};
 pub use builder::GatewayBuilder;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
-pub use gateway::{Answer, Caller, Events, Gateway, Hosted, McpRequest, Picked};
+pub use gateway::{Answer, Events, Gateway, Hosted, McpRequest, Picked};
 pub use model::{Configuration, Principal, Registration, Role, Server, TenantId};
 pub use registry::Filter;
 #[cfg(feature = "sqlite")]

@@ -217,18 +217,29 @@ mod tests {
 
     #[test]
     fn a_use_of_a_room_below_is_found_in_every_form() {
-        const GATEWAY: &str = "mod session;\nmod call;\nmod api;\n\npub use self::api::Answer;\npub use crate::auth::Caller;\n";
+        const GATEWAY: &str =
+            "mod session;\nmod call;\nmod api;\n\npub use self::api::Answer;\npub use crate::auth::Caller;\n";
         let order = Order::rooms("gateway", &Source::parse(GATEWAY).expect("a module"));
         let wrong = |path: &str, text: &str| {
             order.arrows_upwards(Path::new(path), &Source::parse(text).expect("a snippet")).len()
         };
         assert_eq!(wrong("session/client.rs", "use crate::gateway::call::x;"), 1);
-        assert_eq!(wrong("session/client.rs", "use crate::{error::Error, gateway::{api::a, session::b}};"), 1);
+        assert_eq!(
+            wrong("session/client.rs", "use crate::{error::Error, gateway::{api::a, session::b}};"),
+            1
+        );
         assert_eq!(wrong("session/client.rs", "use super::super::call::x;"), 1);
         assert_eq!(wrong("call/mod.rs", "fn f() { super::api::g() }"), 1);
-        assert_eq!(wrong("call/own.rs", "use crate::gateway::Answer;"), 1, "through a re-export of the module");
+        assert_eq!(
+            wrong("call/own.rs", "use crate::gateway::Answer;"),
+            1,
+            "through a re-export of the module"
+        );
         assert_eq!(wrong("api/admin.rs", "use crate::gateway::{Caller, call::x}; use super::keys;"), 0);
-        assert_eq!(wrong("call/own.rs", "use crate::api; use super::api; use crate::gateway::session::x;"), 0);
+        assert_eq!(
+            wrong("call/own.rs", "use crate::api; use super::api; use crate::gateway::session::x;"),
+            0
+        );
     }
 
     #[test]

@@ -8,11 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Failure, json};
-use super::schema::Missing;
-use super::{Door, Shared, logins};
+use super::{Door, Shared};
 use crate::auth::permission::{self, NEEDED_SCOPES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ServiceName;
+use crate::server::rest::logins;
+use crate::server::rest::schema::Missing;
 
 /// Where the document for a resource is: this, and the resource's path.
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";

@@ -8,11 +8,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::{ActingAs, Peer, Service, answer, body, strip};
+use super::{ActingAs, Peer, Service, answer, strip};
 use crate::auth::{Authorization, Credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Attempt;
 use crate::model::Principal;
+use crate::server::connection::body;
 
 impl Service {
     /// Has a refusal written to the audit trail.

@@ -11,13 +11,14 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use smol_str::SmolStr;
 
-use super::{Asker, Shared, answer, body, modern, proxy};
+use super::{Asker, Shared, answer, modern, proxy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Numbering, Reply, Route, ServiceName};
 use crate::rpc::answer::error_response;
 use crate::rpc::headers::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, sse, version};
+use crate::server::connection::body;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");

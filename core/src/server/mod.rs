@@ -6,44 +6,22 @@
 //! large a body may be, and which id ties the lines of a request together. MCP requests branch off before the router,
 //! so that the hot path pays for no routing table.
 
-pub mod caller_tls;
+mod connection;
+mod rest;
 pub mod serve;
 pub mod stdio;
-pub mod tls;
 
 mod answer;
-mod audit;
-mod body;
 mod challenge;
 mod cors;
-mod credentials;
-mod discovery;
-mod docs;
 mod edge;
 mod entrance;
-mod events;
-mod extract;
 mod gate;
-mod heads;
-mod keys;
-mod knock;
-mod logins;
 mod mcp;
-mod metrics;
 mod modern;
-mod openapi;
-mod operation;
-mod patience;
 mod proxy;
-mod registering;
-mod registry_v01;
-mod schema;
-mod servers;
 mod sse;
 mod strip;
-mod tags;
-mod tenants;
-mod turn;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -69,8 +47,9 @@ use crate::model::Principal;
 use crate::random::Random;
 use crate::striped::Striped;
 
-pub use keys::record as key_record;
-pub use openapi::document;
+pub use connection::{caller_tls, tls};
+pub use rest::keys::record as key_record;
+pub use rest::openapi::document;
 pub use serve::serve;
 
 /// The address of the connection's other end, as an extension of the request.
@@ -169,7 +148,7 @@ pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>
 
 /// The routes behind the edge, without the gate.
 fn routes(shared: &Door) -> Router {
-    let (router, _) = openapi::routes().split_for_parts();
+    let (router, _) = rest::openapi::routes().split_for_parts();
     router
         .fallback(answer::no_route)
         .method_not_allowed_fallback(answer::no_method)
@@ -314,7 +293,7 @@ impl Service {
                     self.admit(&credentials, correlation_id, *request).await
                 }
                 Err(error) => {
-                    body::discard(request.into_body()).await;
+                    connection::body::discard(request.into_body()).await;
                     answer::refuse(error)
                 }
             };

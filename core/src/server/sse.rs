@@ -22,12 +22,13 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::answer::Failure;
-use super::{Door, body, mcp};
+use super::{Door, mcp};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Attached, Caller};
 use crate::model::{Principal, Route, ServiceName};
 use crate::rpc::{Message, sse};
+use crate::server::connection::body;
 
 /// Streams at most; beyond that clients are told to come back.
 const STREAMS: usize = 10_000;

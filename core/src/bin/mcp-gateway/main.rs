@@ -1,24 +1,13 @@
 //! The `mcp-gateway` program: serves the gateway, and talks to one that runs.
 
 mod api;
-mod audit;
-mod call;
 mod client;
-mod credentials;
-mod database;
+mod commands;
 mod demo;
 mod exit;
-mod healthcheck;
-mod import;
-mod keys;
-mod list;
 mod logging;
-mod register;
 mod reload;
-mod serve;
-mod stdio;
 mod table;
-mod validate;
 mod welcome;
 mod wiring;
 
@@ -49,31 +38,31 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serves the gateway until it is told to stop
-    Serve(serve::Args),
+    Serve(commands::serve::Args),
     /// Serves the gateway to one client on standard input and output
-    Stdio(stdio::Args),
+    Stdio(commands::stdio::Args),
     /// Registers a server
-    Register(Box<register::Args>),
+    Register(Box<commands::register::Args>),
     /// Makes, lists, rotates and revokes API keys
-    Keys(keys::Args),
+    Keys(commands::keys::Args),
     /// Sets, lists and removes what a server is shown before it lets the gateway in
-    Credentials(credentials::Args),
+    Credentials(commands::credentials::Args),
     /// Lists the registered servers
-    List(list::Args),
+    List(commands::list::Args),
     /// Calls a tool through a running gateway
-    Call(call::Args),
+    Call(commands::call::Args),
     /// Registers the servers of an `mcpServers` file, as desktop clients keep it
-    Import(import::Args),
+    Import(commands::import::Args),
     /// Asks a running gateway whether it works, or probes one server now
-    Healthcheck(healthcheck::Args),
+    Healthcheck(commands::healthcheck::Args),
     /// Checks the configuration and prints everything that is wrong with it
-    Validate(validate::Args),
+    Validate(commands::validate::Args),
     /// Makes the database, or brings it to the newest version
-    InitDb(database::InitArgs),
+    InitDb(commands::database::InitArgs),
     /// Refreshes the database's statistics and gives free space back
-    OptimizeDb(database::OptimizeArgs),
+    OptimizeDb(commands::database::OptimizeArgs),
     /// Shows, exports and verifies the audit trail
-    Audit(audit::Args),
+    Audit(commands::audit::Args),
     /// Shows the gateway at work on servers of its own
     Demo(demo::Args),
     #[command(hide = true)]
@@ -87,19 +76,19 @@ enum Command {
 async fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let done = match command {
-        Command::Serve(args) => serve::run(common, args).await,
-        Command::Stdio(args) => Box::pin(stdio::run(common, args)).await,
-        Command::Register(args) => register::run(&common, *args).await,
-        Command::Keys(args) => Box::pin(keys::run(&common, args)).await,
-        Command::Credentials(args) => Box::pin(credentials::run(&common, args)).await,
-        Command::List(args) => list::run(&common, args).await,
-        Command::Call(args) => call::run(&common, args).await,
-        Command::Import(args) => import::run(&common, args).await,
-        Command::Healthcheck(args) => healthcheck::run(&common, args).await,
-        Command::Validate(args) => validate::run(&common, &args),
-        Command::InitDb(args) => database::init(&common, &args).await,
-        Command::OptimizeDb(args) => database::optimize(&common, &args).await,
-        Command::Audit(args) => audit::run(&common, args).await,
+        Command::Serve(args) => commands::serve::run(common, args).await,
+        Command::Stdio(args) => Box::pin(commands::stdio::run(common, args)).await,
+        Command::Register(args) => commands::register::run(&common, *args).await,
+        Command::Keys(args) => Box::pin(commands::keys::run(&common, args)).await,
+        Command::Credentials(args) => Box::pin(commands::credentials::run(&common, args)).await,
+        Command::List(args) => commands::list::run(&common, args).await,
+        Command::Call(args) => commands::call::run(&common, args).await,
+        Command::Import(args) => commands::import::run(&common, args).await,
+        Command::Healthcheck(args) => commands::healthcheck::run(&common, args).await,
+        Command::Validate(args) => commands::validate::run(&common, &args),
+        Command::InitDb(args) => commands::database::init(&common, &args).await,
+        Command::OptimizeDb(args) => commands::database::optimize(&common, &args).await,
+        Command::Audit(args) => commands::audit::run(&common, args).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::DemoServer(args) => return demo::serve(args).await,
         Command::Openapi => openapi(),

@@ -12,7 +12,8 @@ use mcp_registry_gateway::server::tls::{self, Certificate};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
-use super::logging::{self, Level};
+use super::logging;
+use super::logging::Level;
 use super::wiring::Common;
 
 /// How often the configuration's files are looked at. Asking for two times of change costs microseconds.

@@ -8,11 +8,11 @@ use http::HeaderMap;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
+use super::modern::Modern;
 use super::ongoing::Departure;
 use super::own;
 use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::names::shown;
 use crate::gateway::routing::service::{Place, Service};
 use crate::gateway::routing::snapshot::View;

@@ -1,23 +1,11 @@
 mod admitted;
 mod apart;
-mod claims;
-mod delivery;
-mod discoveries;
+mod calls;
 mod fake;
+mod guarded;
 mod identity;
-mod limits;
 mod listening;
+mod lists;
 #[cfg(feature = "server")]
 pub(crate) mod logins;
-mod logs;
-mod lossless;
-mod kept;
-mod guarded;
-mod pages;
-mod refreshed;
-mod replicas;
-mod retried;
 mod sessions;
-mod shown;
-mod tasks;
-mod voices;

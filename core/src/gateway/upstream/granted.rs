@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError};
 use http::StatusCode;
 use http::header::HeaderMap;
 
+use super::book::origin_of;
 use super::book::{AUTHORIZATION, Held, described};
 use crate::auth::Grant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::gateway::upstream::book::origin_of;
 use crate::model::{AuditEntry, Server, ServerId};
 use crate::oauth::{self, Challenge, Wire};
 use crate::tasks::awaited::promise;

@@ -4,7 +4,7 @@ use http::header::WWW_AUTHENTICATE;
 
 use super::*;
 use crate::auth::Auth;
-use crate::gateway::Caller;
+use crate::gateway::{self, Caller};
 use crate::model::TenantId;
 use crate::store::Store as _;
 

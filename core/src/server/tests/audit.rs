@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::error::{Error, ErrorKind};
+use crate::gateway;
 use crate::limit;
 use crate::model::{AuditQuery, Principal, Role, TenantId};
 use crate::server::answer::{self, Place};

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::*;
 use crate::auth::Vault;
+use crate::gateway;
 use crate::gateway::tests::logins::{Shared as World, look, outside};
 
 struct Page {

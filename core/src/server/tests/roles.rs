@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::auth::{Answer as Known, Authenticator, Authorization, Gate};
 use crate::error::{Error, ErrorKind};
-use crate::gateway::Caller;
+use crate::gateway::{self, Caller};
 use crate::model::{Principal, Role, Route, TenantId};
 use crate::rpc::version;
 use crate::server::stdio::Stdio;

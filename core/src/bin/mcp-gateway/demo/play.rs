@@ -11,9 +11,11 @@ use mcp_registry_gateway::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::admin::Admin;
-use super::children::{self, Replica};
+use super::children;
+use super::children::Replica;
 use super::client::{Answer, Session};
-use super::failover::{self, Scene};
+use super::failover;
+use super::failover::Scene;
 use super::host::Host;
 use super::ledger::Executions;
 use super::screen::{Row, Screen};

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use mcp_registry_gateway::tasks::Tasks;
 
-use super::super::client::{Answer, Sent, Session};
 use super::*;
+use crate::demo::client::{Answer, Sent, Session};
 
 fn replica(offer: Offer) -> Replica {
     Replica { name: "calc-1".into(), offer, ledger: Ledger::default(), notes: Mutex::default() }

@@ -1,0 +1,9 @@
+//! How calls go: delivery, limits, retries, and the bytes that arrive.
+
+mod delivery;
+mod kept;
+mod limits;
+mod lossless;
+mod replicas;
+mod retried;
+mod tasks;

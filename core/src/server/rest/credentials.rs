@@ -1,0 +1,131 @@
+//! `/api/v1/servers/{id}/credentials`: what a server is shown before it lets the gateway in, in all calls or in one caller's.
+//! Values go in and never come out.
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Id, Json, Query};
+use super::schema::{BadBody, Missing, Refused};
+use crate::document::credential::{CredentialList, CredentialView, NewCredential, whose};
+use crate::gateway::{Caller, Whose};
+use crate::server::Door;
+use crate::server::answer::{Failure, json};
+
+/// A credential of one's own to set.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnCredential {
+    /// The header that the server wants to see, such as `Authorization` or `X-Api-Key`.
+    header: String,
+    /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
+    value: String,
+}
+
+/// Lists what a server is shown
+///
+/// Everything but the values.
+#[utoipa::path(get, path = "/api/v1/servers/{id}/credentials", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The credentials", body = CredentialList), Refused, Missing))]
+pub(crate) async fn list(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    Ok(json(StatusCode::OK, &CredentialList::of(door.gateway.credentials(&caller, id)?)))
+}
+
+/// Sets what a server is shown
+///
+/// In one header of every request, in the place of what was set for it before. It goes to the origin that the server has now:
+/// set it anew when the server moves to another. With `subject` it is shown in that caller's calls alone, of a server whose
+/// `configuration.credentials` is `caller`.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/credentials", tag = "servers", request_body = NewCredential,
+    params(("id" = Uuid, Path)),
+    responses((status = 201, description = "Set", body = CredentialView), Refused, Missing, BadBody))]
+pub(crate) async fn set(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Json(new): Json<NewCredential>,
+) -> Result<Response<Body>, Failure> {
+    Ok(json(StatusCode::CREATED, &new.set(&door.gateway, &caller, id).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhichQuery {
+    /// The header.
+    header: String,
+    /// In whose calls it is shown; in all if absent.
+    subject: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhichOwnQuery {
+    /// The header.
+    header: String,
+}
+
+/// Removes what a server is shown
+#[utoipa::path(delete, path = "/api/v1/servers/{id}/credentials", tag = "servers",
+    params(("id" = Uuid, Path), WhichQuery),
+    responses((status = 204, description = "Removed"), Refused, Missing))]
+pub(crate) async fn remove(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Query(which): Query<WhichQuery>,
+) -> Result<StatusCode, Failure> {
+    door.gateway.remove_credential(&caller, id, whose(which.subject.as_deref()), &which.header).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists what a server is shown in your calls
+///
+/// What you have set, or an administrator for you, but the values.
+#[utoipa::path(get, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The credentials", body = CredentialList), Refused, Missing))]
+pub(crate) async fn list_own(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    Ok(json(StatusCode::OK, &CredentialList::of(door.gateway.own_credentials(&caller, id)?)))
+}
+
+/// Sets what a server is shown in your calls
+///
+/// Of a server whose `configuration.credentials` is `caller`. In one header of every request for you, in the place of what was
+/// set for it before; nobody else's calls carry it. It goes to the origin that the server has now.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", request_body = OwnCredential,
+    params(("id" = Uuid, Path)),
+    responses((status = 201, description = "Set", body = CredentialView), Refused, Missing, BadBody))]
+pub(crate) async fn set_own(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Json(new): Json<OwnCredential>,
+) -> Result<Response<Body>, Failure> {
+    let set = door.gateway.set_credential(&caller, id, Whose::Own, &new.header, &new.value).await?;
+    Ok(json(StatusCode::CREATED, &CredentialView::from(set)))
+}
+
+/// Removes what a server is shown in your calls
+#[utoipa::path(delete, path = "/api/v1/servers/{id}/credentials/own", tag = "servers",
+    params(("id" = Uuid, Path), WhichOwnQuery),
+    responses((status = 204, description = "Removed"), Refused, Missing))]
+pub(crate) async fn remove_own(
+    State(door): State<Door>,
+    caller: Caller,
+    Id(id): Id,
+    Query(which): Query<WhichOwnQuery>,
+) -> Result<StatusCode, Failure> {
+    door.gateway.remove_credential(&caller, id, Whose::Own, &which.header).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,247 @@
+//! `/api/v1/servers/{id}/credentials/login` and `/mcp/oauth/callback`: a person lets the gateway into a server by OAuth, in a
+//! browser.
+//!
+//! The page that the authorization server sends the browser back to asks once more, and says who began the login and for whom it
+//! will be used: who was talked into following somebody else's link can still leave it.
+
+use std::fmt::Write;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, REFERRER_POLICY};
+use http::{Response, StatusCode, Uri};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::docs::escape;
+use super::extract::{Id, Json, Query};
+use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
+use crate::document::credential::{LoginView, whose};
+use crate::error::{Error, ErrorKind};
+use crate::gateway::{Caller, LoginAnswer, LoginAsked, LoginWish, Whose};
+use crate::model::ServerId;
+use crate::server::answer::{Failure, json, status_of};
+use crate::server::{Door, challenge};
+
+/// Where authorization servers send browsers back to.
+pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
+
+/// How to log in. The gateway finds out by itself what is left out.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnLogin {
+    /// The client that somebody registered by hand at the authorization server. Without, the gateway registers itself.
+    client_id: Option<String>,
+    /// Its secret, if it has one. It is kept sealed and never shown.
+    client_secret: Option<String>,
+    /// The https URL of a document that describes this gateway (Client ID Metadata Document), for servers that take one.
+    client_metadata_url: Option<String>,
+    /// The scopes to ask for; those that the server names if there are none.
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+/// The same, for whose calls.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewLogin {
+    /// In whose calls alone it will be used, such as `key:…` or `user:…`; in all calls if absent. Another's is begun by an
+    /// administrator.
+    subject: Option<String>,
+    /// The client that somebody registered by hand at the authorization server. Without, the gateway registers itself.
+    client_id: Option<String>,
+    /// Its secret, if it has one. It is kept sealed and never shown.
+    client_secret: Option<String>,
+    /// The https URL of a document that describes this gateway (Client ID Metadata Document), for servers that take one.
+    client_metadata_url: Option<String>,
+    /// The scopes to ask for; those that the server names if there are none.
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+/// Begins to let the gateway into a server by OAuth
+///
+/// Finds the server's authorization server, gets known there, and says where a person goes to grant access. What they grant is shown to
+/// the server as `Authorization: Bearer …` from then on, and renewed when it ends.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/login", tag = "servers", request_body = NewLogin,
+    params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Begun", body = LoginView), Refused, Missing, BadBody, Upstream))]
+pub(crate) async fn begin(
+    State(door): State<Door>,
+    caller: Caller,
+    headers: HeaderMap,
+    Id(id): Id,
+    Json(new): Json<NewLogin>,
+) -> Result<Response<Body>, Failure> {
+    let NewLogin { subject, client_id, client_secret, client_metadata_url, scopes } = new;
+    let own = OwnLogin { client_id, client_secret, client_metadata_url, scopes };
+    begun(&door, &caller, &headers, id, whose(subject.as_deref()), own).await
+}
+
+/// Begins to let the gateway into a server in one's own calls
+///
+/// As for all calls, of a server whose `configuration.credentials` is `caller`.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/own/login", tag = "servers", request_body = OwnLogin,
+    params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Begun", body = LoginView), Refused, Missing, BadBody, Upstream))]
+pub(crate) async fn begin_own(
+    State(door): State<Door>,
+    caller: Caller,
+    headers: HeaderMap,
+    Id(id): Id,
+    Json(own): Json<OwnLogin>,
+) -> Result<Response<Body>, Failure> {
+    begun(&door, &caller, &headers, id, Whose::Own, own).await
+}
+
+async fn begun(
+    door: &Door,
+    caller: &Caller,
+    headers: &HeaderMap,
+    id: ServerId,
+    whose: Whose<'_>,
+    own: OwnLogin,
+) -> Result<Response<Body>, Failure> {
+    let OwnLogin { client_id, client_secret, client_metadata_url, scopes } = own;
+    let redirect_uri = format!("{}{CALLBACK}", challenge::base(door, headers.get(HOST)));
+    let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
+    let begun = Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await;
+    let begun = begun.map_err(|error| match error.kind() {
+        // The gateway works: what somebody else does is what the answer is about.
+        ErrorKind::BadUpstream => Failure::status(error, StatusCode::FAILED_DEPENDENCY),
+        _ => error.into(),
+    })?;
+    Ok(json(StatusCode::OK, &LoginView::from(begun)))
+}
+
+/// What the authorization server sends the browser back with (RFC 6749 section 4.1.2, RFC 9207); it may send more.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Sent {
+    /// Which login this is about.
+    state: String,
+    /// What the access token is given for.
+    code: Option<String>,
+    /// Who answers.
+    iss: Option<String>,
+    /// Why nothing is granted.
+    error: Option<String>,
+}
+
+/// Asks whoever comes back from an authorization server whether the login is theirs
+#[utoipa::path(get, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
+    responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
+pub(crate) async fn ask(
+    State(door): State<Door>,
+    uri: Uri,
+    Query(sent): Query<Sent>,
+) -> Result<Response<Body>, Failure> {
+    if let Some(error) = &sent.error {
+        // Not what else it says: anybody can write such a link.
+        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing")
+            .with("error", error);
+        return Ok(refusal(&door.gateway.give_up_login(&sent.state).err().unwrap_or(why)));
+    }
+    Ok(match door.gateway.login_asked(&sent.state) {
+        Ok(asked) => question(&asked, uri.query().unwrap_or_default()),
+        Err(error) => refusal(&error),
+    })
+}
+
+/// Ends a login: from now on the server is shown what was granted
+#[utoipa::path(post, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
+    responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
+pub(crate) async fn finish(
+    State(door): State<Door>,
+    Query(sent): Query<Sent>,
+) -> Result<Response<Body>, Failure> {
+    let code = sent.code.as_deref().ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParams, "the authorization server sent no code")
+            .with("parameter", "code")
+    })?;
+    let answer = LoginAnswer { state: &sent.state, code, issuer: sent.iss.as_deref() };
+    Ok(match Box::pin(door.gateway.finish_login(&answer)).await {
+        Ok(credential) => {
+            let text =
+                format!("<p>{} is authorized. You can close this page.</p>", escape(&credential.origin));
+            page(StatusCode::OK, "Done", &text)
+        }
+        Err(error) => refusal(&error),
+    })
+}
+
+/// What the pages of a login answer besides what they are for.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "describes what `refusal` and `answer::finish` write")]
+pub(crate) enum Page {
+    /// A parameter is wrong; `details` names it
+    #[response(status = 400)]
+    Invalid(#[to_schema] ErrorAnswer),
+    /// Nothing was granted, or the answer is not the authorization server's
+    #[response(status = 403, content_type = "text/html")]
+    Forbidden(String),
+    /// No such login is under way
+    #[response(status = 404, content_type = "text/html")]
+    NotFound(String),
+    /// A fault of the gateway
+    #[response(status = 500, content_type = "text/html")]
+    Internal(String),
+    /// The authorization server does not go along
+    #[response(status = 502, content_type = "text/html")]
+    Upstream(String),
+    /// The store cannot be reached, or the gateway is shutting down; try again
+    #[response(status = 503, content_type = "text/html")]
+    Unavailable(String),
+}
+
+fn question(asked: &LoginAsked, query: &str) -> Response<Body> {
+    let LoginAsked { server, origin, issuer, scopes, begun_by, subject } = asked;
+    let mut text = format!(
+        "<p>This gateway is about to use your account{} for its server <b>{}</b>: {} will be shown an access token in {}.</p><table>",
+        issuer.as_ref().map(|issuer| format!(" at <b>{}</b>", escape(issuer))).unwrap_or_default(),
+        escape(server),
+        escape(origin),
+        subject.as_ref().map_or_else(
+            || "<b>everybody's</b> calls".to_owned(),
+            |subject| format!("the calls of <b>{}</b>", escape(subject)),
+        ),
+    );
+    // Writing into a string cannot fail.
+    let _ = write!(text, "<tr><th>Begun by<td>{}", escape(begun_by));
+    if !scopes.is_empty() {
+        let _ = write!(text, "<tr><th>Scopes<td>{}", escape(&scopes.join(" ")));
+    }
+    let _ = write!(
+        text,
+        "</table><p>If it was not you who began this, close the page.</p><form method=\"post\" action=\"{CALLBACK}?{}\">\
+         <button>Let the gateway in</button></form>",
+        escape(query),
+    );
+    page(StatusCode::OK, "Let the gateway in?", &text)
+}
+
+fn refusal(error: &Error) -> Response<Body> {
+    let mut text = format!("<p>{}.</p>", escape(error.message()));
+    for (name, value) in error.context() {
+        let _ = write!(text, "<p><code>{}: {}</code></p>", escape(name), escape(value));
+    }
+    page(status_of(error.kind()), "Not authorized", &text)
+}
+
+fn page(status: StatusCode, title: &str, text: &str) -> Response<Body> {
+    let title = escape(title);
+    let mut response = Response::new(Body::from(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{title}</title><style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;\
+         margin:2rem auto;padding:0 1rem}}th{{text-align:left;padding-right:1rem}}button{{font:inherit;padding:.4rem 1rem}}</style>\
+         <h1>{title}</h1>{text}</html>\n"
+    )));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    // With `no-referrer` a browser would post the form from the origin `null`, which is nobody's.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
