@@ -1,5 +1,6 @@
 //! The only place that spawns: every background task has a token that stops it, and is awaited on shutdown.
 
+mod aside;
 mod near;
 mod thrift;
 mod workers;
@@ -10,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use aside::aside;
 pub use near::Near;
 pub use thrift::trim_caches;
 pub use workers::Workers;
