@@ -58,13 +58,13 @@ impl fmt::Display for Fault {
             Self::NotRegular(found) => {
                 write!(f, "is {found}, and only a regular file is read; name a regular file")
             }
-            Self::TooLarge(limit) => write!(f, "is larger than the limit of {limit} bytes; name a smaller file"),
+            Self::TooLarge(limit) => {
+                write!(f, "is larger than the limit of {limit} bytes; name a smaller file")
+            }
             Self::NotText => f.write_str("is not UTF-8 text; save it as UTF-8"),
-            Self::Late => write!(
-                f,
-                "was not read within {} s; put the file on a disk that answers",
-                PATIENCE.as_secs()
-            ),
+            Self::Late => {
+                write!(f, "was not read within {} s; put the file on a disk that answers", PATIENCE.as_secs())
+            }
         }
     }
 }

@@ -131,7 +131,8 @@ impl Vault {
             }
         }
         let text = String::from_utf8(files::rest(file, MAX_FILE).map_err(unusable)?);
-        Self::of(&text.map_err(|_| unusable(Fault::NotText))?).map_err(|error| error.with("file", path.display()))
+        Self::of(&text.map_err(|_| unusable(Fault::NotText))?)
+            .map_err(|error| error.with("file", path.display()))
     }
 
     /// A new key as text, with a line end.

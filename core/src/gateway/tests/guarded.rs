@@ -71,10 +71,17 @@ async fn only_an_administrator_names_any_file() {
     let outbound = serde_json::from_value(outbound).unwrap();
     let lending = Guard::new(Stance::Guarded, outbound, crate::transport::guard::Stdio::default());
     let inside = at(&lent, "ca.pem");
-    let strange =
-        [at(&other, "ca.pem"), at(&other, "none.pem"), at(&lent, "link.pem"), at(&lent, "none.pem"), at(&lent, "../x")];
+    let strange = [
+        at(&other, "ca.pem"),
+        at(&other, "none.pem"),
+        at(&lent, "link.pem"),
+        at(&lent, "none.pem"),
+        at(&lent, "../x"),
+    ];
     let server = |name: &str, file: &str| json!({ "name": name, "endpoint_url": "https://a.example/mcp", "configuration": { "ca_file": file } });
-    let patch = |configuration: Value| -> Patch { serde_json::from_value(json!({ "configuration": configuration })).unwrap() };
+    let patch = |configuration: Value| -> Patch {
+        serde_json::from_value(json!({ "configuration": configuration })).unwrap()
+    };
     for (guard, lends) in [(Guard::default(), false), (lending, true)] {
         let house = House::open(guard).await;
         let id = house.register(Role::Admin, server("own", &strange[0])).await.unwrap().id;
