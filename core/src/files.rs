@@ -71,10 +71,15 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// Whether what stands at `path` is a regular file, for a library that opens it itself.
+pub fn check(path: &Path) -> Result<(), Fault> {
+    regular(&std::fs::metadata(path).map_err(Fault::Unreadable)?)
+}
+
 /// Opens the regular file at `path`. Never waits for another process.
 pub fn open(path: &Path) -> Result<File, Fault> {
     // Before it is opened, too: to open a device can do something by itself.
-    regular(&std::fs::metadata(path).map_err(Fault::Unreadable)?)?;
+    check(path)?;
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]

@@ -17,6 +17,11 @@ use serde_json::{Value, json};
 /// How long `/health` may take on a loaded machine.
 const PROMPT: Duration = Duration::from_secs(2);
 
+/// How long anything else may take there.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SERVERS: &str = "/api/v1/servers";
+
 /// A named pipe that nobody writes to.
 fn pipe(folder: &Path) -> PathBuf {
     let path = folder.join("pipe");
@@ -43,7 +48,7 @@ async fn healthy(gateway: &Gateway) {
 /// The newest probe's words about server `id`, once there are some.
 async fn said_of(gateway: &Gateway, id: &str) -> String {
     let path = format!("/api/v1/servers/{id}/health");
-    eventually("the probe", Duration::from_secs(20), async || {
+    eventually("the probe", PATIENCE, async || {
         let (_, body) = gateway.http().get(&path).await.ok()?;
         body["history"][0]["error"].as_str().map(str::to_owned)
     })
@@ -62,7 +67,8 @@ async fn x_01_a_pipe_as_ca_file_costs_its_own_server_alone() {
     // As many as there are threads, and more.
     for number in 0..8 {
         let server = json!({ "name": format!("stuck{number}"), "endpoint_url": fake.url(), "configuration": configuration });
-        ids.push(gateway.register(&server).await["id"].as_str().expect("an id").to_owned());
+        let made = tokio::time::timeout(PATIENCE, gateway.register(&server)).await.expect("in time");
+        ids.push(made["id"].as_str().expect("an id").to_owned());
     }
     for round in ["first start", "second start"] {
         healthy(&gateway).await;
@@ -103,7 +109,6 @@ async fn x_01_a_manager_names_no_file_outside_of_the_lent_folder() {
     let gateway = Gateway::start_with(Options { data: Some(data), args, ..Options::default() }).await;
     let [admin, manager] = [admin, manager].map(|key| gateway.http().showing(&key));
     let named = |name: &str, file: &Path| json!({ "name": name, "endpoint_url": "https://a.example/mcp", "configuration": { "ca_file": file } });
-    const SERVERS: &str = "/api/v1/servers";
     let refused = |(status, said): (u16, Value)| {
         assert_eq!((status, &said["error"]["code"]), (403, &json!("PERMISSION_DENIED")), "{said}");
         assert_eq!(said["error"]["details"]["member"], "configuration.ca_file", "{said}");
@@ -146,12 +151,14 @@ async fn x_01_a_pipe_as_configuration_key_or_certificate_is_refused_at_once() {
     let key = at("key.toml", &format!("[credentials]\nkey_file = '{}'\n", pipe.display()));
     let tls = at("tls.toml", &format!("[server.tls]\ncert = '{0}'\nkey = '{0}'\n", pipe.display()));
     let import = at("import.toml", &format!("import = '{}'\n", pipe.display()));
+    let store = at("store.toml", &format!("[store]\npath = '{}'\n", pipe.display()));
     let serve = ["serve", "--port", "0", "--config"];
     for (number, (words, file)) in [
         (&serve[..], &pipe),
         (&serve, &key),
         (&serve, &tls),
         (&serve, &import),
+        (&serve, &store),
         (&["register", "--from"], &pipe),
         (&["import"], &pipe),
     ]
@@ -165,10 +172,11 @@ async fn x_01_a_pipe_as_configuration_key_or_certificate_is_refused_at_once() {
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&said).expect("a file"));
         let mut child = Ended(command.spawn().expect("mcp-gateway runs"));
         let look = async || child.0.try_wait().ok().flatten();
-        let status = eventually("the refusal", Duration::from_secs(20), look).await;
+        let status = eventually("the refusal", PATIENCE, look).await;
         let said = std::fs::read_to_string(&said).expect("a file");
         assert!(!status.success() && said.contains("is a named pipe"), "{words:?}: {said}");
-        assert!(said.contains("pipe") && said.contains("name a regular file"), "{words:?}: {said}");
+        assert!(said.contains(pipe.to_str().expect("a path")), "{words:?}: {said}");
+        assert!(said.contains("name a regular file"), "{words:?}: {said}");
     }
 }
 
