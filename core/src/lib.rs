@@ -15,6 +15,7 @@ pub mod clock;
 pub mod random;
 mod striped;
 pub mod tasks;
+pub mod files;
 pub mod rpc;
 pub mod model;
 pub mod transport;

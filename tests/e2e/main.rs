@@ -26,6 +26,7 @@ mod modern;
 mod modern_client;
 mod modern_client_listens;
 mod modern_client_talks;
+mod named_files;
 mod names;
 mod offers;
 mod proxied;

@@ -41,6 +41,7 @@ operations! {
     ServersRegister "servers.register",
     ServersUpdate "servers.update",
     ServersCommand "servers.command",
+    ServersFile "servers.file",
     CredentialsRead "credentials.read",
     CredentialsWrite "credentials.write",
     CredentialsOwn "credentials.own",

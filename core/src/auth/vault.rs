@@ -5,8 +5,8 @@
 //! one that seals first; the others open what was sealed before. A key is known by the first bytes of its SHA-256.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -18,6 +18,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{self, Fault};
 
 /// `[credentials]`: the key that credentials for servers are sealed with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,9 @@ impl fmt::Debug for Secret {
 
 /// Bytes of a key.
 const KEY: usize = 32;
+
+/// A file of keys is at most so long, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// The keys of one gateway.
 pub struct Vault {
@@ -115,8 +119,9 @@ impl Vault {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed("the key of the credentials cannot be made").caused_by(error)),
         }
-        let mut file = File::open(path)
-            .map_err(|error| failed("the key of the credentials cannot be read").caused_by(error))?;
+        let unusable =
+            |fault: Fault| fault.into_error(ErrorKind::Storage, "the key of the credentials", path);
+        let file = files::open(path).map_err(unusable)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -125,10 +130,9 @@ impl Vault {
                 return Err(failed("others can read the key of the credentials; `chmod 600` it"));
             }
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text)
-            .map_err(|error| failed("the key of the credentials cannot be read").caused_by(error))?;
-        Self::of(&text).map_err(|error| error.with("file", path.display()))
+        let text = String::from_utf8(files::rest(file, MAX_FILE).map_err(unusable)?);
+        Self::of(&text.map_err(|_| unusable(Fault::NotText))?)
+            .map_err(|error| error.with("file", path.display()))
     }
 
     /// A new key as text, with a line end.

@@ -1,10 +1,10 @@
 //! Where a configuration comes from: the file and the environment, gathered before anything is decided.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::MAX_FILE_BYTES;
 use super::problem::{Place, Problem, Problems};
+use crate::files;
 
 /// The file that is looked for in the working directory, then in the data directory.
 pub const CONFIG_FILE: &str = "mcp-gateway.toml";
@@ -58,17 +58,10 @@ impl Sources {
 }
 
 fn read(path: &Path) -> Result<String, Problems> {
-    let problem = |message: String| {
-        Problems(vec![Problem { place: Place::File(path.to_owned(), None), key: String::new(), message }])
-    };
-    let file = std::fs::File::open(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let mut bytes = Vec::new();
-    let mut limited = file.take(MAX_FILE_BYTES + 1);
-    limited.read_to_end(&mut bytes).map_err(|error| problem(format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(problem(format!("is larger than the limit of {MAX_FILE_BYTES} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text".to_owned()))
+    files::read_text(path, MAX_FILE_BYTES).map_err(|fault| {
+        let (place, message) = (Place::File(path.to_owned(), None), fault.to_string());
+        Problems(vec![Problem { place, key: String::new(), message }])
+    })
 }
 
 fn environment() -> Vec<(String, String)> {

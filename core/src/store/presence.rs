@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 
 /// Longest wait for a command that has the database for the time of its work.
 const WAIT: Duration = Duration::from_secs(10);
@@ -83,7 +84,7 @@ fn is_url(holder: &str) -> bool {
 
 /// The URL of the gateway that serves `database` now.
 pub fn serving(database: &Path) -> Option<String> {
-    let mut file = OpenOptions::new().read(true).open(beside(database)).ok()?;
+    let mut file = files::open(&beside(database)).ok()?;
     // Shared, so that commands that look at the same time do not take each other for a gateway.
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => read(&mut file).filter(|holder| is_url(holder)),

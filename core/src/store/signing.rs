@@ -12,6 +12,10 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use super::chain::hex;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
+
+/// The key's file is at most so long, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// The key, and the name that signatures carry: the first 16 hexadecimal digits of the SHA-256 of its public half.
 pub(super) struct SigningKey {
@@ -22,10 +26,12 @@ pub(super) struct SigningKey {
 impl SigningKey {
     /// Reads the key, or makes it where there is none.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        match std::fs::read_to_string(path) {
+        match files::read_text(path, MAX_FILE) {
             Ok(text) => Self::parse(path, &text),
-            Err(error) if error.kind() == Io::NotFound => Self::make(path),
-            Err(error) => Err(failed(path, "the key that signs the audit trail cannot be read", &error)),
+            Err(fault) if fault.is_missing() => Self::make(path),
+            Err(fault) => {
+                Err(fault.into_error(ErrorKind::Storage, "the key that signs the audit trail", path))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The only place that spawns: every background task has a token that stops it, and is awaited on shutdown.
 
 pub(crate) mod awaited;
+mod aside;
 mod near;
 mod thrift;
 mod workers;
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use aside::aside;
 pub use near::Near;
 pub use thrift::trim_caches;
 pub use workers::Workers;

@@ -20,6 +20,8 @@ impl Gateway {
         if registration.command.is_some() {
             self.may_name_a_program(caller, "server.register", &registration.name).await?;
         }
+        let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
+        self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
         if server.auto_discover {
@@ -41,6 +43,8 @@ impl Gateway {
         if registration.command.is_some() {
             self.may_name_a_program(caller, "server.register", &registration.name).await?;
         }
+        let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
+        self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let tenant = &caller.principal.tenant;
         let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
         if let Some(server) = &made.server {
@@ -79,6 +83,10 @@ impl Gateway {
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
+        let file = patch.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
+        if file != before.configuration.ca_file.as_deref() {
+            self.may_name_a_file(caller, "server.update", &id.to_string(), file).await?;
+        }
         if patch.configuration.is_none() && !before.configuration.headers.is_empty() {
             self.stays_where_it_is(caller, &before, &patch).await?;
         }
@@ -98,6 +106,27 @@ impl Gateway {
             self.0.registry.refuse(&caller.principal.tenant, &actor(caller), action, target, error).await;
         }
         outcome
+    }
+
+    /// Whoever names a file has it read with the rights of the gateway, and learns whether it is there. Asked once for every door,
+    /// before the file is looked at.
+    async fn may_name_a_file(
+        &self,
+        caller: &Caller,
+        action: &str,
+        target: &str,
+        file: Option<&str>,
+    ) -> Result<()> {
+        let Some(file) = file else { return Ok(()) };
+        if caller.may(Operation::ServersFile).is_ok() || self.0.settings.guard.lends_authorities(file).await {
+            return Ok(());
+        }
+        // The same whether there is such a file or not.
+        let message = "only an administrator may name this file in `configuration.ca_file`; others name one in the folder of \
+            `[outbound] ca_folder`, which the operator sets";
+        let error = Error::new(ErrorKind::PermissionDenied, message).with("member", "configuration.ca_file");
+        self.0.registry.refuse(&caller.principal.tenant, &actor(caller), action, target, &error).await;
+        Err(error)
     }
 
     /// Refuses to take the headers that were given for one origin along to another, unless the operator does it: whoever may

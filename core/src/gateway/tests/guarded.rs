@@ -56,6 +56,59 @@ fn guarded(stdio: &str) -> Guard {
     Guard::new(Stance::Guarded, crate::transport::guard::Outbound::default(), toml::from_str(stdio).unwrap())
 }
 
+/// X-01: outside of the folder that the operator lends nobody but an administrator names a file, whether it is there or not;
+/// each attempt is in the trail, and no other member of a configuration is in the way.
+#[cfg(unix)]
+#[tokio::test]
+async fn only_an_administrator_names_any_file() {
+    let (lent, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |folder: &tempfile::TempDir, name: &str| folder.path().join(name).display().to_string();
+    for folder in [&lent, &other] {
+        std::fs::write(folder.path().join("ca.pem"), "").unwrap();
+    }
+    std::os::unix::fs::symlink(other.path().join("ca.pem"), lent.path().join("link.pem")).unwrap();
+    let outbound = json!({ "ca_folder": lent.path() });
+    let outbound = serde_json::from_value(outbound).unwrap();
+    let lending = Guard::new(Stance::Guarded, outbound, crate::transport::guard::Stdio::default());
+    let inside = at(&lent, "ca.pem");
+    let strange = [
+        at(&other, "ca.pem"),
+        at(&other, "none.pem"),
+        at(&lent, "link.pem"),
+        at(&lent, "none.pem"),
+        at(&lent, "../x"),
+    ];
+    let server = |name: &str, file: &str| json!({ "name": name, "endpoint_url": "https://a.example/mcp", "configuration": { "ca_file": file } });
+    let patch = |configuration: Value| -> Patch {
+        serde_json::from_value(json!({ "configuration": configuration })).unwrap()
+    };
+    for (guard, lends) in [(Guard::default(), false), (lending, true)] {
+        let house = House::open(guard).await;
+        let id = house.register(Role::Admin, server("own", &strange[0])).await.unwrap().id;
+        assert_eq!(house.register(Role::Manager, server("lent", &inside)).await.is_ok(), lends);
+        let mut said = Vec::new();
+        for (number, file) in strange.iter().enumerate() {
+            said.push(house.register(Role::Manager, server(&format!("s{number}"), file)).await.unwrap_err());
+        }
+        for file in &strange[1..] {
+            let asked = patch(json!({ "ca_file": file }));
+            said.push(house.gateway.update(&caller(Role::Developer), id, asked, None).await.unwrap_err());
+        }
+        for error in &said {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert!(error.message().contains("`[outbound] ca_folder`"), "{error}");
+            assert_eq!(error.to_string(), said[0].to_string(), "the answer tells nothing of the file");
+        }
+        let rows = house.audit().await;
+        let refused = rows.iter().filter(|row| row.outcome == "permission_denied").count();
+        assert_eq!(refused, said.len() + usize::from(!lends));
+        // The file that is named already stays, and can be left out.
+        for configuration in [json!({ "ca_file": strange[0], "max_connections": 7 }), json!({})] {
+            house.gateway.update(&caller(Role::Developer), id, patch(configuration), None).await.unwrap();
+        }
+    }
+}
+
 const LISTED: &str = r#"allow = [{ command = "/bin/false", args = ["serve"] }]"#;
 
 fn listed(name: &str) -> Value {

@@ -4,8 +4,6 @@
 //! plain HTTP to the port hears that it is the wrong way, instead of seeing a connection that breaks.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::patience::HEAD;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 
 /// A certificate's or key's file is at most so long, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -127,13 +126,7 @@ fn read(settings: &config::Tls) -> Result<Option<ServerConfig>> {
 }
 
 fn file(path: &Path, key: &'static str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
-    read.map_err(|error| {
-        let message = format!("{key} cannot be read: {error}");
-        wrong(message, path).caused_by(error)
-    })?;
-    Ok(bytes)
+    files::read(path, MAX_FILE).map_err(|fault| fault.into_error(ErrorKind::InvalidParams, key, path))
 }
 
 fn wrong(message: impl Into<std::borrow::Cow<'static, str>>, path: &Path) -> Error {

@@ -47,6 +47,7 @@ use self::write::Write;
 use super::signing::SigningKey;
 use super::{Done, HealthRecord, KeyStore, Once, Store};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 use crate::model::{
     AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, Server, ServerId, Tenant, TenantId,
 };
@@ -194,7 +195,10 @@ fn create(path: &Path) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        // Not opened to look at it: to close a database's file gives up the locks that the process has on it.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            files::check(path).map_err(|fault| fault.into_error(ErrorKind::Storage, "the database", path))
+        }
         Err(error) => Err(failed("the database cannot be made", error)),
     }
 }

@@ -22,7 +22,7 @@ pub struct Stdio {
     pub allow: Vec<Program>,
     /// Names of variables that a registration may set.
     pub env: Vec<Variable>,
-    /// Folders in which, or below which, a program may be started.
+    /// Folders in which, or below which, a program may be started, symbolic links followed.
     pub folders: Vec<Folder>,
 }
 
@@ -165,9 +165,27 @@ impl Program {
 }
 
 impl Folder {
-    /// Whether `path` is this folder or stands in it, as it is written: one with `..` in it might lead out again.
+    /// Whether `path` is this folder or stands in it: as it is written, since one with `..` in it might lead out again, and as
+    /// symbolic links lead. What is not there leads nowhere; it is asked about again before anything is started in it.
     fn has(&self, path: &Path) -> bool {
+        self.has_written(path)
+            && match path.canonicalize() {
+                Ok(real) => self.is_above(&real),
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            }
+    }
+
+    /// Whether something stands at `path`, in this folder: as it is written and as symbolic links lead.
+    pub(super) fn holds(&self, path: &Path) -> bool {
+        self.has_written(path) && path.canonicalize().is_ok_and(|real| self.is_above(&real))
+    }
+
+    fn has_written(&self, path: &Path) -> bool {
         path.is_absolute() && is_plain(path) && path.starts_with(&self.0)
+    }
+
+    fn is_above(&self, real: &Path) -> bool {
+        self.0.canonicalize().is_ok_and(|own| real.starts_with(own))
     }
 }
 
@@ -324,6 +342,30 @@ mod tests {
         for cwd in ["/", "/srv", "/srv/mcp2", "/srv/mcp/../../etc", "srv/mcp", ""] {
             assert!(judge("/usr/bin/files", &[], &[], Some(cwd)).is_err(), "{cwd}");
         }
+    }
+
+    /// a symbolic link leads out of no listed folder, and a folder that is itself reached by one is no less listed.
+    #[cfg(unix)]
+    #[test]
+    fn a_listed_folder_is_not_left_through_a_link() {
+        use std::os::unix::fs::symlink;
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (listed, alias) = (inside.path().join("listed"), inside.path().join("alias"));
+        std::fs::create_dir_all(listed.join("own")).unwrap();
+        symlink(&listed, &alias).unwrap();
+        symlink(outside.path(), listed.join("out")).unwrap();
+        symlink(listed.join("own"), listed.join("in")).unwrap();
+        symlink(outside.path().join("later"), listed.join("dangling")).unwrap();
+        for folder in [&listed, &alias] {
+            let list = Folder(folder.clone());
+            assert!(["", "own", "in"].into_iter().all(|name| list.has(&folder.join(name))));
+            assert!(!list.has(&folder.join("out")) && !list.has(&folder.join("out/deeper/..")));
+            assert!(list.has(&folder.join("none")) && !list.holds(&folder.join("none")), "it leads nowhere");
+            assert!(list.holds(&folder.join("own")) && !list.holds(&folder.join("out")));
+        }
+        assert!(Folder(listed.clone()).has(&listed.join("dangling")));
+        std::fs::create_dir(outside.path().join("later")).unwrap();
+        assert!(!Folder(listed.clone()).has(&listed.join("dangling")), "it leads out by now");
     }
 
     /// a list that would let everything through is refused when it is read.

@@ -18,6 +18,7 @@ mod resolve;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -30,6 +31,7 @@ use self::refusal::Refusal;
 pub use self::resolve::{Resolve, System};
 use super::resident;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files;
 use crate::model::{Endpoint, Registration, Server, TenantId};
 
 /// Names that lead to a cloud machine's credentials wherever they resolve.
@@ -129,6 +131,13 @@ impl Guard {
     pub fn trust_declared(&self, tenant: &TenantId, servers: &[Registration]) {
         let named = |server: &Registration| Some((tenant.clone(), server.name.clone(), server.endpoint()?));
         self.trust(servers.iter().filter_map(named));
+    }
+
+    /// Whether the file at `path` stands in the folder that `[outbound] ca_folder` names, symbolic links followed.
+    pub async fn lends_authorities(&self, path: &str) -> bool {
+        let Some(folder) = self.0.outbound.ca_folder.clone() else { return false };
+        let path = PathBuf::from(path);
+        files::in_time(move || folder.holds(&path)).await.unwrap_or(false)
     }
 
     /// For what the operator's own configuration names.

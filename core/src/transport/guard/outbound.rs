@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::class::effective;
+use super::command::Folder;
 use crate::error::{Error, ErrorKind};
 
 /// What may be connected to, besides the internet, once the gateway is shared.
@@ -21,6 +22,8 @@ pub struct Outbound {
     pub tenants: BTreeMap<String, Vec<Allowed>>,
     /// Ports of other services than HTTP that may be connected to all the same.
     pub ports: Vec<u16>,
+    /// The folder whose files others than administrators may name in `configuration.ca_file`, by its whole path.
+    pub ca_folder: Option<Folder>,
 }
 
 /// One entry of an allow-list.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -36,21 +37,28 @@ impl fmt::Debug for Dial {
 impl Dial {
     /// A new connection. Every error is [`ErrorKind::BadUpstream`] and not sent.
     pub(super) async fn open(&self) -> Result<Socket> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
+        // Before anything is connected, and with a time of its own: files are read for it.
+        let tls = match &self.tls {
+            Some(tls) => {
+                let config = tls.config().await;
+                let config = config.map_err(|error| error.with("address", format!("{self:?}")))?;
+                Some((TlsConnector::from(config), tls.name.clone()))
+            }
+            None => None,
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(tls)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.failure("the server cannot be connected to within 5 s")),
         }
     }
 
-    async fn connect(&self) -> Result<Socket> {
+    async fn connect(&self, tls: Option<(TlsConnector, ServerName<'static>)>) -> Result<Socket> {
         let stream = self.tcp().await?;
         // A call is one small write: waiting for more to send only delays it.
         stream.set_nodelay(true).map_err(|error| self.failure("the connection broke").caused_by(error))?;
         let line = Line::new(stream);
-        let Some(tls) = &self.tls else { return Ok(Socket::Plain(line)) };
-        let connector =
-            TlsConnector::from(tls.config().map_err(|error| error.with("address", format!("{self:?}")))?);
-        let stream = connector.connect(tls.name.clone(), line).await.map_err(|error| self.distrust(error))?;
+        let Some((connector, name)) = tls else { return Ok(Socket::Plain(line)) };
+        let stream = connector.connect(name, line).await.map_err(|error| self.distrust(error))?;
         Ok(Socket::Tls(Box::new(stream)))
     }
 

@@ -1,18 +1,27 @@
 //! Whose certificates are believed: those that the machine's authorities signed, or those that the authorities of a
 //! server's own file signed.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::sync::OnceCell;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{self, Fault};
+use crate::tasks;
 
 /// A file of authorities is at most so long, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
+
+/// What users call the file of one server.
+const CA_FILE: &str = "configuration.ca_file";
+
+/// What the machine trusts.
+static MACHINE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
 
 /// How one server's certificate is judged.
 #[derive(Clone)]
@@ -21,29 +30,32 @@ pub(super) struct Tls {
     pub(super) name: ServerName<'static>,
     ca_file: Option<PathBuf>,
     /// Made of the file when the first connection is opened.
-    own: OnceLock<Arc<ClientConfig>>,
+    own: OnceCell<Arc<ClientConfig>>,
 }
 
 impl Tls {
     pub(super) fn new(name: ServerName<'static>, ca_file: Option<&str>) -> Self {
-        Self { name, ca_file: ca_file.map(PathBuf::from), own: OnceLock::new() }
+        Self { name, ca_file: ca_file.map(PathBuf::from), own: OnceCell::new() }
     }
 
-    /// Errors are [`ErrorKind::BadUpstream`], not sent, and say which file is wrong.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>> {
-        let Some(path) = &self.ca_file else { return machine() };
-        if let Some(config) = self.own.get() {
-            return Ok(config.clone());
+    /// Errors are [`ErrorKind::BadUpstream`], not sent, and say which file is wrong. The thread that asks reads nothing itself.
+    pub(super) async fn config(&self) -> Result<Arc<ClientConfig>> {
+        let Some(path) = &self.ca_file else { return machine_in_time().await };
+        let load = async || {
+            let file = path.clone();
+            let made = tasks::aside(move || of_file(&file, CA_FILE).and_then(trusting)).await;
+            made.unwrap_or_else(|| Err(unusable(Fault::Late, CA_FILE, path)))
+        };
+        match files::soon(self.own.get_or_try_init(load)).await {
+            Ok(outcome) => outcome.cloned(),
+            Err(late) => Err(unusable(late, CA_FILE, path)),
         }
-        let config = trusting(of_file(path, "configuration.ca_file")?)?;
-        Ok(self.own.get_or_init(|| config).clone())
     }
 }
 
 /// What the machine trusts, read once. Errors are [`ErrorKind::BadUpstream`].
 pub(crate) fn machine() -> Result<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
+    if let Some(config) = MACHINE.get() {
         return Ok(config.clone());
     }
     let mut roots = RootCertStore::empty();
@@ -54,21 +66,30 @@ pub(crate) fn machine() -> Result<Arc<ClientConfig>> {
         return Err(Error::new(ErrorKind::BadUpstream, message).not_sent());
     }
     let config = trusting(roots)?;
-    Ok(CONFIG.get_or_init(|| config).clone())
+    Ok(MACHINE.get_or_init(|| config).clone())
+}
+
+/// As [`machine`], for a thread that serves calls: the environment may say where the certificates stand.
+async fn machine_in_time() -> Result<Arc<ClientConfig>> {
+    if let Some(config) = MACHINE.get() {
+        return Ok(config.clone());
+    }
+    files::in_time(machine).await.unwrap_or_else(|_| {
+        let message = format!(
+            "the machine's trusted root certificates were not read within {} s; check SSL_CERT_FILE and SSL_CERT_DIR",
+            files::PATIENCE.as_secs()
+        );
+        Err(Error::new(ErrorKind::BadUpstream, message).with("cause", "configuration").not_sent())
+    })
 }
 
 /// The authorities of a file; `what` is what users call it. Errors are [`ErrorKind::BadUpstream`] and name the file.
 pub(crate) fn of_file(path: &Path, what: &str) -> Result<RootCertStore> {
     let wrong = |message: &str| {
-        Error::new(ErrorKind::BadUpstream, format!("{what} {message}"))
-            .with("ca_file", path.display())
-            .with("cause", "configuration")
-            .not_sent()
+        let message = format!("{what} {message}");
+        configured(Error::new(ErrorKind::BadUpstream, message).with("file", path.display()))
     };
-    let mut pem = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE).read_to_end(&mut pem))
-        .map_err(|error| wrong("cannot be read").with("reason", error.kind()))?;
+    let pem = files::read(path, MAX_FILE).map_err(|fault| unusable(fault, what, path))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
@@ -78,6 +99,15 @@ pub(crate) fn of_file(path: &Path, what: &str) -> Result<RootCertStore> {
         return Err(wrong("has no certificate in PEM form"));
     }
     Ok(roots)
+}
+
+fn unusable(fault: Fault, what: &str, path: &Path) -> Error {
+    configured(fault.into_error(ErrorKind::BadUpstream, what, path))
+}
+
+/// An error that lasts until somebody changes the configuration, or the file.
+fn configured(error: Error) -> Error {
+    error.with("cause", "configuration").not_sent()
 }
 
 /// Believes what these authorities signed.

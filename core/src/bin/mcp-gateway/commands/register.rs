@@ -1,10 +1,11 @@
 //! `mcp-gateway register`.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use http::Method;
+use mcp_registry_gateway::files::{self, Fault};
 use mcp_registry_gateway::model::{Algorithm, Configuration, Registration, TransportType};
 use mcp_registry_gateway::registry::server_json::ServerJson;
 use serde::Serialize;
@@ -165,17 +166,15 @@ fn registration(args: Args) -> Result<Registration, Failure> {
 /// Reads a file of at most 4 MiB, or standard input for `-`.
 pub(crate) fn read(path: &std::path::Path) -> Result<String, Failure> {
     const LIMIT: u64 = 4 * 1024 * 1024;
-    let failed =
-        |error: std::io::Error| Failure::usage(format!("{}: cannot be read: {error}", path.display()));
-    let input: Box<dyn Read> = if path.as_os_str() == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(path).map_err(failed)?)
-    };
+    let failed = |fault: Fault| Failure::usage(format!("{}: {fault}", path.display()));
+    if path.as_os_str() != "-" {
+        return files::read_text(path, LIMIT).map_err(failed);
+    }
     let mut text = String::new();
-    input.take(LIMIT + 1).read_to_string(&mut text).map_err(failed)?;
+    let read = std::io::stdin().lock().take(LIMIT + 1).read_to_string(&mut text);
+    read.map_err(|error| failed(Fault::Unreadable(error)))?;
     if text.len() as u64 > LIMIT {
-        return Err(Failure::usage(format!("{}: is larger than the limit of {LIMIT} bytes", path.display())));
+        return Err(failed(Fault::TooLarge(LIMIT)));
     }
     Ok(text)
 }
