@@ -103,6 +103,11 @@ impl Operation {
         MATRIX.row(self).map_or(&[], |row| &row.scopes)
     }
 
+    /// Whether a caller that is believed by its loopback address alone needs the local token for this.
+    pub fn needs_local_token(self) -> bool {
+        MATRIX.row(self).is_none_or(|row| row.local_token)
+    }
+
     /// Whether `granted` scopes cover all that this needs; a broader scope implies narrower ones.
     ///
     /// [`ErrorKind::PermissionDenied`] with [`NEEDED_SCOPES`] in its context, where all that are needed stand at once
@@ -132,8 +137,8 @@ fn of_message(message: &Message) -> Operation {
 }
 
 impl Principal {
-    /// Whether this principal may do `operation`: its role must be among those that may, and if it has scopes they must
-    /// cover those needed.
+    /// Whether this principal may do `operation`: its role must be among those that may, if it has scopes they must cover those
+    /// needed, and a loopback address alone is not enough for what needs the local token.
     ///
     /// [`ErrorKind::PermissionDenied`]; one for want of scopes has [`NEEDED_SCOPES`] in its context.
     pub fn may(&self, operation: Operation) -> Result<()> {
@@ -141,6 +146,9 @@ impl Principal {
         let Some(row) = MATRIX.row(operation) else { return Err(undecided(operation)) };
         if self.role > row.least {
             return Err(self.denied(operation));
+        }
+        if let Some(remedy) = self.unproven.as_deref().filter(|_| row.local_token) {
+            return Err(unproven(operation, remedy));
         }
         self.scopes().map_or(Ok(()), |scopes| operation.covered_by(scopes))
     }
@@ -151,6 +159,15 @@ impl Principal {
             .with("operation", operation.as_str())
             .with("role", self.role.as_str())
     }
+}
+
+#[cold]
+fn unproven(operation: Operation, remedy: &str) -> Error {
+    let message = format!(
+        "this needs the local token, because a loopback address proves nothing: strangers behind a reverse proxy of this machine have \
+         one, too; {remedy}, or configure authentication (`auth.api_keys = true`) and use an API key"
+    );
+    Error::new(ErrorKind::PermissionDenied, message).with("operation", operation.as_str())
 }
 
 #[cold]

@@ -103,7 +103,7 @@ pub use self::request::{Answer, McpRequest};
 pub use self::settings::{SessionSettings, Settings};
 use self::snapshot::{Snapshot, View};
 pub use self::tenants::TenantPatch;
-use crate::auth::{Access, Authenticator, Credentials, Keys, Restrictions};
+use crate::auth::{Access, Authenticator, Credentials, Keys, LocalToken, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
@@ -212,7 +212,7 @@ impl Gateway {
     }
 
     async fn open_with(
-        settings: Settings,
+        mut settings: Settings,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
@@ -225,10 +225,14 @@ impl Gateway {
         );
         let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
         let keys = Arc::new(keys);
+        let token = settings.local_token.take().map_or_else(|| LocalToken::in_memory().map(Arc::new), Ok)?;
         let auth = match &settings.authenticator {
             Some(own) => Arc::clone(own),
-            None => access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard)?,
+            None => {
+                access::authenticator(&settings.auth, &keys, &store, &clock, &tasks, &settings.guard, &token)?
+            }
         };
+        settings.local_token = Some(token);
         let modern = modern::State::new(settings.vault.as_deref())?;
         let claims = claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);

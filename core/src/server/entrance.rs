@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use super::{ActingAs, Peer, Service, answer, body, strip};
-use crate::auth::{Authorization, Credentials};
+use crate::auth::{Authorization, Credentials, forwarded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Attempt;
 use crate::model::Principal;
@@ -80,7 +80,7 @@ impl Service {
             .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
         let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
         let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;
-        let authorization = Authorization::of(request.headers());
-        Ok(Credentials::Network { peer: peer.ip(), authorization })
+        let (forwarded, authorization) = (forwarded(request.headers()), Authorization::of(request.headers()));
+        Ok(Credentials::Network { peer: peer.ip(), forwarded, authorization })
     }
 }
