@@ -80,3 +80,17 @@ fn services(gateway: &Gateway, caller: &Caller) -> Result<BTreeMap<String, usize
     }
     Ok(services)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_token_is_shown_at_a_terminal_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = LocalToken::beside(&folder.path().join("gateway.db")).unwrap();
+        assert!(local_token(&token, true).contains(token.reveal()));
+        let elsewhere = local_token(&token, false);
+        assert!(!elsewhere.contains(token.reveal()) && elsewhere.contains("local.token"), "{elsewhere}");
+    }
+}
