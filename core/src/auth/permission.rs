@@ -103,11 +103,6 @@ impl Operation {
         MATRIX.row(self).map_or(&[], |row| &row.scopes)
     }
 
-    /// Whether a caller that is believed by its loopback address alone needs the local token for this.
-    pub fn needs_local_token(self) -> bool {
-        MATRIX.row(self).is_none_or(|row| row.local_token)
-    }
-
     /// Whether `granted` scopes cover all that this needs; a broader scope implies narrower ones.
     ///
     /// [`ErrorKind::PermissionDenied`] with [`NEEDED_SCOPES`] in its context, where all that are needed stand at once
