@@ -15,7 +15,7 @@ use mcp_registry_gateway::Result;
 use mcp_registry_gateway::auth::jwt::Fetch;
 use mcp_registry_gateway::auth::keys::DEFAULT_DAYS;
 use mcp_registry_gateway::auth::{
-    Answer, Auth, Authenticator, Authorization, Checkpoint, Credentials, Keys, NewKey, Operation,
+    Answer, Auth, Authenticator, Authorization, Checkpoint, Credentials, Keys, LocalToken, NewKey, Operation,
 };
 use mcp_registry_gateway::clock::{Clock, SystemClock};
 use mcp_registry_gateway::limit::{Leave, Limiter, Settings};
@@ -63,11 +63,13 @@ fn checkpoint(keys: usize) -> (Checkpoint, Credentials) {
         let keys = Arc::new(Keys::open(rows, clock.clone()).await.expect("keys"));
         let settings = Auth { api_keys: true, ..Auth::default() };
         let fetch: Arc<dyn Fetch> = Arc::new(Nowhere);
-        let checkpoint = Checkpoint::new(settings, keys, &fetch, clock, Box::new(|_| ())).expect("settings");
+        let token = Arc::new(LocalToken::in_memory().expect("random numbers"));
+        let checkpoint =
+            Checkpoint::new(settings, keys, &fetch, clock, token, Box::new(|_| ())).expect("settings");
         let bearer = HeaderValue::try_from(format!("Bearer {}", secret.reveal())).expect("a header");
         let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer)]);
         let authorization = Authorization::of(&headers);
-        (checkpoint, Credentials::Network { peer: [127, 0, 0, 1].into(), authorization })
+        (checkpoint, Credentials::Network { peer: [127, 0, 0, 1].into(), forwarded: None, authorization })
     })
 }
 

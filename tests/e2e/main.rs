@@ -21,6 +21,7 @@ mod input;
 mod instruments;
 mod lifecycle;
 mod lists;
+mod local_trust;
 mod logs;
 mod modern;
 mod modern_client;

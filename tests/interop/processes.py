@@ -160,6 +160,11 @@ def gateway_url(group: Group, name: str, upstreams: list[str]) -> str:
     return url
 
 
+def local_token(data: Path) -> str:
+    """By what a process of this machine proves to the gateway on the folder `data` that it is one."""
+    return (data / "local.token").read_text().strip()
+
+
 def alive(family: dict[int, str]) -> list[int]:
     """Those of `family` that still run under the same command line."""
     listed = subprocess.run(["ps", "-axo", "pid=,args="], stdout=subprocess.PIPE, text=True, check=True)

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::credentials::{Authorization, Bearer, Credentials};
 use super::jwt::{self, Fetch, Tokens};
 use super::keys::{self, Keys};
+use super::local::{self, Local, LocalToken};
 use super::opaque::{self, Opaque};
 use super::settings::Auth;
 use super::throttle::{Notice, Throttle};
@@ -36,7 +39,8 @@ pub struct Checkpoint {
     opaque: Opaque,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
-    local: Principal,
+    /// Who processes of this machine are, where they need no credential.
+    local: Option<Local>,
     told: Told,
 }
 
@@ -47,7 +51,8 @@ impl std::fmt::Debug for Checkpoint {
 }
 
 impl Checkpoint {
-    /// A checkpoint with these settings; `fetch` reads what issuers publish.
+    /// A checkpoint with these settings; `fetch` reads what issuers publish, `token` is what processes of this machine prove themselves
+    /// by if they need no credential.
     ///
     /// [`ErrorKind::InvalidParams`] for an URL of an issuer that is none.
     pub fn new(
@@ -55,19 +60,30 @@ impl Checkpoint {
         keys: Arc<Keys>,
         fetch: &Arc<dyn Fetch>,
         clock: Arc<dyn Clock>,
+        token: Arc<LocalToken>,
         told: Told,
     ) -> Result<Self> {
-        let local = Principal::local(TenantId::default_tenant());
+        let local = settings.trust_loopback.then(|| Local::new(token));
         let tokens = Tokens::new(&settings.issuers, settings.canonical_url(), fetch, &clock)?;
         let opaque = Opaque::new(&settings.issuers, fetch, &clock);
         Ok(Self { settings, keys, tokens, opaque, throttle: Throttle::new(), clock, local, told })
     }
 
-    fn without_credential(&self, peer: IpAddr) -> Result<Principal> {
-        let peer = peer.to_canonical();
-        if self.settings.trust_loopback && peer.is_loopback() {
-            return Ok(self.local.clone());
+    /// Who is believed without a credential that somebody gave: a process of this machine, if it is.
+    fn sender(
+        &self,
+        peer: IpAddr,
+        forwarded: Option<&HeaderName>,
+        authorization: &Authorization,
+    ) -> Result<Option<Principal>> {
+        self.local.as_ref().map_or(Ok(None), |local| local.sender(peer, forwarded, authorization))
+    }
+
+    fn without_credential(&self, peer: IpAddr, forwarded: Option<&HeaderName>) -> Result<Principal> {
+        if let Some(sender) = self.sender(peer, forwarded, &Authorization::Absent)? {
+            return Ok(sender);
         }
+        let peer = peer.to_canonical();
         if self.settings.anonymous {
             let subject = format!("anonymous:{peer}");
             return Ok(Principal::new(TenantId::default_tenant(), subject, Role::Guest));
@@ -128,6 +144,13 @@ impl Checkpoint {
     }
 }
 
+/// Nobody guesses 256 bits, so that this is not counted against the address.
+#[cold]
+fn no_token() -> Error {
+    let message = "the local token is not taken here, because authentication is configured; use an API key or a token of an issuer";
+    Error::new(ErrorKind::Unauthenticated, message)
+}
+
 impl Authenticator for Checkpoint {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         let answer = match credentials {
@@ -136,8 +159,11 @@ impl Authenticator for Checkpoint {
                 Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
             }
             Credentials::Embedded(principal) => Ok(principal.clone()),
-            Credentials::Network { peer, authorization } => match authorization {
-                Authorization::Absent => self.without_credential(*peer),
+            Credentials::Network { peer, forwarded, authorization } => match authorization {
+                Authorization::Absent => self.without_credential(*peer, forwarded.as_ref()),
+                Authorization::Bearer(bearer) if local::has_form(bearer.token()) => self
+                    .sender(*peer, forwarded.as_ref(), authorization)
+                    .and_then(|sender| sender.ok_or_else(no_token)),
                 Authorization::Unusable(why) => Err(self.unusable(*peer, why)),
                 Authorization::Bearer(bearer) => return self.bearer(*peer, bearer),
             },

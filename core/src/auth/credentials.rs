@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{AUTHORIZATION, FORWARDED, HeaderMap, HeaderName, VIA};
 
 use crate::model::Principal;
 
@@ -17,6 +17,8 @@ pub enum Credentials {
     Network {
         /// The address of the peer.
         peer: IpAddr,
+        /// The header by which the request says that a proxy passed it on, if it has one; see [`forwarded`].
+        forwarded: Option<HeaderName>,
         /// What `Authorization` says.
         authorization: Authorization,
     },
@@ -80,6 +82,21 @@ impl Authorization {
     }
 }
 
+/// The header by which a request says that a proxy passed it on: `Forwarded`, one of `X-Forwarded-…`, `X-Real-IP` or `Via`. Such a
+/// request comes from somewhere else than its connection does, so that the peer's address says nothing of who sent it.
+pub fn forwarded(headers: &HeaderMap) -> Option<HeaderName> {
+    headers.keys().find(|name| is_of_a_proxy(name)).cloned()
+}
+
+fn is_of_a_proxy(name: &HeaderName) -> bool {
+    *name == FORWARDED
+        || *name == VIA
+        || name
+            .as_str()
+            .strip_prefix("x-")
+            .is_some_and(|rest| rest == "real-ip" || rest.starts_with("forwarded"))
+}
+
 /// `b64token` of RFC 6750 section 2.1.
 fn is_token(bytes: &[u8]) -> bool {
     let body = bytes.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
@@ -122,8 +139,27 @@ mod tests {
 
     #[test]
     fn a_token_is_never_printed() {
-        let credentials =
-            Credentials::Network { peer: [127, 0, 0, 1].into(), authorization: read(&["Bearer canary-7"]) };
+        let credentials = Credentials::Network {
+            peer: [127, 0, 0, 1].into(),
+            forwarded: None,
+            authorization: read(&["Bearer canary-7"]),
+        };
         assert!(!format!("{credentials:?}").contains("canary"));
+    }
+    #[test]
+    fn a_request_that_a_proxy_passed_on_is_known_by_its_headers() {
+        let of = |name: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(""));
+            forwarded(&headers).is_some()
+        };
+        for name in
+            ["Forwarded", "VIA", "X-Real-IP", "x-forwarded-for", "X-Forwarded-Host", "X-Forwarded-Anything"]
+        {
+            assert!(of(name), "{name}");
+        }
+        for name in ["Host", "X-Real", "X-Request-Id", "Authorization", "Viable"] {
+            assert!(!of(name), "{name}");
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Row {
     pub(super) least: Role,
     /// What a caller with scopes needs, all together.
     pub(super) scopes: Vec<String>,
+    /// Whether a loopback address alone is not enough, while no authentication is configured.
+    pub(super) local_token: bool,
 }
 
 /// What stands in front of a route.
@@ -67,6 +69,8 @@ struct ScopeText {
 struct OperationText {
     least: Role,
     scopes: Vec<String>,
+    #[serde(default)]
+    local_token: bool,
 }
 
 impl Matrix {
@@ -78,7 +82,7 @@ impl Matrix {
         }
         let row = |operation: &Operation| {
             let text = file.operations.get(operation.as_str())?;
-            Some(Row { least: text.least, scopes: text.scopes.clone() })
+            Some(Row { least: text.least, scopes: text.scopes.clone(), local_token: text.local_token })
         };
         let gate = |(route, name): (&String, &String)| Some((route.clone(), Gate::named(name)?));
         Ok(Self {

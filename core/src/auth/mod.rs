@@ -8,6 +8,7 @@ mod credentials;
 mod grant;
 pub mod jwt;
 pub mod keys;
+pub mod local;
 mod matrix;
 pub mod opaque;
 pub mod permission;
@@ -16,26 +17,28 @@ mod settings;
 mod throttle;
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use http::HeaderName;
 
 pub use self::access::{Access, Restrictions};
 pub use self::caller::Caller;
 pub use self::checkpoint::{Checkpoint, Failed, Told};
-pub use self::credentials::{Authorization, Bearer, Credentials};
+pub use self::credentials::{Authorization, Bearer, Credentials, forwarded};
 pub(crate) use self::grant::Grant;
 #[cfg(feature = "oauth")]
 pub(crate) use self::grant::OauthClient;
 #[cfg(feature = "oauth")]
 pub(crate) use self::jwt::is_safe;
 pub use self::keys::{Keys, NewKey};
+pub use self::local::LocalToken;
 pub use self::matrix::Gate;
 pub use self::permission::Operation;
 pub use self::settings::Auth;
 pub use self::vault::Vault;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, TenantId};
-use crate::striped::Striped;
+use crate::model::Principal;
 
 /// Turns credentials into a principal.
 pub trait Authenticator: Send + Sync + fmt::Debug {
@@ -71,16 +74,20 @@ impl fmt::Debug for Answer<'_> {
     }
 }
 
-/// What holds while no authentication is configured: a process of this machine is the administrator of `default`,
-/// and nobody else is anybody.
-#[derive(Debug)]
-pub struct LocalOnly {
-    local: Striped<Principal>,
+/// What holds while no authentication is configured: a process of this machine is the administrator of `default`, as far as it shows
+/// the [`LocalToken`] where that is needed, and nobody else is anybody.
+pub struct LocalOnly(local::Local);
+
+impl LocalOnly {
+    /// The same with this token.
+    pub fn new(token: Arc<LocalToken>) -> Self {
+        Self(local::Local::new(token))
+    }
 }
 
-impl Default for LocalOnly {
-    fn default() -> Self {
-        Self { local: Striped::new(|| Principal::local(TenantId::default_tenant())) }
+impl fmt::Debug for LocalOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalOnly")
     }
 }
 
@@ -88,24 +95,38 @@ impl Authenticator for LocalOnly {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         Answer::Now(match credentials {
             Credentials::Embedded(principal) => Ok(principal.clone()),
-            Credentials::Network { peer, .. } if peer.to_canonical().is_loopback() => {
-                Ok(self.local.mine().clone())
+            Credentials::Network { peer, forwarded, authorization } => {
+                let sender = self.0.sender(*peer, forwarded.as_ref(), authorization);
+                sender.and_then(|sender| sender.ok_or_else(|| stranger(forwarded.as_ref())))
             }
-            Credentials::Network { .. } => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "no authentication is configured, so only processes of this machine may call",
-            )),
         })
     }
 }
 
+#[cold]
+fn stranger(forwarded: Option<&HeaderName>) -> Error {
+    let way_on = "configure it, such as by `auth.api_keys = true`";
+    let message = match forwarded {
+        Some(header) => format!(
+            "the header `{header}` says that a proxy passed this request on, and no authentication is configured that says who sent \
+             it; {way_on}, or call the gateway directly"
+        ),
+        None => {
+            format!("no authentication is configured, so only processes of this machine may call; {way_on}")
+        }
+    };
+    Error::new(ErrorKind::Unauthenticated, message)
+}
+
 #[cfg(test)]
 mod tests {
+    use http::header::FORWARDED;
+
     use super::*;
 
     #[tokio::test]
     async fn only_this_machine_is_local() {
-        let auth = LocalOnly::default();
+        let auth = LocalOnly::new(Arc::new(LocalToken::in_memory().unwrap()));
         for (peer, accepted) in [
             ("127.0.0.1", true),
             ("::1", true),
@@ -113,9 +134,13 @@ mod tests {
             ("10.0.0.1", false),
             ("::", false),
         ] {
-            let authorization = Authorization::Absent;
-            let credentials = Credentials::Network { peer: peer.parse().unwrap(), authorization };
-            assert_eq!(auth.authenticate(&credentials).get().await.is_ok(), accepted, "{peer}");
+            let shown = |forwarded| {
+                let authorization = Authorization::Absent;
+                Credentials::Network { peer: peer.parse().unwrap(), forwarded, authorization }
+            };
+            assert_eq!(auth.authenticate(&shown(None)).get().await.is_ok(), accepted, "{peer}");
+            let refused = auth.authenticate(&shown(Some(FORWARDED))).get().await.unwrap_err();
+            assert!(refused.message().contains("`forwarded`"), "{refused}");
         }
     }
 }

@@ -133,8 +133,8 @@ fn of_message(message: &Message) -> Operation {
 }
 
 impl Principal {
-    /// Whether this principal may do `operation`: its role must be among those that may, and if it has scopes they must
-    /// cover those needed.
+    /// Whether this principal may do `operation`: its role must be among those that may, if it has scopes they must cover those
+    /// needed, and a loopback address alone is not enough for what needs the local token.
     ///
     /// [`ErrorKind::PermissionDenied`]; one for want of scopes has [`NEEDED_SCOPES`] in its context.
     pub fn may(&self, operation: Operation) -> Result<()> {
@@ -142,6 +142,9 @@ impl Principal {
         let Some(row) = MATRIX.row(operation) else { return Err(undecided(operation)) };
         if self.role > row.least {
             return Err(self.denied(operation));
+        }
+        if let Some(remedy) = self.unproven.as_deref().filter(|_| row.local_token) {
+            return Err(unproven(operation, remedy));
         }
         self.scopes().map_or(Ok(()), |scopes| operation.covered_by(scopes))
     }
@@ -152,6 +155,15 @@ impl Principal {
             .with("operation", operation.as_str())
             .with("role", self.role.as_str())
     }
+}
+
+#[cold]
+fn unproven(operation: Operation, remedy: &str) -> Error {
+    let message = format!(
+        "this needs the local token, because a loopback address proves nothing: strangers behind a reverse proxy of this machine have \
+         one, too; {remedy}, or configure authentication (`auth.api_keys = true`) and use an API key"
+    );
+    Error::new(ErrorKind::PermissionDenied, message).with("operation", operation.as_str())
 }
 
 #[cold]

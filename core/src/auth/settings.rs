@@ -15,8 +15,8 @@ pub struct Auth {
     pub url: Option<String>,
     /// Issuers whose signed tokens are taken: `[[auth.issuers]]`.
     pub issuers: Vec<Issuer>,
-    /// Whether processes of this machine need no credential and are administrator of `default`. Never with a proxy on this
-    /// machine: whatever it passes on comes from here.
+    /// Whether processes of this machine need no credential and are administrator of `default`, with the local token where that is
+    /// needed. Never with a proxy on this machine: whatever it passes on comes from here.
     pub trust_loopback: bool,
     /// Whether those without a credential are let in, as guest of `default`.
     pub anonymous: bool,
@@ -26,6 +26,11 @@ impl Auth {
     /// Whether there is any way to prove who one is.
     pub fn is_configured(&self) -> bool {
         self.api_keys || !self.issuers.is_empty()
+    }
+
+    /// Whether processes of this machine are let in without a credential.
+    pub fn trusts_loopback(&self) -> bool {
+        self.trust_loopback || !self.is_configured()
     }
 
     /// What is wrong with `url`, if anything.

@@ -23,7 +23,7 @@ use crate::store::{MemoryStore, Store};
 pub enum Keeping<'a> {
     /// Nothing but this process's memory.
     Memory,
-    /// A SQLite database, made where it is missing, with the key file beside it; claimed for who is named, so that no other
+    /// A SQLite database, made where it is missing, with its files of keys and the local token beside it; claimed for who is named, so that no other
     /// gateway opens it.
     Database(&'a Path, Holder<'a>),
     /// A store of the program's own.
@@ -86,7 +86,13 @@ impl<'a> Assembly<'a> {
             Keeping::Database(file, holder) => {
                 let store = database(file).await?;
                 let presence = Presence::claim(file, holder).await?;
-                (store, settings.sealed(config, file)?, Some(presence))
+                let settings = settings.sealed(config, file)?;
+                // A command is asked by nobody but its user.
+                let settings = match holder {
+                    Holder::Command => settings,
+                    Holder::Served(_) | Holder::Embedded(_) => settings.with_local_token(file)?,
+                };
+                (store, settings, Some(presence))
             }
         };
         let clock = clock.unwrap_or_else(SystemClock::shared);

@@ -344,7 +344,8 @@ impl House {
         let text = match (authorization, peer) {
             (Some(text), _) => text,
             (None, Some(peer)) => {
-                return Ok(Credentials::Network { peer, authorization: Authorization::Absent });
+                let authorization = Authorization::Absent;
+                return Ok(Credentials::Network { peer, forwarded: None, authorization });
             }
             (None, None) => return Ok(Credentials::Embedded(self.caller.principal.clone())),
         };
@@ -357,7 +358,7 @@ impl House {
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::AUTHORIZATION, http::HeaderValue::from_str(text).map_err(unusable)?);
         let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into());
-        Ok(Credentials::Network { peer, authorization: Authorization::of(&headers) })
+        Ok(Credentials::Network { peer, forwarded: None, authorization: Authorization::of(&headers) })
     }
 }
 

@@ -46,7 +46,7 @@ pub use self::legacy::attached::Attached;
 use self::routing::snapshot::{Snapshot, View};
 pub use self::settings::{SessionSettings, Settings};
 pub use crate::auth::Caller;
-use crate::auth::{Access, Authenticator, Credentials, Keys, Restrictions};
+use crate::auth::{Access, Authenticator, Credentials, Keys, LocalToken, Restrictions};
 use crate::clock::Clock;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
@@ -158,7 +158,7 @@ impl Gateway {
     }
 
     async fn open_with(
-        settings: Settings,
+        mut settings: Settings,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
@@ -171,6 +171,7 @@ impl Gateway {
         );
         let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
         let keys = Arc::new(keys);
+        let token = settings.local_token.take().map_or_else(|| LocalToken::in_memory().map(Arc::new), Ok)?;
         let auth = match &settings.authenticator {
             Some(own) => Arc::clone(own),
             None => background::access::authenticator(
@@ -180,8 +181,10 @@ impl Gateway {
                 &clock,
                 &tasks,
                 &settings.guard,
+                &token,
             )?,
         };
+        settings.local_token = Some(token);
         let modern = modern::State::new(settings.vault.as_deref())?;
         let claims = routing::claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{Access, Auth, Authenticator, Vault};
+use crate::auth::{Access, Auth, Authenticator, LocalToken, Vault};
 use crate::balance::Maker;
 use crate::breaker;
 use crate::config::{self, Config};
@@ -45,6 +45,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
     pub vault: Option<Arc<Vault>>,
+    /// By what processes of this machine prove that they are some; `None`: a token that is in memory alone.
+    pub local_token: Option<Arc<LocalToken>>,
     /// Who may use what, beyond the matrix of roles.
     pub access: Access,
     /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
@@ -76,6 +78,7 @@ impl Default for Settings {
             limits: limit::Settings::default(),
             audit: AuditSettings::default(),
             vault: None,
+            local_token: None,
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),
@@ -126,6 +129,15 @@ impl Settings {
             )?
         };
         self.vault = Some(Arc::new(vault));
+        Ok(self)
+    }
+
+    /// With the local token in a file beside `database`, which is made where it is missing, if processes of this machine are let in
+    /// without a credential.
+    pub fn with_local_token(mut self, database: &Path) -> Result<Self> {
+        if self.auth.trusts_loopback() {
+            self.local_token = Some(Arc::new(LocalToken::beside(database)?));
+        }
         Ok(self)
     }
 

@@ -114,6 +114,9 @@ pub struct Principal {
     pub role: Role,
     /// What the credential that it showed grants and limits; `None` for `local` and what is embedded.
     pub grant: Option<Arc<Grant>>,
+    /// Set for a caller that is believed by its loopback address alone, which strangers behind a reverse proxy of this machine have,
+    /// too: how to show the local token instead. `None` for everybody for whom something vouches.
+    pub unproven: Option<Arc<str>>,
 }
 
 impl PartialEq for Principal {
@@ -134,7 +137,7 @@ impl Hash for Principal {
 impl Principal {
     /// A principal without a credential that narrows it.
     pub fn new(tenant: TenantId, subject: impl Into<Arc<str>>, role: Role) -> Self {
-        Self { tenant, subject: subject.into(), role, grant: None }
+        Self { tenant, subject: subject.into(), role, grant: None, unproven: None }
     }
 
     /// The same, with what its credential grants and limits.
@@ -143,12 +146,18 @@ impl Principal {
         Self { grant: Some(Arc::new(grant)), ..self }
     }
 
-    /// A process of this machine while no authentication is configured: administrator of `tenant`.
+    /// This machine's operator: the embedding program, a command on the database, or a process of this machine that showed the local
+    /// token. Administrator of `tenant`.
     pub fn local(tenant: TenantId) -> Self {
         Self::new(tenant, "local", Role::Admin)
     }
 
-    /// Whether it is a process of this machine while no authentication is configured.
+    /// The same, but believed by its loopback address alone: what needs the local token is refused, with `remedy` in the error.
+    pub fn unproven(tenant: TenantId, remedy: impl Into<Arc<str>>) -> Self {
+        Self { unproven: Some(remedy.into()), ..Self::local(tenant) }
+    }
+
+    /// Whether it is this machine's operator, or a process of this machine while no authentication is configured.
     pub fn is_local(&self) -> bool {
         &*self.subject == "local"
     }

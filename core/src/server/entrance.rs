@@ -8,12 +8,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 
+use super::connection::body;
 use super::{ActingAs, Peer, Service, answer, strip};
-use crate::auth::{Authorization, Credentials};
+use crate::auth::{Authorization, Credentials, forwarded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Attempt;
 use crate::model::Principal;
-use crate::server::connection::body;
 
 impl Service {
     /// Has a refusal written to the audit trail.
@@ -81,7 +81,7 @@ impl Service {
             .or_else(|| extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0));
         let unknown = "whoever drives this service has to say where the request comes from: insert a `Peer`";
         let peer = peer.ok_or_else(|| Error::new(ErrorKind::Unauthenticated, unknown))?;
-        let authorization = Authorization::of(request.headers());
-        Ok(Credentials::Network { peer: peer.ip(), authorization })
+        let (forwarded, authorization) = (forwarded(request.headers()), Authorization::of(request.headers()));
+        Ok(Credentials::Network { peer: peer.ip(), forwarded, authorization })
     }
 }

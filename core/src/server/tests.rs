@@ -41,6 +41,10 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        let token = self.0.place.shared.gateway.local_token();
+        if let (Some(token), false) = (token, headers.iter().any(|(name, _)| *name == "authorization")) {
+            request = request.header("authorization", format!("Bearer {}", token.reveal()));
+        }
         let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
         let (head, body) = self.0.clone().oneshot(request).await.unwrap().into_parts();
         // A stream of events has no end to wait for.

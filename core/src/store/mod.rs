@@ -13,6 +13,7 @@ pub mod keys;
 pub mod memory;
 pub mod presence;
 mod once;
+pub(crate) mod secret_file;
 #[cfg(feature = "sqlite")]
 mod signing;
 #[cfg(feature = "sqlite")]

@@ -1,7 +1,6 @@
 //! The key that signs where audit chains begin and end: Ed25519, in a file beside the data that only this user may read.
 
 use std::fmt;
-use std::io::{ErrorKind as Io, Write};
 use std::path::Path;
 
 use base64::Engine;
@@ -11,6 +10,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use super::chain::hex;
+use super::secret_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 
@@ -39,13 +39,9 @@ impl SigningKey {
         let fault = |_| Error::new(ErrorKind::Internal, "the system gave no random bytes for a key");
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(fault)?;
         let text = BASE64_STANDARD.encode(document.as_ref());
-        // Written whole under another name first: two processes that begin on one folder get the same key.
-        let unique = format!("{}.{}", path.display(), uuid::Uuid::new_v4());
-        let written = write(Path::new(&unique), &text).and_then(|()| std::fs::hard_link(&unique, path));
-        let removed = std::fs::remove_file(&unique);
-        match written.and(removed) {
-            Ok(()) => Self::parse(path, &text),
-            Err(error) if error.kind() == Io::AlreadyExists => Self::open(path),
+        match secret_file::make(path, &text) {
+            Ok(true) => Self::parse(path, &text),
+            Ok(false) => Self::open(path),
             Err(error) => Err(failed(path, "the key that signs the audit trail cannot be written", &error)),
         }
     }
@@ -79,16 +75,6 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({})", self.id)
     }
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn failed(path: &Path, what: &'static str, error: &std::io::Error) -> Error {

@@ -98,7 +98,7 @@ export class GatewayLogin {
     this.#left -= 1;
     const { servers } = await (await fetch(`${this.#gateway}/api/v1/servers`)).json();
     const login = `${this.#gateway}/api/v1/servers/${servers[0].id}/credentials/login`;
-    const headers = { 'Content-Type': 'application/json' };
+    const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${process.env.CONFORMANCE_TOKEN}` };
     const begun = await fetch(login, { method: 'POST', headers, body: JSON.stringify(this.#wish) });
     if (!begun.ok) return said('the login did not begin', begun);
     const callback = await answer((await begun.json()).authorization_url);

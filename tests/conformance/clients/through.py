@@ -35,7 +35,8 @@ def main() -> int:
         while '"health_status":"unknown"' in processes.read(servers) and time.monotonic() < deadline:
             time.sleep(0.05)
         try:
-            environment = os.environ | {"CONFORMANCE_GATEWAY": route.removesuffix("/mcp")}
+            token = processes.local_token(Path(folder) / "gateway-data")
+            environment = os.environ | {"CONFORMANCE_GATEWAY": route.removesuffix("/mcp"), "CONFORMANCE_TOKEN": token}
             return subprocess.run([node, client, f"{route}/suite"], timeout=CLIENT_SECONDS, env=environment).returncode
         except subprocess.TimeoutExpired:
             print(f"the client did not end within {CLIENT_SECONDS} s", file=sys.stderr)

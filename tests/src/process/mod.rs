@@ -43,6 +43,7 @@ pub struct Gateway {
     child: Child,
     address: SocketAddr,
     http: Http,
+    data: PathBuf,
     output: PathBuf,
     log: PathBuf,
     /// Time from the start of the process to its line that says where it listens.
@@ -77,10 +78,13 @@ impl Gateway {
             address_in(&text)
         })
         .await;
+        let http = Http::new(address);
         Self {
             child,
             address,
-            http: Http::new(address),
+            // Without authentication it is there before the gateway listens.
+            http: local_token(&data).map_or_else(|| http.clone(), |token| http.showing(&token)),
+            data,
             output,
             log,
             ready_after: watch.elapsed(),
@@ -93,7 +97,12 @@ impl Gateway {
         self.address
     }
 
-    /// A client of its REST API.
+    /// The folder of its data.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// A client of its REST API, which shows the local token if there is one.
     pub fn http(&self) -> &Http {
         &self.http
     }
@@ -217,6 +226,11 @@ impl Drop for Gateway {
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
+}
+
+/// The token by which processes of this machine may do everything to the gateway on this folder, if one was written.
+fn local_token(data: &Path) -> Option<String> {
+    std::fs::read_to_string(data.join("local.token")).ok().map(|text| text.trim().to_owned())
 }
 
 fn address_in(text: &str) -> Option<SocketAddr> {

@@ -18,16 +18,19 @@ fn page() -> String {
     let what = |section: &str, name: &str| table[section][name]["what"].as_str().unwrap().to_owned();
     let mut out = String::from(
         "# Who may do what\n\nMade from `src/auth/permissions.toml`, which the code reads; a test fails when this page differs \
-         from it.\nA refusal is 403 `PERMISSION_DENIED`; one for want of scopes names all that are needed.\n\n## Operations\n",
+         from it.\nA refusal is 403 `PERMISSION_DENIED`; one for want of scopes names all that are needed.\nWhile no authentication is \
+         configured, a process of this machine is an administrator, and shows the local token for what needs it (SECURITY.md).\n\n\
+         ## Operations\n",
     );
     let roles: Vec<_> = file.roles.iter().map(|role| role.as_str()).collect();
-    writeln!(out, "| operation | what | {} | scopes |", roles.join(" | ")).unwrap();
-    writeln!(out, "|---|---|{}---|", "---|".repeat(roles.len())).unwrap();
+    writeln!(out, "| operation | what | {} | scopes | local token |", roles.join(" | ")).unwrap();
+    writeln!(out, "|---|---|{}---|---|", "---|".repeat(roles.len())).unwrap();
     for (name, text) in &file.operations {
         let mark = |role: &Role| if *role <= text.least { "yes" } else { "–" };
         let marks: Vec<_> = file.roles.iter().map(mark).collect();
         let (marks, scopes) = (marks.join(" | "), code(&text.scopes));
-        writeln!(out, "| `{name}` | {} | {marks} | {scopes} |", what("operations", name)).unwrap();
+        let token = if text.local_token { "needed" } else { "" };
+        writeln!(out, "| `{name}` | {} | {marks} | {scopes} | {token} |", what("operations", name)).unwrap();
     }
     out.push_str("\n## Scopes\n| scope | what | implies |\n|---|---|---|\n");
     for (scope, text) in &file.scopes {
@@ -82,6 +85,24 @@ fn each_role_may_do_what_the_file_says_and_nothing_else() {
             }
         }
     }
+}
+
+/// X-21: a loopback address alone names no command, sets no credential and makes no key, whatever the door.
+#[test]
+fn a_loopback_address_alone_is_not_enough_for_what_needs_the_local_token() {
+    let loopback = Principal::unproven(TenantId::default_tenant(), "read the file");
+    let refused = Operation::ALL.iter().filter(|operation| loopback.may(**operation).is_err());
+    let refused: Vec<_> = refused.map(|operation| operation.as_str()).collect();
+    let expected =
+        ["servers.command", "credentials.write", "credentials.own", "credentials.others", "keys.write"];
+    assert_eq!(refused, expected);
+    let error = loopback.may(Operation::ServersCommand).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    for told in ["local token", "read the file", "auth.api_keys = true"] {
+        assert!(error.message().contains(told), "{error}");
+    }
+    let operator = Principal::local(TenantId::default_tenant());
+    assert!(Operation::ALL.iter().all(|operation| operator.may(*operation).is_ok()));
 }
 
 /// A-26: a matrix that is empty, or that cannot be read, has no row for anything.

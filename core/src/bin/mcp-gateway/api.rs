@@ -3,13 +3,14 @@
 //! Both are asked the very same requests: without a running gateway they are answered by the same service in process.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use mcp_registry_gateway::auth::LocalToken;
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::caller_tls::Trust;
@@ -32,7 +33,8 @@ pub(crate) struct At {
     /// The running gateway [default: the one that serves the database, else http://127.0.0.1:PORT, with the configuration's port]
     #[arg(long, env = "MREG_URL")]
     url: Option<String>,
-    /// The API key to show; other users of this machine can read a command line, so rather say it by the variable
+    /// The API key to show [default: the local token, if the gateway serves this database]; other users of this machine can read a
+    /// command line, so rather say it by the variable
     #[arg(long, env = "MREG_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Authorities in PEM form whose certificate the gateway at the URL may show [default: this machine's]
@@ -48,18 +50,31 @@ impl At {
 
     /// The client of the gateway at this URL.
     pub(crate) fn client(&self, common: &Common) -> Result<Client, Failure> {
-        let key = self.key.as_deref();
         if let Some(url) = &self.url {
             let trust = self.ca_file.as_deref().map(Trust::authorities).transpose()?;
-            return Client::new(url, key, trust);
+            // Which database it has is asked for the token alone: without any it is a gateway elsewhere.
+            let database = common.configuration().and_then(|config| common.database(&config)).ok();
+            let own = database.as_deref().filter(|database| {
+                presence::serving(database).is_some_and(|own| own == url.trim_end_matches('/'))
+            });
+            return Client::new(url, self.credential(own).as_deref(), trust);
         }
         let config = common.configuration()?;
         let trust = Trust::own(&config.server.tls)?;
-        let url = presence::serving(&common.database(&config)?).unwrap_or_else(|| {
+        let database = common.database(&config)?;
+        let serving = presence::serving(&database);
+        let key = self.credential(serving.is_some().then_some(&*database));
+        let url = serving.unwrap_or_else(|| {
             let scheme = if config.server.tls.is_on() { "https" } else { "http" };
             format!("{scheme}://127.0.0.1:{}", config.server.port)
         });
-        Client::new(&url, key, trust)
+        Client::new(&url, key.as_deref(), trust)
+    }
+
+    /// What is shown: the key, or else the local token of the gateway that serves `database` now, which no other gateway is told. Where
+    /// it cannot be read, the gateway says what needs it.
+    fn credential(&self, database: Option<&Path>) -> Option<String> {
+        self.key.clone().or_else(|| LocalToken::find(database?).ok().flatten())
     }
 
     /// The running gateway; without one, and without a URL that was asked for, one opened on the data directory.

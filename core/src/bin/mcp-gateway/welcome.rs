@@ -1,8 +1,10 @@
 //! What `serve` says when it is ready: where to connect, and what to paste into a client.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 use mcp_registry_gateway::Result;
+use mcp_registry_gateway::auth::LocalToken;
 use mcp_registry_gateway::gateway::{Caller, Gateway};
 use mcp_registry_gateway::registry::Filter;
 use serde_json::json;
@@ -36,6 +38,7 @@ pub(crate) fn text(
         lines.push("  no servers yet: `mcp-gateway register NAME URL-OR-COMMAND`".to_owned());
     }
     lines.push(format!("  documentation  {base}/docs"));
+    lines.extend(gateway.local_token().map(|token| local_token(token, std::io::stdout().is_terminal())));
     lines.push(String::new());
     let mut server = json!({ "type": "http", "url": format!("{}/mcp", elsewhere.unwrap_or(base)) });
     if gateway.demands_credentials() {
@@ -51,6 +54,18 @@ pub(crate) fn text(
     Ok(lines.join("\n"))
 }
 
+/// The local token for who sits at a terminal, and else where it is: what is written elsewhere is kept and read by others.
+fn local_token(token: &LocalToken, at_terminal: bool) -> String {
+    let shown = match token.file() {
+        Some(file) if !at_terminal => format!("in {}", file.display()),
+        _ if at_terminal => token.reveal().to_owned(),
+        _ => "in memory alone".to_owned(),
+    };
+    format!(
+        "  local token    {shown}  (for commands, credentials and keys; `mcp-gateway` reads it by itself)"
+    )
+}
+
 /// Services and how many replicas each has.
 fn services(gateway: &Gateway, caller: &Caller) -> Result<BTreeMap<String, usize>> {
     let mut services = BTreeMap::new();
@@ -64,4 +79,18 @@ fn services(gateway: &Gateway, caller: &Caller) -> Result<BTreeMap<String, usize
         }
     }
     Ok(services)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_token_is_shown_at_a_terminal_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = LocalToken::beside(&folder.path().join("gateway.db")).unwrap();
+        assert!(local_token(&token, true).contains(token.reveal()));
+        let elsewhere = local_token(&token, false);
+        assert!(!elsewhere.contains(token.reveal()) && elsewhere.contains("local.token"), "{elsewhere}");
+    }
 }

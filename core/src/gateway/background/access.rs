@@ -15,7 +15,7 @@ use crate::auth::jwt::Fetch;
 use crate::auth::jwt::MAX_DOCUMENT;
 #[cfg(feature = "http")]
 use crate::auth::opaque::Question;
-use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, Told};
+use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, LocalToken, Told};
 use crate::clock::{Clock, Tick};
 use crate::error::Result;
 #[cfg(not(feature = "http"))]
@@ -42,13 +42,16 @@ pub(crate) fn authenticator(
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
     guard: &Guard,
+    token: &Arc<LocalToken>,
 ) -> Result<Arc<dyn Authenticator>> {
+    let token = Arc::clone(token);
     if !settings.is_configured() {
-        return Ok(Arc::new(LocalOnly::default()));
+        return Ok(Arc::new(LocalOnly::new(token)));
     }
     let told = tell(Arc::clone(store), Arc::clone(clock), tasks.clone());
     let fetch: Arc<dyn Fetch> = Arc::new(Documents(guard.clone()));
-    let checkpoint = Checkpoint::new(settings.clone(), Arc::clone(keys), &fetch, Arc::clone(clock), told)?;
+    let (settings, keys) = (settings.clone(), Arc::clone(keys));
+    let checkpoint = Checkpoint::new(settings, keys, &fetch, Arc::clone(clock), token, told)?;
     Ok(Arc::new(checkpoint))
 }
 
@@ -124,6 +127,12 @@ impl Gateway {
     /// Whether callers have to show a credential: whether any authentication is configured.
     pub fn demands_credentials(&self) -> bool {
         self.0.settings.auth.is_configured()
+    }
+
+    /// By what processes of this machine prove that they are some; `None` where they need a credential as everybody does. For the program
+    /// that runs the gateway, which may hand it to whom it trusts with everything.
+    pub fn local_token(&self) -> Option<&LocalToken> {
+        self.0.settings.local_token.as_deref().filter(|_| self.0.settings.auth.trusts_loopback())
     }
 
     /// The gateway's own URL, without a slash at its end, if it is configured.

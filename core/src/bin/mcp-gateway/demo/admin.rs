@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use mcp_registry_gateway::tasks::Tasks;
 use mcp_registry_gateway::{Error, ErrorKind, Result};
@@ -17,15 +17,16 @@ use super::client::Http;
 pub(super) const POLL: Duration = Duration::from_millis(5);
 
 /// A client of the REST API.
-#[derive(Debug)]
 pub(super) struct Admin {
     http: Http,
+    /// The gateway's local token, which it takes to register a command.
+    token: String,
 }
 
 impl Admin {
-    /// A client of the gateway at `address`.
-    pub(super) fn new(address: SocketAddr, tasks: &Tasks) -> Self {
-        Self { http: Http::new(address, tasks) }
+    /// A client of the gateway at `address`, whose local token is `token`.
+    pub(super) fn new(address: SocketAddr, token: &str, tasks: &Tasks) -> Self {
+        Self { http: Http::new(address, tasks), token: format!("Bearer {token}") }
     }
 
     /// Registers a server and gives its id.
@@ -66,6 +67,7 @@ impl Admin {
 
     async fn ask(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let request = Request::builder().method(&method).uri(path).header(CONTENT_TYPE, "application/json");
+        let request = request.header(AUTHORIZATION, &self.token);
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let response = self.http.send(request, body).await?;
         let answer = serde_json::from_slice(response.body()).unwrap_or(Value::Null);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_registry_gateway::auth::LocalToken;
 use mcp_registry_gateway::clock::Clock;
 use mcp_registry_gateway::gateway::{Gateway, Settings};
 use mcp_registry_gateway::store::SqliteStore;
@@ -44,6 +45,11 @@ impl Host {
             server::serve(listener, |peer| service.for_peer(peer), None, Some(&threads), serve, GRACE).await;
         });
         Ok(Self { address, gateway, serving, stop, _workers: workers })
+    }
+
+    /// The gateway's local token.
+    pub(super) fn token(&self) -> &str {
+        self.gateway.local_token().map_or("", LocalToken::reveal)
     }
 
     /// Stops the HTTP surface, then the gateway with all that it started.

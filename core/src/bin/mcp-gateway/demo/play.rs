@@ -45,8 +45,14 @@ pub(super) async fn play(calls: u64, screen: &Screen) -> Result<Report> {
         replicas.push(Replica::start(format!("calc-{number}"), folder.path()).await?);
     }
     let host = Host::start(folder.path(), &clock).await?;
-    let mut stage =
-        Stage { replicas, ids: Vec::new(), admin: Admin::new(host.address, &tasks), host, tasks, clock };
+    let mut stage = Stage {
+        replicas,
+        ids: Vec::new(),
+        admin: Admin::new(host.address, host.token(), &tasks),
+        host,
+        tasks,
+        clock,
+    };
     let report = stage.acts(calls, screen).await;
     let Stage { replicas, host, tasks, .. } = stage;
     tasks.stop().await;

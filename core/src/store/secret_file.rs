@@ -1,0 +1,28 @@
+//! Files with a secret that are made once: readable for this user alone, and whole from the moment they have their name.
+
+use std::io::{ErrorKind, Result, Write};
+use std::path::Path;
+
+/// Makes the file at `path` with `text`, readable for this user alone. Gives `false`, and leaves the file as it is, where there is
+/// one: of two processes that begin on one folder one makes it, and the other finds it whole.
+pub(crate) fn make(path: &Path, text: &str) -> Result<bool> {
+    // Written whole under another name first.
+    let unique = format!("{}.{}", path.display(), uuid::Uuid::new_v4());
+    let made = write(Path::new(&unique), text).and_then(|()| std::fs::hard_link(&unique, path));
+    let removed = std::fs::remove_file(&unique);
+    match made.and(removed) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
