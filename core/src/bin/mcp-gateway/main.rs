@@ -17,10 +17,9 @@ use clap::{Parser, Subcommand};
 use mcp_registry_gateway::server;
 
 /// Gives memory back after a flood of sessions, where the system's allocator keeps it, and is faster on small objects.
-/// How soon it does is set where it is built: `.cargo/config.toml`.
-#[cfg(not(windows))]
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use exit::Failure;
 use wiring::Common;

@@ -12,6 +12,8 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, Heade
 use http::{Response, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::docs::escape;
 use super::extract::{Id, Json, Query};
@@ -22,6 +24,11 @@ use crate::gateway::{Caller, LoginAnswer, LoginAsked, LoginWish, Whose};
 use crate::model::ServerId;
 use crate::server::answer::{Failure, json, status_of};
 use crate::server::{Door, challenge};
+
+/// Adds the routes of logins.
+pub(crate) fn routes(router: OpenApiRouter<Door>) -> OpenApiRouter<Door> {
+    router.routes(routes!(begin)).routes(routes!(begin_own)).routes(routes!(ask, finish))
+}
 
 /// Where authorization servers send browsers back to.
 pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";

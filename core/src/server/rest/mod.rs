@@ -10,6 +10,10 @@ pub(super) mod events;
 pub(super) mod keys;
 pub(super) mod tenants;
 pub(super) mod credentials;
+#[cfg(feature = "oauth")]
+pub(super) mod logins;
+#[cfg(not(feature = "oauth"))]
+#[path = "no_logins.rs"]
 pub(super) mod logins;
 pub(super) mod audit;
 pub(super) mod operation;

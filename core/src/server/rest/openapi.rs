@@ -37,7 +37,7 @@ struct Document;
 
 /// Every route behind the edge, with its description.
 pub(crate) fn routes() -> OpenApiRouter<Door> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    logins::routes(OpenApiRouter::with_openapi(Document::openapi()))
         .routes(routes!(servers::list, registering::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
@@ -45,9 +45,6 @@ pub(crate) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(servers::health))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(credentials::list_own, credentials::set_own, credentials::remove_own))
-        .routes(routes!(logins::begin))
-        .routes(routes!(logins::begin_own))
-        .routes(routes!(logins::ask, logins::finish))
         .routes(routes!(servers::capabilities))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::get, keys::revoke))

@@ -1,0 +1,24 @@
+//! The routes of logins in a build without an OAuth client: each says which feature is missing.
+
+use axum::routing::any;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::{Error, ErrorKind};
+use crate::server::Door;
+use crate::server::answer::Failure;
+
+/// Where authorization servers send browsers back to.
+pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
+
+/// Adds the routes of logins.
+pub(crate) fn routes(router: OpenApiRouter<Door>) -> OpenApiRouter<Door> {
+    let paths =
+        ["/api/v1/servers/{id}/credentials/login", "/api/v1/servers/{id}/credentials/own/login", CALLBACK];
+    paths.into_iter().fold(router, |router, path| router.route(path, any(missing)))
+}
+
+async fn missing() -> Failure {
+    let message = "this build of the gateway cannot log in to servers; build it with the feature `oauth`";
+    Error::new(ErrorKind::Unavailable, message).into()
+}
