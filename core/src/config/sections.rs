@@ -92,6 +92,8 @@ pub struct Server {
     pub legacy: bool,
     /// Whether clients see the gateway's own service, `gateway`.
     pub own_service: bool,
+    /// Whether the gateway's own service registers commands, which the gateway then starts.
+    pub builtin_commands: bool,
     /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
     pub sse: bool,
     /// Values of `Host` that are served besides loopback names, with or without a port.
@@ -116,6 +118,7 @@ impl Default for Server {
             port: 8000,
             legacy: false,
             own_service: true,
+            builtin_commands: false,
             sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

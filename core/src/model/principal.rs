@@ -114,6 +114,9 @@ pub struct Principal {
     pub role: Role,
     /// What the credential that it showed grants and limits; `None` for `local` and what is embedded.
     pub grant: Option<Arc<Grant>>,
+    /// Whether the gateway's own service is within its reach: the doors of an embedding program leave it out unless the program
+    /// asks for it.
+    pub builtin: bool,
 }
 
 impl PartialEq for Principal {
@@ -134,13 +137,19 @@ impl Hash for Principal {
 impl Principal {
     /// A principal without a credential that narrows it.
     pub fn new(tenant: TenantId, subject: impl Into<Arc<str>>, role: Role) -> Self {
-        Self { tenant, subject: subject.into(), role, grant: None }
+        Self { tenant, subject: subject.into(), role, grant: None, builtin: true }
     }
 
     /// The same, with what its credential grants and limits.
     #[must_use]
     pub fn with(self, grant: Grant) -> Self {
         Self { grant: Some(Arc::new(grant)), ..self }
+    }
+
+    /// The same, where a door does not offer the gateway's own service.
+    #[must_use]
+    pub fn at_door(self, builtin: bool) -> Self {
+        Self { builtin: self.builtin && builtin, ..self }
     }
 
     /// A process of this machine while no authentication is configured: administrator of `tenant`.

@@ -54,6 +54,7 @@ async fn ask(
         streams: false,
         resumes: false,
         wishes: (era == Era::Legacy).then(Wishes::default),
+        builtin: true,
     };
     match gateway.handle(call, &Credentials::Embedded(who.clone())).await {
         Ok(Reply::Message { body, .. }) => serde_json::from_slice::<Value>(&body).unwrap()["result"].take(),

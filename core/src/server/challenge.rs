@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::ServiceName;
 
 /// Where the document for a resource is: this, and the resource's path.
-const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// What a client asks for that was not told yet what it needs.
 const FIRST_SCOPES: &str = "mcp:read mcp:call";
 

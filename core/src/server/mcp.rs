@@ -184,6 +184,7 @@ fn call(door: &Door, asker: &Asker, headers: HeaderMap, action: Action, era: Era
         headers,
         correlation_id: Arc::clone(&asker.correlation_id),
         wishes: None,
+        builtin: asker.builtin,
     }))
 }
 

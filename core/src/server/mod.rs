@@ -22,6 +22,7 @@ mod docs;
 mod edge;
 mod entrance;
 mod events;
+mod expose;
 mod extract;
 mod gate;
 mod heads;
@@ -69,6 +70,7 @@ use crate::model::Principal;
 use crate::random::Random;
 use crate::striped::Striped;
 
+pub use expose::{Exposed, Part};
 pub use keys::record as key_record;
 pub use openapi::document;
 pub use serve::serve;
@@ -100,6 +102,8 @@ struct Shared {
 struct Asker {
     credentials: Credentials,
     correlation_id: Arc<str>,
+    /// Whether it is offered the gateway's own service here.
+    builtin: bool,
 }
 
 type Door = Arc<Shared>;
@@ -140,6 +144,7 @@ struct Place {
     shared: Door,
     router: Router,
     peer: Option<SocketAddr>,
+    exposed: Exposed,
 }
 
 impl std::fmt::Debug for Service {
@@ -149,22 +154,23 @@ impl std::fmt::Debug for Service {
 }
 
 impl Gateway {
-    /// The HTTP surface, as a service that stands in an application of its own or within another one.
+    /// The MCP endpoints, as a service that stands within an application; [`Service::exposing`] adds the REST API and other parts.
     ///
-    /// It answers for `/mcp`, `/api/v1` and the other paths, as they are: as the fallback of an axum router, or nested, which takes
-    /// a prefix away. Who asks must be known: serve the router by `into_make_service_with_connect_info`.
+    /// It answers for `/mcp` and the paths below it: as the fallback of an axum router, or nested, which takes a prefix away. Who asks
+    /// must be known: serve the router by `into_make_service_with_connect_info`.
     pub fn service(&self) -> Service {
-        service(self.clone(), self.settings().server.clone(), Arc::clone(self.clock()))
+        let all = service(self.clone(), self.settings().server.clone(), Arc::clone(self.clock()));
+        all.exposing(Exposed::NOTHING)
     }
 }
 
-/// The HTTP surface of `gateway`.
+/// The whole HTTP surface of `gateway`.
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
     let shared =
         Arc::new(Shared { gateway, settings, clock, edge, random: Striped::new(Random::from_entropy) });
     let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
-    Service { place: Arc::new(Place { shared, router, peer: None }) }
+    Service { place: Arc::new(Place { shared, router, peer: None, exposed: Exposed::EVERYTHING }) }
 }
 
 /// The routes behind the edge, without the gate.
@@ -182,7 +188,7 @@ impl Service {
     #[must_use]
     pub fn for_peer(&self, peer: SocketAddr) -> Self {
         let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self { place: Arc::new(Place { shared, router, peer: Some(peer) }) }
+        Self { place: Arc::new(Place { shared, router, peer: Some(peer), exposed: self.place.exposed }) }
     }
 
     /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
@@ -263,7 +269,8 @@ impl Service {
                     if chose {
                         Box::pin(self.note_override(&credentials, correlation_id)).await;
                     }
-                    let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
+                    let builtin = self.place.exposed.has(Part::Builtin);
+                    let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id), builtin };
                     mcp::answer(&self.place.shared, door, asker, request).await
                 }
                 (Ok(shown), Err(error)) => {
@@ -307,6 +314,10 @@ impl Service {
             let checked = self.check(&request);
             let credentials = checked.as_ref().ok().cloned();
             let response = match checked {
+                Ok(_) if !self.place.exposed.serves(request.uri().path()) => {
+                    body::discard(request.into_body()).await;
+                    answer::refuse(answer::unexposed())
+                }
                 Ok(credentials) => {
                     if chose {
                         self.note_override(&credentials, correlation_id).await;
@@ -340,7 +351,7 @@ impl Service {
         // A browser asks what it may ask before it shows a credential.
         let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
         if !asks_first && !challenge::is_public(request.uri().path()) {
-            let caller = match gateway.authenticate(credentials, correlation_id).await {
+            let mut caller = match gateway.authenticate(credentials, correlation_id).await {
                 Ok(caller) => caller,
                 Err(error) => return answer::refuse(error),
             };
@@ -355,6 +366,8 @@ impl Service {
                     }
                 }
             }
+            // Such as for a client of HTTP+SSE, whose calls it makes.
+            caller.principal = caller.principal.at_door(self.place.exposed.has(Part::Builtin));
             principal = Some(caller.principal.clone());
             request.extensions_mut().insert(caller);
         }
