@@ -41,6 +41,7 @@ pub struct Request {
 pub struct Mount {
     exposed: Exposed,
     local: bool,
+    development: bool,
 }
 
 impl Mount {
@@ -62,7 +63,14 @@ impl Mount {
                 return Err(Error::new(ErrorKind::InvalidParams, message).with("field", "trust"));
             }
         };
-        Ok(Self { exposed, local })
+        Ok(Self { exposed, local, development: trust.is_some() })
+    }
+
+    /// Whether the program's word for the peer stands instead of this header, which frameworks set by themselves while one develops.
+    fn overrides(self, header: &[u8]) -> bool {
+        let name = header.to_ascii_lowercase();
+        let known: [&[u8]; 3] = [b"forwarded", b"via", b"x-real-ip"];
+        self.development && (name.starts_with(b"x-forwarded-") || known.contains(&name.as_slice()))
     }
 
     /// The address that counts for one that was said.
@@ -101,7 +109,7 @@ impl Exchange {
             Some((Ok::<_, std::convert::Infallible>(pieces.recv().await?), pieces))
         });
         let mut request = http::Request::builder().uri(&asked.target).method(method(&asked.method)?);
-        for (name, value) in &asked.headers {
+        for (name, value) in asked.headers.iter().filter(|(name, _)| !asked.mount.overrides(name)) {
             let name = HeaderName::from_bytes(name).map_err(|_| malformed("a header's name"))?;
             let value = HeaderValue::from_bytes(value).map_err(|_| malformed("a header's value"))?;
             request = request.header(name, value);
