@@ -101,7 +101,8 @@ enum Belongs {
 }
 
 fn belongs(path: &str) -> Option<Belongs> {
-    let below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     Some(Belongs::Part(match path {
         "/api/v1/events" => Part::Events,
         "/metrics" => Part::Metrics,
@@ -109,7 +110,9 @@ fn belongs(path: &str) -> Option<Belongs> {
         "/health" | "/ready" => Part::Health,
         "/mcp/tools" | "/mcp/resources" | logins::CALLBACK => Part::Rest,
         _ if below("/api/v1") || below("/v0.1") => Part::Rest,
-        _ if mcp::Door::of(path).is_some() || below("/sse") || path == sse::MESSAGES => return Some(Belongs::Mcp),
+        _ if mcp::Door::of(path).is_some() || below("/sse") || path == sse::MESSAGES => {
+            return Some(Belongs::Mcp);
+        }
         _ if below(challenge::WELL_KNOWN) => return Some(Belongs::Mcp),
         _ => return None,
     }))

@@ -77,8 +77,8 @@ pub use serve::serve;
 
 /// The address of the connection's other end, as an extension of the request.
 ///
-/// Whoever drives the [`Service`] vouches for it: an adapter that runs inside the program that embeds the gateway says loopback.
-/// Where all requests of a connection are one peer's, [`Service::for_peer`] says it once. A request of which neither is known is
+/// The program that drives the [`Service`] vouches for it. It is never a constant: while no authentication is configured a loopback
+/// address is the administrator's, so that a made-up one lets strangers in. A program that calls for itself says so by [`ActingAs`]. Where all requests of a connection are one peer's, [`Service::for_peer`] says it once. A request of which neither is known is
 /// nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);

@@ -47,7 +47,8 @@ async fn a_mounted_surface_serves_mcp_alone() {
             || ["/messages", "/.well-known/oauth-protected-resource"].contains(&path.as_str());
         for method in item.as_object().unwrap().keys() {
             let answer = api.raw(&method.to_uppercase(), &concrete, &[("host", "localhost")], "").await;
-            let refused = answer.json["error"]["message"].as_str().is_some_and(|text| text.contains("`expose`"));
+            let refused =
+                answer.json["error"]["message"].as_str().is_some_and(|text| text.contains("`expose`"));
             assert_eq!(refused, !is_mcp, "{method} {path}: {}", answer.json);
             if is_mcp { served += 1 } else { hidden += 1 }
         }
