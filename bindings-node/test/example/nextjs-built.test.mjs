@@ -25,7 +25,7 @@ test('what is built serves MCP clients, and the page and the route have one gate
 test('X-20: a stranger is nobody to what is built, and nobody is offered a command', async () => {
   const { strangers, known } = await attacked(application.url)
   assert.deepEqual(new Set(strangers), new Set([401]))
-  assert.match(known[1], /Unknown tool/)
+  assert.match(known[1], /Unknown name: gateway__register_server/)
   assert.doesNotMatch(await application.fetched(), /evil/)
 })
 
