@@ -24,7 +24,7 @@ impl Mount {
     /// A mount with these parts.
     #[napi(constructor)]
     pub fn new(expose: Vec<String>, trust: Option<String>, connected: bool) -> napi::Result<Self> {
-        facade::Mount::new(&expose, trust.as_deref(), connected).map(Self).map_err(|error| reason(&error))
+        facade::Mount::new(expose, trust.as_deref(), connected).map(Self).map_err(|error| reason(&error))
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Mount(facade::Mount);
 impl Mount {
     #[new]
     fn new(expose: Vec<String>, trust: Option<&str>, connected: bool) -> PyResult<Self> {
-        facade::Mount::new(&expose, trust, connected).map(Self).map_err(|error| failure(&error))
+        facade::Mount::new(expose, trust, connected).map(Self).map_err(|error| failure(&error))
     }
 }
 

@@ -83,6 +83,10 @@ impl Config {
 /// Where and to whom HTTP is served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration file that says yes or no"
+)]
 pub struct Server {
     /// The address to listen on.
     pub host: IpAddr,

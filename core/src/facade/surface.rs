@@ -52,8 +52,12 @@ impl Mount {
     /// makes its owner nobody in particular, unless `trust` is `development`.
     ///
     /// [`ErrorKind::InvalidParams`] for another part or another trust.
-    pub fn new<S: AsRef<str>>(expose: &[S], trust: Option<&str>, connected: bool) -> Result<Self> {
-        let exposed = expose.iter().map(|part| part.as_ref().parse::<Part>()).collect::<Result<_>>()?;
+    pub fn new<S: AsRef<str>>(
+        expose: impl IntoIterator<Item = S>,
+        trust: Option<&str>,
+        connected: bool,
+    ) -> Result<Self> {
+        let exposed = expose.into_iter().map(|part| part.as_ref().parse::<Part>()).collect::<Result<_>>()?;
         let local = match trust {
             None => connected,
             Some("development") => true,

@@ -309,7 +309,7 @@ fn http_is_answered_without_a_socket() {
         target: target.into(),
         headers: vec![header("host", "localhost"), header("content-type", "application/json")],
         peer: Some("127.0.0.1".into()),
-        mount: Mount::new(&["rest"], None, true).unwrap(),
+        mount: Mount::new(["rest"], None, true).unwrap(),
     };
     let exchange = facade.request(&request("POST", "/mcp/proxy")).unwrap();
     let call =
@@ -392,7 +392,7 @@ fn a_peer_that_a_program_makes_up_is_nobody() {
         exchange.finish();
         wait(&facade, exchange.head()).unwrap().status
     };
-    let mount = |trust, connected| Mount::new(&["rest"], trust, connected).unwrap();
+    let mount = |trust, connected| Mount::new(["rest"], trust, connected).unwrap();
     for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
         assert_eq!(status(mount(None, false), peer), 401, "{peer}");
         assert_eq!(status(mount(Some("development"), false), peer), 200, "{peer}");
@@ -400,6 +400,6 @@ fn a_peer_that_a_program_makes_up_is_nobody() {
     }
     assert_eq!(status(mount(Some("development"), true), "10.0.0.1"), 401);
     assert_eq!(status(Mount::default(), "127.0.0.1"), 404, "REST is not mounted");
-    let wrong = Mount::new(&["rest"], Some("production"), false).unwrap_err();
+    let wrong = Mount::new(["rest"], Some("production"), false).unwrap_err();
     assert_eq!(wrong.context(), [("field", "trust".to_owned())]);
 }

@@ -153,7 +153,7 @@ mod tests {
     fn every_route_belongs_to_mcp_or_to_one_part() {
         let document = super::super::document();
         for path in document.paths.paths.keys() {
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             assert!(belongs(&path).is_some(), "{path}");
             assert!(Exposed::EVERYTHING.serves(&path), "{path}");
         }
