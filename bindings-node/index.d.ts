@@ -554,7 +554,7 @@ export declare class Gateway implements AsyncDisposable {
   /** Changes of servers from now on. */
   events(options?: { signal?: AbortSignal }): AsyncGenerator<ServerEvent, void, void>
   /** A client's way into the gateway, of either era: `await client.connect(gateway.transport())`. */
-  transport(options?: { service?: string; authorization?: string }): GatewayTransport
+  transport(options?: { service?: string; authorization?: string; builtin?: boolean }): GatewayTransport
   /** Registers a server of this process: an SDK's server object, one for each link, or a function that answers messages. */
   registerInprocess(
     name: string,
@@ -569,15 +569,30 @@ export declare class Gateway implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Where the HTTP surface is mounted, and who asks. */
+/**
+ * A part of the HTTP surface beside MCP: `rest` is the administration and the registry's read API, `events` the changes of servers,
+ * `metrics` and `health` are for operation, `docs` are the descriptions of the routes; `builtin` is the gateway's own MCP service, with
+ * which clients register and remove servers.
+ */
+export type Part = 'rest' | 'events' | 'metrics' | 'docs' | 'health' | 'builtin'
+
+/** Where the HTTP surface is mounted, what it serves, and who asks. */
 export interface HandlerOptions<Request> {
   /** What the paths begin with that lead here: `/api` for `/api/mcp`. */
   prefix?: string
+  /** What is served beside MCP; nothing unless said. */
+  expose?: Part[]
   /**
-   * The address of whoever asks. Without authentication configured, this machine alone is let in, as administrator. A request
-   * of the fetch kind does not have it: unless said, it comes from nowhere, and needs a credential.
+   * The client's address, by which those who guess credentials are told apart. `nodeHandler` has that of the connection; a request of the
+   * fetch kind has none. Without authentication configured, connections from this machine alone are let in, as administrator: an address
+   * that is said here makes nobody local, and such a caller needs a credential.
    */
   peer?: (request: Request) => string | undefined
+  /**
+   * `development` takes the word of `peer` for an address of this machine, so that without authentication configured its owner is the
+   * gateway's administrator. With `NODE_ENV` `production` the handler is not made.
+   */
+  trust?: 'development'
 }
 
 /** Handlers for Next.js and other servers of the fetch kind. */

@@ -131,8 +131,8 @@ class Gateway {
     }
   }
 
-  transport({ service, authorization } = {}) {
-    return new GatewayTransport(sync(() => this.#native.attach(service, authorization)))
+  transport({ service, authorization, builtin } = {}) {
+    return new GatewayTransport(sync(() => this.#native.attach(encode({ service, authorization, builtin }))))
   }
 
   async registerInprocess(name, upstream, registration = {}) {
@@ -146,7 +146,9 @@ class Gateway {
   [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]() { return this.close() }
 
   /** For `http.js`. */
-  exchange(method, target, headers, peer) { return sync(() => this.#native.request(method, target, headers, peer)) }
+  exchange(mount, method, target, headers, peer) {
+    return sync(() => this.#native.request(mount, method, target, headers, peer))
+  }
 }
 
 module.exports = { Gateway }

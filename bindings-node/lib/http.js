@@ -2,13 +2,21 @@
 // The gateway's HTTP surface in this process, for servers of the fetch kind and for node's own.
 
 const native = require('./native.js')
-const { settled } = require('./error.js')
+const { settled, sync } = require('./error.js')
 
 /** Answers that have no body (Fetch, section 2.2.3). */
 const BODILESS = [101, 103, 204, 205, 304]
 
 /** What is wrong with an application that reads bodies in front of the gateway. */
 const READ = "the request's body was read before the gateway could; put its handler in front of what reads bodies, such as express.json()"
+
+/** As what the handlers are mounted; `connected` where peers are those of connections. */
+function mounted({ expose = [], trust }, connected) {
+  if (trust === 'development' && process.env.NODE_ENV === 'production') {
+    throw new TypeError("`trust: 'development'` makes strangers the gateway's administrator, and NODE_ENV is 'production'; leave it out and open the gateway with `auth`, such as `{ auth: { api_keys: true } }`")
+  }
+  return sync(() => new native.Mount(expose, trust, connected))
+}
 
 /** Path and query below `prefix`. */
 const below = (prefix, target) => (target.startsWith(prefix) ? target.slice(prefix.length) : target)
@@ -31,8 +39,8 @@ async function* pieces(exchange, work) {
 }
 
 /** A request under way, its upload begun, and what gives it up. */
-function begin(gateway, { method, target, headers, peer, body }) {
-  const exchange = gateway.exchange(method, target, headers, peer)
+function begin(gateway, { mount, method, target, headers, peer, body }) {
+  const exchange = gateway.exchange(mount, method, target, headers, peer)
   let current
   const work = () => (current = new native.Work())
   const abandon = () => {
@@ -44,12 +52,14 @@ function begin(gateway, { method, target, headers, peer, body }) {
 }
 
 /** Handlers for servers of the fetch kind, such as Next.js. */
-function createHandlers(gateway, { prefix = '', peer = () => undefined } = {}) {
+function createHandlers(gateway, { prefix = '', peer = () => undefined, ...options } = {}) {
+  const mount = mounted(options, false)
   const handle = async (request) => {
     const opened = await gateway
     request.signal.throwIfAborted()
     const url = new URL(request.url)
     const { exchange, work, abandon } = begin(opened, {
+      mount,
       method: request.method,
       target: below(prefix, url.pathname) + url.search,
       headers: [...request.headers],
@@ -73,15 +83,18 @@ function createHandlers(gateway, { prefix = '', peer = () => undefined } = {}) {
 }
 
 /** A handler for Express and `node:http`. */
-function nodeHandler(gateway, { prefix = '', peer = (request) => request.socket.remoteAddress } = {}) {
+function nodeHandler(gateway, { prefix = '', peer, ...options } = {}) {
+  const mount = mounted(options, peer === undefined)
+  const from = peer ?? ((request) => request.socket.remoteAddress)
   return async (request, response, next = (error) => response.destroy(error)) => {
     try {
       if (request.readableEnded) throw new TypeError(READ)
       const { exchange, work, abandon } = begin(await gateway, {
+        mount,
         method: request.method,
         target: below(prefix, request.originalUrl ?? request.url),
         headers: pairs(request.rawHeaders),
-        peer: peer(request),
+        peer: from(request),
         // Who wants no more of it may answer all the same.
         body: request.iterator({ destroyOnReturn: false }),
       })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mcp_registry_gateway::facade::{Facade, Request};
+use mcp_registry_gateway::facade::{self, Facade, Request};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, Latin1String, Object};
 use napi_derive::napi;
@@ -14,6 +14,19 @@ use crate::housed::Housed;
 use crate::lease::Lease;
 use crate::promise::{Work, aside, buffer, promise, reason};
 use crate::watch::Watch;
+
+/// As what the HTTP surface is mounted: what it serves beside MCP, and whose word for an address of this machine is taken.
+#[napi]
+pub struct Mount(facade::Mount);
+
+#[napi]
+impl Mount {
+    /// A mount with these parts.
+    #[napi(constructor)]
+    pub fn new(expose: Vec<String>, trust: Option<String>, connected: bool) -> napi::Result<Self> {
+        facade::Mount::new(expose, trust.as_deref(), connected).map(Self).map_err(|error| reason(&error))
+    }
+}
 
 /// A gateway with a runtime of its own.
 #[napi]
@@ -54,10 +67,10 @@ impl Gateway {
         Ok(Watch::new(self.0.clone(), watch))
     }
 
-    /// Attaches a client.
+    /// Attaches a client, as the document says.
     #[napi]
-    pub fn attach(&self, service: Option<String>, authorization: Option<String>) -> napi::Result<Client> {
-        let line = self.0.attach(service.as_deref(), authorization.as_deref());
+    pub fn attach(&self, document: Buffer) -> napi::Result<Client> {
+        let line = self.0.attach(&document);
         Ok(Client::new(self.0.clone(), line.map_err(|error| reason(&error))?))
     }
 
@@ -74,6 +87,7 @@ impl Gateway {
     #[napi]
     pub fn request(
         &self,
+        mount: &Mount,
         method: String,
         target: String,
         headers: Vec<(Latin1String, Latin1String)>,
@@ -81,7 +95,7 @@ impl Gateway {
     ) -> napi::Result<Exchange> {
         let bytes = |text: Latin1String| Bytes::copy_from_slice(&text);
         let headers = headers.into_iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
-        let request = Request { method, target, headers, peer };
+        let request = Request { method, target, headers, peer, mount: mount.0 };
         let exchange = self.0.request(&request).map_err(|error| reason(&error))?;
         Ok(Exchange::new(self.0.clone(), exchange))
     }

@@ -25,7 +25,7 @@ async function application(context, build) {
 
 test('an Express application serves MCP and REST under a path of its own, and its own routes', async (context) => {
   const { url } = await application(context, (app, gateway) => {
-    app.use('/tools', nodeHandler(gateway, { prefix: '/tools' }))
+    app.use('/tools', nodeHandler(gateway, { prefix: '/tools', expose: ['rest'] }))
     app.use(express.json())
     app.post('/own', (request, response) => response.json({ heard: request.body.said }))
   })

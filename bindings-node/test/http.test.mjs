@@ -10,7 +10,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { createHandlers, nodeHandler } from '../index.js'
 import { eventually, withFake } from './support.mjs'
 
-const LOCAL = { peer: () => '127.0.0.1' }
+const LOCAL = { peer: () => '127.0.0.1', trust: 'development' }
 const HEADERS = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', host: 'localhost' }
 
 const initialize = JSON.stringify({
@@ -28,7 +28,7 @@ async function listening(handler) {
 
 test('fetch-style handlers serve MCP and REST below their prefix', async () => {
   const { gateway } = await withFake()
-  const handlers = createHandlers(gateway, { prefix: '/api', ...LOCAL })
+  const handlers = createHandlers(gateway, { prefix: '/api', expose: ['rest'], ...LOCAL })
   const request = new Request('http://localhost/api/mcp/one', { method: 'POST', headers: HEADERS, body: initialize })
   const response = await handlers.POST(request)
   assert.equal(response.status, 200, await response.clone().text())
@@ -40,7 +40,7 @@ test('fetch-style handlers serve MCP and REST below their prefix', async () => {
 
 test('a request of nobody in particular needs a credential', async () => {
   const { gateway } = await withFake()
-  const handlers = createHandlers(gateway)
+  const handlers = createHandlers(gateway, { expose: ['rest'] })
   const response = await handlers.GET(new Request('http://localhost/api/v1/servers', { headers: { host: 'localhost' } }))
   assert.equal(response.status, 401)
   await gateway.close()
@@ -93,7 +93,7 @@ test('node\'s own server serves a client of the SDK', async () => {
 
 test('an answer that comes before the request has ended is heard', async () => {
   const { gateway } = await withFake({ config: { server: { max_body_bytes: 1024 } } })
-  const { http, url } = await listening(nodeHandler(gateway))
+  const { http, url } = await listening(nodeHandler(gateway, { expose: ['rest'] }))
   const body = JSON.stringify({ filler: 'x'.repeat(3_000_000) })
   const response = await fetch(`${url}/api/v1/servers`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
   assert.equal(response.status, 413, await response.text())
@@ -106,7 +106,7 @@ test('who comes without an address is not taken for this machine', async (contex
   const { gateway } = await withFake()
   const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
   const socketPath = join(folder, 'socket')
-  const http = createServer(nodeHandler(gateway))
+  const http = createServer(nodeHandler(gateway, { expose: ['rest'] }))
   context.after(() => rmSync(folder, { recursive: true }))
   await new Promise((go) => http.listen(socketPath, go))
   const status = await new Promise((go, fail) => {
@@ -120,7 +120,7 @@ test('who comes without an address is not taken for this machine', async (contex
 
 test('events are streamed as they come, until nobody reads them any more', async () => {
   const { gateway } = await withFake()
-  const handlers = createHandlers(gateway, LOCAL)
+  const handlers = createHandlers(gateway, { expose: ['events'], ...LOCAL })
   const headers = { host: 'localhost', accept: 'text/event-stream' }
   const response = await handlers.GET(new Request('http://localhost/api/v1/events', { headers }))
   assert.match(response.headers.get('content-type'), /event-stream/)
@@ -140,4 +140,73 @@ test('what cannot be answered is handed to the next handler', async () => {
   const response = await fetch(`${url}/api/v1/servers`)
   assert.deepEqual([response.status, await response.text()], [503, 'unavailable'])
   await new Promise((go) => http.close(go))
+})
+
+/** The status of a request to `handlers`, and what was answered. */
+async function asked(handlers, method, path, body) {
+  const request = new Request(`http://localhost${path}`, { method, headers: HEADERS, ...(body && { body: JSON.stringify(body) }) })
+  const response = await handlers[method](request)
+  return [response.status, await response.text()]
+}
+
+const SHELL = { name: 'evil', command: '/bin/sh', args: ['-c', 'exit 0'], auto_discover: false }
+const registering = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'gateway__register_server', arguments: SHELL } }
+
+test('X-20: an address that the program makes up gives nobody rights', async () => {
+  const { gateway } = await withFake()
+  for (const peer of ['127.0.0.1', '::1', '::ffff:127.0.0.1', undefined]) {
+    const handlers = createHandlers(gateway, { peer: () => peer, expose: ['rest', 'builtin'] })
+    assert.equal((await asked(handlers, 'POST', '/mcp/proxy', registering))[0], 401, peer)
+    assert.equal((await asked(handlers, 'POST', '/api/v1/servers', SHELL))[0], 401, peer)
+  }
+  const { http, url } = await listening(nodeHandler(gateway, { peer: () => '127.0.0.1', expose: ['rest'] }))
+  assert.equal((await fetch(`${url}/api/v1/servers`)).status, 401)
+  http.closeAllConnections()
+  await new Promise((go) => http.close(go))
+  assert.equal((await gateway.list()).total, 1)
+  await gateway.close()
+})
+
+test("X-20: trust: 'development' is for development alone", async () => {
+  const { gateway } = await withFake()
+  const before = process.env.NODE_ENV
+  try {
+    process.env.NODE_ENV = 'production'
+    assert.throws(() => createHandlers(gateway, LOCAL), /NODE_ENV is 'production'.*api_keys/)
+    assert.throws(() => nodeHandler(gateway, { trust: 'development' }), /NODE_ENV is 'production'/)
+  } finally {
+    if (before === undefined) delete process.env.NODE_ENV
+    else process.env.NODE_ENV = before
+  }
+  assert.throws(() => createHandlers(gateway, { trust: 'everybody' }), { kind: 'invalid_params' })
+  const local = createHandlers(gateway, LOCAL)
+  assert.equal((await asked(local, 'POST', '/mcp/proxy', { jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} }))[0], 200)
+  const [, refused] = await asked(createHandlers(gateway, { ...LOCAL, expose: ['builtin'] }), 'POST', '/mcp/proxy', registering)
+  assert.match(refused, /server\.builtin_commands/, 'no command by MCP, whoever asks')
+  await gateway.close()
+})
+
+test('X-22: handlers serve MCP alone unless more is asked for', async () => {
+  const { gateway } = await withFake()
+  const parts = { rest: '/api/v1/servers', metrics: '/metrics', docs: '/openapi.json', health: '/ready' }
+  const served = async (expose) => {
+    const handlers = createHandlers(gateway, { ...LOCAL, expose })
+    const found = []
+    for (const [part, path] of Object.entries(parts)) {
+      const [status] = await asked(handlers, 'GET', path)
+      if (status === 200) found.push(part)
+      else assert.equal(status, 404, path)
+    }
+    const [, listed] = await asked(handlers, 'POST', '/mcp/proxy', { jsonrpc: '2.0', id: 1, method: 'tools/list', params: {} })
+    if (listed.includes('gateway__')) found.push('builtin')
+    return found
+  }
+  assert.deepEqual(await served(undefined), [])
+  for (const part of [...Object.keys(parts), 'builtin']) assert.deepEqual(await served([part]), [part])
+  assert.throws(() => createHandlers(gateway, { expose: ['admin'] }), { kind: 'invalid_params' })
+  const { http, url } = await listening(nodeHandler(gateway))
+  for (const path of Object.values(parts)) assert.equal((await fetch(`${url}${path}`)).status, 404, path)
+  http.closeAllConnections()
+  await new Promise((go) => http.close(go))
+  await gateway.close()
 })

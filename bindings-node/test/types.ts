@@ -29,7 +29,9 @@ export const nameless: Parameters<Gateway['register']>[0] = { endpoint_url: 'htt
 export const made = new Gateway()
 
 const shared: Promise<Gateway> = sharedGateway(() => Gateway.open({ url: 'memory:' }))
-export const { GET, POST, DELETE } = createHandlers(shared, { prefix: '/api', peer: () => '127.0.0.1' })
+export const { GET, POST, DELETE } = createHandlers(shared, { prefix: '/api', expose: ['rest', 'metrics'], trust: 'development' })
 export const handler = nodeHandler(shared)
+// @ts-expect-error: there is no such part
+export const wrong = nodeHandler(shared, { expose: ['admin'] })
 export const config: { reactStrictMode: boolean; serverExternalPackages: string[] } = withMcpGateway({ reactStrictMode: true })
 export const upstream = perLink(async () => ({ connect: async () => {} }))

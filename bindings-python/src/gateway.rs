@@ -1,7 +1,7 @@
 //! One gateway.
 
 use bytes::Bytes;
-use mcp_registry_gateway::facade::{Facade, Request};
+use mcp_registry_gateway::facade::{self, Facade, Request};
 use pyo3::prelude::*;
 use std::time::Duration;
 
@@ -9,6 +9,18 @@ use crate::conversations::{Exchange, Line, Watch};
 use crate::failure;
 use crate::lease::Lease;
 use crate::queue::{Begun, Queue};
+
+/// As what the HTTP surface is mounted: what it serves beside MCP, and whose word for an address of this machine is taken.
+#[pyclass(frozen, module = "mcp_registry_gateway._native")]
+pub(crate) struct Mount(facade::Mount);
+
+#[pymethods]
+impl Mount {
+    #[new]
+    fn new(expose: Vec<String>, trust: Option<&str>, connected: bool) -> PyResult<Self> {
+        facade::Mount::new(expose, trust, connected).map(Self).map_err(|error| failure(&error))
+    }
+}
 
 /// One gateway, on threads of its own.
 #[pyclass(frozen, weakref, module = "mcp_registry_gateway._native")]
@@ -54,22 +66,22 @@ impl Gateway {
     }
 
     /// Attaches an MCP client of this process.
-    #[pyo3(signature = (service=None, authorization=None))]
-    fn attach(&self, service: Option<&str>, authorization: Option<&str>) -> PyResult<Line> {
-        self.0.attach(service, authorization).map(Line).map_err(|error| failure(&error))
+    fn attach(&self, document: &[u8]) -> PyResult<Line> {
+        self.0.attach(document).map(Line).map_err(|error| failure(&error))
     }
 
     /// Sends an HTTP request to the gateway's HTTP surface.
-    #[pyo3(signature = (method, target, headers, peer=None))]
+    #[pyo3(signature = (mount, method, target, headers, peer=None))]
     fn request(
         &self,
+        mount: &Mount,
         method: String,
         target: String,
         headers: Vec<(Vec<u8>, Vec<u8>)>,
         peer: Option<String>,
     ) -> PyResult<Exchange> {
         let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let request = Request { method, target, headers, peer };
+        let request = Request { method, target, headers, peer, mount: mount.0 };
         self.0.request(&request).map(Exchange).map_err(|error| failure(&error))
     }
 

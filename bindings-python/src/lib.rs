@@ -40,6 +40,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add_class::<queue::Queue>()?;
     module.add_class::<gateway::Gateway>()?;
+    module.add_class::<gateway::Mount>()?;
     module.add_class::<lease::Lease>()?;
     module.add_class::<conversations::Admitted>()?;
     module.add_class::<conversations::Watch>()?;

@@ -9,7 +9,9 @@ from typing import Any
 import mcp_types
 import pytest
 from fastmcp import Client, Context, FastMCP
-from fastmcp.exceptions import ToolError
+from fastmcp.exceptions import McpError, ToolError
+from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
+from fastmcp.utilities.tests import asgi_server
 
 from mcp_registry_gateway import Gateway, Link
 from mcp_registry_gateway.fastmcp import (
@@ -19,6 +21,7 @@ from mcp_registry_gateway.fastmcp import (
     GatewayTransport,
     serving,
 )
+from mcp_registry_gateway.types import Role
 
 
 def upstream() -> FastMCP:
@@ -84,7 +87,7 @@ async def test_a_server_asks_the_client_through_the_gateway(gateway: Gateway) ->
 
 
 async def test_what_the_gateway_offers_is_inside_a_fastmcp_server(gateway: Gateway) -> None:
-    mine = FastMCP("mine", providers=[GatewayProvider(gateway)])
+    mine = FastMCP("mine", providers=[GatewayProvider(gateway, trust="program")])
 
     @mine.tool
     def own() -> str:
@@ -110,7 +113,7 @@ async def test_all_calls_of_one_session_go_through_one_session_of_the_upstream(m
 
         await gateway.register_inprocess("calc", counted)
         await gateway.discover("calc")
-        mine = FastMCP("mine", providers=[GatewayProvider(gateway)])
+        mine = FastMCP("mine", providers=[GatewayProvider(gateway, trust="program")])
         async with Client(mine, mode=mode) as client:
             await client.call_tool("calc__add", {"a": 1, "b": 2})
             before = len(opened)
@@ -126,15 +129,16 @@ async def test_a_session_that_the_gateway_has_ended_is_opened_anew(
     lines = []
     attach = gateway._attach
 
-    def attached(service: str | None, authorization: str | None) -> Any:
-        lines.append(attach(service, authorization))
+    def attached(asked: dict[str, Any]) -> Any:
+        lines.append(attach(asked))
         return lines[-1]
 
     monkeypatch.setattr(gateway, "_attach", attached)
-    mine = FastMCP("mine", providers=[provider := GatewayProvider(gateway)])
+    mine = FastMCP("mine", providers=[provider := GatewayProvider(gateway, trust="program")])
     async with Client(mine, mode="legacy") as client:
         assert (await client.call_tool("calc__add", {"a": 2, "b": 3})).data == 5
-        (kept,) = provider._clients._caches.values()
+        (clients,) = provider._clients.values()
+        (kept,) = clients._caches.values()
         session = kept._session_state.session_task
         assert session is not None and not session.done() and len(lines) == 1, "one, and it is held open"
         # As it does with one that was idle for too long.
@@ -143,14 +147,14 @@ async def test_a_session_that_the_gateway_has_ended_is_opened_anew(
         assert session.done()
         assert (await client.call_tool("calc__add", {"a": 2, "b": 3})).data == 5
         assert len(lines) == 2
-    assert not provider._clients._caches, "it has ended with the session in front"
+    assert not clients._caches, "it has ended with the session in front"
 
 
 async def test_a_server_behind_the_provider_asks_the_client_in_front(gateway: Gateway) -> None:
     async def answer(message: str, response_type: type, params: object, context: object) -> object:
         return response_type(value="Ada")
 
-    mine = FastMCP("mine", providers=[GatewayProvider(gateway, "calc")])
+    mine = FastMCP("mine", providers=[GatewayProvider(gateway, "calc", trust="program")])
     for mode in ("legacy", "auto"):
         async with Client(mine, mode=mode, elicitation_handler=answer) as client:
             assert (await client.call_tool("ask")).data == "hello Ada", mode
@@ -163,7 +167,7 @@ async def test_the_gateways_keys_let_in_and_its_roles_hold_a_server_of_ones_own(
         token = await verifier.verify_token(key)
         assert token is not None and token.claims["role"] == "viewer" and token.expires_at is not None
         assert await verifier.verify_token("mcp_no") is None
-        mine = FastMCP("mine", middleware=[GatewayMiddleware(gateway)])
+        mine = FastMCP("mine", middleware=[GatewayMiddleware(gateway, trust="program")])
 
         @mine.tool
         def own() -> str:
@@ -171,3 +175,96 @@ async def test_the_gateways_keys_let_in_and_its_roles_hold_a_server_of_ones_own(
 
         async with Client(mine) as client:
             assert (await client.call_tool("own")).data == "mine", "the program itself may"
+
+
+SHELL = {"name": "evil", "command": "/bin/sh", "args": ["-c", "touch /tmp/never"], "auto_discover": False}
+
+
+async def refused(client: Client[Any], tool: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises((ToolError, McpError)):
+        await client.call_tool(tool, arguments)
+
+
+@pytest.mark.parametrize("config", [{}, {"auth": {"api_keys": True}}])
+async def test_x_19_a_token_of_fastmcps_own_gives_no_rights_at_the_gateway(config: dict[str, Any]) -> None:
+    async with Gateway.open(config) as gateway:
+        await gateway.register_inprocess("calc", upstream())
+        await gateway.discover("calc")
+        theirs = StaticTokenVerifier({"theirs": {"client_id": "stranger", "scopes": []}})
+        mine = FastMCP("mine", providers=[GatewayProvider(gateway, builtin=True)], auth=theirs)
+
+        @mine.tool
+        def own() -> str:
+            return "mine"
+
+        @mine.tool
+        async def nested() -> list[str]:
+            async with Client(GatewayTransport(gateway, builtin=True)) as client:
+                return [tool.name for tool in await client.list_tools()]
+
+        async with asgi_server(mine) as server, server.client(auth="theirs") as client:
+            assert {tool.name for tool in await client.list_tools()} == {"own", "nested"}
+            assert (await client.call_tool("own")).data == "mine"
+            await refused(client, "gateway__register_server", SHELL)
+            await refused(client, "gateway__remove_server", {"server": "calc"})
+            await refused(client, "calc__add", {"a": 1, "b": 2})
+            await refused(client, "nested", {})
+        open_to_all = FastMCP("mine", providers=[GatewayProvider(gateway, builtin=True)])
+        async with asgi_server(open_to_all) as server, server.client() as client:
+            assert await client.list_tools() == []
+            await refused(client, "gateway__register_server", SHELL)
+        async with Client(open_to_all) as client:
+            assert await client.list_tools() == [], "nobody has said that this is the program"
+        assert [server["name"] for server in (await gateway.list())["servers"]] == ["calc"]
+
+
+async def test_x_19_a_caller_has_the_rights_of_its_key_behind_the_provider() -> None:
+    async with Gateway.open({"auth": {"api_keys": True}}) as gateway:
+        await gateway.register_inprocess("calc", upstream())
+        await gateway.discover("calc")
+        roles: tuple[Role, ...] = ("admin", "viewer")
+        keys = {role: (await gateway.create_key(role, role=role))["key"] for role in roles}
+        verifier = GatewayTokenVerifier(gateway)
+        mine = FastMCP("mine", providers=[GatewayProvider(gateway, builtin=True)], auth=verifier)
+        async with asgi_server(mine) as server:
+            for _ in range(2):
+                async with server.client(auth=keys["admin"]) as client:
+                    names = {tool.name for tool in await client.list_tools()}
+                    assert {"calc__add", "gateway__remove_server"} <= names
+                    assert (await client.call_tool("calc__add", {"a": 2, "b": 3})).data == 5
+                    with pytest.raises(ToolError, match="server.builtin_commands"):
+                        await client.call_tool("gateway__register_server", SHELL)
+                async with server.client(auth=keys["viewer"]) as client:
+                    assert not any(tool.name.startswith("gateway__") for tool in await client.list_tools())
+                    await refused(client, "gateway__remove_server", {"server": "calc"})
+                    await refused(client, "gateway__register_server", SHELL)
+        assert [server["name"] for server in (await gateway.list())["servers"]] == ["calc"]
+
+
+async def test_x_19_the_gateways_own_tools_are_offered_where_they_are_asked_for(gateway: Gateway) -> None:
+    for builtin in (False, True):
+        mine = FastMCP("mine", providers=[GatewayProvider(gateway, builtin=builtin, trust="program")])
+        for server in (mine, GatewayTransport(gateway, builtin=builtin)):
+            async with Client(server) as client:
+                names = [tool.name for tool in await client.list_tools()]
+                assert any(name.startswith("gateway__") for name in names) is builtin
+                if not builtin:
+                    await refused(client, "gateway__remove_server", {"server": "calc"})
+    wrong: Any = "everybody"
+    for kind in (GatewayProvider, GatewayTransport, GatewayMiddleware):
+        with pytest.raises(ValueError, match="everybody"):
+            kind(gateway, trust=wrong)
+
+
+async def test_x_19_a_server_behind_the_gateway_calls_it_as_nobody_unless_it_says_more(gateway: Gateway) -> None:
+    back = FastMCP("back", providers=[GatewayProvider(gateway, builtin=True)])
+
+    @back.tool
+    async def around() -> list[str]:
+        async with Client(GatewayTransport(gateway)) as client:
+            return [tool.name for tool in await client.list_tools()]
+
+    await gateway.register_inprocess("back", back)
+    await gateway.discover("back")
+    assert (await gateway.capabilities("back"))["tools"][0]["name"] == "around"
+    assert (await gateway.call_tool("back__around", {}))["isError"]

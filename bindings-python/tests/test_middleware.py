@@ -20,7 +20,7 @@ RULES = {"rules": [{"service": "my tools", "tools": ["pay*"], "resources": ["dat
 
 
 def guarded(gateway: Gateway, **options: Any) -> FastMCP:
-    mine = FastMCP("my tools", middleware=[GatewayMiddleware(gateway)], **options)
+    mine = FastMCP("my tools", middleware=[GatewayMiddleware(gateway, trust="program")], **options)
 
     @mine.tool
     def own() -> str:
@@ -47,7 +47,7 @@ def guarded(gateway: Gateway, **options: Any) -> FastMCP:
 
 async def trail(gateway: Gateway, key: str, least: int) -> list[tuple[str, str, str]]:
     """What the audit trail has of calls, oldest first, once there are so many."""
-    transport = httpx.ASGITransport(app=gateway.asgi_app(), client=("127.0.0.1", 1))
+    transport = httpx.ASGITransport(app=gateway.asgi_app(expose=["rest"]), client=("127.0.0.1", 1))
     headers = {"authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as http:
         async with asyncio.timeout(30):
@@ -101,11 +101,16 @@ async def test_tools_of_ones_own_are_held_to_roles_rules_and_limits_and_leave_a_
         ])
 
 
-async def test_who_comes_without_a_token_is_what_its_address_is_to_the_gateway() -> None:
-    async with Gateway.open({"auth": {"api_keys": True}}) as gateway:
+@pytest.mark.parametrize("config", [{}, {"auth": {"api_keys": True}}])
+async def test_x_19_a_caller_without_a_token_over_http_is_nobody_whatever_its_address(config: dict[str, Any]) -> None:
+    async with Gateway.open(config) as gateway:
         mine = guarded(gateway)
         async with Client(mine) as client:
-            assert (await client.call_tool("own")).data == "mine", "the program itself may"
+            assert (await client.call_tool("own")).data == "mine", "the program itself, which says so, may"
+        untrusting = FastMCP("untrusting", middleware=[GatewayMiddleware(gateway)])
+        async with Client(untrusting) as client:
+            with pytest.raises(McpError):
+                await client.list_tools()
         async with asgi_server(mine) as server, server.client() as client:
             with pytest.raises(McpError) as refused:
                 await client.call_tool("own")

@@ -28,9 +28,11 @@ async def main() -> None:
         async with Client(GatewayTransport(gateway)) as client:
             print("through the gateway:", (await client.call_tool("numbers__double", {"n": 21})).data)
 
-        # All that the gateway offers beside a server's own tools. Whoever calls them is held to the gateway's roles, rules and limits,
-        # and its audit trail has what came of it.
-        mine = FastMCP("mine", providers=[GatewayProvider(gateway)], middleware=[GatewayMiddleware(gateway)])
+        # All that the gateway offers beside a server's own tools. Callers are held to the gateway's roles, rules and limits, and its audit
+        # trail has what came of their calls. Here this program is the only caller, and says so. A server for others leaves `trust` out
+        # and lets the gateway's keys in: FastMCP("mine", auth=GatewayTokenVerifier(gateway), …).
+        provider, rules = GatewayProvider(gateway, trust="program"), GatewayMiddleware(gateway, trust="program")
+        mine = FastMCP("mine", providers=[provider], middleware=[rules])
 
         @mine.tool
         def greet(name: str) -> str:

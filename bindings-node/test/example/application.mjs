@@ -1,6 +1,7 @@
 // The example for Next.js as a process: `next dev`, or `next build` and `next start`, on a free port.
 
 import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 
@@ -44,11 +45,33 @@ export async function started(command, mode) {
   return { url, fetched, end }
 }
 
+/** The key that the application has made for MCP clients. */
+export const key = () => readFileSync(join(folder, '.gateway-key'), 'utf8')
+
 /** An MCP client of the application. */
 export async function connected(url) {
   const client = new Client({ name: 'test', version: '1' })
-  await client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`)))
+  const requestInit = { headers: { authorization: `Bearer ${key()}` } }
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`), { requestInit }))
   return client
+}
+
+/** The statuses that a stranger gets who calls the gateway's own tools, the administration and what else there is, and what was run. */
+export async function attacked(url) {
+  const shell = { name: 'evil', command: '/bin/sh', args: ['-c', 'exit 0'] }
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'gateway__register_server', arguments: shell } }
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+  const post = async (path, body, more = {}) => {
+    const sent = { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify(body) }
+    const response = await fetch(`${url}${path}`, sent)
+    return [response.status, await response.text()]
+  }
+  const strangers = []
+  for (const path of ['/mcp', '/mcp/proxy', '/mcp/gateway', '/mcp/sums']) {
+    for (const more of [{}, { 'x-forwarded-for': '127.0.0.1' }]) strangers.push((await post(path, call, more))[0])
+  }
+  const known = await post('/mcp/proxy', call, { authorization: `Bearer ${key()}` })
+  return { strangers, known }
 }
 
 /** A page in a browser, which keeps what goes wrong in it. */

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
-import { add, build, chromium, connected, opened, started } from './application.mjs'
+import { add, attacked, build, chromium, connected, opened, started } from './application.mjs'
 
 let application
 
@@ -17,10 +17,16 @@ after(() => application?.end())
 test('what is built serves MCP clients, and the page and the route have one gateway', async () => {
   const client = await connected(application.url)
   assert.equal((await client.callTool({ name: 'sums__add', arguments: { a: 2, b: 3 } })).content[0].text, '5')
-  const listed = await client.callTool({ name: 'gateway__list_servers', arguments: {} })
   await client.close()
-  const [{ id }] = JSON.parse(listed.content[0].text).servers
-  assert.ok((await application.fetched()).includes(`<tr id="${id}">`), id)
+  // The key was made by the gateway of the page, in its memory: another gateway would not know it.
+  assert.match(await application.fetched(), /<td>sums<\/td>/)
+})
+
+test('X-20: a stranger is nobody to what is built, and nobody is offered a command', async () => {
+  const { strangers, known } = await attacked(application.url)
+  assert.deepEqual(new Set(strangers), new Set([401]))
+  assert.match(known[1], /Unknown name: gateway__register_server/)
+  assert.doesNotMatch(await application.fetched(), /evil/)
 })
 
 test('in a browser, a person adds two numbers on the page that was built', { skip: !chromium && 'no browser can be had here' }, async (context) => {

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 
-import { add, chromium, connected, folder, opened, patience, screenshot, started } from './application.mjs'
+import { add, attacked, chromium, connected, folder, opened, patience, screenshot, started } from './application.mjs'
 
 let application
 
@@ -18,6 +18,11 @@ test('an MCP client connects to the application and calls a tool', async () => {
   assert.ok(tools.some((tool) => tool.name === 'sums__add'))
   assert.equal((await client.callTool({ name: 'sums__add', arguments: { a: 2, b: 3 } })).content[0].text, '5')
   await client.close()
+})
+
+test('X-20: a stranger is nobody while one develops, too', async () => {
+  const { strangers } = await attacked(application.url)
+  assert.deepEqual(new Set(strangers), new Set([401]))
 })
 
 test('the page lists the servers and shows what the tool says', async () => {

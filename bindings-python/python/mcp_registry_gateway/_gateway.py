@@ -8,7 +8,8 @@ import contextlib
 import json
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from ._native import Gateway as NativeGateway
     from ._native import Lease
     from .asgi import GatewayApp
-    from .types import Event, Registration, RegistrationMembers
+    from .types import Event, Part, Registration, RegistrationMembers
 
 P = ParamSpec("P")
+
+# Whether this runs in a server of this process, for a call of the gateway's: it may be anybody's.
+behind: ContextVar[bool] = ContextVar("behind a gateway", default=False)
 
 _open: weakref.WeakSet[_native.Gateway] = weakref.WeakSet()
 
@@ -155,17 +159,24 @@ class Gateway(Verbs, _Common):
         housed = await self._do(self._native.house_server, document({"name": name, **members}))
         self._residents.add(asyncio.create_task(self._reside(housed, _serving(server))))
 
-    def asgi_app(self) -> GatewayApp:
-        """The whole HTTP surface of the gateway as an ASGI application."""
+    def asgi_app(self, *, expose: Iterable[Part] = ()) -> GatewayApp:
+        """The gateway's MCP endpoints as an ASGI application, and the parts of its HTTP surface that ``expose`` names.
+
+        ``rest`` is the administration and the registry's read API, ``events`` the changes of servers, ``metrics`` and ``health`` are for
+        operation, ``docs`` are the descriptions of the routes; ``builtin`` is the gateway's own MCP service.
+        """
         from .asgi import GatewayApp
 
-        return GatewayApp(self)
+        return GatewayApp(self, expose=expose)
 
-    def attach(self, app: Any, path: str = "/mcp") -> None:
-        """Adds the gateway's MCP endpoints to a FastAPI or Starlette application, at exactly this path and below it."""
+    def attach(self, app: Any, path: str = "/mcp", *, builtin: bool = False) -> None:
+        """Adds the gateway's MCP endpoints to a FastAPI or Starlette application, at exactly this path and below it.
+
+        ``builtin`` adds the gateway's own service, too, with which MCP clients register and remove servers.
+        """
         from .asgi import attach
 
-        attach(self, app, path)
+        attach(self, app, path, builtin=builtin)
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,8 +192,8 @@ class Gateway(Verbs, _Common):
     async def _admit(self, asked: dict[str, Any]) -> _native.Admitted:
         return cast("_native.Admitted", await self._do(self._native.admit, document(asked)))
 
-    def _attach(self, service: str | None, authorization: str | None) -> _native.Line:
-        return self._native.attach(service, authorization)
+    def _attach(self, asked: dict[str, Any]) -> _native.Line:
+        return self._native.attach(document(asked))
 
     async def _do(
         self, begin: Callable[Concatenate[_native.Queue, P], Begun], /, *args: P.args, **kwargs: P.kwargs
@@ -207,6 +218,7 @@ class Gateway(Verbs, _Common):
 
 
 async def _host(serve: Callable[[Link], Awaitable[None]], link: Link) -> None:
+    behind.set(True)
     # A link that is closed in the middle of a word is no fault of the server's.
     with contextlib.suppress(CancelledError, UnavailableError):
         await serve(link)

@@ -10,6 +10,7 @@ __all__ = [
     "Housed",
     "Lease",
     "Line",
+    "Mount",
     "Queue",
     "Watch",
     "__version__",
@@ -42,9 +43,10 @@ class Gateway:
     def admit(self, queue: Queue, document: bytes) -> _Begun: ...
     def pick(self, service: str, key: str | None = None) -> Lease: ...
     def watch(self) -> Watch: ...
-    def attach(self, service: str | None = None, authorization: str | None = None) -> Line: ...
+    def attach(self, document: bytes) -> Line: ...
     def request(
         self,
+        mount: Mount,
         method: str,
         target: str,
         headers: list[tuple[bytes, bytes]],
@@ -54,6 +56,12 @@ class Gateway:
     def is_closed(self) -> bool: ...
     def is_told_of_forks(self) -> None: ...
     def left_by_fork(self) -> None: ...
+
+@final
+class Mount:
+    """As what the HTTP surface is mounted: what it serves beside MCP, and whose word for an address of this machine is taken."""
+
+    def __new__(cls, expose: list[str], trust: str | None, connected: bool) -> Mount: ...
 
 @final
 class Lease:

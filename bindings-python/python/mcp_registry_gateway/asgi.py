@@ -6,13 +6,14 @@ Bodies stream both ways. A client that disconnects is what a broken connection i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import _native
 
 if TYPE_CHECKING:
     from ._gateway import Gateway
+    from .types import Part
 
 __all__ = ["ASGIApp", "GatewayApp", "attach"]
 
@@ -24,9 +25,11 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class GatewayApp:
-    """An ASGI application that is the HTTP surface of a gateway, or what of it stands below a path."""
+    """An ASGI application with the MCP endpoints of a gateway, or what of them stands below a path, and the exposed parts."""
 
-    def __init__(self, gateway: Gateway, path: str = "", place: str = "") -> None:
+    def __init__(self, gateway: Gateway, path: str = "", place: str = "", *, expose: Iterable[Part] = ()) -> None:
+        # A server of ASGI tells the address of the connection.
+        self._mount = _native.Mount(list(expose), None, True)
         self._gateway = gateway
         self._path = path
         self._place = place
@@ -47,7 +50,7 @@ class GatewayApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = self._gateway._native.request(
-            scope["method"], self._target(scope), list(scope["headers"]), (scope.get("client") or (None,))[0]
+            self._mount, scope["method"], self._target(scope), list(scope["headers"]), (scope.get("client") or (None,))[0]
         )
         # Side by side: an answer may begin before the request has ended, and a client may go at any moment.
         listening = asyncio.create_task(self._listen(exchange, receive))
@@ -85,10 +88,10 @@ class GatewayApp:
         return f"{target}?{query.decode('ascii', 'replace')}" if query else target
 
 
-def attach(gateway: Gateway, app: Any, path: str) -> None:
+def attach(gateway: Gateway, app: Any, path: str, *, builtin: bool = False) -> None:
     """Adds the gateway's MCP endpoints to a Starlette or FastAPI application at exactly ``path``, and below it."""
     from starlette.routing import Route
 
-    place = GatewayApp(gateway, path.rstrip("/"), "/mcp")
+    place = GatewayApp(gateway, path.rstrip("/"), "/mcp", expose=["builtin"] if builtin else [])
     app.router.routes.append(Route(path, endpoint=place))
     app.router.routes.append(Route(path.rstrip("/") + "/{rest:path}", endpoint=place))

@@ -6,6 +6,10 @@
 - :class:`GatewayTokenVerifier` lets the gateway's API keys in.
 
 ``Gateway.register_inprocess(name, server)`` puts a FastMCP server behind the gateway.
+
+What is passed on to the gateway has the rights of the caller who asked for it: of the token that the FastMCP server let in, if the
+gateway takes that, too. Other callers are nobody to the gateway, which refuses them. ``trust="program"`` says that a caller has the rights of
+this program, which is the gateway's administrator.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import anyio
 import mcp_types
@@ -34,6 +38,7 @@ from mcp import ClientSession
 from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
 
+from ._gateway import behind
 from .errors import GatewayError, NotFoundError, UnauthenticatedError
 
 if TYPE_CHECKING:
@@ -43,6 +48,30 @@ if TYPE_CHECKING:
     from ._native import Admitted
 
 __all__ = ["GatewayMiddleware", "GatewayProvider", "GatewayTokenVerifier", "GatewayTransport", "serving"]
+
+Trust: TypeAlias = Literal["program"]
+
+# A caller as the gateway is told of it.
+_Who: TypeAlias = dict[str, str]
+_PROGRAM: _Who = {}
+_NOBODY: _Who = {"peer": ""}
+
+
+def _trusted(trust: Trust | None) -> bool:
+    if trust not in (None, "program"):
+        raise ValueError(f"`trust` is 'program' or left out, not {trust!r}")
+    return trust is not None
+
+
+def _caller() -> _Who | None:
+    """Whose request this runs in; ``None`` if it is in none of a FastMCP server's that came over HTTP, and in none of the gateway's."""
+    if behind.get():
+        return _NOBODY
+    token, peer = get_access_token(), _peer()
+    if token is not None:
+        return {"authorization": f"Bearer {token.token}", "peer": peer or ""}
+    # Its address says nothing of it: it may have come through a proxy on this machine.
+    return None if peer is None else _NOBODY
 
 
 def _message(received: bytes) -> SessionMessage:
@@ -57,14 +86,26 @@ def _bytes(sent: SessionMessage | Exception) -> bytes:
 class GatewayTransport(ClientTransport):
     """A FastMCP client's way straight into a gateway: ``Client(GatewayTransport(gateway))``.
 
-    With ``service`` the client sees that service alone, with its own names. ``authorization`` is the credential to call with, such as
-    ``Bearer mcp_…``; without it the client has the program's own rights.
+    With ``service`` the client sees that service alone, with its own names. ``builtin`` shows it the gateway's own tools, too.
+    ``authorization`` is the credential to call with, such as ``Bearer mcp_…``. Without it the client has the program's own rights; one that
+    is opened within a request to a FastMCP server has the rights of whoever sent that, unless ``trust`` is ``"program"``.
     """
 
-    def __init__(self, gateway: Gateway, service: str | None = None, *, authorization: str | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        service: str | None = None,
+        *,
+        authorization: str | None = None,
+        builtin: bool = False,
+        trust: Trust | None = None,
+    ) -> None:
         self._gateway = gateway
         self._service = service
-        self._authorization = authorization
+        self._builtin = builtin
+        self._who = _PROGRAM if _trusted(trust) else None
+        if authorization is not None:
+            self._who = {"authorization": authorization}
 
     @contextlib.asynccontextmanager
     async def connect_session(
@@ -72,7 +113,8 @@ class GatewayTransport(ClientTransport):
     ) -> AsyncGenerator[ClientSession, None]:
         """Opens a line to the gateway, and a session over it."""
         options = transport_options or TransportOptions()
-        line = self._gateway._attach(self._service, self._authorization)
+        who = _caller() if self._who is None else self._who
+        line = self._gateway._attach({"service": self._service, "builtin": self._builtin, **(who or _PROGRAM)})
         do = self._gateway._do
         async with create_client_server_memory_streams() as (client, (said, heard)):
 
@@ -109,10 +151,30 @@ class GatewayProvider(ProxyProvider):
     Tools, resources, templates and prompts of one ``service``, or of all with names such as ``service__tool``. A server that asks its
     client something asks the client of the FastMCP server. Each session of the FastMCP server has one session with the gateway, opened
     by its first call, of the same era; it ends with the one that it belongs to, or with the FastMCP server.
+
+    A caller has the rights that the gateway gives to its token, which :class:`GatewayTokenVerifier` lets in; one without such a token is
+    offered nothing. With ``trust="program"`` all callers have the rights of this program: whoever reaches the FastMCP server calls
+    whatever the gateway offers. The gateway's own tools, ``gateway__…``, are offered with ``builtin=True`` alone.
     """
 
-    def __init__(self, gateway: Gateway, service: str | None = None, **options: Any) -> None:
-        self._clients: StatefulProxyClient[GatewayTransport] = StatefulProxyClient(GatewayTransport(gateway, service))
+    def __init__(
+        self,
+        gateway: Gateway,
+        service: str | None = None,
+        *,
+        builtin: bool = False,
+        trust: Trust | None = None,
+        **options: Any,
+    ) -> None:
+        self._gateway = gateway
+        self._service = service
+        self._builtin = builtin
+        self._trusted = _trusted(trust)
+        # One for each caller, so that nobody takes up a session that another has opened.
+        self._clients: dict[tuple[tuple[str, str], ...], StatefulProxyClient[GatewayTransport]] = {}
+        if not self._trusted:
+            # What one caller may see is no answer for another.
+            options.setdefault("cache_ttl", 0)
         super().__init__(self._client, **options)
 
     @contextlib.asynccontextmanager
@@ -121,16 +183,27 @@ class GatewayProvider(ProxyProvider):
         try:
             yield
         finally:
-            await self._clients.clear()  # type: ignore[no-untyped-call]
+            for clients in self._clients.values():
+                await clients.clear()  # type: ignore[no-untyped-call]
 
     def _client(self) -> Client[Any]:
+        clients = self._clients_of(_PROGRAM if self._trusted else _caller() or _NOBODY)
         try:
-            client = self._clients.new_stateful()
+            client = clients.new_stateful()
         except RuntimeError:
             # The program calls a tool of its own server: there is no session that another call could share.
-            return ProxyClient(self._clients.transport)
+            return ProxyClient(clients.transport)
         client.mode = _mirror_front_era_mode() or client.mode
         return client
+
+    def _clients_of(self, who: _Who) -> StatefulProxyClient[GatewayTransport]:
+        key = tuple(who.items())
+        if (known := self._clients.get(key)) is None:
+            self._clients = {caller: clients for caller, clients in self._clients.items() if clients._caches}
+            transport = GatewayTransport(self._gateway, self._service, builtin=self._builtin)
+            transport._who = who
+            known = self._clients[key] = StatefulProxyClient(transport)
+        return known
 
 
 class GatewayTokenVerifier(TokenVerifier):
@@ -164,14 +237,15 @@ class GatewayMiddleware(Middleware):
     ``retry_after_seconds`` when a caller that went over a limit may come back. Calls of tools, reads and prompts are in the gateway's
     audit trail with what came of them, lists where ``audit.calls`` is set, refusals always.
 
-    Rules and trail know what is offered as ``service``; without it, by the FastMCP server's name. Whoever calls is known by the token
-    that the server let in, with :class:`GatewayTokenVerifier` for example. Without a token, one who comes over HTTP is for the gateway
-    what its address is, as at its own door; otherwise it is the program itself.
+    Rules and trail know what is offered as ``service``; without it, by the FastMCP server's name. A caller is known by the token that
+    the server let in, with :class:`GatewayTokenVerifier` for example; one without a token is refused. With ``trust="program"`` a caller
+    without a token that does not come over HTTP, as in this process or over standard input, is the program itself.
     """
 
-    def __init__(self, gateway: Gateway, service: str | None = None) -> None:
+    def __init__(self, gateway: Gateway, service: str | None = None, *, trust: Trust | None = None) -> None:
         self._gateway = gateway
         self._service = service
+        self._otherwise = _PROGRAM if _trusted(trust) else _NOBODY
 
     async def on_call_tool(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
         return await self._answered("tool", context.message.name, context, call_next)
@@ -212,13 +286,12 @@ class GatewayMiddleware(Middleware):
             return [item for item in await call_next(context) if admitted.sees(kind, str(getattr(item, member)))]
 
     async def _admit(self, context: MiddlewareContext[Any], name: str | None) -> Admitted:
-        server, token = context.fastmcp_context, get_access_token()
+        server = context.fastmcp_context
         asked = {
             "method": context.method,
             "service": self._service or (server.fastmcp.name if server else ""),
             "name": name,
-            "authorization": token and f"Bearer {token.token}",
-            "peer": _peer(),
+            **(_caller() or self._otherwise),
         }
         try:
             return await self._gateway._admit(asked)

@@ -28,6 +28,7 @@ __all__ = [
     "NewApiKey",
     "Opened",
     "Page",
+    "Part",
     "Registration",
     "KeyMembers",
     "RegistrationMembers",
@@ -48,6 +49,7 @@ Result = dict[str, Any]
 Transport = Literal["http", "sse", "websocket", "stdio", "memory"]
 Status = Literal["active", "inactive", "maintenance", "error"]
 HealthStatus = Literal["healthy", "degraded", "unhealthy", "unreachable", "unknown"]
+Part = Literal["rest", "events", "metrics", "docs", "health", "builtin"]
 Role = Literal["admin", "manager", "developer", "analyst", "viewer", "guest"]
 
 

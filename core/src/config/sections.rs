@@ -83,6 +83,10 @@ impl Config {
 /// Where and to whom HTTP is served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration file that says yes or no"
+)]
 pub struct Server {
     /// The address to listen on.
     pub host: IpAddr,
@@ -92,6 +96,8 @@ pub struct Server {
     pub legacy: bool,
     /// Whether clients see the gateway's own service, `gateway`.
     pub own_service: bool,
+    /// Whether the gateway's own service registers commands, which the gateway then starts.
+    pub builtin_commands: bool,
     /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
     pub sse: bool,
     /// Values of `Host` that are served besides loopback names, with or without a port.
@@ -116,6 +122,7 @@ impl Default for Server {
             port: 8000,
             legacy: false,
             own_service: true,
+            builtin_commands: false,
             sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

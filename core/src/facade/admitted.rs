@@ -1,6 +1,5 @@
 //! A call that the host answers itself, held to the gateway's rules: for hosts that offer tools of their own.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -26,7 +25,7 @@ struct Asked {
     /// The credential of whoever asks, as the header of that name has it.
     #[serde(default)]
     authorization: Option<String>,
-    /// The address of whoever asks over the network; empty for one that has none, as over a Unix socket, who is nobody in particular.
+    /// The address of a caller over the network; empty for one that has none, as over a Unix socket, who is nobody in particular.
     #[serde(default)]
     peer: Option<String>,
 }
@@ -39,8 +38,7 @@ pub struct Admitted(Arc<Mutex<Option<gateway::Admitted>>>);
 impl Admitted {
     pub(super) async fn ask(house: &House, input: &[u8]) -> Result<Self> {
         let asked: Asked = document::read(input, "the document")?;
-        let peer = asked.peer.as_deref().map(address).transpose()?;
-        let credentials = house.credentials_of(asked.authorization.as_deref(), peer)?;
+        let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
         let ask = Ask { method: Method::of(&asked.method), service: asked.service, name: asked.name };
         let admitted = house.gateway.admit_call(ask, &credentials).await.map_err(spoken)?;
         Ok(Self(Arc::new(Mutex::new(Some(admitted)))))
@@ -82,15 +80,6 @@ impl Admitted {
     fn take(&self) -> Option<gateway::Admitted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-}
-
-/// Whose address cannot be told is nobody in particular.
-fn address(peer: &str) -> Result<IpAddr> {
-    if peer.is_empty() {
-        return Ok(Ipv4Addr::UNSPECIFIED.into());
-    }
-    let unknown = |_| Error::new(ErrorKind::InvalidParams, "`peer` is no IP address").with("field", "peer");
-    peer.parse().map_err(unknown)
 }
 
 /// The host answers a client of its own: with the error that the gateway would say, which has a code.

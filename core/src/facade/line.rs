@@ -4,12 +4,28 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::auth::Credentials;
+use super::House;
+use crate::document;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Attached, Gateway};
+use crate::gateway::Attached;
 use crate::model::{Route, ServiceName};
+
+/// Where a client is attached, and who calls.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    /// The only service that it sees.
+    service: Option<String>,
+    /// The credential, as the header of that name has it.
+    authorization: Option<String>,
+    /// The address of a caller over the network; empty for one that has none, who is nobody in particular.
+    peer: Option<String>,
+    /// Whether it is offered the gateway's own service.
+    builtin: bool,
+}
 
 /// A client that is attached to the gateway: JSON-RPC messages in and out, of either era. Clones share it.
 #[derive(Clone, Debug)]
@@ -19,13 +35,15 @@ pub struct Line {
 }
 
 impl Line {
-    pub(super) fn open(gateway: &Gateway, service: Option<&str>, credentials: Credentials) -> Result<Self> {
+    pub(super) fn open(house: &House, input: &[u8]) -> Result<Self> {
+        let asked: Asked = document::read(input, "the document")?;
+        let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
         let unknown = |_| Error::new(ErrorKind::NotFound, "no such service");
-        let route = match service {
+        let route = match &asked.service {
             Some(name) => Route::Service(ServiceName::asked(name).map_err(unknown)?),
             None => Route::All,
         };
-        let (attached, heard) = Attached::new(gateway.clone(), route, credentials);
+        let (attached, heard) = Attached::new(house.gateway.clone(), route, credentials, asked.builtin);
         Ok(Self { attached, heard: Arc::new(Mutex::new(heard)) })
     }
 

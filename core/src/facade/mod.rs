@@ -83,7 +83,7 @@ pub use self::line::Line;
 use self::process::Process;
 pub use self::resident::{Hosted, Housed};
 #[cfg(feature = "server")]
-pub use self::surface::{Exchange, Head, Request};
+pub use self::surface::{Exchange, Head, Mount, Request};
 pub use self::watch::Watch;
 use self::work::Where;
 pub use self::work::{Flight, Work};
@@ -200,12 +200,12 @@ impl Facade {
         Ok(Watch::new(events, Arc::clone(house.gateway.clock())))
     }
 
-    /// Attaches an MCP client of this process, of either era, to `service`, or to everything. It calls as the program itself, or with
-    /// what `authorization` says, as the header of that name has it.
-    pub fn attach(&self, service: Option<&str>, authorization: Option<&str>) -> Result<Line> {
+    /// Attaches an MCP client of this process, of either era. `document` says where: `service`, or everything without one, and with the
+    /// gateway's own service if `builtin` is true. It says who calls, as in [`Facade::admit`]: `authorization` and `peer`; without both
+    /// it is the program itself.
+    pub fn attach(&self, document: &[u8]) -> Result<Line> {
         let house = self.house()?;
-        let credentials = house.credentials(authorization)?;
-        Line::open(&house.gateway, service, credentials)
+        Line::open(&house, document)
     }
 
     /// Puts an MCP server of this process in place and registers it: `registration` is a registration without an endpoint. One that
@@ -340,7 +340,8 @@ impl House {
     }
 
     /// What a call shows of itself that came from `peer`, if it came over the network: the program's own word is not taken from there.
-    fn credentials_of(&self, authorization: Option<&str>, peer: Option<IpAddr>) -> Result<Credentials> {
+    fn credentials_of(&self, authorization: Option<&str>, peer: Option<&str>) -> Result<Credentials> {
+        let peer = peer.map(address).transpose()?;
         let text = match (authorization, peer) {
             (Some(text), _) => text,
             (None, Some(peer)) => {
@@ -360,6 +361,15 @@ impl House {
         let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into());
         Ok(Credentials::Network { peer, forwarded: None, authorization: Authorization::of(&headers) })
     }
+}
+
+/// A caller without an address is nobody in particular.
+fn address(peer: &str) -> Result<IpAddr> {
+    if peer.is_empty() {
+        return Ok(Ipv4Addr::UNSPECIFIED.into());
+    }
+    let unknown = |_| Error::new(ErrorKind::InvalidParams, "`peer` is no IP address").with("field", "peer");
+    peer.parse().map_err(unknown)
 }
 
 impl Shared {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use tower::ServiceExt;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{Peer, Service};
+use crate::server::{Exposed, Part, Peer, Service};
 
 /// Pieces of a request's body that may wait to be read.
 const WAITING: usize = 16;
@@ -29,8 +29,58 @@ pub struct Request {
     pub target: String,
     /// The headers in order; names in any case.
     pub headers: Vec<(Bytes, Bytes)>,
-    /// The address of whoever asks; without one, as over a Unix socket, it is nobody in particular, who needs a credential.
+    /// The address of the client; without one, as over a Unix socket, it is nobody in particular, who needs a credential.
     pub peer: Option<String>,
+    /// As what the surface is mounted.
+    pub mount: Mount,
+}
+
+/// As what the HTTP surface is mounted in an application: what it serves beside MCP, and whether the application's word for an address
+/// of this machine is taken. By default nothing and not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mount {
+    exposed: Exposed,
+    local: bool,
+    development: bool,
+}
+
+impl Mount {
+    /// A mount that serves the parts of `expose` beside MCP: `rest`, `events`, `metrics`, `docs`, `health`, `builtin`.
+    ///
+    /// While no authentication is configured a client of this machine is the administrator. `connected` says that the peers of
+    /// requests are those of connections, as sockets know them. Other peers are a program's word, and a loopback address among them
+    /// makes its owner nobody in particular, unless `trust` is `development`.
+    ///
+    /// [`ErrorKind::InvalidParams`] for another part or another trust.
+    pub fn new<S: AsRef<str>>(
+        expose: impl IntoIterator<Item = S>,
+        trust: Option<&str>,
+        connected: bool,
+    ) -> Result<Self> {
+        let exposed = expose.into_iter().map(|part| part.as_ref().parse::<Part>()).collect::<Result<_>>()?;
+        let local = match trust {
+            None => connected,
+            Some("development") => true,
+            Some(other) => {
+                let shown: String = other.chars().take(40).collect();
+                let message = format!("`trust` is `development` or left out, not `{shown}`");
+                return Err(Error::new(ErrorKind::InvalidParams, message).with("field", "trust"));
+            }
+        };
+        Ok(Self { exposed, local, development: trust.is_some() })
+    }
+
+    /// Whether the program's word for the peer stands instead of this header, which frameworks set by themselves while one develops.
+    fn overrides(self, header: &[u8]) -> bool {
+        let name = header.to_ascii_lowercase();
+        let known: [&[u8]; 3] = [b"forwarded", b"via", b"x-real-ip"];
+        self.development && (name.starts_with(b"x-forwarded-") || known.contains(&name.as_slice()))
+    }
+
+    /// The address that counts for one that was said.
+    fn judged(self, said: IpAddr) -> IpAddr {
+        if said.to_canonical().is_loopback() && !self.local { Ipv4Addr::UNSPECIFIED.into() } else { said }
+    }
 }
 
 /// The head of an answer.
@@ -63,24 +113,23 @@ impl Exchange {
             Some((Ok::<_, std::convert::Infallible>(pieces.recv().await?), pieces))
         });
         let mut request = http::Request::builder().uri(&asked.target).method(method(&asked.method)?);
-        for (name, value) in &asked.headers {
+        for (name, value) in asked.headers.iter().filter(|(name, _)| !asked.mount.overrides(name)) {
             let name = HeaderName::from_bytes(name).map_err(|_| malformed("a header's name"))?;
             let value = HeaderValue::from_bytes(value).map_err(|_| malformed("a header's value"))?;
             request = request.header(name, value);
         }
         let unknown = |_| {
-            Error::new(
-                ErrorKind::InvalidRequest,
-                "whoever asks has no IP address, so that nobody knows who it is",
-            )
+            let shown: String = asked.peer.iter().flat_map(|peer| peer.chars()).take(64).collect();
+            let message = format!("the peer `{shown}` is no IP address; give the client's address, or none");
+            Error::new(ErrorKind::InvalidRequest, message)
         };
         let peer: IpAddr = match &asked.peer {
-            Some(peer) => peer.parse().map_err(unknown)?,
+            Some(peer) => asked.mount.judged(peer.parse().map_err(unknown)?),
             None => Ipv4Addr::UNSPECIFIED.into(),
         };
         let request = request.extension(Peer(SocketAddr::new(peer, 0)));
         let request = request.body(Body::from_stream(pieces.boxed())).map_err(|_| malformed("the target"))?;
-        let service = service.clone();
+        let service = service.exposing(asked.mount.exposed);
         let answered = Box::pin(async move {
             match service.oneshot(request).await {
                 Ok(response) => response,

@@ -160,7 +160,7 @@ fn keys_are_made_and_judged() {
     ask(&facade, "authorize", &json!({ "operation": "tools.call" })).unwrap();
     let nobody = ask(&facade, "authenticate", &json!({ "authorization": "Bearer x" })).unwrap_err();
     assert_eq!(nobody.kind(), ErrorKind::Unauthenticated, "nothing is configured that could judge it");
-    assert!(facade.attach(None, Some("Bearer x")).is_err());
+    assert!(facade.attach(br#"{"authorization":"Bearer x"}"#).is_err());
     ask(&facade, "revoke_key", &json!({ "key": made["id"] })).unwrap();
     assert_eq!(ask(&facade, "get_key", &json!({ "key": made["id"] })).unwrap()["active"], false);
 }
@@ -285,7 +285,7 @@ fn work_that_comes_after_the_end_is_refused_and_what_waits_is_told_when_nobody_h
 #[test]
 fn an_attached_client_opens_a_session_and_calls() {
     let facade = opened();
-    let line = facade.attach(Some("own"), None).unwrap();
+    let line = facade.attach(br#"{"service":"own"}"#).unwrap();
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } } });
     wait(&facade, line.send(hello.to_string().into())).unwrap();
@@ -309,6 +309,7 @@ fn http_is_answered_without_a_socket() {
         target: target.into(),
         headers: vec![header("host", "localhost"), header("content-type", "application/json")],
         peer: Some("127.0.0.1".into()),
+        mount: Mount::new(["rest"], None, true).unwrap(),
     };
     let exchange = facade.request(&request("POST", "/mcp/proxy")).unwrap();
     let call =
@@ -339,4 +340,68 @@ fn what_is_registered_outlives_the_gateway_and_two_cannot_have_one_database() {
     let again = json!({ "url": "sqlite:gateway.db", "data_dir": folder.path() });
     let facade = Facade::open(again.to_string().as_bytes()).unwrap();
     assert_eq!(ask(&facade, "list", &json!({})).unwrap()["servers"][0]["name"], "a");
+}
+
+/// What a client on a line of its own is told: the names of the tools, or the error.
+fn offered(facade: &Facade, who: &Value) -> Value {
+    let line = match facade.attach(who.to_string().as_bytes()) {
+        Ok(line) => line,
+        Err(error) => return json!(error.kind().row().name),
+    };
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": meta } });
+    wait(facade, line.send(list.to_string().into())).unwrap();
+    let answer = wait(facade, line.receive()).unwrap().unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let Some(tools) = answer["result"]["tools"].as_array() else { return answer["error"]["code"].clone() };
+    tools.iter().map(|tool| tool["name"].as_str().unwrap().split("__").next().unwrap()).collect()
+}
+
+/// X-19: a client of this process without a credential or an address is the program; one with an address is nobody, wherever the code
+/// runs, and the gateway's own tools are offered where they are asked for.
+#[test]
+fn a_client_in_the_process_has_the_rights_of_whom_it_calls_for() {
+    let facade = opened();
+    assert_eq!(offered(&facade, &json!({})), json!(["own", "own", "own"]));
+    let all = offered(&facade, &json!({ "builtin": true }));
+    assert!(all.as_array().unwrap().contains(&json!("gateway")), "{all}");
+    for nobody in [json!({ "peer": "" }), json!({ "peer": "10.0.0.1", "builtin": true })] {
+        assert!(offered(&facade, &nobody).is_i64(), "{nobody}");
+    }
+    assert_eq!(offered(&facade, &json!({ "authorization": "Bearer x" })), "unauthenticated");
+    assert_eq!(offered(&facade, &json!({ "service": "gateway" })), -31404, "no such service");
+}
+
+/// X-20: a program's word for an address of this machine makes nobody an administrator, unless it is for development.
+#[cfg(feature = "server")]
+#[test]
+fn a_peer_that_a_program_makes_up_is_nobody() {
+    let facade = opened();
+    let status = |mount: Mount, peer: &str| {
+        let request = Request {
+            method: "GET".into(),
+            target: "/api/v1/servers".into(),
+            // As frameworks add it while one develops.
+            headers: vec![
+                ("host".into(), "localhost".into()),
+                ("X-Forwarded-For".into(), "127.0.0.1".into()),
+            ],
+            peer: Some(peer.into()),
+            mount,
+        };
+        let exchange = facade.request(&request).unwrap();
+        exchange.finish();
+        wait(&facade, exchange.head()).unwrap().status
+    };
+    let mount = |trust, connected| Mount::new(["rest"], trust, connected).unwrap();
+    for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        assert_eq!(status(mount(None, false), peer), 401, "{peer}");
+        assert_eq!(status(mount(Some("development"), false), peer), 200, "{peer}");
+    }
+    assert_eq!(status(mount(Some("development"), true), "10.0.0.1"), 401);
+    assert_eq!(status(Mount::default(), "127.0.0.1"), 404, "REST is not mounted");
+    let wrong = Mount::new(["rest"], Some("production"), false).unwrap_err();
+    assert_eq!(wrong.context(), [("field", "trust".to_owned())]);
 }

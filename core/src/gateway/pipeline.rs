@@ -84,7 +84,7 @@ impl Inner {
         credentials: &Credentials,
         record: &Arc<Record>,
     ) -> Result<(Route, Errand)> {
-        let principal = self.auth.authenticate(credentials).get().await?;
+        let principal = self.auth.authenticate(credentials).get().await?.at_door(call.builtin);
         // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
         let admission = self.limiter.admit(&principal).get().await?;
@@ -204,7 +204,7 @@ impl Inner {
         };
         let maker = maker.or(latest);
         let target = self.look(&passage.principal, |view| {
-            errand::forward(view, route, maker.as_ref(), passage.wishes.as_ref(), message)
+            errand::forward(view, &passage.principal, route, maker.as_ref(), passage.wishes.as_ref(), message)
         })?;
         Ok(match target {
             Target::Server(forward) => Errand::Forward(Box::new(Journey { forward, passage })),

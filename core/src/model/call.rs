@@ -67,6 +67,8 @@ pub struct Call {
     pub resumes: bool,
     /// Present for calls that stand alone, without a session.
     pub wishes: Option<Wishes>,
+    /// Whether the door that it came in by offers the gateway's own service.
+    pub builtin: bool,
 }
 
 /// What a call comes to, if it comes to something.

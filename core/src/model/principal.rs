@@ -117,6 +117,9 @@ pub struct Principal {
     /// Set for a caller that is believed by its loopback address alone, which strangers behind a reverse proxy of this machine have,
     /// too: how to show the local token instead. `None` for everybody for whom something vouches.
     pub unproven: Option<Arc<str>>,
+    /// Whether the gateway's own service is within its reach: the doors of an embedding program leave it out unless the program
+    /// asks for it.
+    pub builtin: bool,
 }
 
 impl PartialEq for Principal {
@@ -137,13 +140,19 @@ impl Hash for Principal {
 impl Principal {
     /// A principal without a credential that narrows it.
     pub fn new(tenant: TenantId, subject: impl Into<Arc<str>>, role: Role) -> Self {
-        Self { tenant, subject: subject.into(), role, grant: None, unproven: None }
+        Self { tenant, subject: subject.into(), role, grant: None, unproven: None, builtin: true }
     }
 
     /// The same, with what its credential grants and limits.
     #[must_use]
     pub fn with(self, grant: Grant) -> Self {
         Self { grant: Some(Arc::new(grant)), ..self }
+    }
+
+    /// The same, where a door does not offer the gateway's own service.
+    #[must_use]
+    pub fn at_door(self, builtin: bool) -> Self {
+        Self { builtin: self.builtin && builtin, ..self }
     }
 
     /// This machine's operator: the embedding program, a command on the database, or a process of this machine that showed the local

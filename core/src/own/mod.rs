@@ -17,7 +17,7 @@ use self::tool::Tool;
 use crate::auth::Operation;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{CONFIG, OwnCall, OwnItem, OwnService, Settings};
+use crate::gateway::{Attempt, CONFIG, OwnCall, OwnItem, OwnService, Settings};
 use crate::model::CapabilityKind;
 use crate::rpc::envelope::quote;
 
@@ -53,8 +53,19 @@ impl OwnService for Own {
     async fn call(&self, own: OwnCall, tool: &str, arguments: &str) -> Result<String> {
         let unknown = || Error::new(ErrorKind::InvalidParams, "the gateway has no such tool");
         let tool = Tool::named(tool).ok_or_else(unknown)?;
+        let (gateway, caller) = (own.gateway().clone(), own.caller().clone());
         // What goes wrong is a result, too, so that the model that called it can read why.
         Ok(run::outcome_of(tool, arguments, own).await.unwrap_or_else(|error| {
+            let action = format!("tools/call gateway/{}", tool.name());
+            gateway.refused(
+                &Attempt {
+                    principal: Some(&caller.principal),
+                    credentials: None,
+                    action: &action,
+                    correlation_id: &caller.correlation_id,
+                },
+                &error,
+            );
             let text = quote(&error.to_string());
             format!(r#"{{"content":[{{"type":"text","text":{text}}}],"isError":true}}"#)
         }))

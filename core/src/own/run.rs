@@ -14,7 +14,7 @@ use crate::document::health::HealthHistory;
 use crate::document::server::{ListAnswer, ServerView};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, OwnCall};
-use crate::model::{HealthStatus, Registration, Server, Status};
+use crate::model::{HealthStatus, Registration, Server, Status, TransportType};
 use crate::registry::Filter;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Method};
@@ -80,7 +80,9 @@ pub(super) async fn outcome_of(tool: Tool, arguments: &str, own: OwnCall) -> Res
             }))
         }
         Tool::RegisterServer => {
-            let server = gateway.register(caller, read::<Registration>(arguments)?).await?;
+            let registration: Registration = read(arguments)?;
+            check_command(gateway, &registration)?;
+            let server = gateway.register(caller, registration).await?;
             structured(&ServerView::shown(gateway, caller, &server))
         }
         Tool::RemoveServer => {
@@ -94,6 +96,20 @@ pub(super) async fn outcome_of(tool: Tool, arguments: &str, own: OwnCall) -> Res
         }
         Tool::ProxyRequest => proxied(arguments, own).await,
     }
+}
+
+/// Refuses a registration with a command: an agent that reads a hostile page can be talked into one, and the gateway would run it.
+fn check_command(gateway: &Gateway, registration: &Registration) -> Result<()> {
+    let stdio = registration.transport_type == Some(TransportType::Stdio) || registration.command.is_some();
+    if !stdio || gateway.settings().server.builtin_commands {
+        return Ok(());
+    }
+    let name: String = registration.name.chars().take(64).collect();
+    let message = format!(
+        "`{name}` has a command, which `register_server` does not register; register it in the configuration, by \
+         `mcp-gateway register` or over REST, or set `server.builtin_commands = true`"
+    );
+    Err(Error::new(ErrorKind::PermissionDenied, message).with("setting", "server.builtin_commands"))
 }
 
 /// The result of a tool that a server has goes through as it is; another is put into one.

@@ -54,6 +54,7 @@ async fn ask(
         streams: false,
         resumes: false,
         wishes: (era == Era::Legacy).then(Wishes::default),
+        builtin: true,
     };
     match gateway.handle(call, &Credentials::Embedded(who.clone())).await {
         Ok(Reply::Message { body, .. }) => serde_json::from_slice::<Value>(&body).unwrap()["result"].take(),
@@ -253,4 +254,47 @@ async fn whose_credential_is_for_one_other_service_and_where_it_is_off_there_is_
     let off = open(false).await;
     assert_eq!(ask(&off, &admin, gateway_route(), Era::Modern, "tools/list", json!({})).await, "not_found");
     assert!(names(&off, &admin, Route::All, Era::Legacy).await.is_empty());
+}
+
+/// no command is registered by the gateway's own tools, whoever asks, unless the operator's configuration lets them; the refusal
+/// names the setting and is in the trail.
+#[tokio::test]
+async fn a_command_is_registered_by_a_tool_only_where_the_configuration_says_so() {
+    let commands = |allowed: bool| async move {
+        let mut settings = Settings { own: Some(service()), probing: false, ..Settings::default() };
+        settings.server.builtin_commands = allowed;
+        Gateway::open(settings, Arc::new(MemoryStore::new()), SystemClock::shared()).await.unwrap()
+    };
+    let (gateway, admin) = (commands(false).await, somebody(Role::Admin));
+    let shell = json!({ "name": "evil", "command": "/bin/sh", "args": ["-c", "id"], "auto_discover": false });
+    let said = json!({ "name": "evil", "transport_type": "stdio", "auto_discover": false });
+    for registration in [&shell, &said] {
+        for era in [Era::Legacy, Era::Modern] {
+            let params = json!({ "name": "gateway__register_server", "arguments": registration });
+            let answer = ask(&gateway, &admin, Route::All, era, "tools/call", params).await;
+            let text = answer["content"][0]["text"].as_str().unwrap_or_default();
+            assert!(answer["isError"] == true && text.contains("server.builtin_commands"), "{answer}");
+        }
+    }
+    let listed = call(&gateway, &admin, "list_servers", json!({})).await;
+    assert_eq!(listed["structuredContent"]["total"], 0, "{listed}");
+    let caller = crate::gateway::Caller::new(admin.clone());
+    let refused = eventually_refused(&gateway, &caller).await;
+    assert!(refused.contains("gateway/register_server"), "{refused}");
+
+    let gateway = commands(true).await;
+    let answer = call(&gateway, &admin, "register_server", shell).await;
+    assert_eq!(answer["structuredContent"]["transport_type"], "stdio", "{answer}");
+}
+
+/// The first refusal that the trail tells of; it is written behind the call.
+async fn eventually_refused(gateway: &Gateway, caller: &crate::gateway::Caller) -> String {
+    loop {
+        let query = crate::model::AuditQuery::newest(50);
+        let rows = gateway.audit(caller, &query).await.unwrap();
+        if let Some(row) = rows.iter().find(|row| row.entry.outcome == "permission_denied") {
+            return row.entry.action.clone();
+        }
+        tokio::task::yield_now().await;
+    }
 }

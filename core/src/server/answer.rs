@@ -68,6 +68,12 @@ pub(super) fn failure(response: &Response<Body>) -> Option<&Error> {
     response.extensions().get::<Failed>().map(|Failed(error)| &**error)
 }
 
+/// For paths that are not served here.
+pub(super) fn unexposed() -> Error {
+    let message = "no such route; a program that mounts the gateway serves MCP, and other parts where its `expose` names them";
+    Error::new(ErrorKind::NotFound, message)
+}
+
 /// For paths that no route has.
 pub(super) async fn no_route() -> Failure {
     Error::new(ErrorKind::NotFound, "no such route; `/docs` lists them all").into()

@@ -16,7 +16,7 @@ use crate::server::rest::logins;
 use crate::server::rest::schema::Missing;
 
 /// Where the document for a resource is: this, and the resource's path.
-const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// What a client asks for that was not told yet what it needs.
 const FIRST_SCOPES: &str = "mcp:read mcp:call";
 

@@ -185,6 +185,7 @@ fn call(door: &Door, asker: &Asker, headers: HeaderMap, action: Action, era: Era
         headers,
         correlation_id: Arc::clone(&asker.correlation_id),
         wishes: None,
+        builtin: asker.builtin,
     }))
 }
 

@@ -16,6 +16,7 @@ mod challenge;
 mod cors;
 mod edge;
 mod entrance;
+mod expose;
 mod gate;
 mod mcp;
 mod modern;
@@ -48,14 +49,15 @@ use crate::random::Random;
 use crate::striped::Striped;
 
 pub use connection::{caller_tls, tls};
+pub use expose::{Exposed, Part};
 pub use rest::keys::record as key_record;
 pub use rest::openapi::document;
 pub use serve::serve;
 
 /// The address of the connection's other end, as an extension of the request.
 ///
-/// Whoever drives the [`Service`] vouches for it: an adapter that runs inside the program that embeds the gateway says loopback.
-/// Where all requests of a connection are one peer's, [`Service::for_peer`] says it once. A request of which neither is known is
+/// The program that drives the [`Service`] vouches for it. It is never a constant: while no authentication is configured a loopback
+/// address is the administrator's, so that a made-up one lets strangers in. A program that calls for itself says so by [`ActingAs`]. Where all requests of a connection are one peer's, [`Service::for_peer`] says it once. A request of which neither is known is
 /// nobody's, and is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
@@ -79,6 +81,8 @@ struct Shared {
 struct Asker {
     credentials: Credentials,
     correlation_id: Arc<str>,
+    /// Whether it is offered the gateway's own service here.
+    builtin: bool,
 }
 
 type Door = Arc<Shared>;
@@ -119,6 +123,7 @@ struct Place {
     shared: Door,
     router: Router,
     peer: Option<SocketAddr>,
+    exposed: Exposed,
 }
 
 impl std::fmt::Debug for Service {
@@ -128,22 +133,23 @@ impl std::fmt::Debug for Service {
 }
 
 impl Gateway {
-    /// The HTTP surface, as a service that stands in an application of its own or within another one.
+    /// The MCP endpoints, as a service that stands within an application; [`Service::exposing`] adds the REST API and other parts.
     ///
-    /// It answers for `/mcp`, `/api/v1` and the other paths, as they are: as the fallback of an axum router, or nested, which takes
-    /// a prefix away. Who asks must be known: serve the router by `into_make_service_with_connect_info`.
+    /// It answers for `/mcp` and the paths below it: as the fallback of an axum router, or nested, which takes a prefix away. Who asks
+    /// must be known: serve the router by `into_make_service_with_connect_info`.
     pub fn service(&self) -> Service {
-        service(self.clone(), self.settings().server.clone(), Arc::clone(self.clock()))
+        let all = service(self.clone(), self.settings().server.clone(), Arc::clone(self.clock()));
+        all.exposing(Exposed::NOTHING)
     }
 }
 
-/// The HTTP surface of `gateway`.
+/// The whole HTTP surface of `gateway`.
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
     let shared =
         Arc::new(Shared { gateway, settings, clock, edge, random: Striped::new(Random::from_entropy) });
     let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
-    Service { place: Arc::new(Place { shared, router, peer: None }) }
+    Service { place: Arc::new(Place { shared, router, peer: None, exposed: Exposed::EVERYTHING }) }
 }
 
 /// The routes behind the edge, without the gate.
@@ -161,7 +167,7 @@ impl Service {
     #[must_use]
     pub fn for_peer(&self, peer: SocketAddr) -> Self {
         let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self { place: Arc::new(Place { shared, router, peer: Some(peer) }) }
+        Self { place: Arc::new(Place { shared, router, peer: Some(peer), exposed: self.place.exposed }) }
     }
 
     /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
@@ -242,7 +248,8 @@ impl Service {
                     if chose {
                         Box::pin(self.note_override(&credentials, correlation_id)).await;
                     }
-                    let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id) };
+                    let builtin = self.place.exposed.has(Part::Builtin);
+                    let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id), builtin };
                     mcp::answer(&self.place.shared, door, asker, request).await
                 }
                 (Ok(shown), Err(error)) => {
@@ -286,6 +293,10 @@ impl Service {
             let checked = self.check(&request);
             let credentials = checked.as_ref().ok().cloned();
             let response = match checked {
+                Ok(_) if !self.place.exposed.serves(request.uri().path()) => {
+                    connection::body::discard(request.into_body()).await;
+                    answer::refuse(answer::unexposed())
+                }
                 Ok(credentials) => {
                     if chose {
                         self.note_override(&credentials, correlation_id).await;
@@ -319,7 +330,7 @@ impl Service {
         // A browser asks what it may ask before it shows a credential.
         let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
         if !asks_first && !challenge::is_public(request.uri().path()) {
-            let caller = match gateway.authenticate(credentials, correlation_id).await {
+            let mut caller = match gateway.authenticate(credentials, correlation_id).await {
                 Ok(caller) => caller,
                 Err(error) => return answer::refuse(error),
             };
@@ -334,6 +345,8 @@ impl Service {
                     }
                 }
             }
+            // Such as for a client of HTTP+SSE, whose calls it makes.
+            caller.principal = caller.principal.at_door(self.place.exposed.has(Part::Builtin));
             principal = Some(caller.principal.clone());
             request.extensions_mut().insert(caller);
         }

@@ -40,6 +40,7 @@ pub(super) async fn answer(
         streams: false,
         resumes: false,
         wishes: Some(wishes),
+        builtin: asker.builtin,
     };
     let reply = shared.gateway.handle(call, &asker.credentials).await;
     let form = |body: Bytes, server: Option<ServerId>| {

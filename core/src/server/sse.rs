@@ -119,7 +119,7 @@ impl Room {
         }
         let id = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let credentials = Credentials::Embedded(caller.principal.clone());
-        let (attached, heard) = Attached::new(self.door.gateway.clone(), route, credentials);
+        let (attached, heard) = Attached::new(self.door.gateway.clone(), route, credentials, true);
         let mut open = self.locked();
         if open.len() >= STREAMS {
             return Err(Error::new(ErrorKind::Unavailable, "as many streams are open as may be")

@@ -39,7 +39,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let credentials = Credentials::Embedded(client.principal);
-    let (attached, heard) = Attached::new(gateway.clone(), client.route, credentials);
+    let (attached, heard) = Attached::new(gateway.clone(), client.route, credentials, true);
     let (ended, deaf) = (CancellationToken::new(), CancellationToken::new());
     let asking = async {
         tokio::select! {

@@ -14,6 +14,7 @@ use crate::gateway;
 use crate::store::memory::MemoryStore;
 
 mod creation;
+mod exposed;
 #[cfg(feature = "oauth")]
 mod logins;
 mod registry_v01;

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use mcp_registry_gateway::server::{Exposed, Part};
 use mcp_registry_gateway::{Caller, Error, ErrorKind, Filter, Gateway, Registration, Result};
 use serde_json::{Value, json};
 
@@ -33,8 +34,8 @@ async fn main() -> std::result::Result<(), Box<dyn Failure>> {
         .route("/double/{n}", get(double))
         .route("/servers", get(servers))
         .with_state(gateway.clone())
-        // /mcp, /api/v1 and what else the gateway answers.
-        .fallback_service(gateway.service());
+        // MCP, and what else of the gateway is asked for by name: here /health and /ready.
+        .fallback_service(gateway.service().exposing(Exposed::from_iter([Part::Health])));
 
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("MCP clients connect to http://{}/mcp", listener.local_addr()?);

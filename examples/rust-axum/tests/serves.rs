@@ -44,8 +44,9 @@ async fn own_routes_and_clients_of_the_gateway_reach_servers_in_the_process_and_
     let (_, servers) = http.get("/servers").await.unwrap();
     let names: Vec<_> = servers.as_array().unwrap().iter().map(|server| &server["name"]).collect();
     assert_eq!(names, ["docs", "numbers"]);
-    // What is not the application's own is the gateway's.
+    // What is not the application's own is the gateway's, and of that only what the application exposes.
     assert_eq!(http.get("/health").await.unwrap().0, 200);
+    assert_eq!(http.get("/api/v1/servers").await.unwrap().0, 404);
 
     let client = Client::connect(address, "/mcp").await.unwrap();
     assert_eq!(client.call("numbers__double", json!({ "n": 4 })).await.unwrap().text(), "8");

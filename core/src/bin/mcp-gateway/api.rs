@@ -14,7 +14,7 @@ use mcp_registry_gateway::auth::LocalToken;
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::caller_tls::Trust;
-use mcp_registry_gateway::server::{ActingAs, Peer, Service};
+use mcp_registry_gateway::server::{ActingAs, Exposed, Peer, Service};
 use mcp_registry_gateway::store::presence;
 use serde::Serialize;
 use serde_json::Value;
@@ -116,7 +116,7 @@ impl Api {
         let config = common.configuration()?;
         let place = common.database(&config)?.display().to_string();
         let gateway = common.open(&config, None, &[]).await?;
-        let service = Box::new(gateway.service());
+        let service = Box::new(gateway.service().exposing(Exposed::EVERYTHING));
         Ok(Self::Opened { gateway, service, place })
     }
 

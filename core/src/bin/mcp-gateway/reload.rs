@@ -169,6 +169,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.host`", was.host != is.host),
         ("`server.port`", was.port != is.port),
         ("`server.legacy`", was.legacy != is.legacy),
+        ("`server.own_service`", was.own_service != is.own_service),
+        ("`server.builtin_commands`", was.builtin_commands != is.builtin_commands),
         ("`server.sse`", was.sse != is.sse),
         ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),

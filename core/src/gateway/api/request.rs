@@ -152,6 +152,7 @@ impl Gateway {
             streams: false,
             resumes: false,
             wishes: Some(wishes),
+            builtin: true,
         };
         match self.handle(call, credentials).await? {
             Reply::Message { body, .. } | Reply::Refused { body, .. } => result_of(body),

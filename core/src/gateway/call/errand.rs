@@ -130,6 +130,7 @@ pub(crate) enum Target {
 /// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
 pub(crate) fn forward(
     view: &View,
+    principal: &Principal,
     route: &Route,
     maker: Option<&Place>,
     wishes: Option<&Wishes>,
@@ -152,7 +153,7 @@ pub(crate) fn forward(
     let name = named.map(|(_, name)| SmolStr::from(name));
     drop(members);
 
-    if let Some(own) = own::asked(view, route, kind, name.as_deref()) {
+    if let Some(own) = own::asked(view, principal, route, kind, name.as_deref()) {
         return Ok(Target::Own(Box::new(own::Ask { message, name: own })));
     }
     if let Some(maker) = maker {

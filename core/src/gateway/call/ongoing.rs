@@ -108,6 +108,7 @@ mod tests {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: true,
         })
     }
 

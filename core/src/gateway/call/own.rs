@@ -117,8 +117,14 @@ pub(crate) struct Ask {
 
 /// What a request to `route` that names `name` is to the gateway's own service, if it is to it: the tool's own name, the URI,
 /// or nothing.
-pub(crate) fn asked(view: &View, route: &Route, kind: CapabilityKind, name: Option<&str>) -> Option<String> {
-    if !view.has_own {
+pub(crate) fn asked(
+    view: &View,
+    principal: &Principal,
+    route: &Route,
+    kind: CapabilityKind,
+    name: Option<&str>,
+) -> Option<String> {
+    if !view.has_own(principal) {
         return None;
     }
     let own = match (route, name) {
@@ -134,9 +140,14 @@ pub(crate) fn asked(view: &View, route: &Route, kind: CapabilityKind, name: Opti
 }
 
 impl View {
-    /// Whether `route` is the gateway's own service, for somebody who sees it.
-    pub(crate) fn is_own(&self, route: &Route) -> bool {
-        self.has_own && matches!(route, Route::Service(service) if service.is_gateway())
+    /// Whether it has the gateway's own service, at the door by which `principal` came.
+    pub(crate) fn has_own(&self, principal: &Principal) -> bool {
+        self.has_own && principal.builtin
+    }
+
+    /// Whether `route` is the gateway's own service, for `principal`, who sees it.
+    pub(crate) fn is_own(&self, route: &Route, principal: &Principal) -> bool {
+        self.has_own(principal) && matches!(route, Route::Service(service) if service.is_gateway())
     }
 }
 
@@ -156,7 +167,7 @@ impl Inner {
     /// by commas.
     pub(crate) fn own_items(&self, route: &Route, principal: &Principal, kind: CapabilityKind) -> String {
         let Some(service) = &self.settings.own else { return String::new() };
-        if !self.sight(principal).has_own {
+        if !self.sight(principal).has_own(principal) {
             return String::new();
         }
         let shown =

@@ -44,6 +44,8 @@ struct Line {
     route: Route,
     /// As they were last shown.
     credentials: ArcSwap<Credentials>,
+    /// Whether it is offered the gateway's own service.
+    builtin: bool,
     out: mpsc::Sender<Bytes>,
     /// The legacy session, once it is opened.
     session: Mutex<Option<Arc<str>>>,
@@ -56,13 +58,20 @@ struct Line {
 }
 
 impl Attached {
-    /// Attaches a client that calls with these credentials; what it is to hear comes out of the receiver, which must be read.
-    pub fn new(gateway: Gateway, route: Route, credentials: Credentials) -> (Self, mpsc::Receiver<Bytes>) {
+    /// Attaches a client that calls with these credentials, and is offered the gateway's own service if `builtin` says so; what it is
+    /// to hear comes out of the receiver, which must be read.
+    pub fn new(
+        gateway: Gateway,
+        route: Route,
+        credentials: Credentials,
+        builtin: bool,
+    ) -> (Self, mpsc::Receiver<Bytes>) {
         let (out, heard) = mpsc::channel(WAITING);
         let line = Line {
             gateway,
             route,
             credentials: ArcSwap::from_pointee(credentials),
+            builtin,
             out,
             session: Mutex::default(),
             under_way: Mutex::default(),
@@ -232,6 +241,7 @@ impl Line {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: self.builtin,
         };
         self.gateway.handle(call, &self.credentials.load_full()).await
     }
@@ -265,6 +275,7 @@ impl Line {
             streams: false,
             resumes: false,
             wishes: None,
+            builtin: self.builtin,
         };
         if let Err(error) = self.gateway.handle(call, &self.credentials.load_full()).await {
             tracing::debug!(%error, "the session had ended already");

@@ -47,7 +47,7 @@ impl Inner {
             ));
         };
         let view = self.sight(principal);
-        if view.is_own(route) {
+        if view.is_own(route, principal) {
             return Ok(own::introduction(negotiated));
         }
         let service = view.service(name.as_str())?;

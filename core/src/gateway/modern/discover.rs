@@ -32,7 +32,7 @@ impl Inner {
                 let tasks = said_modern.iter().find_map(|modern| tasks_of(&modern.discover));
                 with_tasks(&from_initialize(&said, &[])?, tasks.as_deref())?
             }
-            own if self.sight(principal).is_own(own) => from_initialize(&said, &[])?,
+            own if self.sight(principal).is_own(own, principal) => from_initialize(&said, &[])?,
             Route::Service(name) => {
                 let view = self.sight(principal);
                 let service = view.service(name.as_str())?;

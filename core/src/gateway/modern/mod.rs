@@ -116,7 +116,7 @@ impl Inner {
             return Ok(Course::Own(Errand::Resume(ticket, message)));
         }
         let view = self.sight(&passage.principal);
-        let forward = match errand::forward(&view, route, maker, None, message)? {
+        let forward = match errand::forward(&view, &passage.principal, route, maker, None, message)? {
             Target::Server(forward) => forward,
             Target::Own(ask) => return Ok(Course::Own(Errand::Own(ask))),
         };

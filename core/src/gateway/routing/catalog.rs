@@ -27,7 +27,7 @@ impl Inner {
     /// the gateway's own.
     pub(crate) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
         self.look(principal, |view| view.services.get(service).is_some_and(|service| service.is_veiled()))
-            || service.is_gateway() && self.sight(principal).has_own
+            || service.is_gateway() && self.sight(principal).has_own(principal)
     }
 
     /// The `result` of a list that the gateway answers itself.
@@ -39,7 +39,7 @@ impl Inner {
     ) -> Result<String> {
         let Route::Service(name) = route else { return self.merged_list(principal, kind).await };
         let view = self.sight(principal);
-        if view.is_own(route) {
+        if view.is_own(route, principal) {
             return Ok(format!(
                 r#"{{"{}":[{}]}}"#,
                 kind.list_member(),

@@ -356,6 +356,7 @@ impl House {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: true,
         };
         heard(self.gateway.handle(call, &Credentials::Embedded(principal.clone())).await, &json!(1)).await
     }
@@ -423,6 +424,7 @@ impl Client {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: true,
         };
         self.gateway.handle(call, &Credentials::Embedded(self.principal.clone())).await
     }

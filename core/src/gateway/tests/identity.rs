@@ -136,6 +136,7 @@ impl Crowd {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: true,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
     }

@@ -32,6 +32,7 @@ async fn listen(house: &House) -> BoxStream<'static, Value> {
         streams: true,
         resumes: false,
         wishes: None,
+        builtin: true,
     };
     match house.gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap() {
         Reply::Stream { messages, .. } => {

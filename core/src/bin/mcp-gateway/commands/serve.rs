@@ -8,6 +8,7 @@ use mcp_registry_gateway::config;
 use mcp_registry_gateway::gateway::Caller;
 use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
+use mcp_registry_gateway::server::Exposed;
 use mcp_registry_gateway::server::tls::Certificate;
 use mcp_registry_gateway::tasks::{Workers, trim_caches};
 use tokio::net::TcpListener;
@@ -66,7 +67,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let own_url = format!("{scheme}://{}", near(address));
     let gateway = common.open(&config, Some(&own_url), &args.servers).await?;
     gateway.tasks().spawn(trim_caches());
-    let service = gateway.service();
+    let service = gateway.service().exposing(Exposed::EVERYTHING);
     let caller = Caller {
         principal: Principal::local(TenantId::default_tenant()),
         correlation_id: Arc::from(format!("serve-{address}")),

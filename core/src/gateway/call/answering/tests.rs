@@ -74,6 +74,7 @@ impl World {
             streams,
             resumes: false,
             wishes: None,
+            builtin: true,
         };
         let principal = Principal::local(TenantId::default_tenant());
         let admission = match inner.limiter.admit(&principal) {

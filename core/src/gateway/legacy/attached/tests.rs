@@ -22,7 +22,7 @@ impl Pair {
         let gateway =
             Gateway::open(settings, Arc::new(MemoryStore::new()), SystemClock::shared()).await.unwrap();
         let credentials = Credentials::Embedded(Principal::local(TenantId::default_tenant()));
-        let (attached, heard) = Attached::new(gateway.clone(), Route::All, credentials);
+        let (attached, heard) = Attached::new(gateway.clone(), Route::All, credentials, true);
         Self { gateway, attached, heard }
     }
 

@@ -261,6 +261,7 @@ impl Bed {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: true,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
     }

@@ -136,6 +136,7 @@ impl Pair {
             streams: true,
             resumes: false,
             wishes: None,
+            builtin: true,
         };
         let principal = caller().principal;
         self.gateway.handle(call, &Credentials::Embedded(principal)).await.unwrap()

@@ -123,6 +123,7 @@ async fn call(gateway: &Gateway, text: &str, level: Option<&str>) -> (Vec<Value>
         streams: true,
         resumes: false,
         wishes: None,
+        builtin: true,
     };
     let reply = gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap();
     let said: Vec<_> = match reply {

@@ -4,5 +4,5 @@ import { gateway } from '../../../gateway.js'
 export const runtime = 'nodejs'
 export const dynamic = 'force-dynamic'
 
-// Whoever reaches this application is the gateway's administrator: for development. Without `peer` everybody needs a credential.
-export const { GET, POST, DELETE } = createHandlers(gateway, { peer: () => '127.0.0.1' })
+// MCP and nothing else. Each client shows an API key: see gateway.js.
+export const { GET, POST, DELETE } = createHandlers(gateway)
