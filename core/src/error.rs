@@ -3,10 +3,18 @@
 //! Callers act on [`ErrorKind`] alone; the table in [`ErrorKind::row`] is the only place that says what a
 //! kind is called and which numbers stand for it on HTTP and in JSON-RPC. `Display` never prints the
 //! source, so that what a dependency says about its insides does not reach a client by accident.
+//!
+//! Code that decides something reads typed facts: [`Error::kind`], [`Error::cause`], [`Error::upstream_status`],
+//! [`Error::delivery`], [`Error::retry_delay`]. Message and context are for people: they may be reworded at any time, and
+//! `tests/architecture` lets only those files read the context that write an error down.
+
+mod cause;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+
+pub use cause::Cause;
 
 /// The result of every fallible call of this crate.
 ///
@@ -173,7 +181,7 @@ pub enum Delivery {
     Unknown,
 }
 
-/// A failure: kind, message, context in the order it was added, source.
+/// A failure: kind, message, typed facts, context in the order it was added, source.
 ///
 /// ```
 /// use mcp_registry_gateway::{Error, ErrorKind};
@@ -186,30 +194,54 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
-    context: Vec<(&'static str, String)>,
+    facts: Facts,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Everything that stays true when the same failure is told again, or told as another kind.
+#[derive(Clone, Default)]
+struct Facts {
+    context: Vec<(&'static str, String)>,
+    /// The places in `context` of entries that are for operators alone.
+    private: Vec<usize>,
     delivery: Delivery,
     retry_after: Option<Duration>,
+    upstream_status: Option<u16>,
+    cause: Cause,
 }
 
 impl Error {
     /// An error of `kind`; the message says what is wrong, where, and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            context: Vec::new(),
-            source: None,
-            delivery: Delivery::default(),
-            retry_after: None,
-        }))
+        Self(Box::new(Inner { kind, message: message.into(), facts: Facts::default(), source: None }))
     }
 
-    /// Adds a fact that helps to find the place.
+    /// Adds an entry to the context, which helps people to find the place. No code decides by it.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((key, value.to_string()));
+        self.0.facts.context.push((key, value.to_string()));
         self
+    }
+
+    /// As [`Error::with`], for operators: MCP clients are not told, such as where a server is and what it logs.
+    #[must_use]
+    pub fn with_private(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.facts.private.push(self.0.facts.context.len());
+        self.with(key, value)
+    }
+
+    /// Says why it failed, for code that decides by it.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.0.facts.cause = cause;
+        self
+    }
+
+    /// Keeps the HTTP status that a server answered with, and shows it to people as `status` in the context.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.0.facts.upstream_status = Some(status);
+        self.with("status", status)
     }
 
     /// Keeps the cause, for logs alone.
@@ -222,14 +254,14 @@ impl Error {
     /// Says that no byte of the call reached a server.
     #[must_use]
     pub fn not_sent(mut self) -> Self {
-        self.0.delivery = Delivery::NotSent;
+        self.0.facts.delivery = Delivery::NotSent;
         self
     }
 
     /// Says when trying again makes sense (`Retry-After`).
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        self.0.retry_after = Some(delay);
+        self.0.facts.retry_after = Some(delay);
         self
     }
 
@@ -239,11 +271,16 @@ impl Error {
         Self(Box::new(Inner {
             kind: self.0.kind,
             message: self.0.message.clone(),
-            context: self.0.context.clone(),
+            facts: self.0.facts.clone(),
             source: None,
-            delivery: self.0.delivery,
-            retry_after: self.0.retry_after,
         }))
+    }
+
+    /// The same failure under another kind and message. Facts and context stay, and this error becomes the source.
+    #[must_use]
+    pub fn recast(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        let facts = self.0.facts.clone();
+        Self(Box::new(Inner { kind, message: message.into(), facts, source: Some(Box::new(self)) }))
     }
 
     /// What went wrong.
@@ -251,34 +288,52 @@ impl Error {
         self.0.kind
     }
 
-    /// The message without its context.
+    /// The message without its context, for people.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The context, in the order it was added.
+    /// The context in the order it was added, for people.
     pub fn context(&self) -> &[(&'static str, String)] {
-        &self.0.context
+        &self.0.facts.context
+    }
+
+    /// The context without the entries that [`Error::with_private`] added.
+    pub fn client_context(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Facts { context, private, .. } = &self.0.facts;
+        let shown = context.iter().enumerate().filter(|(at, _)| !private.contains(at));
+        shown.map(|(_, (key, value))| (*key, value.as_str()))
+    }
+
+    /// Why it failed, where code decides by that.
+    pub fn cause(&self) -> &Cause {
+        &self.0.facts.cause
+    }
+
+    /// The HTTP status other than success that a server answered with, if that is how it failed.
+    pub fn upstream_status(&self) -> Option<u16> {
+        self.0.facts.upstream_status
     }
 
     /// Whether a server can have seen the call.
     pub fn delivery(&self) -> Delivery {
-        self.0.delivery
+        self.0.facts.delivery
     }
 
     /// When trying again makes sense, if that is known.
     pub fn retry_delay(&self) -> Option<Duration> {
-        self.0.retry_after
+        self.0.facts.retry_after
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        for (i, (key, value)) in self.0.context.iter().enumerate() {
+        let context = self.context();
+        for (i, (key, value)) in context.iter().enumerate() {
             write!(f, "{}{key}: {value}", if i == 0 { " (" } else { ", " })?;
         }
-        if self.0.context.is_empty() { Ok(()) } else { f.write_str(")") }
+        if context.is_empty() { Ok(()) } else { f.write_str(")") }
     }
 }
 
@@ -315,5 +370,50 @@ mod tests {
     fn display_never_prints_the_source() {
         let error = Error::new(ErrorKind::Internal, "boom").caused_by("secret");
         assert_eq!(error.to_string(), "boom");
+    }
+
+    /// An error with every fact set.
+    fn known() -> Error {
+        Error::new(ErrorKind::BadUpstream, "m")
+            .with("server", "s")
+            .with_private("address", "10.0.0.1:80")
+            .status(404)
+            .because(Cause::Refused)
+            .not_sent()
+            .retry_after(Duration::from_secs(1))
+    }
+
+    fn facts(error: &Error) -> (Option<u16>, &Cause, Delivery, Option<Duration>) {
+        (error.upstream_status(), error.cause(), error.delivery(), error.retry_delay())
+    }
+
+    #[test]
+    fn facts_and_context_survive_when_an_error_is_repeated_or_recast() {
+        let known = known();
+        assert_eq!(
+            facts(&known),
+            (Some(404), &Cause::Refused, Delivery::NotSent, Some(Duration::from_secs(1)))
+        );
+        let repeated = known.repeat();
+        let recast = known.repeat().recast(ErrorKind::Timeout, "late");
+        assert_eq!((recast.kind(), recast.message()), (ErrorKind::Timeout, "late"));
+        assert!(std::error::Error::source(&recast).is_some(), "the first error is kept for the log");
+        for told in [repeated, recast] {
+            assert_eq!(facts(&told), facts(&known));
+            assert_eq!(told.context(), known.context());
+            assert!(told.client_context().all(|(key, _)| key != "address"), "it stays private");
+        }
+    }
+
+    #[test]
+    fn text_in_the_context_is_no_fact() {
+        let error = Error::new(ErrorKind::BadUpstream, "m").with("status", 404).with("cause", "refused");
+        assert_eq!(facts(&error), (None, &Cause::Unspecified, Delivery::Unknown, None));
+    }
+
+    #[test]
+    fn a_status_is_shown_to_people_and_what_is_private_to_operators_alone() {
+        assert_eq!(known().to_string(), "m (server: s, address: 10.0.0.1:80, status: 404)");
+        assert_eq!(known().client_context().collect::<Vec<_>>(), [("server", "s"), ("status", "404")]);
     }
 }

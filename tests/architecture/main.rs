@@ -4,6 +4,7 @@
 
 mod bindings;
 mod eras;
+mod error_facts;
 mod exports;
 mod order;
 mod readme;

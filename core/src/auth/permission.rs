@@ -4,7 +4,7 @@
 //! [`Principal::may`] before it does anything, and the pipeline asks it for every MCP call; so no door can forget to.
 
 use super::matrix::MATRIX;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{Action, Principal};
 use crate::rpc::{Message, Method, Shape};
 
@@ -62,9 +62,6 @@ operations! {
     KeysWrite "keys.write",
 }
 
-/// The key in an error's context under which a refusal for want of scopes names all that are needed, divided by spaces.
-pub const NEEDED_SCOPES: &str = "needed_scopes";
-
 /// Every scope that there is.
 pub fn scopes() -> Vec<&'static str> {
     MATRIX.scopes().collect()
@@ -106,7 +103,7 @@ impl Operation {
 
     /// Whether `granted` scopes cover all that this needs; a broader scope implies narrower ones.
     ///
-    /// [`ErrorKind::PermissionDenied`] with [`NEEDED_SCOPES`] in its context, where all that are needed stand at once
+    /// [`ErrorKind::PermissionDenied`] because of [`Cause::InsufficientScope`], which names all that are needed at once
     /// (RFC 6750, section 3.1: `insufficient_scope`).
     pub fn covered_by(self, granted: &[impl AsRef<str>]) -> Result<()> {
         let covered = |needed: &String| granted.iter().any(|one| MATRIX.implies(one.as_ref(), needed));
@@ -114,9 +111,11 @@ impl Operation {
             return Ok(());
         }
         let text = "your token or key does not have the scopes for this; ask for one that has";
+        let needed = self.scopes().join(" ");
         Err(Error::new(ErrorKind::PermissionDenied, text)
             .with("operation", self.as_str())
-            .with(NEEDED_SCOPES, self.scopes().join(" ")))
+            .with("needed_scopes", &needed)
+            .because(Cause::InsufficientScope(needed)))
     }
 }
 
@@ -136,7 +135,7 @@ impl Principal {
     /// Whether this principal may do `operation`: its role must be among those that may, if it has scopes they must cover those
     /// needed, and a loopback address alone is not enough for what needs the local token.
     ///
-    /// [`ErrorKind::PermissionDenied`]; one for want of scopes has [`NEEDED_SCOPES`] in its context.
+    /// [`ErrorKind::PermissionDenied`]; one for want of scopes says [`Cause::InsufficientScope`].
     pub fn may(&self, operation: Operation) -> Result<()> {
         // An operation without a row is nobody's: a matrix that cannot be read refuses everything.
         let Some(row) = MATRIX.row(operation) else { return Err(undecided(operation)) };

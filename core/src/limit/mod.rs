@@ -31,7 +31,7 @@ use self::bans::Bans;
 use self::places::{Entry, Place, Places};
 use self::shards::Shards;
 use crate::clock::{Clock, Tick};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 
 /// How long a tenant's largest limit is remembered after its last call.
@@ -275,13 +275,10 @@ fn refusal(wanted: &[Want], window: usize, wait: Duration) -> Error {
     };
     let error = Error::new(ErrorKind::RateLimited, message).retry_after(wait).not_sent();
     match wanted.get(window).filter(|_| shown) {
-        Some(want) => error.with(LIMIT, want.limit),
+        Some(want) => error.because(Cause::RateLimit(want.limit)).with("requests_per_minute", want.limit),
         None => error,
     }
 }
-
-/// The fact of a refusal that says how many requests a minute there may be.
-pub const LIMIT: &str = "requests_per_minute";
 
 fn banned(left: Duration) -> Error {
     Error::new(

@@ -53,7 +53,8 @@ fn a_burst_around_the_edge_of_a_minute_gets_no_more_than_the_limit() {
     assert_eq!(through(&limiter, &viewer, 150), 100);
     clock.advance(Duration::from_millis(200));
     let error = admit(&limiter, &viewer).unwrap_err();
-    assert_eq!((error.kind(), error.context()[0].clone()), (ErrorKind::RateLimited, (LIMIT, "100".into())));
+    assert_eq!((error.kind(), error.cause()), (ErrorKind::RateLimited, &Cause::RateLimit(100)));
+    assert_eq!(error.context(), [("requests_per_minute", "100".to_owned())]);
     let wait = error.retry_delay().unwrap();
     assert!(wait > Duration::from_secs(59) && wait <= Duration::from_secs(61), "{wait:?}");
     clock.advance(wait);

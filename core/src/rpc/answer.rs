@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::version::Era;
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Cause, Delivery, Error, ErrorKind};
 
 /// The JSON-RPC code of a kind of error. The legacy revisions have one of their own for a resource that is not there,
 /// which a modern client must never see.
@@ -22,14 +22,12 @@ pub const fn code_of(kind: ErrorKind, era: Era) -> i32 {
 pub fn error_response(id: Option<&str>, error: &Error, era: Era) -> Bytes {
     let row = error.kind().row();
     let mut data = json!({ "source": "gateway", "kind": row.name, "retryable": row.retryable });
-    // Where a server is and what it says to its operator is not its clients' business.
-    let shown = |key: &str| !matches!(key, "address" | "location" | "last_stderr");
-    for (key, value) in error.context().iter().filter(|(key, _)| shown(key)) {
-        // The one fact that the specification wants as an object.
-        data[*key] = match *key {
-            "requiredCapabilities" => serde_json::from_str(value).unwrap_or_default(),
-            _ => value.clone().into(),
-        };
+    for (key, value) in error.client_context() {
+        data[key] = value.into();
+    }
+    // The one fact that the specification wants as an object.
+    if let Cause::MissingCapabilities(required) = error.cause() {
+        data["requiredCapabilities"] = serde_json::from_str(required).unwrap_or_default();
     }
     if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::BadUpstream) {
         let outcome = if error.delivery() == Delivery::NotSent { "not_sent" } else { "unknown" };
@@ -65,5 +63,29 @@ mod tests {
             let legacy = if kind == ErrorKind::ResourceNotFound { -32002 } else { kind.row().rpc };
             assert_eq!(code_of(kind, Era::Legacy), legacy, "{kind:?}");
         }
+    }
+
+    fn data(error: &Error) -> serde_json::Value {
+        let response = error_response(Some("1"), error, Era::Modern);
+        serde_json::from_slice::<serde_json::Value>(&response).unwrap()["error"]["data"].take()
+    }
+
+    #[test]
+    fn a_client_is_told_the_context_without_what_is_for_operators_alone() {
+        let told =
+            data(&Error::new(ErrorKind::BadUpstream, "m").with_private("seen_at", "10.0.0.1").status(503));
+        assert_eq!(
+            told,
+            json!({ "source": "gateway", "kind": "bad_upstream", "retryable": false, "status": "503",
+                "outcome": "unknown" })
+        );
+    }
+
+    #[test]
+    fn the_capabilities_that_a_client_lacks_are_an_object_whatever_the_context_calls_them() {
+        let error = Error::new(ErrorKind::MissingCapability, "m").with("lacks", "sampling");
+        let told = data(&error.because(Cause::MissingCapabilities(r#"{"sampling":{}}"#.into())));
+        assert_eq!(told["requiredCapabilities"], json!({ "sampling": {} }));
+        assert_eq!(told["lacks"], "sampling");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 
 /// Bytes of one event at most, as they are sent: 1 MiB.
 pub const MAX_EVENT: usize = 1024 * 1024;
@@ -191,6 +191,7 @@ impl Decoder {
                 "an event of the server's stream is larger than the limit of {limit} bytes for one event"
             ),
         )
+        .because(Cause::LimitExceeded)
         .with("limit_bytes", limit))
     }
 

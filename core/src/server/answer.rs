@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::edge::CORRELATION_ID;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::limit::{self, Quota};
 use crate::rpc::answer::error_response;
 use crate::rpc::version::Era;
@@ -144,8 +144,7 @@ pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
     let Some(delay) = error.retry_delay() else { return };
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(delay)));
-    let limit = error.context().iter().find(|(key, _)| *key == limit::LIMIT);
-    if let Some(limit) = limit.and_then(|(_, limit)| limit.parse().ok()) {
+    if let Cause::RateLimit(limit) = *error.cause() {
         tell_quota(headers, Quota { limit, remaining: 0, reset: delay });
     }
 }

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::answer::{Failure, json};
 use super::{Door, Shared};
-use crate::auth::permission::{self, NEEDED_SCOPES};
-use crate::error::{Error, ErrorKind, Result};
+use crate::auth::permission;
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::ServiceName;
 use crate::server::rest::logins;
 use crate::server::rest::schema::Missing;
@@ -51,7 +51,7 @@ pub(super) struct Needs(String);
 
 /// Remembers what a refusal says that it needs.
 pub(super) fn remember(response: &mut Response<Body>, error: &Error) {
-    if let Some((_, scopes)) = error.context().iter().find(|(key, _)| *key == NEEDED_SCOPES) {
+    if let Cause::InsufficientScope(scopes) = error.cause() {
         response.extensions_mut().insert(Needs(scopes.clone()));
     }
 }

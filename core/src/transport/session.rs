@@ -14,7 +14,7 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Connector, Exchange, Link, Outgoing};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
 use crate::rpc::version::{Era, LEGACY};
@@ -299,6 +299,7 @@ fn refused(answer: &Message, hello: &Hello) -> Error {
     let said = error.as_ref().and_then(|error| text(error.get("message")?)).unwrap_or_default();
     let said: String = said.chars().take(200).collect();
     Error::new(ErrorKind::BadUpstream, "the server refused to initialize a session")
+        .because(Cause::Refused)
         .with("code", code.unwrap_or("none"))
         .with("message", said)
 }

@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::error::Cause;
 use crate::model::{Grant, Principal, TenantId};
 
 fn principal(role: Role) -> Principal {
@@ -131,8 +132,8 @@ fn a_refusal_for_want_of_scopes_names_all_that_are_needed() {
     assert!(Operation::McpConnect.covered_by(&[""; 0]).is_ok());
     let error = Operation::ServersRegister.covered_by(&["mcp:call"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-    let needed = error.context().iter().find(|(key, _)| *key == crate::auth::permission::NEEDED_SCOPES);
-    assert_eq!(needed.unwrap().1, Operation::ServersRegister.scopes().join(" "));
+    let needed = Operation::ServersRegister.scopes().join(" ");
+    assert_eq!(error.cause(), &Cause::InsufficientScope(needed));
 }
 
 /// a credential with scopes may no more than they allow, whatever the role of whom it stands for.
@@ -142,7 +143,7 @@ fn scopes_narrow_what_a_role_may() {
     let narrowed = principal(Role::Admin).with(Grant { scopes, ..Grant::default() });
     assert!(narrowed.may(Operation::ServersRead).is_ok());
     let error = narrowed.may(Operation::ServersRegister).unwrap_err();
-    assert!(error.context().iter().any(|(key, _)| *key == crate::auth::permission::NEEDED_SCOPES));
+    assert!(matches!(error.cause(), Cause::InsufficientScope(_)), "{error}");
     let nothing = principal(Role::Admin).with(Grant { scopes: Some(Box::default()), ..Grant::default() });
     assert!(nothing.may(Operation::McpList).is_err() && nothing.may(Operation::McpConnect).is_ok());
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::auth::Credentials;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{Action, Call, Reply, Route, ServiceName, Wishes};
 use crate::rpc::version::Era;
@@ -188,7 +188,8 @@ fn refusal(error: &str) -> Error {
     let message = get("message")
         .and_then(object::text)
         .map_or("the server answered with an error".into(), Cow::into_owned);
-    let refused = Error::new(kind, message).with("source", "server").with("code", code);
+    let refused =
+        Error::new(kind, message).because(Cause::Refused).with("source", "server").with("code", code);
     match get("data") {
         Some(data) => refused.with("data", data),
         None => refused,

@@ -25,7 +25,7 @@ use self::talk::Talk;
 use crate::auth::Vault;
 use crate::breaker::Outcome;
 use crate::clock::Tick;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::call::answering::Answering;
 use crate::gateway::call::errand::{Journey, Passage};
@@ -276,7 +276,9 @@ fn may_ask(method: &Method) -> bool {
 
 pub(crate) fn missing_capability(required: &str) -> Error {
     let message = "the server needs a capability that this request does not declare";
-    Error::new(ErrorKind::MissingCapability, message).with("requiredCapabilities", required)
+    Error::new(ErrorKind::MissingCapability, message)
+        .because(Cause::MissingCapabilities(required.to_owned()))
+        .with("requiredCapabilities", required)
 }
 
 /// How a call that did not end with an answer counts for its server.

@@ -1,7 +1,7 @@
 //! What the end of an attempt means: for the server's breaker, for a second attempt, for the client.
 
 use super::errand::Forward;
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::gateway::routing::service::Place;
 use crate::model::CapabilityKind;
 use crate::rpc::{Members, Method};
@@ -46,32 +46,18 @@ pub(crate) fn settle(error: Error) -> Error {
         ErrorKind::SessionNotFound => "the server forgets the sessions that it opens".to_owned(),
         _ => error.message().to_owned(),
     };
-    recast(error, ErrorKind::BadUpstream, message)
+    error.recast(ErrorKind::BadUpstream, message)
 }
 
 /// The error of a call whose session its client ended meanwhile.
 pub(crate) fn session_ended(error: Error) -> Error {
-    recast(error, ErrorKind::SessionNotFound, "the session was ended".to_owned())
-}
-
-/// Another kind and message for what happened; what is known besides stays.
-fn recast(error: Error, kind: ErrorKind, message: String) -> Error {
-    let mut told = Error::new(kind, message);
-    for (key, value) in error.context() {
-        told = told.with(key, value);
-    }
-    if let Some(delay) = error.retry_delay() {
-        told = told.retry_after(delay);
-    }
-    if error.delivery() == Delivery::NotSent {
-        told = told.not_sent();
-    }
-    told.caused_by(error)
+    error.recast(ErrorKind::SessionNotFound, "the session was ended")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Cause, Delivery};
 
     #[test]
     fn what_a_server_gets_wrong_is_never_told_as_the_clients_mistake() {
@@ -81,6 +67,9 @@ mod tests {
             assert_eq!(told.delivery(), Delivery::NotSent, "{kind:?}");
             assert_eq!(told.context(), [("server", "s".to_owned())], "{kind:?}");
         }
+        let lost = Error::new(ErrorKind::SessionNotFound, "m").status(404).because(Cause::Refused);
+        let told = settle(lost);
+        assert_eq!((told.upstream_status(), told.cause()), (Some(404), &Cause::Refused), "facts stay known");
         let told = settle(Error::new(ErrorKind::UnsupportedVersion, "the server speaks 1999"));
         assert_eq!((told.kind(), told.message()), (ErrorKind::BadUpstream, "the server speaks 1999"));
         assert!(std::error::Error::source(&told).is_some(), "the cause is kept for the log");

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use super::opening::tell_level;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::call::errand::Passage;
 use crate::gateway::call::own;
@@ -16,7 +16,6 @@ use crate::gateway::call::relay::{TAKING, client_progress};
 use crate::gateway::routing::names;
 use crate::gateway::routing::names::shown_method;
 use crate::gateway::session::client::Client;
-use crate::gateway::upstream::book::AUTHORIZATION;
 use crate::model::{Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
@@ -61,7 +60,7 @@ impl Inner {
         let first = async {
             while let Some(Err(error)) = asking.next().await {
                 needed = Some(error)
-                    .filter(|error| error.context().iter().any(|(key, _)| *key == AUTHORIZATION))
+                    .filter(|error| *error.cause() == Cause::AuthorizationRequired)
                     .or(needed.take());
             }
         };

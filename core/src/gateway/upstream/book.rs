@@ -26,9 +26,6 @@ use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, Ser
 use crate::store::Store;
 use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
 
-/// The key in an error's context under which it says that a server wants to be authorized by somebody, and how it stands.
-pub(crate) const AUTHORIZATION: &str = "authorization";
-
 /// The credentials that are in use.
 #[derive(Debug)]
 pub(crate) struct Book {

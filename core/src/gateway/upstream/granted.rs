@@ -6,9 +6,9 @@ use http::StatusCode;
 use http::header::HeaderMap;
 
 use super::book::origin_of;
-use super::book::{AUTHORIZATION, Held, described};
+use super::book::{Held, described};
 use crate::auth::Grant;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::model::{AuditEntry, Server, ServerId};
 use crate::oauth::{self, Challenge, Wire};
@@ -155,7 +155,7 @@ impl Inner {
                 }
             }
         };
-        let remedy = remedy.with("status", refusal.status.as_u16());
+        let remedy = remedy.status(refusal.status.as_u16());
         let remedy = if challenge.scopes.is_empty() {
             remedy
         } else {
@@ -167,7 +167,9 @@ impl Inner {
 }
 
 fn told(message: String, authorization: &'static str) -> Error {
-    Error::new(ErrorKind::BadUpstream, message).with(AUTHORIZATION, authorization)
+    Error::new(ErrorKind::BadUpstream, message)
+        .because(Cause::AuthorizationRequired)
+        .with("authorization", authorization)
 }
 
 fn ended(server: ServerId) -> Error {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::callers::Callers;
 use self::reach::{Reach, hello};
 use crate::discovery::{self, Fetched};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
 use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
@@ -403,5 +403,7 @@ fn refused(error: &str) -> Error {
     let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
     let kind =
         if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
-    Error::new(kind, "the server refused to list what it offers").with("code", code.as_deref().unwrap_or("?"))
+    Error::new(kind, "the server refused to list what it offers")
+        .because(Cause::Refused)
+        .with("code", code.as_deref().unwrap_or("?"))
 }

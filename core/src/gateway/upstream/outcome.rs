@@ -1,17 +1,17 @@
 //! What the end of an attempt at a server says about that server: its breaker learns from it.
 
 use crate::breaker::Outcome;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::rpc::{Members, Message};
 
 /// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a limit or a full pool of ours
 /// is not its fault; a child process that waits to be started again is. A certificate that is not believed counts as any connection
 /// that cannot be opened: whosoever it is to mend, calls go elsewhere until it is.
 pub(crate) fn outcome_of(error: &Error) -> Outcome {
-    let fact = |wanted: &str| error.context().iter().find(|(key, _)| *key == wanted);
-    let refused = fact("status").is_some_and(|(_, value)| value.len() == 3 && value.starts_with('4'));
+    let refused = error.upstream_status().is_some_and(|status| (400..500).contains(&status));
+    let limited = *error.cause() == Cause::LimitExceeded;
     match error.kind() {
-        ErrorKind::BadUpstream if refused || fact("limit_bytes").is_some() => Outcome::Ignored,
+        ErrorKind::BadUpstream if refused || limited => Outcome::Ignored,
         ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
         ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
         _ => Outcome::Ignored,
@@ -32,10 +32,10 @@ mod tests {
 
     #[test]
     fn our_own_limits_and_refusals_do_not_count_against_a_server() {
-        let upstream = |key, value: &str| Error::new(ErrorKind::BadUpstream, "m").with(key, value);
-        assert_eq!(outcome_of(&upstream("status", "404")), Outcome::Ignored);
-        assert_eq!(outcome_of(&upstream("status", "503")), Outcome::Failure);
-        assert_eq!(outcome_of(&upstream("limit_bytes", "16")), Outcome::Ignored);
+        let upstream = || Error::new(ErrorKind::BadUpstream, "m");
+        assert_eq!(outcome_of(&upstream().status(404)), Outcome::Ignored);
+        assert_eq!(outcome_of(&upstream().status(503)), Outcome::Failure);
+        assert_eq!(outcome_of(&upstream().because(Cause::LimitExceeded)), Outcome::Ignored);
         for kind in
             [ErrorKind::TooLarge, ErrorKind::RateLimited, ErrorKind::Cancelled, ErrorKind::UnsupportedVersion]
         {
@@ -43,6 +43,20 @@ mod tests {
         }
         for kind in [ErrorKind::BadUpstream, ErrorKind::Timeout] {
             assert_eq!(outcome_of(&Error::new(kind, "m")), Outcome::Failure, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_an_error_do_not_change_what_it_says_about_a_server() {
+        let upstream = || Error::new(ErrorKind::BadUpstream, "m");
+        for text in [upstream().with("status", 404), upstream().with("limit_bytes", 16)] {
+            assert_eq!(outcome_of(&text), Outcome::Failure, "{text}");
+        }
+        for renamed in [
+            upstream().with("answered", 503).status(404),
+            upstream().with("most_bytes", 16).because(Cause::LimitExceeded),
+        ] {
+            assert_eq!(outcome_of(&renamed), Outcome::Ignored, "{renamed}");
         }
     }
 }

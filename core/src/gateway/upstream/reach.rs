@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::legacy_adapter::{Changes, Mirrors, Parts, Upward, Watching};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{EraWish, Server, TransportType};
 use crate::rpc::version::{self, Era};
 use crate::tasks::Tasks;
@@ -274,16 +274,40 @@ pub(crate) fn hello(capabilities: &str) -> Hello {
 
 /// Whether there is no room for another process of the server.
 fn is_crowded(error: &Error) -> bool {
-    error.context().iter().any(|(name, _)| *name == "max_connections")
+    *error.cause() == Cause::PoolExhausted
 }
 
 /// Whether a server refused to be opened in this way, rather than could not be reached.
 fn is_refusal(error: &Error) -> bool {
-    let said = |key| error.context().iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
-    let by_status = matches!(said("status"), Some("400" | "404" | "405" | "406" | "415" | "422"));
+    let by_status = matches!(error.upstream_status(), Some(400 | 404 | 405 | 406 | 415 | 422));
     match error.kind() {
         ErrorKind::UnsupportedVersion | ErrorKind::SessionNotFound => true,
-        ErrorKind::BadUpstream => by_status || said("code").is_some(),
+        ErrorKind::BadUpstream => by_status || *error.cause() == Cause::Refused,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream() -> Error {
+        Error::new(ErrorKind::BadUpstream, "m")
+    }
+
+    #[test]
+    fn a_server_is_met_anew_after_a_refusal_and_not_for_the_words_of_an_error() {
+        assert!(is_refusal(&upstream().with("answered", "x").status(405)));
+        assert!(is_refusal(&upstream().because(Cause::Refused)));
+        assert!(!is_refusal(&upstream().status(503)));
+        assert!(!is_refusal(&upstream().with("status", 405)));
+        assert!(!is_refusal(&upstream().with("code", -32601)));
+    }
+
+    #[test]
+    fn a_full_pool_is_told_by_its_cause() {
+        let unavailable = || Error::new(ErrorKind::Unavailable, "m");
+        assert!(is_crowded(&unavailable().because(Cause::PoolExhausted)));
+        assert!(!is_crowded(&unavailable().with("max_connections", 1)));
     }
 }

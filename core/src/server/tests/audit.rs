@@ -3,9 +3,8 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::gateway;
-use crate::limit;
 use crate::model::{AuditQuery, Principal, Role, TenantId};
 use crate::server::answer::{self, Place};
 
@@ -128,7 +127,7 @@ async fn a_tenant_sees_its_own_rows_alone() {
 #[test]
 fn a_refusal_for_too_many_requests_has_its_headers_in_every_form() {
     let error = || {
-        let error = Error::new(ErrorKind::RateLimited, "slowly").with(limit::LIMIT, 100);
+        let error = Error::new(ErrorKind::RateLimited, "slowly").because(Cause::RateLimit(100));
         error.retry_after(std::time::Duration::from_millis(1500))
     };
     let rest = answer::finish(answer::refuse(error()), Place::Rest, "c", &*ManualClock::shared());

@@ -51,7 +51,7 @@ impl Ending {
             error = error.with("status", status);
         }
         if let Some(line) = &self.last_words {
-            error = error.with("last_stderr", line);
+            error = error.with_private("last_stderr", line);
         }
         if started { error } else { error.not_sent() }
     }

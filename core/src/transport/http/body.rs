@@ -7,7 +7,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::pool::Held;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::rpc::detached;
 
 /// The body of an answer, after which the connection is given back.
@@ -46,5 +46,5 @@ pub(super) async fn read(mut held: Held, mut body: Incoming, limit: usize) -> Re
 
 fn too_large(limit: usize) -> Error {
     let message = format!("the server's answer is larger than the limit of {limit} bytes for one answer");
-    Error::new(ErrorKind::BadUpstream, message).with("limit_bytes", limit)
+    Error::new(ErrorKind::BadUpstream, message).because(Cause::LimitExceeded).with("limit_bytes", limit)
 }

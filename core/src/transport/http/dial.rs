@@ -41,7 +41,7 @@ impl Dial {
         let tls = match &self.tls {
             Some(tls) => {
                 let config = tls.config().await;
-                let config = config.map_err(|error| error.with("address", format!("{self:?}")))?;
+                let config = config.map_err(|error| error.with_private("address", format!("{self:?}")))?;
                 Some((TlsConnector::from(config), tls.name.clone()))
             }
             None => None,
@@ -87,6 +87,6 @@ impl Dial {
     }
 
     fn failure(&self, message: &'static str) -> Error {
-        Error::new(ErrorKind::BadUpstream, message).with("address", format!("{self:?}")).not_sent()
+        Error::new(ErrorKind::BadUpstream, message).with_private("address", format!("{self:?}")).not_sent()
     }
 }

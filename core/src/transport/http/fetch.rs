@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use url::Url;
 
 use super::dial::{Dial, Tls};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::transport::guard::Watch;
 
 /// Longest wait for the whole document.
@@ -29,7 +29,7 @@ pub async fn fetch(url: &Url, watch: Watch, limit: usize) -> Result<Bytes> {
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let (status, document) = ask(Method::GET, url, headers, Bytes::new(), watch, limit).await?;
     if status != StatusCode::OK {
-        return Err(failed("the document was not given", url).with("status", status.as_u16()));
+        return Err(failed("the document was not given", url).status(status.as_u16()));
     }
     Ok(document)
 }
@@ -107,7 +107,8 @@ async fn read(mut body: Incoming, url: &Url, limit: usize) -> Result<Bytes> {
         let frame = frame.map_err(|error| failed("the connection broke", url).caused_by(error))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > limit {
-            return Err(failed("the document is larger than the limit", url).with("limit_bytes", limit));
+            let error = failed("the document is larger than the limit", url);
+            return Err(error.because(Cause::LimitExceeded).with("limit_bytes", limit));
         }
         whole.extend_from_slice(&data);
     }

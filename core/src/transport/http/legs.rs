@@ -69,7 +69,7 @@ impl HttpConnector {
             return Err(match self.refusal(held, response, None, false).await {
                 // What a path that takes POSTs only says to a GET.
                 Err(_) if matches!(status.as_u16(), 400 | 404 | 405 | 406) => {
-                    no_stream().with("status", status.as_u16())
+                    no_stream().status(status.as_u16())
                 }
                 Err(error) => error,
                 Ok(_) => no_stream(),

@@ -55,7 +55,7 @@ impl Refusal<'_> {
 
     fn changed(&self) -> Error {
         let error = Error::new(ErrorKind::SessionNotFound, "the server no longer speaks as it did");
-        error.with("status", self.status.as_u16()).not_sent()
+        error.status(self.status.as_u16()).not_sent()
     }
 
     /// The code of the error response that the body is, if it is one.

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use super::dial::Dial;
 use super::wire::{Rest, Wire};
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::rpc::Method;
 use crate::striped::Striped;
 use crate::tasks::Tasks;
@@ -166,7 +166,10 @@ impl Pool {
                 "all {} connections to the server are in use (configuration.max_connections); none came free within 1 s",
                 self.limit
             );
-            Error::new(ErrorKind::Unavailable, message).with("address", format!("{:?}", self.dial)).not_sent()
+            Error::new(ErrorKind::Unavailable, message)
+                .because(Cause::PoolExhausted)
+                .with_private("address", format!("{:?}", self.dial))
+                .not_sent()
         };
         let waiting = tokio::time::timeout(WAIT, self.permits(purpose).acquire());
         waiting.await.map_err(|_| refused())?.map_err(|_| refused())?.forget();
@@ -258,7 +261,7 @@ impl Pool {
             "the connection to the server broke before its answer came"
         };
         Error::new(ErrorKind::BadUpstream, message)
-            .with("address", format!("{:?}", self.dial))
+            .with_private("address", format!("{:?}", self.dial))
             .caused_by(error)
     }
 
@@ -291,7 +294,7 @@ impl Held {
         self.wire.poll_chunk(body, cx).map_err(|error| {
             let message = "the connection to the server broke in the middle of its answer";
             Error::new(ErrorKind::BadUpstream, message)
-                .with("address", format!("{:?}", self.permit.pool.dial))
+                .with_private("address", format!("{:?}", self.permit.pool.dial))
                 .caused_by(error)
         })
     }

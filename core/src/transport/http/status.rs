@@ -25,7 +25,7 @@ pub(super) struct Refusal<'a> {
 
 impl Refusal<'_> {
     /// The server's own JSON-RPC answer to the request `id`, if the body is one; else the error that says what the
-    /// status means. Its context has the `status`.
+    /// status means. It keeps the status.
     pub(super) fn judge(self, id: Option<u64>) -> Result<Message, Error> {
         let message = Message::parse(self.body.clone()).ok();
         let answer = message.as_ref().filter(|message| message.shape() == Shape::Response);
@@ -62,7 +62,7 @@ impl Refusal<'_> {
                     "the server redirects, which is not followed; register the URL that it names",
                 );
                 match self.headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
-                    Some(location) => error.with("location", location),
+                    Some(location) => error.with_private("location", location),
                     None => error,
                 }
             }
@@ -90,7 +90,7 @@ impl Refusal<'_> {
     }
 
     fn error(&self, kind: ErrorKind, text: &'static str) -> Error {
-        let error = Error::new(kind, text).with("status", self.status.as_u16());
+        let error = Error::new(kind, text).status(self.status.as_u16());
         let said = String::from_utf8_lossy(&self.body[..self.body.len().min(500)]);
         if said.is_empty() { error } else { error.caused_by(said.into_owned()) }
     }

@@ -238,11 +238,8 @@ fn verdict(outcome: Result<Message>) -> Result<Option<Message>> {
     match outcome {
         Ok(answer) => Ok(Some(answer).filter(speaks_modern)),
         Err(error) => {
-            let status = error.context().iter().find(|(key, _)| *key == "status");
-            let says_nothing = matches!(
-                status.map(|(_, status)| status.as_str()),
-                Some("401" | "403" | "407" | "408" | "429" | "502" | "503" | "504")
-            );
+            let says_nothing =
+                matches!(error.upstream_status(), Some(401 | 403 | 407 | 408 | 429 | 502 | 503 | 504));
             if error.delivery() == Delivery::NotSent || says_nothing || error.kind() != ErrorKind::BadUpstream
             {
                 return Err(error);

@@ -39,7 +39,7 @@ use self::child::{GRACE, Supervisor};
 pub use self::environment::{INHERITED, inherited};
 use self::group::Group;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::redact::Secrets;
 use crate::model::{Endpoint, Server};
 use crate::random::Random;
@@ -146,6 +146,7 @@ impl StdioConnector {
         }
         Err(self
             .refused("as many processes of the server run as `configuration.max_connections` allows")
+            .because(Cause::PoolExhausted)
             .with("max_connections", self.limit)
             .retry_after(Duration::from_secs(1)))
     }

@@ -26,7 +26,7 @@ use super::duplex::{Conversation, DuplexLink, QUEUE};
 use super::http::{HttpConnector, MAX_BODY};
 use super::{Connector, Link, Means};
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::Server;
 use crate::tasks::Tasks;
 
@@ -83,6 +83,7 @@ impl WebSocketConnector {
         let message = "as many connections to the server are open as `configuration.max_connections` allows; none came free within 1 s";
         Err(Error::new(ErrorKind::Unavailable, message)
             .with("server", &self.name)
+            .because(Cause::PoolExhausted)
             .with("max_connections", self.limit)
             .not_sent())
     }
@@ -158,7 +159,7 @@ fn refused(error: Broken) -> Error {
                     "the server does not take a WebSocket at this path; check endpoint_url and transport_type"
                 }
             };
-            return Error::new(ErrorKind::BadUpstream, message).with("status", status).not_sent();
+            return Error::new(ErrorKind::BadUpstream, message).status(status).not_sent();
         }
         Broken::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
             "the server does not speak MCP on its WebSocket: it does not accept the subprotocol `mcp`"

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::fake::{Fake, House, caller};
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::gateway::*;
 use crate::limit;
 use crate::model::{Action, Call, Registration, Reply, Route};
@@ -85,7 +85,8 @@ impl Connector for Single {
     async fn connect(&self, own: bool) -> Result<Arc<dyn Link>> {
         if self.opened.fetch_add(1, Ordering::SeqCst) > 0 {
             let message = "as many processes of the server run as `configuration.max_connections` allows";
-            return Err(Error::new(ErrorKind::Unavailable, message).with("max_connections", 1).not_sent());
+            let full = Error::new(ErrorKind::Unavailable, message).because(Cause::PoolExhausted);
+            return Err(full.with("most_processes", 1).not_sent());
         }
         self.pipes.connect(own).await
     }

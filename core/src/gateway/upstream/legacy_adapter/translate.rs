@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
 use crate::rpc::{Edit, Members, Message, Method, Splice, meta, version};
@@ -145,7 +145,8 @@ fn error(message: &Message, method: &Method, uri: Option<&str>) -> Result<Messag
             let said: String = error.text("message").unwrap_or_default().chars().take(200).collect();
             let message = "the server refuses the way in which the gateway speaks to it";
             return Err(Error::new(ErrorKind::BadUpstream, message)
-                .with("status", 400)
+                .status(400)
+                .because(Cause::Refused)
                 .with("code", code)
                 .with("message", said));
         }

@@ -93,13 +93,15 @@ async fn a_slow_server_of_both_eras_that_was_initialized_beside_is_met_anew_in_t
 
 #[test]
 fn only_an_answer_says_something_of_the_era() {
-    let failed = |status: &str| Error::new(ErrorKind::BadUpstream, "no").with("status", status);
-    for status in ["400", "404", "405", "500", "501"] {
+    let failed = |status| Error::new(ErrorKind::BadUpstream, "no").status(status);
+    for status in [400, 404, 405, 500, 501] {
         assert!(verdict(Err(failed(status))).unwrap().is_none(), "{status}");
     }
-    for status in ["401", "403", "429", "502", "503", "504"] {
+    for status in [401, 403, 429, 502, 503, 504] {
         assert!(verdict(Err(failed(status))).is_err(), "{status}");
     }
+    let worded = Error::new(ErrorKind::BadUpstream, "no").with("status", 503);
+    assert!(verdict(Err(worded)).unwrap().is_none(), "the words of the context decide nothing");
     assert!(verdict(Err(Error::new(ErrorKind::BadUpstream, "refused").not_sent())).is_err());
     assert!(verdict(Err(Error::new(ErrorKind::Timeout, "late"))).is_err());
 }
