@@ -145,7 +145,7 @@ impl Inner {
                 let asked = held.as_ref().map_or(&[][..], |held| &held.grant.asked);
                 if challenge.scopes.iter().all(|scope| asked.contains(scope)) {
                     let message = "the server wants scopes that were asked for when it was authorized, and were not granted; \
-                        whoever authorized it may not have them";
+                        the account that authorized it may not have them; authorize it with one that does";
                     told(message.to_owned(), "refused")
                 } else {
                     told(

@@ -163,7 +163,7 @@ impl Pool {
     async fn permit(self: &Arc<Self>, purpose: Purpose) -> Result<Permit> {
         let refused = || {
             let message = format!(
-                "all {} connections to the server are in use (configuration.max_connections); none came free within 1 s",
+                "all {} connections to the server are in use, and none came free within 1 s; raise `configuration.max_connections`",
                 self.limit
             );
             Error::new(ErrorKind::Unavailable, message)

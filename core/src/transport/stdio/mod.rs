@@ -19,6 +19,7 @@ mod guardian;
 #[cfg(test)]
 pub(crate) mod pipes;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -128,7 +129,7 @@ impl StdioConnector {
             .map_err(|error| error.with("server", &self.name))
     }
 
-    fn refused(&self, message: &'static str) -> Error {
+    fn refused(&self, message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Unavailable, message).with("server", &self.name).not_sent()
     }
 
@@ -144,8 +145,12 @@ impl StdioConnector {
                 return Ok(permit);
             }
         }
+        let (name, limit) = (&self.name, self.limit);
+        let message = format!(
+            "all {limit} processes of server `{name}` are in use; raise `configuration.max_connections`, or try again later"
+        );
         Err(self
-            .refused("as many processes of the server run as `configuration.max_connections` allows")
+            .refused(message)
             .because(Cause::PoolExhausted)
             .with("max_connections", self.limit)
             .retry_after(Duration::from_secs(1)))

@@ -80,7 +80,10 @@ impl WebSocketConnector {
         if let Ok(Ok(permit)) = tokio::time::timeout(WAIT, self.free.clone().acquire_owned()).await {
             return Ok(permit);
         }
-        let message = "as many connections to the server are open as `configuration.max_connections` allows; none came free within 1 s";
+        let (name, limit) = (&self.name, self.limit);
+        let message = format!(
+            "all {limit} connections to server `{name}` are in use, and none came free within 1 s; raise `configuration.max_connections`"
+        );
         Err(Error::new(ErrorKind::Unavailable, message)
             .with("server", &self.name)
             .because(Cause::PoolExhausted)
