@@ -189,9 +189,9 @@ pub enum Delivery {
 /// assert_eq!(error.to_string(), "no server `x` (server: x)");
 /// assert_eq!(error.kind().row().status, 404);
 /// ```
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorParts>);
 
-struct Inner {
+struct ErrorParts {
     kind: ErrorKind,
     message: Cow<'static, str>,
     facts: Facts,
@@ -213,7 +213,7 @@ struct Facts {
 impl Error {
     /// An error of `kind`; the message says what is wrong, where, and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), facts: Facts::default(), source: None }))
+        Self(Box::new(ErrorParts { kind, message: message.into(), facts: Facts::default(), source: None }))
     }
 
     /// Adds an entry to the context, which helps people to find the place. No code decides by it.
@@ -268,7 +268,7 @@ impl Error {
     /// The same error for another who waited for the same thing; the source stays with the first.
     #[must_use]
     pub fn repeat(&self) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorParts {
             kind: self.0.kind,
             message: self.0.message.clone(),
             facts: self.0.facts.clone(),
@@ -280,7 +280,7 @@ impl Error {
     #[must_use]
     pub fn recast(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let facts = self.0.facts.clone();
-        Self(Box::new(Inner { kind, message: message.into(), facts, source: Some(Box::new(self)) }))
+        Self(Box::new(ErrorParts { kind, message: message.into(), facts, source: Some(Box::new(self)) }))
     }
 
     /// What went wrong.

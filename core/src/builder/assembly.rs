@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::balance::Maker;
+use crate::balance::CustomBalancer;
+use crate::builtin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::Result;
@@ -12,7 +13,6 @@ use crate::error::Result;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Gateway, Settings};
 use crate::model::{Registration, ServiceName, TenantId};
-use crate::own;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::presence::{Holder, Presence};
@@ -40,7 +40,7 @@ pub struct Assembly<'a> {
     /// The operator's own servers, which may be anywhere: known before the first probe of what was registered earlier.
     pub trusted: &'a [Registration],
     /// Algorithms of the program's own, by service.
-    pub balancers: BTreeMap<ServiceName, Maker>,
+    pub balancers: BTreeMap<ServiceName, CustomBalancer>,
     /// `None`: the system's clock.
     pub clock: Option<Arc<dyn Clock>>,
 }
@@ -67,7 +67,7 @@ impl<'a> Assembly<'a> {
     /// The same, with the claim on its database, which must live as long.
     pub(super) async fn open_apart(self) -> Result<(Gateway, Option<Presence>)> {
         let Self { config, keeping, trusted, balancers, clock } = self;
-        let settings = Settings { balancers, ..own::settings(config) };
+        let settings = Settings { balancers, ..builtin::settings(config) };
         settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
         let keyed = config.credentials.key.is_some() || config.credentials.key_file.is_some();
         let (store, settings, presence) = match keeping {

@@ -3,22 +3,22 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::asked::{
+use super::governing::Governing;
+use super::requests::{
     Change, History, Key, Listing, Named, Nothing, Offer, Offers, Page, Question, Removal, Request, Search,
 };
-use super::governing::Governing;
-use super::{House, identity, mcp};
-use crate::document::found::{
-    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
-};
-use crate::document::health::{HealthCheckAnswer, HealthHistory};
-use crate::document::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
-use crate::document::server::{Definitions, ListAnswer, ServerView, update_shown};
-use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
-use crate::document::{self, between};
+use super::{OpenGateway, identity, mcp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Registration;
 use crate::store::HEALTH_HISTORY;
+use crate::views::found::{
+    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
+};
+use crate::views::health::{HealthCheckAnswer, HealthHistory};
+use crate::views::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
+use crate::views::server::{Definitions, ListAnswer, ServerView, update_shown};
+use crate::views::traffic::{ActiveAnswer, MetricsAnswer};
+use crate::views::{self, between};
 
 /// What can be asked of a gateway with one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Verb {
         })
     }
 
-    pub(super) async fn perform(self, house: &House, input: &Bytes) -> Result<Bytes> {
+    pub(super) async fn perform(self, house: &OpenGateway, input: &Bytes) -> Result<Bytes> {
         let input: &[u8] = if input.is_empty() { b"{}" } else { input };
         match self {
             Self::Mcp(verb) => verb.perform(house, input).await,
@@ -97,7 +97,7 @@ impl Verb {
 }
 
 impl Own {
-    async fn perform(self, house: &House, input: &[u8]) -> Result<Bytes> {
+    async fn perform(self, house: &OpenGateway, input: &[u8]) -> Result<Bytes> {
         let (gateway, caller) = (&house.gateway, &house.caller);
         let shown = |server| written(&ServerView::shown(gateway, caller, server));
         match self {
@@ -191,7 +191,7 @@ impl Own {
 }
 
 pub(super) fn read<T: serde::de::DeserializeOwned>(input: &[u8]) -> Result<T> {
-    document::read(input, "the document")
+    views::read(input, "the document")
 }
 
 /// What a verb reads that takes nothing.
@@ -200,11 +200,11 @@ pub(super) fn nothing(input: &[u8]) -> Result<()> {
 }
 
 pub(super) fn written(document: &impl Serialize) -> Result<Bytes> {
-    document::write(document).map(Into::into)
+    views::write(document).map(Into::into)
 }
 
 /// The server that `{server}` names, by its id or its name.
-pub(super) fn one(house: &House, input: &[u8]) -> Result<crate::model::ServerId> {
+pub(super) fn one(house: &OpenGateway, input: &[u8]) -> Result<crate::model::ServerId> {
     let asked: Named = read(input)?;
     Ok(house.gateway.named(&house.caller, &asked.server)?.id)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 
-use super::{Asker, Shared, mcp};
+use super::{McpCaller, Shared, mcp};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::read_proxied;
 use crate::model::{Action, Call, Reply, Route, ServerId};
@@ -19,13 +19,13 @@ use crate::rpc::version::Era;
 
 pub(super) async fn answer(
     shared: &Shared,
-    asker: Asker,
+    asker: McpCaller,
     headers: HeaderMap,
     content: Bytes,
     extended_form: bool,
 ) -> Response<Body> {
     let started = shared.clock.now();
-    let (message, wishes) = match read_proxied(&content) {
+    let (message, hints) = match read_proxied(&content) {
         Ok(read) => read,
         Err(error) => return mcp::refuse(None, &error),
     };
@@ -39,7 +39,7 @@ pub(super) async fn answer(
         correlation_id: Arc::clone(&asker.correlation_id),
         streams: false,
         resumes: false,
-        wishes: Some(wishes),
+        hints: Some(hints),
         builtin: asker.builtin,
     };
     let reply = shared.gateway.handle(call, &asker.credentials).await;

@@ -12,13 +12,13 @@ pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
-pub mod resident;
+pub mod in_process;
 pub mod pipe;
 pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;
 pub mod stdio;
-pub mod supply;
+pub mod credential_provider;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 
@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::error::Result;
 use crate::rpc::{Message, Method};
 
-pub use connect::{Means, connect};
+pub use connect::{TransportContext, connect};
 pub use session::{Hello, Session};
 
 /// A request on its way to a server. Its id and its progress token, if it has one, are both `id`.

@@ -12,7 +12,7 @@ use crate::gateway::routing::service::Service;
 use crate::gateway::routing::snapshot::{Snapshot, no_such_service};
 use crate::gateway::{Caller, Gateway};
 use crate::model::Server;
-use crate::select::{Ask, Hold, Replica, key_of};
+use crate::select::{Hold, PickRequest, ReplicaState, key_of};
 
 /// A server that was picked, in flight until this is released or dropped. Released without a word of how it went, it counts as neither success
 /// nor failure.
@@ -37,7 +37,7 @@ pub struct Picked {
     hold: Option<Hold>,
     /// Its one counter holds the server, the replica that the hold is on, and the clock.
     service: Arc<Service>,
-    place: usize,
+    replica: usize,
     since: Tick,
 }
 
@@ -80,19 +80,19 @@ fn pick(
     key: Option<&str>,
 ) -> Result<Picked> {
     caller.may(Operation::ToolsCall)?;
-    snapshot.load().look(&caller.principal, |view| {
-        let ask = Ask { key: key.map(key_of), exclude: &[] };
+    snapshot.load().with_view(&caller.principal, |view| {
+        let ask = PickRequest { key: key.map(key_of), exclude: &[] };
         let service = view.ok_or_else(|| no_such_service(service))?.service(service)?;
         let hold = service.hold_any(&ask, since)?;
-        let place = hold.index();
-        Ok(Picked { hold: Some(hold), service: Arc::clone(service), place, since })
+        let replica = hold.index();
+        Ok(Picked { hold: Some(hold), service: Arc::clone(service), replica, since })
     })
 }
 
 impl Picked {
     /// The server.
     pub fn server(&self) -> &Arc<Server> {
-        &self.service.places[self.place].server
+        &self.service.replicas[self.replica].server
     }
 
     /// Records that the server answered. Only the first record counts.
@@ -112,14 +112,14 @@ impl Picked {
         }
     }
 
-    fn replica(&self) -> &Replica {
-        &self.service.places[self.place].replica
+    fn replica(&self) -> &ReplicaState {
+        &self.service.replicas[self.replica].state
     }
 
     fn record(&mut self, outcome: Outcome) {
         let Some(hold) = &mut self.hold else { return };
         let now = self.service.clock.now();
-        hold.record(&self.service.places[self.place].replica, outcome, now.since(self.since), now);
+        hold.record(&self.service.replicas[self.replica].state, outcome, now.since(self.since), now);
     }
 }
 

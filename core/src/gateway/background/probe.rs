@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::health::{Monitor, Probe, Sink};
 use crate::model::{ProbeKind, ServerId};
 use crate::random::Random;
@@ -14,9 +14,9 @@ use crate::store::HealthRecord;
 
 /// The gateway as the monitor sees it; weak, since the gateway owns the monitor.
 #[derive(Debug)]
-struct Seen(Weak<Inner>);
+struct Seen(Weak<Core>);
 
-pub(crate) fn monitor(gateway: &Weak<Inner>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
+pub(crate) fn monitor(gateway: &Weak<Core>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
     let seen = Arc::new(Seen(Weak::clone(gateway)));
     Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&seen) as Arc<dyn Probe>, seen))
 }
@@ -26,9 +26,9 @@ impl Probe for Seen {
     async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()> {
         let gone = || Error::new(ErrorKind::NotFound, "the server is no longer registered");
         let gateway = self.0.upgrade().ok_or_else(gone)?;
-        let place = gateway.place(id).ok_or_else(gone)?;
+        let replica = gateway.replica(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
-        place.upstream.probe(kind, move |session| watching.watch(id, session)).await
+        replica.upstream.probe(kind, move |session| watching.watch(id, session)).await
     }
 }
 

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::catalog::{Item, array, items_of};
 use super::snapshot::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{CapabilityKind, Principal, Route};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Message, object};
@@ -20,7 +20,7 @@ use crate::rpc::{Edit, Message, object};
 /// Items of a page.
 const PAGE: usize = 1000;
 
-impl Inner {
+impl Core {
     /// The `result` of a list that the gateway answers itself: the page for which `message` asks.
     ///
     /// [`ErrorKind::InvalidParams`] for a cursor that was not given by this list, or whose item is gone.
@@ -41,11 +41,12 @@ impl Inner {
         if *route != Route::All {
             return Ok(whole);
         }
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         let Some(page) = page(&view, kind, after.as_ref(), PAGE)? else { return Ok(whole) };
         let mut edit = Edit::of(&whole)?;
         // The gateway's own stand behind all others.
-        let own = if page.next.is_none() { self.own_items(route, principal, kind) } else { String::new() };
+        let own =
+            if page.next.is_none() { self.builtin_items(route, principal, kind) } else { String::new() };
         edit.set(kind.list_member(), array(&page.items, &own));
         if let Some(next) = page.next {
             edit.set("nextCursor", quote(&next));

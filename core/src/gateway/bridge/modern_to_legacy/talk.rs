@@ -8,14 +8,14 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::parked::Lot;
-use super::reply::{Told, left};
+use super::reply::{Notification, left};
 use super::sealed::Bond;
 use super::translate;
 use super::translate::{Answer, Question};
 use super::{Round, bond_of, may_ask, missing_capability, outcome_of_end};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::call::relay::mapped_progress;
 use crate::gateway::session::pool::Borrowed;
 use crate::gateway::upstream::outcome::outcome_of_answer;
@@ -37,7 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The call.
 pub(super) struct Talk {
-    pub(super) gateway: Arc<Inner>,
+    pub(super) gateway: Arc<Core>,
     /// Whether the server is a legacy one.
     pub(super) legacy: bool,
     pub(super) session: Arc<Session>,
@@ -54,7 +54,7 @@ pub(super) struct Talk {
     pub(super) messages: BoxStream<'static, Result<Message>>,
     pub(super) lease: Lease,
     pub(super) started: Tick,
-    pub(super) asked: Vec<Asked>,
+    pub(super) asked: Vec<ServerRequest>,
     pub(super) keys: u32,
     /// How the call ended while it was parked.
     pub(super) end: Option<End>,
@@ -62,7 +62,7 @@ pub(super) struct Talk {
 
 /// A question of the server that waits for an answer.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ServerRequest {
     key: String,
     /// The server's id, byte for byte.
     raw_id: String,
@@ -92,7 +92,7 @@ impl Talk {
             let now = self.gateway.clock.now();
             match end {
                 End::Asked => {
-                    let bond = bond_of(&round.passage, &self.message);
+                    let bond = bond_of(&round.context, &self.message);
                     match self.park(round, bond).await {
                         Some(next) => round = next,
                         None => return,
@@ -101,13 +101,13 @@ impl Talk {
                 End::Answered(message) => {
                     self.lease.record(outcome_of_answer(&message), now.since(self.started), now);
                     self.leave_questions().await;
-                    let bond = || bond_of(&round.passage, &self.message);
+                    let bond = || bond_of(&round.context, &self.message);
                     let word = self.gateway.last_word(
                         &message,
                         &round.client_id,
                         &self.method,
                         self.legacy,
-                        &round.passage,
+                        &round.context,
                         self.lease.server_id(),
                         bond,
                     );
@@ -120,7 +120,7 @@ impl Talk {
                 End::Left => {
                     self.give_up().await;
                     let error = Error::new(ErrorKind::Cancelled, "the client closed its connection");
-                    round.passage.record.outcome(Some(&error));
+                    round.context.record.outcome(Some(&error));
                     return;
                 }
                 End::Broken(error) => {
@@ -151,7 +151,7 @@ impl Talk {
 
     /// What the server asked and did not wait for had nothing to do with this call: it is asked before the next one.
     async fn leave_questions(&mut self) {
-        for Asked { raw_id, question, .. } in std::mem::take(&mut self.asked) {
+        for ServerRequest { raw_id, question, .. } in std::mem::take(&mut self.asked) {
             if !self.gateway.modern.ears.keep(&self.session, &raw_id, question) {
                 let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
                 self.tell_server(error_response(Some(&raw_id), &error, Era::Legacy)).await;
@@ -178,7 +178,7 @@ impl Talk {
                 biased;
                 next = self.messages.next() => next,
                 () = &mut gone => return End::Left,
-                () = round.passage.cancel().cancelled() => {
+                () = round.context.cancel().cancelled() => {
                     return End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled"));
                 }
                 () = more => return End::Asked,
@@ -191,14 +191,14 @@ impl Talk {
                 Err(end) => return end,
             };
             if message.shape() == Shape::Request {
-                let capabilities = round.passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
+                let capabilities = round.context.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
                 if let Err(error) = self.ask(&message, capabilities).await {
                     return End::Broken(error);
                 }
             } else if let Some(note) = self.note(&message, round) {
                 tokio::select! {
                     biased;
-                    sent = round.sender.send(Told::Note(note)) => if sent.is_err() { return End::Left },
+                    sent = round.sender.send(Notification::Note(note)) => if sent.is_err() { return End::Left },
                     () = &mut late => {
                         return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
                     }
@@ -243,7 +243,11 @@ impl Talk {
             }
             Ok(None) => {
                 self.keys += 1;
-                self.asked.push(Asked { key: format!("q{}", self.keys), raw_id: id.to_owned(), question });
+                self.asked.push(ServerRequest {
+                    key: format!("q{}", self.keys),
+                    raw_id: id.to_owned(),
+                    question,
+                });
                 Ok(())
             }
             Ok(Some(required)) => {
@@ -297,13 +301,14 @@ impl Talk {
         let gateway = Arc::clone(&self.gateway);
         let now = gateway.clock.now();
         self.lease.record(crate::breaker::Outcome::Success, now.since(self.started), now);
-        let downward = &gateway.modern.downward;
+        let modern_to_legacy = &gateway.modern.modern_to_legacy;
         let until = now + gateway.settings.input_wait;
-        let entered = downward.parked.enter(&self.principal, self.lot).and_then(|(place, waiting)| {
-            let state = gateway.seal(place, &bond)?;
-            Ok((place, waiting, state))
-        });
-        let (place, mut waiting, state) = match entered {
+        let entered =
+            modern_to_legacy.parked.enter(&self.principal, self.lot).and_then(|(replica, waiting)| {
+                let state = gateway.seal(replica, &bond)?;
+                Ok((replica, waiting, state))
+            });
+        let (replica, mut waiting, state) = match entered {
             Ok(entered) => entered,
             Err(error) => {
                 self.give_up().await;
@@ -313,7 +318,7 @@ impl Talk {
         };
         let questions = self.asked.iter().map(|asked| (asked.key.as_str(), &asked.question));
         let result = translate::input_required(questions, &state);
-        let capabilities = round.passage.modern.as_ref().map(|modern| modern.capabilities.clone());
+        let capabilities = round.context.modern.as_ref().map(|modern| modern.capabilities.clone());
         let capabilities = capabilities.unwrap_or_else(|| "{}".into());
         let body = result_response(&round.client_id, &result);
         conclude(round, Answer { body, code: None }).await;
@@ -324,7 +329,7 @@ impl Talk {
                 biased;
                 next = &mut waiting => return next.ok().map(|round| self.begin(round)),
                 () = &mut late => {
-                    if downward.parked.take(place).is_none() {
+                    if modern_to_legacy.parked.take(replica).is_none() {
                         // The retry came at the last moment.
                         return waiting.await.ok().map(|round| self.begin(round));
                     }
@@ -373,15 +378,15 @@ impl Talk {
 }
 
 async fn fail(round: Round, error: Error) {
-    round.passage.record.outcome(Some(&error));
+    round.context.record.outcome(Some(&error));
     let body = error_response(Some(&round.client_id), &error, Era::Modern);
     conclude(round, Answer { body, code: Some(error.kind().row().rpc) }).await;
 }
 
 /// The last word of a round.
 async fn conclude(round: Round, answer: Answer) {
-    let Round { sender, passage, .. } = round;
-    drop(passage);
+    let Round { sender, context, .. } = round;
+    drop(context);
     // Whoever no longer reads has left.
-    let _ = tokio::time::timeout(LAST_WORD, sender.send(Told::Last(answer))).await;
+    let _ = tokio::time::timeout(LAST_WORD, sender.send(Notification::Last(answer))).await;
 }

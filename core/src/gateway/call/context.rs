@@ -1,0 +1,273 @@
+//! What a call comes down to, once it is known who calls: decided from the message, the route and the snapshot, without
+//! talking to anybody.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use smol_str::SmolStr;
+use tokio_util::sync::CancellationToken;
+
+use super::builtin;
+use super::modern::Modern;
+use super::ongoing::Departure;
+use super::verdict;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::routing::names::shown;
+use crate::gateway::routing::service::{Replica, Service};
+use crate::gateway::routing::snapshot::View;
+use crate::gateway::session::client::{Client, RequestGuard};
+use crate::limit::Admission;
+use crate::model::{CapabilityKind, Principal, Route, RoutingHints, ServerId};
+use crate::observe::Record;
+use crate::rpc::envelope::quote;
+use crate::rpc::method::RoutingKey;
+use crate::rpc::version::Era;
+use crate::rpc::{Members, Message, Method, object};
+
+/// What a message without a method counts as; it has been checked to have one.
+const NONE: &Method = &Method::Ping;
+
+/// Everything that goes along with a call and lasts as long as it, its stream included.
+#[derive(Debug)]
+pub(crate) struct CallContext {
+    pub(crate) principal: Principal,
+    pub(crate) client: Option<Arc<Client>>,
+    pub(crate) correlation_id: Arc<str>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) streams: bool,
+    /// Whether the caller can take a stream up again where it broke.
+    pub(crate) resumes: bool,
+    pub(crate) hints: Option<RoutingHints>,
+    pub(crate) record: Arc<Record>,
+    /// What a modern request brought; `None` for the legacy era.
+    pub(crate) modern: Option<Box<Modern>>,
+    /// Keeps the request entered in its client's session, so that it can be cancelled.
+    pub(crate) landing: Option<RequestGuard>,
+    /// The call's place among those that may be under way.
+    pub(crate) admission: Admission,
+}
+
+impl CallContext {
+    /// How the caller speaks.
+    pub(crate) fn era(&self) -> Era {
+        if self.modern.is_some() { Era::Modern } else { Era::Legacy }
+    }
+
+    /// Cancelled when the client or an administrator cancels the call.
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        &self.record.active().cancel
+    }
+
+    /// Whose sessions with servers the call uses, if it is anybody's.
+    pub(crate) fn caller(&self) -> Option<&Arc<Client>> {
+        let pooled = self.modern.as_ref().and_then(|modern| modern.pooled.get());
+        pooled.map(|pooled| &**pooled).or(self.client.as_ref())
+    }
+
+    /// Whether nobody wants the answer any more: the call was cancelled, or its client's session was ended.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.cancel().is_cancelled() || self.client.as_ref().is_some_and(|client| client.ended.is_cancelled())
+    }
+
+    /// What it means that the client breaks the connection before it has the answer. Within a legacy session nothing; a call
+    /// that stands alone could neither be cancelled nor answered afterwards.
+    pub(crate) fn departure(&self) -> Departure {
+        if self.client.is_some() { Departure::GoesOn } else { Departure::Cancels }
+    }
+
+    /// The error as the client gets it.
+    pub(crate) fn settle(&self, error: Error) -> Error {
+        match &self.client {
+            Some(client) if client.ended.is_cancelled() => verdict::session_ended(error),
+            _ => verdict::settle(error),
+        }
+    }
+}
+
+/// A request that goes to a server, and what goes along with it.
+#[derive(Debug)]
+pub(crate) struct ForwardRequest {
+    pub(crate) forward: ForwardPlan,
+    pub(crate) context: CallContext,
+}
+
+/// A request that goes to a server of a service.
+#[derive(Debug)]
+pub(crate) struct ForwardPlan {
+    pub(crate) service: Arc<Service>,
+    pub(crate) message: Message,
+    /// What must be offered by the server that gets it.
+    pub(crate) what: Option<(CapabilityKind, SmolStr)>,
+    /// The place of the name, and the name that the server knows.
+    pub(crate) rename: Option<(Range<usize>, String)>,
+    /// The one server that can answer: it made the task of which the message speaks.
+    pub(crate) maker: Option<ServerId>,
+}
+
+impl ForwardPlan {
+    /// The service, and what of it is asked for.
+    pub(crate) fn target(&self) -> Box<str> {
+        let what = self.what.as_ref().map_or("", |(_, name)| name.as_str());
+        format!("{}/{what}", self.service.name).into()
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.message.method().unwrap_or(NONE)
+    }
+}
+
+/// Who answers a request that names something, or belongs to a service.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is taken apart at once")]
+pub(crate) enum Destination {
+    /// A server.
+    Server(ForwardPlan),
+    /// The gateway itself, as a service.
+    Own(Box<builtin::BuiltinRequest>),
+}
+
+/// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
+pub(crate) fn forward(
+    view: &View,
+    principal: &Principal,
+    route: &Route,
+    maker: Option<&Replica>,
+    hints: Option<&RoutingHints>,
+    message: Message,
+) -> Result<Destination> {
+    let method = message.method().cloned().unwrap_or(Method::Other("".into()));
+    let members = message.params_members()?;
+    let (raw, kind) = match method.routing_key() {
+        RoutingKey::Name => {
+            let kind =
+                if method == Method::PromptsGet { CapabilityKind::Prompt } else { CapabilityKind::Tool };
+            (Some(required(&members, "name")?), kind)
+        }
+        RoutingKey::Uri => (Some(required(&members, "uri")?), CapabilityKind::Resource),
+        RoutingKey::Ref => reference(&members)?,
+        RoutingKey::None | RoutingKey::TaskId => (None, CapabilityKind::Tool),
+    };
+    let named = raw.map(|raw| Ok::<_, Error>((raw, text_of(raw)?))).transpose()?;
+    let range = named.as_ref().map(|(raw, _)| message.range_of(raw));
+    let name = named.map(|(_, name)| SmolStr::from(name));
+    drop(members);
+
+    if let Some(own) = builtin::asked(view, principal, route, kind, name.as_deref()) {
+        return Ok(Destination::Own(Box::new(builtin::BuiltinRequest { message, name: own })));
+    }
+    if let Some(maker) = maker {
+        let service = Arc::clone(view.service(maker.server.service.as_str())?);
+        let forward = finish(service, message, kind, None, None, None)?;
+        return Ok(Destination::Server(ForwardPlan { maker: Some(maker.server.id), ..forward }));
+    }
+    let (service, rename) = service_of(view, route, hints, kind, name.as_deref(), &message)?;
+    finish(service, message, kind, name, range, rename).map(Destination::Server)
+}
+
+/// The service, and the name that it has for what the aggregated route calls `name`, if it is another.
+fn service_of(
+    view: &View,
+    route: &Route,
+    hints: Option<&RoutingHints>,
+    kind: CapabilityKind,
+    name: Option<&str>,
+    message: &Message,
+) -> Result<(Arc<Service>, Option<String>)> {
+    if let (Some(hints), Route::All) = (hints, route)
+        && let Some(service) = super::proxy::service_of(view, hints, kind, name)?
+    {
+        return Ok((service, None));
+    }
+    let method = message.method().unwrap_or(NONE);
+    match (route, name) {
+        (Route::Service(service), _) => {
+            let service = view.service(service.as_str())?;
+            super::proxy::meets(service, hints)?;
+            Ok((Arc::clone(service), None))
+        }
+        (Route::All, Some(name)) => found(view, kind, name, message),
+        (Route::All, None) if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
+            ErrorKind::InvalidParams,
+            "no task of yours has this id; ask for it on the route of its service",
+        )),
+        (Route::All, None) => Err(unknown_method(method)),
+    }
+}
+
+fn finish(
+    service: Arc<Service>,
+    message: Message,
+    kind: CapabilityKind,
+    name: Option<SmolStr>,
+    range: Option<Range<usize>>,
+    rename: Option<String>,
+) -> Result<ForwardPlan> {
+    // Of a service of which something is kept from the caller, what is not listed is unknown: also what does not exist, so
+    // that the two cannot be told apart.
+    if let Some(own) = rename.as_deref().or(name.as_deref())
+        && !service.shows(kind, own)
+    {
+        return Err(unknown_name(kind, name.as_deref().unwrap_or(own), &message));
+    }
+    let own_name = rename.as_deref().map(SmolStr::from).or(name);
+    // Templates and completions name no item that a replica lists one by one.
+    let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
+    let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));
+    Ok(ForwardPlan { service, message, what, rename, maker: None })
+}
+
+/// Finds what the aggregated route calls `name`: the service, and the name there if it is another.
+fn found(
+    view: &View,
+    kind: CapabilityKind,
+    name: &str,
+    message: &Message,
+) -> Result<(Arc<Service>, Option<String>)> {
+    if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
+        return match view.service_of_resource(name) {
+            Some(service) => Ok((Arc::clone(service), None)),
+            None => Err(unknown_name(kind, name, message)),
+        };
+    }
+    if let Some((service, own)) = view.resolve(name) {
+        return Ok((Arc::clone(service), Some(own)));
+    }
+    Err(unknown_name(kind, name, message))
+}
+
+/// What is answered for a name that nothing has, or nothing that the caller may know of.
+pub(crate) fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
+    let name = shown(name);
+    if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
+        return Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")
+            .with("uri", name);
+    }
+    let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
+    let text = format!("Unknown {what}: {name}. Names on `/mcp` are `service__{what}`, as the list has them");
+    Error::new(ErrorKind::InvalidParams, text)
+}
+
+/// The name or URI that a completion refers to.
+fn reference<'a>(members: &Members<'a>) -> Result<(Option<&'a str>, CapabilityKind)> {
+    let reference = Members::parse(required(members, "ref")?)?;
+    match reference.text("type").as_deref() {
+        Some("ref/prompt") => Ok((Some(required(&reference, "name")?), CapabilityKind::Prompt)),
+        Some("ref/resource") => Ok((Some(required(&reference, "uri")?), CapabilityKind::ResourceTemplate)),
+        _ => Err(Error::new(ErrorKind::InvalidParams, "`ref.type` must be `ref/prompt` or `ref/resource`")),
+    }
+}
+
+fn required<'a>(members: &Members<'a>, key: &'static str) -> Result<&'a str> {
+    members
+        .get(key)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidParams, format!("`params` must have a member `{key}`")))
+}
+
+fn text_of(raw: &str) -> Result<std::borrow::Cow<'_, str>> {
+    object::text(raw).ok_or_else(|| Error::new(ErrorKind::InvalidParams, "names and URIs must be strings"))
+}
+
+fn unknown_method(method: &Method) -> Error {
+    Error::new(ErrorKind::MethodNotFound, format!("Method not found: {}", shown(method.as_str())))
+}

@@ -1,0 +1,105 @@
+//! What servers have asked one client and wait to hear, under the numbers by which the client knows the questions.
+//!
+//! Ids and progress tokens of different servers may be equal, so both are replaced by the question's number, and put back
+//! on the way to the server that asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::transport::Session;
+
+/// Questions that may wait for one client.
+const MOST: usize = 256;
+/// Longest id or progress token of a server's question, in bytes.
+const LONGEST: usize = 256;
+
+/// A request of a server to the client.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingRequest {
+    pub(crate) session: Arc<Session>,
+    /// The id that the server gave, byte for byte.
+    pub(crate) raw_id: Box<str>,
+    /// The token under which the server wants to hear of progress, byte for byte.
+    pub(crate) raw_token: Option<Box<str>>,
+}
+
+impl Table {
+    /// The oldest question of this session or, if it has none, of all.
+    fn oldest(&self, session: &Arc<Session>) -> Option<u64> {
+        let own = self.open.iter().find(|(_, asked)| Arc::ptr_eq(&asked.session, session));
+        own.or_else(|| self.open.first_key_value()).map(|(number, _)| *number)
+    }
+}
+
+/// The questions that are open.
+#[derive(Debug, Default)]
+pub(crate) struct PendingRequests {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    /// The lowest number is the oldest question.
+    open: BTreeMap<u64, PendingRequest>,
+}
+
+impl PendingRequests {
+    /// Enters a question and gives its number, and the question that had to make room for it and is owed an answer: the
+    /// server's own oldest, which it has likely given up, so that no server crowds out the others. `None` if the id or the token is longer than any has to be.
+    pub(crate) fn enter(
+        &self,
+        session: &Arc<Session>,
+        raw_id: &str,
+        raw_token: Option<&str>,
+    ) -> Option<(u64, Option<PendingRequest>)> {
+        if raw_id.len() > LONGEST || raw_token.is_some_and(|token| token.len() > LONGEST) {
+            return None;
+        }
+        let mut table = self.table();
+        let oldest = if table.open.len() >= MOST { table.oldest(session) } else { None };
+        let oldest = oldest.and_then(|number| table.open.remove(&number));
+        table.last += 1;
+        let number = table.last;
+        let asked = PendingRequest {
+            session: Arc::clone(session),
+            raw_id: raw_id.into(),
+            raw_token: raw_token.map(Into::into),
+        };
+        table.open.insert(number, asked);
+        Some((number, oldest))
+    }
+
+    /// Takes a question out: each is answered once.
+    pub(crate) fn take(&self, number: u64) -> Option<PendingRequest> {
+        self.table().open.remove(&number)
+    }
+
+    /// The open question of this number.
+    pub(crate) fn get(&self, number: u64) -> Option<PendingRequest> {
+        self.table().open.get(&number).cloned()
+    }
+
+    /// The number of the question that the server calls `raw_id`.
+    pub(crate) fn number(&self, session: &Arc<Session>, raw_id: &str) -> Option<u64> {
+        let table = self.table();
+        let mut open = table.open.iter();
+        open.find(|(_, asked)| Arc::ptr_eq(&asked.session, session) && *asked.raw_id == *raw_id)
+            .map(|(number, _)| *number)
+    }
+
+    /// Forgets what was asked in a session that is no more.
+    pub(crate) fn forget(&self, session: &Arc<Session>) {
+        self.table().open.retain(|_, asked| !Arc::ptr_eq(&asked.session, session));
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.table().open.clear();
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic elsewhere cannot leave the table half changed: every change is one insert or remove.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,65 @@
+//! A grant that is in use.
+
+use std::sync::Arc;
+#[cfg(feature = "oauth")]
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(feature = "oauth")]
+use http::header::HeaderMap;
+#[cfg(feature = "oauth")]
+use jiff::SignedDuration;
+use jiff::Timestamp;
+
+use crate::auth::Grant;
+use crate::clock::Clock;
+#[cfg(feature = "oauth")]
+use crate::tasks::awaited::Awaited;
+
+/// A token that a server refuses at a younger age is not renewed again: another one would be refused, too. Or it was an older one
+/// that the server refused.
+#[cfg(feature = "oauth")]
+const YOUNG: SignedDuration = SignedDuration::from_secs(10);
+
+/// A grant, and what goes on about it.
+#[derive(Debug)]
+pub(crate) struct ActiveGrant {
+    pub(crate) grant: Grant,
+    /// From when on the token is not shown any more.
+    until: Option<Timestamp>,
+    /// The server does not take the token any more, whatever its end.
+    refused: AtomicBool,
+    /// The one renewal under way, for which all wait who need the token.
+    #[cfg(feature = "oauth")]
+    pub(crate) renewing: Mutex<Option<Awaited<Arc<HeaderMap>>>>,
+}
+
+impl ActiveGrant {
+    pub(super) fn new(grant: Grant) -> Arc<Self> {
+        let until = grant.used_until();
+        Arc::new(Self {
+            grant,
+            until,
+            refused: AtomicBool::default(),
+            #[cfg(feature = "oauth")]
+            renewing: Mutex::default(),
+        })
+    }
+
+    /// Whether the token is not to be shown any more.
+    pub(super) fn is_over(&self, clock: &dyn Clock) -> bool {
+        self.refused.load(Ordering::Acquire) || self.until.is_some_and(|until| clock.timestamp() >= until)
+    }
+
+    /// Takes note that the server did not take the token, or the one before it; whether what is shown next may be taken.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn refuse(&self, now: Timestamp) -> bool {
+        if self.grant.refresh_token.is_none() {
+            return false;
+        }
+        if now.duration_since(self.grant.issued_at) >= YOUNG {
+            self.refused.store(true, Ordering::Release);
+        }
+        true
+    }
+}

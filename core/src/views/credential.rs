@@ -1,0 +1,127 @@
+//! What servers are shown before they let the gateway in. Values go in and never come out.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::gateway::{Caller, CredentialScope, Gateway};
+use crate::model::{Authorized, Credential, CredentialKind, ServerId};
+
+/// A credential to set.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCredential {
+    /// The header that the server wants to see, such as `Authorization` or `X-Api-Key`.
+    header: String,
+    /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
+    value: String,
+    /// In whose calls alone it is shown, such as `key:…` or `user:…`; in all calls if absent. Another's is set by an administrator.
+    subject: Option<String>,
+}
+
+/// In whose calls a credential is shown.
+pub(crate) fn whose(subject: Option<&str>) -> CredentialScope<'_> {
+    subject.map_or(CredentialScope::All, CredentialScope::Of)
+}
+
+impl NewCredential {
+    pub(crate) async fn set(
+        self,
+        gateway: &Gateway,
+        caller: &Caller,
+        server: ServerId,
+    ) -> Result<CredentialView> {
+        let Self { header, value, subject } = self;
+        let set = gateway.set_credential(caller, server, whose(subject.as_deref()), &header, &value).await?;
+        Ok(set.into())
+    }
+}
+
+/// What is told of a credential.
+#[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = Credential))]
+pub(crate) struct CredentialView {
+    /// Where it comes from: `header` if somebody set it, `oauth` if somebody logged in.
+    kind: CredentialKind,
+    /// The header, in lower case.
+    header: String,
+    /// In whose calls alone it is shown; absent if it is shown in all, or when the gateway asks for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    /// The origin that it is sent to, and no other: that of the server when it was set.
+    origin: String,
+    /// Which key it is sealed with.
+    key_id: String,
+    /// Who set it.
+    created_by: String,
+    #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
+    created_at: Timestamp,
+    /// What is told of an authorization by OAuth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorized: Option<AuthorizedView>,
+}
+
+/// What is told of an authorization by OAuth: everything but its tokens.
+#[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = Authorized))]
+struct AuthorizedView {
+    /// Who gave it, if it says its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// What it lets the gateway do there.
+    scopes: Vec<String>,
+    /// When the access token ends, if that is known.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>, format = DateTime))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    /// Whether the gateway renews it then by itself; else somebody has to log in again.
+    renewable: bool,
+}
+
+impl From<Credential> for CredentialView {
+    fn from(credential: Credential) -> Self {
+        let Credential { kind, authorized, header, subject, origin, key_id, created_by, created_at, .. } =
+            credential;
+        let authorized = authorized.map(|told| {
+            let Authorized { issuer, scopes, expires_at, renewable } = told;
+            AuthorizedView { issuer, scopes, expires_at, renewable }
+        });
+        Self { kind, header, subject, origin, key_id, created_by, created_at, authorized }
+    }
+}
+
+/// A server's credentials, by subject and header.
+#[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub(crate) struct CredentialList {
+    credentials: Vec<CredentialView>,
+}
+
+impl CredentialList {
+    pub(crate) fn of(credentials: Vec<Credential>) -> Self {
+        Self { credentials: credentials.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// A login that has begun.
+#[cfg(feature = "oauth")]
+#[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub(crate) struct LoginView {
+    /// Where a person goes, in a browser.
+    authorization_url: String,
+    /// Until when they have to be back.
+    #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
+    expires_at: Timestamp,
+}
+
+#[cfg(feature = "oauth")]
+impl From<crate::gateway::LoginBegun> for LoginView {
+    fn from(begun: crate::gateway::LoginBegun) -> Self {
+        let crate::gateway::LoginBegun { authorization_url, expires_at } = begun;
+        Self { authorization_url, expires_at }
+    }
+}
