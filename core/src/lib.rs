@@ -13,7 +13,7 @@
 pub mod error;
 pub mod clock;
 pub mod random;
-mod striped;
+mod per_thread;
 pub mod tasks;
 pub mod files;
 pub mod rpc;
@@ -33,8 +33,8 @@ pub mod limit;
 pub mod observe;
 pub mod config;
 pub mod gateway;
-mod document;
-pub mod own;
+mod views;
+pub mod builtin;
 pub mod builder;
 #[cfg(feature = "server")]
 pub mod server;
@@ -52,4 +52,4 @@ pub use registry::Filter;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};
-pub use transport::resident::Visit;
+pub use transport::in_process::Visit;

@@ -18,8 +18,8 @@ use super::credentials::Authorization;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{Principal, TenantId};
+use crate::per_thread::Striped;
 use crate::store::secret_file;
-use crate::striped::Striped;
 
 /// Every local token begins with it. No API key does: they have no second `_`.
 const PREFIX: &str = "mcp_local_";

@@ -13,18 +13,18 @@
 mod candidates;
 mod consistent_hash;
 mod least_connections;
-mod load;
-mod own;
+mod in_flight;
+mod custom;
 mod random;
 mod ring;
 mod round_robin;
-mod spread;
+mod factory;
 mod weighted;
 
-pub use load::{Booked, Load};
-pub use own::Maker;
+pub use custom::Maker;
+pub use factory::{Settings, Spread};
+pub use in_flight::{Booked, Load};
 pub use ring::{HASH_SEED, key_of};
-pub use spread::{Settings, Spread};
 
 use std::fmt;
 use std::sync::Arc;

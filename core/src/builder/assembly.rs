@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::balance::Maker;
+use crate::builtin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::Result;
@@ -12,7 +13,6 @@ use crate::error::Result;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Gateway, Settings};
 use crate::model::{Registration, ServiceName, TenantId};
-use crate::own;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::presence::{Holder, Presence};

@@ -12,7 +12,7 @@ use crate::model::{
     TenantId,
 };
 use crate::store::{Claim, ClaimStore, CredentialStore, Done, HealthRecord, KeyStore, MemoryStore, Once};
-use crate::transport::resident::Visit;
+use crate::transport::in_process::Visit;
 
 fn wrong(builder: GatewayBuilder) -> Error {
     builder.prepare().unwrap_err()

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 
 use super::House;
-use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{self, Ask};
 use crate::model::CapabilityKind;
 use crate::rpc::Method;
+use crate::views;
 
 /// A call, as the host was asked for it.
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ pub struct Admitted(Arc<Mutex<Option<gateway::Admitted>>>);
 
 impl Admitted {
     pub(super) async fn ask(house: &House, input: &[u8]) -> Result<Self> {
-        let asked: Asked = document::read(input, "the document")?;
+        let asked: Asked = views::read(input, "the document")?;
         let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
         let ask = Ask { method: Method::of(&asked.method), service: asked.service, name: asked.name };
         let admitted = house.gateway.admit_call(ask, &credentials).await.map_err(spoken)?;

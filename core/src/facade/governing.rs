@@ -4,17 +4,17 @@ use bytes::Bytes;
 
 use super::House;
 #[cfg(feature = "oauth")]
-use super::asked::{Login, LoginAnswered};
-use super::asked::{SetCredential, Tenant, TenantChange, WhichCredential};
+use super::requests::{Login, LoginAnswered};
+use super::requests::{SetCredential, Tenant, TenantChange, WhichCredential};
 use super::verbs::{nothing, one, read, table, written};
-use crate::document::audit::{AuditAnswer, ChainAnswer};
-use crate::document::credential::{CredentialList, whose};
-#[cfg(feature = "oauth")]
-use crate::document::credential::{CredentialView, LoginView};
-use crate::document::tenant::{NewTenant, TenantList, TenantView, known};
 use crate::error::Result;
 #[cfg(feature = "oauth")]
 use crate::gateway::{LoginAnswer, LoginWish};
+use crate::views::audit::{AuditAnswer, ChainAnswer};
+use crate::views::credential::{CredentialList, whose};
+#[cfg(feature = "oauth")]
+use crate::views::credential::{CredentialView, LoginView};
+use crate::views::tenant::{NewTenant, TenantList, TenantView, known};
 
 table! {
     /// Verbs about who may use the gateway and what was done with it.

@@ -50,16 +50,16 @@
 //! call there is an error that says so (`process.rs`).
 
 mod admitted;
-mod asked;
+mod requests;
 #[cfg(feature = "bench")]
 mod bench;
 mod governing;
 mod identity;
-mod line;
+mod client;
 mod mcp;
 mod opening;
 mod process;
-mod resident;
+mod in_process;
 #[cfg(feature = "server")]
 mod surface;
 mod verbs;
@@ -79,19 +79,19 @@ use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
 pub use self::admitted::Admitted;
-pub use self::line::Line;
+pub use self::client::Line;
+pub use self::in_process::{Hosted, Housed};
 use self::process::Process;
-pub use self::resident::{Hosted, Housed};
 #[cfg(feature = "server")]
 pub use self::surface::{Exchange, Head, Mount, Request};
 pub use self::watch::Watch;
 use self::work::Where;
 pub use self::work::{Flight, Work};
 use crate::auth::{Authorization, Credentials};
-use crate::document::fault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, Picked, Picker};
 use crate::tasks::Tasks;
+use crate::views::fault;
 
 /// A gateway with the runtime that it runs on. Clones share it; the last that is dropped ends it, without waiting for calls under
 /// way. [`Facade::close`] waits.

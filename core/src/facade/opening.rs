@@ -8,10 +8,10 @@ use tokio::runtime::Runtime;
 
 use super::House;
 use crate::builder::{GatewayBuilder, Prepared};
-use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::Registration;
+use crate::views;
 
 /// Threads that a gateway in a host program works on at most, unless its configuration says how many.
 const WORKERS: usize = 4;
@@ -32,7 +32,7 @@ pub(super) struct Opening(Prepared);
 impl Opening {
     pub(super) fn read(document: &[u8]) -> Result<Self> {
         let document = if document.is_empty() { b"{}" } else { document };
-        let document: Document = document::read(document, "the document that opens the gateway")?;
+        let document: Document = views::read(document, "the document that opens the gateway")?;
         let mut builder = GatewayBuilder::default();
         builder = match document.config {
             None => builder,
@@ -87,7 +87,7 @@ fn servers_of(builder: GatewayBuilder, given: &Value) -> Result<GatewayBuilder> 
     let field = |error: Error| error.with("in", "servers");
     let text = given.to_string();
     if given.is_array() {
-        let servers: Vec<Registration> = document::read(text.as_bytes(), "`servers`").map_err(field)?;
+        let servers: Vec<Registration> = views::read(text.as_bytes(), "`servers`").map_err(field)?;
         return Ok(builder.servers(servers));
     }
     builder.mcp_servers(&text).map_err(field)

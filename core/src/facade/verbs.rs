@@ -3,22 +3,22 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::asked::{
+use super::governing::Governing;
+use super::requests::{
     Change, History, Key, Listing, Named, Nothing, Offer, Offers, Page, Question, Removal, Request, Search,
 };
-use super::governing::Governing;
 use super::{House, identity, mcp};
-use crate::document::found::{
-    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
-};
-use crate::document::health::{HealthCheckAnswer, HealthHistory};
-use crate::document::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
-use crate::document::server::{Definitions, ListAnswer, ServerView, update_shown};
-use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
-use crate::document::{self, between};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Registration;
 use crate::store::HEALTH_HISTORY;
+use crate::views::found::{
+    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
+};
+use crate::views::health::{HealthCheckAnswer, HealthHistory};
+use crate::views::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
+use crate::views::server::{Definitions, ListAnswer, ServerView, update_shown};
+use crate::views::traffic::{ActiveAnswer, MetricsAnswer};
+use crate::views::{self, between};
 
 /// What can be asked of a gateway with one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Own {
 }
 
 pub(super) fn read<T: serde::de::DeserializeOwned>(input: &[u8]) -> Result<T> {
-    document::read(input, "the document")
+    views::read(input, "the document")
 }
 
 /// What a verb reads that takes nothing.
@@ -200,7 +200,7 @@ pub(super) fn nothing(input: &[u8]) -> Result<()> {
 }
 
 pub(super) fn written(document: &impl Serialize) -> Result<Bytes> {
-    document::write(document).map(Into::into)
+    views::write(document).map(Into::into)
 }
 
 /// The server that `{server}` names, by its id or its name.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::document::event::told;
-use crate::document::write;
 use crate::error::Result;
 use crate::gateway::Events;
+use crate::views::event::told;
+use crate::views::write;
 
 /// The changes of servers from the moment on at which this was made. Clones share it; what one has heard the others do not.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::{Course, translate};
 use crate::gateway::bridge::modern_to_modern;
 use crate::gateway::call::answering::{Answering, Flow};
-use crate::gateway::call::errand::{Forward, Journey, Passage};
+use crate::gateway::call::context::{Forward, Journey, Passage};
 use crate::gateway::call::relay::{Relay, progress_token};
 use crate::gateway::call::verdict::is_repeatable;
 use crate::gateway::call::{affinity, proxy};

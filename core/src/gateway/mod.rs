@@ -39,10 +39,10 @@ pub use self::api::reads::{ActiveRequest, Components, GatewayStats, Offered, Rou
 pub use self::api::request::{Answer, McpRequest};
 pub use self::api::tenants::TenantPatch;
 pub use self::call::audit::Attempt;
-pub use self::call::own::{CONFIG, OwnCall, OwnItem, OwnService};
+pub use self::call::builtin::{CONFIG, OwnCall, OwnItem, OwnService};
 #[cfg(feature = "server")]
 pub(crate) use self::call::proxy::read as read_proxied;
-pub use self::legacy::attached::Attached;
+pub use self::legacy::client_connection::Attached;
 use self::routing::snapshot::{Snapshot, View};
 pub use self::settings::{SessionSettings, Settings};
 pub use crate::auth::Caller;
@@ -59,9 +59,9 @@ use crate::registry::Registry;
 use crate::store::Store;
 use crate::store::presence::Presence;
 use crate::tasks::Tasks;
+use crate::transport::credential_provider::Supply;
 use crate::transport::guard::Guard;
-use crate::transport::resident::Residents;
-use crate::transport::supply::Supply;
+use crate::transport::in_process::Residents;
 use crate::transport::{self, Connector};
 
 /// The gateway. Clones share it.
@@ -104,7 +104,7 @@ struct Inner {
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
     /// What servers are shown.
-    book: Arc<upstream::book::Book>,
+    book: Arc<upstream::credential_cache::Book>,
     #[cfg(feature = "oauth")]
     logins: api::logins::Logins,
     overrides: upstream::overrides::Overrides,
@@ -140,7 +140,8 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let book = Arc::new(upstream::book::Book::load(settings.vault.clone(), &*store, &clock).await?);
+        let book =
+            Arc::new(upstream::credential_cache::Book::load(settings.vault.clone(), &*store, &clock).await?);
         let means = transport::Means {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
@@ -163,7 +164,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
         tasks: Tasks,
-        book: Arc<upstream::book::Book>,
+        book: Arc<upstream::credential_cache::Book>,
         connect: Connect,
     ) -> Result<Self> {
         let registry = Arc::new(

@@ -13,10 +13,10 @@ use crate::auth::{Credentials, Operation};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::call::audit::is_refusal;
-use crate::gateway::call::errand;
-use crate::gateway::call::errand::{Journey, Passage, Target};
+use crate::gateway::call::builtin;
+use crate::gateway::call::context;
+use crate::gateway::call::context::{Journey, Passage, Target};
 use crate::gateway::call::ongoing::{Ongoing, conclude};
-use crate::gateway::call::own;
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::session::client::Client;
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
@@ -41,7 +41,7 @@ pub(crate) enum Errand {
     Listen(Arc<Client>, Box<Passage>),
     Resume(Arc<Client>, Box<str>, Box<Passage>),
     Modern(Box<modern::Errand>, Box<Passage>),
-    Own(Box<own::Ask>, Box<Passage>),
+    Own(Box<builtin::Ask>, Box<Passage>),
     End(Arc<Client>, Box<Passage>),
 }
 
@@ -204,7 +204,14 @@ impl Inner {
         };
         let maker = maker.or(latest);
         let target = self.look(&passage.principal, |view| {
-            errand::forward(view, &passage.principal, route, maker.as_ref(), passage.wishes.as_ref(), message)
+            context::forward(
+                view,
+                &passage.principal,
+                route,
+                maker.as_ref(),
+                passage.wishes.as_ref(),
+                message,
+            )
         })?;
         Ok(match target {
             Target::Server(forward) => Errand::Forward(Box::new(Journey { forward, passage })),

@@ -10,13 +10,13 @@ use crate::balance::Maker;
 use crate::breaker;
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::gateway::call::own::OwnService;
+use crate::gateway::call::builtin::OwnService;
 pub use crate::gateway::session::sessions::SessionSettings;
 use crate::limit;
 use crate::model::ServiceName;
 use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
-use crate::transport::resident::Residents;
+use crate::transport::in_process::Residents;
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 
 mod bans;
 mod counters;
-mod places;
+mod concurrency;
 mod settings;
 mod shards;
 #[cfg(test)]
@@ -28,7 +28,7 @@ pub use self::settings::Settings;
 pub use self::window::LENGTH;
 
 use self::bans::Bans;
-use self::places::{Entry, Place, Places};
+use self::concurrency::{Entry, Place, Places};
 use self::shards::Shards;
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind, Result};

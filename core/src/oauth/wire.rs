@@ -6,9 +6,9 @@ use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpReq
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::transport::credential_provider::origin;
 use crate::transport::guard::Watch;
 use crate::transport::http::exchange;
-use crate::transport::supply::origin;
 
 /// Bytes of one answer at most.
 const LONGEST: usize = 1024 * 1024;

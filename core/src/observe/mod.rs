@@ -13,8 +13,8 @@ pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};
+use crate::per_thread::Striped;
 use crate::rpc::Method;
-use crate::striped::Striped;
 
 /// Watches calls from beginning to end.
 #[derive(Debug)]

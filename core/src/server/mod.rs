@@ -45,8 +45,8 @@ use crate::config;
 use crate::error::Result;
 use crate::gateway::Gateway;
 use crate::model::Principal;
+use crate::per_thread::Striped;
 use crate::random::Random;
-use crate::striped::Striped;
 
 pub use connection::{caller_tls, tls};
 pub use expose::{Exposed, Part};

@@ -21,11 +21,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::server::connection::heads::{Heads, Noted};
-use crate::server::connection::knock::Knock;
-use crate::server::connection::patience::{Answering, Listened, Pulse};
+use crate::server::connection::deferred_waker::Knock;
+use crate::server::connection::framing_guard::{Heads, Noted};
+use crate::server::connection::timeouts::{Answering, Listened, Pulse};
 use crate::server::connection::tls::Certificate;
-use crate::server::connection::turn::Turn;
+use crate::server::connection::wake_gate::Turn;
 use crate::tasks::{Tasks, Workers};
 
 /// Connections that are open at the same time at most; more wait in the listener's backlog.

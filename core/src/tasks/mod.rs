@@ -2,8 +2,8 @@
 
 pub(crate) mod awaited;
 mod aside;
-mod near;
-mod thrift;
+mod inline;
+mod cache_trim;
 mod workers;
 
 use std::future::Future;
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use aside::aside;
-pub use near::Near;
-pub use thrift::trim_caches;
+pub use cache_trim::trim_caches;
+pub use inline::Near;
 pub use workers::Workers;
 
 /// The background tasks of one gateway. Clones share them.

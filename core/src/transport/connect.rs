@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Connector;
+use super::credential_provider::{Nothing, Supply};
 use super::guard::Guard;
-use super::resident::{ResidentConnector, Residents};
+use super::in_process::{ResidentConnector, Residents};
 use super::stdio::{Starts, Unheard};
-use super::supply::{Nothing, Supply};
 use crate::clock::Clock;
 use crate::error::Result;
 #[cfg(not(all(feature = "http", feature = "websocket")))]

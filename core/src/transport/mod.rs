@@ -12,13 +12,13 @@ pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
-pub mod resident;
+pub mod in_process;
 pub mod pipe;
 pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;
 pub mod stdio;
-pub mod supply;
+pub mod credential_provider;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 

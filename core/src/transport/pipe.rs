@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
-use super::resident::Visit;
+use super::in_process::Visit;
 use crate::rpc::lines::framed;
 
 /// Longest line that a server may write, in bytes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::visible::seeing;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::upstream::book::origin_of;
+use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
 use crate::model::{Capability, Endpoint, Patch, Registration, Server, ServerId};
 use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};

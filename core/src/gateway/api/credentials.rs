@@ -3,8 +3,8 @@
 use super::admin::actor;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::upstream::book::described;
-use crate::gateway::upstream::book::origin_of;
+use crate::gateway::upstream::credential_cache::described;
+use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
 use crate::model::{AuditEntry, Credential, CredentialKind, Server, ServerId};
 use crate::registry::validate;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{Registration, Server, TransportType};
-use crate::transport::resident::{Resident, SCHEME, Visit};
+use crate::transport::in_process::{Resident, SCHEME, Visit};
 
 /// A server of this process that is in place and registered. Dropped, it stays in place for as long as the gateway is open.
 ///

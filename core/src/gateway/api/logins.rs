@@ -12,7 +12,7 @@ use url::Url;
 
 use super::credentials::fits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::upstream::book::origin_of;
+use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::upstream::granted::HEADER;
 use crate::gateway::{Caller, Gateway, Whose};
 use crate::model::{Credential, CredentialKind, Principal, Server, ServerId};

@@ -28,7 +28,7 @@ use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::call::answering::Answering;
-use crate::gateway::call::errand::{Journey, Passage};
+use crate::gateway::call::context::{Journey, Passage};
 use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Place;
 use crate::gateway::session::pool::Pool;

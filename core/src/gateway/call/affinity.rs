@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::errand::Passage;
+use super::context::Passage;
 use crate::balance::key_of;
 use crate::model::{Affinity, Algorithm, Server};
 use crate::rpc::{Members, Message, object};

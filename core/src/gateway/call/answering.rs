@@ -14,7 +14,7 @@ use futures_util::stream::BoxStream;
 use smol_str::SmolStr;
 use tokio::sync::Notify;
 
-use super::errand::Passage;
+use super::context::Passage;
 use super::ongoing::Departure;
 use super::relay::Relay;
 use super::sink::Sink;

@@ -10,7 +10,7 @@ use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::answering::Answering;
-use super::errand::Passage;
+use super::context::Passage;
 use crate::balance::key_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;

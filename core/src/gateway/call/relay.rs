@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::gateway::session::client::Client;
 use crate::gateway::session::outbox::List;
-use crate::gateway::session::questions::Asked;
+use crate::gateway::session::pending_requests::Asked;
 use crate::model::{Route, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::object::range_in;

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::errand::Passage;
+use super::context::Passage;
 use crate::clock::Tick;
 use crate::gateway::session::client::Client;
 use crate::gateway::session::replay::Strand;

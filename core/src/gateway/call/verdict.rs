@@ -1,6 +1,6 @@
 //! What the end of an attempt means: for the server's breaker, for a second attempt, for the client.
 
-use super::errand::Forward;
+use super::context::Forward;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::gateway::routing::service::Place;
 use crate::model::CapabilityKind;

@@ -10,13 +10,13 @@ use futures_util::stream::FuturesUnordered;
 use super::opening::tell_level;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::gateway::call::errand::Passage;
-use crate::gateway::call::own;
+use crate::gateway::call::builtin;
+use crate::gateway::call::context::Passage;
 use crate::gateway::call::relay::{TAKING, client_progress};
 use crate::gateway::routing::names;
 use crate::gateway::routing::names::shown_method;
 use crate::gateway::session::client::Client;
-use crate::gateway::upstream::book::AUTHORIZATION;
+use crate::gateway::upstream::credential_cache::AUTHORIZATION;
 use crate::model::{Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
@@ -48,7 +48,7 @@ impl Inner {
         };
         let view = self.sight(principal);
         if view.is_own(route, principal) {
-            return Ok(own::introduction(negotiated));
+            return Ok(builtin::introduction(negotiated));
         }
         let service = view.service(name.as_str())?;
         if let Some(said) = service.initialize() {

@@ -3,4 +3,4 @@
 pub(super) mod hearing;
 pub(super) mod opening;
 pub(super) mod conversation;
-pub(super) mod attached;
+pub(super) mod client_connection;

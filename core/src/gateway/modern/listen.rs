@@ -15,12 +15,12 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::held::Hold;
+use super::open_streams::Hold;
 use super::streams;
 use super::streams::Heard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::gateway::call::errand::Passage;
+use crate::gateway::call::context::Passage;
 use crate::gateway::call::relay::changed_list;
 use crate::gateway::session::outbox::List;
 use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};

@@ -2,8 +2,8 @@
 //! all calls.
 
 mod discover;
-mod ears;
-mod held;
+mod notification_reader;
+mod open_streams;
 mod listen;
 mod lists;
 mod streams;
@@ -12,19 +12,19 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::ears::Ears;
-use self::held::Held;
 pub(crate) use self::listen::Changes;
+pub(crate) use self::notification_reader::Ears;
+use self::open_streams::Held;
 use super::Inner;
 use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::sealed;
 use crate::gateway::bridge::modern_to_legacy::sealed::Ticket;
 use crate::gateway::bridge::modern_to_legacy::{AGAIN, Downward, bond_of};
-use crate::gateway::call::errand;
-use crate::gateway::call::errand::{Forward, Passage, Target};
+use crate::gateway::call::builtin;
+use crate::gateway::call::context;
+use crate::gateway::call::context::{Forward, Passage, Target};
 use crate::gateway::call::modern::Modern;
-use crate::gateway::call::own;
 use crate::gateway::legacy::opening::tell_level;
 use crate::gateway::routing::names;
 use crate::gateway::routing::service::Place;
@@ -66,7 +66,7 @@ pub(crate) enum Errand {
     Listen(Message),
     Resume(Ticket, Message),
     /// To the gateway's own service.
-    Own(Box<own::Ask>),
+    Own(Box<builtin::Ask>),
     /// A notification: this era has none for a server over HTTP.
     Ignore,
 }
@@ -116,7 +116,7 @@ impl Inner {
             return Ok(Course::Own(Errand::Resume(ticket, message)));
         }
         let view = self.sight(&passage.principal);
-        let forward = match errand::forward(&view, &passage.principal, route, maker, None, message)? {
+        let forward = match context::forward(&view, &passage.principal, route, maker, None, message)? {
             Target::Server(forward) => forward,
             Target::Own(ask) => return Ok(Course::Own(Errand::Own(ask))),
         };

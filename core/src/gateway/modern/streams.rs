@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
-use crate::gateway::call::errand::Passage;
+use crate::gateway::call::context::Passage;
 use crate::gateway::routing::service::{Place, Service};
 use crate::gateway::session::pool::Borrowed;
-use crate::gateway::upstream::reach::hello;
+use crate::gateway::upstream::era_negotiator::hello;
 use crate::model::{CapabilityKind, Route};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Method, Shape};

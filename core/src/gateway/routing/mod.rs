@@ -5,7 +5,7 @@ pub(super) mod names;
 pub(super) mod service;
 pub(super) mod snapshot;
 pub(super) mod claims;
-pub(super) mod callers;
+pub(super) mod per_caller;
 pub(super) mod pages;
 pub(super) mod catalog;
 pub(super) mod freshness;

@@ -13,7 +13,7 @@ use crate::breaker::Breaker;
 use crate::error::Result;
 use crate::gateway::Inner;
 use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::callers::Callers;
+use crate::gateway::upstream::per_caller::Callers;
 use crate::model::{Configuration, HealthCheck, Server, ServerId, ServiceName, Status, TenantId};
 use crate::registry::{Change, Entry};
 use crate::select::Replica;

@@ -12,10 +12,10 @@ use foldhash::quality::RandomState;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
-use super::bound::Bound;
 use super::outbox::Outbox;
-use super::questions::Questions;
+use super::pending_requests::Questions;
 use super::replay::Replays;
+use super::sticky_routes::Bound;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Route, ServerId};

@@ -5,15 +5,15 @@ use std::sync::{Arc, PoisonError};
 use http::StatusCode;
 use http::header::HeaderMap;
 
-use super::book::origin_of;
-use super::book::{AUTHORIZATION, Held, described};
+use super::credential_cache::origin_of;
+use super::credential_cache::{AUTHORIZATION, Held, described};
 use crate::auth::Grant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::model::{AuditEntry, Server, ServerId};
 use crate::oauth::{self, Challenge, Wire};
 use crate::tasks::awaited::promise;
-use crate::transport::supply::{Refusal, Remedy, Supplied, Wanted};
+use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Wanted};
 
 /// The header in which an access token is shown (RFC 6750 section 2.1).
 pub(crate) const HEADER: &str = "authorization";

@@ -8,14 +8,14 @@
 pub(super) mod outcome;
 pub(super) mod starts;
 pub(super) mod overrides;
-pub(super) mod book;
+pub(super) mod credential_cache;
 #[cfg(feature = "oauth")]
 pub(super) mod granted;
 #[cfg(not(feature = "oauth"))]
 pub(super) mod ungranted;
 pub(super) mod legacy_adapter;
-pub(super) mod reach;
-pub(super) mod callers;
+pub(super) mod era_negotiator;
+pub(super) mod per_caller;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,8 +26,8 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::callers::Callers;
-use self::reach::{Reach, hello};
+use self::era_negotiator::{Reach, hello};
+use self::per_caller::Callers;
 use crate::discovery::{self, Fetched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::book::Held;
+use super::credential_cache::Held;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Inner;
-use crate::transport::supply::{Refusal, Remedy, Supplied, Wanted};
+use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Wanted};
 
 impl Inner {
     #[expect(clippy::unused_self, reason = "with OAuth it is not")]

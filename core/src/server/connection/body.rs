@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::knock::take;
+use super::deferred_waker::take;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::detached;
 

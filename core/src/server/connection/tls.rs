@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::patience::HEAD;
+use super::timeouts::HEAD;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;

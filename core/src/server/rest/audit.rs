@@ -12,12 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::Query;
 use super::schema::{Missing, Refused};
-use crate::document::audit::{AuditAnswer, AuditSearch, ChainAnswer};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{AuditQuery, AuditRow};
 use crate::observe::export;
 use crate::server::Door;
 use crate::server::answer::{Failure, json};
+use crate::views::audit::{AuditAnswer, AuditSearch, ChainAnswer};
 
 /// Rows of an export that are read at once.
 const PAGE: u32 = 500;

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, Missing, Refused};
-use crate::document::credential::{CredentialList, CredentialView, NewCredential, whose};
 use crate::gateway::{Caller, Whose};
 use crate::server::Door;
 use crate::server::answer::{Failure, json};
+use crate::views::credential::{CredentialList, CredentialView, NewCredential, whose};
 
 /// A credential of one's own to set.
 #[derive(Deserialize, ToSchema)]

@@ -8,12 +8,12 @@ use utoipa::IntoParams;
 
 use super::extract::{Query, items, uris};
 use super::schema::Refused;
-use crate::document::found::{
-    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
-};
 use crate::gateway::Caller;
 use crate::server::Door;
 use crate::server::answer::{Failure, json};
+use crate::views::found::{
+    OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
+};
 
 /// The questions differ between kinds in one member's name only.
 macro_rules! discovery {

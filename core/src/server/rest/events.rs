@@ -22,12 +22,12 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::schema::Refused;
 use crate::auth::Credentials;
-use crate::document::event::{ServerEvent, told};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Events};
 use crate::rpc::sse;
 use crate::server::Door;
 use crate::server::answer::Failure;
+use crate::views::event::{ServerEvent, told};
 
 /// How long a reader may take none of what is written to its WebSocket.
 const STALL: Duration = Duration::from_secs(30);

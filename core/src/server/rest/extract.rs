@@ -10,13 +10,13 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use crate::document;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Caller;
 use crate::model::ServerId;
 use crate::server::Door;
 use crate::server::answer::Failure;
 use crate::server::connection::body;
+use crate::views;
 
 /// A body of JSON: 415 if it does not say so, 413 over the limit, 400 with the field's path if it does not fit.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -36,7 +36,7 @@ pub(crate) async fn json_body(request: Request<Body>, door: &Door) -> Result<Byt
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    document::read(bytes, "the body")
+    views::read(bytes, "the body")
 }
 
 /// The query string: unknown and doubled parameters are errors, except that lists may be given in pieces.

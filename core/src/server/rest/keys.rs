@@ -12,12 +12,12 @@ use super::extract::{Json, Query, Text};
 use super::registering::idempotency_key;
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
 use crate::auth::keys::Secret;
-use crate::document::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::{ApiKey, KeyId};
 use crate::server::Door;
 use crate::server::answer::{Failure, json};
+use crate::views::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -18,12 +18,12 @@ use utoipa_axum::routes;
 use super::docs::escape;
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
-use crate::document::credential::{LoginView, whose};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Caller, LoginAnswer, LoginAsked, LoginWish, Whose};
 use crate::model::ServerId;
 use crate::server::answer::{Failure, json, status_of};
 use crate::server::{Door, challenge};
+use crate::views::credential::{LoginView, whose};
 
 /// Adds the routes of logins.
 pub(crate) fn routes(router: OpenApiRouter<Door>) -> OpenApiRouter<Door> {

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 
 use super::extract::Text;
 use super::schema::{Missing, Refused};
-use crate::document::traffic::{ActiveAnswer, MetricsAnswer};
 use crate::gateway::{Caller, Components, GatewayStats};
 use crate::server::Door;
 use crate::server::answer::{Failure, json};
+use crate::views::traffic::{ActiveAnswer, MetricsAnswer};
 
 /// Whether the gateway works, part by part.
 #[derive(Serialize, ToSchema)]

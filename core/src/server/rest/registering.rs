@@ -12,13 +12,13 @@ use super::extract::{json_body, parse};
 use super::schema::{BadBody, ErrorAnswer, Refused};
 use super::servers::written;
 use super::tags;
-use crate::document::server::ServerView;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::{Listing, Registration, Server, ServerId};
 use crate::registry::server_json::{self, ServerJson};
 use crate::server::Door;
 use crate::server::answer::Failure;
+use crate::views::server::ServerView;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer was given before.

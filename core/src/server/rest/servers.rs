@@ -10,9 +10,6 @@ use utoipa::IntoParams;
 use super::extract::{Id, Json, Query, items};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
 use super::tags;
-use crate::document::between;
-use crate::document::health::{HealthCheckAnswer, HealthHistory};
-use crate::document::server::{Definitions, ListAnswer, ServerView, update_shown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::{Capability, HealthStatus, Patch, Server, Status};
@@ -20,6 +17,9 @@ use crate::registry::Filter;
 use crate::server::answer::{Failure, json};
 use crate::server::{Door, Shared};
 use crate::store::HEALTH_HISTORY;
+use crate::views::between;
+use crate::views::health::{HealthCheckAnswer, HealthHistory};
+use crate::views::server::{Definitions, ListAnswer, ServerView, update_shown};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -7,10 +7,10 @@ use http::{Response, StatusCode};
 
 use super::extract::{Json, Text};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
-use crate::document::tenant::{ChangedTenant, NewTenant, TenantList, TenantView, known};
 use crate::gateway::Caller;
 use crate::server::Door;
 use crate::server::answer::{Failure, json};
+use crate::views::tenant::{ChangedTenant, NewTenant, TenantList, TenantView, known};
 
 /// Lists tenants
 ///

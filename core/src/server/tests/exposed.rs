@@ -9,7 +9,7 @@ async fn mounted(parts: &[Part]) -> Api {
     let mut config = config::Config::default();
     config.server.sse = true;
     config.server.legacy = true;
-    let settings = crate::own::settings(&config);
+    let settings = crate::builtin::settings(&config);
     let gateway = Gateway::open(settings, Arc::new(MemoryStore::new()), clock).await.unwrap();
     Api(gateway.service().exposing(parts.iter().copied().collect()))
 }

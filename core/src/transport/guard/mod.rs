@@ -29,7 +29,7 @@ pub use self::command::{Folder, Program, Stdio, Variable};
 pub use self::outbound::{Allowed, Outbound};
 use self::refusal::Refusal;
 pub use self::resolve::{Resolve, System};
-use super::resident;
+use super::in_process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{Endpoint, Registration, Server, TenantId};
@@ -173,7 +173,7 @@ impl Watch {
         match endpoint {
             Endpoint::Url { endpoint_url } => match Url::parse(endpoint_url) {
                 // It stays in this process.
-                Ok(url) if url.scheme() == resident::SCHEME => Ok(()),
+                Ok(url) if url.scheme() == in_process::SCHEME => Ok(()),
                 Ok(url) => self.check_url(&url),
                 Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
             },

@@ -18,8 +18,8 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, ServerId};
 use crate::tasks::Tasks;
+use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
 use crate::transport::guard::Watch;
-use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
 use crate::transport::{Connector, Link, Means};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

@@ -16,14 +16,14 @@ use hyper::body::Incoming;
 
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
 use super::events::{self, Events, Resume, check_id, not_mcp};
-use super::legs::remedied;
 use super::pool::{Held, Purpose};
+use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
-use crate::transport::supply::Remedy;
+use crate::transport::credential_provider::Remedy;
 use crate::transport::{Exchange, Link, Outgoing};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");

@@ -9,7 +9,7 @@ mod connector;
 mod dial;
 mod events;
 mod fetch;
-mod legs;
+mod sse_requests;
 mod link;
 mod modern;
 mod pool;
@@ -20,7 +20,7 @@ mod wire;
 
 pub use connector::HttpConnector;
 pub use fetch::{ask, exchange, fetch};
-pub(super) use legs::{Delivery, EventStream};
+pub(super) use sse_requests::{Delivery, EventStream};
 
 /// Bytes of one answer at most: 16 MiB.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;

@@ -20,8 +20,8 @@ use super::dial::Dial;
 use super::wire::{Rest, Wire};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::per_thread::Striped;
 use crate::rpc::Method;
-use crate::striped::Striped;
 use crate::tasks::Tasks;
 
 /// An idle connection is closed after this time.

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::socket::{Marks, Socket};
 use crate::clock::Tick;
-use crate::striped::Stripe;
+use crate::per_thread::Stripe;
 
 /// A connection and what is known of it.
 pub(super) struct Wire {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_registry_gateway::builtin;
 use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config::{self, Config};
 use mcp_registry_gateway::gateway::{Caller, Gateway};
 use mcp_registry_gateway::model::{Principal, Registration, Route, ServiceName, TenantId};
-use mcp_registry_gateway::own;
 use mcp_registry_gateway::server::stdio;
 use mcp_registry_gateway::store::Store;
 use mcp_registry_gateway::store::memory::MemoryStore;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{AGAIN, bond_of, may_ask, translate};
 use crate::error::Result;
 use crate::gateway::Inner;
-use crate::gateway::call::errand::Passage;
+use crate::gateway::call::context::Passage;
 use crate::gateway::call::modern::Modern;
 use crate::rpc::Message;
 use crate::rpc::answer::result_response;

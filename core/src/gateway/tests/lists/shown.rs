@@ -10,8 +10,8 @@ use crate::error::{ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, Settings, Whose};
 use crate::model::{Credential, Patch, Principal, Role, Server, ServerId, TenantId};
 use crate::store::{CredentialStore, MemoryStore, Store};
+use crate::transport::credential_provider::{Supplied, Supply, Wanted};
 use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
-use crate::transport::supply::{Supplied, Supply, Wanted};
 
 const ORIGIN: &str = "https://tools.example:443";
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::json;
 
-use super::errand::{Passage, unknown_name};
+use super::context::{Passage, unknown_name};
 use super::proxy;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};

@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::tool::Tool;
-use crate::document;
-use crate::document::found::SearchAnswer;
-use crate::document::health::HealthHistory;
-use crate::document::server::{ListAnswer, ServerView};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, OwnCall};
 use crate::model::{HealthStatus, Registration, Server, Status, TransportType};
 use crate::registry::Filter;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Method};
+use crate::views;
+use crate::views::found::SearchAnswer;
+use crate::views::health::HealthHistory;
+use crate::views::server::{ListAnswer, ServerView};
 
 /// Observations of a server's health that are shown.
 const OBSERVATIONS: u32 = 10;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::transport::resident::{Resident, Visit};
+use crate::transport::in_process::{Resident, Visit};
+use crate::views;
 
 /// A server of this process that is in place and registered. Clones share it; dropped, the server is not there any more, but
 /// registered still.
@@ -18,7 +18,7 @@ pub struct Housed(Arc<Mutex<Resident>>);
 
 impl Housed {
     pub(super) async fn open(gateway: &Gateway, caller: &Caller, registration: &[u8]) -> Result<Self> {
-        let registration = document::read(registration, "the registration")?;
+        let registration = views::read(registration, "the registration")?;
         let resident = gateway.settle(caller, registration).await?;
         Ok(Self(Arc::new(Mutex::new(resident))))
     }

@@ -16,7 +16,7 @@ use super::status::{MAX_REFUSAL, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::sse::{Decoder, Event};
-use crate::transport::supply::Remedy;
+use crate::transport::credential_provider::Remedy;
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::candidates::Candidates;
 use super::consistent_hash::{Books, ConsistentHash};
+use super::custom::Maker;
 use super::least_connections::LeastConnections;
-use super::own::Maker;
 use super::random::Uniform;
 use super::ring::Ring;
 use super::round_robin::{RoundRobin, Turn};

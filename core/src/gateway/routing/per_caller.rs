@@ -9,7 +9,7 @@ use crate::clock::Tick;
 use crate::error::Result;
 use crate::gateway::Inner;
 use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::book;
+use crate::gateway::upstream::credential_cache;
 use crate::model::{Principal, ServerId};
 
 impl Place {
@@ -26,7 +26,9 @@ impl Inner {
     pub(crate) fn own_way(&self, place: &Place, principal: &Principal) -> Result<Place> {
         let Some(callers) = &place.upstream.callers else { return Ok(place.clone()) };
         if !self.book.has_for(place.server.id, &principal.subject) {
-            return Err(book::no_own(place.server.id).with("server", &place.server.name).not_sent());
+            return Err(credential_cache::no_own(place.server.id)
+                .with("server", &place.server.name)
+                .not_sent());
         }
         let upstream = callers.way(&place.upstream, &principal.subject, self.clock.now())?;
         Ok(Place { upstream, ..place.clone() })

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use crate::document::between;
-use crate::document::credential::NewCredential;
-use crate::document::tenant::ChangedTenant;
 use crate::error::Result;
 use crate::model::{HealthStatus, KeyId, Patch, Status};
 use crate::registry::Filter;
+use crate::views::between;
+use crate::views::credential::NewCredential;
+use crate::views::tenant::ChangedTenant;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

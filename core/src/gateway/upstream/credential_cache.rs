@@ -3,8 +3,8 @@
 //! A credential is shown to the origin that its server had when it was set: a server that is pointed elsewhere does not take
 //! it along. What is set for one caller is shown in that caller's calls alone, and never together with what is set for all.
 
-mod held;
-mod sheet;
+mod active_grant;
+mod header_set;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,16 +15,16 @@ use http::header::{HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 use url::Url;
 
-pub(crate) use self::held::Held;
-pub(crate) use self::sheet::Shown;
-use self::sheet::{Page, Sheet};
+pub(crate) use self::active_grant::Held;
+pub(crate) use self::header_set::Shown;
+use self::header_set::{Page, Sheet};
 use crate::auth::{Grant, Vault};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Inner;
 use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, Server, ServerId, TenantId};
 use crate::store::Store;
-use crate::transport::supply::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
+use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
 
 /// The key in an error's context under which it says that a server wants to be authorized by somebody, and how it stands.
 pub(crate) const AUTHORIZATION: &str = "authorization";

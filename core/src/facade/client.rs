@@ -8,10 +8,10 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
 
 use super::House;
-use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Attached;
 use crate::model::{Route, ServiceName};
+use crate::views;
 
 /// Where a client is attached, and who calls.
 #[derive(Default, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Line {
 
 impl Line {
     pub(super) fn open(house: &House, input: &[u8]) -> Result<Self> {
-        let asked: Asked = document::read(input, "the document")?;
+        let asked: Asked = views::read(input, "the document")?;
         let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
         let unknown = |_| Error::new(ErrorKind::NotFound, "no such service");
         let route = match &asked.service {

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
-use super::heads::Heads;
+use super::framing_guard::Heads;
 
 /// How long a client may take to send a request's head, from its first byte; for the first one, from the connection.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);

@@ -8,9 +8,9 @@ use http::HeaderMap;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
+use super::builtin;
 use super::modern::Modern;
 use super::ongoing::Departure;
-use super::own;
 use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names::shown;
@@ -124,7 +124,7 @@ pub(crate) enum Target {
     /// A server.
     Server(Forward),
     /// The gateway itself, as a service.
-    Own(Box<own::Ask>),
+    Own(Box<builtin::Ask>),
 }
 
 /// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
@@ -153,8 +153,8 @@ pub(crate) fn forward(
     let name = named.map(|(_, name)| SmolStr::from(name));
     drop(members);
 
-    if let Some(own) = own::asked(view, principal, route, kind, name.as_deref()) {
-        return Ok(Target::Own(Box::new(own::Ask { message, name: own })));
+    if let Some(own) = builtin::asked(view, principal, route, kind, name.as_deref()) {
+        return Ok(Target::Own(Box::new(builtin::Ask { message, name: own })));
     }
     if let Some(maker) = maker {
         let service = Arc::clone(view.service(maker.server.service.as_str())?);
