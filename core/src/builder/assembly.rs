@@ -67,7 +67,7 @@ impl<'a> Assembly<'a> {
     /// The same, with the claim on its database, which must live as long.
     pub(super) async fn open_apart(self) -> Result<(Gateway, Option<Presence>)> {
         let Self { config, keeping, trusted, balancers, clock } = self;
-        let settings = Settings { balancers, ..own::settings(config) };
+        let settings = Settings { balancers, ..builtin::settings(config) };
         settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
         let keyed = config.credentials.key.is_some() || config.credentials.key_file.is_some();
         let (store, settings, presence) = match keeping {

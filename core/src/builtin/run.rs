@@ -133,12 +133,12 @@ fn meant(gateway: &Gateway, caller: &Caller, arguments: &str) -> Result<Arc<Serv
 }
 
 fn read<T: DeserializeOwned>(arguments: &str) -> Result<T> {
-    document::read(arguments.as_bytes(), "the arguments")
+    views::read(arguments.as_bytes(), "the arguments")
 }
 
 /// What a tool has to say as its result: as text, and as it is.
 fn structured(value: &impl Serialize) -> Result<String> {
-    let json = document::write(value)?;
+    let json = views::write(value)?;
     Ok(content(&json))
 }
 
