@@ -1,7 +1,7 @@
 //! An MCP client of this process.
 
 use bytes::Bytes;
-use mcp_registry_gateway::facade::{Facade, Line};
+use mcp_registry_gateway::facade::{ClientHandle, Facade};
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, Object};
 use napi_derive::napi;
@@ -13,12 +13,12 @@ use crate::pump::{Told, pump};
 #[napi]
 pub struct Client {
     facade: Facade,
-    line: Line,
+    line: ClientHandle,
 }
 
 #[napi]
 impl Client {
-    pub(crate) fn new(facade: Facade, line: Line) -> Self {
+    pub(crate) fn new(facade: Facade, line: ClientHandle) -> Self {
         Self { facade, line }
     }
 

@@ -15,7 +15,7 @@ use crate::pump::{Told, pump};
 #[napi]
 pub struct Housed {
     facade: Facade,
-    server: Mutex<Option<facade::Housed>>,
+    server: Mutex<Option<facade::RegisteredServer>>,
     listening: OnceLock<Work>,
 }
 
@@ -29,7 +29,7 @@ pub struct Hosted {
 
 #[napi]
 impl Housed {
-    pub(crate) fn new(facade: Facade, housed: facade::Housed) -> Self {
+    pub(crate) fn new(facade: Facade, housed: facade::RegisteredServer) -> Self {
         Self { facade, server: Mutex::new(Some(housed)), listening: OnceLock::new() }
     }
 

@@ -22,7 +22,7 @@ impl Watch {
 
 /// An MCP client of this process.
 #[pyclass(frozen, module = "mcp_registry_gateway._native")]
-pub(crate) struct Line(pub(crate) facade::Line);
+pub(crate) struct Line(pub(crate) facade::ClientHandle);
 
 #[pymethods]
 impl Line {
@@ -75,7 +75,7 @@ impl Admitted {
 
 /// An MCP server of this process, in place as long as this lives.
 #[pyclass(frozen, module = "mcp_registry_gateway._native")]
-pub(crate) struct Housed(pub(crate) facade::Housed);
+pub(crate) struct Housed(pub(crate) facade::RegisteredServer);
 
 #[pymethods]
 impl Housed {

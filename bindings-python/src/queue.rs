@@ -27,7 +27,7 @@ pub(crate) enum Answer {
     Truth(bool),
     Head(facade::Head),
     Admitted(facade::Admitted),
-    Housed(facade::Housed),
+    Housed(facade::RegisteredServer),
     Hosted(facade::Hosted),
 }
 
@@ -61,8 +61,8 @@ impl From<facade::Admitted> for Answer {
     }
 }
 
-impl From<facade::Housed> for Answer {
-    fn from(housed: facade::Housed) -> Self {
+impl From<facade::RegisteredServer> for Answer {
+    fn from(housed: facade::RegisteredServer) -> Self {
         Self::Housed(housed)
     }
 }

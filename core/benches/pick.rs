@@ -10,7 +10,7 @@ use divan::{Bencher, black_box};
 use mcp_registry_gateway::breaker::{self, Breaker, Outcome};
 use mcp_registry_gateway::clock::Tick;
 use mcp_registry_gateway::model::{Algorithm, ServerId};
-use mcp_registry_gateway::select::{Ask, Member, Pool, Replica, Settings, key_of};
+use mcp_registry_gateway::select::{Member, PickRequest, Pool, ReplicaState, Settings, key_of};
 
 const SERVERS: [usize; 3] = [3, 100, 10_000];
 const NOW: Tick = Tick::from_nanos(0);
@@ -22,7 +22,7 @@ fn main() {
 fn members(count: usize) -> Vec<Member> {
     let member = |number: usize| {
         let breaker = Breaker::new(breaker::Settings::default(), number as u64);
-        let replica = Arc::new(Replica::new(ServerId::random(), format!("server-{number}"), breaker));
+        let replica = Arc::new(ReplicaState::new(ServerId::random(), format!("server-{number}"), breaker));
         Member {
             replica,
             weight: u32::from(number.is_multiple_of(5)) * 9 + 1,
@@ -43,7 +43,7 @@ fn picks(bencher: Bencher<'_, '_>, settings: Settings, servers: usize) {
     let turn = AtomicU64::new(0);
     bencher.bench(|| {
         let turn = usize::try_from(turn.fetch_add(1, Ordering::Relaxed)).unwrap_or(0);
-        let ask = Ask { key: Some(keys[turn % keys.len()]), exclude: &[] };
+        let ask = PickRequest { key: Some(keys[turn % keys.len()]), exclude: &[] };
         black_box(pool.pick(black_box(&ask), NOW))
     });
 }
@@ -89,7 +89,7 @@ fn round_robin_shared(bencher: Bencher<'_, '_>, servers: usize) {
 fn whole_call(bencher: Bencher<'_, '_>, servers: usize) {
     let pool = Pool::new(settings(Algorithm::Weighted, None), members(servers), None);
     bencher.bench(|| {
-        if let Ok(lease) = pool.pick(&Ask::default(), NOW) {
+        if let Ok(lease) = pool.pick(&PickRequest::default(), NOW) {
             lease.finish(Outcome::Success, std::time::Duration::from_micros(300), NOW);
         }
     });

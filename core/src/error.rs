@@ -181,9 +181,9 @@ pub enum Delivery {
 /// assert_eq!(error.to_string(), "no server `x` (server: x)");
 /// assert_eq!(error.kind().row().status, 404);
 /// ```
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorParts>);
 
-struct Inner {
+struct ErrorParts {
     kind: ErrorKind,
     message: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
@@ -195,7 +195,7 @@ struct Inner {
 impl Error {
     /// An error of `kind`; the message says what is wrong, where, and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorParts {
             kind,
             message: message.into(),
             context: Vec::new(),
@@ -236,7 +236,7 @@ impl Error {
     /// The same error for another who waited for the same thing; the source stays with the first.
     #[must_use]
     pub fn repeat(&self) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorParts {
             kind: self.0.kind,
             message: self.0.message.clone(),
             context: self.0.context.clone(),

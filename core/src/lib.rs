@@ -41,7 +41,7 @@ pub mod server;
 pub mod facade;
 
 pub use auth::Caller;
-pub use balance::{Ask, Balancer, Entry};
+pub use balance::{BalanceRequest, Balancer, Entry};
 pub use builder::GatewayBuilder;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
@@ -52,4 +52,4 @@ pub use registry::Filter;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{MemoryStore, Store};
-pub use transport::in_process::Visit;
+pub use transport::in_process::ServerConnection;

@@ -8,7 +8,7 @@ const STRIPES: usize = 16;
 
 /// One `T` for each group of threads.
 #[derive(Debug)]
-pub(crate) struct Striped<T>(Box<[Apart<T>]>);
+pub(crate) struct PerThread<T>(Box<[Apart<T>]>);
 
 /// A group of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Stripe(usize);
 #[repr(align(128))]
 struct Apart<T>(T);
 
-impl<T> Striped<T> {
+impl<T> PerThread<T> {
     /// Each made by `make`.
     pub(crate) fn new(mut make: impl FnMut() -> T) -> Self {
         Self((0..STRIPES).map(|_| Apart(make())).collect())
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_thread_always_has_the_same_one_and_sees_those_of_the_others() {
-        let striped = Striped::new(|| AtomicU32::new(0));
+        let striped = PerThread::new(|| AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..40 {
                 scope.spawn(|| {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use mcp_registry_gateway::breaker::{self, Breaker, Outcome};
 use mcp_registry_gateway::clock::Tick;
 use mcp_registry_gateway::model::{Algorithm, ServerId};
-use mcp_registry_gateway::select::{Ask, Member, Pool, Replica, Settings, key_of};
+use mcp_registry_gateway::select::{Member, PickRequest, Pool, ReplicaState, Settings, key_of};
 
 fn pool(algorithm: Algorithm, max_load: Option<f64>, servers: u64) -> Pool {
     let member = |number| {
         let breaker = Breaker::new(breaker::Settings::default(), number);
-        let replica = Arc::new(Replica::new(ServerId::random(), format!("server-{number}"), breaker));
+        let replica = Arc::new(ReplicaState::new(ServerId::random(), format!("server-{number}"), breaker));
         Member { replica, weight: 1, available: true, drained: false }
     };
     Pool::new(Settings { algorithm, max_load, seed: 1, own: None }, (0..servers).map(member).collect(), None)
@@ -23,7 +23,7 @@ fn a_call_from_pick_to_end_allocates_nothing_with_any_algorithm() {
     for (&algorithm, max_load) in Algorithm::ALL.iter().flat_map(|one| [(one, None), (one, Some(1.1))]) {
         for servers in [3, 100, 2_000] {
             let pool = pool(algorithm, max_load, servers);
-            let ask = Ask { key: Some(key_of("session")), exclude: &[] };
+            let ask = PickRequest { key: Some(key_of("session")), exclude: &[] };
             // The first pick of a pool looks at the breakers.
             drop(pool.pick(&ask, now));
             let used = allocation_counter::measure(|| {

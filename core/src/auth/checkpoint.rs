@@ -29,7 +29,7 @@ pub struct Failed {
 }
 
 /// Told of failed attempts: of the first of an address in a while, and of the one after which it is not listened to.
-pub type Told = Box<dyn Fn(Failed) + Send + Sync>;
+pub type FailureListener = Box<dyn Fn(Failed) + Send + Sync>;
 
 /// Takes what the settings say is taken, and nothing else.
 pub struct Checkpoint {
@@ -41,7 +41,7 @@ pub struct Checkpoint {
     clock: Arc<dyn Clock>,
     /// Who processes of this machine are, where they need no credential.
     local: Option<Local>,
-    told: Told,
+    told: FailureListener,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -61,7 +61,7 @@ impl Checkpoint {
         fetch: &Arc<dyn Fetch>,
         clock: Arc<dyn Clock>,
         token: Arc<LocalToken>,
-        told: Told,
+        told: FailureListener,
     ) -> Result<Self> {
         let local = settings.trust_loopback.then(|| Local::new(token));
         let tokens = Tokens::new(&settings.issuers, settings.canonical_url(), fetch, &clock)?;

@@ -18,7 +18,7 @@ use super::credentials::Authorization;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{Principal, TenantId};
-use crate::per_thread::Striped;
+use crate::per_thread::PerThread;
 use crate::store::secret_file;
 
 /// Every local token begins with it. No API key does: they have no second `_`.
@@ -113,8 +113,8 @@ impl fmt::Debug for LocalToken {
 /// Who processes of this machine are.
 pub(super) struct Local {
     token: Arc<LocalToken>,
-    unproven: Striped<Principal>,
-    proven: Striped<Principal>,
+    unproven: PerThread<Principal>,
+    proven: PerThread<Principal>,
 }
 
 impl Local {
@@ -123,8 +123,8 @@ impl Local {
         let tenant = TenantId::default_tenant;
         Self {
             token,
-            unproven: Striped::new(|| Principal::unproven(tenant(), remedy.as_str())),
-            proven: Striped::new(|| Principal::local(tenant())),
+            unproven: PerThread::new(|| Principal::unproven(tenant(), remedy.as_str())),
+            proven: PerThread::new(|| Principal::local(tenant())),
         }
     }
 

@@ -24,7 +24,7 @@ use http::HeaderName;
 
 pub use self::access::{Access, Restrictions};
 pub use self::caller::Caller;
-pub use self::checkpoint::{Checkpoint, Failed, Told};
+pub use self::checkpoint::{Checkpoint, Failed, FailureListener};
 pub use self::credentials::{Authorization, Bearer, Credentials, forwarded};
 pub(crate) use self::grant::Grant;
 #[cfg(feature = "oauth")]

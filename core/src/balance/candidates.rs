@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ask, Entry};
+use super::{BalanceRequest, Entry};
 
 /// An immutable candidate set: a list to draw from, and a bitmap to look up in.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Candidates {
 
     /// The first candidate at or after position `from` of the list, going round, that the ask allows. It looks at
     /// no more than one candidate more than the ask excludes.
-    pub(super) fn allowed_from(&self, from: usize, ask: &Ask<'_>) -> Option<usize> {
+    pub(super) fn allowed_from(&self, from: usize, ask: &BalanceRequest<'_>) -> Option<usize> {
         let (before, after) = self.list.split_at_checked(from)?;
         after.iter().chain(before).copied().find(|index| ask.allows(*index))
     }

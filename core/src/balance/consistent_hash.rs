@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::candidates::Candidates;
 use super::ring::Ring;
-use super::{Ask, Balancer, Load};
+use super::{BalanceRequest, Balancer, InFlight};
 use crate::random::Random;
 
 const WALK: usize = 128;
@@ -23,8 +23,8 @@ const WALK: usize = 128;
 pub(super) struct Books {
     /// The factor c in thousandths.
     pub(super) factor: u64,
-    pub(super) own: Arc<[Load]>,
-    pub(super) all: Load,
+    pub(super) own: Arc<[InFlight]>,
+    pub(super) all: InFlight,
 }
 
 #[derive(Debug)]
@@ -49,14 +49,14 @@ impl ConsistentHash {
 
     fn has_room(&self, index: usize) -> bool {
         let Some(books) = &self.books else { return true };
-        let load = books.own.get(index).map_or(0, Load::get);
+        let load = books.own.get(index).map_or(0, InFlight::get);
         let weight = u128::from(self.candidates.roster[index].weight);
         let with_this = u128::from(books.all.get()) + 1;
         let room = u128::from(books.factor) * with_this * weight;
         u128::from(load) < room.div_ceil(u128::from(self.weights.max(1)) * 1000)
     }
 
-    fn list_pick(&self, key: u64, ask: &Ask<'_>) -> Option<usize> {
+    fn list_pick(&self, key: u64, ask: &BalanceRequest<'_>) -> Option<usize> {
         let list = &self.candidates.list;
         let start = usize::try_from(key % (list.len().max(1) as u64)).unwrap_or(0);
         let (before, after) = list.split_at_checked(start)?;
@@ -66,7 +66,7 @@ impl ConsistentHash {
 }
 
 impl Balancer for ConsistentHash {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         let key = ask.key.unwrap_or_else(|| self.random.next());
         let mut place = key;
         for _ in 0..WALK {

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use super::candidates::Candidates;
 use super::consistent_hash::{Books, ConsistentHash};
-use super::custom::Maker;
+use super::custom::CustomBalancer;
 use super::least_connections::LeastConnections;
 use super::random::Uniform;
 use super::ring::Ring;
-use super::round_robin::{RoundRobin, Turn};
+use super::round_robin::{Cursor, RoundRobin};
 use super::weighted::{Phase, Weighted};
-use super::{Balancer, Booked, Entry, Load};
+use super::{Balancer, Entry, InFlight, InFlightGuard};
 use crate::model::Algorithm;
 use crate::random::Random;
 
@@ -26,23 +26,23 @@ pub struct Settings {
     /// Determines every random choice.
     pub seed: u64,
     /// Balances in the place of the algorithm.
-    pub own: Option<Maker>,
+    pub own: Option<CustomBalancer>,
 }
 
 /// The part of an algorithm that belongs to a pool and not to a candidate set.
 #[derive(Debug)]
-pub struct Spread {
+pub struct BalancerFactory {
     settings: Settings,
     roster: Arc<[Entry]>,
     random: Arc<Random>,
-    turn: Arc<Turn>,
+    turn: Arc<Cursor>,
     counter: Arc<AtomicU64>,
     phase: Arc<Mutex<Phase>>,
     ring: Option<Arc<Ring>>,
     books: Option<Books>,
 }
 
-impl Spread {
+impl BalancerFactory {
     /// The spread over these members. It goes on where `previous` stands: whose turn it is, what was picked and
     /// is in flight, and the hash ring if names, weights and their order are the same.
     pub fn new(settings: Settings, roster: Vec<Entry>, previous: Option<&Self>) -> Self {
@@ -51,7 +51,7 @@ impl Spread {
             Some(previous) if previous.settings.seed == settings.seed => Arc::clone(&previous.random),
             _ => Arc::new(Random::seeded(settings.seed)),
         };
-        let turn = Turn::over(&roster, previous.map(|previous| &previous.turn));
+        let turn = Cursor::over(&roster, previous.map(|previous| &previous.turn));
         let counter = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.counter));
         let phase = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.phase));
         let hashes = settings.algorithm == Algorithm::ConsistentHash;
@@ -83,9 +83,9 @@ impl Spread {
     /// Books a call of the member at `index` as in flight until what is returned is dropped; `None` where loads are not bounded. What
     /// the member itself has in flight is counted by who has the member.
     #[inline]
-    pub fn book(&self, index: usize) -> Option<Booked> {
+    pub fn book(&self, index: usize) -> Option<InFlightGuard> {
         let books = self.books.as_ref()?;
-        Some(Booked::new(books.own.get(index)?.clone(), books.all.clone()))
+        Some(InFlightGuard::new(books.own.get(index)?.clone(), books.all.clone()))
     }
 
     /// The members, in the order of their indexes.
@@ -94,7 +94,7 @@ impl Spread {
     }
 
     #[cfg(test)]
-    pub(super) fn set_own(&mut self, own: Maker) {
+    pub(super) fn set_own(&mut self, own: CustomBalancer) {
         self.settings.own = Some(own);
     }
 
@@ -109,15 +109,20 @@ impl Spread {
     clippy::cast_sign_loss,
     reason = "a cast from float saturates, and the factor is at least 1"
 )]
-fn books(factor: f64, roster: &[Entry], previous: Option<&Spread>) -> Books {
+fn books(factor: f64, roster: &[Entry], previous: Option<&BalancerFactory>) -> Books {
     let before = previous.and_then(|previous| Some((previous, previous.books.as_ref()?)));
     let factor = (factor.max(1.0) * 1000.0).round() as u64;
     let Some((previous, books)) = before else {
-        return Books { factor, own: roster.iter().map(|_| Load::default()).collect(), all: Load::default() };
+        return Books {
+            factor,
+            own: roster.iter().map(|_| InFlight::default()).collect(),
+            all: InFlight::default(),
+        };
     };
     let known: std::collections::HashMap<_, _> =
         previous.roster.iter().map(|entry| entry.id).zip(books.own.iter()).collect();
-    let own =
-        roster.iter().map(|entry| known.get(&entry.id).map_or_else(Load::default, |load| (*load).clone()));
+    let own = roster
+        .iter()
+        .map(|entry| known.get(&entry.id).map_or_else(InFlight::default, |load| (*load).clone()));
     Books { factor, own: own.collect(), all: books.all.clone() }
 }

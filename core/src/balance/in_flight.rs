@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A count of calls in flight. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Load(Arc<AtomicU64>);
+pub struct InFlight(Arc<AtomicU64>);
 
-impl Load {
+impl InFlight {
     /// Calls in flight now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -27,20 +27,20 @@ impl Load {
 /// One call in flight in the books of bounded loads, of its member and of the whole pool, until it is dropped.
 #[derive(Debug)]
 #[must_use = "a call counts only as long as this lives"]
-pub struct Booked {
-    own: Load,
-    all: Load,
+pub struct InFlightGuard {
+    own: InFlight,
+    all: InFlight,
 }
 
-impl Booked {
-    pub(super) fn new(own: Load, all: Load) -> Self {
+impl InFlightGuard {
+    pub(super) fn new(own: InFlight, all: InFlight) -> Self {
         own.add();
         all.add();
         Self { own, all }
     }
 }
 
-impl Drop for Booked {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.own.sub();
         self.all.sub();

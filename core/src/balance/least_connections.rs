@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::candidates::Candidates;
 use super::random::draw;
-use super::{Ask, Balancer};
+use super::{BalanceRequest, Balancer};
 use crate::random::Random;
 
 /// The largest set that is looked through in whole.
@@ -30,7 +30,7 @@ impl LeastConnections {
         self.candidates.roster[index].load.get()
     }
 
-    fn exact(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn exact(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         let mut best = None;
         let mut least = u64::MAX;
         let mut ties = 0;
@@ -48,7 +48,7 @@ impl LeastConnections {
         best
     }
 
-    fn better_of_two(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn better_of_two(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         let one = draw(&self.candidates, &self.random, ask)?;
         let other = draw(&self.candidates, &self.random, ask)?;
         Some(if self.load(other) < self.load(one) { other } else { one })
@@ -56,7 +56,7 @@ impl LeastConnections {
 }
 
 impl Balancer for LeastConnections {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         if self.candidates.list.len() <= EXACT { self.exact(ask) } else { self.better_of_two(ask) }
     }
 }

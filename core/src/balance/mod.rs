@@ -1,6 +1,6 @@
 //! Five ways to spread calls over the replicas of a service, each in a file of its own, and room for one of the program's own.
 //!
-//! A [`Balancer`] picks from one immutable candidate set; [`Spread`] makes balancers for a pool and holds what
+//! A [`Balancer`] picks from one immutable candidate set; [`BalancerFactory`] makes balancers for a pool and holds what
 //! outlives a candidate set: whose turn it is, how many were picked, the hash ring.
 //!
 //! Invariants:
@@ -21,9 +21,9 @@ mod round_robin;
 mod factory;
 mod weighted;
 
-pub use custom::Maker;
-pub use factory::{Settings, Spread};
-pub use in_flight::{Booked, Load};
+pub use custom::CustomBalancer;
+pub use factory::{BalancerFactory, Settings};
+pub use in_flight::{InFlight, InFlightGuard};
 pub use ring::{HASH_SEED, key_of};
 
 use std::fmt;
@@ -51,7 +51,7 @@ pub struct Entry {
     /// Its share under `weighted` and `consistent_hash`; 0 is drained.
     pub weight: u32,
     /// Its calls in flight.
-    pub load: Load,
+    pub load: InFlight,
 }
 
 /// What a pick is for.
@@ -63,14 +63,14 @@ pub struct Entry {
 /// assert!(!ask.allows(0) && ask.allows(1));
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ask<'a> {
+pub struct BalanceRequest<'a> {
     /// Hash of the affinity key, of [`key_of`]; without one, consistent hashing picks at random.
     pub key: Option<u64>,
     /// Members not to pick, by index.
     pub exclude: &'a [usize],
 }
 
-impl Ask<'_> {
+impl BalanceRequest<'_> {
     /// Whether the member at `index` may be picked.
     pub fn allows(&self, index: usize) -> bool {
         !self.exclude.contains(&index)
@@ -101,7 +101,7 @@ impl Ask<'_> {
 /// ```
 pub trait Balancer: Send + Sync + fmt::Debug {
     /// The index of the member picked, or `None` if there is no candidate that the ask allows.
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize>;
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize>;
 }
 
 #[cfg(test)]

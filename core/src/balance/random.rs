@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::candidates::Candidates;
-use super::{Ask, Balancer};
+use super::{BalanceRequest, Balancer};
 use crate::random::Random;
 
 pub(super) const DRAWS: usize = 8;
@@ -25,13 +25,13 @@ impl Uniform {
 }
 
 impl Balancer for Uniform {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         draw(&self.candidates, &self.random, ask)
     }
 }
 
 /// A candidate that the ask allows, drawn uniformly.
-pub(super) fn draw(candidates: &Candidates, random: &Random, ask: &Ask<'_>) -> Option<usize> {
+pub(super) fn draw(candidates: &Candidates, random: &Random, ask: &BalanceRequest<'_>) -> Option<usize> {
     for _ in 0..DRAWS {
         let index = *candidates.list.get(random.below(candidates.list.len()))?;
         if ask.allows(index) {

@@ -124,15 +124,15 @@ impl Hash for Point {
 struct AsPlaced;
 
 impl BuildHasher for AsPlaced {
-    type Hasher = Place;
-    fn build_hasher(&self) -> Place {
-        Place(0)
+    type Hasher = RingPoint;
+    fn build_hasher(&self) -> RingPoint {
+        RingPoint(0)
     }
 }
 
-struct Place(u64);
+struct RingPoint(u64);
 
-impl Hasher for Place {
+impl Hasher for RingPoint {
     fn finish(&self) -> u64 {
         self.0
     }

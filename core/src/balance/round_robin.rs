@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::candidates::Candidates;
-use super::{Ask, Balancer, Entry};
+use super::{BalanceRequest, Balancer, Entry};
 use crate::model::ServerId;
 
 /// Whose turn it is among all members of a pool.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Cursor {
     /// Members in the order of turns.
     order: Vec<usize>,
     ids: Vec<ServerId>,
@@ -22,7 +22,7 @@ pub(super) struct Turn {
     next: AtomicUsize,
 }
 
-impl Turn {
+impl Cursor {
     /// The turn over these members, going on where `previous` stopped; `previous` itself if it is of the same ones in
     /// the same order, since the pool that it comes from may still be in use for a moment.
     pub(super) fn over(roster: &[Entry], previous: Option<&Arc<Self>>) -> Arc<Self> {
@@ -49,14 +49,14 @@ impl Turn {
 
 #[derive(Debug)]
 pub(super) struct RoundRobin {
-    turn: Arc<Turn>,
+    turn: Arc<Cursor>,
     /// For each place in the order of turns the place of the first candidate at or after it, going round. Empty
     /// without candidates.
     first: Vec<usize>,
 }
 
 impl RoundRobin {
-    pub(super) fn new(candidates: &Candidates, turn: Arc<Turn>) -> Self {
+    pub(super) fn new(candidates: &Candidates, turn: Arc<Cursor>) -> Self {
         let order = &turn.order;
         let Some(start) = order.iter().position(|index| candidates.contains(*index)) else {
             return Self { turn, first: Vec::new() };
@@ -80,7 +80,7 @@ impl RoundRobin {
     }
 
     /// The place of the first candidate at or after `place` that the ask allows.
-    fn allowed_from(&self, mut place: usize, ask: &Ask<'_>) -> Option<usize> {
+    fn allowed_from(&self, mut place: usize, ask: &BalanceRequest<'_>) -> Option<usize> {
         for _ in 0..=ask.exclude.len() {
             place = *self.first.get(place)?;
             if ask.allows(self.turn.order[place]) {
@@ -93,7 +93,7 @@ impl RoundRobin {
 }
 
 impl Balancer for RoundRobin {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         let next = &self.turn.next;
         let mut seen = next.load(Ordering::Relaxed);
         loop {

@@ -9,7 +9,7 @@ fn entry(number: usize, weight: u32) -> Entry {
         id: ServerId::from_uuid(Uuid::from_u128(number as u128 + 1)),
         name: format!("server-{number:03}").into(),
         weight,
-        load: Load::default(),
+        load: InFlight::default(),
     }
 }
 
@@ -21,12 +21,12 @@ fn settings(algorithm: Algorithm) -> Settings {
     Settings { algorithm, max_load: None, seed: 42, own: None }
 }
 
-fn spread(algorithm: Algorithm, weights: &[u32]) -> Spread {
-    Spread::new(settings(algorithm), roster(weights), None)
+fn spread(algorithm: Algorithm, weights: &[u32]) -> BalancerFactory {
+    BalancerFactory::new(settings(algorithm), roster(weights), None)
 }
 
 fn pick(balancer: &dyn Balancer) -> usize {
-    balancer.pick(&Ask::default()).expect("has candidates")
+    balancer.pick(&BalanceRequest::default()).expect("has candidates")
 }
 
 fn tally(balancer: &dyn Balancer, members: usize, picks: usize) -> Vec<usize> {
@@ -42,7 +42,9 @@ fn keys(count: u64) -> impl Iterator<Item = u64> {
 }
 
 fn homes(balancer: &dyn Balancer, count: u64) -> Vec<usize> {
-    keys(count).map(|key| balancer.pick(&Ask { key: Some(key), exclude: &[] }).expect("a home")).collect()
+    keys(count)
+        .map(|key| balancer.pick(&BalanceRequest { key: Some(key), exclude: &[] }).expect("a home"))
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
@@ -58,7 +60,8 @@ fn no_algorithm_picks_a_drained_unusable_or_excluded_member() {
         let balancer = spread(algorithm, &weights).over(|index| !index.is_multiple_of(5));
         let exclude = [1, 2, 4, 7, 8, 1, 99, 1000];
         for key in keys(2_000) {
-            let index = balancer.pick(&Ask { key: Some(key), exclude: &exclude }).expect("some are left");
+            let index =
+                balancer.pick(&BalanceRequest { key: Some(key), exclude: &exclude }).expect("some are left");
             let usable = !index.is_multiple_of(3) && !index.is_multiple_of(5);
             assert!(usable && !exclude.contains(&index), "{algorithm:?}: {index}");
         }
@@ -68,16 +71,18 @@ fn no_algorithm_picks_a_drained_unusable_or_excluded_member() {
 #[test]
 fn without_a_candidate_there_is_no_pick_and_no_panic() {
     for &algorithm in Algorithm::ALL {
-        let some = Ask { key: Some(7), exclude: &[] };
-        let all = Ask { key: None, exclude: &[0, 1, 2] };
-        for ask in [Ask::default(), some, all] {
+        let some = BalanceRequest { key: Some(7), exclude: &[] };
+        let all = BalanceRequest { key: None, exclude: &[0, 1, 2] };
+        for ask in [BalanceRequest::default(), some, all] {
             assert_eq!(spread(algorithm, &[]).over(|_| true).pick(&ask), None);
             assert_eq!(spread(algorithm, &[0, 0, 0]).over(|_| true).pick(&ask), None);
             assert_eq!(spread(algorithm, &[1, 2, 3]).over(|_| false).pick(&ask), None);
         }
         assert_eq!(spread(algorithm, &[1, 2, 3]).over(|_| true).pick(&all), None, "{algorithm:?}");
         assert_eq!(
-            spread(algorithm, &[u32::MAX; 3]).over(|_| true).pick(&Ask { key: None, exclude: &[0, 2] }),
+            spread(algorithm, &[u32::MAX; 3])
+                .over(|_| true)
+                .pick(&BalanceRequest { key: None, exclude: &[0, 2] }),
             Some(1)
         );
     }
@@ -119,7 +124,7 @@ proptest! {
                 // Members come and go, instead of being unusable for a while.
                 let present: Vec<usize> = (0..11).filter(|number| usable(*number)).collect();
                 let members = present.iter().map(|number| entry(*number, 1)).collect();
-                spread = Spread::new(settings(Algorithm::RoundRobin), members, Some(&spread));
+                spread = BalancerFactory::new(settings(Algorithm::RoundRobin), members, Some(&spread));
                 present[pick(&*spread.over(|_| true))]
             } else {
                 pick(&*spread.over(usable))
@@ -178,13 +183,13 @@ proptest! {
         prop_assume!(weights.iter().any(|weight| *weight > 0));
         let factor = f64::from(factor) / 100.0;
         let settings = Settings { max_load: Some(factor), ..settings(Algorithm::ConsistentHash) };
-        let spread = Spread::new(settings, roster(&weights), None);
+        let spread = BalancerFactory::new(settings, roster(&weights), None);
         let balancer = spread.over(|_| true);
         let total: u32 = weights.iter().sum();
         let mut held: Vec<(usize, Held)> = Vec::new();
         for (key, which, arrive) in steps {
             if arrive || held.is_empty() {
-                let index = balancer.pick(&Ask { key: Some(key_of(&key.to_string())), exclude: &[] }).unwrap();
+                let index = balancer.pick(&BalanceRequest { key: Some(key_of(&key.to_string())), exclude: &[] }).unwrap();
                 held.push((index, hold(&spread, index)));
                 let own = held.iter().filter(|(other, _)| *other == index).count();
                 let mean = as_float(held.len()) * f64::from(weights[index]) / f64::from(total);
@@ -198,11 +203,11 @@ proptest! {
 
 /// A call in flight, as a lease counts it.
 struct Held {
-    load: Load,
-    _booked: Option<Booked>,
+    load: InFlight,
+    _booked: Option<InFlightGuard>,
 }
 
-fn hold(spread: &Spread, index: usize) -> Held {
+fn hold(spread: &BalancerFactory, index: usize) -> Held {
     let load = spread.roster()[index].load.clone();
     load.add();
     Held { load, _booked: spread.book(index) }
@@ -246,7 +251,7 @@ fn weighted_stays_exact_when_the_balancer_is_made_anew_at_every_pick() {
     let mut counts = [0; 4];
     for _ in 0..16 {
         counts[pick(&*spread.over(|_| true))] += 1;
-        spread = Spread::new(settings(Algorithm::Weighted), roster(&[4, 2, 1, 1]), Some(&spread));
+        spread = BalancerFactory::new(settings(Algorithm::Weighted), roster(&[4, 2, 1, 1]), Some(&spread));
     }
     assert_eq!(counts, [8, 4, 2, 2]);
 }
@@ -295,7 +300,9 @@ fn random_is_uniform_within_three_sigma_and_repeats_with_its_seed() {
     for exclude in [&[][..], &[3, 7][..]] {
         let picks = || {
             let balancer = spread(Algorithm::Random, &[1; 10]).over(|_| true);
-            (0..100_000).filter_map(|_| balancer.pick(&Ask { key: None, exclude })).collect::<Vec<_>>()
+            (0..100_000)
+                .filter_map(|_| balancer.pick(&BalanceRequest { key: None, exclude }))
+                .collect::<Vec<_>>()
         };
         let run = picks();
         assert_eq!(run, picks());
@@ -338,7 +345,7 @@ fn when_one_of_n_leaves_at_most_one_and_a_half_nths_of_the_keys_move() {
         for gone in [0, servers / 2, servers - 1] {
             let rest: Vec<Entry> =
                 (0..servers).filter(|number| *number != gone).map(|number| entry(number, 1)).collect();
-            let after = Spread::new(settings(Algorithm::ConsistentHash), rest, None).over(|_| true);
+            let after = BalancerFactory::new(settings(Algorithm::ConsistentHash), rest, None).over(|_| true);
             let after = homes(&*after, 50_000).into_iter().map(|home| home + usize::from(home >= gone));
             let moved: Vec<usize> =
                 before.iter().zip(after).filter(|(old, new)| **old != *new).map(|(old, _)| *old).collect();
@@ -367,10 +374,11 @@ fn a_server_that_is_out_for_a_while_gets_its_own_keys_back_and_only_they_move() 
 #[test]
 fn the_ring_is_kept_while_names_and_weights_stay() {
     let settings = settings(Algorithm::ConsistentHash);
-    let first = Spread::new(settings.clone(), roster(&[1, 2]), None);
-    let same = Spread::new(settings.clone(), roster(&[1, 2]), Some(&first));
-    let other = Spread::new(settings, roster(&[1, 3]), Some(&first));
-    let points = |spread: &Spread| spread.over(|_| true).pick(&Ask { key: Some(1), exclude: &[] });
+    let first = BalancerFactory::new(settings.clone(), roster(&[1, 2]), None);
+    let same = BalancerFactory::new(settings.clone(), roster(&[1, 2]), Some(&first));
+    let other = BalancerFactory::new(settings, roster(&[1, 3]), Some(&first));
+    let points =
+        |spread: &BalancerFactory| spread.over(|_| true).pick(&BalanceRequest { key: Some(1), exclude: &[] });
     assert!(first.shares_ring(&same));
     assert!(!first.shares_ring(&other));
     assert_eq!(points(&first), points(&same));
@@ -389,11 +397,11 @@ fn with_nearly_everyone_out_a_key_still_finds_one_of_the_rest_and_the_same_each_
 #[test]
 fn bounded_loads_go_on_with_the_calls_in_flight_when_the_pool_changes() {
     let settings = Settings { max_load: Some(1.0), ..settings(Algorithm::ConsistentHash) };
-    let ask = Ask { key: Some(key_of("hot")), exclude: &[] };
-    let mut spread = Spread::new(settings.clone(), roster(&[1; 4]), None);
+    let ask = BalanceRequest { key: Some(key_of("hot")), exclude: &[] };
+    let mut spread = BalancerFactory::new(settings.clone(), roster(&[1; 4]), None);
     let mut held = Vec::new();
     for calls in 1..=40_u64 {
-        spread = Spread::new(settings.clone(), roster(&[1; 4]), Some(&spread));
+        spread = BalancerFactory::new(settings.clone(), roster(&[1; 4]), Some(&spread));
         let index = spread.over(|_| true).pick(&ask).expect("room");
         held.push((index, hold(&spread, index)));
         let most = (0..4).map(|index| held.iter().filter(|(other, _)| *other == index).count()).max();
@@ -436,13 +444,13 @@ fn keys_reach_the_servers_that_the_golden_vectors_name() {
         // The order in which members are given is of no account.
         let mut members: Vec<Entry> = case.servers.iter().enumerate().map(entry).collect();
         members.reverse();
-        let spread = Spread::new(settings(Algorithm::ConsistentHash), members, None);
+        let spread = BalancerFactory::new(settings(Algorithm::ConsistentHash), members, None);
         let balancer = spread.over(|_| true);
         for row in case.keys {
             assert_eq!(format!("{:016x}", key_of(&row.key)), row.hash, "hash of {:?}", row.key);
             let mut exclude = Vec::new();
             for expected in &row.servers {
-                let ask = Ask { key: Some(key_of(&row.key)), exclude: &exclude };
+                let ask = BalanceRequest { key: Some(key_of(&row.key)), exclude: &exclude };
                 let index = balancer.pick(&ask).expect("a server");
                 assert_eq!(&*spread.roster()[index].name, expected.as_str(), "{}: {:?}", case.name, row.key);
                 exclude.push(index);

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::candidates::Candidates;
 use super::random::DRAWS;
-use super::{Ask, Balancer};
+use super::{BalanceRequest, Balancer};
 
 /// Where a candidate set stands on its circle. It outlives the balancer: one that is made anew over the same candidates goes on
 /// in the same period, so that the proportions stay exact whatever else changes meanwhile.
@@ -87,7 +87,7 @@ impl Weighted {
 }
 
 impl Balancer for Weighted {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         let mut owner = 0;
         for _ in 0..DRAWS {
             let count = self.counter.fetch_add(1, Ordering::Relaxed).wrapping_sub(self.base);

@@ -33,7 +33,7 @@ use settings::nanos;
 
 /// What a breaker does with calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum BreakerState {
     /// Lets everything in.
     Closed,
     /// Lets nothing in.
@@ -42,7 +42,7 @@ pub enum State {
     HalfOpen,
 }
 
-impl State {
+impl BreakerState {
     /// `closed`, `open` or `half_open`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for BreakerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -91,14 +91,14 @@ pub enum Readiness {
 /// The right to one call, without the breaker that gave it: whoever has it gives it back to that one, once. It is what a [`Permit`]
 /// is made of, for who has the breaker anyway.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place(Ticket);
+pub(crate) struct RawPermit(Ticket);
 
 /// The breaker of one server. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Breaker(Arc<Inner>);
+pub struct Breaker(Arc<BreakerCore>);
 
 #[derive(Debug)]
-struct Inner {
+struct BreakerCore {
     settings: Settings,
     rules: Rules,
     gate: Gate,
@@ -111,7 +111,7 @@ impl Breaker {
     pub fn new(settings: Settings, seed: u64) -> Self {
         let rules = settings.rules();
         let random = Random::seeded(seed);
-        Self(Arc::new(Inner { settings, rules, gate: Gate::new(), random, watchers: Mutex::default() }))
+        Self(Arc::new(BreakerCore { settings, rules, gate: Gate::new(), random, watchers: Mutex::default() }))
     }
 
     /// A permit for one call, or when to ask again.
@@ -122,13 +122,13 @@ impl Breaker {
 
     /// As [`Self::try_acquire`], for who gives the place back by itself: [`Self::leave_place`].
     #[inline]
-    pub(crate) fn take_place(&self, now: Tick) -> Result<Place, Denied> {
+    pub(crate) fn take_place(&self, now: Tick) -> Result<RawPermit, Denied> {
         match self.0.gate.enter(now.as_nanos(), self.0.rules.probes) {
             Ok(entered) => {
                 if entered.filled {
                     self.0.tell();
                 }
-                Ok(Place(entered.ticket))
+                Ok(RawPermit(entered.ticket))
             }
             Err(phase) => Err(Denied { retry_after: self.0.wait(phase, now) }),
         }
@@ -136,16 +136,16 @@ impl Breaker {
 
     /// Gives a place back, and says how the call ended. An ignored ending looks at no time.
     #[inline]
-    pub(crate) fn leave_place(&self, place: Place, outcome: Outcome, now: Tick) {
+    pub(crate) fn leave_place(&self, place: RawPermit, outcome: Outcome, now: Tick) {
         self.0.leave(place, outcome, now);
     }
 
     /// What it does now; an open breaker whose time has passed is half-open.
-    pub fn state(&self, now: Tick) -> State {
+    pub fn state(&self, now: Tick) -> BreakerState {
         match self.0.gate.phase() {
-            Phase::Closed => State::Closed,
-            Phase::Open { due } if now.as_nanos() < due => State::Open,
-            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open { due } if now.as_nanos() < due => BreakerState::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
@@ -184,7 +184,7 @@ impl Breaker {
     }
 }
 
-impl Inner {
+impl BreakerCore {
     fn wait(&self, phase: Phase, now: Tick) -> Duration {
         match phase {
             Phase::Open { due } => Tick::from_nanos(due).since(now),
@@ -193,7 +193,7 @@ impl Inner {
     }
 
     #[inline]
-    fn leave(&self, Place(ticket): Place, outcome: Outcome, now: Tick) {
+    fn leave(&self, RawPermit(ticket): RawPermit, outcome: Outcome, now: Tick) {
         let ending = match outcome {
             Outcome::Success => Ending::Success,
             Outcome::Failure => Ending::Failure,
@@ -218,8 +218,8 @@ impl Inner {
 #[derive(Debug)]
 #[must_use = "a permit that is dropped counts for nothing"]
 pub struct Permit {
-    breaker: Arc<Inner>,
-    place: Option<Place>,
+    breaker: Arc<BreakerCore>,
+    place: Option<RawPermit>,
 }
 
 impl Permit {

@@ -30,7 +30,7 @@ fn trip(breaker: &Breaker, now: Tick) {
     for _ in 0..5 {
         call(breaker, Outcome::Failure, now);
     }
-    assert_eq!(breaker.state(now), State::Open);
+    assert_eq!(breaker.state(now), BreakerState::Open);
 }
 
 #[test]
@@ -38,10 +38,10 @@ fn five_failures_in_a_row_open_it_and_four_do_not() {
     let breaker = breaker(exact());
     for count in 1..=4 {
         call(&breaker, Outcome::Failure, at(0.0));
-        assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (State::Closed, count));
+        assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (BreakerState::Closed, count));
     }
     call(&breaker, Outcome::Failure, at(0.0));
-    assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (State::Open, 5));
+    assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (BreakerState::Open, 5));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_success_ends_the_row_of_failures() {
             call(&breaker, Outcome::Failure, at(0.0));
         }
         call(&breaker, Outcome::Success, at(0.0));
-        assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (State::Closed, 0));
+        assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (BreakerState::Closed, 0));
     }
 }
 
@@ -64,9 +64,9 @@ fn half_of_twenty_calls_failing_within_ten_seconds_opens_it() {
         call(&breaker, Outcome::Failure, at(f64::from(second)));
     }
     call(&breaker, Outcome::Success, at(9.5));
-    assert_eq!(breaker.state(at(9.5)), State::Closed, "nineteen calls say nothing");
+    assert_eq!(breaker.state(at(9.5)), BreakerState::Closed, "nineteen calls say nothing");
     call(&breaker, Outcome::Failure, at(9.5));
-    assert_eq!(breaker.state(at(9.5)), State::Open);
+    assert_eq!(breaker.state(at(9.5)), BreakerState::Open);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn failures_that_left_the_window_do_not_count() {
             call(&breaker, Outcome::Failure, at(f64::from(second)));
         }
     }
-    assert_eq!(breaker.state(at(100.0)), State::Closed);
+    assert_eq!(breaker.state(at(100.0)), BreakerState::Closed);
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn a_server_that_was_idle_for_months_counts_from_nothing() {
             call(&breaker, Outcome::Failure, now);
             call(&breaker, Outcome::Success, now);
         }
-        assert_eq!(breaker.state(now), State::Closed);
+        assert_eq!(breaker.state(now), BreakerState::Closed);
     }
     let now = at(500.0 * 86_400.0);
     for _ in 0..10 {
         call(&breaker, Outcome::Success, now);
         call(&breaker, Outcome::Failure, now);
     }
-    assert_eq!(breaker.state(now), State::Open, "ten of twenty failed");
+    assert_eq!(breaker.state(now), BreakerState::Open, "ten of twenty failed");
 }
 
 /// F-04: what is no failure of the server does not count.
@@ -116,7 +116,7 @@ fn ignored_calls_change_nothing_however_many() {
         call(&breaker, Outcome::Ignored, at(0.0));
         drop(breaker.try_acquire(at(0.0)));
     }
-    assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (State::Closed, 4));
+    assert_eq!((breaker.state(at(0.0)), breaker.failure_count()), (BreakerState::Closed, 4));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn an_open_breaker_denies_and_says_how_long() {
     let denied = breaker.try_acquire(at(0.25)).expect_err("open");
     assert!((SECOND * 3 / 4..SECOND * 3 / 4 + GRAIN).contains(&denied.retry_after), "{denied:?}");
     assert_eq!(breaker.retry_after(at(0.25)), Some(denied.retry_after));
-    assert_eq!(breaker.state(at(0.25) + denied.retry_after), State::HalfOpen);
+    assert_eq!(breaker.state(at(0.25) + denied.retry_after), BreakerState::HalfOpen);
     assert_eq!(breaker.retry_after(at(0.25) + denied.retry_after), None);
     assert!(breaker.try_acquire(at(0.25) + denied.retry_after).is_ok());
 }
@@ -152,7 +152,7 @@ fn closing_starts_the_open_time_from_the_beginning() {
     for _ in 0..3 {
         call(&breaker, Outcome::Success, at(4.0));
     }
-    assert_eq!((breaker.state(at(4.0)), breaker.failure_count()), (State::Closed, 0));
+    assert_eq!((breaker.state(at(4.0)), breaker.failure_count()), (BreakerState::Closed, 0));
     trip(&breaker, at(4.0));
     assert!(breaker.retry_after(at(4.0)).is_some_and(|wait| wait < SECOND + GRAIN));
 }
@@ -196,11 +196,11 @@ fn a_probe_that_succeeds_does_not_make_room_for_a_fourth() {
     trip(&breaker, at(0.0));
     let probes: Vec<Permit> = (0..3).filter_map(|_| breaker.try_acquire(at(2.0)).ok()).collect();
     for probe in probes {
-        assert_eq!(breaker.state(at(2.0)), State::HalfOpen);
+        assert_eq!(breaker.state(at(2.0)), BreakerState::HalfOpen);
         assert!(breaker.try_acquire(at(2.0)).is_err());
         probe.finish(Outcome::Success, at(2.0));
     }
-    assert_eq!(breaker.state(at(2.0)), State::Closed);
+    assert_eq!(breaker.state(at(2.0)), BreakerState::Closed);
 }
 
 /// F-06: a probe that goes away gives its permit back.
@@ -217,12 +217,12 @@ fn cancelled_and_panicking_probes_free_their_places() {
             panic!("the task of a probe dies (expected in this test)");
         });
         assert!(task.join().is_err());
-        assert_eq!(breaker.state(at(2.0)), State::HalfOpen);
+        assert_eq!(breaker.state(at(2.0)), BreakerState::HalfOpen);
     }
     for _ in 0..3 {
         call(&breaker, Outcome::Success, at(2.0));
     }
-    assert_eq!(breaker.state(at(2.0)), State::Closed);
+    assert_eq!(breaker.state(at(2.0)), BreakerState::Closed);
 }
 
 #[test]
@@ -234,14 +234,14 @@ fn late_results_of_an_older_generation_change_nothing() {
     let mut outcomes = [Outcome::Success, Outcome::Failure, Outcome::Ignored].into_iter().cycle();
     for permit in late {
         permit.finish(outcomes.next().expect("endless"), at(2.0));
-        assert_eq!(breaker.state(at(2.0)), State::HalfOpen);
+        assert_eq!(breaker.state(at(2.0)), BreakerState::HalfOpen);
     }
     let others: Vec<Permit> = (0..5).filter_map(|_| breaker.try_acquire(at(2.0)).ok()).collect();
     assert_eq!(others.len(), 2, "no late result took or freed a place");
     probe.finish(Outcome::Failure, at(2.0));
     let wait = breaker.retry_after(at(2.0));
     drop(others);
-    assert_eq!((breaker.state(at(2.0)), breaker.retry_after(at(2.0))), (State::Open, wait));
+    assert_eq!((breaker.state(at(2.0)), breaker.retry_after(at(2.0))), (BreakerState::Open, wait));
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn watchers_hear_of_every_change_of_the_answer() {
     for _ in 0..3 {
         call(&breaker, Outcome::Success, at(2.0));
     }
-    assert_eq!(breaker.state(at(2.0)), State::Closed);
+    assert_eq!(breaker.state(at(2.0)), BreakerState::Closed);
     assert!(signal.count() > heard, "it closed");
 }
 
@@ -356,11 +356,11 @@ impl Model {
         }
     }
 
-    fn state(&self, now: u64) -> State {
+    fn state(&self, now: u64) -> BreakerState {
         match self.state {
-            ModelState::Closed => State::Closed,
-            ModelState::Open(due) if now < due => State::Open,
-            _ => State::HalfOpen,
+            ModelState::Closed => BreakerState::Closed,
+            ModelState::Open(due) if now < due => BreakerState::Open,
+            _ => BreakerState::HalfOpen,
         }
     }
 }
@@ -425,7 +425,7 @@ proptest! {
             if model.state == ModelState::Closed {
                 prop_assert_eq!(breaker.failure_count(), model.row);
             }
-            if let ModelState::Open(due) = model.state && model.state(now.as_nanos()) == State::Open {
+            if let ModelState::Open(due) = model.state && model.state(now.as_nanos()) == BreakerState::Open {
                 prop_assert_eq!(breaker.retry_after(now), Some(Tick::from_nanos(due).since(now)));
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::balance::Maker;
+use crate::balance::CustomBalancer;
 use crate::builtin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -40,7 +40,7 @@ pub struct Assembly<'a> {
     /// The operator's own servers, which may be anywhere: known before the first probe of what was registered earlier.
     pub trusted: &'a [Registration],
     /// Algorithms of the program's own, by service.
-    pub balancers: BTreeMap<ServiceName, Maker>,
+    pub balancers: BTreeMap<ServiceName, CustomBalancer>,
     /// `None`: the system's clock.
     pub clock: Option<Arc<dyn Clock>>,
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use self::assembly::{Assembly, Keeping};
-use crate::balance::{Balancer, Entry, Maker};
+use crate::balance::{Balancer, CustomBalancer, Entry};
 use crate::clock::Clock;
 use crate::config::{self, Config, Sources};
 use crate::error::{Error, ErrorKind, Result};
@@ -49,7 +49,7 @@ pub struct GatewayBuilder {
     url: Option<String>,
     store: Option<Arc<dyn Store>>,
     servers: Vec<Registration>,
-    balancers: Vec<(String, Maker)>,
+    balancers: Vec<(String, CustomBalancer)>,
     clock: Option<Arc<dyn Clock>>,
 }
 
@@ -140,14 +140,14 @@ impl GatewayBuilder {
     }
 
     /// Balances the service of this name, of whichever tenant, by an algorithm of the program's own, whatever
-    /// `configuration.algorithm` says. `make` makes a [`Balancer`] for each set of candidates; see [`Maker::new`]. An
+    /// `configuration.algorithm` says. `make` makes a [`Balancer`] for each set of candidates; see [`CustomBalancer::new`]. An
     /// [`Ask`](crate::balance::Ask) has a key where `configuration.algorithm` is `consistent_hash`.
     pub fn balancer(
         mut self,
         service: impl Into<String>,
         make: impl Fn(Arc<[Entry]>) -> Box<dyn Balancer> + Send + Sync + 'static,
     ) -> Self {
-        self.balancers.push((service.into(), Maker::new(make)));
+        self.balancers.push((service.into(), CustomBalancer::new(make)));
         self
     }
 
@@ -229,7 +229,7 @@ pub(crate) struct Prepared {
     pub(crate) servers: Vec<Registration>,
     pub(crate) database: Option<PathBuf>,
     store: Option<Arc<dyn Store>>,
-    balancers: BTreeMap<ServiceName, Maker>,
+    balancers: BTreeMap<ServiceName, CustomBalancer>,
     clock: Option<Arc<dyn Clock>>,
 }
 
@@ -257,7 +257,7 @@ impl Prepared {
     }
 }
 
-fn balanced((service, maker): (String, Maker)) -> Result<(ServiceName, Maker)> {
+fn balanced((service, maker): (String, CustomBalancer)) -> Result<(ServiceName, CustomBalancer)> {
     let name = ServiceName::new(&service).map_err(|error| error.with("field", "balancer"))?;
     Ok((name, maker))
 }

@@ -5,14 +5,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::balance::Ask;
+use crate::balance::BalanceRequest;
 use crate::clock::ManualClock;
 use crate::model::{
     AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, SealedCredential, Server, ServerId, Tenant,
     TenantId,
 };
 use crate::store::{Claim, ClaimStore, CredentialStore, Done, HealthRecord, KeyStore, MemoryStore, Once};
-use crate::transport::in_process::Visit;
+use crate::transport::in_process::ServerConnection;
 
 fn wrong(builder: GatewayBuilder) -> Error {
     builder.prepare().unwrap_err()
@@ -48,7 +48,7 @@ async fn who(gateway: &Gateway) -> String {
 struct LastByName(Arc<[Entry]>, Arc<AtomicUsize>);
 
 impl Balancer for LastByName {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
         self.1.fetch_add(1, Ordering::Relaxed);
         (0..self.0.len()).filter(|place| ask.allows(*place)).max_by_key(|place| &self.0[*place].name)
     }
@@ -190,7 +190,7 @@ async fn a_store_of_the_programs_own_is_asked_for_all_that_must_survive() {
 async fn a_server_of_the_process_leaves_and_comes_back() {
     let (gateway, us) = (Gateway::builder().open().await.unwrap(), Caller::local());
     // Gives each request's id back.
-    let serve = |mut visit: Visit| async move {
+    let serve = |mut visit: ServerConnection| async move {
         let answers = visit.answers();
         while let Some(bytes) = visit.receive().await {
             let asked: Value = serde_json::from_slice(&bytes).unwrap();

@@ -17,12 +17,12 @@ use self::tool::Tool;
 use crate::auth::Operation;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Attempt, CONFIG, OwnCall, OwnItem, OwnService, Settings};
+use crate::gateway::{Attempt, BuiltinCall, BuiltinItem, BuiltinService, CONFIG, Settings};
 use crate::model::CapabilityKind;
 use crate::rpc::envelope::quote;
 
 /// The service; see [`Settings::own`](crate::gateway::Settings::own).
-pub fn service() -> Arc<dyn OwnService> {
+pub fn service() -> Arc<dyn BuiltinService> {
     Arc::new(Own)
 }
 
@@ -34,15 +34,15 @@ pub fn settings(config: &Config) -> Settings {
 #[derive(Debug)]
 struct Own;
 
-const RESOURCES: [OwnItem; 1] = [OwnItem {
+const RESOURCES: [BuiltinItem; 1] = [BuiltinItem {
     name: CONFIG,
     definition: include_str!("config.json"),
     needs: &[Operation::ResourcesRead, Operation::StatsRead],
 }];
 
 #[async_trait]
-impl OwnService for Own {
-    fn items(&self, kind: CapabilityKind) -> &[OwnItem] {
+impl BuiltinService for Own {
+    fn items(&self, kind: CapabilityKind) -> &[BuiltinItem] {
         match kind {
             CapabilityKind::Tool => &Tool::ITEMS,
             CapabilityKind::Resource => &RESOURCES,
@@ -50,7 +50,7 @@ impl OwnService for Own {
         }
     }
 
-    async fn call(&self, own: OwnCall, tool: &str, arguments: &str) -> Result<String> {
+    async fn call(&self, own: BuiltinCall, tool: &str, arguments: &str) -> Result<String> {
         let unknown = || Error::new(ErrorKind::InvalidParams, "the gateway has no such tool");
         let tool = Tool::named(tool).ok_or_else(unknown)?;
         let (gateway, caller) = (own.gateway().clone(), own.caller().clone());
@@ -71,7 +71,7 @@ impl OwnService for Own {
         }))
     }
 
-    async fn read(&self, own: OwnCall, uri: &str) -> Result<String> {
+    async fn read(&self, own: BuiltinCall, uri: &str) -> Result<String> {
         let settings = own.gateway().settings();
         let text = json!({
             "version": env!("CARGO_PKG_VERSION"),

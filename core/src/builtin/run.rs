@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::tool::Tool;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway, OwnCall};
+use crate::gateway::{BuiltinCall, Caller, Gateway};
 use crate::model::{HealthStatus, Registration, Server, Status, TransportType};
 use crate::registry::Filter;
 use crate::rpc::envelope::quote;
@@ -53,7 +53,7 @@ struct Meant {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-pub(super) async fn outcome_of(tool: Tool, arguments: &str, own: OwnCall) -> Result<String> {
+pub(super) async fn outcome_of(tool: Tool, arguments: &str, own: BuiltinCall) -> Result<String> {
     let (gateway, caller) = (own.gateway(), own.caller());
     match tool {
         Tool::ListServers => {
@@ -113,7 +113,7 @@ fn check_command(gateway: &Gateway, registration: &Registration) -> Result<()> {
 }
 
 /// The result of a tool that a server has goes through as it is; another is put into one.
-async fn proxied(arguments: &str, own: OwnCall) -> Result<String> {
+async fn proxied(arguments: &str, own: BuiltinCall) -> Result<String> {
     let mut request = Edit::of(arguments)?;
     request.set("jsonrpc", r#""2.0""#).set("id", "1");
     let (method, response) = own.proxy(Bytes::from(request.apply())).await?;

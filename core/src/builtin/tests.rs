@@ -8,7 +8,7 @@ use super::service;
 use crate::auth::Credentials;
 use crate::clock::SystemClock;
 use crate::gateway::{Gateway, Settings};
-use crate::model::{Action, Call, Grant, Principal, Reply, Role, Route, ServiceName, TenantId, Wishes};
+use crate::model::{Action, Call, Grant, Principal, Reply, Role, Route, RoutingHints, ServiceName, TenantId};
 use crate::rpc::Message;
 use crate::rpc::version::{Era, MODERN};
 use crate::store::memory::MemoryStore;
@@ -53,7 +53,7 @@ async fn ask(
         correlation_id: "test".into(),
         streams: false,
         resumes: false,
-        wishes: (era == Era::Legacy).then(Wishes::default),
+        wishes: (era == Era::Legacy).then(RoutingHints::default),
         builtin: true,
     };
     match gateway.handle(call, &Credentials::Embedded(who.clone())).await {

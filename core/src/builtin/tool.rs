@@ -1,7 +1,7 @@
 //! The tools of the gateway's own service.
 
 use crate::auth::Operation;
-use crate::gateway::OwnItem;
+use crate::gateway::BuiltinItem;
 
 macro_rules! tools {
     ($($variant:ident $name:literal $operation:ident,)+) => {
@@ -20,7 +20,7 @@ macro_rules! tools {
             }
 
             /// As they are listed.
-            pub(super) const ITEMS: [OwnItem; Self::ALL.len()] = [$(OwnItem {
+            pub(super) const ITEMS: [BuiltinItem; Self::ALL.len()] = [$(BuiltinItem {
                 name: $name,
                 definition: include_str!(concat!("tools/", $name, ".json")),
                 needs: &[Operation::ToolsCall, Operation::$operation],

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
 use super::check;
-use super::problem::{Place, Problem, Problems, hint};
+use super::problem::{Location, Problem, Problems, hint};
 use super::sections::Config;
 use super::source::{PREFIX, Sources};
 use crate::model::Registration;
@@ -31,7 +31,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     }
     for (option, key, value) in &sources.options {
         let path: Vec<&str> = key.split('.').collect();
-        loading.text(&path, Place::Flag((*option).to_owned()), value);
+        loading.text(&path, Location::Flag((*option).to_owned()), value);
     }
     loading.finish()
 }
@@ -46,7 +46,7 @@ impl Config {
         let ranges = ranges.map(|(message, key)| (key, message));
         let problems: Vec<_> = ranges
             .chain(check::whole(self))
-            .map(|(key, message)| Problem { place: Place::Inline, key, message })
+            .map(|(key, message)| Problem { place: Location::Inline, key, message })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
@@ -59,7 +59,7 @@ struct Loading {
     given: Value,
     servers: Vec<Registration>,
     /// Where each key was given, for checks that see the whole.
-    places: Vec<(String, Place)>,
+    places: Vec<(String, Location)>,
     problems: Vec<Problem>,
 }
 
@@ -75,8 +75,9 @@ impl Loading {
     }
 
     fn file(&mut self, path: &Path, text: &str) {
-        let at =
-            |offset: Option<usize>| Place::File(path.to_owned(), offset.map(|offset| line_of(text, offset)));
+        let at = |offset: Option<usize>| {
+            Location::File(path.to_owned(), offset.map(|offset| line_of(text, offset)))
+        };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             self.problem(at(error.span().map(|span| span.start)), "", error.message().trim().to_owned());
@@ -115,24 +116,24 @@ impl Loading {
     /// A configuration as JSON.
     fn inline(&mut self, value: &Value) {
         let Some(entries) = value.as_object() else {
-            return self.problem(Place::Inline, "", "expected an object with the sections".to_owned());
+            return self.problem(Location::Inline, "", "expected an object with the sections".to_owned());
         };
         for (section, value) in entries {
             match value {
                 Value::Object(servers) if section == "servers" => {
                     for (name, server) in servers {
-                        self.server(format!("servers.{name}"), Place::Inline, server.clone(), Some(name));
+                        self.server(format!("servers.{name}"), Location::Inline, server.clone(), Some(name));
                     }
                 }
                 Value::Array(servers) if section == "servers" => {
                     for (i, server) in servers.iter().enumerate() {
-                        self.server(format!("servers[{i}]"), Place::Inline, server.clone(), None);
+                        self.server(format!("servers[{i}]"), Location::Inline, server.clone(), None);
                     }
                 }
                 Value::Object(members) if is_section(&[section], &self.defaults) => {
                     self.members(&[section], members);
                 }
-                value => self.value(&[section], Place::Inline, value.clone()),
+                value => self.value(&[section], Location::Inline, value.clone()),
             }
         }
     }
@@ -143,13 +144,13 @@ impl Loading {
             let below: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
             match value {
                 Value::Object(members) if is_section(&below, &self.defaults) => self.members(&below, members),
-                value => self.value(&below, Place::Inline, value.clone()),
+                value => self.value(&below, Location::Inline, value.clone()),
             }
         }
     }
 
     /// The keys of a section, and of the sections in it.
-    fn entries(&mut self, path: &[&str], entries: &DeTable<'_>, at: &impl Fn(Option<usize>) -> Place) {
+    fn entries(&mut self, path: &[&str], entries: &DeTable<'_>, at: &impl Fn(Option<usize>) -> Location) {
         for (key, item) in entries {
             let below: Vec<&str> = path.iter().copied().chain([&**key.get_ref()]).collect();
             match item.get_ref() {
@@ -162,7 +163,7 @@ impl Loading {
     }
 
     fn variable(&mut self, name: &str, text: &str) {
-        let place = Place::Variable(name.to_owned());
+        let place = Location::Variable(name.to_owned());
         if name == "MREG_LOG" {
             return self.value(&["log", "level"], place, text.into());
         }
@@ -182,7 +183,7 @@ impl Loading {
     }
 
     /// A value without a type of its own: the key's type decides which reading is the right one.
-    fn text(&mut self, path: &[&str], place: Place, text: &str) {
+    fn text(&mut self, path: &[&str], place: Location, text: &str) {
         let readings = readings(text);
         let fits = readings.iter().find(|reading| check_one(path, reading).is_ok()).or(readings.first());
         if let Some(reading) = fits.cloned() {
@@ -190,7 +191,7 @@ impl Loading {
         }
     }
 
-    fn value(&mut self, path: &[&str], place: Place, value: Value) {
+    fn value(&mut self, path: &[&str], place: Location, value: Value) {
         let key = path.join(".");
         if !self.keys().contains(&key) {
             let known = self.keys();
@@ -211,7 +212,7 @@ impl Loading {
         }
     }
 
-    fn server(&mut self, key: String, place: Place, mut value: Value, name: Option<&str>) {
+    fn server(&mut self, key: String, place: Location, mut value: Value, name: Option<&str>) {
         if let (Some(name), Some(entry)) = (name, value.as_object_mut()) {
             entry.entry("name").or_insert_with(|| name.into());
         }
@@ -233,14 +234,17 @@ impl Loading {
                 config.servers = std::mem::take(&mut self.servers);
                 for (key, message) in check::whole(&config) {
                     let given = self.places.iter().rev().find(|(given, _)| *given == key);
-                    let place = given.map_or(Place::Variable(variable_of(&key)), |(_, place)| place.clone());
+                    let place =
+                        given.map_or(Location::Variable(variable_of(&key)), |(_, place)| place.clone());
                     self.problem(place, &key, message);
                 }
                 if self.problems.is_empty() {
                     return Ok(config);
                 }
             }
-            Err(error) => self.problem(Place::File(super::CONFIG_FILE.into(), None), "", error.to_string()),
+            Err(error) => {
+                self.problem(Location::File(super::CONFIG_FILE.into(), None), "", error.to_string())
+            }
         }
         self.problems.sort_by(|a, b| a.place.cmp(&b.place));
         Err(Problems(self.problems))
@@ -253,7 +257,7 @@ impl Loading {
         keys
     }
 
-    fn problem(&mut self, place: Place, key: &str, message: String) {
+    fn problem(&mut self, place: Location, key: &str, message: String) {
         self.problems.push(Problem { place, key: key.to_owned(), message });
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// In the file, at a line counted from 1 where it is known.
     File(PathBuf, Option<usize>),
     /// In the configuration that a program gave.
@@ -18,7 +18,7 @@ pub(super) enum Place {
     Flag(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(file, Some(line)) => write!(f, "{}:{line}", file.display()),
@@ -33,7 +33,7 @@ impl fmt::Display for Place {
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// The key, dotted; empty where there is none.
     pub key: String,
     /// What is wrong and what was expected.
@@ -49,8 +49,8 @@ impl Problem {
     /// The file, if it is in one.
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
-            Place::File(file, _) => Some(file),
-            Place::Inline | Place::Variable(_) | Place::Flag(_) => None,
+            Location::File(file, _) => Some(file),
+            Location::Inline | Location::Variable(_) | Location::Flag(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::MAX_FILE_BYTES;
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Location, Problem, Problems};
 use crate::files;
 
 /// The file that is looked for in the working directory, then in the data directory.
@@ -59,7 +59,7 @@ impl Sources {
 
 fn read(path: &Path) -> Result<String, Problems> {
     files::read_text(path, MAX_FILE_BYTES).map_err(|fault| {
-        let (place, message) = (Place::File(path.to_owned(), None), fault.to_string());
+        let (place, message) = (Location::File(path.to_owned(), None), fault.to_string());
         Problems(vec![Problem { place, key: String::new(), message }])
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::model::Server;
-use crate::registry::Entry;
+use crate::registry::RegisteredEntry;
 
 /// How much a word counts by where it stands.
 const NAME: f32 = 4.0;
@@ -23,7 +23,7 @@ pub(super) struct Card(OnceLock<Words>);
 
 impl Card {
     /// The words, read from `entry`, whose card this is, where that was not done yet.
-    pub(super) fn words(&self, entry: &Entry) -> &Words {
+    pub(super) fn words(&self, entry: &RegisteredEntry) -> &Words {
         self.0.get_or_init(|| Words::of(entry))
     }
 }
@@ -48,7 +48,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &RegisteredEntry) -> Self {
         let mut all: BTreeMap<String, Vec<Occurrence>> = BTreeMap::new();
         let mut lengths = Vec::with_capacity(entry.listing.items.len() + 1);
         let mut read = |document: u32, parts: &[(f32, &str)]| {

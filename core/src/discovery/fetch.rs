@@ -18,7 +18,7 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// A server that can be asked: a session, or what stands for one in tests.
 #[async_trait]
-pub trait Ask: Send + Sync {
+pub trait ListSource: Send + Sync {
     /// Sends a request and gives the raw `result`. `params` is a raw JSON object.
     ///
     /// An answer with error -32601 is [`ErrorKind::MethodNotFound`].
@@ -41,7 +41,7 @@ pub struct Fetched {
 ///
 /// Errors: those of `ask`, and [`ErrorKind::BadUpstream`] for an answer that is not a list: then what the server offered
 /// before is better than a part of what it offers now.
-pub async fn fetch(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
+pub async fn fetch(ask: &dyn ListSource, initialize: &str) -> Result<Fetched> {
     let mut fetched = Fetched {
         listing: Listing { items: Vec::new(), initialize: Some(initialize.to_owned()), ..Listing::default() },
         excluded: Vec::new(),
@@ -62,7 +62,7 @@ pub async fn fetch(ask: &dyn Ask, initialize: &str) -> Result<Fetched> {
 /// it is. How legacy clients are told of it is left open.
 ///
 /// Errors: as of [`fetch`].
-pub async fn fetch_modern(ask: &dyn Ask) -> Result<Fetched> {
+pub async fn fetch_modern(ask: &dyn ListSource) -> Result<Fetched> {
     let asking = Noting { ask, lists: Mutex::default() };
     let discover = ask.ask(Method::Discover.as_str(), None).await?;
     let mut fetched = fetch(&asking, &discover).await?;
@@ -74,7 +74,7 @@ pub async fn fetch_modern(ask: &dyn Ask) -> Result<Fetched> {
 
 /// Notes how long the lists that come through may be kept.
 struct Noting<'a> {
-    ask: &'a dyn Ask,
+    ask: &'a dyn ListSource,
     lists: Mutex<[Option<Freshness>; 4]>,
 }
 
@@ -85,7 +85,7 @@ impl Noting<'_> {
 }
 
 #[async_trait]
-impl Ask for Noting<'_> {
+impl ListSource for Noting<'_> {
     async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
         let result = self.ask.ask(method, params).await?;
         let place = CapabilityKind::ALL.iter().position(|kind| kind.list_method() == method);
@@ -107,7 +107,7 @@ pub fn freshness(result: &Members<'_>) -> Freshness {
 }
 
 async fn fetch_list(
-    ask: &dyn Ask,
+    ask: &dyn ListSource,
     kind: CapabilityKind,
     fetched: &mut Fetched,
     bytes: &mut usize,

@@ -10,7 +10,7 @@ use super::template::Template;
 use crate::error::Result;
 use crate::model::{Capability, CapabilityKind, Server, ServerId, TenantId};
 use crate::registry::shards::Shards;
-use crate::registry::{Entry, Filter, Page, State};
+use crate::registry::{Filter, Page, RegisteredEntry, RegistryState};
 
 type Ids = Arc<[ServerId]>;
 type Postings = Shards<Arc<str>, Ids>;
@@ -27,7 +27,7 @@ pub struct Found {
 /// Who offers what, in one state of the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    state: Arc<State>,
+    state: Arc<RegistryState>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     cards: Shards<ServerId, Arc<Card>>,
 }
@@ -49,7 +49,7 @@ struct Tenant {
 #[derive(Debug, Default)]
 struct Reading(OnceLock<(Cards, usize)>);
 
-type Cards = Vec<(Arc<Entry>, Arc<Card>)>;
+type Cards = Vec<(Arc<RegisteredEntry>, Arc<Card>)>;
 
 impl Clone for Reading {
     fn clone(&self) -> Self {
@@ -75,13 +75,13 @@ struct TenantEdits<'a> {
 
 impl Index {
     /// The index of `state`.
-    pub fn build(state: &Arc<State>) -> Self {
+    pub fn build(state: &Arc<RegistryState>) -> Self {
         Self::default().next(state)
     }
 
     /// The index of `state`, which came after this index's own, at the price of what changed between them.
     #[must_use]
-    pub fn next(&self, state: &Arc<State>) -> Self {
+    pub fn next(&self, state: &Arc<RegistryState>) -> Self {
         let mut next = Self { state: state.clone(), ..self.clone() };
         let mut edits: HashMap<&TenantId, TenantEdits<'_>> = HashMap::new();
         let older = self.state.clone();
@@ -111,7 +111,7 @@ impl Index {
     }
 
     /// The state that this index follows from.
-    pub fn state(&self) -> &Arc<State> {
+    pub fn state(&self) -> &Arc<RegistryState> {
         &self.state
     }
 
@@ -130,7 +130,7 @@ impl Index {
         self.look(tenant, |own| &own.tags, tag)
     }
 
-    /// What [`State::list_where`] gives, without looking at servers that lack one of the filter's tags.
+    /// What [`RegistryState::list_where`] gives, without looking at servers that lack one of the filter's tags.
     pub fn list(&self, tenant: &TenantId, filter: &Filter, shown: impl Fn(&Server) -> bool) -> Result<Page> {
         let lists: Vec<_> = filter.tags.iter().map(|tag| self.tagged(tenant, tag)).collect();
         if lists.is_empty() {
@@ -139,7 +139,7 @@ impl Index {
         let entries = in_all(&lists).filter_map(|id| self.state.entry(id));
         let mut entries: Vec<_> = entries.filter(|entry| shown(&entry.server)).collect();
         entries.sort_unstable_by(|a, b| a.server.name.cmp(&b.server.name));
-        State::page(entries.into_iter(), filter)
+        RegistryState::page(entries.into_iter(), filter)
     }
 
     /// The servers that have this resource, ordered by identifier: those that list its URI, or, if none does, those
@@ -231,7 +231,12 @@ impl Index {
     }
 
     /// What of a server's listing is meant by `name`.
-    fn item<'a>(&self, entry: &'a Entry, kind: CapabilityKind, name: &str) -> Option<&'a Capability> {
+    fn item<'a>(
+        &self,
+        entry: &'a RegisteredEntry,
+        kind: CapabilityKind,
+        name: &str,
+    ) -> Option<&'a Capability> {
         let exact = entry.listing.of(kind).find(|item| item.name == name);
         if exact.is_some() || kind != CapabilityKind::Resource {
             return exact;
@@ -251,7 +256,7 @@ fn in_all<L: AsRef<[ServerId]>>(lists: &[L]) -> impl Iterator<Item = ServerId> {
 }
 
 /// Whether the index and the search say the same of both: a change of health, weight or endpoint is not their concern.
-fn same_offer(a: &Entry, b: &Entry) -> bool {
+fn same_offer(a: &RegisteredEntry, b: &RegisteredEntry) -> bool {
     let (one, other) = (&a.server, &b.server);
     Arc::ptr_eq(&a.listing, &b.listing)
         && one.service == other.service
@@ -261,7 +266,7 @@ fn same_offer(a: &Entry, b: &Entry) -> bool {
 }
 
 impl<'a> TenantEdits<'a> {
-    fn note(&mut self, id: ServerId, entry: &'a Entry, added: bool) {
+    fn note(&mut self, id: ServerId, entry: &'a RegisteredEntry, added: bool) {
         let note = |edits: &mut Edits<'a>, key: &'a str| {
             let edit = edits.entry(key).or_default();
             if added { edit.add.push(id) } else { edit.remove.push(id) }

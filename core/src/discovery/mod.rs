@@ -12,7 +12,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-pub use fetch::{Ask, Fetched, fetch, fetch_modern, freshness};
+pub use fetch::{Fetched, ListSource, fetch, fetch_modern, freshness};
 pub use index::{Found, Index};
 pub use list::{ListPage, parse_list};
 pub use search::Hit;

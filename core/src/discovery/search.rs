@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::card::{Words, cut, words};
 use crate::model::{Capability, Server, ServerId};
-use crate::registry::Entry;
+use crate::registry::RegisteredEntry;
 
 /// The usual parameters of BM25.
 const K1: f64 = 1.2;
@@ -40,7 +40,7 @@ pub struct Hit {
 
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
-    entry: &'a Entry,
+    entry: &'a RegisteredEntry,
     /// Which of the servers it is of, in their order.
     server: u32,
     document: u32,
@@ -50,7 +50,7 @@ struct Candidate<'a> {
 /// The best `limit` of what `shown` lets through. The `cards` are those of servers in the order of their names, with `room` documents
 /// at most.
 pub(super) fn search<'a>(
-    cards: impl Iterator<Item = (&'a Entry, &'a Words)>,
+    cards: impl Iterator<Item = (&'a RegisteredEntry, &'a Words)>,
     room: usize,
     query: &str,
     limit: usize,

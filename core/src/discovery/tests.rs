@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Ask, Index, fetch, parse_list};
+use super::{Index, ListSource, fetch, parse_list};
 use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, Capability, CapabilityKind, Listing, Registration, ServerId, TenantId};
@@ -335,7 +335,7 @@ impl Fake {
 }
 
 #[async_trait]
-impl Ask for Fake {
+impl ListSource for Fake {
     async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
         self.asked.lock().unwrap().push(method.to_owned());
         let cursor = params.map(|params| {
@@ -422,7 +422,7 @@ struct Endless {
 }
 
 #[async_trait]
-impl Ask for Endless {
+impl ListSource for Endless {
     async fn ask(&self, _method: &str, _params: Option<String>) -> Result<String> {
         let mut pages = self.pages.lock().unwrap();
         *pages += 1;

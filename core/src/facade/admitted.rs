@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::House;
+use super::OpenGateway;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{self, Ask};
+use crate::gateway::{self, AdmissionRequest};
 use crate::model::CapabilityKind;
 use crate::rpc::Method;
 use crate::views;
@@ -14,7 +14,7 @@ use crate::views;
 /// A call, as the host was asked for it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct AdmissionInput {
     /// The MCP method.
     method: String,
     /// As what the rules and the audit trail know what the host offers.
@@ -36,10 +36,11 @@ struct Asked {
 pub struct Admitted(Arc<Mutex<Option<gateway::Admitted>>>);
 
 impl Admitted {
-    pub(super) async fn ask(house: &House, input: &[u8]) -> Result<Self> {
-        let asked: Asked = views::read(input, "the document")?;
+    pub(super) async fn ask(house: &OpenGateway, input: &[u8]) -> Result<Self> {
+        let asked: AdmissionInput = views::read(input, "the document")?;
         let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
-        let ask = Ask { method: Method::of(&asked.method), service: asked.service, name: asked.name };
+        let ask =
+            AdmissionRequest { method: Method::of(&asked.method), service: asked.service, name: asked.name };
         let admitted = house.gateway.admit_call(ask, &credentials).await.map_err(spoken)?;
         Ok(Self(Arc::new(Mutex::new(Some(admitted)))))
     }

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
 
-use super::House;
+use super::OpenGateway;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Attached;
+use crate::gateway::ClientConnection;
 use crate::model::{Route, ServiceName};
 use crate::views;
 
 /// Where a client is attached, and who calls.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Asked {
+struct AttachRequest {
     /// The only service that it sees.
     service: Option<String>,
     /// The credential, as the header of that name has it.
@@ -29,21 +29,22 @@ struct Asked {
 
 /// A client that is attached to the gateway: JSON-RPC messages in and out, of either era. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Line {
-    attached: Attached,
+pub struct ClientHandle {
+    attached: ClientConnection,
     heard: Arc<Mutex<mpsc::Receiver<Bytes>>>,
 }
 
-impl Line {
-    pub(super) fn open(house: &House, input: &[u8]) -> Result<Self> {
-        let asked: Asked = views::read(input, "the document")?;
+impl ClientHandle {
+    pub(super) fn open(house: &OpenGateway, input: &[u8]) -> Result<Self> {
+        let asked: AttachRequest = views::read(input, "the document")?;
         let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
         let unknown = |_| Error::new(ErrorKind::NotFound, "no such service");
         let route = match &asked.service {
             Some(name) => Route::Service(ServiceName::asked(name).map_err(unknown)?),
             None => Route::All,
         };
-        let (attached, heard) = Attached::new(house.gateway.clone(), route, credentials, asked.builtin);
+        let (attached, heard) =
+            ClientConnection::new(house.gateway.clone(), route, credentials, asked.builtin);
         Ok(Self { attached, heard: Arc::new(Mutex::new(heard)) })
     }
 

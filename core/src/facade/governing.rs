@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::House;
+use super::OpenGateway;
 #[cfg(feature = "oauth")]
 use super::requests::{Login, LoginAnswered};
 use super::requests::{SetCredential, Tenant, TenantChange, WhichCredential};
@@ -36,7 +36,7 @@ table! {
 }
 
 impl Governing {
-    pub(super) async fn perform(self, house: &House, input: &[u8]) -> Result<Bytes> {
+    pub(super) async fn perform(self, house: &OpenGateway, input: &[u8]) -> Result<Bytes> {
         let (gateway, caller) = (&house.gateway, &house.caller);
         match self {
             Self::CreateTenant => written(&read::<NewTenant>(input)?.make(gateway, caller).await?),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::House;
+use super::OpenGateway;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
@@ -19,7 +19,7 @@ pub(super) struct Shown {
 /// A credential and what is to be done with it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct IdentityRequest {
     #[serde(default)]
     authorization: Option<String>,
     /// A name of the matrix, such as `tools.call`.
@@ -38,12 +38,12 @@ pub(super) struct Identity {
     expires_at: Option<jiff::Timestamp>,
 }
 
-pub(super) async fn authenticate(house: &House, shown: &Shown) -> Result<Identity> {
+pub(super) async fn authenticate(house: &OpenGateway, shown: &Shown) -> Result<Identity> {
     caller(house, shown.authorization.as_deref()).await.map(|caller| Identity::of(&caller))
 }
 
 /// As [`authenticate`]; [`ErrorKind::PermissionDenied`] if whoever it is may not do it.
-pub(super) async fn authorize(house: &House, asked: &Asked) -> Result<Identity> {
+pub(super) async fn authorize(house: &OpenGateway, asked: &IdentityRequest) -> Result<Identity> {
     let operation = Operation::ALL.iter().find(|operation| operation.as_str() == asked.operation);
     let operation = operation.ok_or_else(|| {
         let shown: String = asked.operation.chars().take(64).collect();
@@ -54,7 +54,7 @@ pub(super) async fn authorize(house: &House, asked: &Asked) -> Result<Identity> 
     Ok(Identity::of(&caller))
 }
 
-async fn caller(house: &House, authorization: Option<&str>) -> Result<Caller> {
+async fn caller(house: &OpenGateway, authorization: Option<&str>) -> Result<Caller> {
     let credentials = house.credentials(authorization)?;
     let correlation_id = uuid::Uuid::new_v4().to_string().into();
     house.gateway.authenticate(&credentials, &correlation_id).await

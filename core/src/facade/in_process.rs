@@ -8,15 +8,15 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::transport::in_process::{Resident, Visit};
+use crate::transport::in_process::{InProcessServer, ServerConnection};
 use crate::views;
 
 /// A server of this process that is in place and registered. Clones share it; dropped, the server is not there any more, but
 /// registered still.
 #[derive(Clone, Debug)]
-pub struct Housed(Arc<Mutex<Resident>>);
+pub struct RegisteredServer(Arc<Mutex<InProcessServer>>);
 
-impl Housed {
+impl RegisteredServer {
     pub(super) async fn open(gateway: &Gateway, caller: &Caller, registration: &[u8]) -> Result<Self> {
         let registration = views::read(registration, "the registration")?;
         let resident = gateway.settle(caller, registration).await?;
@@ -35,11 +35,11 @@ impl Housed {
 #[derive(Clone, Debug)]
 pub struct Hosted {
     answers: mpsc::Sender<Bytes>,
-    visit: Arc<Mutex<Visit>>,
+    visit: Arc<Mutex<ServerConnection>>,
 }
 
 impl Hosted {
-    fn new(visit: Visit) -> Self {
+    fn new(visit: ServerConnection) -> Self {
         Self { answers: visit.answers(), visit: Arc::new(Mutex::new(visit)) }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::House;
+use super::OpenGateway;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::McpRequest;
-use crate::model::{Route, ServiceName, Wishes};
+use crate::model::{Route, RoutingHints, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message};
 
@@ -70,7 +70,7 @@ impl Verb {
         ROWS.iter().find(|row| row.name == name).map(Self)
     }
 
-    pub(super) async fn perform(self, house: &House, input: &[u8]) -> Result<Bytes> {
+    pub(super) async fn perform(self, house: &OpenGateway, input: &[u8]) -> Result<Bytes> {
         let text = std::str::from_utf8(input)
             .map_err(|_| Error::new(ErrorKind::Parse, "the document is not valid UTF-8"))?;
         let document = Members::parse(text)?;
@@ -129,14 +129,14 @@ fn route(document: &Members<'_>) -> Result<Route> {
     ServiceName::asked(&service).map(Route::Service).map_err(unknown)
 }
 
-fn wishes(document: &Members<'_>) -> Result<Wishes> {
+fn wishes(document: &Members<'_>) -> Result<RoutingHints> {
     let list = "a list of texts";
     let timeout: Option<f64> = wish(document, "timeout_seconds", "a number of seconds")?;
     if timeout.is_some_and(|seconds| !(0.001..=86_400.0).contains(&seconds)) {
         return Err(Error::new(ErrorKind::InvalidParams, "`timeout_seconds` must be from 0.001 to 86400")
             .with("field", "timeout_seconds"));
     }
-    Ok(Wishes {
+    Ok(RoutingHints {
         required_tools: wish(document, "required_tools", list)?.unwrap_or_default(),
         required_resources: wish(document, "required_resources", list)?.unwrap_or_default(),
         preferred_servers: wish(document, "preferred_servers", list)?.unwrap_or_default(),

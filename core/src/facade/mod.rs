@@ -2,7 +2,7 @@
 //!
 //! A binding turns its language's call into one call here, and the answer back; everything that two bindings would both need is
 //! decided here or above. [`Facade::perform`] takes a verb with a JSON document and gives a JSON document; what is no
-//! question with one answer has a type of its own: [`Watch`], [`Line`], [`Housed`], [`Exchange`], [`Admitted`] and the
+//! question with one answer has a type of its own: [`Watch`], [`ClientHandle`], [`RegisteredServer`], [`Exchange`], [`Admitted`] and the
 //! [`Picked`] server.
 //!
 //! | verb | document | answer |
@@ -79,14 +79,14 @@ use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
 pub use self::admitted::Admitted;
-pub use self::client::Line;
-pub use self::in_process::{Hosted, Housed};
+pub use self::client::ClientHandle;
+pub use self::in_process::{Hosted, RegisteredServer};
 use self::process::Process;
 #[cfg(feature = "server")]
 pub use self::surface::{Exchange, Head, Mount, Request};
 pub use self::watch::Watch;
 use self::work::Where;
-pub use self::work::{Flight, Work};
+pub use self::work::{Work, WorkHandle};
 use crate::auth::{Authorization, Credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, Picked, Picker};
@@ -100,7 +100,7 @@ pub struct Facade(Arc<Shared>);
 
 struct Shared {
     /// Taken when the gateway ends, so that what is closed keeps nothing until a collector of garbage comes by.
-    house: ArcSwapOption<House>,
+    house: ArcSwapOption<OpenGateway>,
     /// Not in the house: to go there and back would cost a pick a tenth of its time.
     picker: Picker,
     process: Process,
@@ -112,7 +112,7 @@ struct Shared {
 }
 
 /// What is only touched by the process that opened it.
-struct House {
+struct OpenGateway {
     gateway: Gateway,
     caller: Caller,
     #[cfg(feature = "server")]
@@ -203,20 +203,23 @@ impl Facade {
     /// Attaches an MCP client of this process, of either era. `document` says where: `service`, or everything without one, and with the
     /// gateway's own service if `builtin` is true. It says who calls, as in [`Facade::admit`]: `authorization` and `peer`; without both
     /// it is the program itself.
-    pub fn attach(&self, document: &[u8]) -> Result<Line> {
+    pub fn attach(&self, document: &[u8]) -> Result<ClientHandle> {
         let house = self.house()?;
-        Line::open(&house, document)
+        ClientHandle::open(&house, document)
     }
 
     /// Puts an MCP server of this process in place and registers it: `registration` is a registration without an endpoint. One that
     /// is registered under this name already is changed.
     ///
     /// [`ErrorKind::Conflict`] if it is in place already.
-    pub fn house_server(&self, registration: Bytes) -> impl Future<Output = Result<Housed>> + Send + 'static {
+    pub fn house_server(
+        &self,
+        registration: Bytes,
+    ) -> impl Future<Output = Result<RegisteredServer>> + Send + 'static {
         let house = self.house();
         async move {
             let house = house?;
-            Housed::open(&house.gateway, &house.caller, &registration).await
+            RegisteredServer::open(&house.gateway, &house.caller, &registration).await
         }
     }
 
@@ -240,7 +243,7 @@ impl Facade {
 
     /// Takes no new work, lets calls under way end for as long as the configuration's `server.grace_seconds`, then ends everything,
     /// the runtime included. Closing again does nothing.
-    pub fn close(&self) -> Flight<()> {
+    pub fn close(&self) -> WorkHandle<()> {
         self.close_within(None)
     }
 
@@ -249,14 +252,14 @@ impl Facade {
         self.close_within(grace).wait()
     }
 
-    fn close_within(&self, grace: Option<Duration>) -> Flight<()> {
+    fn close_within(&self, grace: Option<Duration>) -> WorkHandle<()> {
         let shared = Arc::clone(&self.0);
         let house = match self.house() {
             Ok(house) if !shared.closed.swap(true, Ordering::SeqCst) => house,
-            Err(error) if shared.process.is_left() => return Flight::done(Err(error)),
-            Ok(_) | Err(_) => return Flight::done(Ok(())),
+            Err(error) if shared.process.is_left() => return WorkHandle::done(Err(error)),
+            Ok(_) | Err(_) => return WorkHandle::done(Ok(())),
         };
-        let (flight, landing) = Flight::new();
+        let (flight, landing) = WorkHandle::new();
         let ending = Tasks::default();
         ending.clone().spawn_on(&self.0.handle, async move {
             let configured = house.gateway.settings().server.grace;
@@ -312,17 +315,17 @@ impl Facade {
 
     /// Runs `work` as [`Facade::run_apart`] does, for who awaits it on any executor: whom it wakes is the host's. Dropped, the work is
     /// cancelled.
-    pub fn fly<T, F>(&self, work: F) -> Flight<T>
+    pub fn fly<T, F>(&self, work: F) -> WorkHandle<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let (mut flight, landing) = Flight::new();
+        let (mut flight, landing) = WorkHandle::new();
         flight.hold(self.run_apart(work, move |outcome| landing.land(outcome)));
         flight
     }
 
-    fn house(&self) -> Result<Arc<House>> {
+    fn house(&self) -> Result<Arc<OpenGateway>> {
         if self.0.process.is_left() {
             return Err(forked());
         }
@@ -333,7 +336,7 @@ impl Facade {
     }
 }
 
-impl House {
+impl OpenGateway {
     /// What a call shows of itself: the program's own word, or a credential.
     fn credentials(&self, authorization: Option<&str>) -> Result<Credentials> {
         self.credentials_of(authorization, None)

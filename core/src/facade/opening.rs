@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::House;
+use super::OpenGateway;
 use crate::builder::{GatewayBuilder, Prepared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
@@ -70,9 +70,9 @@ impl Opening {
     }
 
     /// Opens the gateway, on the runtime that this runs on.
-    pub(super) async fn open(self) -> Result<House> {
+    pub(super) async fn open(self) -> Result<OpenGateway> {
         let (gateway, presence) = self.0.open().await?;
-        Ok(House {
+        Ok(OpenGateway {
             caller: Caller::local(),
             #[cfg(feature = "server")]
             surface: gateway.service(),

@@ -19,7 +19,7 @@ fn ask(facade: &Facade, verb: &str, input: &Value) -> Result<Value> {
 }
 
 /// Answers as a server whose tool `echo` gives its parameters back; `fail` is an error of its own, `hang` is never answered.
-async fn serve(housed: Housed) -> Result<()> {
+async fn serve(housed: RegisteredServer) -> Result<()> {
     let links = Tasks::default();
     while let Some(link) = housed.receive().await? {
         links.spawn(async move { drop(talk(link).await) });

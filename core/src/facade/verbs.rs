@@ -7,7 +7,7 @@ use super::governing::Governing;
 use super::requests::{
     Change, History, Key, Listing, Named, Nothing, Offer, Offers, Page, Question, Removal, Request, Search,
 };
-use super::{House, identity, mcp};
+use super::{OpenGateway, identity, mcp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Registration;
 use crate::store::HEALTH_HISTORY;
@@ -86,7 +86,7 @@ impl Verb {
         })
     }
 
-    pub(super) async fn perform(self, house: &House, input: &Bytes) -> Result<Bytes> {
+    pub(super) async fn perform(self, house: &OpenGateway, input: &Bytes) -> Result<Bytes> {
         let input: &[u8] = if input.is_empty() { b"{}" } else { input };
         match self {
             Self::Mcp(verb) => verb.perform(house, input).await,
@@ -97,7 +97,7 @@ impl Verb {
 }
 
 impl Own {
-    async fn perform(self, house: &House, input: &[u8]) -> Result<Bytes> {
+    async fn perform(self, house: &OpenGateway, input: &[u8]) -> Result<Bytes> {
         let (gateway, caller) = (&house.gateway, &house.caller);
         let shown = |server| written(&ServerView::shown(gateway, caller, server));
         match self {
@@ -204,7 +204,7 @@ pub(super) fn written(document: &impl Serialize) -> Result<Bytes> {
 }
 
 /// The server that `{server}` names, by its id or its name.
-pub(super) fn one(house: &House, input: &[u8]) -> Result<crate::model::ServerId> {
+pub(super) fn one(house: &OpenGateway, input: &[u8]) -> Result<crate::model::ServerId> {
     let asked: Named = read(input)?;
     Ok(house.gateway.named(&house.caller, &asked.server)?.id)
 }

@@ -110,7 +110,7 @@ pub(super) fn closed() -> Error {
 /// Work that is awaited on any executor. Dropped, the work is cancelled.
 #[derive(Debug)]
 #[must_use = "work is cancelled when this is dropped"]
-pub struct Flight<T> {
+pub struct WorkHandle<T> {
     outcome: oneshot::Receiver<Result<T>>,
     held: Option<DropGuard>,
 }
@@ -124,13 +124,13 @@ impl Wake for Parked {
     }
 }
 
-/// Where the outcome of a [`Flight`] is put.
-pub(super) struct Landing<T>(oneshot::Sender<Result<T>>);
+/// Where the outcome of a [`WorkHandle`] is put.
+pub(super) struct Completion<T>(oneshot::Sender<Result<T>>);
 
-impl<T> Flight<T> {
-    pub(super) fn new() -> (Self, Landing<T>) {
+impl<T> WorkHandle<T> {
+    pub(super) fn new() -> (Self, Completion<T>) {
         let (landing, outcome) = oneshot::channel();
-        (Self { outcome, held: None }, Landing(landing))
+        (Self { outcome, held: None }, Completion(landing))
     }
 
     pub(super) fn done(outcome: Result<T>) -> Self {
@@ -155,14 +155,14 @@ impl<T> Flight<T> {
     }
 }
 
-impl<T> Landing<T> {
+impl<T> Completion<T> {
     pub(super) fn land(self, outcome: Result<T>) {
         // Nobody waits any more.
         let _ = self.0.send(outcome);
     }
 }
 
-impl<T> Future for Flight<T> {
+impl<T> Future for WorkHandle<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn what_ends_as_the_gateway_closes_is_told_as_its_end_and_what_does_not_as_closed() {
         for (ends, told) in [(true, Ok(1)), (false, Err(ErrorKind::Unavailable))] {
-            let (tasks, (flight, landing)) = (Tasks::default(), Flight::new());
+            let (tasks, (flight, landing)) = (Tasks::default(), WorkHandle::new());
             let stop = tasks.token().clone();
             // The gateway closes right after the first look at the work.
             let work = poll_fn(move |_| {

@@ -11,24 +11,24 @@ use http::HeaderMap;
 use smol_str::ToSmolStr;
 use tokio::sync::Notify;
 
-use super::Inner;
+use super::Core;
 use super::legacy::opening::apart;
 use crate::clock::Tick;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::{Course, translate};
 use crate::gateway::bridge::modern_to_modern;
 use crate::gateway::call::answering::{Answering, Flow};
-use crate::gateway::call::context::{Forward, Journey, Passage};
+use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
 use crate::gateway::call::relay::{Relay, progress_token};
 use crate::gateway::call::verdict::is_repeatable;
 use crate::gateway::call::{affinity, proxy};
-use crate::gateway::routing::service::Place;
+use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::{Client, ended};
 use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
 use crate::model::{Reply, ServerId};
 use crate::rpc::Method;
 use crate::rpc::version::Era;
-use crate::select::{Ask, Lease};
+use crate::select::{Lease, PickRequest};
 use crate::transport::{Exchange, Outgoing, Session};
 
 /// Attempts that one call gets at most.
@@ -51,10 +51,10 @@ struct Sent {
     pauses: Option<Arc<Notify>>,
 }
 
-impl Inner {
+impl Core {
     /// Brings a request to a server and its answer back.
-    pub(crate) async fn forward(self: Arc<Self>, mut journey: Box<Journey>) -> Result<Reply> {
-        let Journey { forward, passage } = &mut *journey;
+    pub(crate) async fn forward(self: Arc<Self>, mut journey: Box<ForwardRequest>) -> Result<Reply> {
+        let ForwardRequest { forward, passage } = &mut *journey;
         if let Some(client) = &passage.client {
             let raw_id = forward.message.id().unwrap_or("null");
             passage.landing = Some(client.take_off(raw_id, passage.record.active()));
@@ -158,9 +158,9 @@ impl Inner {
 
     async fn attempt(
         self: &Arc<Self>,
-        forward: &Forward,
-        passage: &Passage,
-        place: &Place,
+        forward: &ForwardPlan,
+        passage: &CallContext,
+        place: &Replica,
         deadline: Tick,
     ) -> Result<Sent> {
         let client = passage.client.as_ref();
@@ -239,7 +239,7 @@ impl Inner {
         }
     }
 
-    fn forget(&self, client: Option<&Arc<Client>>, place: &Place, session: Arc<Session>) {
+    fn forget(&self, client: Option<&Arc<Client>>, place: &Replica, session: Arc<Session>) {
         if let (Some(client), true) = (client, session.is_own()) {
             client.forget(place.upstream.number, &session);
         } else {
@@ -255,7 +255,7 @@ impl Inner {
     async fn in_time<T>(
         &self,
         deadline: Tick,
-        passage: &Passage,
+        passage: &CallContext,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let left = deadline.since(self.clock.now());
@@ -270,12 +270,12 @@ impl Inner {
 
 /// A server for the call, rather one that does not limit its rate just now.
 fn choose<'f>(
-    forward: &'f Forward,
-    passage: &Passage,
+    forward: &'f ForwardPlan,
+    passage: &CallContext,
     key: Option<u64>,
     excluded: &[ServerId],
     now: Tick,
-) -> Result<(Lease, &'f Place)> {
+) -> Result<(Lease, &'f Replica)> {
     let (lease, place) = pick(forward, passage, key, excluded, now)?;
     if !place.replica.is_throttled(now) {
         return Ok((lease, place));
@@ -292,12 +292,12 @@ fn choose<'f>(
 }
 
 fn pick<'f>(
-    forward: &'f Forward,
-    passage: &Passage,
+    forward: &'f ForwardPlan,
+    passage: &CallContext,
     key: Option<u64>,
     excluded: &[ServerId],
     now: Tick,
-) -> Result<(Lease, &'f Place)> {
+) -> Result<(Lease, &'f Replica)> {
     let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
     let service = &forward.service;
     // What one replica keeps for the client is nothing that the others could speak of.
@@ -307,7 +307,7 @@ fn pick<'f>(
     {
         let others = service.places.iter().map(|place| place.server.id).filter(|other| *other != id);
         let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
-        let there = service.pick(None, &Ask { key: None, exclude: &others }, now);
+        let there = service.pick(None, &PickRequest { key: None, exclude: &others }, now);
         // A new subscription can as well be another replica's.
         if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
             return there;
@@ -317,16 +317,16 @@ fn pick<'f>(
         if !excluded.contains(&wish) {
             let others: Vec<_> =
                 service.places.iter().map(|place| place.server.id).filter(|id| *id != wish).collect();
-            if let Ok(chosen) = service.pick(what, &Ask { key, exclude: &others }, now) {
+            if let Ok(chosen) = service.pick(what, &PickRequest { key, exclude: &others }, now) {
                 return Ok(chosen);
             }
         }
     }
-    service.pick(what, &Ask { key, exclude: excluded }, now)
+    service.pick(what, &PickRequest { key, exclude: excluded }, now)
 }
 
 /// The client's own session with the server, if there is one already: nearly every call finds it so.
-fn open_session(client: Option<&Arc<Client>>, place: &Place) -> Option<Arc<Session>> {
+fn open_session(client: Option<&Arc<Client>>, place: &Replica) -> Option<Arc<Session>> {
     let client = client.filter(|client| apart(client, place))?;
     client.session_with(place.upstream.number)
 }

@@ -25,8 +25,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
-pub use self::api::admitted::{Admitted, Ask};
-pub use self::api::credentials::Whose;
+pub use self::api::admitted::{AdmissionRequest, Admitted};
+pub use self::api::credentials::CredentialScope;
 pub use self::api::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::api::hosted::Hosted;
 #[cfg(feature = "oauth")]
@@ -39,10 +39,10 @@ pub use self::api::reads::{ActiveRequest, Components, GatewayStats, Offered, Rou
 pub use self::api::request::{Answer, McpRequest};
 pub use self::api::tenants::TenantPatch;
 pub use self::call::audit::Attempt;
-pub use self::call::builtin::{CONFIG, OwnCall, OwnItem, OwnService};
+pub use self::call::builtin::{BuiltinCall, BuiltinItem, BuiltinService, CONFIG};
 #[cfg(feature = "server")]
 pub(crate) use self::call::proxy::read as read_proxied;
-pub use self::legacy::client_connection::Attached;
+pub use self::legacy::client_connection::ClientConnection;
 use self::routing::snapshot::{Snapshot, View};
 pub use self::settings::{SessionSettings, Settings};
 pub use crate::auth::Caller;
@@ -59,9 +59,9 @@ use crate::registry::Registry;
 use crate::store::Store;
 use crate::store::presence::Presence;
 use crate::tasks::Tasks;
-use crate::transport::credential_provider::Supply;
+use crate::transport::credential_provider::CredentialProvider;
 use crate::transport::guard::Guard;
-use crate::transport::in_process::Residents;
+use crate::transport::in_process::InProcessServers;
 use crate::transport::{self, Connector};
 
 /// The gateway. Clones share it.
@@ -88,12 +88,12 @@ use crate::transport::{self, Connector};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway(Arc<Core>);
 
 /// Gives the way to a registered server; nothing is opened or started yet.
 type Connect = Box<dyn Fn(&Arc<Server>) -> Result<Arc<dyn Connector>> + Send + Sync>;
 
-struct Inner {
+struct Core {
     settings: Settings,
     connect: Connect,
     clock: Arc<dyn Clock>,
@@ -104,7 +104,7 @@ struct Inner {
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
     /// What servers are shown.
-    book: Arc<upstream::credential_cache::Book>,
+    book: Arc<upstream::credential_cache::CredentialCache>,
     #[cfg(feature = "oauth")]
     logins: api::logins::Logins,
     overrides: upstream::overrides::Overrides,
@@ -112,7 +112,7 @@ struct Inner {
     snapshot: Arc<ArcSwap<Snapshot>>,
     refreshing: std::sync::Mutex<()>,
     sessions: session::sessions::Sessions,
-    modern: modern::State,
+    modern: modern::ModernState,
     observer: Observer,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
@@ -140,14 +140,16 @@ impl Gateway {
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let random = Arc::new(settings.seed.map_or_else(Random::from_entropy, Random::seeded));
         let tasks = Tasks::default();
-        let book =
-            Arc::new(upstream::credential_cache::Book::load(settings.vault.clone(), &*store, &clock).await?);
-        let means = transport::Means {
+        let book = Arc::new(
+            upstream::credential_cache::CredentialCache::load(settings.vault.clone(), &*store, &clock)
+                .await?,
+        );
+        let means = transport::TransportContext {
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
             random: Arc::clone(&random),
             guard: settings.guard.clone(),
-            supply: Arc::clone(&book) as Arc<dyn Supply>,
+            supply: Arc::clone(&book) as Arc<dyn CredentialProvider>,
             residents: settings.residents.clone(),
             starts: Arc::new(upstream::starts::Trail {
                 store: Arc::clone(&store),
@@ -164,7 +166,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
         tasks: Tasks,
-        book: Arc<upstream::credential_cache::Book>,
+        book: Arc<upstream::credential_cache::CredentialCache>,
         connect: Connect,
     ) -> Result<Self> {
         let registry = Arc::new(
@@ -186,11 +188,11 @@ impl Gateway {
             )?,
         };
         settings.local_token = Some(token);
-        let modern = modern::State::new(settings.vault.as_deref())?;
+        let modern = modern::ModernState::new(settings.vault.as_deref())?;
         let claims = routing::claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
-        let inner = Arc::new_cyclic(|this| Inner {
+        let inner = Arc::new_cyclic(|this| Core {
             trail,
             observer: Observer::new(&clock),
             auth,
@@ -272,7 +274,7 @@ impl Gateway {
     }
 
     /// The servers that live in this process: who settles one registers it, too.
-    pub fn residents(&self) -> &Residents {
+    pub fn residents(&self) -> &InProcessServers {
         &self.0.settings.residents
     }
 
@@ -302,12 +304,12 @@ impl Gateway {
     }
 }
 
-impl Inner {
+impl Core {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Inner::sight`] it shares no counter with other
+    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Core::sight`] it shares no counter with other
     /// threads, unless something is kept from the caller.
     fn look<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
         self.snapshot.load().look(principal, |view| match view {
@@ -337,7 +339,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for Core {
     /// Whoever may still pick finds nothing, and keeps nothing.
     fn drop(&mut self) {
         self.snapshot.store(Arc::default());

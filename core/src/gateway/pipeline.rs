@@ -8,14 +8,14 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::call::modern::Modern;
 use super::modern;
-use super::{Gateway, Inner};
+use super::{Core, Gateway};
 use crate::auth::{Credentials, Operation};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::call::audit::is_refusal;
 use crate::gateway::call::builtin;
 use crate::gateway::call::context;
-use crate::gateway::call::context::{Journey, Passage, Target};
+use crate::gateway::call::context::{CallContext, Destination, ForwardRequest};
 use crate::gateway::call::ongoing::{Ongoing, conclude};
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::session::client::Client;
@@ -31,18 +31,18 @@ use crate::transport::Hello;
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
 /// What a call comes down to; small, since it passes through many hands.
-pub(crate) enum Errand {
-    Open(Box<(Message, Passage)>),
+pub(crate) enum ResolvedCall {
+    Open(Box<(Message, CallContext)>),
     Answer(Bytes),
-    List(CapabilityKind, Box<(Message, Passage)>),
-    SetLevel(Box<(Message, Passage)>),
-    Forward(Box<Journey>),
-    Note(Box<(Message, Passage)>, Arc<Client>),
-    Listen(Arc<Client>, Box<Passage>),
-    Resume(Arc<Client>, Box<str>, Box<Passage>),
-    Modern(Box<modern::Errand>, Box<Passage>),
-    Own(Box<builtin::Ask>, Box<Passage>),
-    End(Arc<Client>, Box<Passage>),
+    List(CapabilityKind, Box<(Message, CallContext)>),
+    SetLevel(Box<(Message, CallContext)>),
+    Forward(Box<ForwardRequest>),
+    Note(Box<(Message, CallContext)>, Arc<Client>),
+    Listen(Arc<Client>, Box<CallContext>),
+    Resume(Arc<Client>, Box<str>, Box<CallContext>),
+    Modern(Box<modern::ModernCall>, Box<CallContext>),
+    Own(Box<builtin::BuiltinRequest>, Box<CallContext>),
+    End(Arc<Client>, Box<CallContext>),
 }
 
 impl Gateway {
@@ -76,14 +76,14 @@ impl Gateway {
     }
 }
 
-impl Inner {
+impl Core {
     /// Who calls, may they now, and what the call comes down to.
     async fn admit(
         &self,
         call: Box<Call>,
         credentials: &Credentials,
         record: &Arc<Record>,
-    ) -> Result<(Route, Errand)> {
+    ) -> Result<(Route, ResolvedCall)> {
         let principal = self.auth.authenticate(credentials).get().await?.at_door(call.builtin);
         // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
@@ -93,7 +93,7 @@ impl Inner {
         let modern = Modern::of(&call)?;
         let client = self.client_of(&principal, &call, record.active().since)?;
         let Call { route, action, headers, correlation_id, streams, resumes, wishes, .. } = *call;
-        let passage = Passage {
+        let passage = CallContext {
             principal,
             client,
             correlation_id,
@@ -139,21 +139,26 @@ impl Inner {
     }
 
     /// Decides what the call comes down to, without talking to anybody.
-    pub(crate) fn resolve(&self, route: &Route, action: Action, mut passage: Passage) -> Result<Errand> {
+    pub(crate) fn resolve(
+        &self,
+        route: &Route,
+        action: Action,
+        mut passage: CallContext,
+    ) -> Result<ResolvedCall> {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
             Action::Listen => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::Listen(client, Box::new(passage)));
+                return Ok(ResolvedCall::Listen(client, Box::new(passage)));
             }
             Action::Resume(id) => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::Resume(client, id, Box::new(passage)));
+                return Ok(ResolvedCall::Resume(client, id, Box::new(passage)));
             }
             Action::End => {
                 let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(Errand::End(client, Box::new(passage)));
+                return Ok(ResolvedCall::End(client, Box::new(passage)));
             }
         };
         let maker = match message.method() {
@@ -164,13 +169,17 @@ impl Inner {
         };
         if passage.modern.is_some() {
             return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut passage)? {
-                modern::Course::Forward(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
-                modern::Course::Own(errand) => Errand::Modern(Box::new(errand), Box::new(passage)),
+                modern::ModernDestination::Forward(forward) => {
+                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, passage }))
+                }
+                modern::ModernDestination::Own(errand) => {
+                    ResolvedCall::Modern(Box::new(errand), Box::new(passage))
+                }
             });
         }
         if message.shape() != Shape::Request {
             let client = passage.client.clone().ok_or_else(missing)?;
-            return Ok(Errand::Note(Box::new((message, passage)), client));
+            return Ok(ResolvedCall::Note(Box::new((message, passage)), client));
         }
         let id = || message.id().unwrap_or("null");
         let list = match (message.method(), route) {
@@ -178,10 +187,10 @@ impl Inner {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
-            (Some(Method::Initialize), _) => return Ok(Errand::Open(Box::new((message, passage)))),
-            (Some(Method::Ping), _) => return Ok(Errand::Answer(result_response(id(), "{}"))),
+            (Some(Method::Initialize), _) => return Ok(ResolvedCall::Open(Box::new((message, passage)))),
+            (Some(Method::Ping), _) => return Ok(ResolvedCall::Answer(result_response(id(), "{}"))),
             (Some(Method::SetLevel), _) if passage.client.is_some() => {
-                return Ok(Errand::SetLevel(Box::new((message, passage))));
+                return Ok(ResolvedCall::SetLevel(Box::new((message, passage))));
             }
             (Some(method), route) => list_kind(method).filter(|_| match route {
                 Route::All => true,
@@ -190,7 +199,7 @@ impl Inner {
             _ => None,
         };
         if let Some(kind) = list {
-            return Ok(Errand::List(kind, Box::new((message, passage))));
+            return Ok(ResolvedCall::List(kind, Box::new((message, passage))));
         }
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
             client.set_apart();
@@ -214,19 +223,21 @@ impl Inner {
             )
         })?;
         Ok(match target {
-            Target::Server(forward) => Errand::Forward(Box::new(Journey { forward, passage })),
-            Target::Own(ask) => Errand::Own(ask, Box::new(passage)),
+            Destination::Server(forward) => {
+                ResolvedCall::Forward(Box::new(ForwardRequest { forward, passage }))
+            }
+            Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(passage)),
         })
     }
 
     pub(crate) async fn run(
         self: &Arc<Self>,
         route: &Route,
-        errand: Errand,
+        errand: ResolvedCall,
         record: &Arc<Record>,
     ) -> Result<Reply> {
         match errand {
-            Errand::Forward(journey) => {
+            ResolvedCall::Forward(journey) => {
                 if self.trail.has_calls() {
                     let _ = record.active().target.set(journey.forward.target());
                 }
@@ -234,24 +245,28 @@ impl Inner {
                 let work = Box::pin(Arc::clone(self).forward(journey));
                 Ongoing::new(work, record, &self.tasks, departure).await
             }
-            Errand::Modern(errand, passage) => Box::pin(self.run_modern(route, *errand, *passage)).await,
-            Errand::Own(ask, passage) => Ok(Reply::own(Box::pin(self.answer_own(*ask, *passage)).await?)),
+            ResolvedCall::Modern(errand, passage) => {
+                Box::pin(self.run_modern(route, *errand, *passage)).await
+            }
+            ResolvedCall::Own(ask, passage) => {
+                Ok(Reply::own(Box::pin(self.answer_own(*ask, *passage)).await?))
+            }
             // The rare ones are boxed: every call's future would carry their room.
-            Errand::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
-            Errand::Answer(body) => Ok(Reply::own(body)),
-            Errand::List(kind, list) => {
+            ResolvedCall::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
+            ResolvedCall::Answer(body) => Ok(Reply::own(body)),
+            ResolvedCall::List(kind, list) => {
                 let (message, passage) = *list;
                 let result = Box::pin(self.listed(route, kind, &message, &passage.principal)).await?;
                 Ok(Reply::own(result_response(message.id().unwrap_or("null"), &result)))
             }
-            Errand::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
-            Errand::Note(note, client) => {
+            ResolvedCall::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
+            ResolvedCall::Note(note, client) => {
                 Box::pin(self.note(&note.0, &client, &note.1.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            Errand::Listen(client, passage) => Ok(held_open(self.listen(&client), *passage)),
-            Errand::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, *passage)),
-            Errand::End(client, _passage) => {
+            ResolvedCall::Listen(client, passage) => Ok(held_open(self.listen(&client), *passage)),
+            ResolvedCall::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, *passage)),
+            ResolvedCall::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
             }
@@ -262,11 +277,11 @@ impl Inner {
     pub(super) async fn run_within(
         self: &Arc<Self>,
         action: Action,
-        passage: Passage,
+        passage: CallContext,
         record: &Arc<Record>,
     ) -> Result<Reply> {
         let errand = self.resolve(&Route::All, action, passage)?;
-        if matches!(errand, Errand::Own(..)) {
+        if matches!(errand, ResolvedCall::Own(..)) {
             return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
         }
         Box::pin(self.run(&Route::All, errand, record)).await
@@ -276,7 +291,7 @@ impl Inner {
         self: &Arc<Self>,
         route: &Route,
         message: &Message,
-        passage: &Passage,
+        passage: &CallContext,
     ) -> Result<Reply> {
         let params = message.params_members()?;
         let invalid = |what| Error::new(ErrorKind::InvalidParams, what);
@@ -317,7 +332,7 @@ fn panicked() -> Error {
 }
 
 /// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
-fn held_open(reply: Reply, passage: Passage) -> Reply {
+fn held_open(reply: Reply, passage: CallContext) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
     // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
     passage.record.outcome(None);

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Access, Auth, Authenticator, LocalToken, Vault};
-use crate::balance::Maker;
+use crate::balance::CustomBalancer;
 use crate::breaker;
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::gateway::call::builtin::OwnService;
+use crate::gateway::call::builtin::BuiltinService;
 pub use crate::gateway::session::sessions::SessionSettings;
 use crate::limit;
 use crate::model::ServiceName;
 use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
-use crate::transport::in_process::Residents;
+use crate::transport::in_process::InProcessServers;
 
 /// Settings of one gateway; the defaults are those of the README.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Settings {
     /// Whether servers are probed by themselves.
     pub probing: bool,
     /// What the gateway's own service offers, `gateway`; without, there is none.
-    pub own: Option<Arc<dyn OwnService>>,
+    pub own: Option<Arc<dyn BuiltinService>>,
     /// How much anybody may ask for.
     pub limits: limit::Settings,
     /// The audit trail.
@@ -54,9 +54,9 @@ pub struct Settings {
     /// What may be connected to and started.
     pub guard: Guard,
     /// The servers that live in this process.
-    pub residents: Residents,
+    pub residents: InProcessServers,
     /// Algorithms of the embedding program's own, by the service that they balance, of whichever tenant.
-    pub balancers: BTreeMap<ServiceName, Maker>,
+    pub balancers: BTreeMap<ServiceName, CustomBalancer>,
     /// The HTTP surface, and how long calls under way may go on at the end.
     pub server: config::Server,
     /// What balancing and jitter start from; `None`: something else in each process.
@@ -82,7 +82,7 @@ impl Default for Settings {
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),
-            residents: Residents::default(),
+            residents: InProcessServers::default(),
             balancers: BTreeMap::new(),
             server: config::Server::default(),
             seed: None,

@@ -48,7 +48,7 @@ struct Tenant {
 
 /// A place, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConcurrencyPermit {
     places: Arc<Places>,
     tenant: Option<TenantId>,
 }
@@ -74,10 +74,10 @@ impl Places {
     }
 
     /// A place for a process of this machine, if one is free.
-    pub(super) fn enter_local(self: &Arc<Self>) -> Result<Place> {
+    pub(super) fn enter_local(self: &Arc<Self>) -> Result<ConcurrencyPermit> {
         let free = self.taken.fetch_add(1, SeqCst) < self.most;
         // Its drop gives back what was taken in vain.
-        let place = Place { places: Arc::clone(self), tenant: None };
+        let place = ConcurrencyPermit { places: Arc::clone(self), tenant: None };
         if free { Ok(place) } else { Err(self.full()) }
     }
 
@@ -89,7 +89,10 @@ impl Places {
         // Those who wait already come first.
         if own.queue.is_empty() && self.reserve(own.taken) {
             own.taken += 1;
-            return Ok(Entry::Now(Place { places: Arc::clone(self), tenant: Some(tenant.clone()) }));
+            return Ok(Entry::Now(ConcurrencyPermit {
+                places: Arc::clone(self),
+                tenant: Some(tenant.clone()),
+            }));
         }
         if own.queue.len() >= self.most_waiting {
             state.forget(tenant);
@@ -199,7 +202,7 @@ impl State {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
         self.places.leave(self.tenant.as_ref());
     }
@@ -207,7 +210,7 @@ impl Drop for Place {
 
 /// A place, or a turn in the queue for one.
 pub(super) enum Entry {
-    Now(Place),
+    Now(ConcurrencyPermit),
     Later(Waiting),
 }
 
@@ -222,11 +225,11 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// The place, once it is this one's turn.
-    pub(super) async fn place(mut self) -> Result<Place> {
+    pub(super) async fn place(mut self) -> Result<ConcurrencyPermit> {
         match tokio::time::timeout(self.places.wait, &mut self.turn).await {
             Ok(Ok(())) => {
                 self.over = true;
-                Ok(Place { places: Arc::clone(&self.places), tenant: Some(self.tenant.clone()) })
+                Ok(ConcurrencyPermit { places: Arc::clone(&self.places), tenant: Some(self.tenant.clone()) })
             }
             _ => Err(self.places.crowded()),
         }

@@ -28,7 +28,7 @@ pub use self::settings::Settings;
 pub use self::window::LENGTH;
 
 use self::bans::Bans;
-use self::concurrency::{Entry, Place, Places};
+use self::concurrency::{ConcurrencyPermit, Entry, Places};
 use self::shards::Shards;
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind, Result};
@@ -65,7 +65,7 @@ pub struct Quota {
 #[derive(Debug)]
 pub struct Admission {
     quota: Option<Quota>,
-    _place: Place,
+    _place: ConcurrencyPermit,
 }
 
 /// Leave to go on, or somebody to wait for first.
@@ -210,7 +210,7 @@ impl Limiter {
         }
     }
 
-    fn admission(&self, place: Result<Place>, quota: Option<Quota>) -> Result<Admission> {
+    fn admission(&self, place: Result<ConcurrencyPermit>, quota: Option<Quota>) -> Result<Admission> {
         match place {
             Ok(place) => Ok(Admission { quota, _place: place }),
             Err(error) => {

@@ -124,7 +124,7 @@ struct Job {
     takes: u64,
 }
 
-type Turn = Pin<Box<dyn Future<Output = Result<Place>> + Send>>;
+type Turn = Pin<Box<dyn Future<Output = Result<ConcurrencyPermit>> + Send>>;
 
 /// Runs jobs, which are in order, millisecond by millisecond; gives the time each took, by tenant, those refused left out.
 fn simulate(settings: &Settings, jobs: &[Job], end: u64) -> BTreeMap<usize, Vec<u64>> {
@@ -134,7 +134,7 @@ fn simulate(settings: &Settings, jobs: &[Job], end: u64) -> BTreeMap<usize, Vec<
     let (mut jobs, mut waiting, mut running) = (jobs.iter().peekable(), Vec::new(), Vec::new());
     let mut times: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for now in 0..end {
-        running.retain(|(until, _): &(u64, Place)| *until > now);
+        running.retain(|(until, _): &(u64, ConcurrencyPermit)| *until > now);
         while let Some(job) = jobs.next_if(|job| job.at <= now) {
             match places.enter(&tenants[job.tenant]) {
                 Ok(Entry::Now(place)) => waiting.push((*job, ready(place))),
@@ -155,7 +155,7 @@ fn simulate(settings: &Settings, jobs: &[Job], end: u64) -> BTreeMap<usize, Vec<
     times
 }
 
-fn ready(place: Place) -> Turn {
+fn ready(place: ConcurrencyPermit) -> Turn {
     Box::pin(std::future::ready(Ok(place)))
 }
 

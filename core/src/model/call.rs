@@ -35,7 +35,7 @@ pub enum Action {
 
 /// What `/mcp/proxy` may ask of routing.
 #[derive(Clone, Debug, Default)]
-pub struct Wishes {
+pub struct RoutingHints {
     /// The server must offer these tools.
     pub required_tools: Vec<String>,
     /// The server must offer these resources.
@@ -66,7 +66,7 @@ pub struct Call {
     /// Whether the caller can take such a stream up again where it broke, which needs ids of its events.
     pub resumes: bool,
     /// Present for calls that stand alone, without a session.
-    pub wishes: Option<Wishes>,
+    pub wishes: Option<RoutingHints>,
     /// Whether the door that it came in by offers the gateway's own service.
     pub builtin: bool,
 }

@@ -16,7 +16,7 @@ pub mod tenant;
 
 pub use access::Restriction;
 pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};
-pub use call::{Action, Call, Numbering, Reply, Route, Wishes};
+pub use call::{Action, Call, Numbering, Reply, Route, RoutingHints};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use credential::{Authorized, Credential, CredentialKind, CredentialsOf, SealedCredential};
 pub use event::Event;

@@ -13,13 +13,13 @@ pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};
-use crate::per_thread::Striped;
+use crate::per_thread::PerThread;
 use crate::rpc::Method;
 
 /// Watches calls from beginning to end.
 #[derive(Debug)]
 pub struct Observer {
-    tables: Striped<Arc<Table>>,
+    tables: PerThread<Arc<Table>>,
 }
 
 /// What began on some of the threads.
@@ -73,7 +73,7 @@ impl Observer {
     /// Nothing seen yet.
     pub fn new(clock: &Arc<dyn Clock>) -> Self {
         let table = || Arc::new(Table { clock: Arc::clone(clock), calls: Mutex::default() });
-        Self { tables: Striped::new(table) }
+        Self { tables: PerThread::new(table) }
     }
 
     /// Begins the record of `call`.

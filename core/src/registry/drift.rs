@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::state::{Entry, State};
+use super::state::{RegisteredEntry, RegistryState};
 use crate::model::audit::MAX_DETAIL;
 use crate::model::{Capability, CapabilityKind, Drift, Listing, Server, Status};
 
@@ -68,8 +68,8 @@ impl Drifted {
 }
 
 /// How `found`, which the server of `entry` says now, differs from what it said and from what its heard replicas say.
-pub(super) fn of(state: &State, entry: &Entry, found: &Listing) -> Option<Drifted> {
-    let replicas: Vec<&Arc<Entry>> = state
+pub(super) fn of(state: &RegistryState, entry: &RegisteredEntry, found: &Listing) -> Option<Drifted> {
+    let replicas: Vec<&Arc<RegisteredEntry>> = state
         .of_tenant(&entry.server.tenant_id)
         .filter(|other| other.server.service == entry.server.service)
         .collect();

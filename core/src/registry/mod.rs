@@ -1,6 +1,6 @@
 //! The register of servers: who is registered, as what, and what each offers.
 //!
-//! Readers take an immutable [`State`] and no lock. Writers go one after another: first the store, then memory, then
+//! Readers take an immutable [`RegistryState`] and no lock. Writers go one after another: first the store, then memory, then
 //! the event; so what is in memory is on disk, and who hears an event finds the change. A write that has begun is
 //! brought to its end also when its caller gives up: otherwise the store could have what memory has not.
 //!
@@ -36,7 +36,7 @@ pub use drift::{Difference, Drifted};
 pub use once::{Registered, Render};
 pub use query::{Filter, Page};
 pub(crate) use state::Change;
-pub use state::{Entry, State};
+pub use state::{RegisteredEntry, RegistryState};
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -61,14 +61,14 @@ pub struct Actor {
 /// The register. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    inner: Arc<Inner>,
+    inner: Arc<RegistryCore>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct RegistryCore {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    state: ArcSwap<State>,
+    state: ArcSwap<RegistryState>,
     /// Held over store and memory: one change after another.
     writing: Mutex<()>,
     /// The same for observations, which do not wait for the changes.
@@ -95,9 +95,9 @@ impl Registry {
             let listing = listings.remove(&server.id).unwrap_or_default();
             (server, listing)
         });
-        let state = ArcSwap::from_pointee(State::load(servers.collect()));
+        let state = ArcSwap::from_pointee(RegistryState::load(servers.collect()));
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        let inner = Inner {
+        let inner = RegistryCore {
             store,
             clock,
             state,
@@ -112,7 +112,7 @@ impl Registry {
     }
 
     /// The register as it is now.
-    pub fn state(&self) -> Arc<State> {
+    pub fn state(&self) -> Arc<RegistryState> {
         self.inner.state.load_full()
     }
 
@@ -181,7 +181,7 @@ impl Registry {
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
-        W: FnOnce(Arc<Inner>) -> F,
+        W: FnOnce(Arc<RegistryCore>) -> F,
     {
         let (done, outcome) = oneshot::channel();
         let work = work(self.inner.clone());
@@ -198,14 +198,14 @@ impl Registry {
     }
 }
 
-impl Inner {
+impl RegistryCore {
     /// To the microsecond, as stores keep it: what is in memory equals what is read after a restart.
     fn now(&self) -> Timestamp {
         micros(self.clock.timestamp())
     }
 
     /// Changes memory and tells the events, so that events come in the order of the changes.
-    fn swap<T>(&self, change: impl FnOnce(&mut State, &mut dyn FnMut(Event)) -> T) -> T {
+    fn swap<T>(&self, change: impl FnOnce(&mut RegistryState, &mut dyn FnMut(Event)) -> T) -> T {
         // Nothing that can be half done is done under this lock.
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = (*self.state.load_full()).clone();

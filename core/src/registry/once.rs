@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::validate::{self, Checked};
 use super::write::described;
-use super::{Actor, Inner, Registry};
+use super::{Actor, Registry, RegistryCore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Event, Listing, Registration, Server, ServerId, TenantId};
 use crate::store::Once;
@@ -50,7 +50,7 @@ impl Registry {
     }
 }
 
-impl Inner {
+impl RegistryCore {
     async fn register_once(
         &self,
         tenant: &TenantId,

@@ -81,10 +81,10 @@ pub fn server_json(asked: ServerJson) -> Result<Registration> {
     };
     let values = Values { env: asked.env, headers: asked.headers, variables: asked.variables };
     match way(&file, asked.package.as_deref())? {
-        Way::Remote(remote, transport) => {
+        LaunchPlan::Remote(remote, transport) => {
             from_remote(remote, transport, &values, &mut registration, &mut problems);
         }
-        Way::Package(package, runner) => {
+        LaunchPlan::Package(package, runner) => {
             from_package(package, runner, &values, &mut registration, &mut problems);
         }
     }
@@ -92,7 +92,7 @@ pub fn server_json(asked: ServerJson) -> Result<Registration> {
 }
 
 /// How the server is reached.
-enum Way<'a> {
+enum LaunchPlan<'a> {
     Remote(&'a Remote, TransportType),
     Package(&'a Package, Runner),
 }
@@ -130,16 +130,16 @@ impl Runner {
     }
 }
 
-fn way<'a>(file: &'a File, wish: Option<&str>) -> Result<Way<'a>> {
+fn way<'a>(file: &'a File, wish: Option<&str>) -> Result<LaunchPlan<'a>> {
     let remote = |remote: &'a Remote| {
         let transport = match remote.kind.as_str() {
             "streamable-http" | "http" => TransportType::Http,
             "sse" => TransportType::Sse,
             _ => return None,
         };
-        Some(Way::Remote(remote, transport))
+        Some(LaunchPlan::Remote(remote, transport))
     };
-    let package = |package: &'a Package| Some(Way::Package(package, Runner::of(package)?));
+    let package = |package: &'a Package| Some(LaunchPlan::Package(package, Runner::of(package)?));
     let remotes = file.remotes.iter().filter(|_| wish.is_none_or(|wish| wish == "remote")).filter_map(remote);
     let packages = file.packages.iter().filter(|p| wish.is_none_or(|wish| wish == p.registry_type));
     remotes.chain(packages.filter_map(package)).next().ok_or_else(|| {

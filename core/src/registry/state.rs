@@ -12,7 +12,7 @@ use crate::store::HealthRecord;
 
 /// One living server and what it offers.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct RegisteredEntry {
     /// The server.
     pub server: Arc<Server>,
     /// What it offers; the same allocation until it changes.
@@ -23,7 +23,7 @@ pub struct Entry {
     folded: Arc<str>,
 }
 
-impl Entry {
+impl RegisteredEntry {
     /// What waits for an operator's approval.
     pub fn waiting(&self) -> Option<&Arc<Listing>> {
         self.drift.as_ref()?.waiting.as_ref()
@@ -34,18 +34,18 @@ type Names = Vec<(Arc<str>, ServerId)>;
 
 /// All living servers at one moment, with what each offers.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct RegistryState {
     version: u64,
-    entries: Shards<ServerId, Arc<Entry>>,
+    entries: Shards<ServerId, Arc<RegisteredEntry>>,
     /// By tenant, ordered by name.
     names: HashMap<TenantId, Arc<Names>>,
     empty: Arc<Listing>,
 }
 
 /// How one server differs between two states: before, and now.
-pub(crate) type Change<'a> = (ServerId, Option<&'a Arc<Entry>>, Option<&'a Arc<Entry>>);
+pub(crate) type Change<'a> = (ServerId, Option<&'a Arc<RegisteredEntry>>, Option<&'a Arc<RegisteredEntry>>);
 
-impl State {
+impl RegistryState {
     /// Counts changes since the registry was opened; differs between any two states of one registry.
     pub fn version(&self) -> u64 {
         self.version
@@ -62,7 +62,7 @@ impl State {
     }
 
     /// A server and what it offers.
-    pub fn entry(&self, id: ServerId) -> Option<&Arc<Entry>> {
+    pub fn entry(&self, id: ServerId) -> Option<&Arc<RegisteredEntry>> {
         self.entries.get(&id)
     }
 
@@ -89,7 +89,7 @@ impl State {
     }
 
     /// The servers of one tenant and what they offer, ordered by name.
-    pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<RegisteredEntry>> {
         let names = self.names.get(tenant).map(|names| names.as_slice()).unwrap_or_default();
         names.iter().filter_map(|(_, id)| self.entries.get(id))
     }
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// One page of those of a tenant's servers that `shown` lets through; the others do not count either. Errors as of
-    /// [`State::list`].
+    /// [`RegistryState::list`].
     pub fn list_where(
         &self,
         tenant: &TenantId,
@@ -125,11 +125,14 @@ impl State {
     }
 
     /// One page of `entries`, which are in the order of the list.
-    pub(crate) fn page<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, filter: &Filter) -> Result<Page> {
+    pub(crate) fn page<'a>(
+        entries: impl Iterator<Item = &'a Arc<RegisteredEntry>>,
+        filter: &Filter,
+    ) -> Result<Page> {
         let (page, limit, skip) = filter.place()?;
         let search = filter.search.as_ref().map(|text| text.to_lowercase());
         let finder = search.as_ref().map(memchr::memmem::Finder::new);
-        let matches = |entry: &Entry| {
+        let matches = |entry: &RegisteredEntry| {
             let server = &entry.server;
             filter.status.is_none_or(|status| server.status == status)
                 && filter.health_status.is_none_or(|health| server.health_status == health)
@@ -166,7 +169,7 @@ impl State {
         }
         let server = Arc::new(server);
         let drift = self.entry(server.id).and_then(|entry| entry.drift.clone());
-        let entry = Entry { folded: folded(&server), listing, drift, server: server.clone() };
+        let entry = RegisteredEntry { folded: folded(&server), listing, drift, server: server.clone() };
         self.entries.insert(server.id, Arc::new(entry));
         server
     }
@@ -179,7 +182,7 @@ impl State {
             let (server, listing) = (Arc::new(server), Arc::new(listing));
             let own = names.entry(server.tenant_id.clone()).or_default();
             own.push((server.name.as_str().into(), server.id));
-            let entry = Entry { folded: folded(&server), listing, drift: None, server };
+            let entry = RegisteredEntry { folded: folded(&server), listing, drift: None, server };
             state.entries.insert(entry.server.id, Arc::new(entry));
         }
         for (tenant, mut names) in names {
@@ -203,7 +206,7 @@ impl State {
 
     pub(super) fn set_listing(&mut self, id: ServerId, listing: Arc<Listing>, drift: Option<Arc<Drifted>>) {
         if let Some(entry) = self.entries.get(&id) {
-            let entry = Entry { listing, drift, ..(**entry).clone() };
+            let entry = RegisteredEntry { listing, drift, ..(**entry).clone() };
             self.version += 1;
             self.entries.insert(id, Arc::new(entry));
         }
@@ -217,7 +220,7 @@ impl State {
         server.health_status = record.status;
         server.last_health_check = Some(record.at);
         let tenant_id = server.tenant_id.clone();
-        let entry = Entry { server: Arc::new(server), ..(**entry).clone() };
+        let entry = RegisteredEntry { server: Arc::new(server), ..(**entry).clone() };
         self.version += 1;
         self.entries.insert(id, Arc::new(entry));
         (from != record.status).then_some(Event::Health { tenant_id, id, from, to: record.status })

@@ -520,7 +520,7 @@ async fn ten_thousand_servers_load_list_and_change() {
             Server { description: None, ..crate::store::contract::server(&tenant(), &format!("s{n:05}")) };
         (server, Listing::default())
     });
-    let mut state = super::State::load(servers.collect());
+    let mut state = super::RegistryState::load(servers.collect());
     let last = Filter { page: 200, limit: 50, search: Some("S0".into()), ..Filter::default() };
     let page = state.list(&tenant(), &last).unwrap();
     assert_eq!((page.total, page.servers[49].name.as_str()), (10_000, "s09999"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::validate::{self, Checked};
-use super::{Actor, Inner, Registry, no_server};
+use super::{Actor, Registry, RegistryCore, no_server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Endpoint, Event, Patch, Registration, Server, ServerId, TenantId, redact};
 
@@ -82,7 +82,7 @@ impl Registry {
     }
 }
 
-impl Inner {
+impl RegistryCore {
     async fn register(
         &self,
         tenant: &TenantId,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Replica;
-use crate::balance::Booked;
-use crate::breaker::{Outcome, Place};
+use super::ReplicaState;
+use crate::balance::InFlightGuard;
+use crate::breaker::{Outcome, RawPermit};
 use crate::clock::Tick;
 use crate::model::ServerId;
 
@@ -14,7 +14,7 @@ use crate::model::ServerId;
 #[derive(Debug)]
 #[must_use = "a lease that is dropped ends the call"]
 pub struct Lease {
-    replica: Arc<Replica>,
+    replica: Arc<ReplicaState>,
     hold: Hold,
 }
 
@@ -25,14 +25,19 @@ pub struct Lease {
 pub(crate) struct Hold {
     index: usize,
     /// Taken when an outcome is recorded.
-    place: Option<Place>,
-    _booked: Option<Booked>,
+    place: Option<RawPermit>,
+    _booked: Option<InFlightGuard>,
 }
 
 impl Hold {
     /// `place` is of the replica's own breaker.
     #[inline]
-    pub(super) fn begin(replica: &Replica, index: usize, place: Place, booked: Option<Booked>) -> Self {
+    pub(super) fn begin(
+        replica: &ReplicaState,
+        index: usize,
+        place: RawPermit,
+        booked: Option<InFlightGuard>,
+    ) -> Self {
         replica.begin();
         replica.load().add();
         Self { index, place: Some(place), _booked: booked }
@@ -44,7 +49,7 @@ impl Hold {
     }
 
     /// As [`Lease::record`].
-    pub(crate) fn record(&mut self, replica: &Replica, outcome: Outcome, latency: Duration, now: Tick) {
+    pub(crate) fn record(&mut self, replica: &ReplicaState, outcome: Outcome, latency: Duration, now: Tick) {
         if let Some(place) = self.place.take() {
             replica.breaker().leave_place(place, outcome, now);
             replica.count(outcome, latency);
@@ -53,12 +58,12 @@ impl Hold {
 
     /// The call is in flight no more.
     #[inline]
-    pub(crate) fn end(mut self, replica: &Replica) {
+    pub(crate) fn end(mut self, replica: &ReplicaState) {
         self.leave(replica);
     }
 
     #[inline]
-    fn leave(&mut self, replica: &Replica) {
+    fn leave(&mut self, replica: &ReplicaState) {
         if let Some(place) = self.place.take() {
             // An ignored ending looks at no time.
             replica.breaker().leave_place(place, Outcome::Ignored, Tick::default());
@@ -70,12 +75,12 @@ impl Hold {
 impl Lease {
     /// `hold` is of this replica.
     #[inline]
-    pub(super) fn new(replica: Arc<Replica>, hold: Hold) -> Self {
+    pub(super) fn new(replica: Arc<ReplicaState>, hold: Hold) -> Self {
         Self { replica, hold }
     }
 
     /// The server that was picked.
-    pub fn replica(&self) -> &Arc<Replica> {
+    pub fn replica(&self) -> &Arc<ReplicaState> {
         &self.replica
     }
 

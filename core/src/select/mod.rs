@@ -2,7 +2,7 @@
 //!
 //! A [`Pool`] is an immutable candidate set with its balancer; a [`Lease`] is one call's hold on a server and lives as
 //! long as the answer's stream. Pools of different candidate sets (all replicas of a service, those that offer a
-//! certain tool) share their [`Replica`]s, and with them breaker, calls in flight and counts. [`Pool::pick`] is
+//! certain tool) share their [`ReplicaState`]s, and with them breaker, calls in flight and counts. [`Pool::pick`] is
 //! synchronous and needs no runtime.
 //!
 //! Invariants:
@@ -18,8 +18,8 @@ mod replica;
 pub use crate::balance::{Settings, key_of};
 pub(crate) use lease::Hold;
 pub use lease::Lease;
-pub use pool::{Ask, Member, Pool};
-pub use replica::{Replica, Stats};
+pub use pool::{Member, PickRequest, Pool};
+pub use replica::{ReplicaState, Stats};
 
 #[cfg(test)]
 mod tests;

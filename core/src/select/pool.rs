@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
 
-use super::{Hold, Lease, Replica, Settings};
-use crate::balance::{self, Balancer, Entry, Spread};
-use crate::breaker::{Place, Readiness, Signal};
+use super::{Hold, Lease, ReplicaState, Settings};
+use crate::balance::{self, Balancer, BalancerFactory, Entry};
+use crate::breaker::{RawPermit, Readiness, Signal};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ServerId;
@@ -27,7 +27,7 @@ const TRIES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Member {
     /// The server.
-    pub replica: Arc<Replica>,
+    pub replica: Arc<ReplicaState>,
     /// Its share; 0 is drained.
     pub weight: u32,
     /// Whether health says that it is usable.
@@ -44,7 +44,7 @@ impl Member {
 
 /// What a pick is for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ask<'a> {
+pub struct PickRequest<'a> {
     /// Hash of the affinity key, of [`super::key_of`]; without one, consistent hashing picks at random.
     pub key: Option<u64>,
     /// Servers not to pick, as those that were tried already.
@@ -56,7 +56,7 @@ pub struct Ask<'a> {
 pub struct Pool {
     members: Vec<Member>,
     by_id: HashMap<ServerId, usize, RandomState>,
-    spread: Spread,
+    spread: BalancerFactory,
     panicking: bool,
     signal: Arc<Signal>,
     /// What was seen at the first look. As long as nothing has changed since, which is most often, nobody has to hold on to a view.
@@ -113,7 +113,8 @@ impl Pool {
             weight: member.weight,
             load: member.replica.load().clone(),
         });
-        let spread = Spread::new(settings, entries.collect(), previous.map(|previous| &previous.spread));
+        let spread =
+            BalancerFactory::new(settings, entries.collect(), previous.map(|previous| &previous.spread));
         let by_id = members.iter().enumerate().map(|(index, member)| (member.replica.id(), index)).collect();
         let mut active = members.iter().filter(|member| !member.is_drained()).peekable();
         let panicking = active.peek().is_some() && !active.any(|member| member.available);
@@ -145,20 +146,22 @@ impl Pool {
     ///
     /// [`ErrorKind::Unavailable`] (nothing was sent) when there is none; `retry_delay` is the soonest that a
     /// breaker lets calls in again.
-    pub fn pick(&self, ask: &Ask<'_>, now: Tick) -> Result<Lease> {
+    pub fn pick(&self, ask: &PickRequest<'_>, now: Tick) -> Result<Lease> {
         let hold = self.hold(ask, now)?;
         Ok(Lease::new(Arc::clone(&self.members[hold.index()].replica), hold))
     }
 
     /// As [`Pool::pick`], for who has the member that is picked anyway.
-    pub(crate) fn hold(&self, ask: &Ask<'_>, now: Tick) -> Result<Hold> {
+    pub(crate) fn hold(&self, ask: &PickRequest<'_>, now: Tick) -> Result<Hold> {
         let known = ask.exclude.iter().filter_map(|id| self.by_id.get(id).copied());
         // Allocates only when something is excluded or denied.
         let mut exclude: Vec<usize> = known.collect();
         let mut denied = None;
         for _ in 0..TRIES {
             let view = self.view(now);
-            let Some(index) = view.balancer.pick(&balance::Ask { key: ask.key, exclude: &exclude }) else {
+            let Some(index) =
+                view.balancer.pick(&balance::BalanceRequest { key: ask.key, exclude: &exclude })
+            else {
                 // Who was denied knows more than the view: a breaker tells the pool after it has changed.
                 if denied.is_none() && view.is_current(&self.signal, now) {
                     return Err(self.unavailable(view.retry, now));
@@ -197,7 +200,7 @@ impl Pool {
         !member.is_drained() && (member.available || self.panicking)
     }
 
-    fn begin(&self, index: usize, place: Place) -> Hold {
+    fn begin(&self, index: usize, place: RawPermit) -> Hold {
         Hold::begin(&self.members[index].replica, index, place, self.spread.book(index))
     }
 
@@ -242,7 +245,13 @@ impl Pool {
     }
 
     /// Asks every member that is left, for when the view could not be trusted.
-    fn search(&self, exclude: &[usize], mut denied: Option<Tick>, ask: &Ask<'_>, now: Tick) -> Result<Hold> {
+    fn search(
+        &self,
+        exclude: &[usize],
+        mut denied: Option<Tick>,
+        ask: &PickRequest<'_>,
+        now: Tick,
+    ) -> Result<Hold> {
         let tried = |index: usize| ask.exclude.contains(&self.members[index].replica.id());
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));

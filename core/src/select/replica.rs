@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::balance::Load;
+use crate::balance::InFlight;
 use crate::breaker::{Breaker, Outcome};
 use crate::clock::Tick;
 use crate::model::ServerId;
 
 /// One server as routing sees it.
 #[derive(Debug)]
-pub struct Replica {
+pub struct ReplicaState {
     id: ServerId,
     name: Arc<str>,
     breaker: Breaker,
-    load: Load,
+    load: InFlight,
     total: AtomicU64,
     successes: AtomicU64,
     failures: AtomicU64,
@@ -61,14 +61,14 @@ impl Stats {
     }
 }
 
-impl Replica {
+impl ReplicaState {
     /// A server that was not called yet.
     pub fn new(id: ServerId, name: impl Into<Arc<str>>, breaker: Breaker) -> Self {
         Self {
             id,
             name: name.into(),
             breaker,
-            load: Load::default(),
+            load: InFlight::default(),
             total: AtomicU64::new(0),
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -118,7 +118,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn load(&self) -> &Load {
+    pub(super) fn load(&self) -> &InFlight {
         &self.load
     }
 

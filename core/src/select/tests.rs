@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::breaker::{self, Breaker, Outcome, State};
+use crate::breaker::{self, Breaker, BreakerState, Outcome};
 use crate::clock::Tick;
 use crate::error::{Delivery, ErrorKind};
 use crate::model::{Algorithm, ServerId};
@@ -16,9 +16,9 @@ fn id(number: usize) -> ServerId {
     ServerId::from_uuid(Uuid::from_u128(number as u128))
 }
 
-fn replica(number: usize) -> Arc<Replica> {
+fn replica(number: usize) -> Arc<ReplicaState> {
     let settings = breaker::Settings { jitter: 0.0, ..breaker::Settings::default() };
-    Arc::new(Replica::new(id(number), format!("server-{number}"), Breaker::new(settings, number as u64)))
+    Arc::new(ReplicaState::new(id(number), format!("server-{number}"), Breaker::new(settings, number as u64)))
 }
 
 fn member(number: usize) -> Member {
@@ -42,7 +42,7 @@ fn at(seconds: f64) -> Tick {
 }
 
 fn pick(pool: &Pool, now: Tick) -> crate::Result<Lease> {
-    pool.pick(&Ask::default(), now)
+    pool.pick(&PickRequest::default(), now)
 }
 
 fn trip(member: &Member, now: Tick) {
@@ -101,7 +101,7 @@ fn nobody_to_pick_is_unavailable_and_says_why_and_that_nothing_was_sent() {
     ] {
         let pool = pool(members);
         assert!(!pool.is_panicking());
-        let error = pool.pick(&Ask { key: None, exclude }, at(0.0)).expect_err("nobody");
+        let error = pool.pick(&PickRequest { key: None, exclude }, at(0.0)).expect_err("nobody");
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unavailable, Delivery::NotSent));
         assert!(error.message().contains(word), "{error}");
         assert_eq!(error.retry_delay(), None);
@@ -113,7 +113,7 @@ fn excluded_servers_are_not_picked_also_when_the_pool_does_not_have_them() {
     for &algorithm in Algorithm::ALL {
         let pool = pool_of(algorithm, members(3));
         for _ in 0..20 {
-            let ask = Ask { key: None, exclude: &[id(2), id(77), id(0)] };
+            let ask = PickRequest { key: None, exclude: &[id(2), id(77), id(0)] };
             assert_eq!(pool.pick(&ask, at(0.0)).expect("one is left").server_id(), id(1));
         }
     }
@@ -131,7 +131,7 @@ fn an_open_breaker_takes_its_member_out_and_time_brings_it_back() {
     for _ in 0..30 {
         pick(&pool, at(4.0)).expect("a server").finish(Outcome::Success, NO_TIME, at(4.0));
     }
-    assert_eq!(pool.members()[1].replica.breaker().state(at(4.0)), State::Closed);
+    assert_eq!(pool.members()[1].replica.breaker().state(at(4.0)), BreakerState::Closed);
     assert_eq!(met(&pool, 9, at(4.0)), [3, 3, 3]);
 }
 
@@ -216,7 +216,8 @@ fn pools_that_share_replicas_share_breakers_and_loads() {
     let all = members(3);
     let some = pool_of(Algorithm::LeastConnections, all[..2].to_vec());
     let all = pool_of(Algorithm::LeastConnections, all);
-    let _busy: Vec<Lease> = (0..4).map(|_| some.pick(&Ask::default(), at(0.0)).expect("a server")).collect();
+    let _busy: Vec<Lease> =
+        (0..4).map(|_| some.pick(&PickRequest::default(), at(0.0)).expect("a server")).collect();
     assert_eq!(pick(&all, at(0.0)).expect("a server").index(), 2);
     trip(&some.members()[0], at(0.0));
     trip(&some.members()[1], at(0.0));
@@ -252,8 +253,10 @@ fn the_first_picks_of_a_pool_go_by_its_algorithm_also_when_many_come_at_once() {
             let threads = [(); 4].map(|()| {
                 scope.spawn(|| {
                     start.wait();
-                    let home =
-                        sticky.pick(&Ask { key: Some(7), exclude: &[] }, at(0.0)).expect("a server").index();
+                    let home = sticky
+                        .pick(&PickRequest { key: Some(7), exclude: &[] }, at(0.0))
+                        .expect("a server")
+                        .index();
                     (met(&even, 4, at(0.0)), home)
                 })
             });
@@ -339,7 +342,7 @@ proptest! {
                     let usable = |member: &&Member| !member.drained && (member.available || pool.is_panicking());
                     let ready = |member: &Member| member.replica.breaker().readiness(now) == breaker::Readiness::Ready;
                     let expected = pool.members().iter().filter(usable).any(ready);
-                    let lease = pool.pick(&Ask { key: Some(key), exclude: &[] }, now);
+                    let lease = pool.pick(&PickRequest { key: Some(key), exclude: &[] }, now);
                     prop_assert_eq!(lease.is_ok(), expected);
                     if let Ok(lease) = lease {
                         let member = &pool.members()[lease.index()];

@@ -19,7 +19,7 @@ use crate::rpc::version::Era;
 
 /// Which form an error takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ErrorFormat {
     /// A JSON-RPC error.
     Mcp,
     /// The envelope of the REST API.
@@ -104,15 +104,15 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// Writes the error, if it is one, and the headers that every response has.
 pub(super) fn finish(
     mut response: Response<Body>,
-    place: Place,
+    place: ErrorFormat,
     correlation_id: &str,
     clock: &dyn Clock,
 ) -> Response<Body> {
     if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
         log(&error, response.status());
         let body = match place {
-            Place::Mcp => error_response(None, &error, Era::Legacy),
-            Place::Rest => rest_body(&error, correlation_id, clock).to_string().into(),
+            ErrorFormat::Mcp => error_response(None, &error, Era::Legacy),
+            ErrorFormat::Rest => rest_body(&error, correlation_id, clock).to_string().into(),
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
@@ -127,7 +127,7 @@ pub(super) fn finish(
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What MCP answers is JSON or events, and `nosniff` keeps it that; these are for what a browser might show.
-    if place == Place::Rest {
+    if place == ErrorFormat::Rest {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

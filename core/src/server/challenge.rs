@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Failure, json};
-use super::{Door, Shared};
+use super::{AppState, Shared};
 use crate::auth::permission::{self, NEEDED_SCOPES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ServiceName;
@@ -28,14 +28,14 @@ pub(super) fn is_public(path: &str) -> bool {
 }
 
 /// What of a request a refusal of it will need.
-pub(super) struct Asked {
+pub(super) struct ChallengeRequest {
     uri: Uri,
     host: Option<HeaderValue>,
     /// Whether it had a credential.
     credential: bool,
 }
 
-impl Asked {
+impl ChallengeRequest {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
             uri: request.uri().clone(),
@@ -57,7 +57,7 @@ pub(super) fn remember(response: &mut Response<Body>, error: &Error) {
 }
 
 /// Says in the header of a refusal how to get in.
-pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &Asked) {
+pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &ChallengeRequest) {
     let needs = response.extensions_mut().remove::<Needs>();
     let (error, scope) = match (response.status(), needs) {
         (StatusCode::UNAUTHORIZED, _) if asked.credential => (Some("invalid_token"), FIRST_SCOPES.to_owned()),
@@ -102,7 +102,7 @@ pub(super) struct ResourceMetadata {
     scopes_supported: Vec<&'static str>,
 }
 
-fn metadata(door: &Door, headers: &HeaderMap, path: &str) -> Result<Response<Body>, Failure> {
+fn metadata(door: &AppState, headers: &HeaderMap, path: &str) -> Result<Response<Body>, Failure> {
     if !door.gateway.demands_credentials() {
         let message = "no authentication is configured, so there is nothing to say about it";
         return Err(Error::new(ErrorKind::NotFound, message).into());
@@ -122,14 +122,17 @@ fn metadata(door: &Door, headers: &HeaderMap, path: &str) -> Result<Response<Bod
 /// Says how to get a token for this gateway
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource", tag = "operation",
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
-pub(super) async fn whole(State(door): State<Door>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
+pub(super) async fn whole(
+    State(door): State<AppState>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Failure> {
     metadata(&door, &headers, "")
 }
 
 /// Says how to get a token for `/mcp`
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp", tag = "operation",
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
-pub(super) async fn all(State(door): State<Door>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
+pub(super) async fn all(State(door): State<AppState>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
     metadata(&door, &headers, "/mcp")
 }
 
@@ -138,7 +141,7 @@ pub(super) async fn all(State(door): State<Door>, headers: HeaderMap) -> Result<
     params(("service" = String, Path)),
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
 pub(super) async fn one(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     Path(service): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::rest::logins;
-use super::{Place, Service, challenge, mcp, sse};
+use super::{Service, ServiceState, challenge, mcp, sse};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A part of the HTTP surface that is served where it is asked for.
@@ -111,7 +111,7 @@ fn belongs(path: &str) -> Option<Belongs> {
         "/health" | "/ready" => Part::Health,
         "/mcp/tools" | "/mcp/resources" | logins::CALLBACK => Part::Rest,
         _ if below("/api/v1") || below("/v0.1") => Part::Rest,
-        _ if mcp::Door::of(path).is_some() || below("/sse") || path == sse::MESSAGES => {
+        _ if mcp::McpRoute::of(path).is_some() || below("/sse") || path == sse::MESSAGES => {
             return Some(Belongs::Mcp);
         }
         _ if below(challenge::WELL_KNOWN) => return Some(Belongs::Mcp),
@@ -137,7 +137,7 @@ impl Service {
     #[must_use]
     pub fn exposing(&self, exposed: Exposed) -> Self {
         let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self { place: Arc::new(Place { shared, router, peer: self.place.peer, exposed }) }
+        Self { place: Arc::new(ServiceState { shared, router, peer: self.place.peer, exposed }) }
     }
 
     /// The parts that it serves beside MCP.

@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use smol_str::SmolStr;
 
-use super::{Asker, Shared, answer, modern, proxy};
+use super::{McpCaller, Shared, answer, modern, proxy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Numbering, Reply, Route, ServiceName};
 use crate::rpc::answer::error_response;
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// An MCP endpoint, by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum McpRoute {
     /// `/mcp`: everything that the asker may see.
     All,
     /// `/mcp/{service}`: one service, or none if no service can have such a name.
@@ -40,7 +40,7 @@ pub(super) enum Door {
     Legacy,
 }
 
-impl Door {
+impl McpRoute {
     /// The door of this path; `None` if it is not an MCP endpoint.
     pub(super) fn of(path: &str) -> Option<Self> {
         if path == "/legacy/mcp" {
@@ -75,8 +75,8 @@ impl Door {
 
 pub(super) async fn answer<B>(
     shared: &Shared,
-    door: Door,
-    asker: Asker,
+    door: McpRoute,
+    asker: McpCaller,
     request: Box<Request<B>>,
 ) -> Response<Body>
 where
@@ -85,7 +85,7 @@ where
 {
     // Not the whole head: what is left of it would be kept until the answer is there.
     let (http::request::Parts { method, headers, .. }, content) = request.into_parts();
-    if door == Door::Legacy && !shared.settings.legacy {
+    if door == McpRoute::Legacy && !shared.settings.legacy {
         let message = "this route is off; `server.legacy = true` turns it on";
         return refuse(None, &Error::new(ErrorKind::NotFound, message));
     }
@@ -97,7 +97,7 @@ where
             }
             match body::read(content, shared.settings.max_body_bytes).await {
                 Ok(content) if door.stands_alone() => {
-                    let wishes = door == Door::Proxy;
+                    let wishes = door == McpRoute::Proxy;
                     Box::pin(proxy::answer(shared, asker, headers, content, wishes)).await
                 }
                 Ok(content) => match asked(&door, &asker, headers, content) {
@@ -134,7 +134,7 @@ fn method_not_allowed(allowed: &'static str) -> Response<Body> {
 }
 
 /// What a request comes down to.
-struct Asked {
+struct ParsedRequest {
     call: Box<Call>,
     /// The message's own id.
     id: Option<SmolStr>,
@@ -142,11 +142,11 @@ struct Asked {
 
 /// What a posted message asks for; else the refusal.
 fn asked(
-    door: &Door,
-    asker: &Asker,
+    door: &McpRoute,
+    asker: &McpCaller,
     headers: HeaderMap,
     content: Bytes,
-) -> Result<Asked, Box<Response<Body>>> {
+) -> Result<ParsedRequest, Box<Response<Body>>> {
     let message = Message::parse(content).map_err(|error| Box::new(refuse(None, &error)))?;
     let id = message.id().map(SmolStr::from);
     let raw_id = || id.as_deref();
@@ -154,24 +154,30 @@ fn asked(
         modern::era_of(&headers, &message).map_err(|error| Box::new(modern::refuse(raw_id(), &error)))?;
     let call = call(door, asker, headers, Action::Send(message), era);
     let call = call.map_err(|error| Box::new(refusal(era)(raw_id(), &error)))?;
-    Ok(Asked { call, id })
+    Ok(ParsedRequest { call, id })
 }
 
 /// Carries out what came without a message.
 async fn bare(
     shared: &Shared,
-    door: &Door,
-    asker: &Asker,
+    door: &McpRoute,
+    asker: &McpCaller,
     headers: HeaderMap,
     action: Action,
 ) -> Response<Body> {
     match call(door, asker, headers, action, Era::Legacy) {
-        Ok(call) => carry_out(shared, asker, Asked { call, id: None }).await,
+        Ok(call) => carry_out(shared, asker, ParsedRequest { call, id: None }).await,
         Err(error) => refuse(None, &error),
     }
 }
 
-fn call(door: &Door, asker: &Asker, headers: HeaderMap, action: Action, era: Era) -> Result<Box<Call>> {
+fn call(
+    door: &McpRoute,
+    asker: &McpCaller,
+    headers: HeaderMap,
+    action: Action,
+    era: Era,
+) -> Result<Box<Call>> {
     if era == Era::Legacy {
         check_version(&headers)?;
     }
@@ -194,7 +200,11 @@ fn refusal(era: Era) -> fn(Option<&str>, &Error) -> Response<Body> {
     if era == Era::Modern { modern::refuse } else { refuse }
 }
 
-async fn carry_out(shared: &Shared, asker: &Asker, Asked { call, id }: Asked) -> Response<Body> {
+async fn carry_out(
+    shared: &Shared,
+    asker: &McpCaller,
+    ParsedRequest { call, id }: ParsedRequest,
+) -> Response<Body> {
     let refuse = refusal(call.era);
     let ends = matches!(call.action, Action::End);
     match shared.gateway.handle(call, &asker.credentials).await {

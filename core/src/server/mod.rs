@@ -45,7 +45,7 @@ use crate::config;
 use crate::error::Result;
 use crate::gateway::Gateway;
 use crate::model::Principal;
-use crate::per_thread::Striped;
+use crate::per_thread::PerThread;
 use crate::random::Random;
 
 pub use connection::{caller_tls, tls};
@@ -74,18 +74,18 @@ struct Shared {
     clock: Arc<dyn Clock>,
     edge: ArcSwap<edge::Edge>,
     /// What correlation ids are made of; they name requests and protect nothing.
-    random: Striped<Random>,
+    random: PerThread<Random>,
 }
 
 /// Whoever sent an MCP request: its credentials are the gateway's to judge.
-struct Asker {
+struct McpCaller {
     credentials: Credentials,
     correlation_id: Arc<str>,
     /// Whether it is offered the gateway's own service here.
     builtin: bool,
 }
 
-type Door = Arc<Shared>;
+type AppState = Arc<Shared>;
 
 /// The HTTP surface of one gateway. Clones share it.
 ///
@@ -115,12 +115,12 @@ type Door = Arc<Shared>;
 /// ```
 #[derive(Clone)]
 pub struct Service {
-    place: Arc<Place>,
+    place: Arc<ServiceState>,
 }
 
 /// What a [`Service`] stands on: of each connection its own, since threads that count the holders of one thing wait for each other.
-struct Place {
-    shared: Door,
+struct ServiceState {
+    shared: AppState,
     router: Router,
     peer: Option<SocketAddr>,
     exposed: Exposed,
@@ -147,13 +147,13 @@ impl Gateway {
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
     let shared =
-        Arc::new(Shared { gateway, settings, clock, edge, random: Striped::new(Random::from_entropy) });
+        Arc::new(Shared { gateway, settings, clock, edge, random: PerThread::new(Random::from_entropy) });
     let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
-    Service { place: Arc::new(Place { shared, router, peer: None, exposed: Exposed::EVERYTHING }) }
+    Service { place: Arc::new(ServiceState { shared, router, peer: None, exposed: Exposed::EVERYTHING }) }
 }
 
 /// The routes behind the edge, without the gate.
-fn routes(shared: &Door) -> Router {
+fn routes(shared: &AppState) -> Router {
     let (router, _) = rest::openapi::routes().split_for_parts();
     router
         .fallback(answer::no_route)
@@ -167,7 +167,9 @@ impl Service {
     #[must_use]
     pub fn for_peer(&self, peer: SocketAddr) -> Self {
         let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self { place: Arc::new(Place { shared, router, peer: Some(peer), exposed: self.place.exposed }) }
+        Self {
+            place: Arc::new(ServiceState { shared, router, peer: Some(peer), exposed: self.place.exposed }),
+        }
     }
 
     /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
@@ -200,7 +202,7 @@ impl Service {
         let mut response = if admitted && cors::is_preflight(&request) {
             let correlation_id = edge::correlation_id(request.headers(), self.place.shared.random.mine());
             let granted = cors::preflight(request.headers());
-            answer::finish(granted, answer::Place::Rest, &correlation_id, &*self.place.shared.clock)
+            answer::finish(granted, answer::ErrorFormat::Rest, &correlation_id, &*self.place.shared.clock)
         } else {
             self.answer_any(request).await
         };
@@ -217,7 +219,12 @@ impl Service {
     {
         let chose = strip::internal(request.headers_mut());
         let correlation_id = edge::correlation_id(request.headers(), self.place.shared.random.mine());
-        let asked = self.place.shared.gateway.demands_credentials().then(|| challenge::Asked::of(&request));
+        let asked = self
+            .place
+            .shared
+            .gateway
+            .demands_credentials()
+            .then(|| challenge::ChallengeRequest::of(&request));
         let mut response = self.answered(request, chose, &correlation_id).await;
         if let Some(asked) = asked {
             challenge::complete(&mut response, &self.place.shared, &asked);
@@ -235,7 +242,7 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if let Some(door) = mcp::Door::of(request.uri().path()) {
+        if let Some(door) = mcp::McpRoute::of(request.uri().path()) {
             // The gateway writes the line of a call itself, so a span would only cost.
             let checked = self.check(&request);
             let entered = match &checked {
@@ -249,7 +256,8 @@ impl Service {
                         Box::pin(self.note_override(&credentials, correlation_id)).await;
                     }
                     let builtin = self.place.exposed.has(Part::Builtin);
-                    let asker = Asker { credentials, correlation_id: Arc::clone(correlation_id), builtin };
+                    let asker =
+                        McpCaller { credentials, correlation_id: Arc::clone(correlation_id), builtin };
                     mcp::answer(&self.place.shared, door, asker, request).await
                 }
                 (Ok(shown), Err(error)) => {
@@ -257,12 +265,17 @@ impl Service {
                 }
                 (Err(error), _) => Box::pin(self.turn_away(*request, None, error, correlation_id)).await,
             };
-            return answer::finish(response, answer::Place::Mcp, correlation_id, &*self.place.shared.clock);
+            return answer::finish(
+                response,
+                answer::ErrorFormat::Mcp,
+                correlation_id,
+                &*self.place.shared.clock,
+            );
         }
         // Boxed, so that the future of an MCP request does not carry the room for this.
         let response = Box::pin(self.administer(request, chose, correlation_id)).await;
         let mut response =
-            answer::finish(response, answer::Place::Rest, correlation_id, &*self.place.shared.clock);
+            answer::finish(response, answer::ErrorFormat::Rest, correlation_id, &*self.place.shared.clock);
         if self.place.shared.settings.tls.is_on() {
             response
                 .headers_mut()

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 
-use super::{Asker, Shared, mcp};
+use super::{McpCaller, Shared, mcp};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::read_proxied;
 use crate::model::{Action, Call, Reply, Route, ServerId};
@@ -19,7 +19,7 @@ use crate::rpc::version::Era;
 
 pub(super) async fn answer(
     shared: &Shared,
-    asker: Asker,
+    asker: McpCaller,
     headers: HeaderMap,
     content: Bytes,
     extended_form: bool,

@@ -21,11 +21,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::server::connection::deferred_waker::Knock;
-use crate::server::connection::framing_guard::{Heads, Noted};
-use crate::server::connection::timeouts::{Answering, Listened, Pulse};
+use crate::server::connection::deferred_waker::DeferredWaker;
+use crate::server::connection::framing_guard::{FramingGuard, Noted};
+use crate::server::connection::timeouts::{ActivityMonitor, Answering, Listened};
 use crate::server::connection::tls::Certificate;
-use crate::server::connection::wake_gate::Turn;
+use crate::server::connection::wake_gate::WakeGate;
 use crate::tasks::{Tasks, Workers};
 
 /// Connections that are open at the same time at most; more wait in the listener's backlog.
@@ -168,9 +168,9 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Answers,
 {
-    let (pulse, heads) = (Pulse::new(), Heads::default());
+    let (pulse, heads) = (ActivityMonitor::new(), FramingGuard::default());
     let (beat, heard) = (Arc::clone(&pulse), heads.clone());
-    let turn = Arc::new(Turn::default());
+    let turn = Arc::new(WakeGate::default());
     let waker = Waker::from(Arc::clone(&turn));
     let answer = service_fn(move |request: Request<Incoming>| {
         let under_way = beat.begin(&heard);
@@ -195,7 +195,7 @@ where
     let connection =
         http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
     let (mut connection, mut exhausted) = (pin!(connection), pin!(pulse.exhausted()));
-    let knock = Arc::new(Knock::default());
+    let knock = Arc::new(DeferredWaker::default());
     let knocks = knock.waker();
     let mut stopping = false;
     let ended = loop {

@@ -22,10 +22,10 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::answer::Failure;
-use super::{Door, mcp};
+use super::{AppState, mcp};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Attached, Caller};
+use crate::gateway::{Caller, ClientConnection};
 use crate::model::{Principal, Route, ServiceName};
 use crate::rpc::{Message, sse};
 use crate::server::connection::body;
@@ -42,7 +42,7 @@ pub(super) const MESSAGES: &str = "/messages";
 
 /// The open streams.
 struct Room {
-    door: Door,
+    door: AppState,
     open: Mutex<HashMap<String, Seat>>,
 }
 
@@ -50,11 +50,11 @@ struct Room {
 #[derive(Clone)]
 struct Seat {
     principal: Principal,
-    attached: Attached,
+    attached: ClientConnection,
 }
 
 /// The routes, which answer that they are off unless they are on.
-pub(super) fn routes(door: &Door) -> axum::Router {
+pub(super) fn routes(door: &AppState) -> axum::Router {
     let room = Arc::new(Room { door: Arc::clone(door), open: Mutex::default() });
     axum::Router::new()
         .route("/sse", get(open_all))
@@ -119,7 +119,7 @@ impl Room {
         }
         let id = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let credentials = Credentials::Embedded(caller.principal.clone());
-        let (attached, heard) = Attached::new(self.door.gateway.clone(), route, credentials, true);
+        let (attached, heard) = ClientConnection::new(self.door.gateway.clone(), route, credentials, true);
         let mut open = self.locked();
         if open.len() >= STREAMS {
             return Err(Error::new(ErrorKind::Unavailable, "as many streams are open as may be")
@@ -155,7 +155,7 @@ impl Room {
 struct Leaving {
     room: Arc<Room>,
     id: String,
-    attached: Attached,
+    attached: ClientConnection,
     principal: Principal,
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::{Attached, Gateway};
+use crate::gateway::{ClientConnection, Gateway};
 use crate::model::{Principal, Route};
 use crate::rpc::lines::{Line, Lines, framed};
 
@@ -39,7 +39,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let credentials = Credentials::Embedded(client.principal);
-    let (attached, heard) = Attached::new(gateway.clone(), client.route, credentials, true);
+    let (attached, heard) = ClientConnection::new(gateway.clone(), client.route, credentials, true);
     let (ended, deaf) = (CancellationToken::new(), CancellationToken::new());
     let asking = async {
         tokio::select! {
@@ -84,7 +84,7 @@ where
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Reads messages until the input ends.
-async fn listen<R: AsyncRead + Unpin>(attached: &Attached, input: R, max_line: usize) {
+async fn listen<R: AsyncRead + Unpin>(attached: &ClientConnection, input: R, max_line: usize) {
     let mut lines = Lines::new(input, max_line);
     while let Some(line) = lines.next().await {
         match line {

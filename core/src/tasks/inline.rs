@@ -21,19 +21,19 @@ use super::Tasks;
 const STEPS: usize = 64;
 
 #[derive(Default)]
-struct Desk {
+struct LocalQueue {
     at_work: bool,
     next: VecDeque<Runnable>,
 }
 
 thread_local! {
     /// What this thread is to run next, while it is at work.
-    static DESK: RefCell<Desk> = RefCell::default();
+    static DESK: RefCell<LocalQueue> = RefCell::default();
 }
 
 /// A task that was not run yet. Dropped, it never is.
 #[must_use = "a task that is dropped is not run"]
-pub struct Near(Runnable);
+pub struct InlineTask(Runnable);
 
 impl Tasks {
     /// Runs `work` like [`Tasks::spawn`], or where it is woken: see [`Tasks::near`].
@@ -57,7 +57,7 @@ impl Tasks {
     /// A task that runs to its end, also past [`Tasks::stop`]: on the runtime of `handle`, or on a thread that is at work on such tasks
     /// when it wakes this one. That may be a thread of the host's, in the middle of a call to the gateway: `work` must not call what is the
     /// host's, nor wait for a thread.
-    pub fn near<F>(&self, handle: &Handle, work: F) -> Near
+    pub fn near<F>(&self, handle: &Handle, work: F) -> InlineTask
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -69,11 +69,11 @@ impl Tasks {
         };
         let (task, running) = async_task::spawn(self.tracker.track_future(work), place);
         running.detach();
-        Near(task)
+        InlineTask(task)
     }
 }
 
-impl Near {
+impl InlineTask {
     /// Runs it soon.
     pub fn schedule(self) {
         self.0.schedule();

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 pub use aside::aside;
 pub use cache_trim::trim_caches;
-pub use inline::Near;
+pub use inline::InlineTask;
 pub use workers::Workers;
 
 /// The background tasks of one gateway. Clones share them.

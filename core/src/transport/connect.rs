@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Connector;
-use super::credential_provider::{Nothing, Supply};
+use super::credential_provider::{CredentialProvider, Nothing};
 use super::guard::Guard;
-use super::in_process::{ResidentConnector, Residents};
+use super::in_process::{InProcessServers, ResidentConnector};
 use super::stdio::{Starts, Unheard};
 use crate::clock::Clock;
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::tasks::Tasks;
 
 /// What connectors are made with.
 #[derive(Clone, Debug)]
-pub struct Means {
+pub struct TransportContext {
     /// Times of connections and children.
     pub clock: Arc<dyn Clock>,
     /// Runs what a connection needs run.
@@ -29,12 +29,12 @@ pub struct Means {
     /// Hears of each program before it is started.
     pub starts: Arc<dyn Starts>,
     /// The servers that live in this process.
-    pub residents: Residents,
+    pub residents: InProcessServers,
     /// Knows what servers are shown before they let the gateway in.
-    pub supply: Arc<dyn Supply>,
+    pub supply: Arc<dyn CredentialProvider>,
 }
 
-impl Means {
+impl TransportContext {
     /// Everything is let through, nobody hears of it, and nobody is shown anything.
     pub fn new(clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Means {
             random: Arc::new(Random::from_entropy()),
             guard: Guard::default(),
             starts: Arc::new(Unheard),
-            residents: Residents::default(),
+            residents: InProcessServers::default(),
             supply: Arc::new(Nothing),
         }
     }
@@ -53,7 +53,7 @@ impl Means {
 ///
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
-pub fn connect(server: &Server, means: &Means) -> Result<Arc<dyn Connector>> {
+pub fn connect(server: &Server, means: &TransportContext) -> Result<Arc<dyn Connector>> {
     match server.transport_type {
         #[cfg(feature = "http")]
         TransportType::Http => Ok(Arc::new(super::http::HttpConnector::with(server, means)?)),

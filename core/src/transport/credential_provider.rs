@@ -25,7 +25,7 @@ pub fn origin(url: &Url) -> String {
 
 /// For which request headers are wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct CredentialRequest<'a> {
     /// The server.
     pub server: ServerId,
     /// For whose calls alone, where each caller has a credential of its own; `None`: the same for everybody.
@@ -35,7 +35,7 @@ pub struct Wanted<'a> {
 }
 
 /// The headers.
-pub enum Supplied {
+pub enum ProvidedCredentials {
     /// None.
     Nothing,
     /// Known.
@@ -59,7 +59,7 @@ pub struct Refusal<'a> {
 
 /// What can be done about it.
 #[derive(Debug)]
-pub enum Remedy {
+pub enum RetryAdvice {
     /// Nothing is known.
     Unknown,
     /// The same request, sent now, is shown something else.
@@ -69,13 +69,13 @@ pub enum Remedy {
 }
 
 /// Knows what servers want to see.
-pub trait Supply: Send + Sync + fmt::Debug {
+pub trait CredentialProvider: Send + Sync + fmt::Debug {
     /// The headers of a request. Asked for every request.
-    fn headers(&self, wanted: Wanted<'_>) -> Supplied;
+    fn headers(&self, wanted: CredentialRequest<'_>) -> ProvidedCredentials;
 
     /// Told that a server refused a request with what was supplied for it.
-    fn refused(&self, _wanted: Wanted<'_>, _refusal: &Refusal<'_>) -> Remedy {
-        Remedy::Unknown
+    fn refused(&self, _wanted: CredentialRequest<'_>, _refusal: &Refusal<'_>) -> RetryAdvice {
+        RetryAdvice::Unknown
     }
 }
 
@@ -83,13 +83,13 @@ pub trait Supply: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nothing;
 
-impl Supply for Nothing {
-    fn headers(&self, _: Wanted<'_>) -> Supplied {
-        Supplied::Nothing
+impl CredentialProvider for Nothing {
+    fn headers(&self, _: CredentialRequest<'_>) -> ProvidedCredentials {
+        ProvidedCredentials::Nothing
     }
 }
 
-impl fmt::Debug for Supplied {
+impl fmt::Debug for ProvidedCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Supplied")
     }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt};
-use super::{Connector, Link, Means};
+use super::{Connector, Link, TransportContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, TenantId};
 use crate::rpc::answer::{error_response, result_response};
@@ -34,11 +34,11 @@ type Key = (TenantId, String);
 
 /// The servers of this process. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Residents(Arc<Mutex<HashMap<Key, mpsc::Sender<Visit>>>>);
+pub struct InProcessServers(Arc<Mutex<HashMap<Key, mpsc::Sender<ServerConnection>>>>);
 
-impl Residents {
+impl InProcessServers {
     /// Settles a server. [`ErrorKind::Conflict`] if one of this name lives here already.
-    pub fn settle(&self, tenant: &TenantId, name: &str) -> Result<Resident> {
+    pub fn settle(&self, tenant: &TenantId, name: &str) -> Result<InProcessServer> {
         let (door, visits) = mpsc::channel(VISITS);
         let key = (tenant.clone(), name.to_owned());
         let mut all = self.lock();
@@ -47,35 +47,35 @@ impl Residents {
             return Err(Error::new(ErrorKind::Conflict, message).with("server", name));
         }
         all.insert(key, door);
-        Ok(Resident { visits })
+        Ok(InProcessServer { visits })
     }
 
-    fn door(&self, key: &Key) -> Option<mpsc::Sender<Visit>> {
+    fn door(&self, key: &Key) -> Option<mpsc::Sender<ServerConnection>> {
         self.lock().get(key).filter(|door| !door.is_closed()).cloned()
     }
 
     /// A panic elsewhere cannot leave it half changed: every change is one insert.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<Visit>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, mpsc::Sender<ServerConnection>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The server's side: receives those who visit it. Dropped, the server has left.
 #[derive(Debug)]
-pub struct Resident {
-    visits: mpsc::Receiver<Visit>,
+pub struct InProcessServer {
+    visits: mpsc::Receiver<ServerConnection>,
 }
 
-impl Resident {
+impl InProcessServer {
     /// The next who visits; `None` once the gateway is gone.
-    pub async fn receive(&mut self) -> Option<Visit> {
+    pub async fn receive(&mut self) -> Option<ServerConnection> {
         self.visits.recv().await
     }
 }
 
 /// One link to the server, from the server's side. Dropped, the server has hung up.
 ///
-/// A server can answer requests one by one ([`Visit::answer`]), be one that a library made, over [`Visit::into_pipe`], or take
+/// A server can answer requests one by one ([`ServerConnection::answer`]), be one that a library made, over [`ServerConnection::into_pipe`], or take
 /// messages and send them as it likes:
 ///
 /// ```
@@ -95,12 +95,12 @@ impl Resident {
 /// # let _ = serve;
 /// ```
 #[derive(Debug)]
-pub struct Visit {
+pub struct ServerConnection {
     said: mpsc::Receiver<Bytes>,
     answers: mpsc::Sender<Bytes>,
 }
 
-impl Visit {
+impl ServerConnection {
     /// The next message of the gateway's; `None` once the link is closed.
     pub async fn receive(&mut self) -> Option<Bytes> {
         self.said.recv().await
@@ -151,12 +151,12 @@ impl Visit {
 pub struct ResidentConnector {
     key: Key,
     name: Arc<str>,
-    residents: Residents,
+    residents: InProcessServers,
     tasks: Tasks,
 }
 
 impl ResidentConnector {
-    pub(super) fn with(server: &Server, means: &Means) -> Self {
+    pub(super) fn with(server: &Server, means: &TransportContext) -> Self {
         Self {
             key: (server.tenant_id.clone(), server.name.clone()),
             name: server.name.as_str().into(),
@@ -183,7 +183,7 @@ impl Connector for ResidentConnector {
         let door = self.residents.door(&self.key).ok_or_else(|| self.absent())?;
         let (queue, queued) = mpsc::channel(QUEUE);
         let ((to_server, said), (answers, heard)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
-        door.send(Visit { said, answers }).await.map_err(|_| self.absent())?;
+        door.send(ServerConnection { said, answers }).await.map_err(|_| self.absent())?;
         let talk = Conversation::new(Arc::clone(&self.name), own, queue, Arc::default());
         // Whoever asks carries the question over, and whoever answers the answer: there is no thread between the two to be woken.
         self.tasks.spawn_near(converse(queued, to_server, heard, Arc::clone(&talk)));
@@ -264,11 +264,11 @@ mod tests {
     use crate::rpc::Method;
     use crate::transport::{Exchange, Outgoing};
 
-    fn means() -> Means {
-        Means::new(SystemClock::shared(), Tasks::default())
+    fn means() -> TransportContext {
+        TransportContext::new(SystemClock::shared(), Tasks::default())
     }
 
-    fn connector(means: &Means) -> ResidentConnector {
+    fn connector(means: &TransportContext) -> ResidentConnector {
         let registration = Registration {
             name: "own".into(),
             endpoint_url: Some("memory:own".into()),

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::error::Result;
 use crate::rpc::{Message, Method};
 
-pub use connect::{Means, connect};
+pub use connect::{TransportContext, connect};
 pub use session::{Hello, Session};
 
 /// A request on its way to a server. Its id and its progress token, if it has one, are both `id`.

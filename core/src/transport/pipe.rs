@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
-use super::in_process::Visit;
+use super::in_process::ServerConnection;
 use crate::rpc::lines::framed;
 
 /// Longest line that a server may write, in bytes.
 const MAX_LINE: usize = 16 * 1024 * 1024;
 
-/// Both ends of a visit: what the gateway says is read, what is written goes to the gateway. See [`Visit::into_pipe`].
+/// Both ends of a visit: what the gateway says is read, what is written goes to the gateway. See [`ServerConnection::into_pipe`].
 #[derive(Debug)]
 pub struct Pipe {
     said: mpsc::Receiver<Bytes>,
@@ -31,7 +31,7 @@ impl Pipe {
     }
 }
 
-impl Visit {
+impl ServerConnection {
     /// The visit as a stream of bytes with one message a line, as over standard input and output: what a server library such as
     /// `rmcp` can be given as its transport. A line has at most 16 MiB.
     pub fn into_pipe(self) -> Pipe {

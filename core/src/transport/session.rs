@@ -59,7 +59,7 @@ impl fmt::Debug for Session {
 
 /// How a server is met.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum HandshakeMode {
     Legacy,
     Modern,
     Either,
@@ -77,12 +77,12 @@ impl Session {
         own: bool,
         timeout: Duration,
     ) -> Result<Arc<Self>> {
-        Self::open_as(Way::Legacy, connector, hello, own, timeout).await
+        Self::open_as(HandshakeMode::Legacy, connector, hello, own, timeout).await
     }
 
     /// Opens a link and makes a session of it in this way; closes it if that fails, or takes longer than `timeout`.
     async fn open_as(
-        way: Way,
+        way: HandshakeMode,
         connector: &dyn Connector,
         hello: &Hello,
         own: bool,
@@ -100,12 +100,12 @@ impl Session {
             let link = connector.connect(own).await?;
             let link = opened.insert(link);
             match way {
-                Way::Legacy => {
+                HandshakeMode::Legacy => {
                     let (answer, version) = handshake(link.as_ref(), hello).await?;
                     Ok(Self::legacy(link, own, answer, version, INITIALIZE_ID))
                 }
-                Way::Modern => Self::introduced(link, own, hello).await,
-                Way::Either => Self::probed(link, connector, own, hello).await,
+                HandshakeMode::Modern => Self::introduced(link, own, hello).await,
+                HandshakeMode::Either => Self::probed(link, connector, own, hello).await,
             }
         };
         let outcome = tokio::time::timeout(timeout, begun).await.unwrap_or_else(|_| Err(late()));

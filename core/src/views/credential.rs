@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::gateway::{Caller, Gateway, Whose};
+use crate::gateway::{Caller, CredentialScope, Gateway};
 use crate::model::{Authorized, Credential, CredentialKind, ServerId};
 
 /// A credential to set.
@@ -21,8 +21,8 @@ pub(crate) struct NewCredential {
 }
 
 /// In whose calls a credential is shown.
-pub(crate) fn whose(subject: Option<&str>) -> Whose<'_> {
-    subject.map_or(Whose::All, Whose::Of)
+pub(crate) fn whose(subject: Option<&str>) -> CredentialScope<'_> {
+    subject.map_or(CredentialScope::All, CredentialScope::Of)
 }
 
 impl NewCredential {

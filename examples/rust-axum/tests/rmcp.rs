@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp_registry_gateway::{Caller, ErrorKind, Gateway, Registration, Visit};
+use mcp_registry_gateway::{Caller, ErrorKind, Gateway, Registration, ServerConnection};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, JsonObject, ListToolsResult,
     PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
@@ -38,7 +38,7 @@ impl ServerHandler for Numbers {
     }
 }
 
-async fn serve(visit: Visit) {
+async fn serve(visit: ServerConnection) {
     if let Ok(running) = Numbers.serve(visit.into_pipe()).await {
         let _ = running.waiting().await;
     }

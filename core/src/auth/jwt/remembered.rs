@@ -16,11 +16,11 @@ type Hash = [u8; 32];
 
 #[derive(Debug, Default)]
 pub(in crate::auth) struct Remembered {
-    pieces: [RwLock<HashMap<Hash, Held>>; PIECES],
+    pieces: [RwLock<HashMap<Hash, CachedToken>>; PIECES],
 }
 
 #[derive(Debug)]
-struct Held {
+struct CachedToken {
     principal: Principal,
     until: Timestamp,
     /// The issuer, and which of its keys were there.
@@ -60,10 +60,10 @@ impl Remembered {
                 victim.and_then(|victim| piece.remove(&victim));
             }
         }
-        piece.insert(hash, Held { principal, until, issuer, generation });
+        piece.insert(hash, CachedToken { principal, until, issuer, generation });
     }
 
-    fn piece(&self, hash: &Hash) -> &RwLock<HashMap<Hash, Held>> {
+    fn piece(&self, hash: &Hash) -> &RwLock<HashMap<Hash, CachedToken>> {
         &self.pieces[usize::from(hash[0]) % PIECES]
     }
 }

@@ -10,14 +10,14 @@ use crate::auth::{Credentials, Operation, Restrictions};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::call::audit::{Attempt, is_refusal};
-use crate::gateway::{Caller, Gateway, Inner};
+use crate::gateway::{Caller, Core, Gateway};
 use crate::limit::Admission;
 use crate::model::{CapabilityKind, Principal};
 use crate::rpc::Method;
 
 /// A call that the embedding program would answer.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub struct AdmissionRequest {
     /// What is asked for.
     pub method: Method,
     /// As what the rules of `access` and the audit trail know what the program offers; it need not be registered.
@@ -29,8 +29,8 @@ pub struct Ask {
 /// Leave to answer a call, held until it is answered. Dropped without a word of how that went, the call was cancelled.
 #[must_use = "the call counts as under way until this is dropped"]
 pub struct Admitted {
-    inner: Arc<Inner>,
-    ask: Ask,
+    inner: Arc<Core>,
+    ask: AdmissionRequest,
     caller: Caller,
     since: Tick,
     outcome: &'static str,
@@ -43,7 +43,7 @@ impl Gateway {
     ///
     /// Errors: [`ErrorKind::Unauthenticated`], [`ErrorKind::PermissionDenied`], [`ErrorKind::RateLimited`] with the time after which
     /// the same call can succeed, [`ErrorKind::NotFound`] for what the rules keep from the caller, who learns no more than that.
-    pub async fn admit_call(&self, ask: Ask, credentials: &Credentials) -> Result<Admitted> {
+    pub async fn admit_call(&self, ask: AdmissionRequest, credentials: &Credentials) -> Result<Admitted> {
         let inner = &self.0;
         let (since, correlation_id) = (inner.clock.now(), Arc::<str>::from(uuid::Uuid::new_v4().to_string()));
         let mut known = None;
@@ -79,10 +79,10 @@ impl Gateway {
 /// How a call ended of which nothing was said.
 const CANCELLED: &str = ErrorKind::Cancelled.row().name;
 
-impl Inner {
+impl Core {
     async fn let_in(
         &self,
-        ask: &Ask,
+        ask: &AdmissionRequest,
         credentials: &Credentials,
         known: &mut Option<Principal>,
     ) -> Result<(Principal, Admission)> {
@@ -119,7 +119,7 @@ impl Inner {
         !rules.denied_to(principal).named(service, kind, name)
     }
 
-    fn note_ended(&self, ask: &Ask, caller: &Caller, since: Tick, outcome: &str) {
+    fn note_ended(&self, ask: &AdmissionRequest, caller: &Caller, since: Tick, outcome: &str) {
         if ask.name.is_some() || self.trail.has_calls() {
             let target = format!("{}/{}", ask.service, ask.name.as_deref().unwrap_or_default());
             let (principal, id) = (&caller.principal, &caller.correlation_id);

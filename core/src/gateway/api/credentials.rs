@@ -18,7 +18,7 @@ const MAX_SUBJECT: usize = 512;
 
 /// In whose calls a credential is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose<'a> {
+pub enum CredentialScope<'a> {
     /// In everybody's, or, where each caller has credentials of its own, when the gateway asks for itself.
     All,
     /// In the caller's.
@@ -27,7 +27,7 @@ pub enum Whose<'a> {
     Of(&'a str),
 }
 
-impl<'a> Whose<'a> {
+impl<'a> CredentialScope<'a> {
     pub(crate) fn subject(self, caller: &'a Caller) -> Option<&'a str> {
         match self {
             Self::All => None,
@@ -56,7 +56,7 @@ impl Gateway {
         &self,
         caller: &Caller,
         server: ServerId,
-        whose: Whose<'_>,
+        whose: CredentialScope<'_>,
         header: &str,
         value: &str,
     ) -> Result<Credential> {
@@ -86,7 +86,7 @@ impl Gateway {
         &self,
         caller: &Caller,
         server: ServerId,
-        whose: Whose<'_>,
+        whose: CredentialScope<'_>,
         header: &str,
     ) -> Result<()> {
         caller.may(whose.operation(caller))?;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Credentials, Operation};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway, Inner};
+use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{Event, HealthStatus, Principal, Server, ServerId};
 
 /// Watchers at most, over the whole gateway: each holds a connection.
@@ -70,7 +70,7 @@ pub struct Change {
 /// # }
 /// ```
 pub struct Events {
-    gateway: Arc<Inner>,
+    gateway: Arc<Core>,
     credentials: Credentials,
     principal: Principal,
     changes: broadcast::Receiver<Event>,

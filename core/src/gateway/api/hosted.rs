@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{Registration, Server, TransportType};
-use crate::transport::in_process::{Resident, SCHEME, Visit};
+use crate::transport::in_process::{InProcessServer, SCHEME, ServerConnection};
 
 /// A server of this process that is in place and registered. Dropped, it stays in place for as long as the gateway is open.
 ///
@@ -57,13 +57,13 @@ impl Hosted {
 
 impl Gateway {
     /// Puts an MCP server of this process in place and registers it, or changes what is registered under its name. The
-    /// registration has neither URL nor command. Each link that the gateway opens to the server is a [`Visit`], which `serve` is
+    /// registration has neither URL nor command. Each link that the gateway opens to the server is a [`ServerConnection`], which `serve` is
     /// given; they run side by side.
     ///
     /// [`ErrorKind::Conflict`] if a server of this name is in place already.
     pub async fn host<F, Fut>(&self, caller: &Caller, registration: Registration, serve: F) -> Result<Hosted>
     where
-        F: Fn(Visit) -> Fut + Send + 'static,
+        F: Fn(ServerConnection) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let name = registration.name.clone();
@@ -83,7 +83,11 @@ impl Gateway {
     }
 
     /// Puts a server of this process in place, for who receives its visits, and registers it.
-    pub(crate) async fn settle(&self, caller: &Caller, mut registration: Registration) -> Result<Resident> {
+    pub(crate) async fn settle(
+        &self,
+        caller: &Caller,
+        mut registration: Registration,
+    ) -> Result<InProcessServer> {
         if registration.endpoint_url.is_some() || registration.command.is_some() {
             let message = "a server of this process has neither `endpoint_url` nor `command`";
             return Err(Error::new(ErrorKind::InvalidParams, message).with("field", "endpoint_url"));

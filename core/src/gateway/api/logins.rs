@@ -14,7 +14,7 @@ use super::credentials::fits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::upstream::granted::HEADER;
-use crate::gateway::{Caller, Gateway, Whose};
+use crate::gateway::{Caller, CredentialScope, Gateway};
 use crate::model::{Credential, CredentialKind, Principal, Server, ServerId};
 use crate::oauth::{self, Challenge};
 
@@ -174,7 +174,7 @@ impl Gateway {
         &self,
         caller: &Caller,
         server: ServerId,
-        whose: Whose<'_>,
+        whose: CredentialScope<'_>,
         wish: &LoginWish,
     ) -> Result<LoginBegun> {
         caller.may(whose.operation(caller))?;

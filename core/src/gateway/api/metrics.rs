@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::auth::Operation;
-use crate::breaker::State;
+use crate::breaker::BreakerState;
 use crate::error::Result;
 use crate::gateway::{Caller, Gateway};
 
@@ -47,7 +47,7 @@ impl Gateway {
             for place in &service.places {
                 let stats = place.replica.stats();
                 counts.servers += 1;
-                counts.breakers_open += u64::from(place.replica.breaker().state(now) != State::Closed);
+                counts.breakers_open += u64::from(place.replica.breaker().state(now) != BreakerState::Closed);
                 counts.in_flight += stats.in_flight;
                 counts.total += stats.total;
                 counts.successes += stats.successes;

@@ -12,7 +12,7 @@ use crate::gateway::routing::service::Service;
 use crate::gateway::routing::snapshot::{Snapshot, no_such_service};
 use crate::gateway::{Caller, Gateway};
 use crate::model::Server;
-use crate::select::{Ask, Hold, Replica, key_of};
+use crate::select::{Hold, PickRequest, ReplicaState, key_of};
 
 /// A server that was picked, in flight until this is released or dropped. Released without a word of how it went, it counts as neither success
 /// nor failure.
@@ -81,7 +81,7 @@ fn pick(
 ) -> Result<Picked> {
     caller.may(Operation::ToolsCall)?;
     snapshot.load().look(&caller.principal, |view| {
-        let ask = Ask { key: key.map(key_of), exclude: &[] };
+        let ask = PickRequest { key: key.map(key_of), exclude: &[] };
         let service = view.ok_or_else(|| no_such_service(service))?.service(service)?;
         let hold = service.hold_any(&ask, since)?;
         let place = hold.index();
@@ -112,7 +112,7 @@ impl Picked {
         }
     }
 
-    fn replica(&self) -> &Replica {
+    fn replica(&self) -> &ReplicaState {
         &self.service.places[self.place].replica
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Action, Call, Reply, Route, ServiceName, Wishes};
+use crate::model::{Action, Call, Reply, Route, RoutingHints, ServiceName};
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, object};
 
@@ -35,7 +35,7 @@ use crate::rpc::{Members, Message, object};
 pub struct McpRequest {
     message: Message,
     route: Route,
-    wishes: Wishes,
+    wishes: RoutingHints,
 }
 
 impl McpRequest {
@@ -47,10 +47,10 @@ impl McpRequest {
             |error| Error::new(ErrorKind::InvalidParams, "the parameters are no JSON").caused_by(error);
         let params = serde_json::to_string(params).map_err(unusable)?;
         let message = Message::parse(Message::request(Some(1), method, Some(&params)))?;
-        Ok(Self::of(message, Route::All, Wishes::default()))
+        Ok(Self::of(message, Route::All, RoutingHints::default()))
     }
 
-    pub(crate) fn of(message: Message, route: Route, wishes: Wishes) -> Self {
+    pub(crate) fn of(message: Message, route: Route, wishes: RoutingHints) -> Self {
         Self { message, route, wishes }
     }
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::admin::actor;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway, Inner};
+use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{Principal, Tenant, TenantId, TenantStatus};
 
 /// The tenants whose principals are refused.
@@ -155,7 +155,7 @@ impl Gateway {
     }
 }
 
-impl Inner {
+impl Core {
     /// Ends what the principals of a tenant hold open: calls, streams, sessions.
     async fn turn_out(&self, tenant: &TenantId) {
         for active in self.observer.active() {

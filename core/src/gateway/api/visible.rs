@@ -1,6 +1,6 @@
 //! What of the register a caller may know of: those methods that read it rather than a view ask here.
 
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::routing::snapshot::View;
 use crate::model::{Capability, CapabilityKind, Principal, Server};
 
@@ -14,7 +14,7 @@ pub(crate) fn seeing<'a>(view: &'a View, principal: &'a Principal) -> impl Fn(&S
     }
 }
 
-impl Inner {
+impl Core {
     /// Whether the principal may know of this server of its tenant.
     pub(crate) fn sees(&self, principal: &Principal, server: &Server) -> bool {
         seeing(&self.view(&principal.tenant), principal)(server)

@@ -15,12 +15,12 @@ use crate::auth::jwt::Fetch;
 use crate::auth::jwt::MAX_DOCUMENT;
 #[cfg(feature = "http")]
 use crate::auth::opaque::Question;
-use crate::auth::{Auth, Authenticator, Checkpoint, Failed, Keys, LocalOnly, LocalToken, Told};
+use crate::auth::{Auth, Authenticator, Checkpoint, Failed, FailureListener, Keys, LocalOnly, LocalToken};
 use crate::clock::{Clock, Tick};
 use crate::error::Result;
 #[cfg(not(feature = "http"))]
 use crate::error::{Error, ErrorKind};
-use crate::gateway::{Gateway, Inner};
+use crate::gateway::{Core, Gateway};
 use crate::model::{AuditEntry, Principal, TenantId};
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -84,7 +84,7 @@ impl Fetch for Documents {
 }
 
 /// Writes failed attempts to the audit trail, without holding up anybody.
-fn tell(store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> Told {
+fn tell(store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> FailureListener {
     let written = Mutex::new((clock.now(), 0));
     Box::new(move |failed: Failed| {
         let Failed { peer, why, closed } = failed;
@@ -146,7 +146,7 @@ impl Gateway {
     }
 }
 
-impl Inner {
+impl Core {
     /// Takes up what happens to credentials, until the gateway stops: changes of keys by other processes, and ends.
     pub(crate) async fn watch_credentials(self: Arc<Self>) {
         let mut looks = 0;

@@ -11,11 +11,11 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use super::Inner;
+use super::Core;
 use crate::gateway::routing::freshness::LOOK;
 use crate::model::{Event, HealthStatus, ServerId};
 
-impl Inner {
+impl Core {
     /// Starts what runs until shutdown.
     pub(crate) fn run_background(self: &Arc<Self>) {
         let this = Arc::clone(self);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::health::{Monitor, Probe, Sink};
 use crate::model::{ProbeKind, ServerId};
 use crate::random::Random;
@@ -14,9 +14,9 @@ use crate::store::HealthRecord;
 
 /// The gateway as the monitor sees it; weak, since the gateway owns the monitor.
 #[derive(Debug)]
-struct Seen(Weak<Inner>);
+struct Seen(Weak<Core>);
 
-pub(crate) fn monitor(gateway: &Weak<Inner>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
+pub(crate) fn monitor(gateway: &Weak<Core>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
     let seen = Arc::new(Seen(Weak::clone(gateway)));
     Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&seen) as Arc<dyn Probe>, seen))
 }

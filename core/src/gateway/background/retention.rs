@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 
-use crate::gateway::Inner;
+use crate::gateway::Core;
 
 /// The interval between two searches for rows that are old enough to be removed.
 const ROUND: Duration = Duration::from_secs(3600);
 /// Rows that are removed in one transaction: no mutation waits long behind it.
 const BATCH: u32 = 500;
 
-impl Inner {
+impl Core {
     /// Removes rows that are older than they must be, in batches, and looks again every hour.
     pub(crate) async fn keep_audit(&self) {
         loop {

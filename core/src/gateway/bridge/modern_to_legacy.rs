@@ -19,18 +19,18 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
 use self::parked::{Lot, Parked};
-pub(crate) use self::reply::{Told, replied};
+pub(crate) use self::reply::{Notification, replied};
 use self::sealed::{Bond, Seal, Ticket};
 use self::talk::Talk;
 use crate::auth::Vault;
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::call::answering::Answering;
-use crate::gateway::call::context::{Journey, Passage};
+use crate::gateway::call::context::{CallContext, ForwardRequest};
 use crate::gateway::call::modern::Modern;
-use crate::gateway::routing::service::Place;
+use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
 use crate::gateway::upstream::outcome::outcome_of_answer;
 use crate::model::{Reply, ServerId};
@@ -45,13 +45,13 @@ const WAITING: usize = 32;
 
 /// What the calls of modern clients share.
 #[derive(Debug)]
-pub(crate) struct Downward {
+pub(crate) struct ModernToLegacy {
     pub(crate) pool: Pool,
     pub(crate) parked: Parked<Round>,
     pub(crate) seal: Seal,
 }
 
-impl Downward {
+impl ModernToLegacy {
     /// Errors as of [`Seal::new`].
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self { pool: Pool::default(), parked: Parked::default(), seal: Seal::new(vault)? })
@@ -61,14 +61,14 @@ impl Downward {
 /// One request of a client for a call, the first or a retry.
 #[derive(Debug)]
 pub(crate) struct Round {
-    sender: mpsc::Sender<Told>,
+    sender: mpsc::Sender<Notification>,
     client_id: SmolStr,
     /// The client's own progress token, raw.
     token: Option<String>,
     /// From which gravity on log messages are told; `None`: none are.
     log_level: Option<usize>,
     deadline: Tick,
-    passage: Arc<Passage>,
+    passage: Arc<CallContext>,
     /// Raw answers to what was asked, by key.
     answers: HashMap<String, String>,
 }
@@ -84,13 +84,13 @@ pub(crate) struct Course {
     pub(crate) asks_first: bool,
 }
 
-impl Inner {
+impl Core {
     /// The session in which a modern client's call reaches a server: the one that all share, or one of the pool.
     pub(crate) async fn session_downward(
         self: &Arc<Self>,
-        passage: &Passage,
+        passage: &CallContext,
         modern: &Modern,
-        place: &Place,
+        place: &Replica,
     ) -> Result<Arc<Session>> {
         if modern.may_share(place)
             && let Some(session) = self.session_across(place).await?
@@ -115,10 +115,10 @@ impl Inner {
     pub(crate) async fn answer_downward(
         self: &Arc<Self>,
         course: Course,
-        journey: Box<Journey>,
+        journey: Box<ForwardRequest>,
     ) -> Result<Reply> {
         let Course { exchange, answering, mut lease, started, deadline, asks_first } = course;
-        let Journey { forward, passage } = *journey;
+        let ForwardRequest { forward, passage } = *journey;
         let passage = Arc::new(passage);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
@@ -189,7 +189,7 @@ impl Inner {
         client_id: &str,
         method: &Method,
         legacy: bool,
-        passage: &Passage,
+        passage: &CallContext,
         server: ServerId,
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
@@ -230,7 +230,7 @@ impl Inner {
         self: &Arc<Self>,
         ticket: Ticket,
         message: &Message,
-        passage: Passage,
+        passage: CallContext,
     ) -> Result<Reply> {
         let modern = passage.modern.as_ref().ok_or_else(sealed::refused)?;
         let answers = translate::responses(modern.responses.as_deref())?.into_iter().collect();
@@ -257,7 +257,7 @@ impl Inner {
 pub(crate) const AGAIN: u64 = 0;
 
 /// What a `requestState` for this request is bound to.
-pub(crate) fn bond_of(passage: &Passage, message: &Message) -> Bond {
+pub(crate) fn bond_of(passage: &CallContext, message: &Message) -> Bond {
     let route = passage.modern.as_ref().map(|modern| &modern.route);
     let method = message.method().map_or("", Method::as_str);
     let params = message.params_members().ok();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::error::Result;
-use crate::gateway::Inner;
-use crate::gateway::routing::service::Place;
+use crate::gateway::Core;
+use crate::gateway::routing::service::Replica;
 use crate::rpc::{Members, Message, headers};
 use crate::transport::Session;
 
@@ -28,9 +28,9 @@ pub(crate) fn resumes(message: &Message) -> bool {
         .is_some_and(|params| ["inputResponses", "requestState"].iter().any(|key| params.get(key).is_some()))
 }
 
-impl Inner {
+impl Core {
     /// The session in which modern requests reach this server; `None` if the server only speaks legacy.
-    pub(crate) async fn session_across(self: &Arc<Self>, place: &Place) -> Result<Option<Arc<Session>>> {
+    pub(crate) async fn session_across(self: &Arc<Self>, place: &Replica) -> Result<Option<Arc<Session>>> {
         place.upstream.for_all()?;
         let (this, id) = (Arc::clone(self), place.server.id);
         place.upstream.modern(move |session| this.watch(id, session)).await

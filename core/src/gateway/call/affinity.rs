@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::context::Passage;
+use super::context::CallContext;
 use crate::balance::key_of;
 use crate::model::{Affinity, Algorithm, Server};
 use crate::rpc::{Members, Message, object};
 
 /// The key of a call to a service whose first replica is `first`; `None` where the algorithm needs none.
-pub(crate) fn key(first: &Server, passage: &Passage, message: &Message) -> Option<u64> {
+pub(crate) fn key(first: &Server, passage: &CallContext, message: &Message) -> Option<u64> {
     if first.configuration.algorithm != Algorithm::ConsistentHash {
         return None;
     }

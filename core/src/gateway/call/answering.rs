@@ -14,14 +14,14 @@ use futures_util::stream::BoxStream;
 use smol_str::SmolStr;
 use tokio::sync::Notify;
 
-use super::context::Passage;
+use super::context::CallContext;
 use super::ongoing::Departure;
 use super::relay::Relay;
 use super::sink::Sink;
 use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
@@ -74,12 +74,12 @@ pub(crate) struct Flow {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
-    pub(crate) passage: Passage,
+    pub(crate) passage: CallContext,
     /// Told each time that the server ends its stream and wants to be asked for the rest.
     pub(crate) pauses: Option<Arc<Notify>>,
 }
 
-impl Inner {
+impl Core {
     /// Brings the messages of a stream to the client as they come. A client that does not take streams gets the answer alone,
     /// and the rest on the stream of its session.
     pub(crate) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
@@ -106,7 +106,7 @@ impl Inner {
 
 impl Flow {
     /// Hears the server to its answer, which is given with the client's own id; what comes before goes to `sink`.
-    async fn run(mut self, gateway: &Arc<Inner>, sink: Option<&Sink>) -> Result<Bytes> {
+    async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
         let gone = async {
@@ -181,7 +181,7 @@ impl Answering {
     }
 
     /// Tells the server, in the background, that nobody waits for the answer any more.
-    pub(crate) fn give_up(&self, tasks: &Tasks, passage: &Passage) {
+    pub(crate) fn give_up(&self, tasks: &Tasks, passage: &CallContext) {
         if self.relay.session.cancels_when_dropped() {
             return;
         }
@@ -201,8 +201,8 @@ impl Answering {
 
     async fn pump(
         &mut self,
-        gateway: &Arc<Inner>,
-        passage: &Passage,
+        gateway: &Arc<Core>,
+        passage: &CallContext,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&Sink>,
     ) -> Result<Message> {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::auth::{Authorization, Credentials};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{AuditEntry, Principal, TenantId};
 use crate::observe::Record;
 
@@ -22,7 +22,7 @@ pub struct Attempt<'a> {
     pub correlation_id: &'a str,
 }
 
-impl Inner {
+impl Core {
     pub(crate) fn audit_refusal(&self, credentials: &Credentials, record: &Record, error: &Error) {
         let active = record.active();
         let attempt = Attempt {

@@ -1,7 +1,7 @@
 //! The gateway's own service, `gateway`: with it an agent asks the gateway itself, on `/mcp/gateway` by plain names and on
 //! `/mcp` by full ones, as of any other service. Nobody can register a service of this name.
 //!
-//! What it offers is an [`OwnService`]; here is how it takes its place among the others. Whoever may not use an item does not
+//! What it offers is an [`BuiltinService`]; here is how it takes its place among the others. Whoever may not use an item does not
 //! see it, and cannot tell it from one that does not exist. The lists differ by caller, so they are not kept with the view
 //! that callers share; they stand behind what the servers offer, on the last page.
 
@@ -13,14 +13,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::json;
 
-use super::context::{Passage, unknown_name};
+use super::context::{CallContext, unknown_name};
 use super::proxy;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::catalog::under_name;
 use crate::gateway::routing::names;
 use crate::gateway::routing::snapshot::View;
-use crate::gateway::{Caller, Gateway, Inner};
+use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{Action, CapabilityKind, Principal, Reply, Route, ServiceName};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
@@ -28,7 +28,7 @@ use crate::rpc::{Edit, Message, Method, meta};
 
 /// Something that the gateway's own service offers.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnItem {
+pub struct BuiltinItem {
     /// The tool's name, or the resource's URI.
     pub name: &'static str,
     /// How it is defined, as MCP's lists have it; under its own name.
@@ -39,25 +39,25 @@ pub struct OwnItem {
 
 /// What the gateway's own service offers, and does.
 #[async_trait]
-pub trait OwnService: Send + Sync + fmt::Debug {
+pub trait BuiltinService: Send + Sync + fmt::Debug {
     /// Its tools or resources, in the order in which they are listed. The same at all times.
-    fn items(&self, kind: CapabilityKind) -> &[OwnItem];
+    fn items(&self, kind: CapabilityKind) -> &[BuiltinItem];
 
     /// The `result` of a call of one of its tools, in the form of the legacy era, as JSON. The caller may use the tool.
-    async fn call(&self, own: OwnCall, tool: &str, arguments: &str) -> Result<String>;
+    async fn call(&self, own: BuiltinCall, tool: &str, arguments: &str) -> Result<String>;
 
     /// The `result` of reading one of its resources, likewise.
-    async fn read(&self, own: OwnCall, uri: &str) -> Result<String>;
+    async fn read(&self, own: BuiltinCall, uri: &str) -> Result<String>;
 }
 
 /// A call of the gateway's own service under way.
-pub struct OwnCall {
+pub struct BuiltinCall {
     gateway: Gateway,
     caller: Caller,
-    passage: Passage,
+    passage: CallContext,
 }
 
-impl OwnCall {
+impl BuiltinCall {
     /// The gateway that is asked.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
@@ -78,7 +78,7 @@ impl OwnCall {
         let action = Action::Send(message);
         self.caller.may(Operation::of(&action))?;
         let record = Arc::clone(&self.passage.record);
-        let passage = Passage {
+        let passage = CallContext {
             client: None,
             headers: HeaderMap::new(),
             streams: false,
@@ -98,7 +98,7 @@ impl OwnCall {
     }
 }
 
-impl fmt::Debug for OwnCall {
+impl fmt::Debug for BuiltinCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnCall").field("caller", &self.caller).finish_non_exhaustive()
     }
@@ -109,7 +109,7 @@ pub const CONFIG: &str = "config://server";
 
 /// A request to the gateway's own service.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct BuiltinRequest {
     pub(crate) message: Message,
     /// The tool's own name, or the URI.
     pub(crate) name: String,
@@ -162,7 +162,7 @@ pub(crate) fn introduction(negotiated: &str) -> String {
     .to_string()
 }
 
-impl Inner {
+impl Core {
     /// The items of the gateway's own service that `principal` may use, as the list of this kind on `route` has them, divided
     /// by commas.
     pub(crate) fn own_items(&self, route: &Route, principal: &Principal, kind: CapabilityKind) -> String {
@@ -181,8 +181,12 @@ impl Inner {
     }
 
     /// The response to a request to the gateway's own service.
-    pub(crate) async fn answer_own(self: &Arc<Self>, ask: Ask, passage: Passage) -> Result<Bytes> {
-        let Ask { message, name } = ask;
+    pub(crate) async fn answer_own(
+        self: &Arc<Self>,
+        ask: BuiltinRequest,
+        passage: CallContext,
+    ) -> Result<Bytes> {
+        let BuiltinRequest { message, name } = ask;
         let kind = match message.method() {
             Some(Method::ToolsCall) => CapabilityKind::Tool,
             Some(Method::ResourcesRead) => CapabilityKind::Resource,
@@ -198,7 +202,7 @@ impl Inner {
         });
         let service = known.ok_or_else(|| unknown_name(kind, &name, &message))?;
         let caller = Caller { principal, correlation_id: Arc::clone(&passage.correlation_id) };
-        let own = OwnCall { gateway: Gateway(Arc::clone(self)), caller, passage };
+        let own = BuiltinCall { gateway: Gateway(Arc::clone(self)), caller, passage };
         let params = message.params_members()?;
         let result = match kind {
             CapabilityKind::Tool => service.call(own, &name, params.get("arguments").unwrap_or("{}")).await?,
@@ -214,6 +218,6 @@ impl Inner {
     }
 }
 
-fn may_use(principal: &Principal, item: &OwnItem) -> bool {
+fn may_use(principal: &Principal, item: &BuiltinItem) -> bool {
     item.needs.iter().all(|operation| principal.may(*operation).is_ok())
 }

@@ -14,11 +14,11 @@ use super::ongoing::Departure;
 use super::verdict;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names::shown;
-use crate::gateway::routing::service::{Place, Service};
+use crate::gateway::routing::service::{Replica, Service};
 use crate::gateway::routing::snapshot::View;
-use crate::gateway::session::client::{Client, Landing};
+use crate::gateway::session::client::{Client, RequestGuard};
 use crate::limit::Admission;
-use crate::model::{CapabilityKind, Principal, Route, ServerId, Wishes};
+use crate::model::{CapabilityKind, Principal, Route, RoutingHints, ServerId};
 use crate::observe::Record;
 use crate::rpc::envelope::quote;
 use crate::rpc::method::RoutingKey;
@@ -30,7 +30,7 @@ const NONE: &Method = &Method::Ping;
 
 /// Everything that goes along with a call and lasts as long as it, its stream included.
 #[derive(Debug)]
-pub(crate) struct Passage {
+pub(crate) struct CallContext {
     pub(crate) principal: Principal,
     pub(crate) client: Option<Arc<Client>>,
     pub(crate) correlation_id: Arc<str>,
@@ -38,17 +38,17 @@ pub(crate) struct Passage {
     pub(crate) streams: bool,
     /// Whether the caller can take a stream up again where it broke.
     pub(crate) resumes: bool,
-    pub(crate) wishes: Option<Wishes>,
+    pub(crate) wishes: Option<RoutingHints>,
     pub(crate) record: Arc<Record>,
     /// What a modern request brought; `None` for the legacy era.
     pub(crate) modern: Option<Box<Modern>>,
     /// Keeps the request entered in its client's session, so that it can be cancelled.
-    pub(crate) landing: Option<Landing>,
+    pub(crate) landing: Option<RequestGuard>,
     /// The call's place among those that may be under way.
     pub(crate) admission: Admission,
 }
 
-impl Passage {
+impl CallContext {
     /// How the caller speaks.
     pub(crate) fn era(&self) -> Era {
         if self.modern.is_some() { Era::Modern } else { Era::Legacy }
@@ -87,14 +87,14 @@ impl Passage {
 
 /// A request that goes to a server, and what goes along with it.
 #[derive(Debug)]
-pub(crate) struct Journey {
-    pub(crate) forward: Forward,
-    pub(crate) passage: Passage,
+pub(crate) struct ForwardRequest {
+    pub(crate) forward: ForwardPlan,
+    pub(crate) passage: CallContext,
 }
 
 /// A request that goes to a server of a service.
 #[derive(Debug)]
-pub(crate) struct Forward {
+pub(crate) struct ForwardPlan {
     pub(crate) service: Arc<Service>,
     pub(crate) message: Message,
     /// What must be offered by the server that gets it.
@@ -105,7 +105,7 @@ pub(crate) struct Forward {
     pub(crate) maker: Option<ServerId>,
 }
 
-impl Forward {
+impl ForwardPlan {
     /// The service, and what of it is asked for.
     pub(crate) fn target(&self) -> Box<str> {
         let what = self.what.as_ref().map_or("", |(_, name)| name.as_str());
@@ -120,11 +120,11 @@ impl Forward {
 /// Who answers a request that names something, or belongs to a service.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is taken apart at once")]
-pub(crate) enum Target {
+pub(crate) enum Destination {
     /// A server.
-    Server(Forward),
+    Server(ForwardPlan),
     /// The gateway itself, as a service.
-    Own(Box<builtin::Ask>),
+    Own(Box<builtin::BuiltinRequest>),
 }
 
 /// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
@@ -132,10 +132,10 @@ pub(crate) fn forward(
     view: &View,
     principal: &Principal,
     route: &Route,
-    maker: Option<&Place>,
-    wishes: Option<&Wishes>,
+    maker: Option<&Replica>,
+    wishes: Option<&RoutingHints>,
     message: Message,
-) -> Result<Target> {
+) -> Result<Destination> {
     let method = message.method().cloned().unwrap_or(Method::Other("".into()));
     let members = message.params_members()?;
     let (raw, kind) = match method.routing_key() {
@@ -154,22 +154,22 @@ pub(crate) fn forward(
     drop(members);
 
     if let Some(own) = builtin::asked(view, principal, route, kind, name.as_deref()) {
-        return Ok(Target::Own(Box::new(builtin::Ask { message, name: own })));
+        return Ok(Destination::Own(Box::new(builtin::BuiltinRequest { message, name: own })));
     }
     if let Some(maker) = maker {
         let service = Arc::clone(view.service(maker.server.service.as_str())?);
         let forward = finish(service, message, kind, None, None, None)?;
-        return Ok(Target::Server(Forward { maker: Some(maker.server.id), ..forward }));
+        return Ok(Destination::Server(ForwardPlan { maker: Some(maker.server.id), ..forward }));
     }
     let (service, rename) = service_of(view, route, wishes, kind, name.as_deref(), &message)?;
-    finish(service, message, kind, name, range, rename).map(Target::Server)
+    finish(service, message, kind, name, range, rename).map(Destination::Server)
 }
 
 /// The service, and the name that it has for what the aggregated route calls `name`, if it is another.
 fn service_of(
     view: &View,
     route: &Route,
-    wishes: Option<&Wishes>,
+    wishes: Option<&RoutingHints>,
     kind: CapabilityKind,
     name: Option<&str>,
     message: &Message,
@@ -202,7 +202,7 @@ fn finish(
     name: Option<SmolStr>,
     range: Option<Range<usize>>,
     rename: Option<String>,
-) -> Result<Forward> {
+) -> Result<ForwardPlan> {
     // Of a service of which something is kept from the caller, what is not listed is unknown: also what does not exist, so
     // that the two cannot be told apart.
     if let Some(own) = rename.as_deref().or(name.as_deref())
@@ -214,7 +214,7 @@ fn finish(
     // Templates and completions name no item that a replica lists one by one.
     let what = own_name.filter(|name| service.definition(kind, name).is_some()).map(|name| (kind, name));
     let rename = range.zip(rename).map(|(range, name)| (range, quote(&name)));
-    Ok(Forward { service, message, what, rename, maker: None })
+    Ok(ForwardPlan { service, message, what, rename, maker: None })
 }
 
 /// Finds what the aggregated route calls `name`: the service, and the name there if it is another.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names;
-use crate::gateway::routing::service::Place;
+use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Borrowed;
 use crate::model::{Action, Call, Route, TransportType};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
@@ -88,7 +88,7 @@ impl Modern {
 impl Modern {
     /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
     /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
-    pub(crate) fn may_share(&self, place: &Place) -> bool {
+    pub(crate) fn may_share(&self, place: &Replica) -> bool {
         self.log_level.is_none() || place.server.transport_type == TransportType::Http
     }
 }

@@ -10,12 +10,12 @@ use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::answering::Answering;
-use super::context::Passage;
+use super::context::CallContext;
 use crate::balance::key_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::routing::names::shown;
-use crate::gateway::routing::service::Place;
+use crate::gateway::routing::service::Replica;
 use crate::model::{Principal, Route, ServerId};
 use crate::rpc::{Edit, Members, Message, Splice};
 
@@ -114,7 +114,7 @@ impl Owners {
     }
 }
 
-impl Inner {
+impl Core {
     /// The replica that made the task of which `message` speaks, if it is known and on this route. Errors as of
     /// [`Owners::maker`].
     pub(crate) fn maker(
@@ -122,7 +122,7 @@ impl Inner {
         principal: &Principal,
         route: &Route,
         message: &Message,
-    ) -> Result<Option<Place>> {
+    ) -> Result<Option<Replica>> {
         let is_here = |id| match route {
             Route::All => true,
             Route::Service(name) => self.place(id).is_some_and(|place| place.server.service == *name),
@@ -133,7 +133,7 @@ impl Inner {
 
     /// An answer as far as it speaks of tasks: one that was made is noted, and a list shows what is the caller's. In a session
     /// that many share that is only what is known to be; in one that is the client's the server knows better.
-    pub(crate) fn of_tasks(&self, passage: &Passage, answering: &Answering, answer: Message) -> Message {
+    pub(crate) fn of_tasks(&self, passage: &CallContext, answering: &Answering, answer: Message) -> Message {
         let (principal, server) = (&passage.principal, answering.server);
         if !answering.lists_tasks {
             self.owners.note(principal, &answer, server);

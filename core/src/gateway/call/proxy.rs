@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names;
 use crate::gateway::routing::service::Service;
 use crate::gateway::routing::snapshot::View;
-use crate::model::{CapabilityKind, ServerId, Wishes};
+use crate::model::{CapabilityKind, RoutingHints, ServerId};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Shape};
 
@@ -18,7 +18,7 @@ use crate::rpc::{Members, Message, Shape};
 /// `required_resources`, `preferred_servers` and `timeout` (seconds) besides.
 ///
 /// [`ErrorKind::Parse`] or [`ErrorKind::InvalidRequest`] for what is not that.
-pub(crate) fn read(content: &Bytes) -> Result<(Message, Wishes)> {
+pub(crate) fn read(content: &Bytes) -> Result<(Message, RoutingHints)> {
     let text = std::str::from_utf8(content)
         .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
     // Checks the envelope, its depth included, before anything else looks at it.
@@ -43,7 +43,7 @@ pub(crate) fn read(content: &Bytes) -> Result<(Message, Wishes)> {
         return Err(Error::new(ErrorKind::InvalidRequest, "`timeout` must be seconds from 0.001 to 86400"));
     }
     let list = "a list of strings";
-    let wishes = Wishes {
+    let wishes = RoutingHints {
         required_tools: wish(&members, "required_tools", list)?.unwrap_or_default(),
         required_resources: wish(&members, "required_resources", list)?.unwrap_or_default(),
         preferred_servers: wish(&members, "preferred_servers", list)?.unwrap_or_default(),
@@ -66,7 +66,7 @@ fn wish<T: DeserializeOwned>(
 /// for. Replicas are declared, never guessed: if several services fit, the caller must say which.
 pub(crate) fn service_of(
     view: &View,
-    wishes: &Wishes,
+    wishes: &RoutingHints,
     kind: CapabilityKind,
     name: Option<&str>,
 ) -> Result<Option<Arc<Service>>> {
@@ -112,11 +112,11 @@ pub(crate) fn service_of(
 }
 
 /// Refuses a call to a service, named by the caller, that has not all that the caller needs.
-pub(crate) fn meets(service: &Service, wishes: Option<&Wishes>) -> Result<()> {
+pub(crate) fn meets(service: &Service, wishes: Option<&RoutingHints>) -> Result<()> {
     if wishes.is_none_or(|wishes| offers_all(service, wishes)) { Ok(()) } else { Err(offers_less()) }
 }
 
-fn offers_all(service: &Service, wishes: &Wishes) -> bool {
+fn offers_all(service: &Service, wishes: &RoutingHints) -> bool {
     let offers = |kind, name: &String| service.definition(kind, name).is_some();
     wishes.required_tools.iter().all(|tool| offers(CapabilityKind::Tool, tool))
         && wishes.required_resources.iter().all(|uri| offers(CapabilityKind::Resource, uri))
@@ -128,7 +128,7 @@ fn offers_less() -> Error {
 }
 
 /// The servers of the service that the caller would rather have, best first.
-pub(crate) fn preferred(service: &Service, wishes: &Wishes) -> Vec<ServerId> {
+pub(crate) fn preferred(service: &Service, wishes: &RoutingHints) -> Vec<ServerId> {
     let find = |wish: &String| {
         service.places.iter().map(|place| &place.server).find(|server| is(server.id, &server.name, wish))
     };

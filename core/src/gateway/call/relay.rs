@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::sink::Sink;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::session::client::Client;
 use crate::gateway::session::outbox::List;
-use crate::gateway::session::pending_requests::Asked;
+use crate::gateway::session::pending_requests::PendingRequest;
 use crate::model::{Route, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::object::range_in;
@@ -51,7 +51,7 @@ enum Heard {
     Nothing,
 }
 
-impl Inner {
+impl Core {
     /// Brings a notification or a question of the server to whom it concerns: into the `sink` of the call that it belongs to,
     /// otherwise to the client's own stream. `token` is the progress token that the server was given, and the client's own,
     /// byte for byte. An error if the server does not take what it is told in return.
@@ -129,7 +129,7 @@ impl Inner {
 }
 
 /// Tells a server that its question will not be answered.
-async fn refuse(asked: Option<Asked>) {
+async fn refuse(asked: Option<PendingRequest>) {
     let Some(asked) = asked else { return };
     let told = tokio::time::timeout(TAKING, asked.session.notify(unanswerable(&asked.raw_id))).await;
     if !matches!(told, Ok(Ok(()))) {
@@ -139,7 +139,7 @@ async fn refuse(asked: Option<Asked>) {
 
 impl Relay {
     /// What becomes of `message`, and the question that had to make room for it.
-    fn hear(&self, message: &Message, token: Option<(u64, &str)>) -> (Heard, Option<Asked>) {
+    fn hear(&self, message: &Message, token: Option<(u64, &str)>) -> (Heard, Option<PendingRequest>) {
         let heard = match message.shape() {
             Shape::Request => return self.question(message),
             Shape::Notification => match message.method() {
@@ -152,7 +152,7 @@ impl Relay {
         (heard, None)
     }
 
-    fn question(&self, message: &Message) -> (Heard, Option<Asked>) {
+    fn question(&self, message: &Message) -> (Heard, Option<PendingRequest>) {
         let id = message.id().unwrap_or("null");
         if message.method() == Some(&Method::Ping) {
             return (Heard::Return(result_response(id, "{}")), None);

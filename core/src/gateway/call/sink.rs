@@ -10,10 +10,10 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::context::Passage;
+use super::context::CallContext;
 use crate::clock::Tick;
 use crate::gateway::session::client::Client;
-use crate::gateway::session::replay::Strand;
+use crate::gateway::session::replay::ReplayStream;
 use crate::model::Numbering;
 
 /// Messages that wait for a slow reader before its server is slowed down.
@@ -31,12 +31,12 @@ pub(crate) enum Sink {
     /// Whoever leaves has left.
     Channel(mpsc::Sender<Bytes>),
     /// Whoever leaves can come back.
-    Kept(Arc<Client>, Arc<Strand>),
+    Kept(Arc<Client>, Arc<ReplayStream>),
 }
 
 impl Sink {
     /// A new way, and its other end.
-    pub(crate) fn of(passage: &Passage) -> (Self, BoxStream<'static, Bytes>, Option<Numbering>) {
+    pub(crate) fn of(passage: &CallContext) -> (Self, BoxStream<'static, Bytes>, Option<Numbering>) {
         if let Some(client) = passage.client.as_ref().filter(|_| passage.resumes) {
             let strand = client.replays.begin(&*client.hello.version >= POLLS);
             // Nothing was given up yet, so that reading can begin; unless the session is over, and nobody is to hear.

@@ -1,13 +1,13 @@
 //! What the end of an attempt means: for the server's breaker, for a second attempt, for the client.
 
-use super::context::Forward;
+use super::context::ForwardPlan;
 use crate::error::{Delivery, Error, ErrorKind};
-use crate::gateway::routing::service::Place;
+use crate::gateway::routing::service::Replica;
 use crate::model::CapabilityKind;
 use crate::rpc::{Members, Method};
 
 /// Whether the call may be sent again although the server may have seen it.
-pub(crate) fn is_repeatable(forward: &Forward, place: &Place) -> bool {
+pub(crate) fn is_repeatable(forward: &ForwardPlan, place: &Replica) -> bool {
     // The answers to a server's questions are given once.
     let params = forward.message.params().and_then(|params| Members::parse(params).ok());
     let answers = |key| params.as_ref().is_some_and(|params| params.get(key).is_some());

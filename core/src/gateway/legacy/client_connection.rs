@@ -36,10 +36,10 @@ const WAITING: usize = 32;
 
 /// A client that is attached to the gateway. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Attached(Arc<Line>);
+pub struct ClientConnection(Arc<ConnectionState>);
 
 #[derive(Debug)]
-struct Line {
+struct ConnectionState {
     gateway: Gateway,
     route: Route,
     /// As they were last shown.
@@ -57,7 +57,7 @@ struct Line {
     over: CancellationToken,
 }
 
-impl Attached {
+impl ClientConnection {
     /// Attaches a client that calls with these credentials, and is offered the gateway's own service if `builtin` says so; what it is
     /// to hear comes out of the receiver, which must be read.
     pub fn new(
@@ -67,7 +67,7 @@ impl Attached {
         builtin: bool,
     ) -> (Self, mpsc::Receiver<Bytes>) {
         let (out, heard) = mpsc::channel(WAITING);
-        let line = Line {
+        let line = ConnectionState {
             gateway,
             route,
             credentials: ArcSwap::from_pointee(credentials),
@@ -165,7 +165,7 @@ impl Attached {
     }
 }
 
-impl Line {
+impl ConnectionState {
     async fn carry_out(self: Arc<Self>, message: Message, correlation_id: Arc<str>) {
         if message.method() == Some(&Method::Cancelled) {
             self.silence(&message);
@@ -215,7 +215,7 @@ impl Line {
     }
 
     /// Carries out a request that is complete in itself. Cancelled when it is dropped.
-    async fn carry_out_modern(&self, message: Message, correlation_id: Arc<str>, turn: &Turn) {
+    async fn carry_out_modern(&self, message: Message, correlation_id: Arc<str>, turn: &EnteredRequest) {
         match self.handle(Action::Send(message), Era::Modern, correlation_id).await {
             Ok(Reply::Message { body, .. } | Reply::Refused { body, .. }) => self.say(body).await,
             Ok(Reply::Stream { mut messages, .. }) => {
@@ -287,8 +287,8 @@ impl Line {
         let _ = self.out.send(message).await;
     }
 
-    fn enter(self: &Arc<Self>, id: &str) -> Turn {
-        let turn = Turn { line: Arc::clone(self), id: id.into(), cancelled: Arc::default() };
+    fn enter(self: &Arc<Self>, id: &str) -> EnteredRequest {
+        let turn = EnteredRequest { line: Arc::clone(self), id: id.into(), cancelled: Arc::default() };
         locked(&self.under_way).insert(turn.id.clone(), Arc::clone(&turn.cancelled));
         turn
     }
@@ -304,13 +304,13 @@ impl Line {
 }
 
 /// A request under way, entered until this is dropped.
-struct Turn {
-    line: Arc<Line>,
+struct EnteredRequest {
+    line: Arc<ConnectionState>,
     id: Box<str>,
     cancelled: Arc<CancellationToken>,
 }
 
-impl Drop for Turn {
+impl Drop for EnteredRequest {
     fn drop(&mut self) {
         let mut under_way = locked(&self.line.under_way);
         // A client that gives two requests the same id has the later one entered.

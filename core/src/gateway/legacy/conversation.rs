@@ -9,9 +9,9 @@ use futures_util::stream::FuturesUnordered;
 
 use super::opening::tell_level;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::call::builtin;
-use crate::gateway::call::context::Passage;
+use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::{TAKING, client_progress};
 use crate::gateway::routing::names;
 use crate::gateway::routing::names::shown_method;
@@ -26,7 +26,7 @@ use crate::rpc::{Members, Message, Method, Shape, Splice};
 use crate::tasks::awaited::promise;
 use crate::transport::Session;
 
-impl Inner {
+impl Core {
     /// The `initialize` result: of a service what its server said, of the aggregated route the gateway's own.
     pub(crate) async fn introduction(
         self: &Arc<Self>,
@@ -94,7 +94,11 @@ impl Inner {
     }
 
     /// Remembers the level for this client, and tells the servers with which it has sessions.
-    pub(crate) async fn set_level(self: &Arc<Self>, message: &Message, passage: &Passage) -> Result<Reply> {
+    pub(crate) async fn set_level(
+        self: &Arc<Self>,
+        message: &Message,
+        passage: &CallContext,
+    ) -> Result<Reply> {
         let level = message.params_members()?.text("level").map(std::borrow::Cow::into_owned);
         let level = level.filter(|level| LOG_LEVELS.contains(&level.as_str())).ok_or_else(|| {
             Error::new(

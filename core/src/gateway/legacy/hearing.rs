@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::call::relay::Relay;
 use crate::gateway::session::client::Client;
 use crate::model::ServerId;
@@ -16,7 +16,7 @@ use crate::transport::Session;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-impl Inner {
+impl Core {
     /// Brings what a server says outside of any exchange to the client. `opening` is dropped as soon as the server's stream
     /// is open, or it is known that there is none.
     pub(crate) fn overhear(

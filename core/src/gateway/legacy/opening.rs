@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::error::Result;
-use crate::gateway::Inner;
-use crate::gateway::routing::service::Place;
-use crate::gateway::session::client::{Client, Way, ended};
+use crate::gateway::Core;
+use crate::gateway::routing::service::Replica;
+use crate::gateway::session::client::{Client, SessionSlot, ended};
 use crate::gateway::upstream::replaced;
 use crate::model::{ServerId, Sharing, TransportType};
 use crate::rpc::Method;
@@ -25,13 +25,13 @@ const LEVEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// before the first event.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Inner {
+impl Core {
     /// The session in which a client's calls reach a server: its own, or the one that is shared. `cause` is the correlation id of
     /// the request for which it is wanted.
     pub(crate) async fn session_for(
         self: &Arc<Self>,
         client: Option<&Arc<Client>>,
-        place: &Place,
+        place: &Replica,
         cause: Option<&Arc<str>>,
     ) -> Result<Arc<Session>> {
         let (upstream, server) = (&place.upstream, place.server.id);
@@ -44,9 +44,9 @@ impl Inner {
             return upstream.shared(move |session| this.watch(server, session)).await;
         };
         match client.way_to(upstream.number, server)? {
-            Way::Open(session) => Ok(session),
-            Way::Opening(awaited) => awaited.outcome().await,
-            Way::Begin { promise, awaited, broken } => {
+            SessionSlot::Open(session) => Ok(session),
+            SessionSlot::Opening(awaited) => awaited.outcome().await,
+            SessionSlot::Begin { promise, awaited, broken } => {
                 let (this, client, place) = (Arc::clone(self), Arc::clone(client), place.clone());
                 let (opening, cause) = (awaited.clone(), cause.cloned());
                 self.tasks.spawn_to_end(async move {
@@ -68,7 +68,7 @@ impl Inner {
     async fn open_own(
         self: &Arc<Self>,
         client: &Arc<Client>,
-        place: &Place,
+        place: &Replica,
         opening: &Awaited<Arc<Session>>,
         cause: Option<&str>,
     ) -> Result<Arc<Session>> {
@@ -133,7 +133,7 @@ fn log_level(client: &Client) -> Option<String> {
 }
 
 /// Whether the client's calls reach the server in a session of the client's own.
-pub(crate) fn apart(client: &Client, place: &Place) -> bool {
+pub(crate) fn apart(client: &Client, place: &Replica) -> bool {
     match place.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,

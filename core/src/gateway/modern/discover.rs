@@ -6,15 +6,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::version::{self, LATEST_LEGACY};
 use crate::rpc::{Edit, Members, Message, meta};
 
-impl Inner {
-    /// The answer to `server/discover` on `route`. Errors as of [`Inner::introduction`].
+impl Core {
+    /// The answer to `server/discover` on `route`. Errors as of [`Core::introduction`].
     pub(super) async fn introduce_modern(
         self: &Arc<Self>,
         route: &Route,

@@ -19,8 +19,8 @@ use super::open_streams::Hold;
 use super::streams;
 use super::streams::Heard;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
-use crate::gateway::call::context::Passage;
+use crate::gateway::Core;
+use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::changed_list;
 use crate::gateway::session::outbox::List;
 use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
@@ -220,7 +220,7 @@ fn meta_of(id: &str) -> String {
 
 /// An open stream.
 struct Listening {
-    gateway: Arc<Inner>,
+    gateway: Arc<Core>,
     id: Box<str>,
     filter: Filter,
     tenant: TenantId,
@@ -228,11 +228,11 @@ struct Listening {
     changes: broadcast::Receiver<Change>,
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
-    passage: Passage,
+    passage: CallContext,
     _hold: Hold,
 }
 
-impl Inner {
+impl Core {
     /// Tells those who listen to its service that a server says that a list changed.
     pub(crate) fn tell_change(&self, server: ServerId, list: List) {
         if self.modern.changes.are_unheard() {
@@ -250,7 +250,7 @@ impl Inner {
         self: &Arc<Self>,
         route: &Route,
         message: &Message,
-        passage: Passage,
+        passage: CallContext,
     ) -> Result<Reply> {
         if !passage.streams {
             let message = "the answer is a stream: send `Accept: application/json, text/event-stream`";

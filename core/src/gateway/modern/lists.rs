@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::routing::snapshot::View;
 use crate::model::{CapabilityKind, Principal, Reply, Route};
 use crate::rpc::answer::result_response;
 use crate::rpc::{Edit, Message};
 
-impl Inner {
+impl Core {
     /// The answer to a list method on the aggregated route, or on that of a service of which the caller sees a part. Errors as
-    /// of [`Inner::listed`].
+    /// of [`Core::listed`].
     pub(super) async fn list_modern(
         self: &Arc<Self>,
         route: &Route,

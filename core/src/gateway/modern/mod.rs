@@ -13,21 +13,21 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::listen::Changes;
-pub(crate) use self::notification_reader::Ears;
-use self::open_streams::Held;
-use super::Inner;
+pub(crate) use self::notification_reader::NotificationReader;
+use self::open_streams::OpenStreams;
+use super::Core;
 use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::sealed;
 use crate::gateway::bridge::modern_to_legacy::sealed::Ticket;
-use crate::gateway::bridge::modern_to_legacy::{AGAIN, Downward, bond_of};
+use crate::gateway::bridge::modern_to_legacy::{AGAIN, ModernToLegacy, bond_of};
 use crate::gateway::call::builtin;
 use crate::gateway::call::context;
-use crate::gateway::call::context::{Forward, Passage, Target};
+use crate::gateway::call::context::{CallContext, Destination, ForwardPlan};
 use crate::gateway::call::modern::Modern;
 use crate::gateway::legacy::opening::tell_level;
 use crate::gateway::routing::names;
-use crate::gateway::routing::service::Place;
+use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
 use crate::gateway::session::pool::Borrowed;
 use crate::model::{CapabilityKind, Principal, Reply, Route};
@@ -36,23 +36,23 @@ use crate::rpc::{Message, Method, Shape};
 
 /// What serving modern clients needs.
 #[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) downward: Downward,
-    held: Held,
+pub(crate) struct ModernState {
+    pub(crate) downward: ModernToLegacy,
+    held: OpenStreams,
     pub(crate) changes: Changes,
-    pub(crate) ears: Ears,
+    pub(crate) ears: NotificationReader,
     /// Cancelled when the gateway shuts down: streams that clients hold open end.
     pub(crate) ending: CancellationToken,
 }
 
-impl State {
+impl ModernState {
     /// `vault` is what the key of states is derived from. [`ErrorKind::Internal`] if the operating system gives no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
-            downward: Downward::new(vault)?,
-            held: Held::default(),
+            downward: ModernToLegacy::new(vault)?,
+            held: OpenStreams::default(),
             changes: Changes::default(),
-            ears: Ears::default(),
+            ears: NotificationReader::default(),
             ending: CancellationToken::new(),
         })
     }
@@ -60,51 +60,53 @@ impl State {
 
 /// What a modern request comes down to.
 #[derive(Debug)]
-pub(crate) enum Errand {
+pub(crate) enum ModernCall {
     Discover(Message),
     List(CapabilityKind, Message),
     Listen(Message),
     Resume(Ticket, Message),
     /// To the gateway's own service.
-    Own(Box<builtin::Ask>),
+    Own(Box<builtin::BuiltinRequest>),
     /// A notification: this era has none for a server over HTTP.
     Ignore,
 }
 
 /// Who answers it.
 #[derive(Debug)]
-pub(crate) enum Course {
+pub(crate) enum ModernDestination {
     /// The gateway itself.
-    Own(Errand),
+    Own(ModernCall),
     /// A server.
-    Forward(Forward),
+    Forward(ForwardPlan),
 }
 
-impl Inner {
+impl Core {
     /// Decides what a modern request comes down to, without talking to anybody.
     pub(crate) fn resolve_modern(
         &self,
         route: &Route,
         message: Message,
-        maker: Option<&Place>,
-        passage: &mut Passage,
-    ) -> Result<Course> {
+        maker: Option<&Replica>,
+        passage: &mut CallContext,
+    ) -> Result<ModernDestination> {
         match message.shape() {
             Shape::Request => {}
-            Shape::Notification => return Ok(Course::Own(Errand::Ignore)),
+            Shape::Notification => return Ok(ModernDestination::Own(ModernCall::Ignore)),
             Shape::Response => {
                 let text = "clients of this era answer by sending their request again, not with responses";
                 return Err(Error::new(ErrorKind::InvalidRequest, text));
             }
         }
-        let Some(method) = message.method() else { return Ok(Course::Own(Errand::Ignore)) };
+        let Some(method) = message.method() else { return Ok(ModernDestination::Own(ModernCall::Ignore)) };
         let list = CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str());
         match (method, list, route) {
-            (Method::Discover, ..) => return Ok(Course::Own(Errand::Discover(message))),
-            (Method::Listen, ..) => return Ok(Course::Own(Errand::Listen(message))),
-            (_, Some(kind), Route::All) => return Ok(Course::Own(Errand::List(kind, message))),
+            (Method::Discover, ..) => return Ok(ModernDestination::Own(ModernCall::Discover(message))),
+            (Method::Listen, ..) => return Ok(ModernDestination::Own(ModernCall::Listen(message))),
+            (_, Some(kind), Route::All) => {
+                return Ok(ModernDestination::Own(ModernCall::List(kind, message)));
+            }
             (_, Some(kind), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
-                return Ok(Course::Own(Errand::List(kind, message)));
+                return Ok(ModernDestination::Own(ModernCall::List(kind, message)));
             }
             (method, ..) if is_gone(method) => {
                 let text = format!("Method not found: {}", names::shown(method.as_str()));
@@ -113,12 +115,12 @@ impl Inner {
             _ => {}
         }
         if let Some(ticket) = self.ticket_of(&message, passage)? {
-            return Ok(Course::Own(Errand::Resume(ticket, message)));
+            return Ok(ModernDestination::Own(ModernCall::Resume(ticket, message)));
         }
         let view = self.sight(&passage.principal);
         let forward = match context::forward(&view, &passage.principal, route, maker, None, message)? {
-            Target::Server(forward) => forward,
-            Target::Own(ask) => return Ok(Course::Own(Errand::Own(ask))),
+            Destination::Server(forward) => forward,
+            Destination::Own(ask) => return Ok(ModernDestination::Own(ModernCall::Own(ask))),
         };
         let speaks_modern = forward.service.places.iter().any(|place| place.listing.modern.is_some());
         let stateful = passage.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
@@ -130,11 +132,11 @@ impl Inner {
                 place.upstream.mirrors().agree(name, &forward.message, &passage.headers)
             })?;
         }
-        Ok(Course::Forward(forward))
+        Ok(ModernDestination::Forward(forward))
     }
 
     /// What the request's `requestState` says, if it is one of the gateway's and names a call that is parked.
-    fn ticket_of(&self, message: &Message, passage: &mut Passage) -> Result<Option<Ticket>> {
+    fn ticket_of(&self, message: &Message, passage: &mut CallContext) -> Result<Option<Ticket>> {
         let state = passage.modern.as_ref().and_then(|modern| modern.state.clone());
         let Some(state) = state.filter(|state| sealed::is_ours(state)) else { return Ok(None) };
         let bond = bond_of(passage, message);
@@ -155,16 +157,18 @@ impl Inner {
     pub(crate) async fn run_modern(
         self: &Arc<Self>,
         route: &Route,
-        errand: Errand,
-        passage: Passage,
+        errand: ModernCall,
+        passage: CallContext,
     ) -> Result<Reply> {
         match errand {
-            Errand::Ignore => Ok(Reply::Accepted),
-            Errand::Own(ask) => Ok(Reply::own(self.answer_own(*ask, passage).await?)),
-            Errand::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
-            Errand::List(kind, message) => self.list_modern(route, kind, &message, &passage.principal).await,
-            Errand::Listen(message) => self.listen_modern(route, &message, passage).await,
-            Errand::Resume(ticket, message) => self.resume(ticket, &message, passage).await,
+            ModernCall::Ignore => Ok(Reply::Accepted),
+            ModernCall::Own(ask) => Ok(Reply::own(self.answer_own(*ask, passage).await?)),
+            ModernCall::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
+            ModernCall::List(kind, message) => {
+                self.list_modern(route, kind, &message, &passage.principal).await
+            }
+            ModernCall::Listen(message) => self.listen_modern(route, &message, passage).await,
+            ModernCall::Resume(ticket, message) => self.resume(ticket, &message, passage).await,
         }
     }
 

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::bridge::modern_to_legacy::translate::Question;
 use crate::rpc::answer::result_response;
 use crate::rpc::{Message, Method, Shape};
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// The sessions that are listened to, by address.
 #[derive(Debug, Default)]
-pub(crate) struct Ears(Mutex<HashMap<usize, Ear>>);
+pub(crate) struct NotificationReader(Mutex<HashMap<usize, Ear>>);
 
 #[derive(Debug)]
 struct Ear {
@@ -32,11 +32,11 @@ struct Ear {
     /// How many clients want to hear of each resource.
     resources: HashMap<String, usize>,
     /// What the server asked outside of any call, oldest first.
-    asked: Vec<Asked>,
+    asked: Vec<ReaderRequest>,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct ReaderRequest {
     /// Differs from that of any other such question.
     key: String,
     /// The server's id, byte for byte.
@@ -48,7 +48,7 @@ fn address(session: &Arc<Session>) -> usize {
     Arc::as_ptr(session).addr()
 }
 
-impl Ears {
+impl NotificationReader {
     /// Tells those who listen to a session what the server said in the middle of a call.
     pub(crate) fn tell(&self, session: &Arc<Session>, message: &Message) {
         if let Some(ear) = self.table().get(&address(session)) {
@@ -107,7 +107,7 @@ impl Ears {
             return false;
         };
         let key = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        ear.asked.push(Asked { key, raw_id: raw_id.to_owned(), question });
+        ear.asked.push(ReaderRequest { key, raw_id: raw_id.to_owned(), question });
         true
     }
 
@@ -125,7 +125,7 @@ impl Ears {
     }
 }
 
-impl Inner {
+impl Core {
     /// What a session of the pool hears from now on; ends with the session. What its server asks is kept until the client,
     /// which declared `capabilities`, can be asked. `opening` is dropped as soon as the session is heard, or cannot be.
     pub(crate) fn hear(

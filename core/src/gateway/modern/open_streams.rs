@@ -9,16 +9,16 @@ use crate::model::Principal;
 
 /// The open streams, counted by principal.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held(Arc<Mutex<HashMap<Principal, usize>>>);
+pub(super) struct OpenStreams(Arc<Mutex<HashMap<Principal, usize>>>);
 
 /// One open stream; gives its place back when dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
-    held: Held,
+    held: OpenStreams,
     principal: Principal,
 }
 
-impl Held {
+impl OpenStreams {
     /// One more. [`ErrorKind::RateLimited`] if the principal has `most`.
     pub(super) fn enter(&self, principal: &Principal, most: usize) -> Result<Hold> {
         let mut all = self.all();
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_principal_with_too_many_streams_is_refused_and_no_other_is() {
-        let held = Held::default();
+        let held = OpenStreams::default();
         let who = |subject: &str| Principal::new(TenantId::default_tenant(), subject, Role::Analyst);
         let first = held.enter(&who("a"), 2).unwrap();
         let second = held.enter(&who("a"), 2).unwrap();

@@ -11,15 +11,15 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
-use crate::gateway::call::context::Passage;
-use crate::gateway::routing::service::{Place, Service};
+use crate::gateway::Core;
+use crate::gateway::call::context::CallContext;
+use crate::gateway::routing::service::{Replica, Service};
 use crate::gateway::session::pool::Borrowed;
 use crate::gateway::upstream::era_negotiator::hello;
 use crate::model::{CapabilityKind, Route};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Method, Shape};
-use crate::select::Ask;
+use crate::select::PickRequest;
 use crate::tasks::Tasks;
 use crate::transport::{Exchange, Outgoing, Session};
 
@@ -43,7 +43,7 @@ pub(super) fn resources(uris: &BTreeSet<String>) -> String {
 
 /// What a server tells of its lists; `wanted` are raw members of a filter. Comes back when the server tells it, since what
 /// changes after the acknowledgement must be heard; but no server is waited for longer than [`SOON`].
-pub(super) async fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed, wanted: String) -> Heard {
+pub(super) async fn of_lists(gateway: Arc<Core>, place: Replica, pooled: Borrowed, wanted: String) -> Heard {
     let opening = async move {
         let place = gateway.own_way(&place, &pooled.principal).ok()?;
         if let Ok(Some(session)) = gateway.session_across(&place).await {
@@ -70,13 +70,13 @@ pub(super) async fn of_lists(gateway: Arc<Inner>, place: Place, pooled: Borrowed
     }
 }
 
-impl Inner {
+impl Core {
     /// Subscribes to resources and adds what is heard of them to `heard`; gives those that servers will tell of.
     pub(super) async fn subscribe(
         self: &Arc<Self>,
         route: &Route,
         wanted: BTreeSet<String>,
-        passage: &Passage,
+        passage: &CallContext,
         heard: &mut SelectAll<Heard>,
     ) -> Result<BTreeSet<String>> {
         let view = self.sight(&passage.principal);
@@ -108,7 +108,7 @@ impl Inner {
         self: &Arc<Self>,
         service: &Service,
         uris: &BTreeSet<String>,
-        passage: &Passage,
+        passage: &CallContext,
     ) -> Vec<(Vec<String>, Heard)> {
         let filter = format!("{{{}}}", resources(uris));
         let asking = service.places.iter().map(|place| async {
@@ -125,7 +125,7 @@ impl Inner {
         self: &Arc<Self>,
         service: &Service,
         uris: BTreeSet<String>,
-        passage: &Passage,
+        passage: &CallContext,
     ) -> Vec<(Vec<String>, Heard)> {
         let asking = stream::iter(uris)
             .map(|uri| async move { (self.subscribe_at(service, &uri, passage).await, uri) })
@@ -146,10 +146,11 @@ impl Inner {
         self: &Arc<Self>,
         service: &Service,
         uri: &str,
-        passage: &Passage,
+        passage: &CallContext,
     ) -> Result<Heard> {
         let unavailable = || Error::new(ErrorKind::Unavailable, "no session with the server");
-        let (_lease, place) = service.pick(None, &Ask { key: None, exclude: &[] }, self.clock.now())?;
+        let (_lease, place) =
+            service.pick(None, &PickRequest { key: None, exclude: &[] }, self.clock.now())?;
         let modern = passage.modern.as_ref().ok_or_else(unavailable)?;
         let client = self.pooled(&passage.principal, modern)?;
         client.set_apart();
@@ -174,7 +175,7 @@ impl Inner {
 
 /// A subscription at a legacy server that ends when nobody wants it any more.
 struct Subscribed {
-    gateway: Arc<Inner>,
+    gateway: Arc<Core>,
     session: Arc<Session>,
     uri: String,
     _pooled: Borrowed,

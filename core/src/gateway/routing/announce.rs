@@ -2,7 +2,7 @@
 
 use super::service::Service;
 use super::snapshot::{Snapshot, Touched};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::session::outbox::List;
 use crate::model::{CapabilityKind, Route, ServiceName, TenantId};
 
@@ -49,7 +49,7 @@ fn change<'a>(
     (!lists.is_empty()).then_some(Change { tenant, service, lists })
 }
 
-impl Inner {
+impl Core {
     /// Tells the clients that would be answered with other lists after than before, unless the server tells them itself.
     pub(crate) fn announce(&self, before: &Snapshot, after: &Snapshot, touched: &Touched) {
         if self.sessions.len() == 0 && self.modern.changes.are_unheard() {

@@ -11,9 +11,9 @@ use futures_util::future::join_all;
 
 use super::service::Service;
 use super::snapshot::View;
-use crate::breaker::State;
+use crate::breaker::BreakerState;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{Capability, CapabilityKind, Principal, Route, ServerId, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
@@ -22,7 +22,7 @@ use crate::rpc::{Members, Splice};
 /// The key in `_meta` under which a list names the services that could not be heard.
 const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
 
-impl Inner {
+impl Core {
     /// Whether the lists of a service are answered from what is known, since the caller may not see all of it, or since it is
     /// the gateway's own.
     pub(crate) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
@@ -81,7 +81,8 @@ impl Inner {
         let patience = self.settings.list_budget.mul_f64(0.95);
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
             let id = place.server.id;
-            if place.replica.breaker().state(self.clock.now()) != State::Closed || self.overdue.has(id) {
+            if place.replica.breaker().state(self.clock.now()) != BreakerState::Closed || self.overdue.has(id)
+            {
                 // Whether it is back is found out without anybody waiting for it.
                 self.discover_soon(id);
                 return;

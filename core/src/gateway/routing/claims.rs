@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::service::Service;
 use super::snapshot::View;
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{AuditEntry, CapabilityKind, ServiceName, TenantId};
 use crate::store::{Claim, Store};
 
@@ -92,7 +92,7 @@ fn listed(service: &Service, kind: CapabilityKind) -> impl Iterator<Item = &str>
     service.places.iter().flat_map(move |place| place.listing.of(kind).map(|item| &*item.name))
 }
 
-impl Inner {
+impl Core {
     /// Writes down what became of claims, in the background.
     pub(crate) fn settle_claims(self: &Arc<Self>, disputes: Vec<(TenantId, Disputes)>) {
         if disputes.iter().all(|(_, one)| one.lost.is_empty() && one.ended.is_empty()) {

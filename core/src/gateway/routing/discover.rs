@@ -10,12 +10,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tracing::Instrument;
 
-use super::freshness::Asked;
+use super::freshness::DiscoveryTimes;
 use super::refresh::is_reached_alike;
-use super::service::Place;
+use super::service::Replica;
 use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
 use crate::model::{ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
@@ -39,7 +39,7 @@ enum Wish {
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
-    asked: Asked,
+    asked: DiscoveryTimes,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Discoveries {
     }
 }
 
-impl Inner {
+impl Core {
     /// Asks a server what it offers, or joins whoever is asking, and waits until the register knows.
     pub(crate) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
         self.discovery(id, Wish::Known).outcome().await
@@ -185,7 +185,7 @@ impl Inner {
     }
 
     /// Whether the register still says that the server is reached as `place` says.
-    fn is_reached_so(&self, place: &Place) -> bool {
+    fn is_reached_so(&self, place: &Replica) -> bool {
         let state = self.registry.state();
         let Some(server) = state.server(place.server.id) else { return true };
         let now = self.place(place.server.id);
@@ -213,7 +213,7 @@ impl Inner {
             .await;
     }
 
-    pub(crate) fn place(&self, id: ServerId) -> Option<Place> {
+    pub(crate) fn place(&self, id: ServerId) -> Option<Replica> {
         let server = Arc::clone(self.registry.state().server(id)?);
         self.view(&server.tenant_id).services.get(&server.service)?.place(id).cloned()
     }

@@ -16,9 +16,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// When each server was last asked.
 #[derive(Debug, Default)]
-pub(crate) struct Asked(Mutex<HashMap<ServerId, Tick>>);
+pub(crate) struct DiscoveryTimes(Mutex<HashMap<ServerId, Tick>>);
 
-impl Asked {
+impl DiscoveryTimes {
     /// A server is asked now.
     pub(crate) fn note(&self, id: ServerId, now: Tick) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
@@ -79,7 +79,7 @@ mod tests {
             Listing::default(),
         ];
         let ids: Vec<_> = listings.iter().map(|_| ServerId::random()).collect();
-        let asked = Asked::default();
+        let asked = DiscoveryTimes::default();
         let at = |seconds| Tick::default() + Duration::from_secs(seconds);
         let due = |seconds| {
             let servers = ids.iter().copied().zip(&listings);

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::catalog::{Item, array, items_of};
 use super::snapshot::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{CapabilityKind, Principal, Route};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Message, object};
@@ -20,7 +20,7 @@ use crate::rpc::{Edit, Message, object};
 /// Items of a page.
 const PAGE: usize = 1000;
 
-impl Inner {
+impl Core {
     /// The `result` of a list that the gateway answers itself: the page for which `message` asks.
     ///
     /// [`ErrorKind::InvalidParams`] for a cursor that was not given by this list, or whose item is gone.

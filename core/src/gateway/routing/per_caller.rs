@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::service::Place;
+use super::service::Replica;
 use crate::clock::Tick;
 use crate::error::Result;
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::upstream::Upstream;
 use crate::gateway::upstream::credential_cache;
 use crate::model::{Principal, ServerId};
 
-impl Place {
+impl Replica {
     /// Whether each caller has a way of its own there.
     pub(crate) fn is_by_caller(&self) -> bool {
         self.upstream.callers.is_some()
     }
 }
 
-impl Inner {
+impl Core {
     /// The replica as the calls of `principal` reach it, where each caller has a way of its own.
     ///
     /// [`ErrorKind::PermissionDenied`] if the caller has set no credential for it; [`ErrorKind::Unavailable`].
-    pub(crate) fn own_way(&self, place: &Place, principal: &Principal) -> Result<Place> {
+    pub(crate) fn own_way(&self, place: &Replica, principal: &Principal) -> Result<Replica> {
         let Some(callers) = &place.upstream.callers else { return Ok(place.clone()) };
         if !self.book.has_for(place.server.id, &principal.subject) {
             return Err(credential_cache::no_own(place.server.id)
@@ -31,7 +31,7 @@ impl Inner {
                 .not_sent());
         }
         let upstream = callers.way(&place.upstream, &principal.subject, self.clock.now())?;
-        Ok(Place { upstream, ..place.clone() })
+        Ok(Replica { upstream, ..place.clone() })
     }
 
     /// Gives up the way of a caller, whose credentials are others now: a server may remember for whom it opened a session.

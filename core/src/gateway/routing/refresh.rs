@@ -6,19 +6,19 @@ use std::sync::{Arc, PoisonError};
 use futures_util::future::join_all;
 
 use super::claims;
-use super::service::{Place, Service};
+use super::service::{Replica, Service};
 use super::snapshot::{Snapshot, Touched, View};
 use crate::auth::{Access, Restrictions};
 use crate::breaker::Breaker;
 use crate::error::Result;
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::upstream::Upstream;
-use crate::gateway::upstream::per_caller::Callers;
+use crate::gateway::upstream::per_caller::PerCallerUpstreams;
 use crate::model::{Configuration, HealthCheck, Server, ServerId, ServiceName, Status, TenantId};
-use crate::registry::{Change, Entry};
-use crate::select::Replica;
+use crate::registry::{Change, RegisteredEntry};
+use crate::select::ReplicaState;
 
-impl Inner {
+impl Core {
     /// Makes the snapshot of what the register says now, if it says anything new, at the price of what changed: tenants and services
     /// of which nothing changed stay the very same.
     pub(crate) fn refresh(self: &Arc<Self>) {
@@ -124,18 +124,18 @@ impl Inner {
     }
 
     /// A replica as the register has it now. What was learnt of another endpoint says nothing of this one.
-    fn next_place(&self, entry: &Entry, old: Option<&Place>) -> Result<Place> {
-        let Entry { server, listing, .. } = entry;
+    fn next_place(&self, entry: &RegisteredEntry, old: Option<&Replica>) -> Result<Replica> {
+        let RegisteredEntry { server, listing, .. } = entry;
         let (upstream, replica) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
             (Arc::clone(&old.upstream), Arc::clone(&old.replica))
         } else {
             let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
             upstream.learn(listing);
             let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
-            (upstream, Arc::new(Replica::new(server.id, server.name.as_str(), breaker)))
+            (upstream, Arc::new(ReplicaState::new(server.id, server.name.as_str(), breaker)))
         };
         let (server, listing) = (Arc::clone(server), Arc::clone(listing));
-        Ok(Place { server, upstream, replica, listing, waits: entry.waiting().is_some() })
+        Ok(Replica { server, upstream, replica, listing, waits: entry.waiting().is_some() })
     }
 
     fn check_of(&self, server: &Server) -> HealthCheck {
@@ -172,7 +172,7 @@ impl Inner {
         for (id, upstream) in gone {
             // First of all: a session that is being opened either sees this or is found among the clients' sessions.
             upstream.retire();
-            self.close_ways(upstream.callers.iter().flat_map(Callers::take_all).collect());
+            self.close_ways(upstream.callers.iter().flat_map(PerCallerUpstreams::take_all).collect());
             let own: Vec<_> =
                 clients.iter().filter_map(|client| client.take_upstream(upstream.number)).collect();
             self.tasks.spawn_to_end(async move {
@@ -224,7 +224,7 @@ pub(crate) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     old.endpoint == new.endpoint && old.transport_type == new.transport_type && spread_alike == *is
 }
 
-fn unchanged(old: &Service, places: &[Place]) -> bool {
+fn unchanged(old: &Service, places: &[Replica]) -> bool {
     old.places.len() == places.len()
         && old.places.iter().zip(places).all(|(old, new)| {
             // A probe that changed nothing but its own time is no reason to build anything anew.

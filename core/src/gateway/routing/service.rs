@@ -12,20 +12,20 @@ use super::names;
 use crate::clock::{Clock, Tick};
 use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::upstream::Upstream;
 use crate::model::{
     Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Restriction, Server, ServerId, ServiceName,
     Status,
 };
-use crate::select::{Ask, Hold, Lease, Member, Pool, Replica, Settings as PoolSettings, key_of};
+use crate::select::{Hold, Lease, Member, PickRequest, Pool, ReplicaState, Settings as PoolSettings, key_of};
 
 /// One replica.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Replica {
     pub(crate) server: Arc<Server>,
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) replica: Arc<Replica>,
+    pub(crate) replica: Arc<ReplicaState>,
     pub(crate) listing: Arc<Listing>,
     /// What it says differs from what was approved, and waits for an operator.
     pub(crate) waits: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Place {
 pub(crate) struct Service {
     pub(crate) name: ServiceName,
     /// In order of registration; the first one's configuration speaks for the service.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<Replica>,
     by_id: HashMap<ServerId, usize, RandomState>,
     everyone: Pool,
     /// What only some replicas offer, and the pool of those that do.
@@ -46,14 +46,14 @@ pub(crate) struct Service {
     /// How it balances as long as nothing is configured.
     balancing: PoolSettings,
     /// What some callers may not use of it, if this is how they see it.
-    veil: Option<Veil>,
+    veil: Option<Visibility>,
     /// What a server that was picked is timed by.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Keeps a part of a service from those who may not use it: what is not listed is unknown, whether it exists or not.
 #[derive(Debug)]
-struct Veil {
+struct Visibility {
     /// Those that are listed.
     templates: Vec<Template>,
     /// Restrictions that do not admit the caller.
@@ -64,7 +64,7 @@ impl Service {
     /// `balancing` has what the service's configuration does not say.
     pub(crate) fn new(
         name: ServiceName,
-        places: Vec<Place>,
+        places: Vec<Replica>,
         balancing: PoolSettings,
         clock: Arc<dyn Clock>,
         previous: Option<&Self>,
@@ -107,7 +107,7 @@ impl Service {
             }
             let mut listing = (*place.listing).clone();
             listing.items.retain(shown);
-            Place { listing: Arc::new(listing), ..place.clone() }
+            Replica { listing: Arc::new(listing), ..place.clone() }
         });
         let mut narrowed = Self::new(
             self.name.clone(),
@@ -119,7 +119,7 @@ impl Service {
         if !denied.is_empty() {
             let templates = narrowed.offers(CapabilityKind::ResourceTemplate);
             let templates = templates.iter().filter_map(|(_, item)| Template::parse(&item.name)).collect();
-            narrowed.veil = Some(Veil { templates, denied: denied.to_vec() });
+            narrowed.veil = Some(Visibility { templates, denied: denied.to_vec() });
         }
         narrowed
     }
@@ -151,9 +151,9 @@ impl Service {
     pub(crate) fn pick(
         &self,
         what: Option<(CapabilityKind, &str)>,
-        ask: &Ask<'_>,
+        ask: &PickRequest<'_>,
         now: Tick,
-    ) -> Result<(Lease, &Place)> {
+    ) -> Result<(Lease, &Replica)> {
         let subset = match what {
             Some((kind, name)) if !self.partly.is_empty() => self.partly.get(&(kind, name.to_owned())),
             _ => None,
@@ -178,7 +178,7 @@ impl Service {
     }
 
     /// Picks a replica that can take a call, whatever it offers: the one at the place of the hold's index.
-    pub(crate) fn hold_any(&self, ask: &Ask<'_>, now: Tick) -> Result<Hold> {
+    pub(crate) fn hold_any(&self, ask: &PickRequest<'_>, now: Tick) -> Result<Hold> {
         self.everyone.hold(ask, now).map_err(|error| self.nobody(error))
     }
 
@@ -196,12 +196,12 @@ impl Service {
     }
 
     /// The replica of this id.
-    pub(crate) fn place(&self, id: ServerId) -> Option<&Place> {
+    pub(crate) fn place(&self, id: ServerId) -> Option<&Replica> {
         self.by_id.get(&id).map(|i| &self.places[*i])
     }
 
     /// What the replicas offer together, each name once, defined as the first replica that has it defines it.
-    pub(crate) fn offers(&self, kind: CapabilityKind) -> Vec<(&Place, &Capability)> {
+    pub(crate) fn offers(&self, kind: CapabilityKind) -> Vec<(&Replica, &Capability)> {
         let mut seen = std::collections::HashSet::new();
         let serving = self.places.iter().filter(|place| place.server.status == Status::Active);
         serving
@@ -217,7 +217,7 @@ impl Service {
 
     /// Whether both list the same, as far as can be told without reading the lists.
     pub(crate) fn lists_like(&self, other: &Self) -> bool {
-        let alike = |(a, b): (&Place, &Place)| {
+        let alike = |(a, b): (&Replica, &Replica)| {
             a.server.id == b.server.id
                 && a.server.status == b.server.status
                 && Arc::ptr_eq(&a.listing, &b.listing)
@@ -231,7 +231,7 @@ impl Service {
     }
 
     /// The replicas that were never heard of and could be asked.
-    pub(crate) fn unheard(&self) -> impl Iterator<Item = &Place> {
+    pub(crate) fn unheard(&self) -> impl Iterator<Item = &Replica> {
         self.places.iter().filter(|place| {
             place.server.status == Status::Active
                 && place.server.auto_discover
@@ -251,7 +251,7 @@ impl Service {
     }
 }
 
-impl Inner {
+impl Core {
     /// How a service of this name balances as long as nothing is configured.
     pub(crate) fn balancing(&self, service: &ServiceName) -> PoolSettings {
         PoolSettings {
@@ -263,7 +263,7 @@ impl Inner {
     }
 }
 
-fn member(place: &Place) -> Member {
+fn member(place: &Replica) -> Member {
     let server = &place.server;
     Member {
         replica: Arc::clone(&place.replica),
@@ -275,12 +275,12 @@ fn member(place: &Place) -> Member {
 
 /// What some replicas offer and others, that were heard, do not; with the positions of those that do. A replica that
 /// was never heard counts as offering everything: it may.
-fn offered_by_some(places: &[Place]) -> HashMap<(CapabilityKind, String), Vec<usize>> {
+fn offered_by_some(places: &[Replica]) -> HashMap<(CapabilityKind, String), Vec<usize>> {
     let mut by: HashMap<(CapabilityKind, &str), Vec<usize>> = HashMap::new();
     if places.len() < 2 {
         return HashMap::new();
     }
-    let unheard = |place: &Place| place.listing.initialize.is_none() && place.listing.items.is_empty();
+    let unheard = |place: &Replica| place.listing.initialize.is_none() && place.listing.items.is_empty();
     for (i, place) in places.iter().enumerate() {
         for item in &place.listing.items {
             let which = by.entry((item.kind, item.name.as_str())).or_default();

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::claims::Claims;
 use super::names;
-use super::service::{Place, Service};
+use super::service::{Replica, Service};
 use crate::auth::Restrictions;
 use crate::auth::access::Denied;
 use crate::discovery::Index;
@@ -34,7 +34,7 @@ pub(crate) type Touched = BTreeMap<TenantId, BTreeSet<ServiceName>>;
 
 impl Snapshot {
     /// Where calls to this server go.
-    pub(crate) fn place_of(&self, server: &Server) -> Option<&Place> {
+    pub(crate) fn place_of(&self, server: &Server) -> Option<&Replica> {
         self.tenants.get(&server.tenant_id)?.services.get(&server.service)?.place(server.id)
     }
 

@@ -13,9 +13,9 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::outbox::Outbox;
-use super::pending_requests::Questions;
+use super::pending_requests::PendingRequests;
 use super::replay::Replays;
-use super::sticky_routes::Bound;
+use super::sticky_routes::StickyRoutes;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Route, ServerId};
@@ -40,9 +40,9 @@ pub(crate) struct Client {
     /// The requests under way, by the client's own ids.
     flights: Mutex<HashMap<SmolStr, Arc<Active>, RandomState>>,
     /// What servers have asked it.
-    pub(crate) questions: Questions,
+    pub(crate) questions: PendingRequests,
     /// Which replicas keep something for it.
-    pub(crate) bound: Bound,
+    pub(crate) bound: StickyRoutes,
     pub(crate) outbox: Outbox,
     /// The streams of its calls.
     pub(crate) replays: Replays,
@@ -65,7 +65,7 @@ enum TieState {
 }
 
 /// How a client comes to its session with a server.
-pub(crate) enum Way {
+pub(crate) enum SessionSlot {
     Open(Arc<Session>),
     Opening(Awaited<Arc<Session>>),
     /// The caller is to open it, in a task, and to keep the promise.
@@ -96,8 +96,8 @@ impl Client {
             apart: AtomicBool::new(can_be_asked),
             upstreams: Mutex::default(),
             flights: Mutex::default(),
-            questions: Questions::default(),
-            bound: Bound::default(),
+            questions: PendingRequests::default(),
+            bound: StickyRoutes::default(),
             outbox: Outbox::default(),
             replays: Replays::default(),
             log_level: Mutex::default(),
@@ -141,21 +141,23 @@ impl Client {
 
     /// How this client comes to its session with the upstream of this number. [`ErrorKind::SessionNotFound`] if the client's own
     /// session was ended.
-    pub(crate) fn way_to(&self, number: u64, server: ServerId) -> Result<Way> {
+    pub(crate) fn way_to(&self, number: u64, server: ServerId) -> Result<SessionSlot> {
         let mut upstreams = locked(&self.upstreams);
         // Looked at under the lock: an end that comes later finds what is entered here.
         if self.ended.is_cancelled() {
             return Err(ended());
         }
         let broken = match upstreams.get(&number).map(|tie| &tie.state) {
-            Some(TieState::Open(session)) if session.is_open() => return Ok(Way::Open(Arc::clone(session))),
-            Some(TieState::Opening(awaited)) => return Ok(Way::Opening(awaited.clone())),
+            Some(TieState::Open(session)) if session.is_open() => {
+                return Ok(SessionSlot::Open(Arc::clone(session)));
+            }
+            Some(TieState::Opening(awaited)) => return Ok(SessionSlot::Opening(awaited.clone())),
             Some(TieState::Open(broken)) => Some(Arc::clone(broken)),
             None => None,
         };
         let (promise, awaited) = promise();
         upstreams.insert(number, Tie { server, state: TieState::Opening(awaited.clone()) });
-        Ok(Way::Begin { promise, awaited, broken })
+        Ok(SessionSlot::Begin { promise, awaited, broken })
     }
 
     /// Makes an opened session this client's. False if the client has ended meanwhile, or `is_gone` says that the
@@ -208,10 +210,10 @@ impl Client {
     }
 
     /// Enters a request; the entry lasts as long as the returned guard.
-    pub(crate) fn take_off(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> Landing {
+    pub(crate) fn take_off(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> RequestGuard {
         let raw_id = SmolStr::from(raw_id);
         locked(&self.flights).insert(raw_id.clone(), Arc::clone(active));
-        Landing { client: Arc::clone(self), raw_id, active: Arc::clone(active) }
+        RequestGuard { client: Arc::clone(self), raw_id, active: Arc::clone(active) }
     }
 
     /// Cancels the request that the client calls `raw_id`; false if none is under way.
@@ -268,13 +270,13 @@ pub(crate) fn ended() -> Error {
 
 /// Keeps a request entered until it is answered, cancelled or given up.
 #[derive(Debug)]
-pub(crate) struct Landing {
+pub(crate) struct RequestGuard {
     client: Arc<Client>,
     raw_id: SmolStr,
     active: Arc<Active>,
 }
 
-impl Drop for Landing {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut flights = locked(&self.client.flights);
         let Some((id, active)) = flights.remove_entry(&self.raw_id) else { return };

@@ -15,7 +15,7 @@ const LONGEST: usize = 256;
 
 /// A request of a server to the client.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct PendingRequest {
     pub(crate) session: Arc<Session>,
     /// The id that the server gave, byte for byte.
     pub(crate) raw_id: Box<str>,
@@ -33,7 +33,7 @@ impl Table {
 
 /// The questions that are open.
 #[derive(Debug, Default)]
-pub(crate) struct Questions {
+pub(crate) struct PendingRequests {
     table: Mutex<Table>,
 }
 
@@ -41,10 +41,10 @@ pub(crate) struct Questions {
 struct Table {
     last: u64,
     /// The lowest number is the oldest question.
-    open: BTreeMap<u64, Asked>,
+    open: BTreeMap<u64, PendingRequest>,
 }
 
-impl Questions {
+impl PendingRequests {
     /// Enters a question and gives its number, and the question that had to make room for it and is owed an answer: the
     /// server's own oldest, which it has likely given up, so that no server crowds out the others. `None` if the id or the token is longer than any has to be.
     pub(crate) fn enter(
@@ -52,7 +52,7 @@ impl Questions {
         session: &Arc<Session>,
         raw_id: &str,
         raw_token: Option<&str>,
-    ) -> Option<(u64, Option<Asked>)> {
+    ) -> Option<(u64, Option<PendingRequest>)> {
         if raw_id.len() > LONGEST || raw_token.is_some_and(|token| token.len() > LONGEST) {
             return None;
         }
@@ -61,7 +61,7 @@ impl Questions {
         let oldest = oldest.and_then(|number| table.open.remove(&number));
         table.last += 1;
         let number = table.last;
-        let asked = Asked {
+        let asked = PendingRequest {
             session: Arc::clone(session),
             raw_id: raw_id.into(),
             raw_token: raw_token.map(Into::into),
@@ -71,12 +71,12 @@ impl Questions {
     }
 
     /// Takes a question out: each is answered once.
-    pub(crate) fn take(&self, number: u64) -> Option<Asked> {
+    pub(crate) fn take(&self, number: u64) -> Option<PendingRequest> {
         self.table().open.remove(&number)
     }
 
     /// The open question of this number.
-    pub(crate) fn get(&self, number: u64) -> Option<Asked> {
+    pub(crate) fn get(&self, number: u64) -> Option<PendingRequest> {
         self.table().open.get(&number).cloned()
     }
 

@@ -38,14 +38,14 @@ pub(crate) struct Replays(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    streams: VecDeque<Arc<Strand>>,
+    streams: VecDeque<Arc<ReplayStream>>,
     last: u64,
     over: bool,
 }
 
 /// One stream: what was said on it and who reads.
 #[derive(Debug)]
-pub(crate) struct Strand {
+pub(crate) struct ReplayStream {
     number: u64,
     /// The client understands an event without data, and that a stream may end before its call.
     polls: bool,
@@ -74,11 +74,11 @@ struct State {
 
 impl Replays {
     /// A new stream. `polls`: whether its client is of a revision in which a stream may end before its call.
-    pub(crate) fn begin(&self, polls: bool) -> Arc<Strand> {
+    pub(crate) fn begin(&self, polls: bool) -> Arc<ReplayStream> {
         let mut table = self.locked();
         table.last += 1;
         let state = Mutex::new(State { over: table.over, ..State::default() });
-        let strand = Arc::new(Strand { number: table.last, polls, state });
+        let strand = Arc::new(ReplayStream { number: table.last, polls, state });
         table.streams.push_back(Arc::clone(&strand));
         strand
     }
@@ -95,8 +95,9 @@ impl Replays {
     /// Gives up what is past its time.
     pub(crate) fn sweep(&self, now: Tick) {
         let mut table = self.locked();
-        let late =
-            |strand: &Arc<Strand>| strand.locked().ended.is_some_and(|ended| now.since(ended) >= ENDED_FOR);
+        let late = |strand: &Arc<ReplayStream>| {
+            strand.locked().ended.is_some_and(|ended| now.since(ended) >= ENDED_FOR)
+        };
         table.streams.retain(|strand| !late(strand));
         if table.streams.is_empty() {
             table.streams = VecDeque::new();
@@ -123,7 +124,7 @@ impl Replays {
     }
 
     /// The call of `strand` has ended: it stays for a while, in the place of older ones.
-    pub(crate) fn retire(&self, strand: &Strand, last: Bytes, now: Tick) {
+    pub(crate) fn retire(&self, strand: &ReplayStream, last: Bytes, now: Tick) {
         let mut table = self.locked();
         {
             let mut state = strand.locked();
@@ -131,7 +132,7 @@ impl Replays {
             state.ended = Some(now);
             state.wake();
         }
-        let size = |strand: &Arc<Strand>| {
+        let size = |strand: &Arc<ReplayStream>| {
             let state = strand.locked();
             state.ended.map(|_| state.bytes)
         };
@@ -155,7 +156,7 @@ impl Replays {
     }
 }
 
-impl Strand {
+impl ReplayStream {
     /// Adds a message, when the reader is not too far behind. Where nobody reads it is kept, and the oldest are given up.
     pub(crate) async fn push(&self, message: Bytes) {
         let mut message = Some(message);
@@ -250,7 +251,7 @@ impl State {
 /// Who reads a stream. Dropping it leaves the stream to be taken up again.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    strand: Arc<Strand>,
+    strand: Arc<ReplayStream>,
     number: u64,
 }
 

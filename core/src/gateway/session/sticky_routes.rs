@@ -28,9 +28,9 @@ struct Kept {
 
 /// What replicas keep for one client, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Bound(Mutex<VecDeque<Kept>>);
+pub(crate) struct StickyRoutes(Mutex<VecDeque<Kept>>);
 
-impl Bound {
+impl StickyRoutes {
     /// The server to which `message` must go, if it speaks of something that one server has.
     pub(crate) fn server(&self, message: &Message) -> Option<ServerId> {
         let (kind, member) = match message.method()? {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_subscription_is_ended_where_it_was_begun() {
-        let (bound, server) = (Bound::default(), ServerId::random());
+        let (bound, server) = (StickyRoutes::default(), ServerId::random());
         bound.asked(&request("resources/subscribe", r#"{"uri":"test://a"}"#), server);
         let unsubscribe =
             |uri: &str| request("resources/unsubscribe", &format!(r#"{{"uri":"test:\/\/{uri}"}}"#));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_task_is_asked_for_where_it_was_made_and_the_list_comes_from_the_last_one() {
-        let (bound, first, last) = (Bound::default(), ServerId::random(), ServerId::random());
+        let (bound, first, last) = (StickyRoutes::default(), ServerId::random(), ServerId::random());
         let made = |id: &str| {
             message(&format!(
                 r#"{{"jsonrpc":"2.0","id":1,"result":{{"task":{{"taskId":"{id}","status":"working"}}}}}}"#
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let (bound, server) = (Bound::default(), ServerId::random());
+        let (bound, server) = (StickyRoutes::default(), ServerId::random());
         for n in 0..=MOST {
             bound.asked(&request("resources/subscribe", &format!(r#"{{"uri":"test://{n}"}}"#)), server);
         }

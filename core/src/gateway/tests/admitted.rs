@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::auth::{Access, Credentials};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Admitted, Ask, Gateway, Settings};
+use crate::gateway::{AdmissionRequest, Admitted, Gateway, Settings};
 use crate::limit;
 use crate::model::{AuditEntry, CapabilityKind, Principal, Role, TenantId};
 use crate::rpc::Method;
@@ -32,7 +32,7 @@ impl House {
 
     async fn ask(&self, role: Role, method: Method, name: Option<&str>) -> Result<Admitted> {
         let who = Principal::new(TenantId::default_tenant(), format!("user:{}", role.as_str()), role);
-        let ask = Ask { method, service: "my server".into(), name: name.map(Into::into) };
+        let ask = AdmissionRequest { method, service: "my server".into(), name: name.map(Into::into) };
         self.gateway.admit_call(ask, &Credentials::Embedded(who)).await
     }
 

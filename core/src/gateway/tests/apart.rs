@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fake::{Fake, House, caller, read, url};
-use crate::breaker::{Outcome, State};
+use crate::breaker::{BreakerState, Outcome};
 use crate::error::ErrorKind;
 use crate::gateway::{Caller, TenantPatch};
 use crate::model::{
     Configuration, Patch, Principal, Registration, Restriction, Role, Server, ServerId, TenantId,
     TenantStatus,
 };
-use crate::select::Ask;
+use crate::select::PickRequest;
 
 fn of(tenant: &str, role: Role) -> Principal {
     Principal::new(tenant.parse().unwrap(), format!("user:{}", role.as_str()), role)
@@ -115,11 +115,11 @@ async fn a_breaker_that_one_tenant_trips_is_not_anothers() {
     let service = Arc::clone(&inner.sight(&of("a", Role::Analyst)).services["same"]);
     for _ in 0..5 {
         let now = inner.clock.now();
-        let (mut lease, _) = service.pick(None, &Ask { key: None, exclude: &[] }, now).unwrap();
+        let (mut lease, _) = service.pick(None, &PickRequest { key: None, exclude: &[] }, now).unwrap();
         lease.record(Outcome::Failure, Duration::from_millis(1), now);
     }
     let state = |id: ServerId| inner.place(id).unwrap().replica.breaker().state(inner.clock.now());
-    assert_eq!((state(first.id), state(second.id)), (State::Open, State::Closed));
+    assert_eq!((state(first.id), state(second.id)), (BreakerState::Open, BreakerState::Closed));
     let client = house.client_of(of("b", Role::Analyst), "", json!({})).await;
     assert!(client.call("same__t").await[0]["result"].is_object());
 }

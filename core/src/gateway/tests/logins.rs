@@ -17,7 +17,7 @@ use url::Url;
 use crate::auth::Vault;
 use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway, LoginAnswer, LoginWish, Settings, Whose};
+use crate::gateway::{Caller, CredentialScope, Gateway, LoginAnswer, LoginWish, Settings};
 use crate::model::{Authorized, CredentialKind, HealthStatus, Principal, Role, Server, TenantId};
 use crate::store::{CredentialStore as _, MemoryStore, Store};
 use crate::tasks::Tasks;
@@ -209,7 +209,7 @@ impl House {
         Self { gateway, clock, store, world, server, keys }
     }
 
-    async fn begin(&self, whose: Whose<'_>) -> Result<Url> {
+    async fn begin(&self, whose: CredentialScope<'_>) -> Result<Url> {
         let wish = LoginWish {
             redirect_uri: "http://127.0.0.1:1/mcp/oauth/callback".into(),
             ..LoginWish::default()
@@ -232,7 +232,7 @@ impl House {
     }
 
     async fn log_in(&self) -> Authorized {
-        let (url, base) = (self.begin(Whose::All).await.unwrap(), look(&self.world).base.clone());
+        let (url, base) = (self.begin(CredentialScope::All).await.unwrap(), look(&self.world).base.clone());
         self.finish(&url, Some(&base)).await.unwrap()
     }
 
@@ -294,7 +294,7 @@ async fn a_server_is_probed_as_soon_as_it_is_shown_something_else() {
     house.log_in().await;
     house.turns(true).await;
     look(&house.world).tokens.clear();
-    gateway.remove_credential(&admin, house.server.id, Whose::All, "authorization").await.unwrap();
+    gateway.remove_credential(&admin, house.server.id, CredentialScope::All, "authorization").await.unwrap();
     house.turns(false).await;
 }
 
@@ -405,7 +405,7 @@ async fn an_authorization_server_that_is_out_of_order_is_asked_again() {
 #[tokio::test]
 async fn an_answer_of_somebody_else_gets_nothing_and_ends_nothing() {
     let house = House::new().await;
-    let (url, base) = (house.begin(Whose::All).await.unwrap(), look(&house.world).base.clone());
+    let (url, base) = (house.begin(CredentialScope::All).await.unwrap(), look(&house.world).base.clone());
     for issuer in [None, Some("https://evil.example"), Some(format!("{base}/").as_str())] {
         let refused = house.finish(&url, issuer).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{issuer:?}");
@@ -413,7 +413,7 @@ async fn an_answer_of_somebody_else_gets_nothing_and_ends_nothing() {
     assert_eq!(house.exchanges(), 0);
     house.finish(&url, Some(&base)).await.unwrap();
     assert_eq!(house.finish(&url, Some(&base)).await.unwrap_err().kind(), ErrorKind::NotFound, "once");
-    let late = house.begin(Whose::All).await.unwrap();
+    let late = house.begin(CredentialScope::All).await.unwrap();
     house.clock.advance(Duration::from_secs(600));
     assert_eq!(house.finish(&late, Some(&base)).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -422,14 +422,14 @@ async fn an_answer_of_somebody_else_gets_nothing_and_ends_nothing() {
 async fn one_caller_does_not_keep_others_from_logging_in() {
     let house = House::new().await;
     for _ in 0..20 {
-        house.begin(Whose::All).await.unwrap();
+        house.begin(CredentialScope::All).await.unwrap();
     }
-    assert_eq!(house.begin(Whose::All).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(house.begin(CredentialScope::All).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let other = Caller::new(Principal::new(TenantId::default_tenant(), "user:bob", Role::Manager));
     let wish = LoginWish { redirect_uri: "http://127.0.0.1:1/c".into(), ..LoginWish::default() };
-    house.gateway.begin_login(&other, house.server.id, Whose::All, &wish).await.unwrap();
+    house.gateway.begin_login(&other, house.server.id, CredentialScope::All, &wish).await.unwrap();
     house.clock.advance(Duration::from_secs(601));
-    house.begin(Whose::All).await.unwrap();
+    house.begin(CredentialScope::All).await.unwrap();
 }
 
 /// B-23: metadata of another server, or with endpoints that are no web addresses.
@@ -439,11 +439,11 @@ async fn metadata_that_lies_leads_nowhere() {
     look(&house.world).resource = Some("https://evil.example/mcp");
     // The server says where its metadata is.
     house.call("read").await.unwrap_err();
-    assert_eq!(house.begin(Whose::All).await.unwrap_err().kind(), ErrorKind::BadUpstream);
+    assert_eq!(house.begin(CredentialScope::All).await.unwrap_err().kind(), ErrorKind::BadUpstream);
     look(&house.world).resource = None;
     for endpoint in ["javascript:alert(1)", "http://login.example/authorize", "file:///etc/passwd"] {
         look(&house.world).authorization_endpoint = Some(endpoint);
-        let refused = house.begin(Whose::All).await.unwrap_err();
+        let refused = house.begin(CredentialScope::All).await.unwrap_err();
         assert_eq!(fact(&refused, "endpoint"), "authorization_endpoint", "{endpoint}: {refused}");
     }
     assert_eq!(look(&house.world).registrations.len(), 0);
@@ -460,7 +460,7 @@ async fn a_server_does_not_lead_the_gateway_inside() {
     let house = House { gateway, ..house };
     house.call("read").await.unwrap_err();
     look(&house.world).elsewhere = Some("http://127.0.0.2:9");
-    let refused = house.begin(Whose::All).await.unwrap_err();
+    let refused = house.begin(CredentialScope::All).await.unwrap_err();
     assert!(fact(&refused, "reason").contains("outbound"), "{refused}");
     look(&house.world).elsewhere = None;
     house.log_in().await;
@@ -471,7 +471,7 @@ async fn a_server_does_not_lead_the_gateway_inside() {
 async fn a_login_of_ones_own_is_nobody_elses_and_no_secret_is_told() {
     let house = House::with(json!({ "credentials": "caller" })).await;
     let base = look(&house.world).base.clone();
-    let url = house.begin(Whose::Own).await.unwrap();
+    let url = house.begin(CredentialScope::Own).await.unwrap();
     let asked =
         house.gateway.login_asked(&url.query_pairs().find(|(key, _)| key == "state").unwrap().1).unwrap();
     assert_eq!((asked.begun_by.as_str(), asked.subject.as_deref()), ("user:ann", Some("user:ann")));
@@ -484,7 +484,7 @@ async fn a_login_of_ones_own_is_nobody_elses_and_no_secret_is_told() {
 
     let viewer = Caller::new(Principal::new(TenantId::default_tenant(), "user:eve", Role::Viewer));
     let wish = LoginWish { redirect_uri: "http://127.0.0.1:1/c".into(), ..LoginWish::default() };
-    for whose in [Whose::All, Whose::Of("user:ann")] {
+    for whose in [CredentialScope::All, CredentialScope::Of("user:ann")] {
         let refused = house.gateway.begin_login(&viewer, house.server.id, whose, &wish).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
     }

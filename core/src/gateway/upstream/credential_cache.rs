@@ -15,35 +15,37 @@ use http::header::{HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 use url::Url;
 
-pub(crate) use self::active_grant::Held;
+pub(crate) use self::active_grant::ActiveGrant;
 pub(crate) use self::header_set::Shown;
-use self::header_set::{Page, Sheet};
+use self::header_set::{HeaderSet, ServerCredentials};
 use crate::auth::{Grant, Vault};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, Server, ServerId, TenantId};
 use crate::store::Store;
-use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
+use crate::transport::credential_provider::{
+    CredentialProvider, CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice, origin,
+};
 
 /// The key in an error's context under which it says that a server wants to be authorized by somebody, and how it stands.
 pub(crate) const AUTHORIZATION: &str = "authorization";
 
 /// The credentials that are in use.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct CredentialCache {
     vault: Option<Arc<Vault>>,
     clock: Arc<dyn Clock>,
     /// Whose book it is, which renews what ends.
-    keeper: OnceLock<Weak<Inner>>,
+    keeper: OnceLock<Weak<Core>>,
     /// Whether there is any at all: many gateways have none, and are asked for each request.
     any: AtomicBool,
-    pages: ArcSwap<HashMap<ServerId, Arc<Page>>>,
+    pages: ArcSwap<HashMap<ServerId, Arc<ServerCredentials>>>,
     /// Held over store and memory: one change after another.
     pub(crate) writing: Mutex<()>,
 }
 
-impl Book {
+impl CredentialCache {
     /// The credentials of `store`, opened with `vault`; those sealed with an older key are sealed anew. One that cannot be
     /// opened is logged, and not shown.
     pub(crate) async fn load(
@@ -52,7 +54,7 @@ impl Book {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
         let book = Self::empty(vault, clock);
-        let mut pages: HashMap<ServerId, Page> = HashMap::new();
+        let mut pages: HashMap<ServerId, ServerCredentials> = HashMap::new();
         for stored in store.credentials().await? {
             let about = &stored.about;
             let shown = match book.open(&stored) {
@@ -111,13 +113,18 @@ impl Book {
         let mut own: Vec<_> = page.own.iter().collect();
         own.sort_unstable_by_key(|(subject, _)| *subject);
         let sheets = std::iter::once(&page.all).chain(own.into_iter().map(|(_, sheet)| &**sheet));
-        sheets.flat_map(Sheet::told).collect()
+        sheets.flat_map(HeaderSet::told).collect()
     }
 
     /// What is told of a caller's own credentials for a server, by header; of those for all with `None`.
     pub(crate) fn of_caller(&self, server: ServerId, subject: Option<&str>) -> Vec<Credential> {
         let pages = self.pages.load();
-        pages.get(&server).and_then(|page| page.sheet(subject)).into_iter().flat_map(Sheet::told).collect()
+        pages
+            .get(&server)
+            .and_then(|page| page.sheet(subject))
+            .into_iter()
+            .flat_map(HeaderSet::told)
+            .collect()
     }
 
     /// Whether something is set for this caller's calls of a server.
@@ -142,7 +149,7 @@ impl Book {
 
     /// Shows a server nothing at all any more.
     pub(crate) fn forget(&self, server: ServerId) {
-        self.change(server, |page| *page = Page::default());
+        self.change(server, |page| *page = ServerCredentials::default());
     }
 
     pub(crate) fn seal(
@@ -169,7 +176,10 @@ impl Book {
             CredentialKind::Header => (HeaderValue::from_bytes(&value), None),
             CredentialKind::Oauth => {
                 let grant: Grant = serde_json::from_slice(&value).map_err(|_| unusable())?;
-                (HeaderValue::try_from(format!("Bearer {}", grant.access_token)), Some(Held::new(grant)))
+                (
+                    HeaderValue::try_from(format!("Bearer {}", grant.access_token)),
+                    Some(ActiveGrant::new(grant)),
+                )
             }
         };
         let mut value = value.map_err(|_| unusable())?;
@@ -180,19 +190,22 @@ impl Book {
     }
 
     /// Says whose book it is.
-    pub(crate) fn kept_by(&self, keeper: Weak<Inner>) {
+    pub(crate) fn kept_by(&self, keeper: Weak<Core>) {
         // A book is opened for one gateway.
         let _ = self.keeper.set(keeper);
     }
 
-    fn keeper(&self) -> Option<Arc<Inner>> {
+    fn keeper(&self) -> Option<Arc<Core>> {
         self.keeper.get()?.upgrade()
     }
 
-    fn renewed(&self, wanted: &Wanted<'_>, held: &Arc<Held>) -> Supplied {
+    fn renewed(&self, wanted: &CredentialRequest<'_>, held: &Arc<ActiveGrant>) -> ProvidedCredentials {
         match self.keeper() {
             Some(keeper) => keeper.renewed(wanted, held),
-            None => Supplied::Missing(Error::new(ErrorKind::Unavailable, "the gateway is shutting down")),
+            None => ProvidedCredentials::Missing(Error::new(
+                ErrorKind::Unavailable,
+                "the gateway is shutting down",
+            )),
         }
     }
 
@@ -203,7 +216,7 @@ impl Book {
         })
     }
 
-    fn change(&self, server: ServerId, change: impl FnOnce(&mut Page)) {
+    fn change(&self, server: ServerId, change: impl FnOnce(&mut ServerCredentials)) {
         let mut pages = HashMap::clone(&self.pages.load());
         let page = Arc::make_mut(pages.entry(server).or_default());
         change(page);
@@ -213,7 +226,7 @@ impl Book {
         self.swap(pages);
     }
 
-    fn swap(&self, pages: HashMap<ServerId, Arc<Page>>) {
+    fn swap(&self, pages: HashMap<ServerId, Arc<ServerCredentials>>) {
         let any = !pages.is_empty();
         self.pages.store(Arc::new(pages));
         self.any.store(any, Ordering::Release);
@@ -221,9 +234,9 @@ impl Book {
 }
 
 #[cfg(feature = "oauth")]
-impl Book {
+impl CredentialCache {
     /// What a server is shown in the calls of `subject`, or in those of all, by a grant.
-    pub(crate) fn held(&self, server: ServerId, subject: Option<&str>) -> Option<Arc<Held>> {
+    pub(crate) fn held(&self, server: ServerId, subject: Option<&str>) -> Option<Arc<ActiveGrant>> {
         self.pages.load().get(&server)?.sheet(subject)?.held().cloned()
     }
 
@@ -246,12 +259,12 @@ impl Book {
     }
 }
 
-impl Supply for Book {
-    fn headers(&self, wanted: Wanted<'_>) -> Supplied {
-        let Wanted { server, subject, origin } = wanted;
+impl CredentialProvider for CredentialCache {
+    fn headers(&self, wanted: CredentialRequest<'_>) -> ProvidedCredentials {
+        let CredentialRequest { server, subject, origin } = wanted;
         let missing = |error: fn(ServerId) -> Error| match subject {
-            None => Supplied::Nothing,
-            Some(_) => Supplied::Missing(error(server)),
+            None => ProvidedCredentials::Nothing,
+            Some(_) => ProvidedCredentials::Missing(error(server)),
         };
         if !self.any.load(Ordering::Acquire) {
             return missing(no_own);
@@ -264,13 +277,13 @@ impl Supply for Book {
             None => missing(elsewhere),
             Some(worn) => match &worn.held {
                 Some(held) if held.is_over(&*self.clock) => self.renewed(&wanted, held),
-                _ => Supplied::Now(Arc::clone(&worn.headers)),
+                _ => ProvidedCredentials::Now(Arc::clone(&worn.headers)),
             },
         }
     }
 
-    fn refused(&self, wanted: Wanted<'_>, refusal: &Refusal<'_>) -> Remedy {
-        self.keeper().map_or(Remedy::Unknown, |keeper| keeper.server_refused(&wanted, refusal))
+    fn refused(&self, wanted: CredentialRequest<'_>, refusal: &Refusal<'_>) -> RetryAdvice {
+        self.keeper().map_or(RetryAdvice::Unknown, |keeper| keeper.server_refused(&wanted, refusal))
     }
 }
 
@@ -330,7 +343,7 @@ pub(crate) fn origin_of(server: &Server) -> Result<String> {
 }
 
 #[cfg(test)]
-impl Default for Book {
+impl Default for CredentialCache {
     fn default() -> Self {
         Self::empty(None, &crate::clock::SystemClock::shared())
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use super::legacy_adapter::{Changes, Mirrors, Parts, Upward, Watching};
+use super::legacy_adapter::{Changes, LegacyAdapter, Mirrors, Parts, Watching};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EraWish, Server, TransportType};
 use crate::rpc::version::{self, Era};
@@ -30,7 +30,7 @@ const NO: u8 = 2;
 
 /// The way to one server.
 #[derive(Debug)]
-pub(crate) struct Reach {
+pub(crate) struct EraNegotiator {
     pub(crate) connector: Arc<dyn Connector>,
     wish: EraWish,
     /// Each link is a process: it may be one client's, and does not come back when it has ended.
@@ -49,7 +49,7 @@ pub(crate) struct Reach {
 
 /// How the next session is opened.
 #[derive(Debug, PartialEq, Eq)]
-enum Way {
+enum OpenMode {
     Legacy,
     /// It speaks modern, and has not been asked whether legacy, too, although a client wants to know.
     Trial,
@@ -57,7 +57,7 @@ enum Way {
     Probe,
 }
 
-impl Reach {
+impl EraNegotiator {
     pub(crate) fn new(server: &Server, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
         let wish = server.configuration.era;
         let known = |era| match wish {
@@ -106,7 +106,7 @@ impl Reach {
     /// then the next session that is opened finds out.
     pub(crate) fn want_legacy(&self) -> bool {
         self.legacy_wanted.store(true, Ordering::Release);
-        self.way() == Way::Trial
+        self.way() == OpenMode::Trial
     }
 
     /// A session in which the server seems to speak legacy, whichever era it is of. `own`: it is one client's.
@@ -116,8 +116,8 @@ impl Reach {
         let mut anew = false;
         loop {
             let outcome = match self.way() {
-                Way::Legacy => Session::open(&*self.connector, hello, own, OPEN_TIMEOUT).await,
-                Way::Trial => {
+                OpenMode::Legacy => Session::open(&*self.connector, hello, own, OPEN_TIMEOUT).await,
+                OpenMode::Trial => {
                     match Session::open(&*self.connector, hello, own, TRIAL_TIMEOUT).await {
                         Ok(session) => {
                             self.legacy.store(YES, Ordering::Release);
@@ -133,8 +133,8 @@ impl Reach {
                     }
                     continue;
                 }
-                Way::Modern => self.bridged(hello, own).await,
-                Way::Probe => {
+                OpenMode::Modern => self.bridged(hello, own).await,
+                OpenMode::Probe => {
                     let session = Session::probe(&*self.connector, hello, own, OPEN_TIMEOUT).await?;
                     let is_modern = session.era() == Era::Modern;
                     self.modern.store(if is_modern { YES } else { NO }, Ordering::Release);
@@ -170,10 +170,10 @@ impl Reach {
         }
     }
 
-    /// As [`Reach::modern`]; `None` also if the server is not known to speak nothing else.
+    /// As [`EraNegotiator::modern`]; `None` also if the server is not known to speak nothing else.
     pub(crate) async fn modern_alone(&self) -> Result<Option<Arc<Session>>> {
         match self.way() {
-            Way::Modern => self.modern().await,
+            OpenMode::Modern => self.modern().await,
             _ => Ok(None),
         }
     }
@@ -185,7 +185,7 @@ impl Reach {
         }
     }
 
-    fn way(&self) -> Way {
+    fn way(&self) -> OpenMode {
         // Over HTTP a modern session never ends by itself: one that is closed was closed since the server had changed.
         let changed = !self.is_child && self.raw.load().as_ref().is_some_and(|session| !session.is_open());
         if changed {
@@ -195,10 +195,10 @@ impl Reach {
             }
         }
         match (self.legacy.load(Ordering::Acquire), self.modern.load(Ordering::Acquire)) {
-            (YES, _) => Way::Legacy,
-            (UNKNOWN, YES) if self.legacy_wanted.load(Ordering::Acquire) => Way::Trial,
-            (_, YES) => Way::Modern,
-            _ => Way::Probe,
+            (YES, _) => OpenMode::Legacy,
+            (UNKNOWN, YES) if self.legacy_wanted.load(Ordering::Acquire) => OpenMode::Trial,
+            (_, YES) => OpenMode::Modern,
+            _ => OpenMode::Probe,
         }
     }
 
@@ -259,7 +259,7 @@ impl Reach {
             mirrors: Arc::clone(&self.mirrors),
             tasks: self.tasks.clone(),
         };
-        Upward::open(parts, own)
+        LegacyAdapter::open(parts, own)
     }
 }
 

@@ -6,25 +6,29 @@ use http::StatusCode;
 use http::header::HeaderMap;
 
 use super::credential_cache::origin_of;
-use super::credential_cache::{AUTHORIZATION, Held, described};
+use super::credential_cache::{AUTHORIZATION, ActiveGrant, described};
 use crate::auth::Grant;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::model::{AuditEntry, Server, ServerId};
 use crate::oauth::{self, Challenge, Wire};
 use crate::tasks::awaited::promise;
-use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Wanted};
+use crate::transport::credential_provider::{CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice};
 
 /// The header in which an access token is shown (RFC 6750 section 2.1).
 pub(crate) const HEADER: &str = "authorization";
 const HOW: &str =
     "log in with `mcp-gateway credentials login SERVER`, or `POST /api/v1/servers/{id}/credentials/login`";
 
-impl Inner {
+impl Core {
     /// What is shown in the place of a token that is over: a new one, for which all wait who need it.
-    pub(crate) fn renewed(self: &Arc<Self>, wanted: &Wanted<'_>, held: &Arc<Held>) -> Supplied {
+    pub(crate) fn renewed(
+        self: &Arc<Self>,
+        wanted: &CredentialRequest<'_>,
+        held: &Arc<ActiveGrant>,
+    ) -> ProvidedCredentials {
         if held.grant.refresh_token.is_none() {
-            return Supplied::Missing(ended(wanted.server));
+            return ProvidedCredentials::Missing(ended(wanted.server));
         }
         let mut renewing = held.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let awaited = if let Some(under_way) = &*renewing {
@@ -41,14 +45,14 @@ impl Inner {
             });
             awaited
         };
-        Supplied::Later(Box::pin(awaited.outcome()))
+        ProvidedCredentials::Later(Box::pin(awaited.outcome()))
     }
 
     async fn renew(
         self: &Arc<Self>,
         server: ServerId,
         subject: Option<&str>,
-        held: &Arc<Held>,
+        held: &Arc<ActiveGrant>,
     ) -> Result<Arc<HeaderMap>> {
         let renewed = self.exchanged(server, held).await;
         let kept = match renewed {
@@ -72,7 +76,7 @@ impl Inner {
         kept
     }
 
-    async fn exchanged(&self, server: ServerId, held: &Held) -> Result<Grant> {
+    async fn exchanged(&self, server: ServerId, held: &ActiveGrant) -> Result<Grant> {
         let place = self.place(server).ok_or_else(|| ended(server))?;
         let wire = self.wire(&place.server)?;
         oauth::renew(&held.grant, wire, self.clock.timestamp()).await
@@ -83,7 +87,7 @@ impl Inner {
         &self,
         server: ServerId,
         subject: Option<&str>,
-        before: &Arc<Held>,
+        before: &Arc<ActiveGrant>,
         grant: Grant,
         action: &str,
     ) -> Result<Arc<HeaderMap>> {
@@ -125,12 +129,16 @@ impl Inner {
     }
 
     /// What can be done about a server's refusal.
-    pub(crate) fn server_refused(&self, wanted: &Wanted<'_>, refusal: &Refusal<'_>) -> Remedy {
-        let Some(challenge) = Challenge::of(refusal.headers) else { return Remedy::Unknown };
+    pub(crate) fn server_refused(
+        &self,
+        wanted: &CredentialRequest<'_>,
+        refusal: &Refusal<'_>,
+    ) -> RetryAdvice {
+        let Some(challenge) = Challenge::of(refusal.headers) else { return RetryAdvice::Unknown };
         let held = self.book.held(wanted.server, wanted.subject);
         let late = refusal.status == StatusCode::UNAUTHORIZED;
         if late && held.as_ref().is_some_and(|held| held.refuse(self.clock.timestamp())) && !refusal.last {
-            return Remedy::Again;
+            return RetryAdvice::Again;
         }
         let remedy = match (late, &held) {
             (true, None) => {
@@ -140,7 +148,7 @@ impl Inner {
             (true, Some(_)) => {
                 told(format!("the server does not take its authorization any more; {HOW}"), "required")
             }
-            (false, _) if !challenge.is_short_of_scope => return Remedy::Unknown,
+            (false, _) if !challenge.is_short_of_scope => return RetryAdvice::Unknown,
             (false, held) => {
                 let asked = held.as_ref().map_or(&[][..], |held| &held.grant.asked);
                 if challenge.scopes.iter().all(|scope| asked.contains(scope)) {
@@ -162,7 +170,7 @@ impl Inner {
             remedy.with("scope", challenge.scopes.join(" "))
         };
         self.logins.challenged(wanted.server, wanted.subject, challenge);
-        Remedy::Because(remedy)
+        RetryAdvice::Because(remedy)
     }
 }
 

@@ -31,10 +31,10 @@ use crate::tasks::Tasks;
 use crate::transport::{Exchange, Hello, Link, Outgoing, Session};
 
 /// A legacy client's way to a modern server.
-pub(crate) struct Upward(Arc<Inner>);
+pub(crate) struct LegacyAdapter(Arc<AdapterState>);
 
 /// What the link, its requests under way and its subscriptions share.
-struct Inner {
+struct AdapterState {
     session: Arc<Session>,
     hello: Hello,
     /// The level that the client set, a raw JSON string.
@@ -63,7 +63,7 @@ pub(crate) struct Parts {
     pub(crate) tasks: Tasks,
 }
 
-impl Upward {
+impl LegacyAdapter {
     /// A session that speaks legacy over `parts.session`. `own`: it is one client's, who can be asked.
     ///
     /// [`ErrorKind::BadUpstream`] if what the server said of itself cannot be read.
@@ -72,7 +72,7 @@ impl Upward {
         let said = introduction(session.initialize_result())?;
         let introduction = Message::parse(crate::rpc::answer::result_response("1", &said))?;
         let ids = session.ids();
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(AdapterState {
             session,
             hello,
             level: ArcSwapOption::empty(),
@@ -87,7 +87,7 @@ impl Upward {
     }
 }
 
-impl Inner {
+impl AdapterState {
     fn questions(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,14 +134,14 @@ impl Inner {
     }
 }
 
-impl fmt::Debug for Upward {
+impl fmt::Debug for LegacyAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Upward").field(&self.0.session).finish()
     }
 }
 
 #[async_trait]
-impl Link for Upward {
+impl Link for LegacyAdapter {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         if !self.is_open() {
             return Err(Error::new(ErrorKind::SessionNotFound, "the session was ended").not_sent());

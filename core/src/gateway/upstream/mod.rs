@@ -26,8 +26,8 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::era_negotiator::{Reach, hello};
-use self::per_caller::Callers;
+use self::era_negotiator::{EraNegotiator, hello};
+use self::per_caller::PerCallerUpstreams;
 use crate::discovery::{self, Fetched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
@@ -45,13 +45,13 @@ pub(crate) struct Upstream {
     /// Differs between any two of this process: a server whose endpoint changed has another.
     pub(crate) number: u64,
     pub(crate) server: Arc<Server>,
-    reach: Arc<Reach>,
+    reach: Arc<EraNegotiator>,
     shared: Mutex<SharedState>,
     /// Cancelled when the server is not to be reached this way any more.
     retired: CancellationToken,
     tasks: Tasks,
     /// The ways of those who show the server credentials of their own: then this one is the gateway's alone.
-    pub(crate) callers: Option<Callers>,
+    pub(crate) callers: Option<PerCallerUpstreams>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +69,8 @@ impl Upstream {
     pub(crate) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
         let number = next_number();
         let retired = CancellationToken::new();
-        let reach = Reach::new(&server, connector, tasks.clone());
-        let callers = (!server.configuration.credentials.is_shared()).then(Callers::default);
+        let reach = EraNegotiator::new(&server, connector, tasks.clone());
+        let callers = (!server.configuration.credentials.is_shared()).then(PerCallerUpstreams::default);
         Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks, callers })
     }
 
@@ -249,7 +249,7 @@ impl Upstream {
         Ok(fetched.listing)
     }
 
-    /// As [`Reach::want_legacy`].
+    /// As [`EraNegotiator::want_legacy`].
     pub(crate) fn want_legacy(&self) -> bool {
         self.reach.want_legacy()
     }
@@ -388,7 +388,7 @@ struct Asking<'a> {
 }
 
 #[async_trait]
-impl discovery::Ask for Asking<'_> {
+impl discovery::ListSource for Asking<'_> {
     async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
         let answer = self.session.ask(&Method::of(method), params.as_deref(), self.timeout).await?;
         match answer.result() {

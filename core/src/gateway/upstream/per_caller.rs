@@ -19,15 +19,15 @@ const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The ways to one server, by caller.
 #[derive(Debug, Default)]
-pub(crate) struct Callers(Mutex<HashMap<Arc<str>, Way>>);
+pub(crate) struct PerCallerUpstreams(Mutex<HashMap<Arc<str>, PerCallerUpstream>>);
 
 #[derive(Debug)]
-struct Way {
+struct PerCallerUpstream {
     upstream: Arc<Upstream>,
     used: Tick,
 }
 
-impl Callers {
+impl PerCallerUpstreams {
     /// The way of this caller to the server of `own`, whose callers these are.
     ///
     /// [`ErrorKind::Unavailable`] if the server is not reached so any more, or as many callers use it as may.
@@ -49,7 +49,7 @@ impl Callers {
                 .not_sent());
         }
         let upstream = own.for_caller(subject)?;
-        ways.insert(Arc::clone(subject), Way { upstream: Arc::clone(&upstream), used: now });
+        ways.insert(Arc::clone(subject), PerCallerUpstream { upstream: Arc::clone(&upstream), used: now });
         Ok(upstream)
     }
 
@@ -64,11 +64,11 @@ impl Callers {
 
     /// Those that nobody has used for long.
     pub(crate) fn expire(&self, now: Tick) -> Vec<Arc<Upstream>> {
-        let idle = |way: &mut Way| now.since(way.used) >= IDLE;
+        let idle = |way: &mut PerCallerUpstream| now.since(way.used) >= IDLE;
         self.lock().extract_if(|_, way| idle(way)).map(|(_, way)| way.upstream).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Way>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, PerCallerUpstream>> {
         // Every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

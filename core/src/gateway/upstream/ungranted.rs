@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
-use super::credential_cache::Held;
+use super::credential_cache::ActiveGrant;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::Inner;
-use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Wanted};
+use crate::gateway::Core;
+use crate::transport::credential_provider::{CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice};
 
-impl Inner {
+impl Core {
     #[expect(clippy::unused_self, reason = "with OAuth it is not")]
-    pub(crate) fn renewed(self: &Arc<Self>, wanted: &Wanted<'_>, _: &Arc<Held>) -> Supplied {
+    pub(crate) fn renewed(
+        self: &Arc<Self>,
+        wanted: &CredentialRequest<'_>,
+        _: &Arc<ActiveGrant>,
+    ) -> ProvidedCredentials {
         let message = "the authorization of the server has ended, and this build cannot renew it; build with the feature `oauth`";
-        Supplied::Missing(Error::new(ErrorKind::BadUpstream, message).with("server_id", wanted.server))
+        ProvidedCredentials::Missing(
+            Error::new(ErrorKind::BadUpstream, message).with("server_id", wanted.server),
+        )
     }
 
     #[expect(clippy::unused_self, reason = "with OAuth it is not")]
-    pub(crate) fn server_refused(&self, _: &Wanted<'_>, _: &Refusal<'_>) -> Remedy {
-        Remedy::Unknown
+    pub(crate) fn server_refused(&self, _: &CredentialRequest<'_>, _: &Refusal<'_>) -> RetryAdvice {
+        RetryAdvice::Unknown
     }
 }

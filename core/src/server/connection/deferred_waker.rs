@@ -14,23 +14,23 @@ use http_body::{Body, Frame};
 
 /// Wakes the task of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Knock {
+pub(crate) struct DeferredWaker {
     task: AtomicWaker,
 }
 
 /// What becomes of a knock on this thread.
-enum Door {
+enum WakeAction {
     Open,
     /// It is kept until it is known whether it is of use.
     Closed,
-    Kept(Arc<Knock>),
+    Kept(Arc<DeferredWaker>),
 }
 
 thread_local! {
-    static DOOR: Cell<Door> = const { Cell::new(Door::Open) };
+    static DOOR: Cell<WakeAction> = const { Cell::new(WakeAction::Open) };
 }
 
-impl Knock {
+impl DeferredWaker {
     /// The waker by which the connection is to be polled.
     pub(crate) fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
@@ -42,12 +42,12 @@ impl Knock {
     }
 }
 
-impl Wake for Knock {
+impl Wake for DeferredWaker {
     fn wake(self: Arc<Self>) {
-        match DOOR.replace(Door::Open) {
-            Door::Open => self.task.wake(),
+        match DOOR.replace(WakeAction::Open) {
+            WakeAction::Open => self.task.wake(),
             // Pieces of one body are taken one at a time, so that both are of the same connection.
-            Door::Closed | Door::Kept(_) => DOOR.set(Door::Kept(self)),
+            WakeAction::Closed | WakeAction::Kept(_) => DOOR.set(WakeAction::Kept(self)),
         }
     }
 }
@@ -72,24 +72,24 @@ struct Closed;
 
 impl Closed {
     fn new() -> Self {
-        DOOR.set(Door::Closed);
+        DOOR.set(WakeAction::Closed);
         Self
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        DOOR.set(Door::Open);
+        DOOR.set(WakeAction::Open);
     }
 }
 
 /// The knock that came while it was closed.
-fn opened(closed: Closed) -> Option<Arc<Knock>> {
-    let kept = DOOR.replace(Door::Open);
+fn opened(closed: Closed) -> Option<Arc<DeferredWaker>> {
+    let kept = DOOR.replace(WakeAction::Open);
     drop(closed);
     match kept {
-        Door::Kept(knock) => Some(knock),
-        Door::Open | Door::Closed => None,
+        WakeAction::Kept(knock) => Some(knock),
+        WakeAction::Open | WakeAction::Closed => None,
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_woken_for_what_comes_behind_a_piece_and_not_behind_the_last() {
-        let (count, knock) = (Arc::new(Count::default()), Arc::new(Knock::default()));
+        let (count, knock) = (Arc::new(Count::default()), Arc::new(DeferredWaker::default()));
         let task = Waker::from(Arc::clone(&count));
         let cx = &mut Context::from_waker(&task);
         let mut body = Pieces(3, knock.waker());
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_knock_of_another_thread_is_heard_while_a_piece_is_taken() {
-        let (count, knock) = (Arc::new(Count::default()), Arc::new(Knock::default()));
+        let (count, knock) = (Arc::new(Count::default()), Arc::new(DeferredWaker::default()));
         let task = Waker::from(Arc::clone(&count));
         knock.answered_by(&Context::from_waker(&task));
         let closed = Closed::new();

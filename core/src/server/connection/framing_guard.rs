@@ -19,9 +19,9 @@ const ROOM: usize = 2 * 1024;
 
 /// The bytes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heads(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct FramingGuard(Arc<Mutex<Vec<u8>>>);
 
-impl Heads {
+impl FramingGuard {
     /// Whether the chunked request whose head was read last says its length in one way only.
     pub(crate) fn is_plain(&self) -> bool {
         let kept = self.kept();
@@ -91,7 +91,7 @@ fn is_named(line: &[u8], name: &[u8]) -> bool {
 #[derive(Debug)]
 pub(crate) struct Noted<T> {
     pub(crate) stream: T,
-    pub(crate) heads: Heads,
+    pub(crate) heads: FramingGuard,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Noted<T> {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn is_plain(sent: &str) -> bool {
-        let heads = Heads::default();
+        let heads = FramingGuard::default();
         for part in sent.as_bytes().chunks(7) {
             heads.keep(part);
         }
@@ -169,7 +169,7 @@ mod tests {
         assert!(!is_plain("POST / HTTP/1.1\r\n\r\n"));
         assert!(!is_plain(&format!("POST / HTTP/1.1\r\nX: {}\r\n{chunked}\r\n", "x".repeat(MOST))));
         assert!(is_plain(&format!("{chunked}\r\n{}", "x".repeat(2 * MOST))), "its head was");
-        let heads = Heads::default();
+        let heads = FramingGuard::default();
         heads.keep(format!("{chunked}\r\n").as_bytes());
         assert!(heads.is_plain());
         heads.forget();

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
-use super::framing_guard::Heads;
+use super::framing_guard::FramingGuard;
 
 /// How long a client may take to send a request's head, from its first byte; for the first one, from the connection.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ pub(crate) const REST: Duration = Duration::from_secs(75);
 
 /// What happened on one connection.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct ActivityMonitor {
     /// Bytes came in since the last request began or ended.
     heard: AtomicBool,
     under_way: AtomicUsize,
@@ -37,16 +37,16 @@ pub(crate) struct Pulse {
 
 /// A request under way, until its answer was written or given up.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Arc<Pulse>, Heads);
+pub(crate) struct UnderWay(Arc<ActivityMonitor>, FramingGuard);
 
-impl Pulse {
+impl ActivityMonitor {
     pub(crate) fn new() -> Arc<Self> {
         // Who connects and says nothing at all is no better than who says half of it.
         Arc::new(Self { heard: AtomicBool::new(true), under_way: 0.into(), requests: 0.into() })
     }
 
     /// A request's head has come in, the last of `heads`, which are forgotten when it was answered.
-    pub(crate) fn begin(self: &Arc<Self>, heads: &Heads) -> UnderWay {
+    pub(crate) fn begin(self: &Arc<Self>, heads: &FramingGuard) -> UnderWay {
         self.heard.store(false, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Drop for UnderWay {
 #[derive(Debug)]
 pub(crate) struct Listened<T> {
     pub(crate) socket: T,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) pulse: Arc<ActivityMonitor>,
 }
 
 impl<T: Read + Unpin> Read for Listened<T> {

@@ -33,9 +33,9 @@ const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/jso
 
 /// What proves who this server is. Clones share it.
 #[derive(Clone)]
-pub struct Certificate(Arc<Inner>);
+pub struct Certificate(Arc<TlsState>);
 
-struct Inner {
+struct TlsState {
     current: ArcSwap<ServerConfig>,
 }
 
@@ -51,7 +51,7 @@ impl Certificate {
     /// [`ErrorKind::InvalidParams`] if a file cannot be used, or the key is not the certificate's; it names the file.
     pub fn open(settings: &config::Tls) -> Result<Option<Self>> {
         let Some(current) = read(settings)? else { return Ok(None) };
-        Ok(Some(Self(Arc::new(Inner { current: ArcSwap::from_pointee(current) }))))
+        Ok(Some(Self(Arc::new(TlsState { current: ArcSwap::from_pointee(current) }))))
     }
 
     /// Reads the files again, for connections from now on. After an error what was read before stays.

@@ -14,7 +14,7 @@ use futures_util::task::AtomicWaker;
 
 /// Whether there is something to do for the requests of one connection, which come one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Turn {
+pub(crate) struct WakeGate {
     /// Something has woken the work since it was last looked at.
     woken: AtomicBool,
     /// It is being looked at: whoever does looks at `woken` again afterwards.
@@ -22,7 +22,7 @@ pub(crate) struct Turn {
     task: AtomicWaker,
 }
 
-impl Turn {
+impl WakeGate {
     /// Does `work`, which is dropped after its end. `waker` is this turn's own.
     pub(crate) async fn take<F: Future>(self: Arc<Self>, waker: Waker, work: F) -> F::Output {
         let mut work = std::pin::pin!(work);
@@ -46,7 +46,7 @@ impl Turn {
     }
 }
 
-impl Wake for Turn {
+impl Wake for WakeGate {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_polled_when_it_was_woken_and_not_otherwise() {
-        let turn = Arc::new(Turn::default());
+        let turn = Arc::new(WakeGate::default());
         let (polls, (tell, told)) = (AtomicUsize::new(0), oneshot::channel());
         let mut taken = Box::pin(Arc::clone(&turn).take(Waker::from(turn), work(&polls, told)));
         for _ in 0..3 {
@@ -109,7 +109,7 @@ mod tests {
         let cx = &mut Context::from_waker(&outer);
         for (polls, wakes) in [(1, 0), (3, 2)] {
             count.0.store(0, Ordering::SeqCst);
-            let turn = Arc::new(Turn::default());
+            let turn = Arc::new(WakeGate::default());
             let mut left = polls;
             let work = std::future::poll_fn(move |cx: &mut Context<'_>| {
                 cx.waker().wake_by_ref();
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_wakes_on_another_thread_while_the_work_is_looked_at_is_not_lost() {
         for _ in 0..200 {
-            let turn = Arc::new(Turn::default());
+            let turn = Arc::new(WakeGate::default());
             let (sender, receiver) = oneshot::channel();
             let sender = Mutex::new(Some(sender));
             let mut receiver = Box::pin(receiver);

@@ -15,7 +15,7 @@ use super::schema::{Missing, Refused};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{AuditQuery, AuditRow};
 use crate::observe::export;
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json};
 use crate::views::audit::{AuditAnswer, AuditSearch, ChainAnswer};
 
@@ -56,7 +56,7 @@ pub(crate) enum Format {
 #[utoipa::path(get, path = "/api/v1/audit", tag = "operation", params(AuditSearch),
     responses((status = 200, description = "One page", body = AuditAnswer), Refused))]
 pub(crate) async fn search(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<AuditSearch>,
 ) -> Result<Response<Body>, Failure> {
@@ -70,7 +70,7 @@ pub(crate) async fn search(
     responses((status = 200, description = "The rows",
         content((String = "application/jsonl"), (String = "text/csv"))), Refused))]
 pub(crate) async fn export(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<AuditExport>,
 ) -> Result<Response<Body>, Failure> {
@@ -142,6 +142,6 @@ fn written(rows: &[AuditRow], format: Format) -> Bytes {
 /// Follows the chain of hashes from the first row that is kept to the signed end.
 #[utoipa::path(get, path = "/api/v1/audit/verify", tag = "operation",
     responses((status = 200, description = "What was found", body = ChainAnswer), Refused, Missing))]
-pub(crate) async fn verify(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+pub(crate) async fn verify(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {
     Ok(json(StatusCode::OK, &ChainAnswer::of(&door.gateway, &caller).await?))
 }

@@ -9,8 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, Missing, Refused};
-use crate::gateway::{Caller, Whose};
-use crate::server::Door;
+use crate::gateway::{Caller, CredentialScope};
+use crate::server::AppState;
 use crate::server::answer::{Failure, json};
 use crate::views::credential::{CredentialList, CredentialView, NewCredential, whose};
 
@@ -30,7 +30,7 @@ pub(crate) struct OwnCredential {
 #[utoipa::path(get, path = "/api/v1/servers/{id}/credentials", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The credentials", body = CredentialList), Refused, Missing))]
 pub(crate) async fn list(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
@@ -46,7 +46,7 @@ pub(crate) async fn list(
     params(("id" = Uuid, Path)),
     responses((status = 201, description = "Set", body = CredentialView), Refused, Missing, BadBody))]
 pub(crate) async fn set(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     Json(new): Json<NewCredential>,
@@ -77,7 +77,7 @@ pub(crate) struct WhichOwnQuery {
     params(("id" = Uuid, Path), WhichQuery),
     responses((status = 204, description = "Removed"), Refused, Missing))]
 pub(crate) async fn remove(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     Query(which): Query<WhichQuery>,
@@ -92,7 +92,7 @@ pub(crate) async fn remove(
 #[utoipa::path(get, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The credentials", body = CredentialList), Refused, Missing))]
 pub(crate) async fn list_own(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
@@ -107,12 +107,12 @@ pub(crate) async fn list_own(
     params(("id" = Uuid, Path)),
     responses((status = 201, description = "Set", body = CredentialView), Refused, Missing, BadBody))]
 pub(crate) async fn set_own(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     Json(new): Json<OwnCredential>,
 ) -> Result<Response<Body>, Failure> {
-    let set = door.gateway.set_credential(&caller, id, Whose::Own, &new.header, &new.value).await?;
+    let set = door.gateway.set_credential(&caller, id, CredentialScope::Own, &new.header, &new.value).await?;
     Ok(json(StatusCode::CREATED, &CredentialView::from(set)))
 }
 
@@ -121,11 +121,11 @@ pub(crate) async fn set_own(
     params(("id" = Uuid, Path), WhichOwnQuery),
     responses((status = 204, description = "Removed"), Refused, Missing))]
 pub(crate) async fn remove_own(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     Query(which): Query<WhichOwnQuery>,
 ) -> Result<StatusCode, Failure> {
-    door.gateway.remove_credential(&caller, id, Whose::Own, &which.header).await?;
+    door.gateway.remove_credential(&caller, id, CredentialScope::Own, &which.header).await?;
     Ok(StatusCode::NO_CONTENT)
 }

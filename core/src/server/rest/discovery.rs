@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::extract::{Query, items, uris};
 use super::schema::Refused;
 use crate::gateway::Caller;
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json};
 use crate::views::found::{
     OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
@@ -30,7 +30,7 @@ macro_rules! discovery {
         #[utoipa::path(get, path = $path, tag = "discovery", params($query),
                             responses((status = 200, description = "The servers", body = $answer), Refused))]
         pub(crate) async fn $function(
-            State(door): State<Door>,
+            State(door): State<AppState>,
             caller: Caller,
             Query(asked): Query<$query>,
         ) -> Result<Response<Body>, Failure> {
@@ -72,7 +72,7 @@ pub(crate) struct SearchQuery {
 #[utoipa::path(get, path = "/api/v1/discovery/search", tag = "discovery", params(SearchQuery),
     responses((status = 200, description = "Results, best first", body = SearchAnswer), Refused))]
 pub(crate) async fn search(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<SearchQuery>,
 ) -> Result<Response<Body>, Failure> {
@@ -95,7 +95,7 @@ pub(crate) struct OffersQuery {
 #[utoipa::path(get, path = "/mcp/tools", tag = "discovery", params(OffersQuery),
     responses((status = 200, description = "One page", body = OfferedTools), Refused))]
 pub(crate) async fn offered_tools(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<OffersQuery>,
 ) -> Result<Response<Body>, Failure> {
@@ -107,7 +107,7 @@ pub(crate) async fn offered_tools(
 #[utoipa::path(get, path = "/mcp/resources", tag = "discovery", params(OffersQuery),
     responses((status = 200, description = "One page", body = OfferedResources), Refused))]
 pub(crate) async fn offered_resources(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<OffersQuery>,
 ) -> Result<Response<Body>, Failure> {

@@ -25,7 +25,7 @@ use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Events};
 use crate::rpc::sse;
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::Failure;
 use crate::views::event::{ServerEvent, told};
 
@@ -48,7 +48,7 @@ const MAX_FRAME: usize = 4096;
         (status = 406, description = "`Accept` does not have `text/event-stream`", body = super::schema::ErrorAnswer),
         (status = 426, description = "Another version of WebSocket than 13", body = super::schema::ErrorAnswer), Refused))]
 pub(crate) async fn events(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Failure> {
@@ -73,7 +73,7 @@ fn credentials_of(request: &Request, caller: &Caller) -> Credentials {
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-fn event_stream(door: &Door, events: Events, missed: bool) -> Response<Body> {
+fn event_stream(door: &AppState, events: Events, missed: bool) -> Response<Body> {
     let clock = door.clock.clone();
     let mut first = vec![Bytes::from_static(b"retry: 2000\n\n")];
     if missed {
@@ -120,7 +120,7 @@ fn asks_to_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The server's part of the opening handshake (RFC 6455, section 4.2). `Origin` was held against the settings before this.
-fn upgrade(door: &Door, caller: &Caller, mut request: Request) -> Result<Response<Body>, Failure> {
+fn upgrade(door: &AppState, caller: &Caller, mut request: Request) -> Result<Response<Body>, Failure> {
     let headers = request.headers();
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let error = Error::new(ErrorKind::InvalidRequest, "send `Sec-WebSocket-Version: 13`");

@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Caller;
 use crate::model::ServerId;
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::Failure;
 use crate::server::connection::body;
 use crate::views;
@@ -21,16 +21,16 @@ use crate::views;
 /// A body of JSON: 415 if it does not say so, 413 over the limit, 400 with the field's path if it does not fit.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Door> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request<Body>, door: &Door) -> Result<Self, Failure> {
+    async fn from_request(request: Request<Body>, door: &AppState) -> Result<Self, Failure> {
         Ok(Self(parse(&json_body(request, door).await?)?))
     }
 }
 
 /// The bytes of a body that says it is JSON.
-pub(crate) async fn json_body(request: Request<Body>, door: &Door) -> Result<Bytes, Error> {
+pub(crate) async fn json_body(request: Request<Body>, door: &AppState) -> Result<Bytes, Error> {
     body::check_json(request.headers())?;
     body::read(request.into_body(), door.settings.max_body_bytes).await
 }
@@ -45,10 +45,10 @@ pub(crate) struct Query<T>(pub(crate) T);
 /// Parameters whose values are lists: `tags=a,b` and `tags=a&tags=b` mean the same.
 const LISTS: [&str; 4] = ["tags", "tools", "resources", "prompts"];
 
-impl<T: DeserializeOwned> FromRequestParts<Door> for Query<T> {
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Door) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Failure> {
         Ok(Self(query(parts.uri.query().unwrap_or(""))?))
     }
 }
@@ -110,10 +110,10 @@ fn begins_with_scheme(text: &str) -> bool {
 /// The `{id}` of a server in the path; 404 if it cannot be one.
 pub(crate) struct Id(pub(crate) ServerId);
 
-impl FromRequestParts<Door> for Id {
+impl FromRequestParts<AppState> for Id {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, door: &AppState) -> Result<Self, Failure> {
         let Text(text) = Text::from_request_parts(parts, door).await?;
         Ok(Self(text.parse::<ServerId>()?))
     }
@@ -122,10 +122,10 @@ impl FromRequestParts<Door> for Id {
 /// The only variable part of the path as text; 404 if it is not UTF-8.
 pub(crate) struct Text(pub(crate) String);
 
-impl FromRequestParts<Door> for Text {
+impl FromRequestParts<AppState> for Text {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, door: &AppState) -> Result<Self, Failure> {
         match Path::<String>::from_request_parts(parts, door).await {
             Ok(Path(text)) => Ok(Self(text)),
             Err(_) => Err(Error::new(ErrorKind::NotFound, "there is nothing of this name").into()),
@@ -133,10 +133,10 @@ impl FromRequestParts<Door> for Text {
     }
 }
 
-impl FromRequestParts<Door> for Caller {
+impl FromRequestParts<AppState> for Caller {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Door) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Failure> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             Error::new(ErrorKind::Unauthenticated, "the request did not pass the checks of the edge").into()
         })

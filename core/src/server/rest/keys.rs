@@ -15,7 +15,7 @@ use crate::auth::keys::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::{ApiKey, KeyId};
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json};
 use crate::views::key::{KeyView, KeyWish, KeysAnswer, NewKeyAnswer};
 
@@ -37,7 +37,7 @@ pub(crate) struct KeysQuery {
 #[utoipa::path(get, path = "/api/v1/api-keys", tag = "keys", params(KeysQuery),
     responses((status = 200, description = "One page", body = KeysAnswer), Refused))]
 pub(crate) async fn list(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<KeysQuery>,
 ) -> Result<Response<Body>, Failure> {
@@ -55,7 +55,7 @@ pub(crate) async fn list(
         (status = 409, description = "It was made before, or the `Idempotency-Key` was used for something else", body = ErrorAnswer),
         Refused, BadBody))]
 pub(crate) async fn create(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     Json(wish): Json<KeyWish>,
@@ -71,7 +71,7 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The key, without the key itself", body = KeyView), Refused, Missing))]
 pub(crate) async fn get(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(id): Text,
 ) -> Result<Response<Body>, Failure> {
@@ -85,7 +85,7 @@ pub(crate) async fn get(
 #[utoipa::path(delete, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = Uuid, Path)),
     responses((status = 204, description = "Revoked"), Refused, Missing))]
 pub(crate) async fn revoke(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(id): Text,
 ) -> Result<StatusCode, Failure> {
@@ -100,7 +100,7 @@ pub(crate) async fn revoke(
     responses((status = 201, description = "The new key", body = NewKeyAnswer, headers(("Location" = String))),
         (status = 409, description = "It was replaced already, or has ended", body = ErrorAnswer), Refused, Missing))]
 pub(crate) async fn rotate(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(id): Text,
 ) -> Result<Response<Body>, Failure> {
@@ -112,7 +112,7 @@ pub fn record(key: ApiKey, now: Timestamp) -> serde_json::Value {
     serde_json::to_value(KeyView::new(key, now)).unwrap_or_default()
 }
 
-fn made(door: &Door, made: (ApiKey, Secret)) -> Response<Body> {
+fn made(door: &AppState, made: (ApiKey, Secret)) -> Response<Body> {
     let answer = NewKeyAnswer::new(made, door.clock.timestamp());
     let place = HeaderValue::try_from(format!("/api/v1/api-keys/{}", answer.record.id));
     let mut response = json(StatusCode::CREATED, &answer);

@@ -19,14 +19,14 @@ use super::docs::escape;
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
 use crate::error::{Error, ErrorKind};
-use crate::gateway::{Caller, LoginAnswer, LoginAsked, LoginWish, Whose};
+use crate::gateway::{Caller, CredentialScope, LoginAnswer, LoginAsked, LoginWish};
 use crate::model::ServerId;
 use crate::server::answer::{Failure, json, status_of};
-use crate::server::{Door, challenge};
+use crate::server::{AppState, challenge};
 use crate::views::credential::{LoginView, whose};
 
 /// Adds the routes of logins.
-pub(crate) fn routes(router: OpenApiRouter<Door>) -> OpenApiRouter<Door> {
+pub(crate) fn routes(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
     router.routes(routes!(begin)).routes(routes!(begin_own)).routes(routes!(ask, finish))
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct NewLogin {
     params(("id" = Uuid, Path)),
     responses((status = 200, description = "Begun", body = LoginView), Refused, Missing, BadBody, Upstream))]
 pub(crate) async fn begin(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     Id(id): Id,
@@ -92,21 +92,21 @@ pub(crate) async fn begin(
     params(("id" = Uuid, Path)),
     responses((status = 200, description = "Begun", body = LoginView), Refused, Missing, BadBody, Upstream))]
 pub(crate) async fn begin_own(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     Id(id): Id,
     Json(own): Json<OwnLogin>,
 ) -> Result<Response<Body>, Failure> {
-    begun(&door, &caller, &headers, id, Whose::Own, own).await
+    begun(&door, &caller, &headers, id, CredentialScope::Own, own).await
 }
 
 async fn begun(
-    door: &Door,
+    door: &AppState,
     caller: &Caller,
     headers: &HeaderMap,
     id: ServerId,
-    whose: Whose<'_>,
+    whose: CredentialScope<'_>,
     own: OwnLogin,
 ) -> Result<Response<Body>, Failure> {
     let OwnLogin { client_id, client_secret, client_metadata_url, scopes } = own;
@@ -139,7 +139,7 @@ pub(crate) struct Sent {
 #[utoipa::path(get, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
 pub(crate) async fn ask(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     uri: Uri,
     Query(sent): Query<Sent>,
 ) -> Result<Response<Body>, Failure> {
@@ -159,7 +159,7 @@ pub(crate) async fn ask(
 #[utoipa::path(post, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
 pub(crate) async fn finish(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     Query(sent): Query<Sent>,
 ) -> Result<Response<Body>, Failure> {
     let code = sent.code.as_deref().ok_or_else(|| {

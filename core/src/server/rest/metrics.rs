@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use super::schema::Refused;
 use crate::gateway::{Caller, GatewayStats, ServiceMetrics, Stats};
 use crate::model::{HealthStatus, Status, TransportType};
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::Failure;
 
 /// The label of the services that are not named. No service is called that: a name begins with a letter or digit.
@@ -25,7 +25,7 @@ const OTHERS: &str = "_others";
 /// of the whole gateway as well. Of more than 500 services, those beyond are counted together as `_others`.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "The counts", body = String, content_type = "text/plain"), Refused))]
-pub(crate) async fn metrics(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+pub(crate) async fn metrics(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {
     let text = written(&door.gateway.stats(&caller)?, &door.gateway.service_metrics(&caller)?);
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

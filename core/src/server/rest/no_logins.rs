@@ -5,14 +5,14 @@ use axum::routing::any;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::{Error, ErrorKind};
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::Failure;
 
 /// Where authorization servers send browsers back to.
 pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
 
 /// Adds the routes of logins.
-pub(crate) fn routes(router: OpenApiRouter<Door>) -> OpenApiRouter<Door> {
+pub(crate) fn routes(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
     let paths =
         ["/api/v1/servers/{id}/credentials/login", "/api/v1/servers/{id}/credentials/own/login", CALLBACK];
     paths.into_iter().fold(router, |router, path| router.route(path, any(missing)))

@@ -11,7 +11,7 @@ use super::{
     audit, credentials, discovery, docs, events, keys, logins, metrics, operation, registering, registry_v01,
     servers, tenants,
 };
-use crate::server::{Door, answer, challenge};
+use crate::server::{AppState, answer, challenge};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,7 +36,7 @@ use crate::server::{Door, answer, challenge};
 struct Document;
 
 /// Every route behind the edge, with its description.
-pub(crate) fn routes() -> OpenApiRouter<Door> {
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
     logins::routes(OpenApiRouter::with_openapi(Document::openapi()))
         .routes(routes!(servers::list, registering::register))
         .routes(routes!(servers::get, servers::update, servers::remove))

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::extract::Text;
 use super::schema::{Missing, Refused};
 use crate::gateway::{Caller, Components, GatewayStats};
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json};
 use crate::views::traffic::{ActiveAnswer, MetricsAnswer};
 
@@ -61,7 +61,7 @@ impl HealthAnswer {
 #[utoipa::path(get, path = "/health", tag = "operation",
     responses((status = 200, description = "Every part works", body = HealthAnswer),
         (status = 503, description = "A part does not work", body = HealthAnswer)))]
-pub(crate) async fn health(State(door): State<Door>) -> Response<Body> {
+pub(crate) async fn health(State(door): State<AppState>) -> Response<Body> {
     let answer = HealthAnswer::new(door.gateway.components().await, door.clock.timestamp());
     let status = if answer.status == word(true) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &answer)
@@ -77,7 +77,7 @@ pub(crate) struct ReadyAnswer {
 #[utoipa::path(get, path = "/ready", tag = "operation",
     responses((status = 200, description = "It does", body = ReadyAnswer),
         (status = 503, description = "It is starting or shutting down", body = ReadyAnswer)))]
-pub(crate) async fn ready(State(door): State<Door>) -> Response<Body> {
+pub(crate) async fn ready(State(door): State<AppState>) -> Response<Body> {
     let ready = door.gateway.is_ready();
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &ReadyAnswer { ready })
 }
@@ -169,7 +169,7 @@ impl From<GatewayStats> for WholeAnswer {
 /// Those of the caller's tenant.
 #[utoipa::path(get, path = "/api/v1/admin/stats", tag = "operation",
     responses((status = 200, description = "The counts", body = StatsAnswer), Refused))]
-pub(crate) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+pub(crate) async fn stats(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {
     let stats = door.gateway.stats(&caller)?;
     let answer = StatsAnswer {
         total_servers: stats.total_servers,
@@ -186,14 +186,14 @@ pub(crate) async fn stats(State(door): State<Door>, caller: Caller) -> Result<Re
 /// Shows what routing knows of each server
 #[utoipa::path(get, path = "/api/v1/router/metrics", tag = "operation",
     responses((status = 200, description = "Metrics by server id", body = MetricsAnswer), Refused))]
-pub(crate) async fn metrics(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+pub(crate) async fn metrics(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {
     Ok(json(StatusCode::OK, &MetricsAnswer::of(&door.gateway, &caller)?))
 }
 
 /// Lists the calls under way
 #[utoipa::path(get, path = "/api/v1/proxy/active-requests", tag = "operation",
     responses((status = 200, description = "The calls", body = ActiveAnswer), Refused))]
-pub(crate) async fn active(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+pub(crate) async fn active(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {
     Ok(json(StatusCode::OK, &ActiveAnswer::of(&door.gateway, &caller)?))
 }
 
@@ -202,7 +202,7 @@ pub(crate) async fn active(State(door): State<Door>, caller: Caller) -> Result<R
     params(("id" = String, Path, description = "Its `request_id`")),
     responses((status = 204, description = "Cancelled"), Refused, Missing))]
 pub(crate) async fn cancel(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(id): Text,
 ) -> Result<StatusCode, Failure> {

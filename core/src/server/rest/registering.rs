@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::{Listing, Registration, Server, ServerId};
 use crate::registry::server_json::{self, ServerJson};
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::Failure;
 use crate::views::server::ServerView;
 
@@ -49,10 +49,10 @@ struct Form {
     server_json: Option<IgnoredAny>,
 }
 
-impl FromRequest<Door> for NewServer {
+impl FromRequest<AppState> for NewServer {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, door: &Door) -> Result<Self, Failure> {
+    async fn from_request(request: Request, door: &AppState) -> Result<Self, Failure> {
         let bytes = json_body(request, door).await?;
         let is_file = serde_json::from_slice(&bytes).is_ok_and(|form: Form| form.server_json.is_some());
         Ok(if is_file { Self::ServerJson(parse(&bytes)?) } else { Self::Plain(parse(&bytes)?) })
@@ -75,7 +75,7 @@ impl FromRequest<Door> for NewServer {
         (status = 409, description = "A server of this name exists, or the key was used for another registration", body = ErrorAnswer),
         Refused, BadBody))]
 pub(crate) async fn register(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     new: NewServer,

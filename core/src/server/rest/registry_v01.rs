@@ -24,7 +24,7 @@ use crate::model::ServiceName;
 use crate::server::answer;
 use crate::server::answer::Failure;
 use crate::server::challenge;
-use crate::server::{Door, Shared};
+use crate::server::{AppState, Shared};
 
 /// Entries a page, unless said.
 const DEFAULT_LIMIT: u32 = 30;
@@ -151,7 +151,7 @@ type Segments<T> = Result<Path<T>, PathRejection>;
 #[utoipa::path(get, path = "/v0.1/servers", tag = "registry", params(ListQuery),
     responses((status = 200, description = "One page", body = RegistryPage), Refused))]
 pub(crate) async fn list(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     Query(asked): Query<ListQuery>,
@@ -186,7 +186,7 @@ pub(crate) async fn list(
     responses((status = 200, description = "The version", body = RegistryPage),
         (status = 404, description = "There is no such entry", body = RegistryError), Refused))]
 pub(crate) async fn versions(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     path: Segments<String>,
@@ -206,7 +206,7 @@ pub(crate) async fn versions(
     responses((status = 200, description = "The entry", body = RegistryEntry),
         (status = 404, description = "There is no such entry, or not of this version", body = RegistryError), Refused))]
 pub(crate) async fn version(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
     path: Segments<(String, String)>,
@@ -243,7 +243,7 @@ pub(crate) async fn version_options() -> Response<Body> {
     preflight()
 }
 
-fn find(door: &Door, caller: &Caller, base: &Base, name: &str) -> Result<Option<Published>> {
+fn find(door: &AppState, caller: &Caller, base: &Base, name: &str) -> Result<Option<Published>> {
     match base.service(name) {
         Some(service) => door.gateway.published_one(caller, &service),
         None => Ok(None),

@@ -15,7 +15,7 @@ use crate::gateway::Caller;
 use crate::model::{Capability, HealthStatus, Patch, Server, Status};
 use crate::registry::Filter;
 use crate::server::answer::{Failure, json};
-use crate::server::{Door, Shared};
+use crate::server::{AppState, Shared};
 use crate::store::HEALTH_HISTORY;
 use crate::views::between;
 use crate::views::health::{HealthCheckAnswer, HealthHistory};
@@ -64,7 +64,7 @@ impl ListQuery {
 #[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(ListQuery),
     responses((status = 200, description = "One page", body = ListAnswer), Refused))]
 pub(crate) async fn list(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Response<Body>, Failure> {
@@ -78,7 +78,7 @@ pub(crate) async fn list(
     responses((status = 200, description = "The server", body = ServerView, headers(("ETag" = String))),
         (status = 304, description = "It is still what `If-None-Match` says", headers(("ETag" = String))), Refused, Missing))]
 pub(crate) async fn get(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     headers: HeaderMap,
@@ -101,7 +101,7 @@ pub(crate) async fn get(
         (status = 412, description = "Its revision is not what `If-Match` says", body = ErrorAnswer),
         Refused, Missing, BadBody))]
 pub(crate) async fn update(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     headers: HeaderMap,
@@ -122,7 +122,7 @@ pub(crate) async fn update(
     responses((status = 204, description = "Removed"),
         (status = 412, description = "Its revision is not what `If-Match` says", body = ErrorAnswer), Refused, Missing))]
 pub(crate) async fn remove(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     headers: HeaderMap,
@@ -140,7 +140,7 @@ pub(crate) async fn remove(
     responses((status = 200, description = "The server as it is called from now on", body = ServerView),
         (status = 409, description = "Nothing of it waits", body = ErrorAnswer), Refused, Missing))]
 pub(crate) async fn approve(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
@@ -152,7 +152,7 @@ pub(crate) async fn approve(
 #[utoipa::path(post, path = "/api/v1/servers/{id}/health-check", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "What the probe found", body = HealthCheckAnswer), Refused, Missing))]
 pub(crate) async fn health_check(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {
@@ -175,7 +175,7 @@ pub(crate) struct HealthQuery {
 #[utoipa::path(get, path = "/api/v1/servers/{id}/health", tag = "servers", params(("id" = Uuid, Path), HealthQuery),
     responses((status = 200, description = "The observations", body = HealthHistory), Refused, Missing))]
 pub(crate) async fn health(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
     Query(asked): Query<HealthQuery>,
@@ -190,7 +190,7 @@ pub(crate) async fn health(
     responses((status = 200, description = "The definitions as the server gave them", body = Definitions),
         Refused, Missing))]
 pub(crate) async fn capabilities(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Id(id): Id,
 ) -> Result<Response<Body>, Failure> {

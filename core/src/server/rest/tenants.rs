@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use super::extract::{Json, Text};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused};
 use crate::gateway::Caller;
-use crate::server::Door;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json};
 use crate::views::tenant::{ChangedTenant, NewTenant, TenantList, TenantView, known};
 
@@ -17,7 +17,7 @@ use crate::views::tenant::{ChangedTenant, NewTenant, TenantList, TenantView, kno
 /// Administrators of `default` see all, others their own.
 #[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants",
     responses((status = 200, description = "The tenants", body = TenantList), Refused))]
-pub(crate) async fn list(State(door): State<Door>, caller: Caller) -> Result<Response<Body>, Failure> {
+pub(crate) async fn list(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {
     Ok(json(StatusCode::OK, &TenantList::of(&door.gateway, &caller).await?))
 }
 
@@ -26,7 +26,7 @@ pub(crate) async fn list(State(door): State<Door>, caller: Caller) -> Result<Res
     responses((status = 201, description = "Made", body = TenantView, headers(("Location" = String))),
         (status = 409, description = "A tenant of this id exists or existed", body = ErrorAnswer), Refused, BadBody))]
 pub(crate) async fn create(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Json(new): Json<NewTenant>,
 ) -> Result<Response<Body>, Failure> {
@@ -43,7 +43,7 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/api/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
     responses((status = 200, description = "The tenant", body = TenantView), Refused, Missing))]
 pub(crate) async fn get(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(text): Text,
 ) -> Result<Response<Body>, Failure> {
@@ -60,7 +60,7 @@ pub(crate) async fn get(
         (status = 409, description = "It was changed by somebody else meanwhile", body = ErrorAnswer),
         Refused, Missing, BadBody))]
 pub(crate) async fn update(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(text): Text,
     Json(changed): Json<ChangedTenant>,
@@ -76,7 +76,7 @@ pub(crate) async fn update(
     responses((status = 204, description = "Deleted"),
         (status = 409, description = "It was changed by somebody else meanwhile", body = ErrorAnswer), Refused, Missing))]
 pub(crate) async fn delete(
-    State(door): State<Door>,
+    State(door): State<AppState>,
     caller: Caller,
     Text(text): Text,
 ) -> Result<StatusCode, Failure> {

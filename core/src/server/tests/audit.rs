@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::gateway;
 use crate::limit;
 use crate::model::{AuditQuery, Principal, Role, TenantId};
-use crate::server::answer::{self, Place};
+use crate::server::answer::{self, ErrorFormat};
 
 /// The rows of a search, once there are `count` of them: those of refusals are written by a task.
 async fn rows(api: &Api, query: &str, count: usize) -> Vec<Value> {
@@ -131,7 +131,7 @@ fn a_refusal_for_too_many_requests_has_its_headers_in_every_form() {
         let error = Error::new(ErrorKind::RateLimited, "slowly").with(limit::LIMIT, 100);
         error.retry_after(std::time::Duration::from_millis(1500))
     };
-    let rest = answer::finish(answer::refuse(error()), Place::Rest, "c", &*ManualClock::shared());
+    let rest = answer::finish(answer::refuse(error()), ErrorFormat::Rest, "c", &*ManualClock::shared());
     for response in [rest, mcp::refuse(Some("1"), &error()), modern::refuse(Some("1"), &error())] {
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         let shown = |name: &str| response.headers()[name].to_str().unwrap().to_owned();

@@ -99,7 +99,7 @@ async fn every_route_and_method_is_in_the_permission_matrix() {
     let paths = paths(&router);
     let documented: BTreeSet<String> = document().paths.paths.keys().cloned().collect();
     let behind: BTreeSet<_> =
-        documented.iter().filter(|path| mcp::Door::of(path).is_none()).cloned().collect();
+        documented.iter().filter(|path| mcp::McpRoute::of(path).is_none()).cloned().collect();
     assert!(paths.is_superset(&behind), "the paths of the router were not all found: {paths:?}");
 
     let mut there = BTreeSet::new();
@@ -121,7 +121,7 @@ async fn every_route_and_method_is_in_the_permission_matrix() {
         ("/legacy/mcp", "/legacy/mcp"),
     ];
     for (path, target) in doors {
-        assert!(mcp::Door::of(target).is_some());
+        assert!(mcp::McpRoute::of(target).is_some());
         for method in METHODS {
             let api = Api(service.clone());
             if api.ask("admin.default", method, target, &[], "{}").await.status

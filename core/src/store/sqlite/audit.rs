@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows::{self, json, signed, unsigned};
 use crate::error::Result;
 use crate::model::{AuditEntry, AuditQuery, AuditRow, TenantId};
@@ -48,7 +48,7 @@ impl Stored {
 /// Writes the rows of one transaction, and signs where their chains end then.
 pub(super) async fn append(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     entries: &[AuditEntry],
 ) -> Result<()> {
@@ -70,7 +70,7 @@ pub(super) async fn append(
 /// the signature is made anew with the next row.
 async fn open(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     entry: &AuditEntry,
 ) -> Result<(Chain, u64)> {
@@ -104,7 +104,12 @@ pub(super) const BROKEN: &str = "audit.broken";
 /// The key that signs was another one before this row.
 pub(super) const NEW_KEY: &str = "audit.new_key";
 
-async fn add(tx: &mut SqliteConnection, at: Place<'_>, chain: &mut Chain, entry: &AuditEntry) -> Result<()> {
+async fn add(
+    tx: &mut SqliteConnection,
+    at: DatabaseFile<'_>,
+    chain: &mut Chain,
+    entry: &AuditEntry,
+) -> Result<()> {
     let detail = json(at, &entry.detail)?;
     let row = Raw::of(entry, &detail);
     let (number, hash) = chain.push(&row);
@@ -126,7 +131,7 @@ async fn add(tx: &mut SqliteConnection, at: Place<'_>, chain: &mut Chain, entry:
 }
 
 /// How many chains there are.
-pub(super) async fn chains(tx: &mut SqliteConnection, at: Place<'_>) -> Result<u64> {
+pub(super) async fn chains(tx: &mut SqliteConnection, at: DatabaseFile<'_>) -> Result<u64> {
     let row = sqlx::query(TRAIL).fetch_optional(tx).await.map_err(|e| at.reading(e))?;
     Ok(row.map_or(0, |row| unsigned(row.get("chains"))))
 }
@@ -134,7 +139,7 @@ pub(super) async fn chains(tx: &mut SqliteConnection, at: Place<'_>) -> Result<u
 /// Writes how many chains there are, signed.
 pub(super) async fn count(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     chains: u64,
 ) -> Result<()> {
@@ -148,14 +153,18 @@ pub(super) async fn count(
     Ok(())
 }
 
-pub(super) async fn load(tx: &mut SqliteConnection, at: Place<'_>, tenant: &str) -> Result<Option<Stored>> {
+pub(super) async fn load(
+    tx: &mut SqliteConnection,
+    at: DatabaseFile<'_>,
+    tenant: &str,
+) -> Result<Option<Stored>> {
     let row = sqlx::query(CHAIN).bind(tenant).fetch_optional(tx).await.map_err(|e| at.reading(e))?;
     row.map(|row| rows::decode(at, &row, stored)).transpose()
 }
 
 pub(super) async fn save(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     tenant: &str,
     chain: &Chain,
@@ -179,7 +188,7 @@ pub(super) async fn save(
 
 pub(super) async fn find(
     pool: &SqlitePool,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     tenant: &TenantId,
     query: &AuditQuery,
 ) -> Result<Vec<AuditRow>> {

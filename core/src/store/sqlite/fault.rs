@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind};
 /// Which file an error speaks of. While it is open only its name is told, since these errors reach clients;
 /// the cause, with everything, goes to the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a>(&'a Path);
+pub(super) struct DatabaseFile<'a>(&'a Path);
 
-impl<'a> Place<'a> {
+impl<'a> DatabaseFile<'a> {
     pub(super) const fn of(path: &'a Path) -> Self {
         Self(path)
     }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows::{self, signed, unsigned};
 use crate::error::Result;
 use crate::model::{ServerId, TenantId};
@@ -22,7 +22,7 @@ pub(super) const HISTORY: &str = "SELECT h.server_id AS id, h.at, h.status, h.la
 
 pub(super) async fn record(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     id: ServerId,
     record: &HealthRecord,
 ) -> Result<()> {
@@ -51,7 +51,7 @@ pub(super) async fn record(
 
 pub(super) async fn history(
     pool: &SqlitePool,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     tenant: &TenantId,
     id: ServerId,
     limit: u32,

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::once;
 use super::rows::{self, json, signed, unsigned};
 use crate::error::Result;
@@ -45,12 +45,12 @@ pub(super) const USED: &str = "UPDATE mcp_api_keys SET uses = uses + $2, last_us
     WHERE id = $1";
 
 /// Says that keys changed, to every process.
-pub(super) async fn changed(tx: &mut SqliteConnection, at: Place<'_>) -> Result<()> {
+pub(super) async fn changed(tx: &mut SqliteConnection, at: DatabaseFile<'_>) -> Result<()> {
     sqlx::query(CHANGED).execute(tx).await.map_err(|e| at.writing(e))?;
     Ok(())
 }
 
-async fn insert(tx: &mut SqliteConnection, at: Place<'_>, key: &ApiKey) -> Result<()> {
+async fn insert(tx: &mut SqliteConnection, at: DatabaseFile<'_>, key: &ApiKey) -> Result<()> {
     sqlx::query("INSERT INTO tenants (id, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(key.tenant_id.as_str())
         .bind(key.created_at.as_microsecond())
@@ -81,7 +81,7 @@ async fn insert(tx: &mut SqliteConnection, at: Place<'_>, key: &ApiKey) -> Resul
     changed(tx, at).await
 }
 
-async fn exists(tx: &mut SqliteConnection, at: Place<'_>, tenant: &TenantId, id: KeyId) -> Result<()> {
+async fn exists(tx: &mut SqliteConnection, at: DatabaseFile<'_>, tenant: &TenantId, id: KeyId) -> Result<()> {
     let found = sqlx::query(ONE)
         .bind(id.to_string())
         .bind(tenant.as_str())

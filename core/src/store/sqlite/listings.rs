@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows::{self, signed};
 use crate::error::Result;
 use crate::model::{Capability, CapabilityKind, Listing, ServerId};
@@ -27,7 +27,7 @@ pub(super) const OFFERED: &str = "SELECT c.server_id AS id, c.kind, c.name, c.de
 /// Replaces what the server offers; the caller has made sure that it lives.
 pub(super) async fn put(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     id: ServerId,
     listing: &Listing,
     when: Timestamp,
@@ -56,7 +56,7 @@ pub(super) async fn put(
     Ok(())
 }
 
-pub(super) async fn all(pool: &SqlitePool, at: Place<'_>) -> Result<Vec<(ServerId, Listing)>> {
+pub(super) async fn all(pool: &SqlitePool, at: DatabaseFile<'_>) -> Result<Vec<(ServerId, Listing)>> {
     let living = sqlx::query(LIVING).fetch_all(pool).await.map_err(|e| at.reading(e))?;
     let offered = sqlx::query(OFFERED).fetch_all(pool).await.map_err(|e| at.reading(e))?;
     let mut all = Vec::with_capacity(living.len());

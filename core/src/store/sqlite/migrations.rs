@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{SqlSafeStr, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use crate::error::Result;
 
 /// Not the library's own name: the host program may keep its migrations in the same file.
@@ -51,7 +51,7 @@ fn migrator() -> Migrator {
     migrator
 }
 
-pub(super) async fn up(writer: &SqlitePool, at: &Place<'_>) -> Result<()> {
+pub(super) async fn up(writer: &SqlitePool, at: &DatabaseFile<'_>) -> Result<()> {
     // One transaction over all: two processes that start on one new file wait for each other, and a migration that
     // fails leaves the file as it was.
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| at.opening(e))?;
@@ -59,13 +59,13 @@ pub(super) async fn up(writer: &SqlitePool, at: &Place<'_>) -> Result<()> {
     tx.commit().await.map_err(|e| at.opening(e))
 }
 
-pub(super) async fn down(writer: &SqlitePool, at: &Place<'_>, target: i64) -> Result<()> {
+pub(super) async fn down(writer: &SqlitePool, at: &DatabaseFile<'_>, target: i64) -> Result<()> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| at.writing(e))?;
     migrator().undo(&mut *tx, target).await.map_err(|e| at.migrating(e))?;
     tx.commit().await.map_err(|e| at.writing(e))
 }
 
-pub(super) async fn version(pool: &SqlitePool, at: &Place<'_>) -> Result<i64> {
+pub(super) async fn version(pool: &SqlitePool, at: &DatabaseFile<'_>) -> Result<i64> {
     sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM mreg_migrations WHERE success")
         .fetch_one(pool)
         .await

@@ -42,7 +42,7 @@ use sqlx::sqlite::{
 
 pub use optimize::{OptimizeReport, OptimizeStep};
 
-use self::fault::Place;
+use self::fault::DatabaseFile;
 use self::write::Write;
 use super::signing::SigningKey;
 use super::{Done, HealthRecord, KeyStore, Once, Store};
@@ -101,7 +101,7 @@ impl SqliteStore {
     /// Errors: [`ErrorKind::Storage`], with the file and what to do.
     pub async fn open(path: &Path) -> Result<Self> {
         create(path)?;
-        let at = Place::of(path);
+        let at = DatabaseFile::of(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .foreign_keys(true)
@@ -159,8 +159,8 @@ impl SqliteStore {
         optimize::run(self, dry_run).await
     }
 
-    fn place(&self) -> Place<'_> {
-        Place::of(&self.path)
+    fn place(&self) -> DatabaseFile<'_> {
+        DatabaseFile::of(&self.path)
     }
 
     async fn write(&self) -> Result<Write<'_>> {

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows;
 use crate::error::Result;
 use crate::store::once::{self, Done, ONCE_ROWS, Once};
@@ -18,7 +18,11 @@ pub(super) const BOUND: &str = "DELETE FROM mcp_idempotency_keys WHERE seq = \
     (SELECT seq FROM mcp_idempotency_keys WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)";
 
 /// What was done under this key before. The same key for another request is an error.
-pub(super) async fn done(tx: &mut SqliteConnection, at: Place<'_>, once: &Once) -> Result<Option<Done>> {
+pub(super) async fn done(
+    tx: &mut SqliteConnection,
+    at: DatabaseFile<'_>,
+    once: &Once,
+) -> Result<Option<Done>> {
     let forgotten = once.forgotten().as_microsecond();
     sqlx::query(FORGET).bind(forgotten).execute(&mut *tx).await.map_err(|e| at.writing(e))?;
     let row = sqlx::query(DONE)
@@ -33,7 +37,12 @@ pub(super) async fn done(tx: &mut SqliteConnection, at: Place<'_>, once: &Once) 
     if request == once.request { Ok(Some(done)) } else { Err(once::key_reused(&once.key)) }
 }
 
-pub(super) async fn keep(tx: &mut SqliteConnection, at: Place<'_>, once: &Once, made: &str) -> Result<()> {
+pub(super) async fn keep(
+    tx: &mut SqliteConnection,
+    at: DatabaseFile<'_>,
+    once: &Once,
+    made: &str,
+) -> Result<()> {
     sqlx::query(KEEP)
         .bind(once.tenant_id.as_str())
         .bind(&once.subject)

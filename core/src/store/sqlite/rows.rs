@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use crate::error::{Error, Result};
 use crate::model::{Server, ServiceName, TenantId};
 
@@ -22,7 +22,7 @@ pub(super) fn unsigned(number: i64) -> u64 {
 }
 
 /// JSON of what is known to have a form in JSON.
-pub(super) fn json<T: serde::Serialize>(at: Place<'_>, value: &T) -> Result<String> {
+pub(super) fn json<T: serde::Serialize>(at: DatabaseFile<'_>, value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| at.writing(sqlx::Error::Encode(error.into())))
 }
 
@@ -32,7 +32,7 @@ pub(super) fn time(micros: i64) -> Result<Timestamp, jiff::Error> {
 
 /// Reads a row by `read`; an error names it by its `id` column.
 pub(super) fn decode<T>(
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     row: &SqliteRow,
     read: fn(&SqliteRow) -> Result<T, Cause>,
 ) -> Result<T, Error> {

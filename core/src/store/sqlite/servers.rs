@@ -5,7 +5,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows::{self, json, signed, unsigned};
 use crate::error::Result;
 use crate::model::{Server, ServerId, TenantId};
@@ -32,7 +32,11 @@ pub(super) const LIVING: &str = "SELECT id, tenant_id, name, service, endpoint, 
 type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// What can be changed of a server, in the order in which both statements name it.
-fn described<'q>(statement: Statement<'q>, at: Place<'_>, server: &'q Server) -> Result<Statement<'q>> {
+fn described<'q>(
+    statement: Statement<'q>,
+    at: DatabaseFile<'_>,
+    server: &'q Server,
+) -> Result<Statement<'q>> {
     Ok(statement
         .bind(server.service.as_str())
         .bind(json(at, &server.endpoint)?)
@@ -47,7 +51,7 @@ fn described<'q>(statement: Statement<'q>, at: Place<'_>, server: &'q Server) ->
         .bind(json(at, &server.configuration)?))
 }
 
-pub(super) async fn insert(tx: &mut SqliteConnection, at: Place<'_>, server: &Server) -> Result<()> {
+pub(super) async fn insert(tx: &mut SqliteConnection, at: DatabaseFile<'_>, server: &Server) -> Result<()> {
     sqlx::query("INSERT INTO tenants (id, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(server.tenant_id.as_str())
         .bind(server.created_at.as_microsecond())
@@ -74,7 +78,7 @@ pub(super) async fn insert(tx: &mut SqliteConnection, at: Place<'_>, server: &Se
 
 pub(super) async fn update(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     server: &Server,
     expected: u64,
 ) -> Result<()> {
@@ -99,7 +103,7 @@ pub(super) async fn update(
 /// The revision of a living server of this tenant, or `NotFound`.
 pub(super) async fn require(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     tenant: &TenantId,
     id: ServerId,
 ) -> Result<u64> {
@@ -114,7 +118,7 @@ pub(super) async fn require(
 
 pub(super) async fn remove(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     tenant: &TenantId,
     id: ServerId,
     when: Timestamp,
@@ -143,7 +147,7 @@ pub(super) async fn remove(
     Ok(())
 }
 
-pub(super) async fn all(pool: &SqlitePool, at: Place<'_>) -> Result<Vec<Server>> {
+pub(super) async fn all(pool: &SqlitePool, at: DatabaseFile<'_>) -> Result<Vec<Server>> {
     let rows = sqlx::query(LIVING).fetch_all(pool).await.map_err(|e| at.reading(e))?;
     rows.iter().map(|row| rows::decode(at, row, rows::server)).collect()
 }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows::{self, signed, unsigned};
 use crate::error::Result;
 use crate::model::{Tenant, TenantId};
@@ -16,14 +16,14 @@ const INSERT: &str = "INSERT INTO tenants (id, display_name, status, created_at,
 const UPDATE: &str = "UPDATE tenants SET display_name = $2, status = $3, updated_at = $4, revision = $5 \
     WHERE id = $1 AND revision = $6";
 
-pub(super) async fn all(pool: &SqlitePool, at: Place<'_>) -> Result<Vec<Tenant>> {
+pub(super) async fn all(pool: &SqlitePool, at: DatabaseFile<'_>) -> Result<Vec<Tenant>> {
     let rows = sqlx::query(ALL).fetch_all(pool).await.map_err(|e| at.reading(e))?;
     rows.iter().map(|row| rows::decode(at, row, tenant)).collect()
 }
 
 pub(super) async fn put(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     tenant: &Tenant,
     expected: Option<u64>,
 ) -> Result<()> {

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::audit::{self, BROKEN, Stored};
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use super::rows::{self, signed, unsigned};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, ChainReport, TenantId};
@@ -32,7 +32,7 @@ const PAGE: i64 = 1000;
 
 /// Chains the rows that a version without chains has written, once: later, a row without a hash is one that the gateway did
 /// not write.
-pub(super) async fn adopt(tx: &mut SqliteConnection, at: Place<'_>, key: &SigningKey) -> Result<()> {
+pub(super) async fn adopt(tx: &mut SqliteConnection, at: DatabaseFile<'_>, key: &SigningKey) -> Result<()> {
     if sqlx::query(audit::TRAIL).fetch_optional(&mut *tx).await.map_err(|e| at.reading(e))?.is_some() {
         return Ok(());
     }
@@ -64,7 +64,7 @@ pub(super) async fn adopt(tx: &mut SqliteConnection, at: Place<'_>, key: &Signin
 /// Follows the chain of `tenant`, or all chains, from beginning to end, in one snapshot.
 pub(super) async fn verify(
     pool: &SqlitePool,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     tenant: Option<&TenantId>,
 ) -> Result<Vec<ChainReport>> {
@@ -96,7 +96,7 @@ pub(super) async fn verify(
 /// What is wrong with the trail as a whole.
 async fn whole(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     found: usize,
 ) -> Result<Option<String>> {
@@ -117,7 +117,7 @@ async fn whole(
 
 async fn follow(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     tenant: String,
     stored: &Stored,
@@ -151,7 +151,7 @@ async fn follow(
 /// The first row that is wrong, and how.
 async fn walk(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     tenant: &str,
     chain: &Chain,
 ) -> Result<Option<(u64, String)>> {
@@ -188,7 +188,7 @@ async fn walk(
 /// Removes at most `most` rows older than `before` from the beginnings of chains that are not on hold; says how many.
 pub(super) async fn retain(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     before: Timestamp,
     most: u32,
@@ -219,7 +219,7 @@ pub(super) async fn retain(
 /// Puts a tenant's chain on hold, or ends that, and writes the row that tells of it.
 pub(super) async fn hold(
     tx: &mut SqliteConnection,
-    at: Place<'_>,
+    at: DatabaseFile<'_>,
     key: &SigningKey,
     hold: bool,
     entry: &AuditEntry,

@@ -9,19 +9,19 @@ use std::ops::{Deref, DerefMut};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use super::fault::Place;
+use super::fault::DatabaseFile;
 use crate::error::Result;
 
 /// The writer's connection inside a transaction. Dropping it takes everything back.
 pub(super) struct Write<'a> {
-    at: Place<'a>,
+    at: DatabaseFile<'a>,
     connection: PoolConnection<Sqlite>,
     ended: bool,
 }
 
 impl<'a> Write<'a> {
     /// Holds the write lock from its start, so that what it reads cannot change before it writes.
-    pub(super) async fn begin(writer: &SqlitePool, at: Place<'a>) -> Result<Self> {
+    pub(super) async fn begin(writer: &SqlitePool, at: DatabaseFile<'a>) -> Result<Self> {
         let connection = writer.acquire().await.map_err(|e| at.writing(e))?;
         let mut write = Self { at, connection, ended: false };
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await.map_err(|e| at.writing(e))?;

@@ -57,7 +57,7 @@ impl Ending {
     }
 }
 
-struct Asked {
+struct PendingExchange {
     order: u64,
     slip: Arc<Slip>,
     mailbox: Arc<Mailbox>,
@@ -67,7 +67,7 @@ struct Asked {
 
 #[derive(Default)]
 struct Open {
-    asked: HashMap<u64, Asked>,
+    asked: HashMap<u64, PendingExchange>,
     count: u64,
     ending: Option<Ending>,
 }
@@ -118,7 +118,7 @@ impl Exchanges {
         }
         open.count += 1;
         let mailbox = Arc::new(Mailbox::default());
-        let asked = Asked { order: open.count, slip, mailbox: mailbox.clone(), listens };
+        let asked = PendingExchange { order: open.count, slip, mailbox: mailbox.clone(), listens };
         open.asked.insert(id, asked);
         Ok(mailbox)
     }

@@ -66,9 +66,9 @@ pub enum Stance {
 
 /// The guard of one gateway. Clones share it.
 #[derive(Clone)]
-pub struct Guard(Arc<Inner>);
+pub struct Guard(Arc<GuardCore>);
 
-struct Inner {
+struct GuardCore {
     stance: Stance,
     outbound: Outbound,
     stdio: Stdio,
@@ -112,7 +112,7 @@ impl Guard {
 
     /// A guard that asks `resolver` for addresses.
     pub fn resolving(stance: Stance, outbound: Outbound, stdio: Stdio, resolver: Arc<dyn Resolve>) -> Self {
-        Self(Arc::new(Inner { stance, outbound, stdio, resolver, named: ArcSwap::default() }))
+        Self(Arc::new(GuardCore { stance, outbound, stdio, resolver, named: ArcSwap::default() }))
     }
 
     /// How much is let through without being listed.

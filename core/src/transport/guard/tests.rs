@@ -235,10 +235,13 @@ mod connections {
     use crate::rpc::Method;
     use crate::tasks::Tasks;
     use crate::transport::http::HttpConnector;
-    use crate::transport::{Connector, Means, Outgoing};
+    use crate::transport::{Connector, Outgoing, TransportContext};
 
     fn connector(url: &str, guard: &Guard) -> HttpConnector {
-        let means = Means { guard: guard.clone(), ..Means::new(SystemClock::shared(), Tasks::default()) };
+        let means = TransportContext {
+            guard: guard.clone(),
+            ..TransportContext::new(SystemClock::shared(), Tasks::default())
+        };
         HttpConnector::with(&server("files", url), &means).unwrap()
     }
 

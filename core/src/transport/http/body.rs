@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::pool::Held;
+use super::pool::PooledConnection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::detached;
 
@@ -14,7 +14,7 @@ use crate::rpc::detached;
 ///
 /// [`ErrorKind::BadUpstream`] if it is longer than `limit` bytes, which the message names, or is cut; the
 /// connection is closed then.
-pub(super) async fn read(mut held: Held, mut body: Incoming, limit: usize) -> Result<Bytes> {
+pub(super) async fn read(mut held: PooledConnection, mut body: Incoming, limit: usize) -> Result<Bytes> {
     let declared = body.size_hint().exact();
     let declared = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if declared.is_some_and(|length| length > limit) {

@@ -13,14 +13,16 @@ use url::{Host, Url};
 
 use super::dial::{Dial, Tls};
 use super::link::HttpLink;
-use super::pool::{Held, Pool, Purpose};
+use super::pool::{Pool, PooledConnection, Purpose};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, ServerId};
 use crate::tasks::Tasks;
-use crate::transport::credential_provider::{Refusal, Remedy, Supplied, Supply, Wanted, origin};
+use crate::transport::credential_provider::{
+    CredentialProvider, CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice, origin,
+};
 use crate::transport::guard::Watch;
-use crate::transport::{Connector, Link, Means};
+use crate::transport::{Connector, Link, TransportContext};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -57,7 +59,7 @@ pub struct HttpConnector {
 /// What the server is shown besides: it may change at any time.
 #[derive(Clone)]
 struct Shown {
-    supply: Arc<dyn Supply>,
+    supply: Arc<dyn CredentialProvider>,
     server: ServerId,
     origin: Arc<str>,
     /// Whose calls go this way alone, if it is one caller's.
@@ -76,11 +78,11 @@ impl HttpConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        Self::with(server, &Means::new(clock, tasks))
+        Self::with(server, &TransportContext::new(clock, tasks))
     }
 
     /// As [`HttpConnector::new`], by other means.
-    pub fn with(server: &Server, means: &Means) -> Result<Self> {
+    pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let url = server
             .endpoint
             .url()
@@ -90,7 +92,7 @@ impl HttpConnector {
     }
 
     /// Prepares to reach `url` as `server` is configured.
-    pub(in crate::transport) fn at(url: &Url, server: &Server, means: &Means) -> Result<Self> {
+    pub(in crate::transport) fn at(url: &Url, server: &Server, means: &TransportContext) -> Result<Self> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
                 "endpoint_url must not carry credentials; put them into configuration.headers (Authorization)",
@@ -129,28 +131,28 @@ impl HttpConnector {
         Ok(Self { pool, uri, headers, clock, shown })
     }
 
-    fn wanted(&self) -> Wanted<'_> {
+    fn wanted(&self) -> CredentialRequest<'_> {
         let Shown { server, origin, subject, .. } = &self.shown;
-        Wanted { server: *server, subject: subject.as_deref(), origin }
+        CredentialRequest { server: *server, subject: subject.as_deref(), origin }
     }
 
     /// What can be done about a server's refusal, if it is one to let the request in. `last`: the request is not sent again.
-    pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap, last: bool) -> Remedy {
+    pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap, last: bool) -> RetryAdvice {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 self.shown.supply.refused(self.wanted(), &Refusal { status, headers, last })
             }
-            _ => Remedy::Unknown,
+            _ => RetryAdvice::Unknown,
         }
     }
 
     /// What the server is shown in a request that is sent now.
     pub(super) async fn shown(&self) -> Result<Option<Arc<HeaderMap>>> {
         match self.shown.supply.headers(self.wanted()) {
-            Supplied::Nothing => Ok(None),
-            Supplied::Now(headers) => Ok(Some(headers)),
-            Supplied::Later(headers) => headers.await.map(Some).map_err(Error::not_sent),
-            Supplied::Missing(error) => Err(error.not_sent()),
+            ProvidedCredentials::Nothing => Ok(None),
+            ProvidedCredentials::Now(headers) => Ok(Some(headers)),
+            ProvidedCredentials::Later(headers) => headers.await.map(Some).map_err(Error::not_sent),
+            ProvidedCredentials::Missing(error) => Err(error.not_sent()),
         }
     }
 
@@ -176,7 +178,7 @@ impl HttpConnector {
         &self,
         purpose: Purpose,
         request: impl Fn() -> Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<(Held, Response<Incoming>)>> {
+    ) -> impl Future<Output = Result<(PooledConnection, Response<Incoming>)>> {
         self.pool.send(purpose, self.shown.subject.as_ref(), request)
     }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::socket::{Line, Socket};
+use super::socket::{ReadableSocket, Socket};
 pub(super) use super::trust::Tls;
 use super::trust::refusal;
 use crate::error::{Error, ErrorKind, Result};
@@ -56,7 +56,7 @@ impl Dial {
         let stream = self.tcp().await?;
         // A call is one small write: waiting for more to send only delays it.
         stream.set_nodelay(true).map_err(|error| self.failure("the connection broke").caused_by(error))?;
-        let line = Line::new(stream);
+        let line = ReadableSocket::new(stream);
         let Some((connector, name)) = tls else { return Ok(Socket::Plain(line)) };
         let stream = connector.connect(name, line).await.map_err(|error| self.distrust(error))?;
         Ok(Socket::Tls(Box::new(stream)))

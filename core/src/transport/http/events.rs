@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::connector::HttpConnector;
 use super::link::{Kind, kind_of};
-use super::pool::{Held, Purpose};
+use super::pool::{PooledConnection, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::headers::LAST_EVENT_ID;
 use crate::rpc::sse::Decoder;
@@ -34,7 +34,7 @@ const ATTEMPTS: u32 = 3;
 /// The messages of one stream. Dropping it closes its connection.
 pub(super) struct Events {
     /// `None` while the stream is being taken up again, and after it ended.
-    open: Option<(Held, Incoming)>,
+    open: Option<(PooledConnection, Incoming)>,
     decoder: Decoder,
     resume: Option<Resume>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Resume {
 }
 
 impl Events {
-    pub(super) fn new(held: Held, body: Incoming, resume: Option<Resume>) -> Self {
+    pub(super) fn new(held: PooledConnection, body: Incoming, resume: Option<Resume>) -> Self {
         Self { open: Some((held, body)), decoder: Decoder::default(), resume }
     }
 
@@ -116,7 +116,7 @@ impl Events {
 
 impl Resume {
     /// The rest of the stream behind the event `id`; `None` if the server refuses it.
-    async fn ask(&self, id: &HeaderValue) -> Result<Option<(Held, Incoming)>> {
+    async fn ask(&self, id: &HeaderValue) -> Result<Option<(PooledConnection, Incoming)>> {
         let headers = self.connector.dressed(&self.headers).await?;
         let mut headers = HttpConnector::listen_headers(&headers);
         headers.insert(LAST_EVENT_ID, id.clone());

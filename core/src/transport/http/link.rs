@@ -16,14 +16,14 @@ use hyper::body::Incoming;
 
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
 use super::events::{self, Events, Resume, check_id, not_mcp};
-use super::pool::{Held, Purpose};
+use super::pool::{PooledConnection, Purpose};
 use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
-use crate::transport::credential_provider::Remedy;
+use crate::transport::credential_provider::RetryAdvice;
 use crate::transport::{Exchange, Link, Outgoing};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -79,7 +79,7 @@ impl HttpLink {
         purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
-    ) -> Result<(Held, Response<Incoming>)> {
+    ) -> Result<(PooledConnection, Response<Incoming>)> {
         let shown = self.connector.shown().await?;
         let request = || {
             let mut headers = HeaderMap::clone(base);
@@ -111,7 +111,12 @@ impl HttpLink {
     }
 
     /// What a refused message is answered with, or the error that the refusal stands for.
-    async fn refused(&self, held: Held, response: Response<Incoming>, id: Option<u64>) -> Result<Message> {
+    async fn refused(
+        &self,
+        held: PooledConnection,
+        response: Response<Incoming>,
+        id: Option<u64>,
+    ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
         let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
@@ -152,7 +157,7 @@ impl Link for HttpLink {
             }
             let remedy = self.connector.remedy(response.status(), response.headers(), last);
             // The server has not looked at it: once more, with another access token.
-            if !last && matches!(remedy, Remedy::Again) {
+            if !last && matches!(remedy, RetryAdvice::Again) {
                 last = true;
                 continue;
             }

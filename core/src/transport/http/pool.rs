@@ -20,7 +20,7 @@ use super::dial::Dial;
 use super::wire::{Rest, Wire};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::per_thread::Striped;
+use crate::per_thread::PerThread;
 use crate::rpc::Method;
 use crate::tasks::Tasks;
 
@@ -70,12 +70,12 @@ pub(super) struct Pool {
     calls: Semaphore,
     listens: Semaphore,
     /// Where the threads that opened them look first.
-    idle: Striped<Mutex<Wires>>,
+    idle: PerThread<Mutex<Wires>>,
     sweeping: AtomicBool,
 }
 
 /// A connection in use. Dropping it closes the connection.
-pub(super) struct Held {
+pub(super) struct PooledConnection {
     wire: Box<Wire>,
     // Behind the wire, so that the connection is closed before another may be opened.
     permit: Permit,
@@ -104,7 +104,7 @@ impl Pool {
             limit,
             calls: Semaphore::new(limit),
             listens: Semaphore::new(limit.saturating_mul(LISTENS_PER_CALL).min(Semaphore::MAX_PERMITS)),
-            idle: Striped::new(Mutex::default),
+            idle: PerThread::new(Mutex::default),
             sweeping: AtomicBool::new(false),
         })
     }
@@ -120,7 +120,7 @@ impl Pool {
         purpose: Purpose,
         owner: Option<&Arc<str>>,
         request: impl Fn() -> Request<Full<Bytes>>,
-    ) -> Result<(Held, Response<Incoming>)> {
+    ) -> Result<(PooledConnection, Response<Incoming>)> {
         let permit = match self.permits(purpose).try_acquire() {
             Ok(permit) => {
                 permit.forget();
@@ -132,7 +132,7 @@ impl Pool {
             && let Some(mut wire) = self.take_idle(owner)
         {
             match wire.send(request()).await {
-                Ok(response) => return Ok((Held { wire, permit }, response)),
+                Ok(response) => return Ok((PooledConnection { wire, permit }, response)),
                 // A server may close an idle connection just when it is written to (RFC 9112, section 9.5).
                 Err(error) if wire.wrote() && purpose != Purpose::Begin => return Err(self.broken(error)),
                 Err(error) => tracing::debug!(server = ?self.dial, %error, "an idle connection was closed"),
@@ -144,7 +144,7 @@ impl Pool {
             let mut wire = Wire::new(socket).await.map_err(|error| self.broken(error).not_sent())?;
             wire.owner = owner.cloned();
             match wire.send(request()).await {
-                Ok(response) => Ok((Held { wire, permit }, response)),
+                Ok(response) => Ok((PooledConnection { wire, permit }, response)),
                 Err(error) if wire.wrote() => Err(self.broken(error)),
                 Err(error) => Err(self.broken(error).not_sent()),
             }
@@ -281,7 +281,7 @@ fn lock(idle: &Mutex<Wires>) -> MutexGuard<'_, Wires> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Held {
+impl PooledConnection {
     /// The next piece of the answer's body; `None` at its end.
     pub(super) fn poll_chunk(
         &mut self,

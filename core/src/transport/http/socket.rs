@@ -50,18 +50,18 @@ const LOOK: usize = 256;
 
 /// A TCP connection that can be asked whether something has come.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ReadableSocket {
     stream: TcpStream,
     marks: Marks,
 }
 
-impl Line {
+impl ReadableSocket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, marks: Marks::default() }
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for ReadableSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,7 +84,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ReadableSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -113,9 +113,9 @@ impl AsyncWrite for Line {
 /// An open connection.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Plain(Line),
+    Plain(ReadableSocket),
     // A TLS session is more than a kilobyte of state.
-    Tls(Box<TlsStream<Line>>),
+    Tls(Box<TlsStream<ReadableSocket>>),
 }
 
 impl Socket {

@@ -11,18 +11,18 @@ use hyper::body::Incoming;
 use super::body;
 use super::connector::{HttpConnector, PROTOCOL_VERSION};
 use super::link::{Kind, kind_of};
-use super::pool::{Held, Purpose};
+use super::pool::{PooledConnection, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::sse::{Decoder, Event};
-use crate::transport::credential_provider::Remedy;
+use crate::transport::credential_provider::RetryAdvice;
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// A stream of events. Dropping it closes its connection.
 pub(in crate::transport) struct EventStream {
-    held: Held,
+    held: PooledConnection,
     body: Incoming,
     decoder: Decoder,
 }
@@ -123,7 +123,7 @@ impl HttpConnector {
 
     async fn refusal(
         &self,
-        held: Held,
+        held: PooledConnection,
         response: Response<Incoming>,
         id: Option<u64>,
         in_session: bool,
@@ -139,10 +139,10 @@ impl HttpConnector {
 }
 
 /// What a refusal is told as, by what can be done about it.
-pub(super) fn remedied(remedy: Remedy, error: Error) -> Error {
+pub(super) fn remedied(remedy: RetryAdvice, error: Error) -> Error {
     match remedy {
-        Remedy::Because(because) => because,
-        Remedy::Again | Remedy::Unknown => error,
+        RetryAdvice::Because(because) => because,
+        RetryAdvice::Again | RetryAdvice::Unknown => error,
     }
 }
 

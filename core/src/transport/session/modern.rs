@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Hello, INITIALIZE_ID, Session, Way, ask, declared, handshake, unsupported};
+use super::{HandshakeMode, Hello, INITIALIZE_ID, Session, ask, declared, handshake, unsupported};
 use crate::error::{Delivery, ErrorKind, Result};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Edit, Members, Message, Method, meta};
@@ -66,7 +66,7 @@ impl Session {
         own: bool,
         timeout: Duration,
     ) -> Result<Arc<Self>> {
-        Self::open_as(Way::Either, connector, hello, own, timeout).await
+        Self::open_as(HandshakeMode::Either, connector, hello, own, timeout).await
     }
 
     /// Opens a link to a server of the modern era. Errors as [`Session::open`]'s;
@@ -77,7 +77,7 @@ impl Session {
         own: bool,
         timeout: Duration,
     ) -> Result<Arc<Self>> {
-        Self::open_as(Way::Modern, connector, hello, own, timeout).await
+        Self::open_as(HandshakeMode::Modern, connector, hello, own, timeout).await
     }
 
     pub(super) async fn introduced(link: &Arc<dyn Link>, own: bool, hello: &Hello) -> Result<Arc<Self>> {

@@ -18,7 +18,7 @@ use url::Url;
 
 use self::link::SseLink;
 use super::http::HttpConnector;
-use super::{Connector, Link, Means};
+use super::{Connector, Link, TransportContext};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
@@ -39,11 +39,11 @@ impl SseConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        Self::with(server, &Means::new(clock, tasks))
+        Self::with(server, &TransportContext::new(clock, tasks))
     }
 
     /// As [`SseConnector::new`], by other means.
-    pub fn with(server: &Server, means: &Means) -> Result<Self> {
+    pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let http = Arc::new(HttpConnector::with(server, means)?);
         let base = server.endpoint.url().and_then(|url| Url::parse(url).ok());
         let base = base.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "endpoint_url is not a URL"))?;

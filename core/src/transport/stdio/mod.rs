@@ -46,7 +46,7 @@ use crate::random::Random;
 use crate::tasks::Tasks;
 use crate::transport::duplex::{Conversation, DuplexLink, QUEUE};
 use crate::transport::guard::Watch;
-use crate::transport::{Connector, Link, Means};
+use crate::transport::{Connector, Link, TransportContext};
 
 /// Lines of a child's standard error, and of complaints about it, that are logged in 10 s.
 const LOG_LINES: u32 = 50;
@@ -90,11 +90,11 @@ pub struct StdioConnector {
 impl StdioConnector {
     /// A connector for `server`. [`ErrorKind::InvalidParams`] if it has no command.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks, random: Arc<Random>) -> Result<Self> {
-        Self::with(server, &Means { random, ..Means::new(clock, tasks) })
+        Self::with(server, &TransportContext { random, ..TransportContext::new(clock, tasks) })
     }
 
     /// As [`StdioConnector::new`], by other means: a child is started only if their guard lets it, and not unheard of.
-    pub fn with(server: &Server, means: &Means) -> Result<Self> {
+    pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let Endpoint::Command { command, args, env, cwd } = &server.endpoint else {
             return Err(Error::new(ErrorKind::InvalidParams, "a stdio server needs a `command`")
                 .with("server", &server.name));

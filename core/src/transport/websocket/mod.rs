@@ -24,7 +24,7 @@ use url::Url;
 
 use super::duplex::{Conversation, DuplexLink, QUEUE};
 use super::http::{HttpConnector, MAX_BODY};
-use super::{Connector, Link, Means};
+use super::{Connector, Link, TransportContext};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
@@ -52,11 +52,11 @@ impl WebSocketConnector {
     ///
     /// [`ErrorKind::InvalidParams`] if the URL or a configured header cannot be used.
     pub fn new(server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<Self> {
-        Self::with(server, &Means::new(clock, tasks))
+        Self::with(server, &TransportContext::new(clock, tasks))
     }
 
     /// As [`WebSocketConnector::new`], by other means.
-    pub fn with(server: &Server, means: &Means) -> Result<Self> {
+    pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let invalid = |message: &'static str| Error::new(ErrorKind::InvalidParams, message);
         let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
         let mut url = url.ok_or_else(|| invalid("endpoint_url is not a URL"))?;

@@ -111,7 +111,7 @@ async fn open(common: &Common, config: &Config) -> Result<Gateway, Failure> {
     let registered = SqliteStore::open(&common.database(config)?).await?;
     let copied = MemoryStore::copy_of(&registered).await;
     registered.close().await;
-    let mut settings = own::settings(config);
+    let mut settings = builtin::settings(config);
     settings.list_budget = settings.list_budget.max(COLD);
     settings.sessions.longest = FOR_EVER;
     settings.sessions.idle = FOR_EVER;

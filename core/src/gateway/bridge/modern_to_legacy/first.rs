@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use super::{AGAIN, bond_of, may_ask, translate};
 use crate::error::Result;
-use crate::gateway::Inner;
-use crate::gateway::call::context::Passage;
+use crate::gateway::Core;
+use crate::gateway::call::context::CallContext;
 use crate::gateway::call::modern::Modern;
 use crate::rpc::Message;
 use crate::rpc::answer::result_response;
 use crate::transport::Session;
 
-impl Inner {
+impl Core {
     /// Gives the server the answers that a retry brings, and asks the client of any other request what the server wants to
     /// know: the response that does so, or `None` if the request can be sent.
     pub(crate) async fn ask_first(
         &self,
         session: &Arc<Session>,
         modern: &Modern,
-        passage: &Passage,
+        passage: &CallContext,
         message: &Message,
     ) -> Result<Option<Message>> {
         let ears = &self.modern.ears;

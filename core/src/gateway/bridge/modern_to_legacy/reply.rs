@@ -17,14 +17,14 @@ const UNDECIDED: Duration = Duration::from_secs(15);
 
 /// A message on its way to the client.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Notification {
     /// There is more to come.
     Note(Bytes),
     /// The response.
     Last(Answer),
 }
 
-impl Told {
+impl Notification {
     fn into_body(self) -> Bytes {
         match self {
             Self::Note(body) | Self::Last(Answer { body, .. }) => body,
@@ -44,13 +44,13 @@ impl Answer {
 
 /// The reply that consists of what `receiver` is told.
 pub(crate) async fn replied(
-    mut receiver: Receiver<Told>,
+    mut receiver: Receiver<Notification>,
     streams: bool,
     server: Option<ServerId>,
 ) -> Result<Reply> {
     loop {
         match tokio::time::timeout(UNDECIDED, receiver.recv()).await {
-            Ok(Some(Told::Last(answer))) => return Ok(answer.reply(server)),
+            Ok(Some(Notification::Last(answer))) => return Ok(answer.reply(server)),
             Ok(Some(note)) if streams => {
                 let first = stream::once(std::future::ready(note.into_body()));
                 return Ok(Reply::Stream {
@@ -69,11 +69,12 @@ pub(crate) async fn replied(
     }
 }
 
-fn rest(mut receiver: Receiver<Told>) -> BoxStream<'static, Bytes> {
-    stream::poll_fn(move |context| receiver.poll_recv(context).map(|told| told.map(Told::into_body))).boxed()
+fn rest(mut receiver: Receiver<Notification>) -> BoxStream<'static, Bytes> {
+    stream::poll_fn(move |context| receiver.poll_recv(context).map(|told| told.map(Notification::into_body)))
+        .boxed()
 }
 
 /// Whether nobody hears any more.
-pub(super) async fn left(sender: &tokio::sync::mpsc::Sender<Told>) {
+pub(super) async fn left(sender: &tokio::sync::mpsc::Sender<Notification>) {
     sender.closed().boxed().await;
 }

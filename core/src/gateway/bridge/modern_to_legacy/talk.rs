@@ -8,14 +8,14 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::parked::Lot;
-use super::reply::{Told, left};
+use super::reply::{Notification, left};
 use super::sealed::Bond;
 use super::translate;
 use super::translate::{Answer, Question};
 use super::{Round, bond_of, may_ask, missing_capability, outcome_of_end};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Inner;
+use crate::gateway::Core;
 use crate::gateway::call::relay::mapped_progress;
 use crate::gateway::session::pool::Borrowed;
 use crate::gateway::upstream::outcome::outcome_of_answer;
@@ -37,7 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The call.
 pub(super) struct Talk {
-    pub(super) gateway: Arc<Inner>,
+    pub(super) gateway: Arc<Core>,
     /// Whether the server is a legacy one.
     pub(super) legacy: bool,
     pub(super) session: Arc<Session>,
@@ -54,7 +54,7 @@ pub(super) struct Talk {
     pub(super) messages: BoxStream<'static, Result<Message>>,
     pub(super) lease: Lease,
     pub(super) started: Tick,
-    pub(super) asked: Vec<Asked>,
+    pub(super) asked: Vec<ServerRequest>,
     pub(super) keys: u32,
     /// How the call ended while it was parked.
     pub(super) end: Option<End>,
@@ -62,7 +62,7 @@ pub(super) struct Talk {
 
 /// A question of the server that waits for an answer.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ServerRequest {
     key: String,
     /// The server's id, byte for byte.
     raw_id: String,
@@ -151,7 +151,7 @@ impl Talk {
 
     /// What the server asked and did not wait for had nothing to do with this call: it is asked before the next one.
     async fn leave_questions(&mut self) {
-        for Asked { raw_id, question, .. } in std::mem::take(&mut self.asked) {
+        for ServerRequest { raw_id, question, .. } in std::mem::take(&mut self.asked) {
             if !self.gateway.modern.ears.keep(&self.session, &raw_id, question) {
                 let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
                 self.tell_server(error_response(Some(&raw_id), &error, Era::Legacy)).await;
@@ -198,7 +198,7 @@ impl Talk {
             } else if let Some(note) = self.note(&message, round) {
                 tokio::select! {
                     biased;
-                    sent = round.sender.send(Told::Note(note)) => if sent.is_err() { return End::Left },
+                    sent = round.sender.send(Notification::Note(note)) => if sent.is_err() { return End::Left },
                     () = &mut late => {
                         return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
                     }
@@ -243,7 +243,11 @@ impl Talk {
             }
             Ok(None) => {
                 self.keys += 1;
-                self.asked.push(Asked { key: format!("q{}", self.keys), raw_id: id.to_owned(), question });
+                self.asked.push(ServerRequest {
+                    key: format!("q{}", self.keys),
+                    raw_id: id.to_owned(),
+                    question,
+                });
                 Ok(())
             }
             Ok(Some(required)) => {
@@ -383,5 +387,5 @@ async fn conclude(round: Round, answer: Answer) {
     let Round { sender, passage, .. } = round;
     drop(passage);
     // Whoever no longer reads has left.
-    let _ = tokio::time::timeout(LAST_WORD, sender.send(Told::Last(answer))).await;
+    let _ = tokio::time::timeout(LAST_WORD, sender.send(Notification::Last(answer))).await;
 }

@@ -8,7 +8,7 @@ use crate::clock::ManualClock;
 use crate::gateway::{Gateway, Settings};
 use crate::limit::Leave;
 use crate::model::{Action, Algorithm, Call, Principal, Route, TenantId};
-use crate::select::{Ask, Member, Pool, Replica};
+use crate::select::{Member, PickRequest, Pool, ReplicaState};
 use crate::store::memory::MemoryStore;
 use crate::transport::memory::{Handler, MemoryConnector, Replies};
 use crate::transport::{Hello, Session};
@@ -35,7 +35,7 @@ impl Handler for Server {
 /// A gateway whose time goes on, second by second, and one server of it.
 struct World {
     gateway: Gateway,
-    replica: Arc<Replica>,
+    replica: Arc<ReplicaState>,
     session: Arc<Session>,
 }
 
@@ -52,7 +52,7 @@ impl World {
             }
         });
         let breaker = Breaker::new(breaker::Settings::default(), 1);
-        let replica = Arc::new(Replica::new(ServerId::random(), "s", breaker));
+        let replica = Arc::new(ReplicaState::new(ServerId::random(), "s", breaker));
         let hello =
             Hello { version: "2025-11-25".into(), capabilities: "{}".into(), client_info: "{}".into() };
         let connector = MemoryConnector::new(Arc::new(Server));
@@ -81,7 +81,7 @@ impl World {
             Leave::Now(decision) => decision.unwrap(),
             Leave::Later(_) => panic!("there are places"),
         };
-        let passage = Passage {
+        let passage = CallContext {
             modern: None,
             admission,
             record: inner.observer.begin(&call),
@@ -99,7 +99,7 @@ impl World {
         let settings =
             crate::select::Settings { algorithm: Algorithm::RoundRobin, max_load: None, seed: 1, own: None };
         let started = inner.clock.now();
-        let lease = Pool::new(settings, vec![member], None).pick(&Ask::default(), started).unwrap();
+        let lease = Pool::new(settings, vec![member], None).pick(&PickRequest::default(), started).unwrap();
         let relay = Relay { client: None, session: Arc::clone(&self.session), server: self.replica.id() };
         let answering = Answering::new(relay, 7, r#""mine""#, None, self.replica.id());
         Flow { answering, messages, lease, started, deadline: started + 10 * SECOND, passage, pauses: None }

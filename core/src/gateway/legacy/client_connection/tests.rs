@@ -12,7 +12,7 @@ const HELLO: &str = r#"{"jsonrpc":"2.0","id":"h","method":"initialize","params":
 
 struct Pair {
     gateway: Gateway,
-    attached: Attached,
+    attached: ClientConnection,
     heard: mpsc::Receiver<Bytes>,
 }
 
@@ -22,7 +22,7 @@ impl Pair {
         let gateway =
             Gateway::open(settings, Arc::new(MemoryStore::new()), SystemClock::shared()).await.unwrap();
         let credentials = Credentials::Embedded(Principal::local(TenantId::default_tenant()));
-        let (attached, heard) = Attached::new(gateway.clone(), Route::All, credentials, true);
+        let (attached, heard) = ClientConnection::new(gateway.clone(), Route::All, credentials, true);
         Self { gateway, attached, heard }
     }
 

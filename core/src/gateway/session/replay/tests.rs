@@ -11,7 +11,7 @@ fn read(reader: &mut Reader) -> Vec<Bytes> {
     std::iter::from_fn(|| reader.next().now_or_never().flatten()).collect()
 }
 
-fn push(strand: &Strand, message: impl Into<String>) -> bool {
+fn push(strand: &ReplayStream, message: impl Into<String>) -> bool {
     strand.push(text(message)).now_or_never().is_some()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::fake::{Fake, House, caller, read, until, url};
-use crate::breaker::{Outcome, State};
+use crate::breaker::{BreakerState, Outcome};
 use crate::model::{Patch, ServerId};
 
 fn changed(list: &str) -> Value {
@@ -156,7 +156,7 @@ async fn a_server_that_moved_is_not_held_to_what_happened_where_it_was() {
     let client = house.client("a", json!({})).await;
     let gateway = &house.gateway.0;
     let (replica, now) = (gateway.place(id).unwrap().replica, gateway.clock.now());
-    while replica.breaker().state(now) == State::Closed {
+    while replica.breaker().state(now) == BreakerState::Closed {
         replica.breaker().try_acquire(now).unwrap().finish(Outcome::Failure, now);
     }
     house.place("new", &new);

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::auth::Vault;
 use crate::clock::{Clock, ManualClock};
 use crate::error::{ErrorKind, Result};
-use crate::gateway::{Caller, Gateway, Settings, Whose};
+use crate::gateway::{Caller, CredentialScope, Gateway, Settings};
 use crate::model::{Credential, Patch, Principal, Role, Server, ServerId, TenantId};
 use crate::store::{CredentialStore, MemoryStore, Store};
-use crate::transport::credential_provider::{Supplied, Supply, Wanted};
+use crate::transport::credential_provider::{CredentialProvider, CredentialRequest, ProvidedCredentials};
 use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
 
 const ORIGIN: &str = "https://tools.example:443";
@@ -44,17 +44,19 @@ impl House {
     }
 
     async fn set(&self, id: ServerId, header: &str, value: &str) -> Result<Credential> {
-        self.gateway.set_credential(&caller(Role::Manager), id, Whose::All, header, value).await
+        self.gateway.set_credential(&caller(Role::Manager), id, CredentialScope::All, header, value).await
     }
 
     /// What a request to `origin` carries, by header.
     fn shown(&self, server: ServerId, origin: &str) -> Vec<(String, String)> {
-        match self.gateway.0.book.headers(Wanted { server, subject: None, origin }) {
-            Supplied::Now(headers) => headers
+        match self.gateway.0.book.headers(CredentialRequest { server, subject: None, origin }) {
+            ProvidedCredentials::Now(headers) => headers
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
                 .collect(),
-            Supplied::Nothing | Supplied::Later(_) | Supplied::Missing(_) => Vec::new(),
+            ProvidedCredentials::Nothing
+            | ProvidedCredentials::Later(_)
+            | ProvidedCredentials::Missing(_) => Vec::new(),
         }
     }
 }
@@ -91,9 +93,14 @@ async fn a_server_is_shown_what_is_set_for_it_at_the_origin_that_it_had() {
     {
         assert_eq!(house.shown(server, origin), []);
     }
-    house.gateway.remove_credential(&caller(Role::Manager), id, Whose::All, "X-API-Key").await.unwrap();
+    house
+        .gateway
+        .remove_credential(&caller(Role::Manager), id, CredentialScope::All, "X-API-Key")
+        .await
+        .unwrap();
     assert_eq!(house.shown(id, ORIGIN), [pair("authorization", "Bearer t")]);
-    let gone = house.gateway.remove_credential(&caller(Role::Manager), id, Whose::All, "x-api-key").await;
+    let gone =
+        house.gateway.remove_credential(&caller(Role::Manager), id, CredentialScope::All, "x-api-key").await;
     assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
     house.gateway.remove(&caller(Role::Admin), id, None).await.unwrap();
     assert_eq!(house.shown(id, ORIGIN), []);
@@ -160,13 +167,13 @@ async fn credentials_are_for_those_who_may_and_for_headers_that_may_be_sent() {
     let house = House::open(&Vault::new_key().unwrap()).await;
     let id = house.tools().await;
     for role in [Role::Developer, Role::Analyst, Role::Viewer, Role::Guest] {
-        let set = house.gateway.set_credential(&caller(role), id, Whose::All, "x-a", "b").await;
+        let set = house.gateway.set_credential(&caller(role), id, CredentialScope::All, "x-a", "b").await;
         assert_eq!(set.unwrap_err().kind(), ErrorKind::PermissionDenied, "{role:?}");
         assert!(house.gateway.credentials(&caller(role), id).is_err(), "{role:?}");
     }
     let stranger = Caller::new(Principal::new(TenantId::new("other").unwrap(), "user:a", Role::Admin));
     assert_eq!(house.gateway.credentials(&stranger, id).unwrap_err().kind(), ErrorKind::NotFound);
-    let set = house.gateway.set_credential(&stranger, id, Whose::All, "x-a", "b").await;
+    let set = house.gateway.set_credential(&stranger, id, CredentialScope::All, "x-a", "b").await;
     assert_eq!(set.unwrap_err().kind(), ErrorKind::NotFound);
     for (header, value) in
         [("host", "x"), ("Content-Length", "1"), ("a b", "x"), ("x-a", "a\r\nb: c"), ("x-a", "")]
@@ -186,22 +193,22 @@ async fn what_is_set_for_one_caller_is_shown_in_that_callers_calls_alone() {
     let house = House::open(&Vault::new_key().unwrap()).await;
     let id = house.register(server("tools-1", &json!({ "credentials": "caller" }))).await.id;
     let (admin, manager) = (caller(Role::Admin), caller(Role::Manager));
-    let set = async |caller: &Caller, whose: Whose<'_>, value: &str| {
+    let set = async |caller: &Caller, whose: CredentialScope<'_>, value: &str| {
         house.gateway.set_credential(caller, id, whose, "authorization", value).await
     };
-    set(&manager, Whose::All, "the gateway's").await.unwrap();
-    set(&manager, Whose::Own, "a's").await.unwrap();
-    set(&admin, Whose::Of("user:b"), "b's").await.unwrap();
-    let refused = set(&manager, Whose::Of("user:c"), "c's").await.unwrap_err();
+    set(&manager, CredentialScope::All, "the gateway's").await.unwrap();
+    set(&manager, CredentialScope::Own, "a's").await.unwrap();
+    set(&admin, CredentialScope::Of("user:b"), "b's").await.unwrap();
+    let refused = set(&manager, CredentialScope::Of("user:c"), "c's").await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
-    let shown = |subject: Option<&str>, origin: &str| match house.gateway.0.book.headers(Wanted {
+    let shown = |subject: Option<&str>, origin: &str| match house.gateway.0.book.headers(CredentialRequest {
         server: id,
         subject,
         origin,
     }) {
-        Supplied::Now(headers) => Ok(headers["authorization"].to_str().unwrap().to_owned()),
-        Supplied::Missing(error) => Err(error.kind()),
-        Supplied::Nothing | Supplied::Later(_) => Ok(String::new()),
+        ProvidedCredentials::Now(headers) => Ok(headers["authorization"].to_str().unwrap().to_owned()),
+        ProvidedCredentials::Missing(error) => Err(error.kind()),
+        ProvidedCredentials::Nothing | ProvidedCredentials::Later(_) => Ok(String::new()),
     };
     assert_eq!(shown(None, ORIGIN), Ok("the gateway's".to_owned()));
     assert_eq!(shown(Some("user:a"), ORIGIN), Ok("a's".to_owned()));
@@ -212,7 +219,7 @@ async fn what_is_set_for_one_caller_is_shown_in_that_callers_calls_alone() {
     let subjects: Vec<_> = told.iter().map(|one| one.subject.as_deref()).collect();
     assert_eq!(subjects, [None, Some("user:a"), Some("user:b")]);
     assert_eq!(house.gateway.own_credentials(&manager, id).unwrap().len(), 1);
-    house.gateway.remove_credential(&manager, id, Whose::Own, "Authorization").await.unwrap();
+    house.gateway.remove_credential(&manager, id, CredentialScope::Own, "Authorization").await.unwrap();
     assert_eq!(shown(Some("user:a"), ORIGIN), Err(ErrorKind::PermissionDenied));
     assert_eq!(shown(Some("user:b"), ORIGIN), Ok("b's".to_owned()));
 }
@@ -227,7 +234,8 @@ async fn whose_credentials_a_server_is_shown_is_for_those_to_say_who_set_them() 
     let refused = house.gateway.update(&caller(Role::Developer), id, shared.clone(), None).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
     house.gateway.update(&caller(Role::Manager), id, shared, None).await.unwrap();
-    let own = house.gateway.set_credential(&caller(Role::Manager), id, Whose::Own, "x-a", "b").await;
+    let own =
+        house.gateway.set_credential(&caller(Role::Manager), id, CredentialScope::Own, "x-a", "b").await;
     assert_eq!(own.unwrap_err().kind(), ErrorKind::InvalidParams);
     let command = json!({ "name": "child", "command": "cat", "configuration": { "credentials": "caller" } });
     let registration = serde_json::from_str(&command.to_string()).unwrap();

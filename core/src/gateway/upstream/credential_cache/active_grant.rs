@@ -23,7 +23,7 @@ const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 
 /// A grant, and what goes on about it.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct ActiveGrant {
     pub(crate) grant: Grant,
     /// From when on the token is not shown any more.
     until: Option<Timestamp>,
@@ -34,7 +34,7 @@ pub(crate) struct Held {
     pub(crate) renewing: Mutex<Option<Awaited<Arc<HeaderMap>>>>,
 }
 
-impl Held {
+impl ActiveGrant {
     pub(super) fn new(grant: Grant) -> Arc<Self> {
         let until = grant.used_until();
         Arc::new(Self {

@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Held;
+use super::ActiveGrant;
 use crate::error::Result;
 use crate::model::Credential;
 
 /// What one server is shown.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Page {
+pub(super) struct ServerCredentials {
     /// In everybody's calls, or when the gateway asks for itself.
-    pub(super) all: Sheet,
+    pub(super) all: HeaderSet,
     /// In the calls of each of these callers alone.
-    pub(super) own: HashMap<Box<str>, Arc<Sheet>>,
+    pub(super) own: HashMap<Box<str>, Arc<HeaderSet>>,
 }
 
 /// What a server is shown in some calls.
 #[derive(Clone, Default)]
-pub(super) struct Sheet {
+pub(super) struct HeaderSet {
     pub(super) shown: Vec<Shown>,
     /// What goes to each origin that a credential was set for; one, but for servers that moved.
     together: Vec<Worn>,
@@ -33,7 +33,7 @@ pub(super) struct Worn {
     origin: String,
     pub(super) headers: Arc<HeaderMap>,
     /// Where one of the headers is an access token.
-    pub(super) held: Option<Arc<Held>>,
+    pub(super) held: Option<Arc<ActiveGrant>>,
 }
 
 /// One credential, opened.
@@ -43,7 +43,7 @@ pub(crate) struct Shown {
     pub(super) name: HeaderName,
     pub(super) value: HeaderValue,
     /// Where it is an access token.
-    pub(crate) held: Option<Arc<Held>>,
+    pub(crate) held: Option<Arc<ActiveGrant>>,
 }
 
 impl Shown {
@@ -56,14 +56,14 @@ impl Shown {
     }
 }
 
-impl fmt::Debug for Sheet {
+impl fmt::Debug for HeaderSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.shown.iter().map(|shown| &shown.about)).finish()
     }
 }
 
-impl Page {
-    pub(super) fn sheet(&self, subject: Option<&str>) -> Option<&Sheet> {
+impl ServerCredentials {
+    pub(super) fn sheet(&self, subject: Option<&str>) -> Option<&HeaderSet> {
         match subject {
             None => Some(&self.all),
             Some(subject) => self.own.get(subject).map(|sheet| &**sheet),
@@ -88,7 +88,7 @@ impl Page {
     }
 }
 
-impl Sheet {
+impl HeaderSet {
     pub(super) fn told(&self) -> impl Iterator<Item = Credential> {
         self.shown.iter().map(|shown| shown.about.clone())
     }
@@ -100,7 +100,7 @@ impl Sheet {
 
     /// What was granted, if anything was.
     #[cfg(feature = "oauth")]
-    pub(super) fn held(&self) -> Option<&Arc<Held>> {
+    pub(super) fn held(&self) -> Option<&Arc<ActiveGrant>> {
         self.shown.iter().find_map(|shown| shown.held.as_ref())
     }
 

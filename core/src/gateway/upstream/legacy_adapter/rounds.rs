@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use tokio::sync::oneshot;
 
-use super::Inner;
+use super::AdapterState;
 use super::translate;
-use super::translate::{Answered, Questions};
+use super::translate::{Answered, ServerQuestions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method, Shape};
 use crate::transport::{Exchange, Outgoing};
@@ -27,16 +27,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A request under way.
 pub(super) struct Rounds {
-    bridge: Arc<Inner>,
+    bridge: Arc<AdapterState>,
     /// As the server first got it.
     request: Outgoing,
     message: Message,
     uri: Option<String>,
-    turn: Turn,
+    turn: RoundOutcome,
     asked: u32,
 }
 
-enum Turn {
+enum RoundOutcome {
     /// The server speaks.
     Hearing(BoxStream<'static, Result<Message>>),
     /// It has spoken; not read yet.
@@ -52,7 +52,7 @@ enum Turn {
 
 /// An answer of the client's that is waited for. Dropping it forgets the question.
 struct Waiting {
-    bridge: Arc<Inner>,
+    bridge: Arc<AdapterState>,
     id: u64,
     answer: oneshot::Receiver<Message>,
 }
@@ -65,13 +65,13 @@ impl Drop for Waiting {
 
 impl Rounds {
     /// Sends the request and gives its answer or, where more than that comes, the stream that ends with it.
-    pub(super) async fn begin(bridge: Arc<Inner>, request: Outgoing) -> Result<Exchange> {
+    pub(super) async fn begin(bridge: Arc<AdapterState>, request: Outgoing) -> Result<Exchange> {
         let message = Message::parse(request.body.clone()).map_err(Error::not_sent)?;
         let uri = (request.method == Method::ResourcesRead).then(|| translate::uri(&message)).flatten();
         let exchange = bridge.session.request(request.clone()).await?;
-        let mut rounds = Self { bridge, request, message, uri, turn: Turn::Over, asked: 0 };
+        let mut rounds = Self { bridge, request, message, uri, turn: RoundOutcome::Over, asked: 0 };
         match exchange {
-            Exchange::Many(messages) => rounds.turn = Turn::Hearing(messages),
+            Exchange::Many(messages) => rounds.turn = RoundOutcome::Hearing(messages),
             Exchange::One(answer) => {
                 if let Some(answer) = rounds.read(&answer)? {
                     return Ok(Exchange::One(answer));
@@ -85,7 +85,7 @@ impl Rounds {
     async fn next(&mut self) -> Option<Result<Message>> {
         let next = self.step().await;
         if !matches!(&next, Ok(Some(message)) if message.shape() != Shape::Response) {
-            self.turn = Turn::Over;
+            self.turn = RoundOutcome::Over;
         }
         next.transpose()
     }
@@ -93,27 +93,27 @@ impl Rounds {
     async fn step(&mut self) -> Result<Option<Message>> {
         loop {
             match &mut self.turn {
-                Turn::Over => return Ok(None),
-                Turn::Hearing(messages) => {
+                RoundOutcome::Over => return Ok(None),
+                RoundOutcome::Hearing(messages) => {
                     let cut = || {
                         Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer")
                     };
                     let message = messages.next().await.ok_or_else(cut)??;
                     match message.shape() {
                         Shape::Notification => return translate::notification(&message).map(Some),
-                        Shape::Response => self.turn = Turn::Answered(message),
+                        Shape::Response => self.turn = RoundOutcome::Answered(message),
                         Shape::Request => {
                             tracing::warn!("a server of the modern era asked out of turn; it gets no answer");
                         }
                     }
                 }
-                Turn::Answered(message) => {
+                RoundOutcome::Answered(message) => {
                     let message = message.clone();
                     if let Some(answer) = self.read(&message)? {
                         return Ok(Some(answer));
                     }
                 }
-                Turn::Asking { unheard, waiting, state } => {
+                RoundOutcome::Asking { unheard, waiting, state } => {
                     if let Some(question) = unheard.pop_front() {
                         return Ok(Some(question));
                     }
@@ -128,7 +128,7 @@ impl Rounds {
         }
     }
 
-    async fn ask_again(&mut self, answers: &[(String, String)], state: Option<&str>) -> Result<Turn> {
+    async fn ask_again(&mut self, answers: &[(String, String)], state: Option<&str>) -> Result<RoundOutcome> {
         if answers.is_empty() {
             // The server only wants to be asked later: it gets longer and longer to be ready.
             tokio::time::sleep((PAUSE * self.asked).min(LONGEST_PAUSE)).await;
@@ -143,8 +143,8 @@ impl Rounds {
             Error::new(kind, format!("the server could not be told what it had asked: {}", error.message()))
         };
         Ok(match self.bridge.session.request(outgoing).await.map_err(delivered)? {
-            Exchange::One(answer) => Turn::Answered(answer),
-            Exchange::Many(messages) => Turn::Hearing(messages),
+            Exchange::One(answer) => RoundOutcome::Answered(answer),
+            Exchange::Many(messages) => RoundOutcome::Hearing(messages),
         })
     }
 
@@ -163,7 +163,7 @@ impl Rounds {
         }
     }
 
-    fn ask(&mut self, questions: Questions) -> Result<Turn> {
+    fn ask(&mut self, questions: ServerQuestions) -> Result<RoundOutcome> {
         self.asked += 1;
         if self.asked > ROUNDS {
             let message = format!("the server asked more than {ROUNDS} times before it answered");
@@ -180,7 +180,7 @@ impl Rounds {
             unheard.push_back(translate::question(id, &method, params.as_deref())?);
             waiting.push((key, Waiting { bridge: Arc::clone(&self.bridge), id, answer: question }));
         }
-        Ok(Turn::Asking { unheard, waiting, state: questions.state })
+        Ok(RoundOutcome::Asking { unheard, waiting, state: questions.state })
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::rounds::own;
-use super::{Inner, granted, translate};
+use super::{AdapterState, granted, translate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Method, Shape};
@@ -82,7 +82,7 @@ impl Subscriptions {
     }
 
     /// What the client hears outside of its requests; once, as over stdio.
-    pub(super) fn listen(bridge: &Arc<Inner>) -> Option<BoxStream<'static, Message>> {
+    pub(super) fn listen(bridge: &Arc<AdapterState>) -> Option<BoxStream<'static, Message>> {
         let this = &bridge.subscriptions;
         let mut unheard = this.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let updates = stream::poll_fn(move |context| unheard.poll_recv(context)).boxed();
@@ -108,7 +108,7 @@ impl Subscriptions {
     }
 
     /// `resources/subscribe`: a stream for this resource, in the client's name.
-    pub(super) async fn subscribe(bridge: &Arc<Inner>, outgoing: Outgoing) -> Result<Exchange> {
+    pub(super) async fn subscribe(bridge: &Arc<AdapterState>, outgoing: Outgoing) -> Result<Exchange> {
         let this = &bridge.subscriptions;
         let Some(uri) = uri_of(&outgoing) else { return Err(no_uri()) };
         if this.open().len() >= MOST {
@@ -168,7 +168,7 @@ enum Opened {
 
 /// A stream of `subscriptions/listen` that is opened again when it ends.
 struct Standing {
-    bridge: Arc<Inner>,
+    bridge: Arc<AdapterState>,
     /// The raw `notifications` of the request.
     wanted: String,
     /// What is told when the stream was open anew.
@@ -179,7 +179,7 @@ struct Standing {
 }
 
 impl Standing {
-    fn new(bridge: &Arc<Inner>, wanted: String, again: Vec<Message>) -> Self {
+    fn new(bridge: &Arc<AdapterState>, wanted: String, again: Vec<Message>) -> Self {
         let bridge = Arc::clone(bridge);
         Self { bridge, wanted, again, due: Vec::new(), messages: None, pause: Duration::ZERO }
     }
@@ -288,7 +288,7 @@ fn follow(mut receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Mess
 
 /// The members of `notifications` for the lists of which the server says that it tells when they change, and what is
 /// told for each.
-fn wanted_lists(bridge: &Inner) -> Option<(String, Vec<Message>)> {
+fn wanted_lists(bridge: &AdapterState) -> Option<(String, Vec<Message>)> {
     let said = Members::parse(bridge.session.initialize_result()).ok()?;
     let capabilities = Members::parse(said.get("capabilities")?).ok()?;
     let (mut wanted, mut again) = (Vec::new(), Vec::new());

@@ -114,7 +114,7 @@ async fn bridge(capabilities: &str) -> (Arc<Server>, Arc<Session>) {
         mirrors: Arc::default(),
         tasks: Tasks::default(),
     };
-    (server, Upward::open(parts, true).unwrap())
+    (server, LegacyAdapter::open(parts, true).unwrap())
 }
 
 async fn send(session: &Session, method: &str, params: &str) -> Result<Exchange> {

@@ -17,12 +17,12 @@ pub(super) enum Answered {
     /// The response as a legacy client reads it.
     Complete(Message),
     /// It needs to know something first.
-    Asks(Questions),
+    Asks(ServerQuestions),
 }
 
 /// What a server wants to know before it answers.
 #[derive(Debug, Default)]
-pub(super) struct Questions {
+pub(super) struct ServerQuestions {
     /// Key, method and raw params of each.
     pub(super) asked: Vec<(String, Method, Option<String>)>,
     /// What must come back with the answers, as it is.
@@ -115,10 +115,10 @@ pub(super) fn answer(message: &Message, method: &Method, uri: Option<&str>) -> R
     Message::parse(splice.apply(message.bytes())).map(Answered::Complete)
 }
 
-fn questions(result: &Members<'_>) -> Result<Questions> {
-    let mut questions = Questions {
+fn questions(result: &Members<'_>) -> Result<ServerQuestions> {
+    let mut questions = ServerQuestions {
         state: result.get("requestState").filter(|raw| *raw != "null").map(str::to_owned),
-        ..Questions::default()
+        ..ServerQuestions::default()
     };
     for (key, raw) in Members::parse(result.get("inputRequests").unwrap_or("{}"))?.iter() {
         let asked = Members::parse(raw)?;
