@@ -79,7 +79,7 @@ impl Gateway {
     pub fn house<'env>(&self, env: &'env Env, registration: Buffer) -> napi::Result<Object<'env>> {
         let facade = self.0.clone();
         let registration = Bytes::copy_from_slice(&registration);
-        let work = self.0.house_server(registration);
+        let work = self.0.register_in_process(registration);
         promise(env, &self.0, None, work, move |housed| Housed::new(facade, housed))
     }
 

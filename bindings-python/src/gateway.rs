@@ -45,8 +45,8 @@ impl Gateway {
     }
 
     /// Begins to put a server of this process in place; the outcome is a `Housed`.
-    fn house_server(&self, py: Python<'_>, queue: &Queue, registration: &[u8]) -> Begun {
-        queue.begin(py, self.0.house_server(Bytes::copy_from_slice(registration)))
+    fn register_in_process(&self, py: Python<'_>, queue: &Queue, registration: &[u8]) -> Begun {
+        queue.begin(py, self.0.register_in_process(Bytes::copy_from_slice(registration)))
     }
 
     /// Begins to ask for leave to answer a call; the outcome is an `Admitted`.

@@ -116,13 +116,13 @@ impl Breaker {
 
     /// A permit for one call, or when to ask again.
     pub fn try_acquire(&self, now: Tick) -> Result<Permit, Denied> {
-        let place = self.take_place(now)?;
+        let place = self.acquire_raw(now)?;
         Ok(Permit { breaker: Arc::clone(&self.0), place: Some(place) })
     }
 
-    /// As [`Self::try_acquire`], for who gives the place back by itself: [`Self::leave_place`].
+    /// As [`Self::try_acquire`], for who gives the place back by itself: [`Self::release_raw`].
     #[inline]
-    pub(crate) fn take_place(&self, now: Tick) -> Result<RawPermit, Denied> {
+    pub(crate) fn acquire_raw(&self, now: Tick) -> Result<RawPermit, Denied> {
         match self.0.gate.enter(now.as_nanos(), self.0.rules.probes) {
             Ok(entered) => {
                 if entered.filled {
@@ -136,7 +136,7 @@ impl Breaker {
 
     /// Gives a place back, and says how the call ended. An ignored ending looks at no time.
     #[inline]
-    pub(crate) fn leave_place(&self, place: RawPermit, outcome: Outcome, now: Tick) {
+    pub(crate) fn release_raw(&self, place: RawPermit, outcome: Outcome, now: Tick) {
         self.0.leave(place, outcome, now);
     }
 

@@ -28,7 +28,7 @@ pub fn service() -> Arc<dyn BuiltinService> {
 
 /// What the configuration says, the gateway's own service with it.
 pub fn settings(config: &Config) -> Settings {
-    Settings { own: config.server.own_service.then(service), ..Settings::of(config) }
+    Settings { own: config.server.builtin_service.then(service), ..Settings::of(config) }
 }
 
 #[derive(Debug)]

@@ -53,7 +53,7 @@ async fn ask(
         correlation_id: "test".into(),
         streams: false,
         resumes: false,
-        wishes: (era == Era::Legacy).then(RoutingHints::default),
+        hints: (era == Era::Legacy).then(RoutingHints::default),
         builtin: true,
     };
     match gateway.handle(call, &Credentials::Embedded(who.clone())).await {

@@ -95,7 +95,7 @@ pub struct Server {
     /// Whether `/legacy/mcp` is served.
     pub legacy: bool,
     /// Whether clients see the gateway's own service, `gateway`.
-    pub own_service: bool,
+    pub builtin_service: bool,
     /// Whether the gateway's own service registers commands, which the gateway then starts.
     pub builtin_commands: bool,
     /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
@@ -121,7 +121,7 @@ impl Default for Server {
             host: IpAddr::from([127, 0, 0, 1]),
             port: 8000,
             legacy: false,
-            own_service: true,
+            builtin_service: true,
             builtin_commands: false,
             sse: false,
             allowed_hosts: Vec::new(),

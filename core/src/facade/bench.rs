@@ -12,7 +12,7 @@ impl Facade {
     /// as the gateway is open.
     pub fn house_echo(&self, name: &str) -> Result<()> {
         let registration = serde_json::json!({ "name": name, "health_check": { "enabled": false } });
-        let housed = self.fly(self.house_server(registration.to_string().into())).wait()?;
+        let housed = self.fly(self.register_in_process(registration.to_string().into())).wait()?;
         let facade = self.clone();
         let serving = async move {
             while let Some(link) = housed.receive().await? {

@@ -75,11 +75,11 @@ impl Verb {
             .map_err(|_| Error::new(ErrorKind::Parse, "the document is not valid UTF-8"))?;
         let document = Members::parse(text)?;
         let message = self.message(&document)?;
-        let (route, wishes) = (route(&document)?, wishes(&document)?);
+        let (route, hints) = (route(&document)?, hints(&document)?);
         let authorization = wish::<String>(&document, "authorization", "a text")?;
         drop(document);
         let credentials = house.credentials(authorization.as_deref())?;
-        house.gateway.ask(&credentials, McpRequest::of(message, route, wishes)).await
+        house.gateway.ask(&credentials, McpRequest::of(message, route, hints)).await
     }
 
     /// The request that the document describes.
@@ -129,7 +129,7 @@ fn route(document: &Members<'_>) -> Result<Route> {
     ServiceName::asked(&service).map(Route::Service).map_err(unknown)
 }
 
-fn wishes(document: &Members<'_>) -> Result<RoutingHints> {
+fn hints(document: &Members<'_>) -> Result<RoutingHints> {
     let list = "a list of texts";
     let timeout: Option<f64> = wish(document, "timeout_seconds", "a number of seconds")?;
     if timeout.is_some_and(|seconds| !(0.001..=86_400.0).contains(&seconds)) {

@@ -212,7 +212,7 @@ impl Facade {
     /// is registered under this name already is changed.
     ///
     /// [`ErrorKind::Conflict`] if it is in place already.
-    pub fn house_server(
+    pub fn register_in_process(
         &self,
         registration: Bytes,
     ) -> impl Future<Output = Result<RegisteredServer>> + Send + 'static {

@@ -69,7 +69,7 @@ async fn talk(link: Hosted) -> Result<()> {
 /// A gateway with such a server, whose tools are known.
 fn opened() -> Facade {
     let facade = Facade::open(b"").unwrap();
-    let housed = wait(&facade, facade.house_server(Bytes::from_static(br#"{"name":"own"}"#))).unwrap();
+    let housed = wait(&facade, facade.register_in_process(Bytes::from_static(br#"{"name":"own"}"#))).unwrap();
     let _serving = facade.run(serve(housed), |_| {});
     ask(&facade, "discover", &json!({ "server": "own" })).unwrap();
     facade
@@ -226,7 +226,7 @@ fn work_that_is_cancelled_or_dropped_reaches_the_server() {
 fn opened_near() -> Facade {
     let facade = Facade::open(b"").unwrap();
     let registration = br#"{"name":"own","health_check":{"enabled":false}}"#;
-    let housed = wait(&facade, facade.house_server(Bytes::from_static(registration))).unwrap();
+    let housed = wait(&facade, facade.register_in_process(Bytes::from_static(registration))).unwrap();
     let near = facade.clone();
     let serving = async move {
         while let Some(link) = housed.receive().await? {

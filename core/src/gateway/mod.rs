@@ -149,7 +149,7 @@ impl Gateway {
             tasks: tasks.clone(),
             random: Arc::clone(&random),
             guard: settings.guard.clone(),
-            supply: Arc::clone(&book) as Arc<dyn CredentialProvider>,
+            provider: Arc::clone(&book) as Arc<dyn CredentialProvider>,
             residents: settings.residents.clone(),
             starts: Arc::new(upstream::starts::Trail {
                 store: Arc::clone(&store),
@@ -309,18 +309,18 @@ impl Core {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Core::sight`] it shares no counter with other
+    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Core::view_for`] it shares no counter with other
     /// threads, unless something is kept from the caller.
-    fn look<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
-        self.snapshot.load().look(principal, |view| match view {
+    fn with_view<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
+        self.snapshot.load().with_view(principal, |view| match view {
             Some(view) => with(view),
-            None => with(&self.sight(principal)),
+            None => with(&self.view_for(principal)),
         })
     }
 
     /// What a caller sees, as of now.
-    fn sight(&self, principal: &Principal) -> Arc<View> {
-        self.view(&principal.tenant).seen_by(principal)
+    fn view_for(&self, principal: &Principal) -> Arc<View> {
+        self.view(&principal.tenant).for_principal(principal)
     }
 
     /// What a tenant has, as of now.

@@ -60,8 +60,8 @@ impl Gateway {
         let inner = &self.0;
         let record = inner.observer.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
-            Ok((route, errand)) => {
-                let running = AssertUnwindSafe(inner.run(&route, errand, &record)).catch_unwind();
+            Ok((route, resolved)) => {
+                let running = AssertUnwindSafe(inner.run(&route, resolved, &record)).catch_unwind();
                 running.await.unwrap_or_else(|_| Err(panicked()))
             }
             Err(error) => Err(error),
@@ -92,22 +92,22 @@ impl Core {
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
         let client = self.client_of(&principal, &call, record.active().since)?;
-        let Call { route, action, headers, correlation_id, streams, resumes, wishes, .. } = *call;
-        let passage = CallContext {
+        let Call { route, action, headers, correlation_id, streams, resumes, hints, .. } = *call;
+        let context = CallContext {
             principal,
             client,
             correlation_id,
             headers,
             streams,
             resumes,
-            wishes,
+            hints,
             record: Arc::clone(record),
             modern,
             landing: None,
             admission,
         };
-        let errand = self.resolve(&route, action, passage)?;
-        Ok((route, errand))
+        let resolved = self.resolve(&route, action, context)?;
+        Ok((route, resolved))
     }
 
     /// The session that the call belongs to. A call must have one unless it opens one or stands alone.
@@ -124,7 +124,7 @@ impl Core {
         let opens =
             matches!(&call.action, Action::Send(message) if message.method() == Some(&Method::Initialize));
         // A modern request belongs to no session, whatever its headers say.
-        if opens || call.wishes.is_some() || call.era == Era::Modern {
+        if opens || call.hints.is_some() || call.era == Era::Modern {
             return Ok(None);
         }
         let Some(id) = &call.session else {
@@ -143,120 +143,113 @@ impl Core {
         &self,
         route: &Route,
         action: Action,
-        mut passage: CallContext,
+        mut context: CallContext,
     ) -> Result<ResolvedCall> {
         let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
             Action::Listen => {
-                let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(ResolvedCall::Listen(client, Box::new(passage)));
+                let client = context.client.clone().ok_or_else(missing)?;
+                return Ok(ResolvedCall::Listen(client, Box::new(context)));
             }
             Action::Resume(id) => {
-                let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(ResolvedCall::Resume(client, id, Box::new(passage)));
+                let client = context.client.clone().ok_or_else(missing)?;
+                return Ok(ResolvedCall::Resume(client, id, Box::new(context)));
             }
             Action::End => {
-                let client = passage.client.clone().ok_or_else(missing)?;
-                return Ok(ResolvedCall::End(client, Box::new(passage)));
+                let client = context.client.clone().ok_or_else(missing)?;
+                return Ok(ResolvedCall::End(client, Box::new(context)));
             }
         };
         let maker = match message.method() {
             Some(method) if method.routing_key() == RoutingKey::TaskId => {
-                self.maker(&passage.principal, route, &message)?
+                self.maker(&context.principal, route, &message)?
             }
             _ => None,
         };
-        if passage.modern.is_some() {
-            return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut passage)? {
+        if context.modern.is_some() {
+            return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut context)? {
                 modern::ModernDestination::Forward(forward) => {
-                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, passage }))
+                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
                 }
-                modern::ModernDestination::Own(errand) => {
-                    ResolvedCall::Modern(Box::new(errand), Box::new(passage))
+                modern::ModernDestination::Own(resolved) => {
+                    ResolvedCall::Modern(Box::new(resolved), Box::new(context))
                 }
             });
         }
         if message.shape() != Shape::Request {
-            let client = passage.client.clone().ok_or_else(missing)?;
-            return Ok(ResolvedCall::Note(Box::new((message, passage)), client));
+            let client = context.client.clone().ok_or_else(missing)?;
+            return Ok(ResolvedCall::Note(Box::new((message, context)), client));
         }
         let id = || message.id().unwrap_or("null");
         let list = match (message.method(), route) {
-            (Some(Method::Initialize), _) if passage.wishes.is_some() => {
+            (Some(Method::Initialize), _) if context.hints.is_some() => {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
-            (Some(Method::Initialize), _) => return Ok(ResolvedCall::Open(Box::new((message, passage)))),
+            (Some(Method::Initialize), _) => return Ok(ResolvedCall::Open(Box::new((message, context)))),
             (Some(Method::Ping), _) => return Ok(ResolvedCall::Answer(result_response(id(), "{}"))),
-            (Some(Method::SetLevel), _) if passage.client.is_some() => {
-                return Ok(ResolvedCall::SetLevel(Box::new((message, passage))));
+            (Some(Method::SetLevel), _) if context.client.is_some() => {
+                return Ok(ResolvedCall::SetLevel(Box::new((message, context))));
             }
             (Some(method), route) => list_kind(method).filter(|_| match route {
                 Route::All => true,
-                Route::Service(name) => self.is_veiled(&passage.principal, name),
+                Route::Service(name) => self.is_veiled(&context.principal, name),
             }),
             _ => None,
         };
         if let Some(kind) = list {
-            return Ok(ResolvedCall::List(kind, Box::new((message, passage))));
+            return Ok(ResolvedCall::List(kind, Box::new((message, context))));
         }
-        if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &passage.client) {
+        if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &context.client) {
             client.set_apart();
         }
         // On the aggregated route a task is found by who made it: its id says nothing of that.
-        let latest = match &passage.client {
+        let latest = match &context.client {
             Some(client) if *route == Route::All && message.method() == Some(&Method::TasksList) => {
-                client.bound.server(&message).and_then(|server| self.place(server))
+                client.bound.server(&message).and_then(|server| self.replica(server))
             }
             _ => None,
         };
         let maker = maker.or(latest);
-        let target = self.look(&passage.principal, |view| {
-            context::forward(
-                view,
-                &passage.principal,
-                route,
-                maker.as_ref(),
-                passage.wishes.as_ref(),
-                message,
-            )
+        let target = self.with_view(&context.principal, |view| {
+            context::forward(view, &context.principal, route, maker.as_ref(), context.hints.as_ref(), message)
         })?;
         Ok(match target {
             Destination::Server(forward) => {
-                ResolvedCall::Forward(Box::new(ForwardRequest { forward, passage }))
+                ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
             }
-            Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(passage)),
+            Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(context)),
         })
     }
 
     pub(crate) async fn run(
         self: &Arc<Self>,
         route: &Route,
-        errand: ResolvedCall,
+        resolved: ResolvedCall,
         record: &Arc<Record>,
     ) -> Result<Reply> {
-        match errand {
-            ResolvedCall::Forward(journey) => {
+        match resolved {
+            ResolvedCall::Forward(request) => {
                 if self.trail.has_calls() {
-                    let _ = record.active().target.set(journey.forward.target());
+                    let _ = record.active().target.set(request.forward.target());
                 }
-                let departure = journey.passage.departure();
-                let work = Box::pin(Arc::clone(self).forward(journey));
+                let departure = request.context.departure();
+                let work = Box::pin(Arc::clone(self).forward(request));
                 Ongoing::new(work, record, &self.tasks, departure).await
             }
-            ResolvedCall::Modern(errand, passage) => {
-                Box::pin(self.run_modern(route, *errand, *passage)).await
+            ResolvedCall::Modern(resolved, context) => {
+                Box::pin(self.run_modern(route, *resolved, *context)).await
             }
-            ResolvedCall::Own(ask, passage) => {
-                Ok(Reply::own(Box::pin(self.answer_own(*ask, *passage)).await?))
+            ResolvedCall::Own(ask, context) => {
+                Ok(Reply::own(Box::pin(self.answer_builtin(*ask, *context)).await?))
             }
             // The rare ones are boxed: every call's future would carry their room.
             ResolvedCall::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             ResolvedCall::Answer(body) => Ok(Reply::own(body)),
             ResolvedCall::List(kind, list) => {
-                let (message, passage) = *list;
-                let result = Box::pin(self.listed(route, kind, &message, &passage.principal)).await?;
+                let (message, context) = *list;
+                let result = Box::pin(self.listed(route, kind, &message, &context.principal)).await?;
                 Ok(Reply::own(result_response(message.id().unwrap_or("null"), &result)))
             }
             ResolvedCall::SetLevel(level) => Box::pin(self.set_level(&level.0, &level.1)).await,
@@ -264,8 +257,8 @@ impl Core {
                 Box::pin(self.note(&note.0, &client, &note.1.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            ResolvedCall::Listen(client, passage) => Ok(held_open(self.listen(&client), *passage)),
-            ResolvedCall::Resume(client, id, passage) => Ok(held_open(take_up(&client, &id)?, *passage)),
+            ResolvedCall::Listen(client, context) => Ok(held_open(self.listen(&client), *context)),
+            ResolvedCall::Resume(client, id, context) => Ok(held_open(take_up(&client, &id)?, *context)),
             ResolvedCall::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
@@ -277,21 +270,21 @@ impl Core {
     pub(super) async fn run_within(
         self: &Arc<Self>,
         action: Action,
-        passage: CallContext,
+        context: CallContext,
         record: &Arc<Record>,
     ) -> Result<Reply> {
-        let errand = self.resolve(&Route::All, action, passage)?;
-        if matches!(errand, ResolvedCall::Own(..)) {
+        let resolved = self.resolve(&Route::All, action, context)?;
+        if matches!(resolved, ResolvedCall::Own(..)) {
             return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
         }
-        Box::pin(self.run(&Route::All, errand, record)).await
+        Box::pin(self.run(&Route::All, resolved, record)).await
     }
 
     async fn open_session(
         self: &Arc<Self>,
         route: &Route,
         message: &Message,
-        passage: &CallContext,
+        context: &CallContext,
     ) -> Result<Reply> {
         let params = message.params_members()?;
         let invalid = |what| Error::new(ErrorKind::InvalidParams, what);
@@ -306,8 +299,8 @@ impl Core {
             let message = "`capabilities` and `clientInfo` are larger than the limit, together";
             return Err(Error::new(ErrorKind::TooLarge, message).with("limit_bytes", MAX_INTRODUCTION));
         }
-        self.meet_as_legacy(route, &passage.principal).await;
-        let result = self.introduction(route, negotiated, &passage.principal).await?;
+        self.meet_as_legacy(route, &context.principal).await;
+        let result = self.introduction(route, negotiated, &context.principal).await?;
         let hello = Hello {
             version: negotiated.into(),
             capabilities: capabilities.into(),
@@ -315,7 +308,7 @@ impl Core {
         };
         let client = self.sessions.open(
             &self.settings.sessions,
-            &passage.principal,
+            &context.principal,
             route,
             hello,
             self.clock.now(),
@@ -332,14 +325,14 @@ fn panicked() -> Error {
 }
 
 /// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
-fn held_open(reply: Reply, passage: CallContext) -> Reply {
+fn held_open(reply: Reply, context: CallContext) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
     // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
-    passage.record.outcome(None);
-    let cancelled = passage.cancel().clone().cancelled_owned();
+    context.record.outcome(None);
+    let cancelled = context.cancel().clone().cancelled_owned();
     // Lasts for hours, and is none of the calls that may be under way: a session has one stream, which another ends.
-    drop(passage.admission);
-    let record = passage.record;
+    drop(context.admission);
+    let record = context.record;
     let messages = messages.take_until(cancelled).inspect(move |_| {
         let _ = &record;
     });

@@ -66,7 +66,7 @@ pub struct Call {
     /// Whether the caller can take such a stream up again where it broke, which needs ids of its events.
     pub resumes: bool,
     /// Present for calls that stand alone, without a session.
-    pub wishes: Option<RoutingHints>,
+    pub hints: Option<RoutingHints>,
     /// Whether the door that it came in by offers the gateway's own service.
     pub builtin: bool,
 }

@@ -51,7 +51,7 @@ impl Hold {
     /// As [`Lease::record`].
     pub(crate) fn record(&mut self, replica: &ReplicaState, outcome: Outcome, latency: Duration, now: Tick) {
         if let Some(place) = self.place.take() {
-            replica.breaker().leave_place(place, outcome, now);
+            replica.breaker().release_raw(place, outcome, now);
             replica.count(outcome, latency);
         }
     }
@@ -66,7 +66,7 @@ impl Hold {
     fn leave(&mut self, replica: &ReplicaState) {
         if let Some(place) = self.place.take() {
             // An ignored ending looks at no time.
-            replica.breaker().leave_place(place, Outcome::Ignored, Tick::default());
+            replica.breaker().release_raw(place, Outcome::Ignored, Tick::default());
         }
         replica.load().sub();
     }

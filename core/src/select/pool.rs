@@ -168,7 +168,7 @@ impl Pool {
                 }
                 break;
             };
-            match self.members[index].replica.breaker().take_place(now) {
+            match self.members[index].replica.breaker().acquire_raw(now) {
                 Ok(place) => return Ok(self.begin(index, place)),
                 Err(why) => {
                     exclude.push(index);
@@ -256,7 +256,7 @@ impl Pool {
         let start = exclude.last().map_or(0, |index| index + 1);
         let usable = (start..self.members.len()).chain(0..start).filter(|index| self.is_usable(*index));
         for index in usable.filter(|index| !tried(*index)) {
-            match self.members[index].replica.breaker().take_place(now) {
+            match self.members[index].replica.breaker().acquire_raw(now) {
                 Ok(place) => return Ok(self.begin(index, place)),
                 Err(why) => denied = Some(sooner(denied, now + why.retry_after)),
             }

@@ -97,8 +97,8 @@ where
             }
             match body::read(content, shared.settings.max_body_bytes).await {
                 Ok(content) if door.stands_alone() => {
-                    let wishes = door == McpRoute::Proxy;
-                    Box::pin(proxy::answer(shared, asker, headers, content, wishes)).await
+                    let hints = door == McpRoute::Proxy;
+                    Box::pin(proxy::answer(shared, asker, headers, content, hints)).await
                 }
                 Ok(content) => match asked(&door, &asker, headers, content) {
                     Ok(asked) => carry_out(shared, &asker, asked).await,
@@ -190,7 +190,7 @@ fn call(
         resumes: era == Era::Legacy,
         headers,
         correlation_id: Arc::clone(&asker.correlation_id),
-        wishes: None,
+        hints: None,
         builtin: asker.builtin,
     }))
 }

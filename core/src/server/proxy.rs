@@ -25,7 +25,7 @@ pub(super) async fn answer(
     extended_form: bool,
 ) -> Response<Body> {
     let started = shared.clock.now();
-    let (message, wishes) = match read_proxied(&content) {
+    let (message, hints) = match read_proxied(&content) {
         Ok(read) => read,
         Err(error) => return mcp::refuse(None, &error),
     };
@@ -39,7 +39,7 @@ pub(super) async fn answer(
         correlation_id: Arc::clone(&asker.correlation_id),
         streams: false,
         resumes: false,
-        wishes: Some(wishes),
+        hints: Some(hints),
         builtin: asker.builtin,
     };
     let reply = shared.gateway.handle(call, &asker.credentials).await;

@@ -63,7 +63,7 @@ impl Tasks {
     {
         let home = handle.clone();
         let place = move |task| {
-            if let Some(task) = lay_out(task) {
+            if let Some(task) = enqueue_local(task) {
                 spawn(&home, task);
             }
         };
@@ -86,16 +86,16 @@ impl InlineTask {
             return self.schedule();
         }
         // Within the runtime, whose timers the work needs, and by its rules: what never has to wait is interrupted at some time.
-        handle.block_on(async { work_off(self.0) });
+        handle.block_on(async { run_local(self.0) });
     }
 }
 
 fn spawn(home: &Handle, task: Runnable) {
-    drop(home.spawn(async { work_off(task) }));
+    drop(home.spawn(async { run_local(task) }));
 }
 
 /// Lays a task on the desk of this thread, or gives it back if the thread is not at work.
-fn lay_out(task: Runnable) -> Option<Runnable> {
+fn enqueue_local(task: Runnable) -> Option<Runnable> {
     let mut task = Some(task);
     // A thread that ends has no desk any more.
     let _ = DESK.try_with(|desk| {
@@ -108,7 +108,7 @@ fn lay_out(task: Runnable) -> Option<Runnable> {
 }
 
 /// Runs `task`, and what is woken by it, and by that.
-fn work_off(task: Runnable) {
+fn run_local(task: Runnable) {
     let mut next = Some(task);
     DESK.with_borrow_mut(|desk| desk.at_work = true);
     for _ in 0..STEPS {

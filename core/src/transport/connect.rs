@@ -31,7 +31,7 @@ pub struct TransportContext {
     /// The servers that live in this process.
     pub residents: InProcessServers,
     /// Knows what servers are shown before they let the gateway in.
-    pub supply: Arc<dyn CredentialProvider>,
+    pub provider: Arc<dyn CredentialProvider>,
 }
 
 impl TransportContext {
@@ -44,7 +44,7 @@ impl TransportContext {
             guard: Guard::default(),
             starts: Arc::new(Unheard),
             residents: InProcessServers::default(),
-            supply: Arc::new(Nothing),
+            provider: Arc::new(Nothing),
         }
     }
 }

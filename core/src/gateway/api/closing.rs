@@ -32,7 +32,7 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let clients: Vec<_> =
-            inner.sessions.all().into_iter().chain(inner.modern.downward.pool.all()).collect();
+            inner.sessions.all().into_iter().chain(inner.modern.modern_to_legacy.pool.all()).collect();
         let ending = futures_util::stream::iter(clients);
         let ending = ending.for_each_concurrent(64, |client| async move { inner.end_session(&client).await });
         // A server that does not answer any more keeps its sessions for itself.

@@ -35,7 +35,7 @@ impl Gateway {
     /// Counts of the caller's services, ordered by name: at most [`MAX_SERVICES`] and one for all others.
     pub fn service_metrics(&self, caller: &Caller) -> Result<Vec<ServiceMetrics>> {
         caller.may(Operation::MetricsRead)?;
-        let view = self.0.sight(&caller.principal);
+        let view = self.0.view_for(&caller.principal);
         let now = self.0.clock.now();
         let mut all: Vec<ServiceMetrics> = Vec::new();
         for (name, service) in &view.services {
@@ -44,10 +44,10 @@ impl Gateway {
                 all.push(ServiceMetrics { service, ..ServiceMetrics::default() });
             }
             let Some(counts) = all.last_mut() else { continue };
-            for place in &service.places {
-                let stats = place.replica.stats();
+            for replica in &service.replicas {
+                let stats = replica.state.stats();
                 counts.servers += 1;
-                counts.breakers_open += u64::from(place.replica.breaker().state(now) != BreakerState::Closed);
+                counts.breakers_open += u64::from(replica.state.breaker().state(now) != BreakerState::Closed);
                 counts.in_flight += stats.in_flight;
                 counts.total += stats.total;
                 counts.successes += stats.successes;

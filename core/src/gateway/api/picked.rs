@@ -37,7 +37,7 @@ pub struct Picked {
     hold: Option<Hold>,
     /// Its one counter holds the server, the replica that the hold is on, and the clock.
     service: Arc<Service>,
-    place: usize,
+    replica: usize,
     since: Tick,
 }
 
@@ -80,19 +80,19 @@ fn pick(
     key: Option<&str>,
 ) -> Result<Picked> {
     caller.may(Operation::ToolsCall)?;
-    snapshot.load().look(&caller.principal, |view| {
+    snapshot.load().with_view(&caller.principal, |view| {
         let ask = PickRequest { key: key.map(key_of), exclude: &[] };
         let service = view.ok_or_else(|| no_such_service(service))?.service(service)?;
         let hold = service.hold_any(&ask, since)?;
-        let place = hold.index();
-        Ok(Picked { hold: Some(hold), service: Arc::clone(service), place, since })
+        let replica = hold.index();
+        Ok(Picked { hold: Some(hold), service: Arc::clone(service), replica, since })
     })
 }
 
 impl Picked {
     /// The server.
     pub fn server(&self) -> &Arc<Server> {
-        &self.service.places[self.place].server
+        &self.service.replicas[self.replica].server
     }
 
     /// Records that the server answered. Only the first record counts.
@@ -113,13 +113,13 @@ impl Picked {
     }
 
     fn replica(&self) -> &ReplicaState {
-        &self.service.places[self.place].replica
+        &self.service.replicas[self.replica].state
     }
 
     fn record(&mut self, outcome: Outcome) {
         let Some(hold) = &mut self.hold else { return };
         let now = self.service.clock.now();
-        hold.record(&self.service.places[self.place].replica, outcome, now.since(self.since), now);
+        hold.record(&self.service.replicas[self.replica].state, outcome, now.since(self.since), now);
     }
 }
 

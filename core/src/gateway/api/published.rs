@@ -53,7 +53,7 @@ impl Gateway {
         limit: usize,
     ) -> Result<(Vec<Published>, bool)> {
         caller.may(Operation::ServersRead)?;
-        let view = self.0.sight(&caller.principal);
+        let view = self.0.view_for(&caller.principal);
         let search = filter.search.as_ref().map(|text| text.to_lowercase());
         let after = filter.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let mut found: Vec<Published> = view
@@ -75,13 +75,13 @@ impl Gateway {
     /// The service of this name, if the caller has one.
     pub fn published_one(&self, caller: &Caller, name: &ServiceName) -> Result<Option<Published>> {
         caller.may(Operation::ServersRead)?;
-        let view = self.0.sight(&caller.principal);
+        let view = self.0.view_for(&caller.principal);
         Ok(view.services.get(name).and_then(|service| published(name, service)))
     }
 }
 
 fn published(name: &ServiceName, service: &Service) -> Option<Published> {
-    let servers = || service.places.iter().map(|place| &place.server);
+    let servers = || service.replicas.iter().map(|replica| &replica.server);
     let oldest = servers().next()?;
     Some(Published {
         service: name.clone(),
@@ -90,13 +90,13 @@ fn published(name: &ServiceName, service: &Service) -> Option<Published> {
         version: oldest.version.clone(),
         published_at: oldest.created_at,
         updated_at: servers().map(|server| server.updated_at).max()?,
-        servers: service.places.len(),
+        servers: service.replicas.len(),
         healthy: servers().filter(|server| server.health_status == HealthStatus::Healthy).count(),
     })
 }
 
 fn contains(name: &ServiceName, service: &Service, text: &str) -> bool {
-    let Some(oldest) = service.places.first().map(|place| &place.server) else { return false };
+    let Some(oldest) = service.replicas.first().map(|replica| &replica.server) else { return false };
     name.as_str().contains(text)
         || [&oldest.display_name, &oldest.description]
             .into_iter()

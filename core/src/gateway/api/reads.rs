@@ -137,14 +137,14 @@ impl Gateway {
         limit: usize,
     ) -> Result<(Vec<Offered>, usize)> {
         caller.may(Operation::McpList)?;
-        let view = self.0.sight(&caller.principal);
+        let view = self.0.view_for(&caller.principal);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
         let (mut page, mut total) = (Vec::new(), 0);
         for service in view.services.values() {
-            for (place, item) in service.offers(kind) {
+            for (replica, item) in service.offers(kind) {
                 if total >= skip && page.len() < limit {
                     let name = if named { service.full_name(&item.name) } else { item.name.clone() };
-                    page.push((name, Arc::clone(&place.server), item.clone()));
+                    page.push((name, Arc::clone(&replica.server), item.clone()));
                 }
                 total += 1;
             }
@@ -184,24 +184,24 @@ impl Gateway {
     /// What routing knows, by server.
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
         caller.may(Operation::MetricsRead)?;
-        let view = self.0.sight(&caller.principal);
+        let view = self.0.view_for(&caller.principal);
         let now = self.0.clock.now();
-        let places = view.services.values().flat_map(|service| &service.places);
-        Ok(places
-            .map(|place| {
-                let replica = &place.replica;
-                let stats = replica.stats();
+        let replicas = view.services.values().flat_map(|service| &service.replicas);
+        Ok(replicas
+            .map(|replica| {
+                let state = &replica.state;
+                let stats = state.stats();
                 let metrics = RouterMetrics {
-                    server_name: place.server.name.clone(),
+                    server_name: replica.server.name.clone(),
                     active_connections: stats.in_flight,
                     total_requests: stats.total,
                     success_rate: stats.success_rate(),
                     error_rate: stats.error_rate(),
                     avg_response_time_ms: stats.mean_latency_ms(),
-                    circuit_breaker_state: replica.breaker().state(now).as_str(),
-                    failure_count: replica.breaker().failure_count(),
+                    circuit_breaker_state: state.breaker().state(now).as_str(),
+                    failure_count: state.breaker().failure_count(),
                 };
-                (place.server.id, metrics)
+                (replica.server.id, metrics)
             })
             .collect())
     }

@@ -35,7 +35,7 @@ use crate::rpc::{Members, Message, object};
 pub struct McpRequest {
     message: Message,
     route: Route,
-    wishes: RoutingHints,
+    hints: RoutingHints,
 }
 
 impl McpRequest {
@@ -50,8 +50,8 @@ impl McpRequest {
         Ok(Self::of(message, Route::All, RoutingHints::default()))
     }
 
-    pub(crate) fn of(message: Message, route: Route, wishes: RoutingHints) -> Self {
-        Self { message, route, wishes }
+    pub(crate) fn of(message: Message, route: Route, hints: RoutingHints) -> Self {
+        Self { message, route, hints }
     }
 
     /// To one service, with its own names. [`ErrorKind::InvalidParams`] for what is no name of a service.
@@ -63,21 +63,21 @@ impl McpRequest {
     /// Takes these servers before others, best first, by their names or ids.
     #[must_use]
     pub fn preferring<I: Into<String>>(mut self, servers: impl IntoIterator<Item = I>) -> Self {
-        self.wishes.preferred_servers = servers.into_iter().map(Into::into).collect();
+        self.hints.preferred_servers = servers.into_iter().map(Into::into).collect();
         self
     }
 
     /// Takes a server only if it offers all these tools.
     #[must_use]
     pub fn requiring_tools<I: Into<String>>(mut self, tools: impl IntoIterator<Item = I>) -> Self {
-        self.wishes.required_tools = tools.into_iter().map(Into::into).collect();
+        self.hints.required_tools = tools.into_iter().map(Into::into).collect();
         self
     }
 
     /// Waits no longer than this for the answer.
     #[must_use]
     pub fn timeout(mut self, longest: Duration) -> Self {
-        self.wishes.timeout = Some(longest);
+        self.hints.timeout = Some(longest);
         self
     }
 }
@@ -141,7 +141,7 @@ impl Gateway {
 
     /// The bytes of the result of a request that stands alone.
     pub(crate) async fn ask(&self, credentials: &Credentials, request: McpRequest) -> Result<Bytes> {
-        let McpRequest { message, route, wishes } = request;
+        let McpRequest { message, route, hints } = request;
         let call = Call {
             route,
             action: Action::Send(message),
@@ -151,7 +151,7 @@ impl Gateway {
             correlation_id: uuid::Uuid::new_v4().to_string().into(),
             streams: false,
             resumes: false,
-            wishes: Some(wishes),
+            hints: Some(hints),
             builtin: true,
         };
         match self.handle(call, credentials).await? {

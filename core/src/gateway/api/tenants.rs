@@ -163,7 +163,7 @@ impl Core {
                 active.cancel.cancel();
             }
         }
-        let clients = self.sessions.all().into_iter().chain(self.modern.downward.pool.all());
+        let clients = self.sessions.all().into_iter().chain(self.modern.modern_to_legacy.pool.all());
         for client in clients.filter(|client| client.principal.tenant == *tenant) {
             self.end_session(&client).await;
         }

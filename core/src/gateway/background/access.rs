@@ -181,7 +181,7 @@ impl Core {
     }
 
     async fn end_revoked_sessions(&self) {
-        let sessions = self.sessions.all().into_iter().chain(self.modern.downward.pool.all());
+        let sessions = self.sessions.all().into_iter().chain(self.modern.modern_to_legacy.pool.all());
         let revoked: Vec<_> = sessions.filter(|client| is_revoked(&client.principal)).collect();
         let ending = futures_util::stream::iter(&revoked);
         ending.for_each_concurrent(64, |client| async move { self.end_session(client).await }).await;

@@ -39,7 +39,7 @@ impl Core {
                 let mut expired = this.sessions.expired(&this.settings.sessions, now);
                 this.sessions.sweep(now);
                 this.leave_idle_callers(now);
-                expired.extend(this.modern.downward.pool.expire(now));
+                expired.extend(this.modern.modern_to_legacy.pool.expire(now));
                 let ending = futures_util::stream::iter(&expired);
                 ending.for_each_concurrent(64, |client| this.end_session(client)).await;
                 if !expired.is_empty() {
@@ -90,7 +90,7 @@ impl Core {
         if from != HealthStatus::Unknown {
             // Whoever comes back may be another version.
             self.discover_again(id);
-        } else if self.place(id).is_some_and(|place| place.listing.initialize.is_none()) {
+        } else if self.replica(id).is_some_and(|replica| replica.listing.initialize.is_none()) {
             self.discover_soon(id);
         }
     }
@@ -98,6 +98,7 @@ impl Core {
     pub(crate) async fn close_upstreams(&self) {
         let snapshot = self.snapshot.load_full();
         let services = snapshot.tenants.values().flat_map(|view| view.services.values());
-        join_all(services.flat_map(|service| &service.places).map(|place| place.upstream.close())).await;
+        join_all(services.flat_map(|service| &service.replicas).map(|replica| replica.upstream.close()))
+            .await;
     }
 }

@@ -26,9 +26,9 @@ impl Probe for Seen {
     async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()> {
         let gone = || Error::new(ErrorKind::NotFound, "the server is no longer registered");
         let gateway = self.0.upgrade().ok_or_else(gone)?;
-        let place = gateway.place(id).ok_or_else(gone)?;
+        let replica = gateway.replica(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
-        place.upstream.probe(kind, move |session| watching.watch(id, session)).await
+        replica.upstream.probe(kind, move |session| watching.watch(id, session)).await
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct Round {
     /// From which gravity on log messages are told; `None`: none are.
     log_level: Option<usize>,
     deadline: Tick,
-    passage: Arc<CallContext>,
+    context: Arc<CallContext>,
     /// Raw answers to what was asked, by key.
     answers: HashMap<String, String>,
 }
@@ -88,38 +88,38 @@ impl Core {
     /// The session in which a modern client's call reaches a server: the one that all share, or one of the pool.
     pub(crate) async fn session_downward(
         self: &Arc<Self>,
-        passage: &CallContext,
+        context: &CallContext,
         modern: &Modern,
-        place: &Replica,
+        replica: &Replica,
     ) -> Result<Arc<Session>> {
-        if modern.may_share(place)
-            && let Some(session) = self.session_across(place).await?
+        if modern.may_share(replica)
+            && let Some(session) = self.session_across(replica).await?
         {
             return Ok(session);
         }
         if modern.state.is_some() && !modern.again {
             return Err(sealed::refused());
         }
-        let client = if modern.may_share(place) {
-            self.pooled(&passage.principal, modern)?
+        let client = if modern.may_share(replica) {
+            self.pooled(&context.principal, modern)?
         } else {
-            self.pooled_alone(&passage.principal, modern).await?
+            self.pooled_alone(&context.principal, modern).await?
         };
         if let Some(level) = modern.log_level {
-            self.hear_from(client, level, &passage.correlation_id).await;
+            self.hear_from(client, level, &context.correlation_id).await;
         }
-        self.session_for(Some(client), place, Some(&passage.correlation_id)).await
+        self.session_for(Some(client), replica, Some(&context.correlation_id)).await
     }
 
     /// Brings what a server answers to a modern client.
     pub(crate) async fn answer_downward(
         self: &Arc<Self>,
         course: Course,
-        journey: Box<ForwardRequest>,
+        request: Box<ForwardRequest>,
     ) -> Result<Reply> {
         let Course { exchange, answering, mut lease, started, deadline, asks_first } = course;
-        let ForwardRequest { forward, passage } = *journey;
-        let passage = Arc::new(passage);
+        let ForwardRequest { forward, context } = *request;
+        let context = Arc::new(context);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
         let method = forward.method();
@@ -128,27 +128,27 @@ impl Core {
             Exchange::One(message) => {
                 let now = self.clock.now();
                 lease.record(outcome_of_answer(&message), now.since(started), now);
-                let bond = || bond_of(&passage, &forward.message);
+                let bond = || bond_of(&context, &forward.message);
                 let answer =
-                    self.last_word(&message, &answering.client_id, method, legacy, &passage, server, bond)?;
+                    self.last_word(&message, &answering.client_id, method, legacy, &context, server, bond)?;
                 Ok(answer.reply(Some(server)))
             }
             Exchange::Many(messages) => {
                 let (sender, receiver) = mpsc::channel(WAITING);
-                let streams = passage.streams;
+                let streams = context.streams;
                 let round = Round {
                     sender,
                     client_id: answering.client_id.clone(),
                     token: answering.token.clone(),
-                    log_level: passage.modern.as_ref().and_then(|modern| modern.log_level),
+                    log_level: context.modern.as_ref().and_then(|modern| modern.log_level),
                     deadline,
-                    passage: Arc::clone(&passage),
+                    context: Arc::clone(&context),
                     answers: HashMap::new(),
                 };
-                let first = forward.service.places.first();
-                let patience = first.map(|place| place.server.configuration.timeout).unwrap_or_default();
-                let place = forward.service.place(server);
-                let place = place.ok_or_else(|| {
+                let first = forward.service.replicas.first();
+                let patience = first.map(|replica| replica.server.configuration.timeout).unwrap_or_default();
+                let replica = forward.service.replica(server);
+                let replica = replica.ok_or_else(|| {
                     Error::new(ErrorKind::Internal, "a call went to no server of its service")
                 })?;
                 let talk = Talk {
@@ -158,10 +158,10 @@ impl Core {
                     upstream_id: answering.upstream_id,
                     method: method.clone(),
                     message: forward.message.clone(),
-                    principal: passage.principal.clone(),
-                    lot: Lot::at(&place.server),
+                    principal: context.principal.clone(),
+                    lot: Lot::at(&replica.server),
                     patience,
-                    _pooled: passage.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
+                    _pooled: context.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
                     messages,
                     lease,
                     started,
@@ -178,7 +178,7 @@ impl Core {
     /// Whether what this server labels `public` may be given to others than who asked.
     fn may_be_public(&self, server: ServerId) -> bool {
         let credentials = self.book.has(server);
-        self.place(server).is_some_and(|place| place.server.configuration.may_be_public(credentials))
+        self.replica(server).is_some_and(|replica| replica.server.configuration.may_be_public(credentials))
     }
 
     /// The response as the client gets it: the server's own, or what has to be done first.
@@ -189,11 +189,11 @@ impl Core {
         client_id: &str,
         method: &Method,
         legacy: bool,
-        passage: &CallContext,
+        context: &CallContext,
         server: ServerId,
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
-        self.owners.note(&passage.principal, message, server);
+        self.owners.note(&context.principal, message, server);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else {
@@ -204,7 +204,7 @@ impl Core {
             };
             return Ok(translate::answer(withheld.as_ref().unwrap_or(message), client_id, method, legacy));
         };
-        let capabilities = passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
+        let capabilities = context.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
         for page in &pages {
             if let Some(required) = page.missing(capabilities)? {
                 return Err(missing_capability(required));
@@ -216,11 +216,11 @@ impl Core {
         Ok(translate::Answer { body: result_response(client_id, &result), code: None })
     }
 
-    /// A state for the retry of a request: its call is parked at `place`, as long as an answer is waited for.
-    pub(crate) fn seal(&self, place: u64, bond: &Bond) -> Result<String> {
+    /// A state for the retry of a request: its call is parked at `replica`, as long as an answer is waited for.
+    pub(crate) fn seal(&self, replica: u64, bond: &Bond) -> Result<String> {
         let until = self.clock.timestamp().saturating_add(self.settings.input_wait);
         let until = until.unwrap_or(jiff::Timestamp::MAX);
-        self.modern.downward.seal.seal(Ticket { place, until }, bond)
+        self.modern.modern_to_legacy.seal.seal(Ticket { replica, until }, bond)
     }
 
     /// Resumes the call that the request's `requestState` names.
@@ -230,14 +230,14 @@ impl Core {
         self: &Arc<Self>,
         ticket: Ticket,
         message: &Message,
-        passage: CallContext,
+        context: CallContext,
     ) -> Result<Reply> {
-        let modern = passage.modern.as_ref().ok_or_else(sealed::refused)?;
+        let modern = context.modern.as_ref().ok_or_else(sealed::refused)?;
         let answers = translate::responses(modern.responses.as_deref())?.into_iter().collect();
-        let waiting = self.modern.downward.parked.take(ticket.place).ok_or_else(sealed::refused)?;
+        let waiting = self.modern.modern_to_legacy.parked.take(ticket.replica).ok_or_else(sealed::refused)?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let token = crate::gateway::call::relay::progress_token(message).map(|(_, token)| token);
-        let (log_level, streams) = (modern.log_level, passage.streams);
+        let (log_level, streams) = (modern.log_level, context.streams);
         let round = Round {
             sender,
             client_id: message.id().unwrap_or("null").into(),
@@ -245,7 +245,7 @@ impl Core {
             log_level,
             // Whoever waits knows how long its server may take.
             deadline: self.clock.now(),
-            passage: Arc::new(passage),
+            context: Arc::new(context),
             answers,
         };
         waiting.send(round).map_err(|_| sealed::refused())?;
@@ -257,8 +257,8 @@ impl Core {
 pub(crate) const AGAIN: u64 = 0;
 
 /// What a `requestState` for this request is bound to.
-pub(crate) fn bond_of(passage: &CallContext, message: &Message) -> Bond {
-    let route = passage.modern.as_ref().map(|modern| &modern.route);
+pub(crate) fn bond_of(context: &CallContext, message: &Message) -> Bond {
+    let route = context.modern.as_ref().map(|modern| &modern.route);
     let method = message.method().map_or("", Method::as_str);
     let params = message.params_members().ok();
     let text = |key| params.as_ref().and_then(|params| params.text(key)).unwrap_or_default();
@@ -266,7 +266,7 @@ pub(crate) fn bond_of(passage: &CallContext, message: &Message) -> Bond {
     // A client may write the same arguments in another order when it comes back.
     let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
     let parts = [&*text("name"), &*text("uri"), &*arguments.to_string()];
-    Bond::new(&passage.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
+    Bond::new(&context.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
 }
 
 /// Whether the answer to a request of this method may be `input_required` (Multi Round-Trip Requests, 2026-07-28).

@@ -30,10 +30,10 @@ pub(crate) fn resumes(message: &Message) -> bool {
 
 impl Core {
     /// The session in which modern requests reach this server; `None` if the server only speaks legacy.
-    pub(crate) async fn session_across(self: &Arc<Self>, place: &Replica) -> Result<Option<Arc<Session>>> {
-        place.upstream.for_all()?;
-        let (this, id) = (Arc::clone(self), place.server.id);
-        place.upstream.modern(move |session| this.watch(id, session)).await
+    pub(crate) async fn session_across(self: &Arc<Self>, replica: &Replica) -> Result<Option<Arc<Session>>> {
+        replica.upstream.for_all()?;
+        let (this, id) = (Arc::clone(self), replica.server.id);
+        replica.upstream.modern(move |session| this.watch(id, session)).await
     }
 }
 

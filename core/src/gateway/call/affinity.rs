@@ -8,19 +8,19 @@ use crate::model::{Affinity, Algorithm, Server};
 use crate::rpc::{Members, Message, object};
 
 /// The key of a call to a service whose first replica is `first`; `None` where the algorithm needs none.
-pub(crate) fn key(first: &Server, passage: &CallContext, message: &Message) -> Option<u64> {
+pub(crate) fn key(first: &Server, context: &CallContext, message: &Message) -> Option<u64> {
     if first.configuration.algorithm != Algorithm::ConsistentHash {
         return None;
     }
     let text: Option<Cow<'_, str>> = match &first.configuration.affinity {
         Affinity::Session => None,
-        Affinity::Principal => Some(Cow::Borrowed(&passage.principal.subject)),
+        Affinity::Principal => Some(Cow::Borrowed(&context.principal.subject)),
         Affinity::Header(name) => {
-            passage.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+            context.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
         }
         Affinity::Argument(pointer) => argument(message, pointer),
     };
-    let session = || passage.client.as_ref().map_or(&*passage.principal.subject, |client| &client.id);
+    let session = || context.client.as_ref().map_or(&*context.principal.subject, |client| &client.id);
     Some(key_of(text.as_deref().unwrap_or_else(session)))
 }
 

@@ -74,7 +74,7 @@ pub(crate) struct Flow {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
-    pub(crate) passage: CallContext,
+    pub(crate) context: CallContext,
     /// Told each time that the server ends its stream and wants to be asked for the rest.
     pub(crate) pauses: Option<Arc<Notify>>,
 }
@@ -84,15 +84,15 @@ impl Core {
     /// and the rest on the stream of its session.
     pub(crate) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
         let server = Some(flow.answering.server);
-        if !flow.passage.streams {
+        if !flow.context.streams {
             let body = flow.run(self, None).await?;
             return Ok(Reply::Message { body, session: None, server });
         }
-        let (sink, messages, numbering) = Sink::of(&flow.passage);
+        let (sink, messages, numbering) = Sink::of(&flow.context);
         let gateway = Arc::clone(self);
         self.tasks.spawn(async move {
-            let (id, era) = (flow.answering.client_id.clone(), flow.passage.era());
-            let record = Arc::clone(&flow.passage.record);
+            let (id, era) = (flow.answering.client_id.clone(), flow.context.era());
+            let record = Arc::clone(&flow.context.record);
             let outcome = flow.run(&gateway, Some(&sink)).await;
             record.outcome(outcome.as_ref().err());
             let now = gateway.clock.now();
@@ -111,7 +111,7 @@ impl Flow {
         let left = self.deadline.since(clock.now());
         let gone = async {
             match sink {
-                Some(sink) if self.passage.departure() == Departure::Cancels => sink.left().await,
+                Some(sink) if self.context.departure() == Departure::Cancels => sink.left().await,
                 _ => std::future::pending().await,
             }
         };
@@ -121,8 +121,8 @@ impl Flow {
         let end = tokio::select! {
             biased;
             Some(never) = pausing => match never {},
-            end = self.answering.pump(gateway, &self.passage, &mut self.messages, sink) => end,
-            () = self.passage.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink) => end,
+            () = self.context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
             () = tokio::time::sleep(left) => {
                 late = true;
@@ -136,7 +136,7 @@ impl Flow {
         let error = match end {
             Ok(message) => {
                 self.lease.record(outcome_of_answer(&message), took, now);
-                let message = gateway.of_tasks(&self.passage, &self.answering, message);
+                let message = gateway.of_tasks(&self.context, &self.answering, message);
                 return Ok(self.answering.response(&message));
             }
             Err(_) if hindered => {
@@ -150,13 +150,15 @@ impl Flow {
             }
         };
         if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
-            self.answering.give_up(&gateway.tasks, &self.passage);
+            self.answering.give_up(&gateway.tasks, &self.context);
         }
-        let error = match gateway.place(self.answering.server) {
-            Some(place) => error.with("service", &place.server.service).with("server", &place.server.name),
+        let error = match gateway.replica(self.answering.server) {
+            Some(replica) => {
+                error.with("service", &replica.server.service).with("server", &replica.server.name)
+            }
             None => error,
         };
-        Err(self.passage.settle(error))
+        Err(self.context.settle(error))
     }
 }
 
@@ -181,15 +183,15 @@ impl Answering {
     }
 
     /// Tells the server, in the background, that nobody waits for the answer any more.
-    pub(crate) fn give_up(&self, tasks: &Tasks, passage: &CallContext) {
+    pub(crate) fn give_up(&self, tasks: &Tasks, context: &CallContext) {
         if self.relay.session.cancels_when_dropped() {
             return;
         }
-        let reason = passage.record.active().reason.get().map_or(r#""no longer wanted""#, String::as_str);
+        let reason = context.record.active().reason.get().map_or(r#""no longer wanted""#, String::as_str);
         let params = format!(r#"{{"requestId":{},"reason":{reason}}}"#, self.upstream_id);
         let message = Message::request(None, "notifications/cancelled", Some(&params));
         let session = Arc::clone(&self.relay.session);
-        let correlation_id = Arc::clone(&passage.correlation_id);
+        let correlation_id = Arc::clone(&context.correlation_id);
         tasks.spawn(async move {
             let told = tokio::time::timeout(CANCELLING, session.notify(message)).await;
             if !matches!(told, Ok(Ok(()))) {
@@ -202,7 +204,7 @@ impl Answering {
     async fn pump(
         &mut self,
         gateway: &Arc<Core>,
-        passage: &CallContext,
+        context: &CallContext,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&Sink>,
     ) -> Result<Message> {
@@ -213,8 +215,8 @@ impl Answering {
                     return Ok(message);
                 }
                 tracing::warn!(
-                    correlation_id = &*passage.correlation_id,
-                    server = gateway.place(self.server).map(|place| place.server.name.clone()),
+                    correlation_id = &*context.correlation_id,
+                    server = gateway.replica(self.server).map(|replica| replica.server.name.clone()),
                     "a server answered a question that was not asked here; the answer is dropped"
                 );
                 continue;

@@ -54,7 +54,7 @@ pub trait BuiltinService: Send + Sync + fmt::Debug {
 pub struct BuiltinCall {
     gateway: Gateway,
     caller: Caller,
-    passage: CallContext,
+    context: CallContext,
 }
 
 impl BuiltinCall {
@@ -73,22 +73,22 @@ impl BuiltinCall {
     ///
     /// [`ErrorKind::PermissionDenied`] if the caller may not do what the request asks for; else as of [`Gateway::handle`].
     pub async fn proxy(self, body: Bytes) -> Result<(Method, Message)> {
-        let (message, wishes) = proxy::read(&body)?;
+        let (message, hints) = proxy::read(&body)?;
         let method = message.method().cloned().unwrap_or(Method::Ping);
         let action = Action::Send(message);
         self.caller.may(Operation::of(&action))?;
-        let record = Arc::clone(&self.passage.record);
-        let passage = CallContext {
+        let record = Arc::clone(&self.context.record);
+        let context = CallContext {
             client: None,
             headers: HeaderMap::new(),
             streams: false,
             resumes: false,
-            wishes: Some(wishes),
+            hints: Some(hints),
             modern: None,
             landing: None,
-            ..self.passage
+            ..self.context
         };
-        match self.gateway.0.run_within(action, passage, &record).await? {
+        match self.gateway.0.run_within(action, context, &record).await? {
             Reply::Message { body, .. } | Reply::Refused { body, .. } => Ok((method, Message::parse(body)?)),
             Reply::Stream { .. } | Reply::Accepted => {
                 let message = "a call without a session was answered as if it had one";
@@ -124,7 +124,7 @@ pub(crate) fn asked(
     kind: CapabilityKind,
     name: Option<&str>,
 ) -> Option<String> {
-    if !view.has_own(principal) {
+    if !view.has_builtin(principal) {
         return None;
     }
     let own = match (route, name) {
@@ -141,13 +141,13 @@ pub(crate) fn asked(
 
 impl View {
     /// Whether it has the gateway's own service, at the door by which `principal` came.
-    pub(crate) fn has_own(&self, principal: &Principal) -> bool {
-        self.has_own && principal.builtin
+    pub(crate) fn has_builtin(&self, principal: &Principal) -> bool {
+        self.has_builtin && principal.builtin
     }
 
     /// Whether `route` is the gateway's own service, for `principal`, who sees it.
     pub(crate) fn is_own(&self, route: &Route, principal: &Principal) -> bool {
-        self.has_own(principal) && matches!(route, Route::Service(service) if service.is_gateway())
+        self.has_builtin(principal) && matches!(route, Route::Service(service) if service.is_gateway())
     }
 }
 
@@ -165,9 +165,9 @@ pub(crate) fn introduction(negotiated: &str) -> String {
 impl Core {
     /// The items of the gateway's own service that `principal` may use, as the list of this kind on `route` has them, divided
     /// by commas.
-    pub(crate) fn own_items(&self, route: &Route, principal: &Principal, kind: CapabilityKind) -> String {
+    pub(crate) fn builtin_items(&self, route: &Route, principal: &Principal, kind: CapabilityKind) -> String {
         let Some(service) = &self.settings.own else { return String::new() };
-        if !self.sight(principal).has_own(principal) {
+        if !self.view_for(principal).has_builtin(principal) {
             return String::new();
         }
         let shown =
@@ -181,10 +181,10 @@ impl Core {
     }
 
     /// The response to a request to the gateway's own service.
-    pub(crate) async fn answer_own(
+    pub(crate) async fn answer_builtin(
         self: &Arc<Self>,
         ask: BuiltinRequest,
-        passage: CallContext,
+        context: CallContext,
     ) -> Result<Bytes> {
         let BuiltinRequest { message, name } = ask;
         let kind = match message.method() {
@@ -195,14 +195,14 @@ impl Core {
                 return Err(Error::new(ErrorKind::MethodNotFound, format!("Method not found: {method}")));
             }
         };
-        let (principal, era) = (passage.principal.clone(), passage.era());
+        let (principal, era) = (context.principal.clone(), context.era());
         let known = self.settings.own.as_ref().and_then(|service| {
             let item = service.items(kind).iter().find(|item| item.name == name)?;
             may_use(&principal, item).then_some(service)
         });
         let service = known.ok_or_else(|| unknown_name(kind, &name, &message))?;
-        let caller = Caller { principal, correlation_id: Arc::clone(&passage.correlation_id) };
-        let own = BuiltinCall { gateway: Gateway(Arc::clone(self)), caller, passage };
+        let caller = Caller { principal, correlation_id: Arc::clone(&context.correlation_id) };
+        let own = BuiltinCall { gateway: Gateway(Arc::clone(self)), caller, context };
         let params = message.params_members()?;
         let result = match kind {
             CapabilityKind::Tool => service.call(own, &name, params.get("arguments").unwrap_or("{}")).await?,

@@ -38,7 +38,7 @@ pub(crate) struct CallContext {
     pub(crate) streams: bool,
     /// Whether the caller can take a stream up again where it broke.
     pub(crate) resumes: bool,
-    pub(crate) wishes: Option<RoutingHints>,
+    pub(crate) hints: Option<RoutingHints>,
     pub(crate) record: Arc<Record>,
     /// What a modern request brought; `None` for the legacy era.
     pub(crate) modern: Option<Box<Modern>>,
@@ -89,7 +89,7 @@ impl CallContext {
 #[derive(Debug)]
 pub(crate) struct ForwardRequest {
     pub(crate) forward: ForwardPlan,
-    pub(crate) passage: CallContext,
+    pub(crate) context: CallContext,
 }
 
 /// A request that goes to a server of a service.
@@ -133,7 +133,7 @@ pub(crate) fn forward(
     principal: &Principal,
     route: &Route,
     maker: Option<&Replica>,
-    wishes: Option<&RoutingHints>,
+    hints: Option<&RoutingHints>,
     message: Message,
 ) -> Result<Destination> {
     let method = message.method().cloned().unwrap_or(Method::Other("".into()));
@@ -161,7 +161,7 @@ pub(crate) fn forward(
         let forward = finish(service, message, kind, None, None, None)?;
         return Ok(Destination::Server(ForwardPlan { maker: Some(maker.server.id), ..forward }));
     }
-    let (service, rename) = service_of(view, route, wishes, kind, name.as_deref(), &message)?;
+    let (service, rename) = service_of(view, route, hints, kind, name.as_deref(), &message)?;
     finish(service, message, kind, name, range, rename).map(Destination::Server)
 }
 
@@ -169,13 +169,13 @@ pub(crate) fn forward(
 fn service_of(
     view: &View,
     route: &Route,
-    wishes: Option<&RoutingHints>,
+    hints: Option<&RoutingHints>,
     kind: CapabilityKind,
     name: Option<&str>,
     message: &Message,
 ) -> Result<(Arc<Service>, Option<String>)> {
-    if let (Some(wishes), Route::All) = (wishes, route)
-        && let Some(service) = super::proxy::service_of(view, wishes, kind, name)?
+    if let (Some(hints), Route::All) = (hints, route)
+        && let Some(service) = super::proxy::service_of(view, hints, kind, name)?
     {
         return Ok((service, None));
     }
@@ -183,7 +183,7 @@ fn service_of(
     match (route, name) {
         (Route::Service(service), _) => {
             let service = view.service(service.as_str())?;
-            super::proxy::meets(service, wishes)?;
+            super::proxy::meets(service, hints)?;
             Ok((Arc::clone(service), None))
         }
         (Route::All, Some(name)) => found(view, kind, name, message),

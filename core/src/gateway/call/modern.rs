@@ -88,7 +88,7 @@ impl Modern {
 impl Modern {
     /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
     /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
-    pub(crate) fn may_share(&self, place: &Replica) -> bool {
-        self.log_level.is_none() || place.server.transport_type == TransportType::Http
+    pub(crate) fn may_share(&self, replica: &Replica) -> bool {
+        self.log_level.is_none() || replica.server.transport_type == TransportType::Http
     }
 }

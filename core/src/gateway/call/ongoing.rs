@@ -107,7 +107,7 @@ mod tests {
             correlation_id: "c".into(),
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         })
     }

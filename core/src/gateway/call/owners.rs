@@ -125,16 +125,16 @@ impl Core {
     ) -> Result<Option<Replica>> {
         let is_here = |id| match route {
             Route::All => true,
-            Route::Service(name) => self.place(id).is_some_and(|place| place.server.service == *name),
+            Route::Service(name) => self.replica(id).is_some_and(|replica| replica.server.service == *name),
         };
         let maker = self.owners.maker(principal, message, is_here)?;
-        Ok(maker.and_then(|id| self.place(id)))
+        Ok(maker.and_then(|id| self.replica(id)))
     }
 
     /// An answer as far as it speaks of tasks: one that was made is noted, and a list shows what is the caller's. In a session
     /// that many share that is only what is known to be; in one that is the client's the server knows better.
-    pub(crate) fn of_tasks(&self, passage: &CallContext, answering: &Answering, answer: Message) -> Message {
-        let (principal, server) = (&passage.principal, answering.server);
+    pub(crate) fn of_tasks(&self, context: &CallContext, answering: &Answering, answer: Message) -> Message {
+        let (principal, server) = (&context.principal, answering.server);
         if !answering.lists_tasks {
             self.owners.note(principal, &answer, server);
             return answer;

@@ -43,13 +43,13 @@ pub(crate) fn read(content: &Bytes) -> Result<(Message, RoutingHints)> {
         return Err(Error::new(ErrorKind::InvalidRequest, "`timeout` must be seconds from 0.001 to 86400"));
     }
     let list = "a list of strings";
-    let wishes = RoutingHints {
+    let hints = RoutingHints {
         required_tools: wish(&members, "required_tools", list)?.unwrap_or_default(),
         required_resources: wish(&members, "required_resources", list)?.unwrap_or_default(),
         preferred_servers: wish(&members, "preferred_servers", list)?.unwrap_or_default(),
         timeout: timeout.map(Duration::from_secs_f64),
     };
-    Ok((Message::parse(request.into())?, wishes))
+    Ok((Message::parse(request.into())?, hints))
 }
 
 fn wish<T: DeserializeOwned>(
@@ -66,23 +66,26 @@ fn wish<T: DeserializeOwned>(
 /// for. Replicas are declared, never guessed: if several services fit, the caller must say which.
 pub(crate) fn service_of(
     view: &View,
-    wishes: &RoutingHints,
+    hints: &RoutingHints,
     kind: CapabilityKind,
     name: Option<&str>,
 ) -> Result<Option<Arc<Service>>> {
-    let asked = !wishes.required_tools.is_empty() || !wishes.required_resources.is_empty();
+    let asked = !hints.required_tools.is_empty() || !hints.required_resources.is_empty();
     let fits = |service: &&Arc<Service>| {
-        offers_all(service, wishes) && name.is_none_or(|name| service.definition(kind, name).is_some())
+        offers_all(service, hints) && name.is_none_or(|name| service.definition(kind, name).is_some())
     };
     if !asked && name.is_some_and(|name| view.resolve(name).is_some()) {
         return Ok(None);
     }
     let mut fitting: Vec<_> = view.services.values().filter(fits).collect();
     if fitting.len() > 1 {
-        let preferred = wishes.preferred_servers.iter().find_map(|wish| {
+        let preferred = hints.preferred_servers.iter().find_map(|wish| {
             fitting.iter().position(|service| {
                 service.name.as_str() == wish
-                    || service.places.iter().any(|place| is(place.server.id, &place.server.name, wish))
+                    || service
+                        .replicas
+                        .iter()
+                        .any(|replica| is(replica.server.id, &replica.server.name, wish))
             })
         });
         if let Some(position) = preferred {
@@ -112,14 +115,14 @@ pub(crate) fn service_of(
 }
 
 /// Refuses a call to a service, named by the caller, that has not all that the caller needs.
-pub(crate) fn meets(service: &Service, wishes: Option<&RoutingHints>) -> Result<()> {
-    if wishes.is_none_or(|wishes| offers_all(service, wishes)) { Ok(()) } else { Err(offers_less()) }
+pub(crate) fn meets(service: &Service, hints: Option<&RoutingHints>) -> Result<()> {
+    if hints.is_none_or(|hints| offers_all(service, hints)) { Ok(()) } else { Err(offers_less()) }
 }
 
-fn offers_all(service: &Service, wishes: &RoutingHints) -> bool {
+fn offers_all(service: &Service, hints: &RoutingHints) -> bool {
     let offers = |kind, name: &String| service.definition(kind, name).is_some();
-    wishes.required_tools.iter().all(|tool| offers(CapabilityKind::Tool, tool))
-        && wishes.required_resources.iter().all(|uri| offers(CapabilityKind::Resource, uri))
+    hints.required_tools.iter().all(|tool| offers(CapabilityKind::Tool, tool))
+        && hints.required_resources.iter().all(|uri| offers(CapabilityKind::Resource, uri))
 }
 
 fn offers_less() -> Error {
@@ -128,11 +131,15 @@ fn offers_less() -> Error {
 }
 
 /// The servers of the service that the caller would rather have, best first.
-pub(crate) fn preferred(service: &Service, wishes: &RoutingHints) -> Vec<ServerId> {
+pub(crate) fn preferred(service: &Service, hints: &RoutingHints) -> Vec<ServerId> {
     let find = |wish: &String| {
-        service.places.iter().map(|place| &place.server).find(|server| is(server.id, &server.name, wish))
+        service
+            .replicas
+            .iter()
+            .map(|replica| &replica.server)
+            .find(|server| is(server.id, &server.name, wish))
     };
-    wishes.preferred_servers.iter().filter_map(find).map(|server| server.id).collect()
+    hints.preferred_servers.iter().filter_map(find).map(|server| server.id).collect()
 }
 
 fn is(id: ServerId, name: &str, wish: &str) -> bool {

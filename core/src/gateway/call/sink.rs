@@ -36,8 +36,8 @@ pub(crate) enum Sink {
 
 impl Sink {
     /// A new way, and its other end.
-    pub(crate) fn of(passage: &CallContext) -> (Self, BoxStream<'static, Bytes>, Option<Numbering>) {
-        if let Some(client) = passage.client.as_ref().filter(|_| passage.resumes) {
+    pub(crate) fn of(context: &CallContext) -> (Self, BoxStream<'static, Bytes>, Option<Numbering>) {
+        if let Some(client) = context.client.as_ref().filter(|_| context.resumes) {
             let strand = client.replays.begin(&*client.hello.version >= POLLS);
             // Nothing was given up yet, so that reading can begin; unless the session is over, and nobody is to hear.
             if let Some((reader, numbering)) = strand.attach(0) {

@@ -7,7 +7,7 @@ use crate::model::CapabilityKind;
 use crate::rpc::{Members, Method};
 
 /// Whether the call may be sent again although the server may have seen it.
-pub(crate) fn is_repeatable(forward: &ForwardPlan, place: &Replica) -> bool {
+pub(crate) fn is_repeatable(forward: &ForwardPlan, replica: &Replica) -> bool {
     // The answers to a server's questions are given once.
     let params = forward.message.params().and_then(|params| Members::parse(params).ok());
     let answers = |key| params.as_ref().is_some_and(|params| params.get(key).is_some());
@@ -18,7 +18,7 @@ pub(crate) fn is_repeatable(forward: &ForwardPlan, place: &Replica) -> bool {
         return true;
     }
     let Some((CapabilityKind::Tool, name)) = &forward.what else { return false };
-    if *forward.method() != Method::ToolsCall || !place.server.configuration.trusted {
+    if *forward.method() != Method::ToolsCall || !replica.server.configuration.trusted {
         return false;
     }
     let hinted = |definition: &str| {
@@ -28,7 +28,7 @@ pub(crate) fn is_repeatable(forward: &ForwardPlan, place: &Replica) -> bool {
         Some(says("readOnlyHint") || says("idempotentHint"))
     };
     // Replicas may differ: this one's own word counts.
-    let definition = place.listing.of(CapabilityKind::Tool).find(|item| item.name == *name);
+    let definition = replica.listing.of(CapabilityKind::Tool).find(|item| item.name == *name);
     definition.and_then(|item| hinted(item.definition.get())).unwrap_or(false)
 }
 

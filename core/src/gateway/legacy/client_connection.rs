@@ -240,7 +240,7 @@ impl ConnectionState {
             correlation_id,
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: self.builtin,
         };
         self.gateway.handle(call, &self.credentials.load_full()).await
@@ -274,7 +274,7 @@ impl ConnectionState {
             correlation_id: own_id(),
             streams: false,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: self.builtin,
         };
         if let Err(error) = self.gateway.handle(call, &self.credentials.load_full()).await {

@@ -46,7 +46,7 @@ impl Core {
                 env!("CARGO_PKG_VERSION"),
             ));
         };
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         if view.is_own(route, principal) {
             return Ok(builtin::introduction(negotiated));
         }
@@ -55,7 +55,7 @@ impl Core {
             return Ok(with_version(said, negotiated));
         }
         let mut asking: FuturesUnordered<_> =
-            service.unheard().map(|place| self.discover_now(place.server.id)).collect();
+            service.unheard().map(|replica| self.discover_now(replica.server.id)).collect();
         // Somebody has to do something, so the client's user hears what; all else may pass.
         let mut needed = None;
         let first = async {
@@ -67,7 +67,7 @@ impl Core {
         };
         // Enough time for a server that starts only now; the client's own patience ends about here too.
         let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         let service = view.service(name.as_str())?;
         let unheard = || {
             let message = "no server of this service has answered yet";
@@ -85,8 +85,8 @@ impl Core {
         let Route::Service(name) = route else { return };
         let view = self.view(&principal.tenant);
         let Ok(service) = view.service(name.as_str()) else { return };
-        let strangers = service.places.iter().filter(|place| place.upstream.want_legacy());
-        let asking: Vec<_> = strangers.map(|place| self.discover_afresh(place.server.id)).collect();
+        let strangers = service.replicas.iter().filter(|replica| replica.upstream.want_legacy());
+        let asking: Vec<_> = strangers.map(|replica| self.discover_afresh(replica.server.id)).collect();
         if !asking.is_empty() {
             // What fails has been logged, and what comes too late is there for the next client.
             let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
@@ -97,7 +97,7 @@ impl Core {
     pub(crate) async fn set_level(
         self: &Arc<Self>,
         message: &Message,
-        passage: &CallContext,
+        context: &CallContext,
     ) -> Result<Reply> {
         let level = message.params_members()?.text("level").map(std::borrow::Cow::into_owned);
         let level = level.filter(|level| LOG_LEVELS.contains(&level.as_str())).ok_or_else(|| {
@@ -106,17 +106,17 @@ impl Core {
                 format!("`params.level` must be one of {}", LOG_LEVELS.join(", ")),
             )
         })?;
-        if let Some(client) = &passage.client {
-            let cause = &passage.correlation_id;
+        if let Some(client) = &context.client {
+            let cause = &context.correlation_id;
             client.set_apart();
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
             if let Route::Service(name) = &client.route {
-                let view = self.sight(&passage.principal);
+                let view = self.view_for(&context.principal);
                 let service = Arc::clone(view.service(name.as_str())?);
-                let opening = service.places.iter().map(|place| async move {
-                    let place = self.own_way(place, &passage.principal)?;
-                    self.session_for(Some(client), &place, Some(cause)).await
+                let opening = service.replicas.iter().map(|replica| async move {
+                    let replica = self.own_way(replica, &context.principal)?;
+                    self.session_for(Some(client), &replica, Some(cause)).await
                 });
                 let _ = tokio::time::timeout(self.settings.list_budget, join_all(opening)).await;
             }

@@ -31,12 +31,12 @@ impl Core {
     pub(crate) async fn session_for(
         self: &Arc<Self>,
         client: Option<&Arc<Client>>,
-        place: &Replica,
+        replica: &Replica,
         cause: Option<&Arc<str>>,
     ) -> Result<Arc<Session>> {
-        let (upstream, server) = (&place.upstream, place.server.id);
+        let (upstream, server) = (&replica.upstream, replica.server.id);
         upstream.for_all()?;
-        let Some(client) = client.filter(|client| apart(client, place)) else {
+        let Some(client) = client.filter(|client| apart(client, replica)) else {
             if let Some(session) = upstream.shared_session() {
                 return Ok(session);
             }
@@ -47,12 +47,12 @@ impl Core {
             SessionSlot::Open(session) => Ok(session),
             SessionSlot::Opening(awaited) => awaited.outcome().await,
             SessionSlot::Begin { promise, awaited, broken } => {
-                let (this, client, place) = (Arc::clone(self), Arc::clone(client), place.clone());
+                let (this, client, replica) = (Arc::clone(self), Arc::clone(client), replica.clone());
                 let (opening, cause) = (awaited.clone(), cause.cloned());
                 self.tasks.spawn_to_end(async move {
-                    let opened = this.open_own(&client, &place, &opening, cause.as_deref()).await;
+                    let opened = this.open_own(&client, &replica, &opening, cause.as_deref()).await;
                     if opened.is_err() {
-                        client.give_up(place.upstream.number, &opening);
+                        client.give_up(replica.upstream.number, &opening);
                     }
                     promise.keep(opened);
                     if let Some(broken) = broken {
@@ -68,17 +68,17 @@ impl Core {
     async fn open_own(
         self: &Arc<Self>,
         client: &Arc<Client>,
-        place: &Replica,
+        replica: &Replica,
         opening: &Awaited<Arc<Session>>,
         cause: Option<&str>,
     ) -> Result<Arc<Session>> {
-        let upstream = &place.upstream;
+        let upstream = &replica.upstream;
         if !client.is_pooled() {
             upstream.want_legacy();
         }
         let session = upstream.own(&client.hello).await?;
         if client.can_be_asked() {
-            self.hear_first(client, place.server.id, &session).await;
+            self.hear_first(client, replica.server.id, &session).await;
         }
         let told = tell_level(client, &session, cause).await;
         if !client.adopt(upstream.number, opening, &session, || upstream.is_closed()) {
@@ -91,9 +91,9 @@ impl Core {
             tell_level(client, &session, cause).await;
         }
         // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
-        let hears = place.server.transport_type != TransportType::Http || client.outbox.is_attached();
+        let hears = replica.server.transport_type != TransportType::Http || client.outbox.is_attached();
         if hears && !client.is_pooled() && !client.can_be_asked() {
-            self.overhear(client, place.server.id, &session, None);
+            self.overhear(client, replica.server.id, &session, None);
         }
         Ok(session)
     }
@@ -133,13 +133,13 @@ fn log_level(client: &Client) -> Option<String> {
 }
 
 /// Whether the client's calls reach the server in a session of the client's own.
-pub(crate) fn apart(client: &Client, place: &Replica) -> bool {
-    match place.server.configuration.sharing {
+pub(crate) fn apart(client: &Client, replica: &Replica) -> bool {
+    match replica.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,
         // Elsewhere a session costs a process or a connection for as long as it lives.
         Sharing::Auto => {
-            matches!(place.server.transport_type, TransportType::Http | TransportType::Memory)
+            matches!(replica.server.transport_type, TransportType::Http | TransportType::Memory)
                 || client.wants_own_session()
         }
     }

@@ -25,27 +25,27 @@ impl Core {
         let said = self.introduction(route, LATEST_LEGACY, principal).await?;
         let result = match route {
             Route::All => {
-                let view = self.sight(principal);
-                let places = view.services.values().flat_map(|service| &service.places);
+                let view = self.view_for(principal);
+                let replicas = view.services.values().flat_map(|service| &service.replicas);
                 let said_modern: Vec<_> =
-                    places.filter_map(|place| place.listing.modern.as_deref()).collect();
+                    replicas.filter_map(|replica| replica.listing.modern.as_deref()).collect();
                 let tasks = said_modern.iter().find_map(|modern| tasks_of(&modern.discover));
                 with_tasks(&from_initialize(&said, &[])?, tasks.as_deref())?
             }
-            own if self.sight(principal).is_own(own, principal) => from_initialize(&said, &[])?,
+            own if self.view_for(principal).is_own(own, principal) => from_initialize(&said, &[])?,
             Route::Service(name) => {
-                let view = self.sight(principal);
+                let view = self.view_for(principal);
                 let service = view.service(name.as_str())?;
-                let heard: Vec<_> = service.places.iter().map(|place| &*place.listing).collect();
+                let heard: Vec<_> = service.replicas.iter().map(|replica| &*replica.listing).collect();
                 let capabilities: Vec<Value> =
                     heard.iter().filter_map(|listing| capabilities(listing.initialize.as_deref()?)).collect();
                 let modern: Option<Vec<_>> = heard.iter().map(|listing| listing.modern.as_deref()).collect();
                 match modern.as_deref() {
                     Some([first, others @ ..]) => {
                         let others: Vec<_> = others.iter().map(|other| other.discover.as_str()).collect();
-                        let places = &service.places;
-                        let shared = places.iter().all(|place| {
-                            place.server.configuration.may_be_public(self.book.has(place.server.id))
+                        let replicas = &service.replicas;
+                        let shared = replicas.iter().all(|replica| {
+                            replica.server.configuration.may_be_public(self.book.has(replica.server.id))
                         });
                         from_discover(&first.discover, &others, &capabilities, shared)?
                     }

@@ -228,7 +228,7 @@ struct Listening {
     changes: broadcast::Receiver<Change>,
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
-    passage: CallContext,
+    context: CallContext,
     _hold: Hold,
 }
 
@@ -238,8 +238,8 @@ impl Core {
         if self.modern.changes.are_unheard() {
             return;
         }
-        if let Some(place) = self.place(server) {
-            self.modern.changes.tell(&place.server.tenant_id, &place.server.service, list, false);
+        if let Some(replica) = self.replica(server) {
+            self.modern.changes.tell(&replica.server.tenant_id, &replica.server.service, list, false);
         }
     }
 
@@ -250,36 +250,38 @@ impl Core {
         self: &Arc<Self>,
         route: &Route,
         message: &Message,
-        passage: CallContext,
+        context: CallContext,
     ) -> Result<Reply> {
-        if !passage.streams {
+        if !context.streams {
             let message = "the answer is a stream: send `Accept: application/json, text/event-stream`";
             return Err(Error::new(ErrorKind::MediaType, message));
         }
         let mut filter = Filter::of(message)?;
         // A tenant can have half of what may be under way, and one of its principals half of that.
-        let hold = self.modern.held.enter(&passage.principal, (self.settings.limits.max_calls / 4).max(1))?;
+        let hold = self.modern.held.enter(&context.principal, (self.settings.limits.max_calls / 4).max(1))?;
         let changes = self.modern.changes.0.subscribe();
-        let tenant = passage.principal.tenant.clone();
-        let view = self.sight(&passage.principal);
+        let tenant = context.principal.tenant.clone();
+        let view = self.view_for(&context.principal);
         let mut heard = SelectAll::new();
         if let Route::Service(name) = route {
             let service = Arc::clone(view.service(name.as_str())?);
-            filter.keep_lists(service.places.iter().filter_map(|place| place.listing.initialize.as_deref()));
+            filter.keep_lists(
+                service.replicas.iter().filter_map(|replica| replica.listing.initialize.as_deref()),
+            );
             if List::ALL.into_iter().any(|list| filter.wants(list)) {
                 let wanted = filter.lists();
-                let modern = passage.modern.as_ref();
+                let modern = context.modern.as_ref();
                 let pooled =
-                    modern.map(|modern| self.pooled(&passage.principal, modern)).transpose()?.cloned();
-                let opening = service.places.iter().cloned().zip(pooled.into_iter().cycle());
-                let opening = opening.map(|(place, pooled)| {
-                    streams::of_lists(Arc::clone(self), place, pooled, wanted.clone())
+                    modern.map(|modern| self.pooled(&context.principal, modern)).transpose()?.cloned();
+                let opening = service.replicas.iter().cloned().zip(pooled.into_iter().cycle());
+                let opening = opening.map(|(replica, pooled)| {
+                    streams::of_lists(Arc::clone(self), replica, pooled, wanted.clone())
                 });
                 heard.extend(join_all(opening).await);
             }
         }
         let wanted = std::mem::take(&mut filter.resource_subscriptions);
-        filter.resource_subscriptions = self.subscribe(route, wanted, &passage, &mut heard).await?;
+        filter.resource_subscriptions = self.subscribe(route, wanted, &context, &mut heard).await?;
         let id: Box<str> = message.id().unwrap_or("null").into();
         let params = format!(r#"{{"_meta":{},"notifications":{}}}"#, meta_of(&id), filter.acknowledgement());
         let first = Message::request(None, Method::Acknowledged.as_str(), Some(&params));
@@ -293,7 +295,7 @@ impl Core {
             changes,
             heard,
             sender,
-            passage,
+            context,
             _hold: hold,
         };
         self.tasks.spawn(listening.run());
@@ -313,7 +315,7 @@ impl Listening {
                 biased;
                 () = self.sender.closed() => return,
                 () = ending.cancelled() => break,
-                () = self.passage.cancel().cancelled() => break,
+                () = self.context.cancel().cancelled() => break,
                 () = &mut pause, if !due.is_empty() => {
                     for message in std::mem::take(&mut due).told(&self.id) {
                         if self.sender.send(message).await.is_err() {
@@ -346,8 +348,8 @@ impl Listening {
 
     fn concerns(&self, change: &Change) -> bool {
         let seen = || {
-            let principal = &self.passage.principal;
-            self.gateway.look(principal, |view| {
+            let principal = &self.context.principal;
+            self.gateway.with_view(principal, |view| {
                 // What is gone is told to whoever saw all that there was.
                 view.services.contains_key(&change.service) || view.is_whole_for(principal)
             })

@@ -24,7 +24,7 @@ impl Core {
         let page = self.listed(route, kind, message, principal).await?;
         let mut edit = Edit::of(&page)?;
         edit.set("resultType", r#""complete""#)
-            .set("ttlMs", ttl(&self.sight(principal), kind).to_string())
+            .set("ttlMs", ttl(&self.view_for(principal), kind).to_string())
             .set("cacheScope", r#""private""#);
         Ok(Reply::own(result_response(message.id().unwrap_or("null"), &edit.apply())))
     }
@@ -32,8 +32,8 @@ impl Core {
 
 /// Milliseconds for which every server allows its list to be kept; 0 if one of them is silent, or of the legacy era.
 fn ttl(view: &View, kind: CapabilityKind) -> u64 {
-    let places = view.services.values().flat_map(|service| &service.places);
-    let said = places.filter_map(|place| match &place.listing.modern {
+    let replicas = view.services.values().flat_map(|service| &service.replicas);
+    let said = replicas.filter_map(|replica| match &replica.listing.modern {
         None => Some(0),
         Some(modern) => modern.freshness(kind).map(|said| said.ttl_ms),
     });

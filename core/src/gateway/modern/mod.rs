@@ -37,7 +37,7 @@ use crate::rpc::{Message, Method, Shape};
 /// What serving modern clients needs.
 #[derive(Debug)]
 pub(crate) struct ModernState {
-    pub(crate) downward: ModernToLegacy,
+    pub(crate) modern_to_legacy: ModernToLegacy,
     held: OpenStreams,
     pub(crate) changes: Changes,
     pub(crate) ears: NotificationReader,
@@ -49,7 +49,7 @@ impl ModernState {
     /// `vault` is what the key of states is derived from. [`ErrorKind::Internal`] if the operating system gives no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
-            downward: ModernToLegacy::new(vault)?,
+            modern_to_legacy: ModernToLegacy::new(vault)?,
             held: OpenStreams::default(),
             changes: Changes::default(),
             ears: NotificationReader::default(),
@@ -87,7 +87,7 @@ impl Core {
         route: &Route,
         message: Message,
         maker: Option<&Replica>,
-        passage: &mut CallContext,
+        context: &mut CallContext,
     ) -> Result<ModernDestination> {
         match message.shape() {
             Shape::Request => {}
@@ -105,7 +105,7 @@ impl Core {
             (_, Some(kind), Route::All) => {
                 return Ok(ModernDestination::Own(ModernCall::List(kind, message)));
             }
-            (_, Some(kind), Route::Service(name)) if self.is_veiled(&passage.principal, name) => {
+            (_, Some(kind), Route::Service(name)) if self.is_veiled(&context.principal, name) => {
                 return Ok(ModernDestination::Own(ModernCall::List(kind, message)));
             }
             (method, ..) if is_gone(method) => {
@@ -114,37 +114,37 @@ impl Core {
             }
             _ => {}
         }
-        if let Some(ticket) = self.ticket_of(&message, passage)? {
+        if let Some(ticket) = self.ticket_of(&message, context)? {
             return Ok(ModernDestination::Own(ModernCall::Resume(ticket, message)));
         }
-        let view = self.sight(&passage.principal);
-        let forward = match context::forward(&view, &passage.principal, route, maker, None, message)? {
+        let view = self.view_for(&context.principal);
+        let forward = match context::forward(&view, &context.principal, route, maker, None, message)? {
             Destination::Server(forward) => forward,
             Destination::Own(ask) => return Ok(ModernDestination::Own(ModernCall::Own(ask))),
         };
-        let speaks_modern = forward.service.places.iter().any(|place| place.listing.modern.is_some());
-        let stateful = passage.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
+        let speaks_modern = forward.service.replicas.iter().any(|replica| replica.listing.modern.is_some());
+        let stateful = context.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
         if stateful && !speaks_modern {
             return Err(sealed::refused());
         }
         if let Some((CapabilityKind::Tool, name)) = &forward.what {
-            forward.service.places.iter().try_for_each(|place| {
-                place.upstream.mirrors().agree(name, &forward.message, &passage.headers)
+            forward.service.replicas.iter().try_for_each(|replica| {
+                replica.upstream.mirrors().agree(name, &forward.message, &context.headers)
             })?;
         }
         Ok(ModernDestination::Forward(forward))
     }
 
     /// What the request's `requestState` says, if it is one of the gateway's and names a call that is parked.
-    fn ticket_of(&self, message: &Message, passage: &mut CallContext) -> Result<Option<Ticket>> {
-        let state = passage.modern.as_ref().and_then(|modern| modern.state.clone());
+    fn ticket_of(&self, message: &Message, context: &mut CallContext) -> Result<Option<Ticket>> {
+        let state = context.modern.as_ref().and_then(|modern| modern.state.clone());
         let Some(state) = state.filter(|state| sealed::is_ours(state)) else { return Ok(None) };
-        let bond = bond_of(passage, message);
-        let shown = self.modern.downward.seal.open(&state, &bond, self.clock.timestamp())?;
-        if shown.ticket.place != AGAIN {
+        let bond = bond_of(context, message);
+        let shown = self.modern.modern_to_legacy.seal.open(&state, &bond, self.clock.timestamp())?;
+        if shown.ticket.replica != AGAIN {
             return if shown.own { Ok(Some(shown.ticket)) } else { Err(sealed::elsewhere()) };
         }
-        if let Some(modern) = &mut passage.modern {
+        if let Some(modern) = &mut context.modern {
             modern.again = true;
             if !shown.own {
                 // They answer what the server asked there.
@@ -157,18 +157,18 @@ impl Core {
     pub(crate) async fn run_modern(
         self: &Arc<Self>,
         route: &Route,
-        errand: ModernCall,
-        passage: CallContext,
+        resolved: ModernCall,
+        context: CallContext,
     ) -> Result<Reply> {
-        match errand {
+        match resolved {
             ModernCall::Ignore => Ok(Reply::Accepted),
-            ModernCall::Own(ask) => Ok(Reply::own(self.answer_own(*ask, passage).await?)),
-            ModernCall::Discover(message) => self.introduce_modern(route, &message, &passage.principal).await,
+            ModernCall::Own(ask) => Ok(Reply::own(self.answer_builtin(*ask, context).await?)),
+            ModernCall::Discover(message) => self.introduce_modern(route, &message, &context.principal).await,
             ModernCall::List(kind, message) => {
-                self.list_modern(route, kind, &message, &passage.principal).await
+                self.list_modern(route, kind, &message, &context.principal).await
             }
-            ModernCall::Listen(message) => self.listen_modern(route, &message, passage).await,
-            ModernCall::Resume(ticket, message) => self.resume(ticket, &message, passage).await,
+            ModernCall::Listen(message) => self.listen_modern(route, &message, context).await,
+            ModernCall::Resume(ticket, message) => self.resume(ticket, &message, context).await,
         }
     }
 
@@ -181,7 +181,7 @@ impl Core {
         if let Some(pooled) = modern.pooled.get() {
             return Ok(pooled);
         }
-        let pool = &self.modern.downward.pool;
+        let pool = &self.modern.modern_to_legacy.pool;
         let lent = pool.borrow(principal, &modern.capabilities, &modern.client_info, self.clock.now())?;
         Ok(self.hold(modern, lent))
     }
@@ -195,7 +195,7 @@ impl Core {
         if let Some(pooled) = modern.pooled.get() {
             return Ok(pooled);
         }
-        let pool = &self.modern.downward.pool;
+        let pool = &self.modern.modern_to_legacy.pool;
         let lent = pool.borrow_alone(principal, &modern.capabilities, &modern.client_info, self.clock.now());
         Ok(self.hold(modern, lent.await?))
     }

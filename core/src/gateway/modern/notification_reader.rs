@@ -95,8 +95,8 @@ impl NotificationReader {
     pub(crate) fn answered(&self, session: &Arc<Session>, key: &str) -> Option<String> {
         let mut table = self.table();
         let asked = &mut table.get_mut(&address(session))?.asked;
-        let place = asked.iter().position(|asked| asked.key == key)?;
-        Some(asked.remove(place).raw_id)
+        let replica = asked.iter().position(|asked| asked.key == key)?;
+        Some(asked.remove(replica).raw_id)
     }
 
     /// Keeps a question until a client can be asked; false if there are too many.

@@ -43,16 +43,21 @@ pub(super) fn resources(uris: &BTreeSet<String>) -> String {
 
 /// What a server tells of its lists; `wanted` are raw members of a filter. Comes back when the server tells it, since what
 /// changes after the acknowledgement must be heard; but no server is waited for longer than [`SOON`].
-pub(super) async fn of_lists(gateway: Arc<Core>, place: Replica, pooled: Borrowed, wanted: String) -> Heard {
+pub(super) async fn of_lists(
+    gateway: Arc<Core>,
+    replica: Replica,
+    pooled: Borrowed,
+    wanted: String,
+) -> Heard {
     let opening = async move {
-        let place = gateway.own_way(&place, &pooled.principal).ok()?;
-        if let Ok(Some(session)) = gateway.session_across(&place).await {
+        let replica = gateway.own_way(&replica, &pooled.principal).ok()?;
+        if let Ok(Some(session)) = gateway.session_across(&replica).await {
             let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
             return opened.ok().map(|(_, heard)| heard);
         }
         // Most of it is heard by the shared session, too. But some legacy servers tell of changes only the sessions in which
         // they came about.
-        let session = gateway.session_for(Some(&pooled), &place, None).await.ok()?;
+        let session = gateway.session_for(Some(&pooled), &replica, None).await.ok()?;
         if !session.is_own() {
             return None;
         }
@@ -76,10 +81,10 @@ impl Core {
         self: &Arc<Self>,
         route: &Route,
         wanted: BTreeSet<String>,
-        passage: &CallContext,
+        context: &CallContext,
         heard: &mut SelectAll<Heard>,
     ) -> Result<BTreeSet<String>> {
-        let view = self.sight(&passage.principal);
+        let view = self.view_for(&context.principal);
         let mut by_service: BTreeMap<_, (Arc<Service>, BTreeSet<String>)> = BTreeMap::new();
         for uri in wanted {
             let service = match route {
@@ -92,8 +97,8 @@ impl Core {
             }
         }
         let subscribing = by_service.into_values().map(|(service, uris)| async move {
-            let told = self.subscribe_across(&service, &uris, passage).await;
-            if told.is_empty() { self.subscribe_below(&service, uris, passage).await } else { told }
+            let told = self.subscribe_across(&service, &uris, context).await;
+            if told.is_empty() { self.subscribe_below(&service, uris, context).await } else { told }
         });
         let mut granted = BTreeSet::new();
         for (uris, messages) in join_all(subscribing).await.into_iter().flatten() {
@@ -108,12 +113,12 @@ impl Core {
         self: &Arc<Self>,
         service: &Service,
         uris: &BTreeSet<String>,
-        passage: &CallContext,
+        context: &CallContext,
     ) -> Vec<(Vec<String>, Heard)> {
         let filter = format!("{{{}}}", resources(uris));
-        let asking = service.places.iter().map(|place| async {
-            let place = self.own_way(place, &passage.principal).ok()?;
-            let session = self.session_across(&place).await.ok()??;
+        let asking = service.replicas.iter().map(|replica| async {
+            let replica = self.own_way(replica, &context.principal).ok()?;
+            let session = self.session_across(&replica).await.ok()??;
             across(&session, &self.tasks, &filter).await.ok()
         });
         let asked = tokio::time::timeout(PATIENCE, join_all(asking)).await.unwrap_or_default();
@@ -125,10 +130,10 @@ impl Core {
         self: &Arc<Self>,
         service: &Service,
         uris: BTreeSet<String>,
-        passage: &CallContext,
+        context: &CallContext,
     ) -> Vec<(Vec<String>, Heard)> {
         let asking = stream::iter(uris)
-            .map(|uri| async move { (self.subscribe_at(service, &uri, passage).await, uri) })
+            .map(|uri| async move { (self.subscribe_at(service, &uri, context).await, uri) })
             .buffer_unordered(AT_ONCE);
         let mut asking = std::pin::pin!(asking.take_until(tokio::time::sleep(PATIENCE)));
         let mut told = Vec::new();
@@ -146,16 +151,16 @@ impl Core {
         self: &Arc<Self>,
         service: &Service,
         uri: &str,
-        passage: &CallContext,
+        context: &CallContext,
     ) -> Result<Heard> {
         let unavailable = || Error::new(ErrorKind::Unavailable, "no session with the server");
-        let (_lease, place) =
+        let (_lease, replica) =
             service.pick(None, &PickRequest { key: None, exclude: &[] }, self.clock.now())?;
-        let modern = passage.modern.as_ref().ok_or_else(unavailable)?;
-        let client = self.pooled(&passage.principal, modern)?;
+        let modern = context.modern.as_ref().ok_or_else(unavailable)?;
+        let client = self.pooled(&context.principal, modern)?;
         client.set_apart();
-        let place = self.own_way(place, &passage.principal)?;
-        let opening = self.session_for(Some(client), &place, Some(&passage.correlation_id));
+        let replica = self.own_way(replica, &context.principal)?;
+        let opening = self.session_for(Some(client), &replica, Some(&context.correlation_id));
         let opening = tokio::time::timeout(PATIENCE, opening).await;
         let session = opening.map_err(|_| unavailable())??;
         let messages = followed(self.hear(&session, &client.hello.capabilities, None));

@@ -26,8 +26,9 @@ impl Core {
     /// Whether the lists of a service are answered from what is known, since the caller may not see all of it, or since it is
     /// the gateway's own.
     pub(crate) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
-        self.look(principal, |view| view.services.get(service).is_some_and(|service| service.is_veiled()))
-            || service.is_gateway() && self.sight(principal).has_own(principal)
+        self.with_view(principal, |view| {
+            view.services.get(service).is_some_and(|service| service.is_veiled())
+        }) || service.is_gateway() && self.view_for(principal).has_builtin(principal)
     }
 
     /// The `result` of a list that the gateway answers itself.
@@ -38,12 +39,12 @@ impl Core {
         kind: CapabilityKind,
     ) -> Result<String> {
         let Route::Service(name) = route else { return self.merged_list(principal, kind).await };
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         if view.is_own(route, principal) {
             return Ok(format!(
                 r#"{{"{}":[{}]}}"#,
                 kind.list_member(),
-                self.own_items(route, principal, kind)
+                self.builtin_items(route, principal, kind)
             ));
         }
         let offers = view.service(name.as_str())?.offers(kind);
@@ -58,7 +59,7 @@ impl Core {
         kind: CapabilityKind,
     ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         // What a silent service has declared counts until it answers; nothing at all is not an empty list.
         let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
         if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
@@ -66,12 +67,12 @@ impl Core {
                 .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
                 .retry_after(std::time::Duration::from_secs(1)));
         }
-        Ok(render(&view, kind, &self.own_items(&Route::All, principal, kind), &silent))
+        Ok(render(&view, kind, &self.builtin_items(&Route::All, principal, kind), &silent))
     }
 
     /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
     async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         let unheard: Vec<_> =
             view.services.values().filter(|service| service.initialize().is_none()).collect();
         if unheard.is_empty() {
@@ -79,9 +80,9 @@ impl Core {
         }
         // The rest of the time is for making the list of what was heard.
         let patience = self.settings.list_budget.mul_f64(0.95);
-        let asking = unheard.iter().flat_map(|service| service.unheard()).map(|place| async move {
-            let id = place.server.id;
-            if place.replica.breaker().state(self.clock.now()) != BreakerState::Closed || self.overdue.has(id)
+        let asking = unheard.iter().flat_map(|service| service.unheard()).map(|replica| async move {
+            let id = replica.server.id;
+            if replica.state.breaker().state(self.clock.now()) != BreakerState::Closed || self.overdue.has(id)
             {
                 // Whether it is back is found out without anybody waiting for it.
                 self.discover_soon(id);
@@ -99,7 +100,7 @@ impl Core {
             }
         });
         join_all(asking).await;
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         let silent =
             |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
         view.services.values().filter(silent).map(|service| service.name.to_string()).collect()

@@ -89,7 +89,7 @@ fn ended(known: &Arc<Claims>, disputes: &Disputes) -> Arc<Claims> {
 }
 
 fn listed(service: &Service, kind: CapabilityKind) -> impl Iterator<Item = &str> {
-    service.places.iter().flat_map(move |place| place.listing.of(kind).map(|item| &*item.name))
+    service.replicas.iter().flat_map(move |replica| replica.listing.of(kind).map(|item| &*item.name))
 }
 
 impl Core {

@@ -155,15 +155,16 @@ impl Core {
                 let text = "the gateway is shutting down";
                 return Err(Error::new(ErrorKind::Unavailable, text).not_sent());
             }
-            let place = self.place(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
+            let replica =
+                self.replica(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such server"))?;
             self.discoveries.asked.note(id, self.clock.now());
-            let permit = place.replica.breaker().try_acquire(self.clock.now()).map_err(|denied| {
+            let permit = replica.state.breaker().try_acquire(self.clock.now()).map_err(|denied| {
                 Error::new(ErrorKind::Unavailable, "the server's breaker is open")
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;
-            let found = place.upstream.discover().await;
-            if !self.is_reached_so(&place) {
+            let found = replica.upstream.discover().await;
+            if !self.is_reached_so(&replica) {
                 // It was another server that answered, or failed to: the permit goes back unused.
                 self.refresh();
                 continue;
@@ -175,8 +176,9 @@ impl Core {
             let this = Arc::clone(self);
             let watching = async move {
                 let watching = Arc::clone(&this);
-                if let Err(error) = place.upstream.shared(move |session| watching.watch(id, session)).await {
-                    tracing::debug!(server = place.server.name, %error, "no shared session yet");
+                if let Err(error) = replica.upstream.shared(move |session| watching.watch(id, session)).await
+                {
+                    tracing::debug!(server = replica.server.name, %error, "no shared session yet");
                 }
             };
             self.tasks.spawn(watching.in_current_span());
@@ -184,13 +186,13 @@ impl Core {
         }
     }
 
-    /// Whether the register still says that the server is reached as `place` says.
-    fn is_reached_so(&self, place: &Replica) -> bool {
+    /// Whether the register still says that the server is reached as `replica` says.
+    fn is_reached_so(&self, replica: &Replica) -> bool {
         let state = self.registry.state();
-        let Some(server) = state.server(place.server.id) else { return true };
-        let now = self.place(place.server.id);
-        now.is_some_and(|now| Arc::ptr_eq(&now.upstream, &place.upstream))
-            && is_reached_alike(&place.server, server)
+        let Some(server) = state.server(replica.server.id) else { return true };
+        let now = self.replica(replica.server.id);
+        now.is_some_and(|now| Arc::ptr_eq(&now.upstream, &replica.upstream))
+            && is_reached_alike(&replica.server, server)
     }
 
     /// Asks every server that may be asked and whose time has come, a few at a time.
@@ -213,8 +215,8 @@ impl Core {
             .await;
     }
 
-    pub(crate) fn place(&self, id: ServerId) -> Option<Replica> {
+    pub(crate) fn replica(&self, id: ServerId) -> Option<Replica> {
         let server = Arc::clone(self.registry.state().server(id)?);
-        self.view(&server.tenant_id).services.get(&server.service)?.place(id).cloned()
+        self.view(&server.tenant_id).services.get(&server.service)?.replica(id).cloned()
     }
 }

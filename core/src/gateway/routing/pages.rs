@@ -41,11 +41,12 @@ impl Core {
         if *route != Route::All {
             return Ok(whole);
         }
-        let view = self.sight(principal);
+        let view = self.view_for(principal);
         let Some(page) = page(&view, kind, after.as_ref(), PAGE)? else { return Ok(whole) };
         let mut edit = Edit::of(&whole)?;
         // The gateway's own stand behind all others.
-        let own = if page.next.is_none() { self.own_items(route, principal, kind) } else { String::new() };
+        let own =
+            if page.next.is_none() { self.builtin_items(route, principal, kind) } else { String::new() };
         edit.set(kind.list_member(), array(&page.items, &own));
         if let Some(next) = page.next {
             edit.set("nextCursor", quote(&next));

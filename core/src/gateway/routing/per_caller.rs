@@ -23,20 +23,20 @@ impl Core {
     /// The replica as the calls of `principal` reach it, where each caller has a way of its own.
     ///
     /// [`ErrorKind::PermissionDenied`] if the caller has set no credential for it; [`ErrorKind::Unavailable`].
-    pub(crate) fn own_way(&self, place: &Replica, principal: &Principal) -> Result<Replica> {
-        let Some(callers) = &place.upstream.callers else { return Ok(place.clone()) };
-        if !self.book.has_for(place.server.id, &principal.subject) {
-            return Err(credential_cache::no_own(place.server.id)
-                .with("server", &place.server.name)
+    pub(crate) fn own_way(&self, replica: &Replica, principal: &Principal) -> Result<Replica> {
+        let Some(callers) = &replica.upstream.callers else { return Ok(replica.clone()) };
+        if !self.book.has_for(replica.server.id, &principal.subject) {
+            return Err(credential_cache::no_own(replica.server.id)
+                .with("server", &replica.server.name)
                 .not_sent());
         }
-        let upstream = callers.way(&place.upstream, &principal.subject, self.clock.now())?;
-        Ok(Replica { upstream, ..place.clone() })
+        let upstream = callers.way(&replica.upstream, &principal.subject, self.clock.now())?;
+        Ok(Replica { upstream, ..replica.clone() })
     }
 
     /// Gives up the way of a caller, whose credentials are others now: a server may remember for whom it opened a session.
     pub(crate) fn leave_caller(&self, server: ServerId, subject: &str) {
-        let way = self.place(server).and_then(|place| place.upstream.callers.as_ref()?.take(subject));
+        let way = self.replica(server).and_then(|replica| replica.upstream.callers.as_ref()?.take(subject));
         self.close_ways(way.into_iter().collect());
     }
 
@@ -44,8 +44,8 @@ impl Core {
     pub(crate) fn leave_idle_callers(&self, now: Tick) {
         let snapshot = self.snapshot.load();
         let services = snapshot.tenants.values().flat_map(|view| view.services.values());
-        let places = services.flat_map(|service| &service.places);
-        let callers = places.filter_map(|place| place.upstream.callers.as_ref());
+        let replicas = services.flat_map(|service| &service.replicas);
+        let callers = replicas.filter_map(|replica| replica.upstream.callers.as_ref());
         self.close_ways(callers.flat_map(|callers| callers.expire(now)).collect());
     }
 
@@ -54,7 +54,7 @@ impl Core {
             return;
         }
         let clients: Vec<_> =
-            self.sessions.all().into_iter().chain(self.modern.downward.pool.all()).collect();
+            self.sessions.all().into_iter().chain(self.modern.modern_to_legacy.pool.all()).collect();
         for way in ways {
             // First of all: a session that is being opened either sees this or is found among the clients' sessions.
             way.retire();

@@ -58,7 +58,8 @@ impl Core {
                 continue;
             }
             let (access, own) = (self.access.load(), self.settings.own.is_some());
-            let servers = services.values().flat_map(|service| &service.places).map(|place| &*place.server);
+            let servers =
+                services.values().flat_map(|service| &service.replicas).map(|replica| &*replica.server);
             let restrictions = Restrictions::of(&access, tenant, servers);
             let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions, own);
             let known = before.claims.get(tenant).cloned().unwrap_or_default();
@@ -93,16 +94,16 @@ impl Core {
         gone: &mut HashMap<ServerId, Arc<Upstream>>,
     ) -> Option<Arc<Service>> {
         let index = Arc::clone(&after.index);
-        let mut places = Vec::new();
+        let mut replicas = Vec::new();
         for entry in index.service(tenant, name.as_str()).iter().filter_map(|id| index.state().entry(*id)) {
             let id = entry.server.id;
             let old = before.index.state().server(id).and_then(|old| before.place_of(old));
             match self.next_place(entry, old) {
-                Ok(place) => {
-                    if old.is_some_and(|old| Arc::ptr_eq(&old.upstream, &place.upstream)) {
+                Ok(replica) => {
+                    if old.is_some_and(|old| Arc::ptr_eq(&old.upstream, &replica.upstream)) {
                         gone.remove(&id);
                     }
-                    places.push(place);
+                    replicas.push(replica);
                 }
                 Err(error) => {
                     let server = &entry.server.name;
@@ -111,14 +112,14 @@ impl Core {
                 }
             }
         }
-        places.sort_by_key(|place| (place.server.created_at, place.server.id));
+        replicas.sort_by_key(|replica| (replica.server.created_at, replica.server.id));
         let old = before.tenants.get(tenant).and_then(|view| view.services.get(name));
         match old {
-            _ if places.is_empty() => None,
-            Some(old) if unchanged(old, &places) => Some(Arc::clone(old)),
+            _ if replicas.is_empty() => None,
+            Some(old) if unchanged(old, &replicas) => Some(Arc::clone(old)),
             old => {
                 let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
-                Some(Arc::new(Service::new(name.clone(), places, balancing, Arc::clone(&self.clock), old)))
+                Some(Arc::new(Service::new(name.clone(), replicas, balancing, Arc::clone(&self.clock), old)))
             }
         }
     }
@@ -126,8 +127,8 @@ impl Core {
     /// A replica as the register has it now. What was learnt of another endpoint says nothing of this one.
     fn next_place(&self, entry: &RegisteredEntry, old: Option<&Replica>) -> Result<Replica> {
         let RegisteredEntry { server, listing, .. } = entry;
-        let (upstream, replica) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
-            (Arc::clone(&old.upstream), Arc::clone(&old.replica))
+        let (upstream, state) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
+            (Arc::clone(&old.upstream), Arc::clone(&old.state))
         } else {
             let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
             upstream.learn(listing);
@@ -135,7 +136,7 @@ impl Core {
             (upstream, Arc::new(ReplicaState::new(server.id, server.name.as_str(), breaker)))
         };
         let (server, listing) = (Arc::clone(server), Arc::clone(listing));
-        Ok(Replica { server, upstream, replica, listing, waits: entry.waiting().is_some() })
+        Ok(Replica { server, upstream, state, listing, waits: entry.waiting().is_some() })
     }
 
     fn check_of(&self, server: &Server) -> HealthCheck {
@@ -148,11 +149,12 @@ impl Core {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.snapshot.load_full();
         let tenants = before.tenants.iter().map(|(tenant, view)| {
-            let places = view.services.values().flat_map(|service| &service.places);
-            let restrictions = Restrictions::of(&access, tenant, places.map(|place| &*place.server));
+            let replicas = view.services.values().flat_map(|service| &service.replicas);
+            let restrictions = Restrictions::of(&access, tenant, replicas.map(|replica| &*replica.server));
             let (services, index) = (view.services.clone(), Arc::clone(&before.index));
             let claims = before.claims.get(tenant).cloned().unwrap_or_default();
-            let view = View::new(tenant.clone(), services, index, restrictions, view.has_own).claimed(claims);
+            let view =
+                View::new(tenant.clone(), services, index, restrictions, view.has_builtin).claimed(claims);
             (tenant.clone(), Arc::new(view))
         });
         let (tenants, index) = (tenants.collect(), Arc::clone(&before.index));
@@ -168,7 +170,7 @@ impl Core {
             return;
         }
         let clients: Vec<_> =
-            self.sessions.all().into_iter().chain(self.modern.downward.pool.all()).collect();
+            self.sessions.all().into_iter().chain(self.modern.modern_to_legacy.pool.all()).collect();
         for (id, upstream) in gone {
             // First of all: a session that is being opened either sees this or is found among the clients' sessions.
             upstream.retire();
@@ -185,11 +187,11 @@ impl Core {
 
     /// Asks a server what it offers and how it is: it is reached otherwise than before, or shown something else.
     pub(crate) fn meet_again(self: &Arc<Self>, id: ServerId) {
-        let Some(place) = self.place(id) else { return };
-        if place.server.auto_discover {
+        let Some(replica) = self.replica(id) else { return };
+        if replica.server.auto_discover {
             self.discover_again(id);
         }
-        if self.settings.probing && place.server.health_check.enabled {
+        if self.settings.probing && replica.server.health_check.enabled {
             let this = Arc::clone(self);
             // The next probe may be minutes away, if the server could not be reached before.
             self.tasks.spawn(async move { drop(this.monitor.probe_anew(id).await) });
@@ -224,9 +226,9 @@ pub(crate) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     old.endpoint == new.endpoint && old.transport_type == new.transport_type && spread_alike == *is
 }
 
-fn unchanged(old: &Service, places: &[Replica]) -> bool {
-    old.places.len() == places.len()
-        && old.places.iter().zip(places).all(|(old, new)| {
+fn unchanged(old: &Service, replicas: &[Replica]) -> bool {
+    old.replicas.len() == replicas.len()
+        && old.replicas.iter().zip(replicas).all(|(old, new)| {
             // A probe that changed nothing but its own time is no reason to build anything anew.
             old.server.revision == new.server.revision
                 && old.server.health_status == new.server.health_status

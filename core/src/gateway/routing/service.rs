@@ -25,7 +25,7 @@ use crate::select::{Hold, Lease, Member, PickRequest, Pool, ReplicaState, Settin
 pub(crate) struct Replica {
     pub(crate) server: Arc<Server>,
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) replica: Arc<ReplicaState>,
+    pub(crate) state: Arc<ReplicaState>,
     pub(crate) listing: Arc<Listing>,
     /// What it says differs from what was approved, and waits for an operator.
     pub(crate) waits: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Replica {
 pub(crate) struct Service {
     pub(crate) name: ServiceName,
     /// In order of registration; the first one's configuration speaks for the service.
-    pub(crate) places: Vec<Replica>,
+    pub(crate) replicas: Vec<Replica>,
     by_id: HashMap<ServerId, usize, RandomState>,
     everyone: Pool,
     /// What only some replicas offer, and the pool of those that do.
@@ -64,12 +64,12 @@ impl Service {
     /// `balancing` has what the service's configuration does not say.
     pub(crate) fn new(
         name: ServiceName,
-        places: Vec<Replica>,
+        replicas: Vec<Replica>,
         balancing: PoolSettings,
         clock: Arc<dyn Clock>,
         previous: Option<&Self>,
     ) -> Self {
-        let (algorithm, max_load) = places.first().map_or_else(
+        let (algorithm, max_load) = replicas.first().map_or_else(
             || (balancing.algorithm, balancing.max_load),
             |first| {
                 let configuration = &first.server.configuration;
@@ -77,14 +77,14 @@ impl Service {
             },
         );
         let settings = PoolSettings { algorithm, max_load, ..balancing.clone() };
-        let all: Vec<usize> = (0..places.len()).collect();
+        let all: Vec<usize> = (0..replicas.len()).collect();
         let pool = |which: &[usize], before: Option<&Pool>| {
-            Pool::new(settings.clone(), which.iter().map(|i| member(&places[*i])).collect(), before)
+            Pool::new(settings.clone(), which.iter().map(|i| member(&replicas[*i])).collect(), before)
         };
         let everyone = pool(&all, previous.map(|service| &service.everyone));
         let mut subsets: HashMap<Vec<usize>, Arc<Pool>> = HashMap::new();
         let mut partly = HashMap::new();
-        for (key, which) in offered_by_some(&places) {
+        for (key, which) in offered_by_some(&replicas) {
             let made = subsets.entry(which).or_insert_with_key(|which| {
                 Arc::new(pool(
                     which,
@@ -93,25 +93,25 @@ impl Service {
             });
             partly.insert(key, Arc::clone(made));
         }
-        let by_id = places.iter().enumerate().map(|(i, place)| (place.server.id, i)).collect();
-        Self { name, places, by_id, everyone, partly, subsets, balancing, veil: None, clock }
+        let by_id = replicas.iter().enumerate().map(|(i, replica)| (replica.server.id, i)).collect();
+        Self { name, replicas, by_id, everyone, partly, subsets, balancing, veil: None, clock }
     }
 
     /// The service as a caller sees it who may use only the replicas that `reaches` says, and nothing that `denied` is about.
     /// Breakers, counters and whose turn it is are shared with the whole one.
     pub(crate) fn narrowed(&self, reaches: impl Fn(&Server) -> bool, denied: &[Restriction]) -> Self {
         let shown = |item: &Capability| !denied.iter().any(|one| one.is_about(item.kind, &item.name));
-        let places = self.places.iter().filter(|place| reaches(&place.server)).map(|place| {
+        let replicas = self.replicas.iter().filter(|replica| reaches(&replica.server)).map(|replica| {
             if denied.is_empty() {
-                return place.clone();
+                return replica.clone();
             }
-            let mut listing = (*place.listing).clone();
+            let mut listing = (*replica.listing).clone();
             listing.items.retain(shown);
-            Replica { listing: Arc::new(listing), ..place.clone() }
+            Replica { listing: Arc::new(listing), ..replica.clone() }
         });
         let mut narrowed = Self::new(
             self.name.clone(),
-            places.collect(),
+            replicas.collect(),
             self.balancing.clone(),
             Arc::clone(&self.clock),
             Some(self),
@@ -159,22 +159,22 @@ impl Service {
             _ => None,
         };
         // The pool of all has them in the order of the places.
-        let (lease, place) = match subset {
+        let (lease, replica) = match subset {
             None => {
                 let lease = self.everyone.pick(ask, now).map_err(|error| self.nobody(error))?;
-                let place = self.places.get(lease.index());
-                (lease, place)
+                let replica = self.replicas.get(lease.index());
+                (lease, replica)
             }
             Some(pool) => {
                 let lease = pool.pick(ask, now).map_err(|error| self.nobody(error))?;
-                let place = self.place(lease.server_id());
-                (lease, place)
+                let replica = self.replica(lease.server_id());
+                (lease, replica)
             }
         };
-        let place = place.ok_or_else(|| {
+        let replica = replica.ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a pool knows a server that its service does not")
         })?;
-        Ok((lease, place))
+        Ok((lease, replica))
     }
 
     /// Picks a replica that can take a call, whatever it offers: the one at the place of the hold's index.
@@ -186,7 +186,7 @@ impl Service {
     #[cold]
     fn nobody(&self, error: Error) -> Error {
         let error = error.with("service", &self.name);
-        if !self.places.iter().any(|place| place.waits) {
+        if !self.replicas.iter().any(|replica| replica.waits) {
             return error;
         }
         error.with(
@@ -196,23 +196,23 @@ impl Service {
     }
 
     /// The replica of this id.
-    pub(crate) fn place(&self, id: ServerId) -> Option<&Replica> {
-        self.by_id.get(&id).map(|i| &self.places[*i])
+    pub(crate) fn replica(&self, id: ServerId) -> Option<&Replica> {
+        self.by_id.get(&id).map(|i| &self.replicas[*i])
     }
 
     /// What the replicas offer together, each name once, defined as the first replica that has it defines it.
     pub(crate) fn offers(&self, kind: CapabilityKind) -> Vec<(&Replica, &Capability)> {
         let mut seen = std::collections::HashSet::new();
-        let serving = self.places.iter().filter(|place| place.server.status == Status::Active);
+        let serving = self.replicas.iter().filter(|replica| replica.server.status == Status::Active);
         serving
-            .flat_map(|place| place.listing.of(kind).map(move |item| (place, item)))
+            .flat_map(|replica| replica.listing.of(kind).map(move |item| (replica, item)))
             .filter(|(_, item)| seen.insert(item.name.as_str()))
             .collect()
     }
 
     /// By which services are compared that offer the same: when its first replica was registered, then its name.
     pub(crate) fn age(&self) -> (Option<jiff::Timestamp>, &ServiceName) {
-        (self.places.first().map(|place| place.server.created_at), &self.name)
+        (self.replicas.first().map(|replica| replica.server.created_at), &self.name)
     }
 
     /// Whether both list the same, as far as can be told without reading the lists.
@@ -222,27 +222,27 @@ impl Service {
                 && a.server.status == b.server.status
                 && Arc::ptr_eq(&a.listing, &b.listing)
         };
-        self.places.len() == other.places.len() && self.places.iter().zip(&other.places).all(alike)
+        self.replicas.len() == other.replicas.len() && self.replicas.iter().zip(&other.replicas).all(alike)
     }
 
     /// How a tool or resource is defined, if any replica offers it.
     pub(crate) fn definition(&self, kind: CapabilityKind, name: &str) -> Option<&Capability> {
-        self.places.iter().find_map(|place| place.listing.of(kind).find(|item| item.name == name))
+        self.replicas.iter().find_map(|replica| replica.listing.of(kind).find(|item| item.name == name))
     }
 
     /// The replicas that were never heard of and could be asked.
     pub(crate) fn unheard(&self) -> impl Iterator<Item = &Replica> {
-        self.places.iter().filter(|place| {
-            place.server.status == Status::Active
-                && place.server.auto_discover
-                && !place.waits
-                && place.listing.initialize.is_none()
+        self.replicas.iter().filter(|replica| {
+            replica.server.status == Status::Active
+                && replica.server.auto_discover
+                && !replica.waits
+                && replica.listing.initialize.is_none()
         })
     }
 
     /// The `initialize` result of the first replica that was heard.
     pub(crate) fn initialize(&self) -> Option<&str> {
-        self.places.iter().find_map(|place| place.listing.initialize.as_deref())
+        self.replicas.iter().find_map(|replica| replica.listing.initialize.as_deref())
     }
 
     /// The full name of a tool or prompt of this service.
@@ -263,35 +263,36 @@ impl Core {
     }
 }
 
-fn member(place: &Replica) -> Member {
-    let server = &place.server;
+fn member(replica: &Replica) -> Member {
+    let server = &replica.server;
     Member {
-        replica: Arc::clone(&place.replica),
+        replica: Arc::clone(&replica.state),
         weight: server.weight,
         available: !matches!(server.health_status, HealthStatus::Unhealthy | HealthStatus::Unreachable),
-        drained: server.status != Status::Active || server.weight == 0 || place.waits,
+        drained: server.status != Status::Active || server.weight == 0 || replica.waits,
     }
 }
 
 /// What some replicas offer and others, that were heard, do not; with the positions of those that do. A replica that
 /// was never heard counts as offering everything: it may.
-fn offered_by_some(places: &[Replica]) -> HashMap<(CapabilityKind, String), Vec<usize>> {
+fn offered_by_some(replicas: &[Replica]) -> HashMap<(CapabilityKind, String), Vec<usize>> {
     let mut by: HashMap<(CapabilityKind, &str), Vec<usize>> = HashMap::new();
-    if places.len() < 2 {
+    if replicas.len() < 2 {
         return HashMap::new();
     }
-    let unheard = |place: &Replica| place.listing.initialize.is_none() && place.listing.items.is_empty();
-    for (i, place) in places.iter().enumerate() {
-        for item in &place.listing.items {
+    let unheard =
+        |replica: &Replica| replica.listing.initialize.is_none() && replica.listing.items.is_empty();
+    for (i, replica) in replicas.iter().enumerate() {
+        for item in &replica.listing.items {
             let which = by.entry((item.kind, item.name.as_str())).or_default();
             if which.last() != Some(&i) {
                 which.push(i);
             }
         }
     }
-    let silent: Vec<usize> = (0..places.len()).filter(|i| unheard(&places[*i])).collect();
+    let silent: Vec<usize> = (0..replicas.len()).filter(|i| unheard(&replicas[*i])).collect();
     by.into_iter()
-        .filter(|(_, which)| which.len() + silent.len() < places.len())
+        .filter(|(_, which)| which.len() + silent.len() < replicas.len())
         .map(|((kind, name), mut which)| {
             which.extend(&silent);
             which.sort_unstable();

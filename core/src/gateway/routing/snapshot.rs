@@ -35,16 +35,16 @@ pub(crate) type Touched = BTreeMap<TenantId, BTreeSet<ServiceName>>;
 impl Snapshot {
     /// Where calls to this server go.
     pub(crate) fn place_of(&self, server: &Server) -> Option<&Replica> {
-        self.tenants.get(&server.tenant_id)?.services.get(&server.service)?.place(server.id)
+        self.tenants.get(&server.tenant_id)?.services.get(&server.service)?.replica(server.id)
     }
 
     /// What `principal` sees of its tenant, for as long as `with` looks at it; `None` where nothing of the tenant is known. It shares no
     /// counter with other threads, unless something is kept from the principal.
     #[inline]
-    pub(crate) fn look<T>(&self, principal: &Principal, with: impl FnOnce(Option<&View>) -> T) -> T {
+    pub(crate) fn with_view<T>(&self, principal: &Principal, with: impl FnOnce(Option<&View>) -> T) -> T {
         match self.tenants.get(&principal.tenant) {
             Some(view) if view.is_whole_for(principal) => with(Some(view)),
-            Some(view) => with(Some(&view.seen_by(principal))),
+            Some(view) => with(Some(&view.for_principal(principal))),
             None => with(None),
         }
     }
@@ -52,7 +52,7 @@ impl Snapshot {
     /// Whether `principal` sees this service of its tenant.
     pub(crate) fn shows(&self, principal: &Principal, service: &ServiceName) -> bool {
         let view = self.tenants.get(&principal.tenant);
-        view.is_some_and(|view| view.seen_by(principal).services.contains_key(service))
+        view.is_some_and(|view| view.for_principal(principal).services.contains_key(service))
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct View {
     restrictions: Restrictions,
     narrowed: RwLock<Narrowed>,
     /// Whether it has the gateway's own service.
-    pub(crate) has_own: bool,
+    pub(crate) has_builtin: bool,
     claims: Arc<Claims>,
 }
 
@@ -92,7 +92,7 @@ impl View {
         services: BTreeMap<ServiceName, Arc<Service>>,
         index: Arc<Index>,
         restrictions: Restrictions,
-        has_own: bool,
+        has_builtin: bool,
     ) -> Self {
         let narrowed = RwLock::default();
         Self {
@@ -103,7 +103,7 @@ impl View {
             lists: Default::default(),
             restrictions,
             narrowed,
-            has_own,
+            has_builtin,
             claims: Arc::default(),
         }
     }
@@ -133,7 +133,7 @@ impl View {
     }
 
     /// The view as `principal` sees it: without what it may not use.
-    pub(crate) fn seen_by(self: &Arc<Self>, principal: &Principal) -> Arc<Self> {
+    pub(crate) fn for_principal(self: &Arc<Self>, principal: &Principal) -> Arc<Self> {
         if self.is_whole_for(principal) {
             return Arc::clone(self);
         }
@@ -163,13 +163,13 @@ impl View {
         let services = self.services.iter().filter(|(name, _)| !denied.service(name));
         let services = services.filter_map(|(name, service)| {
             let reaches = |id| principal.reaches(id, name);
-            let all = service.places.iter().all(|place| reaches(place.server.id));
+            let all = service.replicas.iter().all(|replica| reaches(replica.server.id));
             if all && !denied.partly(name) {
                 return Some((name.clone(), Arc::clone(service)));
             }
             let restrictions: Vec<_> = denied.about(name).cloned().collect();
             let narrowed = service.narrowed(|server| reaches(server.id), &restrictions);
-            (!narrowed.places.is_empty()).then(|| (name.clone(), Arc::new(narrowed)))
+            (!narrowed.replicas.is_empty()).then(|| (name.clone(), Arc::new(narrowed)))
         });
         let bound =
             principal.grant.as_deref().filter(|grant| grant.server.is_some() || grant.service.is_some());
@@ -179,7 +179,7 @@ impl View {
             services.collect(),
             self.index.load_full(),
             Restrictions::default(),
-            self.has_own && own,
+            self.has_builtin && own,
         );
         seen.claimed(Arc::clone(&self.claims))
     }
@@ -234,8 +234,8 @@ impl View {
 
     /// The merged list of this kind, made by `make` once for this view.
     pub(crate) fn list(&self, kind: CapabilityKind, make: impl FnOnce() -> String) -> &str {
-        let place = CapabilityKind::ALL.iter().position(|one| *one == kind).unwrap_or_default();
-        self.lists[place].get_or_init(make)
+        let replica = CapabilityKind::ALL.iter().position(|one| *one == kind).unwrap_or_default();
+        self.lists[replica].get_or_init(make)
     }
 
     fn cut_names(&self) -> &HashMap<String, (ServiceName, String)> {

@@ -210,7 +210,7 @@ impl Client {
     }
 
     /// Enters a request; the entry lasts as long as the returned guard.
-    pub(crate) fn take_off(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> RequestGuard {
+    pub(crate) fn track(self: &Arc<Self>, raw_id: &str, active: &Arc<Active>) -> RequestGuard {
         let raw_id = SmolStr::from(raw_id);
         locked(&self.flights).insert(raw_id.clone(), Arc::clone(active));
         RequestGuard { client: Arc::clone(self), raw_id, active: Arc::clone(active) }

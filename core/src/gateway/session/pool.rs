@@ -166,13 +166,13 @@ impl Pool {
                 .enumerate()
                 .filter(|(_, pooled)| pooled.is_idle())
                 .min_by_key(|(_, pooled)| pooled.client.idle_since());
-            let place = oldest.map(|(place, _)| place).ok_or_else(|| {
+            let replica = oldest.map(|(replica, _)| replica).ok_or_else(|| {
                 let message = "your requests declare too many different capabilities or names at once";
                 Error::new(ErrorKind::RateLimited, message)
                     .with("limit", MOST_EACH)
                     .retry_after(Duration::from_secs(1))
             })?;
-            left = Some(Arc::clone(&own.swap_remove(place).client));
+            left = Some(Arc::clone(&own.swap_remove(replica).client));
         } else if count >= MOST {
             let message = "the gateway has as many sessions with servers as it may have";
             return Err(Error::new(ErrorKind::Unavailable, message)

@@ -21,7 +21,7 @@ fn of(tenant: &str, role: Role) -> Principal {
 
 /// Registers a server of this name in another tenant.
 async fn add_to(house: &House, tenant: &str, name: &str, fake: &Arc<Fake>) -> Arc<Server> {
-    house.place(name, fake);
+    house.replica(name, fake);
     let registration =
         Registration { name: name.into(), endpoint_url: Some(url(name)), ..Registration::default() };
     let admin = Caller::new(of(tenant, Role::Admin));
@@ -68,7 +68,7 @@ async fn equal_names_of_two_tenants_never_meet() {
     let (house, one, two) = (House::open().await, Fake::new(&["t", "of_one"]), Fake::new(&["t", "of_two"]));
     let mut servers = Vec::new();
     for (tenant, fake) in [("a", &one), ("b", &two)] {
-        house.place(tenant, fake);
+        house.replica(tenant, fake);
         let registration =
             Registration { name: "same".into(), endpoint_url: Some(url(tenant)), ..Registration::default() };
         let admin = Caller::new(of(tenant, Role::Admin));
@@ -83,8 +83,8 @@ async fn equal_names_of_two_tenants_never_meet() {
             house.client_of(of(tenant, Role::Analyst), "same", json!({})).await,
         ));
     }
-    let seen = async |own: &str, other: &str, place: usize| {
-        let (all, alone) = &clients[place];
+    let seen = async |own: &str, other: &str, replica: usize| {
+        let (all, alone) = &clients[replica];
         for listed in
             [all.request(3, "tools/list", json!({})).await, alone.request(4, "tools/list", json!({})).await]
         {
@@ -112,13 +112,13 @@ async fn a_breaker_that_one_tenant_trips_is_not_anothers() {
     let first = add_to(&house, "a", "same", &fake).await;
     let second = add_to(&house, "b", "same", &fake).await;
     let inner = &house.gateway.0;
-    let service = Arc::clone(&inner.sight(&of("a", Role::Analyst)).services["same"]);
+    let service = Arc::clone(&inner.view_for(&of("a", Role::Analyst)).services["same"]);
     for _ in 0..5 {
         let now = inner.clock.now();
         let (mut lease, _) = service.pick(None, &PickRequest { key: None, exclude: &[] }, now).unwrap();
         lease.record(Outcome::Failure, Duration::from_millis(1), now);
     }
-    let state = |id: ServerId| inner.place(id).unwrap().replica.breaker().state(inner.clock.now());
+    let state = |id: ServerId| inner.replica(id).unwrap().replica.breaker().state(inner.clock.now());
     assert_eq!((state(first.id), state(second.id)), (BreakerState::Open, BreakerState::Closed));
     let client = house.client_of(of("b", Role::Analyst), "", json!({})).await;
     assert!(client.call("same__t").await[0]["result"].is_object());

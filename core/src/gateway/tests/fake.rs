@@ -308,7 +308,7 @@ impl House {
     }
 
     /// Puts a server at the URL of this name.
-    pub(super) fn place(&self, name: &str, fake: &Arc<Fake>) {
+    pub(super) fn replica(&self, name: &str, fake: &Arc<Fake>) {
         self.fakes.lock().unwrap().insert(url(name), Arc::clone(fake));
     }
 
@@ -316,13 +316,13 @@ impl House {
     pub(super) async fn add(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
         let server = self.register(name, service, fake).await;
         self.gateway.discover(&caller(), server.id).await.unwrap();
-        until("a shared session", || self.gateway.0.place(server.id)?.upstream.shared_session()).await;
+        until("a shared session", || self.gateway.0.replica(server.id)?.upstream.shared_session()).await;
         server
     }
 
     /// Registers a server.
     pub(super) async fn register(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
-        self.place(name, fake);
+        self.replica(name, fake);
         let registration = Registration {
             name: name.into(),
             service: Some(service.into()),
@@ -355,7 +355,7 @@ impl House {
             correlation_id: "test".into(),
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         heard(self.gateway.handle(call, &Credentials::Embedded(principal.clone())).await, &json!(1)).await
@@ -423,7 +423,7 @@ impl Client {
             correlation_id: "test".into(),
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         self.gateway.handle(call, &Credentials::Embedded(self.principal.clone())).await

@@ -135,7 +135,7 @@ impl Crowd {
             correlation_id: "test".into(),
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await

@@ -31,7 +31,7 @@ async fn listen(house: &House) -> BoxStream<'static, Value> {
         correlation_id: "test".into(),
         streams: true,
         resumes: false,
-        wishes: None,
+        hints: None,
         builtin: true,
     };
     match house.gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap() {

@@ -64,7 +64,7 @@ async fn an_end_that_nobody_waits_for_ends_the_sessions_at_the_servers_all_the_s
 async fn a_server_that_moves_leaves_no_session_behind_not_even_one_that_is_being_opened() {
     let (house, old, client) = one().await;
     let new = Fake::new(&["t"]);
-    house.place("new", &new);
+    house.replica("new", &new);
     old.hold(OPEN);
     let call = client.call("t");
     let moving = async {
@@ -85,13 +85,13 @@ async fn a_session_in_which_a_probe_was_not_answered_in_time_is_not_used_again()
     let (house, fake, _client) = one().await;
     let gateway = &house.gateway.0;
     let id = gateway.registry.state().servers().next().unwrap().id;
-    let before = gateway.place(id).unwrap().upstream.shared_session().unwrap();
+    let before = gateway.replica(id).unwrap().upstream.shared_session().unwrap();
     fake.hold("ping");
     let record = house.gateway.health_check(&caller(), id).await.unwrap();
     assert!(record.error.is_some_and(|error| error.contains("no answer within")));
     fake.release("ping");
     house.gateway.health_check(&caller(), id).await.unwrap();
-    let after = gateway.place(id).unwrap().upstream.shared_session().unwrap();
+    let after = gateway.replica(id).unwrap().upstream.shared_session().unwrap();
     assert!(!Arc::ptr_eq(&before, &after), "the session that hangs is used again");
     until("an end", || (fake.open_sessions() == 1).then_some(())).await;
     assert!(!before.is_open() && after.is_open());
@@ -102,7 +102,7 @@ async fn a_shared_session_that_is_opened_while_its_server_goes_is_closed() {
     let (house, fake, _client) = one().await;
     let gateway = &house.gateway.0;
     let id = gateway.registry.state().servers().next().unwrap().id;
-    let upstream = gateway.place(id).unwrap().upstream;
+    let upstream = gateway.replica(id).unwrap().upstream;
     upstream.forget(&upstream.shared_session().unwrap());
     fake.hold(OPEN);
     let opening = upstream.shared(|_| {});

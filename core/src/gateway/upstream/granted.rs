@@ -77,8 +77,8 @@ impl Core {
     }
 
     async fn exchanged(&self, server: ServerId, held: &ActiveGrant) -> Result<Grant> {
-        let place = self.place(server).ok_or_else(|| ended(server))?;
-        let wire = self.wire(&place.server)?;
+        let replica = self.replica(server).ok_or_else(|| ended(server))?;
+        let wire = self.wire(&replica.server)?;
         oauth::renew(&held.grant, wire, self.clock.timestamp()).await
     }
 
@@ -92,8 +92,8 @@ impl Core {
         action: &str,
     ) -> Result<Arc<HeaderMap>> {
         let _writing = self.book.writing.lock().await;
-        let place = self.place(server).ok_or_else(|| ended(server))?;
-        let tenant = &place.server.tenant_id;
+        let replica = self.replica(server).ok_or_else(|| ended(server))?;
+        let tenant = &replica.server.tenant_id;
         let shown = self.book.shown(server, subject, HEADER).ok_or_else(|| ended(server))?;
         if shown.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, before)) {
             let sealed = self.book.seal(tenant, &shown.about, &grant.sealable()?)?;

@@ -45,7 +45,7 @@ pub(crate) struct Upstream {
     /// Differs between any two of this process: a server whose endpoint changed has another.
     pub(crate) number: u64,
     pub(crate) server: Arc<Server>,
-    reach: Arc<EraNegotiator>,
+    negotiator: Arc<EraNegotiator>,
     shared: Mutex<SharedState>,
     /// Cancelled when the server is not to be reached this way any more.
     retired: CancellationToken,
@@ -69,23 +69,23 @@ impl Upstream {
     pub(crate) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
         let number = next_number();
         let retired = CancellationToken::new();
-        let reach = EraNegotiator::new(&server, connector, tasks.clone());
+        let negotiator = EraNegotiator::new(&server, connector, tasks.clone());
         let callers = (!server.configuration.credentials.is_shared()).then(PerCallerUpstreams::default);
-        Arc::new(Self { number, server, reach, shared: Mutex::default(), retired, tasks, callers })
+        Arc::new(Self { number, server, negotiator, shared: Mutex::default(), retired, tasks, callers })
     }
 
     /// The way of one caller, over which nothing goes but what is the caller's.
     ///
     /// [`ErrorKind::InvalidParams`] if the server is shown nothing over its transport.
     pub(crate) fn for_caller(&self, subject: &Arc<str>) -> Result<Arc<Self>> {
-        let connector = self.reach.connector.for_caller(subject).ok_or_else(|| {
+        let connector = self.negotiator.connector.for_caller(subject).ok_or_else(|| {
             let message = "callers cannot have credentials of their own for a server of this transport";
             Error::new(ErrorKind::InvalidParams, message).with("server", &self.server.name)
         })?;
         Ok(Arc::new(Self {
             number: next_number(),
             server: Arc::clone(&self.server),
-            reach: self.reach.with(connector),
+            negotiator: self.negotiator.with(connector),
             shared: Mutex::default(),
             retired: self.retired.child_token(),
             tasks: self.tasks.clone(),
@@ -176,17 +176,17 @@ impl Upstream {
         self: &Arc<Self>,
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
     ) -> Result<Option<Arc<Session>>> {
-        if let Some(session) = self.reach.modern_session() {
+        if let Some(session) = self.negotiator.modern_session() {
             return Ok(Some(session));
         }
         // Whoever comes first finds out the era; all wait for that.
         self.shared(opened).await?;
-        self.reach.modern().await
+        self.negotiator.modern().await
     }
 
     /// The session of the modern era that all share, if it is open: nearly every modern call finds it so.
     pub(crate) fn modern_session(&self) -> Option<Arc<Session>> {
-        self.reach.modern_session()
+        self.negotiator.modern_session()
     }
 
     async fn open(&self, hello: &Hello, own: bool) -> Result<Arc<Session>> {
@@ -196,7 +196,7 @@ impl Upstream {
         };
         let session = tokio::select! {
             biased;
-            session = self.reach.legacy(hello, own) => session?,
+            session = self.negotiator.legacy(hello, own) => session?,
             () = given_up => return Err(replaced()),
         };
         if self.is_closed() {
@@ -233,7 +233,7 @@ impl Upstream {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let hello = hello(capabilities);
-        let fetched = if let Some(modern) = self.reach.modern_alone().await? {
+        let fetched = if let Some(modern) = self.negotiator.modern_alone().await? {
             self.unless_retired(self.fetch_modern(&modern, &hello)).await
         } else {
             let session = self.own(&hello).await?;
@@ -251,12 +251,12 @@ impl Upstream {
 
     /// As [`EraNegotiator::want_legacy`].
     pub(crate) fn want_legacy(&self) -> bool {
-        self.reach.want_legacy()
+        self.negotiator.want_legacy()
     }
 
     /// Which arguments of its tools are repeated in headers.
     pub(crate) fn mirrors(&self) -> &self::legacy_adapter::Mirrors {
-        &self.reach.mirrors
+        &self.negotiator.mirrors
     }
 
     async fn unless_retired(&self, work: impl Future<Output = Result<Fetched>>) -> Result<Fetched> {
@@ -269,7 +269,7 @@ impl Upstream {
 
     async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
         let timeout = self.server.configuration.timeout;
-        match self.reach.modern().await? {
+        match self.negotiator.modern().await? {
             Some(modern) => {
                 // Of both eras: legacy clients are told what the server itself tells them.
                 let mut fetched = self.fetch_modern(&modern, hello).await?;
@@ -291,7 +291,7 @@ impl Upstream {
 
     /// Takes note of what the server offers, as far as calls depend on it.
     pub(crate) fn learn(&self, listing: &Listing) {
-        self.reach.mirrors.learn(listing);
+        self.negotiator.mirrors.learn(listing);
     }
 
     /// Asks the server whether it is there. A probe that fails, or is dropped before it has its answer, is the last that uses the
@@ -302,13 +302,13 @@ impl Upstream {
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
     ) -> Result<()> {
         if kind == ProbeKind::Connect {
-            return self.reach.connector.check().await;
+            return self.negotiator.connector.check().await;
         }
         let session = self.shared(opened).await?;
         let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
         let patience = Duration::from_secs(60);
-        let answer = match self.reach.modern_session() {
+        let answer = match self.negotiator.modern_session() {
             Some(modern) => {
                 let answer = modern.ask(&Method::Discover, None, patience).await;
                 // Every server of the modern era answers this: one that does not is asked anew what it is.
@@ -349,7 +349,7 @@ impl Upstream {
             SharedState::Opening(opening) => drop(opening.outcome().await),
             SharedState::None | SharedState::Closed => {}
         }
-        self.reach.close().await;
+        self.negotiator.close().await;
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, SharedState> {

@@ -59,7 +59,7 @@ pub struct HttpConnector {
 /// What the server is shown besides: it may change at any time.
 #[derive(Clone)]
 struct Shown {
-    supply: Arc<dyn CredentialProvider>,
+    provider: Arc<dyn CredentialProvider>,
     server: ServerId,
     origin: Arc<str>,
     /// Whose calls go this way alone, if it is one caller's.
@@ -126,8 +126,8 @@ impl HttpConnector {
         }
         let (clock, limit) = (means.clock.clone(), server.configuration.max_connections);
         let pool = Pool::new(dial, limit, clock.clone(), means.tasks.clone());
-        let (supply, origin) = (means.supply.clone(), origin(url).into());
-        let shown = Shown { supply, server: server.id, origin, subject: None };
+        let (provider, origin) = (means.provider.clone(), origin(url).into());
+        let shown = Shown { provider, server: server.id, origin, subject: None };
         Ok(Self { pool, uri, headers, clock, shown })
     }
 
@@ -140,7 +140,7 @@ impl HttpConnector {
     pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap, last: bool) -> RetryAdvice {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                self.shown.supply.refused(self.wanted(), &Refusal { status, headers, last })
+                self.shown.provider.refused(self.wanted(), &Refusal { status, headers, last })
             }
             _ => RetryAdvice::Unknown,
         }
@@ -148,7 +148,7 @@ impl HttpConnector {
 
     /// What the server is shown in a request that is sent now.
     pub(super) async fn shown(&self) -> Result<Option<Arc<HeaderMap>>> {
-        match self.shown.supply.headers(self.wanted()) {
+        match self.shown.provider.headers(self.wanted()) {
             ProvidedCredentials::Nothing => Ok(None),
             ProvidedCredentials::Now(headers) => Ok(Some(headers)),
             ProvidedCredentials::Later(headers) => headers.await.map(Some).map_err(Error::not_sent),

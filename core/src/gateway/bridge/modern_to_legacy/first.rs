@@ -19,7 +19,7 @@ impl Core {
         &self,
         session: &Arc<Session>,
         modern: &Modern,
-        passage: &CallContext,
+        context: &CallContext,
         message: &Message,
     ) -> Result<Option<Message>> {
         let ears = &self.modern.ears;
@@ -35,7 +35,7 @@ impl Core {
             return Ok(None);
         }
         let questions = ears.questions(session);
-        let state = self.seal(AGAIN, &bond_of(passage, message))?;
+        let state = self.seal(AGAIN, &bond_of(context, message))?;
         let questions = questions.iter().map(|(key, question)| (key.as_str(), question));
         let result = translate::input_required(questions, &state);
         Message::parse(result_response(message.id().unwrap_or("null"), &result)).map(Some)

@@ -80,17 +80,17 @@ impl<T> Parked<T> {
         }
         *count += 1;
         *table.there.entry(lot.server).or_default() += 1;
-        let place = table.next;
+        let replica = table.next;
         table.next += 1;
         let (sender, receiver) = oneshot::channel();
-        table.waiting.insert(place, (principal.clone(), lot.server, sender));
-        Ok((place, receiver))
+        table.waiting.insert(replica, (principal.clone(), lot.server, sender));
+        Ok((replica, receiver))
     }
 
-    /// Takes the call that waits at `place`, to resume it or to leave it; `None` if there is none any more.
-    pub(crate) fn take(&self, place: u64) -> Option<oneshot::Sender<T>> {
+    /// Takes the call that waits at `replica`, to resume it or to leave it; `None` if there is none any more.
+    pub(crate) fn take(&self, replica: u64) -> Option<oneshot::Sender<T>> {
         let mut table = self.table();
-        let (principal, server, sender) = table.waiting.remove(&place)?;
+        let (principal, server, sender) = table.waiting.remove(&replica)?;
         leave(&mut table.each, &principal);
         leave(&mut table.there, &server);
         Some(sender)
@@ -121,14 +121,14 @@ mod tests {
         let one = Principal::local(TenantId::default_tenant());
         let other = Principal { subject: "b".into(), ..one.clone() };
         let lot = Lot { server: ServerId::random(), most: usize::MAX };
-        let places: Vec<_> = (0..MOST_EACH).map(|_| parked.enter(&one, lot).unwrap()).collect();
+        let replicas: Vec<_> = (0..MOST_EACH).map(|_| parked.enter(&one, lot).unwrap()).collect();
         assert_eq!(parked.enter(&one, lot).unwrap_err().kind(), ErrorKind::RateLimited);
         assert!(parked.enter(&other, lot).is_ok());
-        assert!(parked.take(places[0].0).is_some());
-        assert!(parked.take(places[0].0).is_none());
-        let (place, mut waiting) = parked.enter(&one, lot).unwrap();
-        assert!(places.iter().all(|(taken, _)| *taken != place));
-        parked.take(place).unwrap().send(5).unwrap();
+        assert!(parked.take(replicas[0].0).is_some());
+        assert!(parked.take(replicas[0].0).is_none());
+        let (replica, mut waiting) = parked.enter(&one, lot).unwrap();
+        assert!(replicas.iter().all(|(taken, _)| *taken != replica));
+        parked.take(replica).unwrap().send(5).unwrap();
         assert_eq!(waiting.try_recv().unwrap(), 5);
     }
 
@@ -138,11 +138,11 @@ mod tests {
         let one = Principal::local(TenantId::default_tenant());
         let other = Principal { subject: "b".into(), ..one.clone() };
         let lot = Lot { server: ServerId::random(), most: 2 };
-        let (place, _) = parked.enter(&one, lot).unwrap();
+        let (replica, _) = parked.enter(&one, lot).unwrap();
         parked.enter(&other, lot).unwrap();
         assert_eq!(parked.enter(&other, lot).unwrap_err().kind(), ErrorKind::Unavailable);
         assert!(parked.enter(&other, Lot { server: ServerId::random(), most: 2 }).is_ok());
-        parked.take(place);
+        parked.take(replica);
         assert!(parked.enter(&other, lot).is_ok());
     }
 }

@@ -30,7 +30,7 @@ const PURPOSE: &[u8] = b"mcp requestState 1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     /// Under which number the call is parked.
-    pub(crate) place: u64,
+    pub(crate) replica: u64,
     /// Until when it is, to the millisecond.
     pub(crate) until: Timestamp,
 }
@@ -99,7 +99,8 @@ impl Seal {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(no_random)?;
         let until = ticket.until.as_millisecond();
-        let mut sealed = [self.node.to_be_bytes(), ticket.place.to_be_bytes(), until.to_be_bytes()].concat();
+        let mut sealed =
+            [self.node.to_be_bytes(), ticket.replica.to_be_bytes(), until.to_be_bytes()].concat();
         let unsealable = || Error::new(ErrorKind::Internal, "a requestState cannot be sealed");
         self.keys
             .first()
@@ -122,9 +123,9 @@ impl Seal {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let plain = key.open_in_place(nonce, Aad::from(bond.0), sealed).ok()?;
             let (node, rest) = plain.split_first_chunk::<8>()?;
-            let (place, until) = rest.split_first_chunk::<8>()?;
+            let (replica, until) = rest.split_first_chunk::<8>()?;
             let until = Timestamp::from_millisecond(i64::from_be_bytes(until.try_into().ok()?)).ok()?;
-            let ticket = Ticket { place: u64::from_be_bytes(*place), until };
+            let ticket = Ticket { replica: u64::from_be_bytes(*replica), until };
             Some(Shown { ticket, own: u64::from_be_bytes(*node) == self.node })
         };
         let shown = whole.and_then(|whole| self.keys.iter().find_map(|key| opened(&whole, key)));
@@ -173,7 +174,7 @@ mod tests {
     }
 
     fn ticket() -> Ticket {
-        Ticket { place: 7, until: now() + Duration::from_secs(60) }
+        Ticket { replica: 7, until: now() + Duration::from_secs(60) }
     }
 
     /// T-06: sealed state fits one principal, route and request, and only in time.

@@ -92,7 +92,7 @@ impl Talk {
             let now = self.gateway.clock.now();
             match end {
                 End::Asked => {
-                    let bond = bond_of(&round.passage, &self.message);
+                    let bond = bond_of(&round.context, &self.message);
                     match self.park(round, bond).await {
                         Some(next) => round = next,
                         None => return,
@@ -101,13 +101,13 @@ impl Talk {
                 End::Answered(message) => {
                     self.lease.record(outcome_of_answer(&message), now.since(self.started), now);
                     self.leave_questions().await;
-                    let bond = || bond_of(&round.passage, &self.message);
+                    let bond = || bond_of(&round.context, &self.message);
                     let word = self.gateway.last_word(
                         &message,
                         &round.client_id,
                         &self.method,
                         self.legacy,
-                        &round.passage,
+                        &round.context,
                         self.lease.server_id(),
                         bond,
                     );
@@ -120,7 +120,7 @@ impl Talk {
                 End::Left => {
                     self.give_up().await;
                     let error = Error::new(ErrorKind::Cancelled, "the client closed its connection");
-                    round.passage.record.outcome(Some(&error));
+                    round.context.record.outcome(Some(&error));
                     return;
                 }
                 End::Broken(error) => {
@@ -178,7 +178,7 @@ impl Talk {
                 biased;
                 next = self.messages.next() => next,
                 () = &mut gone => return End::Left,
-                () = round.passage.cancel().cancelled() => {
+                () = round.context.cancel().cancelled() => {
                     return End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled"));
                 }
                 () = more => return End::Asked,
@@ -191,7 +191,7 @@ impl Talk {
                 Err(end) => return end,
             };
             if message.shape() == Shape::Request {
-                let capabilities = round.passage.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
+                let capabilities = round.context.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
                 if let Err(error) = self.ask(&message, capabilities).await {
                     return End::Broken(error);
                 }
@@ -301,13 +301,14 @@ impl Talk {
         let gateway = Arc::clone(&self.gateway);
         let now = gateway.clock.now();
         self.lease.record(crate::breaker::Outcome::Success, now.since(self.started), now);
-        let downward = &gateway.modern.downward;
+        let modern_to_legacy = &gateway.modern.modern_to_legacy;
         let until = now + gateway.settings.input_wait;
-        let entered = downward.parked.enter(&self.principal, self.lot).and_then(|(place, waiting)| {
-            let state = gateway.seal(place, &bond)?;
-            Ok((place, waiting, state))
-        });
-        let (place, mut waiting, state) = match entered {
+        let entered =
+            modern_to_legacy.parked.enter(&self.principal, self.lot).and_then(|(replica, waiting)| {
+                let state = gateway.seal(replica, &bond)?;
+                Ok((replica, waiting, state))
+            });
+        let (replica, mut waiting, state) = match entered {
             Ok(entered) => entered,
             Err(error) => {
                 self.give_up().await;
@@ -317,7 +318,7 @@ impl Talk {
         };
         let questions = self.asked.iter().map(|asked| (asked.key.as_str(), &asked.question));
         let result = translate::input_required(questions, &state);
-        let capabilities = round.passage.modern.as_ref().map(|modern| modern.capabilities.clone());
+        let capabilities = round.context.modern.as_ref().map(|modern| modern.capabilities.clone());
         let capabilities = capabilities.unwrap_or_else(|| "{}".into());
         let body = result_response(&round.client_id, &result);
         conclude(round, Answer { body, code: None }).await;
@@ -328,7 +329,7 @@ impl Talk {
                 biased;
                 next = &mut waiting => return next.ok().map(|round| self.begin(round)),
                 () = &mut late => {
-                    if downward.parked.take(place).is_none() {
+                    if modern_to_legacy.parked.take(replica).is_none() {
                         // The retry came at the last moment.
                         return waiting.await.ok().map(|round| self.begin(round));
                     }
@@ -377,15 +378,15 @@ impl Talk {
 }
 
 async fn fail(round: Round, error: Error) {
-    round.passage.record.outcome(Some(&error));
+    round.context.record.outcome(Some(&error));
     let body = error_response(Some(&round.client_id), &error, Era::Modern);
     conclude(round, Answer { body, code: Some(error.kind().row().rpc) }).await;
 }
 
 /// The last word of a round.
 async fn conclude(round: Round, answer: Answer) {
-    let Round { sender, passage, .. } = round;
-    drop(passage);
+    let Round { sender, context, .. } = round;
+    drop(context);
     // Whoever no longer reads has left.
     let _ = tokio::time::timeout(LAST_WORD, sender.send(Notification::Last(answer))).await;
 }

@@ -73,7 +73,7 @@ impl World {
             correlation_id: "c".into(),
             streams,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         let principal = Principal::local(TenantId::default_tenant());
@@ -81,7 +81,7 @@ impl World {
             Leave::Now(decision) => decision.unwrap(),
             Leave::Later(_) => panic!("there are places"),
         };
-        let passage = CallContext {
+        let context = CallContext {
             modern: None,
             admission,
             record: inner.observer.begin(&call),
@@ -91,7 +91,7 @@ impl World {
             headers: call.headers,
             streams,
             resumes: false,
-            wishes: None,
+            hints: None,
             landing: None,
         };
         let member =
@@ -102,7 +102,7 @@ impl World {
         let lease = Pool::new(settings, vec![member], None).pick(&PickRequest::default(), started).unwrap();
         let relay = Relay { client: None, session: Arc::clone(&self.session), server: self.replica.id() };
         let answering = Answering::new(relay, 7, r#""mine""#, None, self.replica.id());
-        Flow { answering, messages, lease, started, deadline: started + 10 * SECOND, passage, pauses: None }
+        Flow { answering, messages, lease, started, deadline: started + 10 * SECOND, context, pauses: None }
     }
 
     async fn follow(&self, flow: Flow) -> Result<Reply> {
@@ -168,7 +168,7 @@ async fn a_client_that_takes_no_streams_gets_an_error_as_one() {
 async fn the_last_word_does_not_wait_for_a_server_that_does_not_take_the_cancellation() {
     let world = World::new().await;
     let flow = world.flow(notes(0), true);
-    let record = Arc::clone(&flow.passage.record);
+    let record = Arc::clone(&flow.context.record);
     let messages = streamed(world.follow(flow).await);
     record.active().cancel.cancel();
     let last = tokio::time::timeout(SECOND, last(messages)).await.unwrap();

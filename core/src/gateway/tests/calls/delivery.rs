@@ -260,7 +260,7 @@ impl Bed {
             correlation_id: "test".into(),
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await

@@ -133,7 +133,7 @@ async fn one_child_of_a_modern_server_serves_all_where_no_other_may_be_started()
             correlation_id: "test".into(),
             streams: false,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         match gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap() {
@@ -211,7 +211,7 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
             correlation_id: "test".into(),
             streams: true,
             resumes: true,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         let reply = gateway.handle(call, &Credentials::Embedded(caller().principal)).await;
@@ -234,5 +234,5 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
         assert!(send(&call("t")).await.is_ok(), "nothing is poisoned");
     }
     assert_eq!(gateway.0.observer.count(), 0, "nothing is left under way");
-    assert_eq!(gateway.0.place(server.id).unwrap().replica.in_flight(), 0);
+    assert_eq!(gateway.0.replica(server.id).unwrap().replica.in_flight(), 0);
 }

@@ -135,7 +135,7 @@ impl Pair {
             correlation_id: "test".into(),
             streams: true,
             resumes: false,
-            wishes: None,
+            hints: None,
             builtin: true,
         };
         let principal = caller().principal;

@@ -39,7 +39,7 @@ async fn a_change_that_comes_while_the_server_is_asked_is_followed_by_another_qu
 async fn the_answer_of_a_server_that_moved_meanwhile_is_not_taken_for_that_of_the_new_one() {
     let (house, old, new) = (House::open().await, Fake::new(&["old"]), Fake::new(&["new"]));
     let id = house.add("a", "a", &old).await.id;
-    house.place("new", &new);
+    house.replica("new", &new);
     old.hold("tools/list");
     let asked = old.count("tools/list");
     house.gateway.0.discover_soon(id);
@@ -155,11 +155,11 @@ async fn a_server_that_moved_is_not_held_to_what_happened_where_it_was() {
     let id = house.add("a", "a", &old).await.id;
     let client = house.client("a", json!({})).await;
     let gateway = &house.gateway.0;
-    let (replica, now) = (gateway.place(id).unwrap().replica, gateway.clock.now());
+    let (replica, now) = (gateway.replica(id).unwrap().replica, gateway.clock.now());
     while replica.breaker().state(now) == BreakerState::Closed {
         replica.breaker().try_acquire(now).unwrap().finish(Outcome::Failure, now);
     }
-    house.place("new", &new);
+    house.replica("new", &new);
     let patch = Patch { endpoint_url: Some(url("new")), ..Patch::default() };
     house.gateway.update(&caller(), id, patch, None).await.unwrap();
     assert!(client.call("new").await[0]["result"].is_object());

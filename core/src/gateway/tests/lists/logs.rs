@@ -122,7 +122,7 @@ async fn call(gateway: &Gateway, text: &str, level: Option<&str>) -> (Vec<Value>
         correlation_id: "test".into(),
         streams: true,
         resumes: false,
-        wishes: None,
+        hints: None,
         builtin: true,
     };
     let reply = gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap();

@@ -21,7 +21,7 @@ async fn what_a_change_is_not_about_stays_the_very_same() {
     house.add("a", "a", &fake).await;
     let other: TenantId = "other".parse().unwrap();
     let admin = Caller::new(Principal::new(other.clone(), "user:admin", Role::Admin));
-    house.place("b", &fake);
+    house.replica("b", &fake);
     let registration =
         serde_json::from_str(r#"{"name": "b", "endpoint_url": "http://127.0.0.1:9/b"}"#).unwrap();
     let foreign = house.gateway.register(&admin, registration).await.unwrap();
@@ -35,17 +35,17 @@ async fn what_a_change_is_not_about_stays_the_very_same() {
     assert!(Arc::ptr_eq(&foreigners, &view(&house, &other)));
     assert!(foreigners.holder(CapabilityKind::Tool, "t").is_some());
 
-    let upstream = Arc::clone(&house.gateway.0.place(added.id).unwrap().upstream);
+    let upstream = Arc::clone(&house.gateway.0.replica(added.id).unwrap().upstream);
     let patch = Patch { service: Some("a".parse().unwrap()), ..Patch::default() };
     house.gateway.update(&caller(), added.id, patch, None).await.unwrap();
     assert_eq!(services(&house), ["a"]);
-    let moved = house.gateway.0.place(added.id).unwrap();
+    let moved = house.gateway.0.replica(added.id).unwrap();
     assert!(Arc::ptr_eq(&moved.upstream, &upstream), "it is reached as before");
-    assert_eq!(view(&house, &own).services["a"].places.len(), 2);
+    assert_eq!(view(&house, &own).services["a"].replicas.len(), 2);
 
     house.gateway.remove(&caller(), added.id, None).await.unwrap();
-    assert!(house.gateway.0.place(added.id).is_none());
-    assert_eq!(view(&house, &own).services["a"].places.len(), 1);
+    assert!(house.gateway.0.replica(added.id).is_none());
+    assert_eq!(view(&house, &own).services["a"].replicas.len(), 1);
     assert!(Arc::ptr_eq(&foreigners, &view(&house, &other)));
     house.gateway.remove(&admin, foreign.id, None).await.unwrap();
     assert!(!house.gateway.0.snapshot.load().tenants.contains_key(&other));
@@ -57,9 +57,9 @@ async fn a_server_that_could_not_be_reached_as_configured_is_tried_again_at_the_
     let late =
         serde_json::from_str(r#"{"name": "late", "endpoint_url": "http://127.0.0.1:9/late"}"#).unwrap();
     let late = house.gateway.register(&caller(), late).await.unwrap();
-    assert!(house.gateway.0.place(late.id).is_none());
-    house.place("late", &fake);
+    assert!(house.gateway.0.replica(late.id).is_none());
+    house.replica("late", &fake);
     house.add("a", "a", &fake).await;
     assert_eq!(services(&house), ["a", "late"]);
-    assert!(house.gateway.0.place(late.id).is_some());
+    assert!(house.gateway.0.replica(late.id).is_some());
 }
