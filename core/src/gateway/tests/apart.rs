@@ -118,7 +118,7 @@ async fn a_breaker_that_one_tenant_trips_is_not_anothers() {
         let (mut lease, _) = service.pick(None, &PickRequest { key: None, exclude: &[] }, now).unwrap();
         lease.record(Outcome::Failure, Duration::from_millis(1), now);
     }
-    let state = |id: ServerId| inner.replica(id).unwrap().replica.breaker().state(inner.clock.now());
+    let state = |id: ServerId| inner.replica(id).unwrap().state.breaker().state(inner.clock.now());
     assert_eq!((state(first.id), state(second.id)), (BreakerState::Open, BreakerState::Closed));
     let client = house.client_of(of("b", Role::Analyst), "", json!({})).await;
     assert!(client.call("same__t").await[0]["result"].is_object());

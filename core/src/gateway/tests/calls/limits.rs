@@ -234,5 +234,5 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
         assert!(send(&call("t")).await.is_ok(), "nothing is poisoned");
     }
     assert_eq!(gateway.0.observer.count(), 0, "nothing is left under way");
-    assert_eq!(gateway.0.replica(server.id).unwrap().replica.in_flight(), 0);
+    assert_eq!(gateway.0.replica(server.id).unwrap().state.in_flight(), 0);
 }
