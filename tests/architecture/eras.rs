@@ -9,27 +9,34 @@ use super::source::Source;
 
 /// Files and folders of the gateway that go with the legacy era: its clients' sessions, streams and questions, the bridges, and
 /// what of modern clients is kept for the sake of legacy servers.
-const ROOMS: [&str; 5] =
-    ["bridge/modern_to_legacy", "bridge/modern_to_legacy.rs", "legacy", "modern/ears.rs", "session"];
+const ROOMS: [&str; 7] = [
+    "bridge/modern_to_legacy",
+    "bridge/modern_to_legacy.rs",
+    "legacy",
+    "modern/notification_reader.rs",
+    "session",
+    "upstream/legacy_adapter",
+    "upstream/legacy_adapter.rs",
+];
 
 /// What those rooms are known by outside of them.
 const WORDS: [&str; 11] = [
     "Client",
-    "Downward",
-    "Ears",
+    "ModernToLegacy",
+    "NotificationReader",
     "Outbox",
     "Parked",
-    "Questions",
+    "PendingRequests",
     "Replays",
     "Seal",
     "SessionSettings",
     "Sessions",
-    "Upward",
+    "LegacyAdapter",
 ];
 
 /// The files outside of the rooms that name one of them: these would have to change.
 const SEAMS: [&str; 9] = [
-    "call/errand.rs",
+    "call/context.rs",
     "call/relay.rs",
     "call/sink.rs",
     "forward.rs",
@@ -37,7 +44,7 @@ const SEAMS: [&str; 9] = [
     "modern/mod.rs",
     "pipeline.rs",
     "settings.rs",
-    "upstream/reach.rs",
+    "upstream/era_negotiator.rs",
 ];
 
 fn is_room(file: &Path) -> bool {

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use mcp_registry_gateway_tests::clock::eventually;
 use mcp_registry_gateway_tests::fake::Fake;
 use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::mcp::Client;
@@ -94,11 +96,14 @@ async fn x_21_commands_credentials_and_keys_take_the_local_token() {
     assert_refused(post(&plain, &format!("{key}/rotate"), &json!({})).await, &file);
     assert_refused(plain.json(Method::DELETE, &key, None).await.expect("an answer"), &file);
 
-    let (_, trail) = operator.get("/api/v1/audit?limit=200").await.expect("the trail");
+    // Rows of refusals are written in batches.
     for action in ["server.register", "server.update", "POST /api/v1/api-keys"] {
         let refused = |row: &Value| row["action"] == action && row["outcome"] == "permission_denied";
-        let rows = trail["rows"].as_array().expect("rows");
-        assert!(rows.iter().any(refused), "{action}: {trail}");
+        eventually(&format!("the row of a refused {action}"), Duration::from_secs(10), async || {
+            let (_, trail) = operator.get("/api/v1/audit?limit=200").await.expect("the trail");
+            trail["rows"].as_array().expect("rows").iter().any(refused).then_some(())
+        })
+        .await;
     }
 }
 

@@ -11,6 +11,8 @@ use crate::error::Result;
 #[cfg(feature = "oauth")]
 use crate::gateway::{LoginAnswer, LoginWish};
 use crate::views::audit::{AuditAnswer, ChainAnswer};
+#[cfg(not(feature = "oauth"))]
+use crate::views::credential::without_oauth;
 use crate::views::credential::{CredentialList, whose};
 #[cfg(feature = "oauth")]
 use crate::views::credential::{CredentialView, LoginView};
@@ -27,9 +29,7 @@ table! {
     "set_credential" SetCredential,
     "list_credentials" ListCredentials,
     "remove_credential" RemoveCredential,
-    #[cfg(feature = "oauth")]
     "begin_login" BeginLogin,
-    #[cfg(feature = "oauth")]
     "finish_login" FinishLogin,
     "audit" Audit,
     "verify_audit" VerifyAudit,
@@ -93,6 +93,8 @@ impl Governing {
                     LoginAnswer { state: &asked.state, code: &asked.code, issuer: asked.iss.as_deref() };
                 written(&CredentialView::from(gateway.finish_login(&answer).await?))
             }
+            #[cfg(not(feature = "oauth"))]
+            Self::BeginLogin | Self::FinishLogin => Err(without_oauth()),
             Self::Audit => written(&AuditAnswer::of(gateway, caller, read(input)?).await?),
             Self::VerifyAudit => {
                 nothing(input)?;

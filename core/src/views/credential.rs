@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+#[cfg(not(feature = "oauth"))]
+use crate::error::{Error, ErrorKind};
 use crate::gateway::{Caller, CredentialScope, Gateway};
 use crate::model::{Authorized, Credential, CredentialKind, ServerId};
 
@@ -107,6 +109,13 @@ impl CredentialList {
 }
 
 /// A login that has begun.
+/// The error of a login in a build without an OAuth client.
+#[cfg(not(feature = "oauth"))]
+pub(crate) fn without_oauth() -> Error {
+    let message = "this build of the gateway cannot log in to servers; build it with the feature `oauth`";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 #[cfg(feature = "oauth")]
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]

@@ -17,9 +17,10 @@ use clap::{Parser, Subcommand};
 use mcp_registry_gateway::server;
 
 /// Gives memory back after a flood of sessions, where the system's allocator keeps it, and is faster on small objects.
-#[cfg(feature = "mimalloc")]
+/// `.cargo/config.toml` sets how soon it gives memory back.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 use exit::Failure;
 use wiring::Common;

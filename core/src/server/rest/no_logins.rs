@@ -4,9 +4,9 @@ use axum::routing::any;
 
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::error::{Error, ErrorKind};
 use crate::server::AppState;
 use crate::server::answer::Failure;
+use crate::views::credential::without_oauth;
 
 /// Where authorization servers send browsers back to.
 pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
@@ -19,6 +19,5 @@ pub(crate) fn routes(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState>
 }
 
 async fn missing() -> Failure {
-    let message = "this build of the gateway cannot log in to servers; build it with the feature `oauth`";
-    Error::new(ErrorKind::Unavailable, message).into()
+    without_oauth().into()
 }

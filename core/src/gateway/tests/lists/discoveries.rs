@@ -155,9 +155,9 @@ async fn a_server_that_moved_is_not_held_to_what_happened_where_it_was() {
     let id = house.add("a", "a", &old).await.id;
     let client = house.client("a", json!({})).await;
     let gateway = &house.gateway.0;
-    let (replica, now) = (gateway.replica(id).unwrap().state, gateway.clock.now());
-    while replica.breaker().state(now) == BreakerState::Closed {
-        replica.breaker().try_acquire(now).unwrap().finish(Outcome::Failure, now);
+    let (state, now) = (gateway.replica(id).unwrap().state, gateway.clock.now());
+    while state.breaker().state(now) == BreakerState::Closed {
+        state.breaker().try_acquire(now).unwrap().finish(Outcome::Failure, now);
     }
     house.replica("new", &new);
     let patch = Patch { endpoint_url: Some(url("new")), ..Patch::default() };
