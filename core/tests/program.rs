@@ -134,6 +134,53 @@ fn a_wrong_configuration_is_told_whole_and_nothing_starts_with_it() {
     }
 }
 
+/// The program reads `.env` of its working directory, under its environment, and says which values come from there.
+#[test]
+fn a_dotenv_file_of_the_working_directory_is_read_under_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let dotenv = format!(
+        "# for this folder\nMREG_SERVER__PORT=0\nMREG_DATA_DIR={}\nMREG_LOG=info\nMREG_POSTGRES_PASSWORD='hunter2'\nOTHER=1\n",
+        data.display()
+    );
+    std::fs::write(folder.path().join(".env"), dotenv).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(folder.path()).env("MREG_LOG", "warn").args(arguments);
+        command
+    };
+    let told = ok(&run(&["validate"]).output().unwrap());
+    assert!(told.contains(".env gives MREG_SERVER__PORT\n"), "{told}");
+    assert!(told.contains(".env has MREG_LOG, and the environment's value counts"), "{told}");
+    assert!(told.contains("MREG_POSTGRES_PASSWORD is not used by this build"), "{told}");
+    assert!(told.contains("chmod 600") && !told.contains("hunter2") && !told.contains("OTHER"), "{told}");
+    let json: Value = serde_json::from_slice(&run(&["validate", "--json"]).output().unwrap().stdout).unwrap();
+    assert_eq!(json["dotenv"]["overridden"], json!(["MREG_LOG"]), "{json}");
+
+    let mut child = run(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.find_map(|line| line.unwrap().split_once("http://").map(|(_, rest)| rest.to_owned()));
+    child.kill().unwrap();
+    let log = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(line.is_some_and(|line| !line.starts_with("127.0.0.1:8000/")), "{log}");
+    assert!(data.join("gateway.db").is_file(), "{log}");
+    assert!(log.contains("MREG_POSTGRES_PASSWORD is not used") && !log.contains("hunter2"), "{log}");
+
+    std::fs::write(folder.path().join(".env"), "MREG_SERVER__PORT=0\nMREG_SERVER__PROT=1\n").unwrap();
+    let refused = run(&["serve"]).output().unwrap();
+    let told = text(&refused);
+    assert!(refused.status.code() == Some(2) && told.contains(".env:2: MREG_SERVER__PROT"), "{told}");
+
+    // A key of the environment is not led to a gateway that a folder names.
+    std::fs::write(folder.path().join(".env"), "MREG_URL=http://127.0.0.1:9\n").unwrap();
+    let refused = run(&["list"]).env("MREG_KEY", "hunter2").output().unwrap();
+    let told = text(&refused);
+    assert!(
+        refused.status.code() == Some(2) && told.contains("the key is not sent to http://127.0.0.1:9"),
+        "{told}"
+    );
+}
+
 #[test]
 fn a_database_is_made_and_kept_in_order_by_its_commands() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ async fn with(env: Vec<(&'static str, String)>) -> Gateway {
 }
 
 /// Every path that the gateway listens to, of each kind.
-const PATHS: [(&str, Method); 14] = [
+const PATHS: [(&str, Method); 15] = [
     ("/mcp", Method::POST),
     ("/mcp", Method::GET),
     ("/mcp/one", Method::POST),
@@ -31,6 +31,7 @@ const PATHS: [(&str, Method); 14] = [
     ("/api/v1/router/metrics", Method::GET),
     ("/health", Method::GET),
     ("/ready", Method::GET),
+    ("/startup", Method::GET),
     ("/metrics", Method::GET),
     ("/docs", Method::GET),
 ];

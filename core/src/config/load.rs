@@ -11,11 +11,12 @@ use toml::de::{DeTable, DeValue};
 use super::check;
 use super::problem::{Location, Problem, Problems, hint};
 use super::sections::Config;
-use super::source::{PREFIX, Sources};
+use super::source::{PREFIX, Sources, is_unused};
 use crate::model::Registration;
 
 /// Variables that are not keys: they say where to look, and are read by the program.
-const OTHER_VARIABLES: [&str; 5] = ["MREG_CONFIG", "MREG_DATA_DIR", "MREG_URL", "MREG_KEY", "MREG_LOG"];
+const OTHER_VARIABLES: [&str; 6] =
+    ["MREG_CONFIG", "MREG_DATA_DIR", "MREG_URL", "MREG_KEY", "MREG_CA_FILE", "MREG_LOG"];
 
 /// The configuration that `sources` describe, or everything that is wrong with them.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
@@ -26,8 +27,14 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     if let Some(inline) = &sources.inline {
         loading.inline(inline);
     }
+    if let Some(dotenv) = &sources.dotenv {
+        for variable in dotenv.variables.iter().filter(|variable| !sources.is_set(&variable.name)) {
+            let place = Location::Dotenv(dotenv.path.clone(), variable.line, variable.name.clone());
+            loading.variable(&variable.name, place, &variable.value);
+        }
+    }
     for (name, value) in &sources.environment {
-        loading.variable(name, value);
+        loading.variable(name, Location::Variable(name.clone()), value);
     }
     for (option, key, value) in &sources.options {
         let path: Vec<&str> = key.split('.').collect();
@@ -162,12 +169,11 @@ impl Loading {
         }
     }
 
-    fn variable(&mut self, name: &str, text: &str) {
-        let place = Location::Variable(name.to_owned());
+    fn variable(&mut self, name: &str, place: Location, text: &str) {
         if name == "MREG_LOG" {
             return self.value(&["log", "level"], place, text.into());
         }
-        if OTHER_VARIABLES.contains(&name) {
+        if OTHER_VARIABLES.contains(&name) || is_unused(name) {
             return;
         }
         let lower = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();

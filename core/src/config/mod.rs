@@ -1,4 +1,4 @@
-//! The configuration: one file, the environment over it, every problem reported at once.
+//! The configuration: one file, `.env` over it, the environment over both, every problem reported at once.
 //!
 //! `mcp-gateway.toml` holds sections of plain keys, each of which is also `MREG_SECTION__KEY` in the environment.
 //! [`load`] is a pure function of what [`Sources`] gathered, so that a running gateway loads again and takes the result
@@ -6,6 +6,7 @@
 
 mod check;
 mod declared;
+mod dotenv;
 mod load;
 mod paths;
 mod problem;
@@ -13,6 +14,7 @@ mod sections;
 mod source;
 
 pub use crate::auth::Auth;
+pub use dotenv::{DOTENV_FILE, Dotenv};
 pub use load::load;
 pub use paths::default_data_dir;
 pub use problem::{Problem, Problems};

@@ -12,6 +12,8 @@ pub(super) enum Location {
     File(PathBuf, Option<usize>),
     /// In the configuration that a program gave.
     Inline,
+    /// In a `.env` file, at a line, as the variable of this name.
+    Dotenv(PathBuf, usize, String),
     /// In an environment variable.
     Variable(String),
     /// On the command line.
@@ -24,6 +26,7 @@ impl fmt::Display for Location {
             Self::File(file, Some(line)) => write!(f, "{}:{line}", file.display()),
             Self::File(file, None) => write!(f, "{}", file.display()),
             Self::Inline => f.write_str("the given configuration"),
+            Self::Dotenv(file, line, name) => write!(f, "{}:{line}: {name}", file.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "option {name}"),
         }
@@ -49,7 +52,7 @@ impl Problem {
     /// The file, if it is in one.
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
-            Location::File(file, _) => Some(file),
+            Location::File(file, _) | Location::Dotenv(file, ..) => Some(file),
             Location::Inline | Location::Variable(_) | Location::Flag(_) => None,
         }
     }
@@ -64,7 +67,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, in the order of the file, then variables, then options. Never empty.
+/// Everything that is wrong, in the order of the file, then `.env`, then variables, then options. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub(super) Vec<Problem>);
 

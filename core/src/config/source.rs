@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::MAX_FILE_BYTES;
+use super::dotenv::Dotenv;
 use super::problem::{Location, Problem, Problems};
 use crate::files;
 
@@ -19,6 +20,8 @@ pub struct Sources {
     pub file: Option<(PathBuf, String)>,
     /// What the program that embeds the gateway says, as JSON under the same keys, over the file.
     pub inline: Option<serde_json::Value>,
+    /// The variables of a `.env` file, under those of the environment.
+    pub dotenv: Option<Dotenv>,
     /// The variables whose names begin with `MREG_`, with their values.
     pub environment: Vec<(String, String)>,
     /// What the command line says, over both: the option's name, the key, the value.
@@ -33,10 +36,15 @@ impl Sources {
         Ok(Self { file, inline, ..Self::default() })
     }
 
-    /// Reads `file`, or else the first [`CONFIG_FILE`] in the working directory and in `data_dir`, and the environment.
+    /// Reads `file`, or else the first [`CONFIG_FILE`] in the working directory and in `data_dir`, and the environment, under which
+    /// `dotenv` stands.
     ///
     /// A file that is named and cannot be read is a problem; none at all is not.
-    pub fn gather(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Self, Problems> {
+    pub fn gather(
+        file: Option<&Path>,
+        data_dir: Option<&Path>,
+        dotenv: Option<Dotenv>,
+    ) -> Result<Self, Problems> {
         let found = match file {
             Some(file) => Some(file.to_owned()),
             None => [Some(PathBuf::from(CONFIG_FILE)), data_dir.map(|dir| dir.join(CONFIG_FILE))]
@@ -51,10 +59,59 @@ impl Sources {
         Ok(Self {
             file: file.map(|(text, path)| (path, text)),
             inline: None,
+            dotenv,
             environment: environment(),
             options: Vec::new(),
         })
     }
+
+    /// The variables of `.env` that count, and those for which the environment has another value.
+    pub fn dotenv_names(&self) -> (Vec<&str>, Vec<&str>) {
+        let names = self.dotenv.as_ref().map(Dotenv::names).unwrap_or_default();
+        names.into_iter().partition(|name| !self.is_set(name))
+    }
+
+    /// Whether the environment has a variable of this name.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.environment.iter().any(|(set, _)| set == name)
+    }
+
+    /// The names of all variables that count.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let set = self.environment.iter().map(|(name, _)| name.as_str());
+        self.dotenv_names().0.into_iter().chain(set)
+    }
+
+    /// What the operator should know although nothing is wrong: variables that this build does not use, and a `.env` that others
+    /// can read.
+    pub fn warnings(&self) -> Vec<String> {
+        let exposed = self.dotenv.as_ref().and_then(Dotenv::exposed);
+        exposed.into_iter().chain(self.names().filter_map(unused)).collect()
+    }
+}
+
+/// Variables of the first gateway of this name, by what they begin with, and what they are for.
+const ALIASES: [(&str, &str); 3] = [
+    (
+        "MREG_POSTGRES_",
+        "this build has no PostgreSQL store; `store.path` says where the SQLite database lives",
+    ),
+    ("MREG_REDIS_URL", "this build keeps counters and sessions in its own memory, not in Redis"),
+    (
+        "MREG_AZURE_",
+        "issuers of tokens are configured in `[[auth.issuers]]`, with `preset = \"entra\"` for Microsoft Entra ID",
+    ),
+];
+
+/// Whether a variable is known and has no effect here.
+pub(super) fn is_unused(name: &str) -> bool {
+    ALIASES.iter().any(|(start, _)| name.starts_with(start))
+}
+
+/// The warning about a variable that has no effect here.
+fn unused(name: &str) -> Option<String> {
+    let (_, why) = ALIASES.iter().find(|(start, _)| name.starts_with(start))?;
+    Some(format!("{name} is not used by this build: {why}"))
 }
 
 fn read(path: &Path) -> Result<String, Problems> {

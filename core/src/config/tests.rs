@@ -125,8 +125,10 @@ fn a_bomb_is_refused_instead_of_eaten() {
 #[test]
 fn a_named_file_that_is_missing_is_a_problem_and_a_missing_default_is_not() {
     let missing = std::path::Path::new("no/such/file.toml");
-    assert!(Sources::gather(Some(missing), None).unwrap_err().to_string().contains("no/such/file.toml"));
-    assert!(Sources::gather(None, Some(std::path::Path::new("no/such"))).is_ok());
+    assert!(
+        Sources::gather(Some(missing), None, None).unwrap_err().to_string().contains("no/such/file.toml")
+    );
+    assert!(Sources::gather(None, Some(std::path::Path::new("no/such")), None).is_ok());
 }
 
 #[test]
@@ -187,4 +189,119 @@ fn an_entry_of_a_list_that_cannot_be_meant_is_refused() {
         let found = problems(&file(text));
         assert!(found.len() == 1 && found[0].contains(key), "{text}: {found:?}");
     }
+}
+
+#[cfg(feature = "cli")]
+mod dotenv {
+    use super::*;
+
+    /// A folder with a `.env` of this text, which nobody else can read, and the file.
+    fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(DOTENV_FILE);
+        std::fs::write(&path, text).unwrap();
+        mode(&path, 0o600);
+        (folder, path)
+    }
+
+    fn mode(path: &std::path::Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn sources_of(text: &str) -> Sources {
+        let (_folder, path) = written(text);
+        Sources { dotenv: Dotenv::read(&path).unwrap(), ..Sources::default() }
+    }
+
+    fn refusal(text: &str) -> String {
+        let (folder, path) = written(text);
+        let said = Dotenv::read(&path).unwrap_err().to_string();
+        said.replace(&*folder.path().to_string_lossy(), "")
+    }
+
+    #[test]
+    fn its_values_stand_over_the_file_and_under_the_environment() {
+        let mut sources =
+            sources_of("MREG_SERVER__PORT=9000\nexport MREG_LOG='debug'\nMREG_SERVER__SSE=true\n");
+        sources.file = file("[server]\nport = 1\nlegacy = true\n").file;
+        sources.environment = environment(&[("MREG_SERVER__SSE", "false")]).environment;
+        let config = load(&sources).unwrap();
+        assert_eq!((config.server.port, config.server.legacy, config.server.sse), (9000, true, false));
+        assert_eq!(config.log.level, "debug");
+        let (used, overridden) = sources.dotenv_names();
+        assert_eq!((used, overridden), (vec!["MREG_SERVER__PORT", "MREG_LOG"], vec!["MREG_SERVER__SSE"]));
+    }
+
+    #[test]
+    fn a_wrong_value_is_reported_with_its_file_and_the_line_where_it_begins() {
+        let text = "\u{feff}# a comment\n\nOTHER=\"two\nlines\"\n\nMREG_SERVER__PORT=x\nMREG_SERVER__HOST=\"no\nwhere\"\nMREG_SERVER__PORTS=1\n";
+        let found = problems(&sources_of(text));
+        let lines: Vec<_> = found.iter().map(|problem| problem.rsplit('/').next().unwrap()).collect();
+        assert!(lines[0].starts_with(".env:6: MREG_SERVER__PORT: `server.port`: invalid type"), "{lines:?}");
+        assert!(
+            lines[1].starts_with(".env:7: MREG_SERVER__HOST: `server.host`: invalid IP address"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[2].starts_with(".env:9: MREG_SERVER__PORTS: the gateway has no such setting; did you mean")
+        );
+    }
+
+    /// B-28: neither does the parser's message repeat the line, which can hold a secret.
+    #[test]
+    fn a_line_that_is_no_variable_is_reported_by_its_number_alone() {
+        let said = refusal("A=1\nMREG_KEY=hunter2 and more\n");
+        assert!(said.contains("/.env:2: expected `NAME=value`") && !said.contains("hunter2"), "{said}");
+        let said = refusal("MREG_KEY='hunter2\n\nB=1\n");
+        assert!(said.contains("/.env:1: expected") && !said.contains("hunter2"), "{said}");
+        let said = refusal("MREG_LOG=info\nMREG_LOG=debug\n");
+        assert!(said.contains("/.env:2: MREG_LOG is set here and in line 1"), "{said}");
+    }
+
+    #[test]
+    fn only_a_regular_file_of_bounded_size_is_read_and_none_at_all_is_fine() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Dotenv::read(&folder.path().join(DOTENV_FILE)).unwrap(), None);
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(Dotenv::read(&pipe).unwrap_err().to_string().contains("is a named pipe"));
+        assert!(refusal(&"A=1\n".repeat(20_000)).contains("is larger than the limit of 65536 bytes"));
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_warned_of() {
+        let (_folder, path) = written("MREG_CREDENTIALS__KEY=hunter2\n");
+        let warnings = || Sources { dotenv: Dotenv::read(&path).unwrap(), ..Sources::default() }.warnings();
+        assert_eq!(warnings(), Vec::<String>::new());
+        mode(&path, 0o644);
+        let said = warnings();
+        assert!(
+            said.len() == 1 && said[0].contains("MREG_CREDENTIALS__KEY") && said[0].contains("chmod 600"),
+            "{said:?}"
+        );
+        assert!(!said[0].contains("hunter2") && !format!("{:?}", Dotenv::read(&path)).contains("hunter2"));
+        let (_folder, path) =
+            written("MREG_SERVER__PORT=1\nMREG_CREDENTIALS__KEY_FILE=k\nMREG_SERVER__TLS__KEY=k.pem\n");
+        mode(&path, 0o644);
+        assert_eq!(
+            Sources { dotenv: Dotenv::read(&path).unwrap(), ..Sources::default() }.warnings(),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn variables_of_the_original_are_warned_of_and_refuse_nothing() {
+    let sources = environment(&[
+        ("MREG_AZURE_TENANT_ID", "x"),
+        ("MREG_CA_FILE", "x"),
+        ("MREG_POSTGRES_PASSWORD", "hunter2"),
+        ("MREG_REDIS_URL", "redis://:hunter2@cache"),
+    ]);
+    assert!(load(&sources).is_ok());
+    let said = sources.warnings();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[1].starts_with("MREG_POSTGRES_PASSWORD is not used by this build"), "{said:?}");
+    assert!(!said.join(" ").contains("hunter2"));
 }

@@ -229,6 +229,7 @@ impl Gateway {
         inner.book.kept_by(Arc::downgrade(&inner));
         inner.gone.take_up(&inner.registry.tenants().await?);
         inner.refresh();
+        inner.await_first_discoveries();
         inner.run_background();
         Ok(Self(inner))
     }
@@ -236,6 +237,12 @@ impl Gateway {
     /// Whether this gateway takes new calls: started, and not shutting down.
     pub fn is_ready(&self) -> bool {
         !self.0.is_stopping()
+    }
+
+    /// How many of the servers that were known at the start still have to be asked for the first time what they offer: those of the
+    /// register, and those of the configuration. The gateway has started once there is none, whatever the servers answered.
+    pub fn awaited_servers(&self) -> usize {
+        self.0.awaited_discoveries()
     }
 
     /// Whom credentials stand for, for doors that administer rather than call: the caller of the methods of this handle.

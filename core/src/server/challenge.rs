@@ -23,7 +23,7 @@ const FIRST_SCOPES: &str = "mcp:read mcp:call";
 /// Whether a path is open to everybody.
 pub(super) fn is_public(path: &str) -> bool {
     // Whoever comes back from an authorization server shows the login that they come back from.
-    matches!(path, "/health" | "/ready" | logins::CALLBACK)
+    matches!(path, "/health" | "/ready" | "/startup" | logins::CALLBACK)
         || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -19,9 +19,9 @@ pub enum Part {
     Events,
     /// `metrics`: `/metrics`.
     Metrics,
-    /// `docs`: `/docs` and `/openapi.json`.
+    /// `docs`: `/docs`, with what the page loads, and `/openapi.json`.
     Docs,
-    /// `health`: `/health` and `/ready`.
+    /// `health`: `/health`, `/ready` and `/startup`.
     Health,
     /// `builtin`: the gateway's own service, as `/mcp/gateway` and as `gateway__…` on `/mcp`.
     Builtin,
@@ -108,7 +108,8 @@ fn belongs(path: &str) -> Option<Belongs> {
         "/api/v1/events" => Part::Events,
         "/metrics" => Part::Metrics,
         "/docs" | "/openapi.json" => Part::Docs,
-        "/health" | "/ready" => Part::Health,
+        _ if path.strip_prefix("/docs/").is_some_and(|asset| !asset.is_empty()) => Part::Docs,
+        "/health" | "/ready" | "/startup" => Part::Health,
         "/mcp/tools" | "/mcp/resources" | logins::CALLBACK => Part::Rest,
         _ if below("/api/v1") || below("/v0.1") => Part::Rest,
         _ if mcp::McpRoute::of(path).is_some() || below("/sse") || path == sse::MESSAGES => {

@@ -342,6 +342,7 @@ async fn operation_answers_in_the_documented_shapes() {
         assert_eq!(health.json["components"][part]["status"], "healthy");
     }
     assert_eq!(api.get("/ready").await.json, json!({ "ready": true }));
+    assert_eq!(api.get("/startup").await.json, json!({ "started": true, "awaited_servers": 0 }));
     let stats = api.get("/api/v1/admin/stats").await.json;
     assert_eq!((&stats["total_servers"], &stats["servers_by_transport"]["http"]), (&json!(1), &json!(1)));
     let metrics = api.get("/api/v1/router/metrics").await.json;
@@ -363,7 +364,7 @@ async fn every_operation_of_the_document_is_a_route() {
     let document = api.get("/openapi.json").await.json;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let concrete = path.replace("{id}", "x").replace("{service}", "x");
+            let concrete = path.replace("{id}", "x").replace("{service}", "x").replace("{asset}", "x");
             let answer = api.raw(&method.to_uppercase(), &concrete, &[("host", "localhost")], "").await;
             let place = format!("{method} {path}: {} {}", answer.status, answer.json);
             assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{place}");
@@ -524,4 +525,27 @@ mod arbitrary {
             });
         }
     }
+}
+
+/// The page's script is found under the name that the page says, may be kept for ever, and is what a browser can unpack.
+#[tokio::test]
+async fn the_page_of_the_reference_finds_its_script() {
+    let api = Api::open().await;
+    let request =
+        Request::builder().uri("/docs").header("host", "localhost").extension(peer(Ipv4Addr::LOCALHOST));
+    let response = api.0.clone().oneshot(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    let page = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let script = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let loaded = api.get(&format!("/{script}")).await;
+    assert_eq!(
+        (loaded.status, &loaded.headers["content-encoding"]),
+        (StatusCode::OK, &"gzip".parse().unwrap())
+    );
+    assert!(loaded.headers["cache-control"].to_str().unwrap().contains("immutable"));
+    let nonce = page.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    assert!(policy.contains(&format!("script-src 'nonce-{nonce}'")), "{policy}");
+    assert_eq!(api.get("/docs/scalar-old.js").await.status, StatusCode::NOT_FOUND);
+    let document = api.get("/openapi.json").await.json;
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
 }

@@ -44,26 +44,58 @@ pub(crate) struct At {
 
 impl At {
     /// Whether a gateway was named by its URL.
-    pub(crate) fn names_a_gateway(&self) -> bool {
-        self.url.is_some()
+    pub(crate) fn names_a_gateway(&self) -> Result<bool, Failure> {
+        Ok(self.url()?.is_some())
+    }
+
+    /// The URL: of the option, of the environment, or else of `.env`.
+    ///
+    /// A `.env` must not lead a key of the environment to a gateway of its own choice: a key goes there only if `.env` has that, too.
+    fn url(&self) -> Result<Option<String>, Failure> {
+        if self.url.is_some() {
+            return Ok(self.url.clone());
+        }
+        let url = Common::dotenv_value("MREG_URL")?;
+        if let (Some(url), Some(_)) = (&url, &self.key) {
+            return Err(Failure::usage(format!(
+                "the key is not sent to {url}: `.env` names this gateway, and the key does not come from `.env`; \
+                 say --url {url} if that is the gateway you mean"
+            )));
+        }
+        Ok(url)
+    }
+
+    /// The key: of the option, of the environment, or else of `.env`.
+    fn key(&self) -> Result<Option<String>, Failure> {
+        match &self.key {
+            Some(key) => Ok(Some(key.clone())),
+            None => Common::dotenv_value("MREG_KEY"),
+        }
+    }
+
+    fn ca_file(&self) -> Result<Option<PathBuf>, Failure> {
+        match &self.ca_file {
+            Some(file) => Ok(Some(file.clone())),
+            None => Ok(Common::dotenv_value("MREG_CA_FILE")?.map(PathBuf::from)),
+        }
     }
 
     /// The client of the gateway at this URL.
     pub(crate) fn client(&self, common: &Common) -> Result<Client, Failure> {
-        if let Some(url) = &self.url {
-            let trust = self.ca_file.as_deref().map(Trust::authorities).transpose()?;
+        if let Some(url) = self.url()? {
+            let trust = self.ca_file()?.as_deref().map(Trust::authorities).transpose()?;
             // Which database it has is asked for the token alone: without any it is a gateway elsewhere.
             let database = common.configuration().and_then(|config| common.database(&config)).ok();
             let own = database.as_deref().filter(|database| {
                 presence::serving(database).is_some_and(|own| own == url.trim_end_matches('/'))
             });
-            return Client::new(url, self.credential(own).as_deref(), trust);
+            return Client::new(&url, self.credential(own)?.as_deref(), trust);
         }
         let config = common.configuration()?;
         let trust = Trust::own(&config.server.tls)?;
         let database = common.database(&config)?;
         let serving = presence::serving(&database);
-        let key = self.credential(serving.is_some().then_some(&*database));
+        let key = self.credential(serving.is_some().then_some(&*database))?;
         let url = serving.unwrap_or_else(|| {
             let scheme = if config.server.tls.is_on() { "https" } else { "http" };
             format!("{scheme}://127.0.0.1:{}", config.server.port)
@@ -71,15 +103,17 @@ impl At {
         Client::new(&url, key.as_deref(), trust)
     }
 
-    /// What is shown: the key, or else the local token of the gateway that serves `database` now, which no other gateway is told. Where
-    /// it cannot be read, the gateway says what needs it.
-    fn credential(&self, database: Option<&Path>) -> Option<String> {
-        self.key.clone().or_else(|| LocalToken::find(database?).ok().flatten())
+    /// The credential to show: the key, or else the local token of the gateway that serves `database` now, which no other gateway is
+    /// told. Where the token cannot be read, the gateway says what needs it.
+    fn credential(&self, database: Option<&Path>) -> Result<Option<String>, Failure> {
+        let token = || LocalToken::find(database?).ok().flatten();
+        Ok(self.key()?.or_else(token))
     }
 
     /// The running gateway; without one, and without a URL that was asked for, one opened on the data directory.
     pub(crate) async fn api(&self, common: &Common) -> Result<Api, Failure> {
         let client = self.client(common)?;
+        let named = self.names_a_gateway()?;
         match client.send(Method::GET, "/ready", &[], None, Duration::from_secs(3)).await {
             Ok(reply)
                 if serde_json::from_slice::<Value>(&reply.body)
@@ -87,10 +121,10 @@ impl At {
             {
                 Ok(Api::Running(client))
             }
-            Ok(_) if self.url.is_some() => {
+            Ok(_) if named => {
                 Err(Failure::unreachable(format!("what answers at {} is not a gateway", client.base())))
             }
-            Err(failure) if self.url.is_some() || !failure.is_unreachable() => Err(failure),
+            Err(failure) if named || !failure.is_unreachable() => Err(failure),
             Ok(_) | Err(_) => Api::open(common).await,
         }
     }

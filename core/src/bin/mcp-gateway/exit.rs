@@ -14,7 +14,8 @@ pub(crate) const HELP: &str = "Exit codes:
   3    no gateway answers at the URL
   130  interrupted by a second signal while stopping
 
-Every key of mcp-gateway.toml is also MREG_SECTION__KEY in the environment. NO_COLOR is honoured.";
+Every key of mcp-gateway.toml is also MREG_SECTION__KEY in the environment, or in a file `.env` of the working directory, which the
+environment overrides. NO_COLOR is honoured.";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use mcp_registry_gateway::Error;
-use mcp_registry_gateway::config::{self, Config};
+use mcp_registry_gateway::config::{self, Config, Sources};
 use mcp_registry_gateway::gateway::{Caller, Gateway};
 use mcp_registry_gateway::model::Registration;
 use mcp_registry_gateway::server::Service;
@@ -98,7 +98,8 @@ impl Running {
     }
 
     async fn try_reload(&mut self) -> Result<(), Failure> {
-        let config = config::load(&self.common.sources(&self.options)?)?;
+        let sources = self.common.sources(&self.options)?;
+        let config = config::load(&sources)?;
         let fixed = fixed(&self.config, &config);
         if !fixed.is_empty() {
             return Err(Failure::usage(format!("{} changed, which takes a restart", fixed.join(", "))));
@@ -108,6 +109,7 @@ impl Running {
         if let Some(certificate) = &self.certificate {
             certificate.reload(&config.server.tls)?;
         }
+        tell(&sources);
         let old = std::mem::replace(&mut self.config, config);
         self.trust(&servers);
         if let Err(error) = self.apply(&servers).await {
@@ -140,14 +142,24 @@ impl Running {
 
     /// When the files that the configuration comes from last changed.
     fn stamps(&self) -> Vec<(PathBuf, Option<SystemTime>)> {
-        let file = self.common.sources(&[]).ok().and_then(|sources| sources.file).map(|(path, _)| path);
-        let files = file.into_iter().chain(self.common.config.clone()).chain(self.config.import.clone());
+        let files = self.common.files().into_iter().chain(self.config.import.clone());
         let files = files.chain(tls::files(&self.config.server.tls));
         let stamp = |path: PathBuf| {
             let changed = std::fs::metadata(&path).and_then(|data| data.modified()).ok();
             (path, changed)
         };
         files.map(stamp).collect()
+    }
+}
+
+/// Logs what the operator should know of where the configuration comes from.
+pub(crate) fn tell(sources: &Sources) {
+    let (used, _) = sources.dotenv_names();
+    if let (Some(dotenv), false) = (&sources.dotenv, used.is_empty()) {
+        tracing::info!("{} gives {}", dotenv.path().display(), used.join(", "));
+    }
+    for warning in sources.warnings() {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! From the configuration to a gateway: where files live, which store, which settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mcp_registry_gateway::builder::{Assembly, Keeping};
-use mcp_registry_gateway::config::{self, Config, LogFormat, Sources};
+use mcp_registry_gateway::config::{self, Config, DOTENV_FILE, Dotenv, LogFormat, Sources};
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::Registration;
 use mcp_registry_gateway::store::presence::Holder;
@@ -16,7 +16,7 @@ use super::reload::wanted;
 pub(crate) struct Common {
     /// The configuration; else mcp-gateway.toml here, or in the data directory
     #[arg(long, global = true, env = "MREG_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Where the database lives; else the platform's data directory
     #[arg(long, global = true, env = "MREG_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -34,7 +34,9 @@ impl Common {
         &self,
         options: &[(&'static str, &'static str, Option<String>)],
     ) -> Result<Sources, Failure> {
-        let mut sources = Sources::gather(self.config.as_deref(), self.data_dir().ok().as_deref())?;
+        let dotenv = Self::dotenv()?;
+        let file = self.config.clone().or_else(|| Some(dotenv.as_ref()?.get("MREG_CONFIG")?.into()));
+        let mut sources = Sources::gather(file.as_deref(), self.data_dir().ok().as_deref(), dotenv)?;
         let own = [
             ("--log-format", "log.format", self.log_format.clone()),
             ("--log-level", "log.level", self.log_level.clone()),
@@ -50,11 +52,32 @@ impl Common {
         Ok(config::load(&self.sources(&[])?)?)
     }
 
+    /// The `.env` of the working directory, if there is one.
+    fn dotenv() -> Result<Option<Dotenv>, Failure> {
+        Ok(Dotenv::read(Path::new(DOTENV_FILE))?)
+    }
+
+    /// A variable that says where to look, from the `.env` of the working directory; options and the environment come before it.
+    pub(crate) fn dotenv_value(name: &str) -> Result<Option<String>, Failure> {
+        Ok(Self::dotenv()?.and_then(|dotenv| dotenv.get(name).map(str::to_owned)))
+    }
+
     /// The data directory.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
-        self.data_dir.clone().or_else(config::default_data_dir).ok_or_else(|| {
+        if let Some(folder) = &self.data_dir {
+            return Ok(folder.clone());
+        }
+        let folder = Self::dotenv_value("MREG_DATA_DIR")?.map(PathBuf::from);
+        folder.or_else(config::default_data_dir).ok_or_else(|| {
             Failure::usage("this user has no home directory; say with --data-dir where the database lives")
         })
+    }
+
+    /// The files that the configuration comes from, whether or not they are there.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let named = self.config.clone();
+        let found = self.sources(&[]).ok().and_then(|sources| sources.file).map(|(path, _)| path);
+        named.into_iter().chain(found).chain([PathBuf::from(DOTENV_FILE)]).collect()
     }
 
     /// The database's file.

@@ -18,7 +18,7 @@ impl Gateway {
         for server in servers {
             let outcome = match self.register(caller, server.clone()).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => self.redeclare(caller, server).await,
-                outcome => outcome.map(|_| ()),
+                outcome => outcome.map(|registered| self.0.await_first_discovery(&registered)),
             };
             outcome.map_err(|error| error.with("server", &server.name))?;
         }

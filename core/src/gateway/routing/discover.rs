@@ -3,7 +3,7 @@
 //! Of one server one question is under way at a time. Who hears of a change while the server is being asked cannot know
 //! whether the answer has it already, so another question follows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::breaker::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
-use crate::model::{ServerId, Status};
+use crate::model::{Server, ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
 
 /// Changes within this time of each other are asked about once. For a server whose lists keep changing it is doubled.
@@ -40,6 +40,23 @@ enum Wish {
 pub(crate) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
     asked: DiscoveryTimes,
+    /// Locked while `under_way` is, where both are needed.
+    first_round: Mutex<FirstRound>,
+}
+
+/// What is left of the first round of discovery.
+#[derive(Debug)]
+enum FirstRound {
+    /// Servers whose first question has not ended.
+    Awaits(HashSet<ServerId>),
+    /// It was seen to be over, and does not begin again.
+    Over,
+}
+
+impl Default for FirstRound {
+    fn default() -> Self {
+        Self::Awaits(HashSet::new())
+    }
 }
 
 #[derive(Debug)]
@@ -63,9 +80,27 @@ impl Discoveries {
         }
     }
 
-    /// Ends a question; the promise of the one that follows, if one does.
+    /// Adds a server to those whose first question the start waits for, unless that has ended.
+    fn await_first(&self, id: ServerId) {
+        let under_way = self.lock();
+        if (under_way.contains_key(&id) || !self.asked.knows(id))
+            && let FirstRound::Awaits(servers) = &mut *self.lock_first_round()
+        {
+            servers.insert(id);
+        }
+    }
+
+    fn lock_first_round(&self) -> MutexGuard<'_, FirstRound> {
+        // As for the map: each change is one insert, remove or assignment.
+        self.first_round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a question, whatever came of it; the promise of the one that follows, if one does.
     fn end(&self, id: ServerId) -> Option<Promise<()>> {
         let mut all = self.lock();
+        if let FirstRound::Awaits(servers) = &mut *self.lock_first_round() {
+            servers.remove(&id);
+        }
         if let Some(under_way) = all.get_mut(&id)
             && let Some((promise, answer)) = under_way.next.take()
         {
@@ -195,13 +230,40 @@ impl Core {
             && is_reached_alike(&replica.server, server)
     }
 
+    /// Makes the start wait for the first question to a server, if it is one that is asked at all.
+    pub(crate) fn await_first_discovery(&self, server: &Server) {
+        if is_asked(server) {
+            self.discoveries.await_first(server.id);
+        }
+    }
+
+    /// The same for every server of the register.
+    pub(crate) fn await_first_discoveries(&self) {
+        self.registry.state().servers().for_each(|server| self.await_first_discovery(server));
+    }
+
+    /// How many of the servers that were known at the start have not been asked to the end what they offer. Once there is none, it
+    /// stays so.
+    pub(crate) fn awaited_discoveries(&self) -> usize {
+        let mut first_round = self.discoveries.lock_first_round();
+        let FirstRound::Awaits(servers) = &mut *first_round else { return 0 };
+        // A server that was removed or paused meanwhile is waited for no more.
+        let state = self.registry.state();
+        servers.retain(|id| state.server(*id).is_some_and(|server| is_asked(server)));
+        let left = servers.len();
+        if left == 0 {
+            *first_round = FirstRound::Over;
+        }
+        left
+    }
+
     /// Asks every server that may be asked and whose time has come, a few at a time.
     pub(crate) async fn rediscover(self: &Arc<Self>) {
         let due = {
             let state = self.registry.state();
             let listings: Vec<_> = state
                 .servers()
-                .filter(|server| server.status == Status::Active && server.auto_discover)
+                .filter(|server| is_asked(server))
                 .map(|server| (server.id, state.listing(server.id)))
                 .collect();
             let servers = listings.iter().map(|(id, listing)| (*id, &**listing));
@@ -219,4 +281,9 @@ impl Core {
         let server = Arc::clone(self.registry.state().server(id)?);
         self.view(&server.tenant_id).services.get(&server.service)?.replica(id).cloned()
     }
+}
+
+/// Whether a server is asked by itself what it offers.
+fn is_asked(server: &Server) -> bool {
+    server.status == Status::Active && server.auto_discover
 }

@@ -24,6 +24,11 @@ impl DiscoveryTimes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
     }
 
+    /// Whether a server was asked before, or is being asked.
+    pub(crate) fn knows(&self, id: ServerId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+    }
+
     /// Those of `servers` whose time has come, and forgets those that are not among them. `refresh` is how often a server
     /// is asked that says nothing about it.
     pub(crate) fn due<'a>(

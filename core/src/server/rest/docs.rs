@@ -1,195 +1,116 @@
-//! `/docs`: the OpenAPI document as one page without scripts, which works without a network.
+//! `/docs`: the reference of the REST API as a page on which calls can be tried. It is Scalar, and works without a network.
+//!
+//! The page loads its script and the OpenAPI document from the gateway and nothing from anywhere else, which its content security
+//! policy holds. Styles that the script makes carry the nonce of the page; the attributes `style` that it sets cannot, so that these
+//! are allowed. `core/assets/scalar` says how the script is made.
 
-use std::fmt::Write;
+use std::sync::LazyLock;
 
 use axum::body::Body;
+use axum::extract::Path;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Response;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
-use serde_json::Value;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::openapi;
+use super::schema::Missing;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::answer::Failure;
 
-/// Shows the documentation
+/// The script of `@scalar/api-reference`, compressed.
+const SCRIPT: &[u8] = include_bytes!("../../../assets/scalar/scalar.js.gz");
+/// The licences of the packages in it.
+const LICENSES: &str = include_str!("../../../assets/scalar/LICENSES.txt");
+const LICENSES_NAME: &str = "licenses.txt";
+
+/// The name that the script is served under: it changes with its content, so that a browser can keep it for ever.
+static SCRIPT_NAME: LazyLock<String> = LazyLock::new(|| {
+    let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, SCRIPT));
+    format!("scalar-{}.js", hash.get(..16).unwrap_or(&hash))
+});
+
+/// How the page is set up: nothing is fetched from or told to another host, and a credential is kept no longer than the page.
+const CONFIGURATION: &str = r#"{"withDefaultFonts":false,"telemetry":false,"hideClientButton":true,"showDeveloperTools":"never","agent":{"disabled":true},"mcp":{"disabled":true},"persistAuth":false,"authentication":{"preferredSecurityScheme":"bearer"}}"#;
+
+/// Gives the page's nonce to each style that a script makes: the editor in the page makes some that have none of their own.
+const NONCES: &str = "const make = Document.prototype.createElement, { nonce } = document.currentScript;\
+    Document.prototype.createElement = function (name, options) {\
+    const made = make.call(this, name, options);\
+    if (made.localName === 'style') made.nonce = nonce;\
+    return made };";
+
+/// Shows the reference of this API
 #[utoipa::path(get, path = "/docs", tag = "operation",
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html")))]
-pub(crate) async fn page() -> Response<Body> {
-    let document = serde_json::to_value(openapi::document()).unwrap_or_default();
-    let mut response = Response::new(Body::from(render(&document)));
+pub(crate) async fn page() -> Result<Response<Body>, Failure> {
+    let nonce = nonce()?;
+    let mut response = Response::new(Body::from(render(&nonce)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    response
+    if let Ok(policy) = HeaderValue::try_from(policy(&nonce)) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
 }
 
-const STYLE: &str = "\
-:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-code,pre{font:0.9em ui-monospace,monospace}summary{cursor:pointer;padding:.4rem 0}details{border-top:1px solid #8884}\
-details>div{padding:0 0 1rem 1rem}.m{display:inline-block;min-width:4.5rem;font-weight:700}table{border-collapse:collapse}\
-td,th{text-align:left;vertical-align:top;padding:.2rem 1rem .2rem 0}a{color:inherit}";
-
-fn render(document: &Value) -> String {
-    let mut page = String::with_capacity(64 * 1024);
-    let title = escape(text(&document["info"]["title"]));
-    // Writing into a string cannot fail.
-    let _ = write!(
-        page,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style><h1>{title} \
-         <small>{}</small></h1>{}<p>The same for programs: <a href=\"/openapi.json\">/openapi.json</a></p>",
-        escape(text(&document["info"]["version"])),
-        prose(text(&document["info"]["description"])),
-    );
-    for tag in document["tags"].as_array().into_iter().flatten() {
-        let name = text(&tag["name"]);
-        let _ = write!(page, "<h2>{}</h2>{}", escape(name), prose(text(&tag["description"])));
-        for (path, item) in members(&document["paths"]) {
-            for (method, operation) in members(item) {
-                if operation["tags"][0] == name {
-                    render_operation(&mut page, path, method, operation);
-                }
-            }
-        }
-    }
-    page.push_str("<h2>Schemas</h2>");
-    for (name, schema) in members(&document["components"]["schemas"]) {
-        let _ = write!(
-            page,
-            "<details id=\"{0}\"><summary><code>{0}</code></summary><div>{1}",
-            escape(name),
-            prose(text(&schema["description"])),
-        );
-        render_schema(&mut page, schema);
-        page.push_str("</div></details>");
-    }
-    page.push_str("</html>\n");
-    page
-}
-
-fn render_operation(page: &mut String, path: &str, method: &str, operation: &Value) {
-    let _ = write!(
-        page,
-        "<details><summary><span class=\"m\">{}</span> <code>{}</code> {}</summary><div>{}",
-        method.to_uppercase(),
-        escape(path),
-        inline(text(&operation["summary"])),
-        prose(text(&operation["description"])),
-    );
-    if let Some(parameters) = operation["parameters"].as_array() {
-        page.push_str("<table><tr><th>Parameter<th>In<th>Type<th>What</tr>");
-        for parameter in parameters {
-            let required = if parameter["required"] == true { " (required)" } else { "" };
-            let _ = write!(
-                page,
-                "<tr><td><code>{}</code>{required}<td>{}<td>{}<td>{}</tr>",
-                escape(text(&parameter["name"])),
-                escape(text(&parameter["in"])),
-                type_of(&parameter["schema"]),
-                inline(text(&parameter["description"])),
+/// Gives what the page of the reference loads
+#[utoipa::path(get, path = "/docs/{asset}", tag = "operation", params(("asset" = String, Path)),
+    responses((status = 200, description = "The page's script, compressed with gzip, or the licences of what is in it",
+        content((String = "text/javascript"), (String = "text/plain"))), Missing))]
+pub(crate) async fn asset(Path(asset): Path<String>) -> Result<Response<Body>, Failure> {
+    let (body, kind) = match asset.as_str() {
+        LICENSES_NAME => (Body::from(LICENSES), "text/plain; charset=utf-8"),
+        name if name == *SCRIPT_NAME => (Body::from(SCRIPT), "text/javascript; charset=utf-8"),
+        _ => {
+            return Err(
+                Error::new(ErrorKind::NotFound, "`/docs` loads no such file; load the page again").into()
             );
         }
-        page.push_str("</table>");
-    }
-    for (media, content) in members(&operation["requestBody"]["content"]) {
-        let _ = write!(page, "<p>Body: <code>{}</code> {}</p>", escape(media), type_of(&content["schema"]));
-    }
-    page.push_str("<table><tr><th>Status<th>What<th>Body</tr>");
-    for (status, response) in members(&operation["responses"]) {
-        let bodies: Vec<String> =
-            members(&response["content"]).map(|(_, content)| type_of(&content["schema"])).collect();
-        let _ = write!(
-            page,
-            "<tr><td>{}<td>{}<td>{}</tr>",
-            escape(status),
-            inline(text(&response["description"])),
-            bodies.join(" or "),
-        );
-    }
-    page.push_str("</table></div></details>");
-}
-
-fn render_schema(page: &mut String, schema: &Value) {
-    if !schema["properties"].is_object() {
-        let _ = write!(page, "<p>{}</p>", type_of(schema));
-        return;
-    }
-    page.push_str("<table><tr><th>Member<th>Type<th>What</tr>");
-    for (name, member) in members(&schema["properties"]) {
-        let required = schema["required"].as_array().is_some_and(|names| names.iter().any(|n| n == name));
-        let _ = write!(
-            page,
-            "<tr><td><code>{}</code>{}<td>{}<td>{}</tr>",
-            escape(name),
-            if required { "" } else { " (optional)" },
-            type_of(member),
-            inline(text(&member["description"])),
-        );
-    }
-    page.push_str("</table>");
-}
-
-/// A schema in a few words, with links to those that have a name.
-fn type_of(schema: &Value) -> String {
-    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        return format!("<a href=\"#{0}\"><code>{0}</code></a>", escape(name));
-    }
-    if let Some(values) = schema["enum"].as_array() {
-        let values: Vec<String> =
-            values.iter().map(|value| format!("<code>{}</code>", escape(text(value)))).collect();
-        return values.join(", ");
-    }
-    for key in ["oneOf", "anyOf", "allOf"] {
-        if let Some(parts) = schema[key].as_array() {
-            return parts.iter().map(type_of).collect::<Vec<_>>().join(" or ");
-        }
-    }
-    let word = |kind: &Value| match (kind.as_str(), schema["format"].as_str()) {
-        (Some("array"), _) => format!("list of {}", type_of(&schema["items"])),
-        (Some("object"), _) if schema["additionalProperties"].is_object() => {
-            format!("map of {}", type_of(&schema["additionalProperties"]))
-        }
-        (Some("object"), _) if schema["properties"].is_object() => {
-            let inner: Vec<String> = members(&schema["properties"])
-                .map(|(name, member)| format!("<code>{}</code>: {}", escape(name), type_of(member)))
-                .collect();
-            format!("{{{}}}", inner.join(", "))
-        }
-        (Some("string"), Some(format)) => format!("string ({})", escape(format)),
-        (Some(kind), _) => escape(kind),
-        (None, _) => "anything".into(),
     };
-    match &schema["type"] {
-        Value::Array(kinds) => kinds.iter().map(word).collect::<Vec<_>>().join(" or "),
-        kind => word(kind),
+    let mut response = Response::new(body);
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if asset != LICENSES_NAME {
+        // Every browser takes gzip, and nothing else loads it.
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     }
+    Ok(response)
 }
 
-fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+fn nonce() -> Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::new(ErrorKind::Internal, "the system gives no random numbers"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("")
+fn policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; \
+         img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
 }
 
-fn prose(text: &str) -> String {
-    text.split("\n\n").filter(|part| !part.trim().is_empty()).fold(String::new(), |mut page, part| {
-        let _ = write!(page, "<p>{}</p>", inline(part));
-        page
-    })
-}
-
-/// One line with its `code` marked.
-fn inline(text: &str) -> String {
-    let parts = text.split('`').enumerate().map(|(i, part)| match i % 2 {
-        0 => escape(part),
-        _ => format!("<code>{}</code>", escape(part)),
-    });
-    parts.collect()
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// The page. Its links are relative, so that it also works where an application has mounted the gateway below a path.
+fn render(nonce: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>MCP Registry Gateway: API reference</title>\
+         <meta property=\"csp-nonce\" content=\"{nonce}\"><link rel=\"icon\" href=\"data:,\">\
+         <link rel=\"license\" href=\"docs/{LICENSES_NAME}\"></head>\
+         <body><noscript>This page needs scripts. <a href=\"openapi.json\">openapi.json</a> describes the same for programs.</noscript>\
+         <script nonce=\"{nonce}\">{NONCES}</script>\
+         <script id=\"api-reference\" type=\"application/json\" data-url=\"openapi.json\" data-configuration='{CONFIGURATION}'></script>\
+         <script nonce=\"{nonce}\" src=\"docs/{}\"></script></body></html>\n",
+        *SCRIPT_NAME
+    )
 }
 
 #[cfg(test)]
@@ -197,14 +118,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_shows_every_route_and_fetches_nothing() {
-        let document = serde_json::to_value(openapi::document()).unwrap();
-        let page = render(&document);
-        for (path, _) in members(&document["paths"]) {
-            assert!(page.contains(&format!("<code>{}</code>", escape(path))), "{path}");
+    fn the_page_loads_nothing_from_elsewhere_and_runs_no_script_without_its_nonce() {
+        let (one, other) = (nonce().unwrap(), nonce().unwrap());
+        assert!(one != other && one.len() == 22);
+        let (page, policy) = (render(&one), policy(&one));
+        assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("//"), "{page}");
+        let scripts = page.split("<script ").skip(1);
+        assert!(
+            scripts.clone().count() == 3
+                && scripts.clone().all(|script| {
+                    script.starts_with(&format!("nonce=\"{one}\""))
+                        || script.starts_with("id=\"api-reference\" type=\"application/json\"")
+                })
+        );
+        let sources = policy.split("; ").find(|directive| directive.starts_with("script-src"));
+        assert_eq!(sources, Some(&*format!("script-src 'nonce-{one}'")));
+        assert_eq!(policy.matches("unsafe-inline").count(), 1, "attributes of style alone");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(CONFIGURATION).is_ok() && !CONFIGURATION.contains('\'')
+        );
+    }
+
+    #[test]
+    fn the_licences_name_what_is_in_the_script() {
+        for package in ["@scalar/api-reference", "@vue/runtime-core ", "@codemirror/view "] {
+            assert!(LICENSES.contains(package), "{package}");
         }
-        for fetched in ["<script", "<link", "<img", "http://", "https://", "@import", "url("] {
-            assert!(!page.contains(fetched), "{fetched}");
-        }
+        assert!(LICENSES.contains("Copyright (c) 2023-present Scalar"));
     }
 }

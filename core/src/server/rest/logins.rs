@@ -15,7 +15,6 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::docs::escape;
 use super::extract::{Id, Json, Query};
 use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
 use crate::error::{Error, ErrorKind};
@@ -251,4 +250,8 @@ fn page(status: StatusCode, title: &str, text: &str) -> Response<Body> {
     // With `no-referrer` a browser would post the form from the origin `null`, which is nobody's.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -2,7 +2,8 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,6 +22,8 @@ use crate::server::{AppState, answer, challenge};
             Every answer carries `X-Correlation-Id`, which is the request's own if it brings one of 1 to 128 characters \
             of `[A-Za-z0-9._-]`. Unknown query parameters and unknown members of bodies are errors.",
     ),
+    modifiers(&Credential),
+    security((), ("bearer" = [])),
     paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy, legacy_mcp,
         sse_all, sse_one, sse_message),
     tags(
@@ -34,6 +37,19 @@ use crate::server::{AppState, answer, challenge};
     )
 )]
 struct Document;
+
+/// How a caller says who it is.
+struct Credential;
+
+impl Modify for Credential {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let description = "An API key, a token of a configured issuer or, on the gateway's own machine while no authentication is \
+            configured, the local token. Without any, a caller may do what anonymous callers may.";
+        let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
 
 /// Every route behind the edge, with its description.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -71,11 +87,13 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(events::events))
         .routes(routes!(operation::health))
         .routes(routes!(operation::ready))
+        .routes(routes!(operation::startup))
         .routes(routes!(registry_v01::list, registry_v01::list_options))
         .routes(routes!(registry_v01::versions, registry_v01::versions_options))
         .routes(routes!(registry_v01::version, registry_v01::version_options))
         .routes(routes!(openapi_json))
         .routes(routes!(docs::page))
+        .routes(routes!(docs::asset))
 }
 
 /// The OpenAPI 3.1 document of the HTTP surface.

@@ -82,6 +82,39 @@ pub(crate) async fn ready(State(door): State<AppState>) -> Response<Body> {
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &ReadyAnswer { ready })
 }
 
+/// Whether the gateway has started.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StartupAnswer {
+    started: bool,
+    /// Servers that were known at the start and were not asked to the end yet what they offer. Their names stand in the REST API, for
+    /// callers who may see them.
+    awaited_servers: usize,
+    /// What the gateway waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// Says whether the gateway has started: its register is loaded, and each server in it was asked once what it offers
+///
+/// A server that does not answer is not waited for longer than its question may take. Once this was 200, it stays 200.
+#[utoipa::path(get, path = "/startup", tag = "operation",
+    responses((status = 200, description = "It has", body = StartupAnswer),
+        (status = 503, description = "It waits for the first answers of servers", body = StartupAnswer)))]
+pub(crate) async fn startup(State(door): State<AppState>) -> Response<Body> {
+    let awaited_servers = door.gateway.awaited_servers();
+    let started = awaited_servers == 0;
+    let message = (!started).then(|| {
+        let servers = if awaited_servers == 1 { "server" } else { "servers" };
+        format!(
+            "the first discovery of {awaited_servers} {servers} is under way; `/api/v1/servers` lists them"
+        )
+    });
+    json(
+        if started { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
+        &StartupAnswer { started, awaited_servers, message },
+    )
+}
+
 /// Counts over the register.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StatsAnswer {

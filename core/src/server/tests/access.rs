@@ -133,6 +133,16 @@ async fn anonymous_callers_are_guests_where_that_is_configured_and_local_ones_ad
     assert_eq!(api.get("/api/v1/api-keys").await.status, 200);
 }
 
+#[tokio::test]
+async fn probes_are_open_to_everybody() {
+    let (api, _, _) = guarded(|_| ()).await;
+    for path in ["/health", "/ready", "/startup"] {
+        let answer =
+            api.raw("GET", path, &[("host", "localhost"), ("authorization", "Bearer wrong")], "").await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
 /// a key in the query, in a cookie, or as a password is no credential.
 #[tokio::test]
 async fn a_key_counts_nowhere_but_in_its_header() {

@@ -79,7 +79,9 @@ async fn a_part_that_is_asked_for_is_served_alone() {
         (Part::Events, "/api/v1/events"),
         (Part::Metrics, "/metrics"),
         (Part::Docs, "/docs"),
+        (Part::Docs, "/docs/licenses.txt"),
         (Part::Health, "/health"),
+        (Part::Health, "/startup"),
     ];
     for part in Part::ALL {
         let api = mounted(&[part]).await;

@@ -105,7 +105,7 @@ const PAGE: u32 = 200;
 pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Create(create) => {
-            let made = if create.output.at.names_a_gateway() {
+            let made = if create.output.at.names_a_gateway()? {
                 let (api, server) = (create.output.at.api(common).await?, create.server.clone());
                 let server = match server {
                     Some(server) => Some(super::healthcheck::id_of(&api, &server).await?),
@@ -118,7 +118,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
             shown(&made, create.output.json, "made")
         }
         Command::Rotate(one) => {
-            let made = if one.output.at.names_a_gateway() {
+            let made = if one.output.at.names_a_gateway()? {
                 let path = format!("/api/v1/api-keys/{}/rotate", one.id);
                 ask(one.output.at.api(common).await?, Method::POST, &path, None).await?
             } else {
@@ -127,7 +127,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
             shown(&made, one.output.json, "made in its place")
         }
         Command::Revoke(one) => {
-            if one.output.at.names_a_gateway() {
+            if one.output.at.names_a_gateway()? {
                 let path = format!("/api/v1/api-keys/{}", one.id);
                 ask(one.output.at.api(common).await?, Method::DELETE, &path, None).await?;
             } else {
@@ -139,7 +139,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
             print(&format!("revoked {}", one.id))
         }
         Command::List(list) => {
-            let keys = if list.output.at.names_a_gateway() {
+            let keys = if list.output.at.names_a_gateway()? {
                 listed(list.output.at.api(common).await?).await?
             } else {
                 Local::open(common, list.tenant).await?.list().await?

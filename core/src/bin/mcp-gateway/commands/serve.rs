@@ -50,8 +50,10 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         ("--port", "server.port", args.port),
         ("--import", "import", args.import.map(|path| path.display().to_string())),
     ];
-    let config = config::load(&common.sources(&options)?)?;
+    let sources = common.sources(&options)?;
+    let config = config::load(&sources)?;
     let level = logging::start(&config)?;
+    reload::tell(&sources);
 
     let certificate = Certificate::open(&config.server.tls)?;
     let scheme = if certificate.is_some() { "https" } else { "http" };

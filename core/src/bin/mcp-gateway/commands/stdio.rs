@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::import::server_of;
 use crate::exit::Failure;
 use crate::logging;
-use crate::reload::{Running, Signals};
+use crate::reload::{self, Running, Signals};
 use crate::wiring::Common;
 
 /// The session lives as long as the process: a client on a pipe cannot begin another.
@@ -55,8 +55,10 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         None => Route::All,
     };
     let options = vec![("--import", "import", args.import.map(|path| path.display().to_string()))];
-    let config = config::load(&common.sources(&options)?)?;
+    let sources = common.sources(&options)?;
+    let config = config::load(&sources)?;
     let level = logging::start(&config)?;
+    reload::tell(&sources);
     let mut signals = Signals::new()?;
     let gateway = open(&common, &config).await?;
     let principal = Principal::local(TenantId::default_tenant());

@@ -34,6 +34,8 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
         Some((path, _)) => path.display().to_string(),
         None => "the defaults, as there is no configuration file".to_owned(),
     };
+    let (used, overridden) = sources.dotenv_names();
+    let warnings = sources.warnings();
     let problems = match config::load(&sources) {
         Ok(config) => {
             let mut problems = Vec::new();
@@ -63,10 +65,31 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
             .collect(),
     };
     if args.json {
-        print_json(
-            &serde_json::json!({ "checked": checked, "valid": problems.is_empty(), "problems": problems }),
-        )?;
-    } else if problems.is_empty() {
+        let dotenv = sources
+            .dotenv
+            .as_ref()
+            .map(|file| serde_json::json!({ "file": file.path(), "used": used, "overridden": overridden }));
+        return finish(
+            &problems,
+            print_json(
+                &serde_json::json!({ "checked": checked, "valid": problems.is_empty(), "problems": problems,
+                "warnings": warnings, "dotenv": dotenv }),
+            ),
+        );
+    }
+    if let Some(dotenv) = &sources.dotenv {
+        let file = dotenv.path().display();
+        for name in used {
+            print(&format!("{file} gives {name}"))?;
+        }
+        for name in overridden {
+            print(&format!("{file} has {name}, and the environment's value counts"))?;
+        }
+    }
+    for warning in warnings {
+        print(&format!("warning: {warning}"))?;
+    }
+    if problems.is_empty() {
         print(&format!("nothing is wrong with {checked}"))?;
     } else {
         for Problem { place, key, message } in &problems {
@@ -74,6 +97,11 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
             print(&format!("{place}: {key}{message}"))?;
         }
     }
+    finish(&problems, Ok(()))
+}
+
+fn finish(problems: &[Problem], printed: Result<(), Failure>) -> Result<(), Failure> {
+    printed?;
     if problems.is_empty() { Ok(()) } else { Err(Failure::silent()) }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::fake::{Fake, House, caller, read, until, url};
 use crate::breaker::{BreakerState, Outcome};
-use crate::model::{Patch, ServerId};
+use crate::model::{Patch, Registration, ServerId};
 
 fn changed(list: &str) -> Value {
     json!({ "jsonrpc": "2.0", "method": format!("notifications/{list}/list_changed") })
@@ -164,4 +164,39 @@ async fn a_server_that_moved_is_not_held_to_what_happened_where_it_was() {
     house.gateway.update(&caller(), id, patch, None).await.unwrap();
     assert!(client.call("new").await[0]["result"].is_object());
     until("the new tools", || (tools(&house, id) == ["new"]).then_some(())).await;
+}
+
+/// The startup probe: the gateway has started once each server that it knew was asked, whatever came of it, and stays started.
+#[tokio::test(start_paused = true)]
+async fn the_start_waits_for_the_first_question_to_each_server_that_is_declared() {
+    let (house, fake) = (House::open().await, Fake::new(&["a"]));
+    house.replica("a", &fake);
+    fake.hold("tools/list");
+    let declared = |name: &str| Registration::at(name, url(name));
+    house.gateway.declare(&caller(), &[declared("a"), declared("nobody")]).await.unwrap();
+    until("an answer about the server that is not there", || {
+        (house.gateway.awaited_servers() == 1).then_some(())
+    })
+    .await;
+    fake.release("tools/list");
+    until("the other one", || (house.gateway.awaited_servers() == 0).then_some(())).await;
+
+    fake.hold("tools/list");
+    house.replica("late", &fake);
+    house.gateway.declare(&caller(), &[declared("late")]).await.unwrap();
+    assert_eq!(house.gateway.awaited_servers(), 0, "a start is over once");
+    fake.release("tools/list");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_waits_for_no_server_that_was_removed() {
+    let (house, fake) = (House::open().await, Fake::new(&["a"]));
+    house.replica("a", &fake);
+    fake.hold("tools/list");
+    house.gateway.declare(&caller(), &[Registration::at("a", url("a"))]).await.unwrap();
+    assert_eq!(house.gateway.awaited_servers(), 1);
+    let id = house.gateway.named(&caller(), "a").unwrap().id;
+    house.gateway.remove(&caller(), id, None).await.unwrap();
+    assert_eq!(house.gateway.awaited_servers(), 0);
+    fake.release("tools/list");
 }

@@ -9,14 +9,14 @@ import subprocess
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-def chromium() -> str | None:
-    """The program of a Chromium, also the one that CHROMIUM names; `None`, and why, where none can be had."""
+def chromium(part: str) -> str | None:
+    """The program of a Chromium, also the one that CHROMIUM names; `None`, and why `part` is left out, where none can be had."""
     if given := os.environ.get("CHROMIUM"):
         return given
     if found := on_path():
         return found
     if not shutil.which("apt-get") or os.geteuid() != 0:
-        print("SKIPPED: the browser's part of examples/nextjs. There is no Chromium here, and none can be installed; CHROMIUM can name one.")
+        print(f"SKIPPED: {part}. There is no Chromium here, and none can be installed; CHROMIUM can name one.")
         return None
     print("installing chromium", flush=True)
     options = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -24,7 +24,7 @@ def chromium() -> str | None:
         done = subprocess.run(["apt-get", *command], **options)
     if found := on_path():
         return found
-    print(f"SKIPPED: the browser's part of examples/nextjs. Installing chromium failed:\n{done.stdout[-1000:]}")
+    print(f"SKIPPED: {part}. Installing chromium failed:\n{done.stdout[-1000:]}")
     return None
 
 
