@@ -7,25 +7,24 @@ use std::sync::Arc;
 use crate::balance::CustomBalancer;
 use crate::builtin;
 use crate::clock::{Clock, SystemClock};
+use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::error::Result;
-#[cfg(not(feature = "sqlite"))]
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Settings};
 use crate::model::{Registration, ServiceName, TenantId};
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::presence::{Holder, Presence};
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Store, StoreLocation};
 
 /// What keeps the register.
 #[derive(Debug)]
 pub enum Keeping<'a> {
     /// Nothing but this process's memory.
     Memory,
-    /// A SQLite database, made where it is missing, with its files of keys and the local token beside it; claimed for who is named, so that no other
-    /// gateway opens it.
-    Database(&'a Path, Holder<'a>),
+    /// The store at this place, claimed for who is named. A SQLite database is made where it is missing, with its files of keys
+    /// and the local token beside it, and no other gateway opens it.
+    At(&'a StoreLocation, Holder<'a>),
     /// A store of the program's own.
     Own(Arc<dyn Store>),
 }
@@ -43,12 +42,21 @@ pub struct Assembly<'a> {
     pub balancers: BTreeMap<ServiceName, CustomBalancer>,
     /// `None`: the system's clock.
     pub clock: Option<Arc<dyn Clock>>,
+    /// The replicas that the gateway is one of; `None`: it is alone.
+    pub cluster: Option<Cluster>,
 }
 
 impl<'a> Assembly<'a> {
     /// As `config` says, kept in memory.
     pub fn of(config: &'a Config) -> Self {
-        Self { config, keeping: Keeping::Memory, trusted: &[], balancers: BTreeMap::new(), clock: None }
+        Self {
+            config,
+            keeping: Keeping::Memory,
+            trusted: &[],
+            balancers: BTreeMap::new(),
+            clock: None,
+            cluster: None,
+        }
     }
 
     /// Opens the gateway. Must be called within a tokio runtime.
@@ -66,12 +74,12 @@ impl<'a> Assembly<'a> {
 
     /// The same, with the claim on its database, which must live as long.
     pub(super) async fn open_apart(self) -> Result<(Gateway, Option<Presence>)> {
-        let Self { config, keeping, trusted, balancers, clock } = self;
-        let settings = Settings { balancers, ..builtin::settings(config) };
+        let Self { config, keeping, trusted, balancers, clock, cluster } = self;
+        let settings = Settings { cluster, balancers, ..builtin::settings(config) };
         settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
         let keyed = config.credentials.key.is_some() || config.credentials.key_file.is_some();
         let (store, settings, presence) = match keeping {
-            Keeping::Memory => {
+            Keeping::Memory | Keeping::At(StoreLocation::Memory, _) => {
                 let store = Arc::new(MemoryStore::new()) as Arc<dyn Store>;
                 let settings = if keyed {
                     settings.sealed(config, Path::new(""))?
@@ -83,9 +91,10 @@ impl<'a> Assembly<'a> {
             Keeping::Own(store) => {
                 (store, if keyed { settings.sealed(config, Path::new(""))? } else { settings }, None)
             }
-            Keeping::Database(file, holder) => {
+            Keeping::At(StoreLocation::Url(_), _) => return Err(no_store_for_urls()),
+            Keeping::At(location @ StoreLocation::File(file), holder) => {
                 let store = database(file).await?;
-                let presence = Presence::claim(file, holder).await?;
+                let presence = Presence::claim(location, holder).await?;
                 let settings = settings.sealed(config, file)?;
                 // A command is asked by nobody but its user.
                 let settings = match holder {
@@ -98,6 +107,12 @@ impl<'a> Assembly<'a> {
         let clock = clock.unwrap_or_else(SystemClock::shared);
         Ok((Gateway::open(settings, store, clock).await?, presence))
     }
+}
+
+/// Why nothing is kept at a URL.
+pub(super) fn no_store_for_urls() -> Error {
+    let message = "this build has no store for a database server; expected `sqlite:PATH` or `memory:`";
+    Error::new(ErrorKind::InvalidParams, message).with("field", "url")
 }
 
 #[cfg(feature = "sqlite")]

@@ -13,13 +13,14 @@ use serde_json::Value;
 pub use self::assembly::{Assembly, Keeping};
 use crate::balance::{Balancer, CustomBalancer, Entry};
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::config::{self, Config, Sources};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{Registration, ServiceName};
 use crate::registry::import;
-use crate::store::Store;
 use crate::store::presence::{Holder, Presence};
+use crate::store::{Store, StoreLocation};
 
 /// Says what a gateway in this process is made of. Without anything it keeps all in memory and knows no servers.
 ///
@@ -51,6 +52,7 @@ pub struct GatewayBuilder {
     servers: Vec<Registration>,
     balancers: Vec<(String, CustomBalancer)>,
     clock: Option<Arc<dyn Clock>>,
+    cluster: Option<Cluster>,
 }
 
 /// Where the configuration is.
@@ -157,6 +159,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Makes the gateway one of the replicas of `cluster`; else it is alone, as [`Cluster::local`].
+    pub fn cluster(mut self, cluster: Cluster) -> Self {
+        self.cluster = Some(cluster);
+        self
+    }
+
     /// Opens the gateway, and begins to probe and to discover. Must be called within a tokio runtime, on which it runs.
     ///
     /// Errors: [`ErrorKind::InvalidParams`] with everything that is wrong with what was said, [`ErrorKind::Conflict`] where
@@ -177,21 +185,25 @@ impl GatewayBuilder {
         for note in declared.notes {
             tracing::warn!("{note}");
         }
-        let database = match self.url.as_deref() {
-            Some(url) => database_of(url)?,
-            None => config.store.path.clone(),
+        let said = match (self.url.as_deref(), &config.store.path) {
+            (Some(url), _) => Some(StoreLocation::parse(url)?),
+            (None, path) => path.clone().map(StoreLocation::File),
         };
-        if self.store.is_some() && (self.url.is_some() || database.is_some()) {
+        if self.store.is_some() && said.is_some() {
             let message = "a store of the program's own and a database are two places; say one of them";
             return Err(Error::new(ErrorKind::InvalidParams, message).with("field", "store"));
+        }
+        if let Some(StoreLocation::Url(_)) = said {
+            return Err(assembly::no_store_for_urls());
         }
         Ok(Prepared {
             servers: declared.registrations.into_iter().chain(self.servers).collect(),
             config,
-            database: database.map(|path| folder.join(path)),
+            location: said.unwrap_or(StoreLocation::Memory).within(&folder),
             store: self.store,
             balancers: self.balancers.into_iter().map(balanced).collect::<Result<_>>()?,
             clock: self.clock,
+            cluster: self.cluster,
         })
     }
 }
@@ -227,25 +239,26 @@ impl Said {
 pub(crate) struct Prepared {
     pub(crate) config: Config,
     pub(crate) servers: Vec<Registration>,
-    pub(crate) database: Option<PathBuf>,
+    pub(crate) location: StoreLocation,
     store: Option<Arc<dyn Store>>,
     balancers: BTreeMap<ServiceName, CustomBalancer>,
     clock: Option<Arc<dyn Clock>>,
+    cluster: Option<Cluster>,
 }
 
 impl Prepared {
     /// Opens the gateway with its servers, and gives the claim on its database, which must live as long.
     pub(crate) async fn open(self) -> Result<(Gateway, Option<Presence>)> {
-        let keeping = match (self.store, &self.database) {
-            (Some(store), _) => Keeping::Own(store),
-            (None, Some(file)) => Keeping::Database(file, Holder::Embedded(std::process::id())),
-            (None, None) => Keeping::Memory,
+        let keeping = match self.store {
+            Some(store) => Keeping::Own(store),
+            None => Keeping::At(&self.location, Holder::Embedded(std::process::id())),
         };
         let assembly = Assembly {
             keeping,
             trusted: &self.servers,
             balancers: self.balancers,
             clock: self.clock,
+            cluster: self.cluster,
             ..Assembly::of(&self.config)
         };
         let (gateway, presence) = assembly.open_apart().await?;
@@ -260,21 +273,4 @@ impl Prepared {
 fn balanced((service, maker): (String, CustomBalancer)) -> Result<(ServiceName, CustomBalancer)> {
     let name = ServiceName::new(&service).map_err(|error| error.with("field", "balancer"))?;
     Ok((name, maker))
-}
-
-/// The file that `url` names; `None` for memory.
-fn database_of(url: &str) -> Result<Option<PathBuf>> {
-    match url.split_once(':') {
-        Some(("memory", "")) => Ok(None),
-        Some(("sqlite", path)) => match path.strip_prefix("//").unwrap_or(path) {
-            ":memory:" => Ok(None),
-            "" => Err(bad_url("it names no file")),
-            path => Ok(Some(path.into())),
-        },
-        _ => Err(bad_url("expected `sqlite:PATH` or `memory:`")),
-    }
-}
-
-fn bad_url(what: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidParams, what).with("field", "url")
 }

@@ -157,6 +157,9 @@ counted! {
         self.note("api_keys");
         Arc::clone(&self.kept).api_keys()
     }
+    fn watch(&self) -> crate::store::StoreWatch {
+        self.kept.watch()
+    }
 }
 
 #[tokio::test]

@@ -284,7 +284,7 @@ async fn ten_thousand_servers_with_twenty_tools_are_indexed_and_one_change_touch
     let definition: Arc<serde_json::value::RawValue> =
         Arc::from(serde_json::from_str::<Box<_>>("{}").unwrap());
     for n in 0..10_000 {
-        let server = crate::store::contract::server(&tenant(), &format!("s{n}"));
+        let server = crate::store::testing::server(&tenant(), &format!("s{n}"));
         let items = (0..20).map(|tool| {
             // Half of the names are everywhere, half are this server's own.
             let name = if tool < 10 { format!("common{tool}") } else { format!("own{n}_{tool}") };

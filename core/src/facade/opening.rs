@@ -95,9 +95,8 @@ fn servers_of(builder: GatewayBuilder, given: &Value) -> Result<GatewayBuilder> 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::store::StoreLocation;
 
     fn wrong(document: &str) -> Error {
         Opening::read(document.as_bytes()).err().unwrap()
@@ -106,16 +105,20 @@ mod tests {
     #[test]
     fn without_anything_it_is_all_in_memory() {
         for document in ["", "{}", r#"{"url":"memory:"}"#, r#"{"url":"sqlite::memory:"}"#] {
-            assert!(Opening::read(document.as_bytes()).unwrap().0.database.is_none(), "{document}");
+            let location = Opening::read(document.as_bytes()).unwrap().0.location;
+            assert_eq!(location, StoreLocation::Memory, "{document}");
         }
     }
 
     #[test]
     fn paths_lead_from_the_folder_that_is_said() {
-        let at = |document: &str| Opening::read(document.as_bytes()).unwrap().0.database.unwrap();
-        assert_eq!(at(r#"{"url":"sqlite:///a/b.db"}"#), Path::new("/a/b.db"));
-        assert_eq!(at(r#"{"url":"sqlite:b.db","data_dir":"/a"}"#), Path::new("/a/b.db"));
-        assert_eq!(at(r#"{"config":{"store":{"path":"c.db"}},"data_dir":"/a"}"#), Path::new("/a/c.db"));
+        let at = |document: &str| Opening::read(document.as_bytes()).unwrap().0.location;
+        assert_eq!(at(r#"{"url":"sqlite:///a/b.db"}"#), StoreLocation::File("/a/b.db".into()));
+        assert_eq!(at(r#"{"url":"sqlite:b.db","data_dir":"/a"}"#), StoreLocation::File("/a/b.db".into()));
+        assert_eq!(
+            at(r#"{"config":{"store":{"path":"c.db"}},"data_dir":"/a"}"#),
+            StoreLocation::File("/a/c.db".into())
+        );
     }
 
     #[test]

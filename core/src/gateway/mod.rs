@@ -48,6 +48,7 @@ pub use self::settings::{SessionSettings, Settings};
 pub use crate::auth::Caller;
 use crate::auth::{Access, Authenticator, Credentials, Keys, LocalToken, Restrictions};
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::Monitor;
@@ -103,6 +104,7 @@ struct Core {
     tasks: Tasks,
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
+    cluster: Cluster,
     /// What servers are shown.
     book: Arc<upstream::credential_cache::CredentialCache>,
     #[cfg(feature = "oauth")]
@@ -192,13 +194,19 @@ impl Gateway {
         let claims = routing::claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
+        let cluster = settings.cluster.clone().unwrap_or_else(|| Cluster::local(&clock));
         let inner = Arc::new_cyclic(|this| Core {
             trail,
             observer: Observer::new(&clock),
             auth,
             keys,
-            limiter: Limiter::new(settings.limits.clone(), Arc::clone(&clock)),
-            monitor: background::probe::monitor(this, &clock, &random),
+            limiter: Limiter::counted_by(
+                Arc::clone(&cluster.counters),
+                settings.limits.clone(),
+                Arc::clone(&clock),
+            ),
+            monitor: background::probe::monitor(this, &clock, &random, &cluster),
+            cluster,
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() })),
             refreshing: std::sync::Mutex::default(),
             sessions: session::sessions::Sessions::default(),

@@ -91,7 +91,13 @@ impl Core {
         self.gone.check(&principal)?;
         principal.may(Operation::of(&call.action))?;
         let modern = Modern::of(&call)?;
-        let client = self.client_of(&principal, &call, record.active().since)?;
+        let client = match self.client_of(&principal, &call, record.active().since) {
+            Err(error) if error.kind() == ErrorKind::SessionNotFound => {
+                Box::pin(self.note_owner(&call)).await;
+                return Err(error);
+            }
+            found => found?,
+        };
         let Call { route, action, headers, correlation_id, streams, resumes, hints, .. } = *call;
         let context = CallContext {
             principal,
@@ -136,6 +142,15 @@ impl Core {
         let client = self.sessions.find(id, principal, &call.route)?;
         client.touch(now);
         Ok(Some(client))
+    }
+
+    /// Logs which other replica has the session of a call that this one does not know. The client hears only that it must initialize
+    /// again: the id may be somebody else's.
+    async fn note_owner(&self, call: &Call) {
+        let Some(id) = &call.session else { return };
+        if let Some(node) = self.cluster.sessions.owner(id).get().await {
+            tracing::info!(correlation_id = &*call.correlation_id, %node, "a call came for a session of another replica");
+        }
     }
 
     /// Decides what the call comes down to, without talking to anybody.
@@ -313,6 +328,10 @@ impl Core {
             hello,
             self.clock.now(),
         )?;
+        if let Err(error) = self.cluster.sessions.claim(&client.id).get().await {
+            self.sessions.remove(&client);
+            return Err(error);
+        }
         let body = result_response(message.id().unwrap_or("null"), &result);
         Ok(Reply::Message { body, session: Some(Arc::clone(&client.id)), server: None })
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::auth::{Access, Auth, Authenticator, LocalToken, Vault};
 use crate::balance::CustomBalancer;
 use crate::breaker;
+use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::error::Result;
 use crate::gateway::call::builtin::BuiltinService;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub authenticator: Option<Arc<dyn Authenticator>>,
     /// What may be connected to and started.
     pub guard: Guard,
+    /// The replicas that this gateway is one of; `None`: it is alone, [`Cluster::local`].
+    pub cluster: Option<Cluster>,
     /// The servers that live in this process.
     pub residents: InProcessServers,
     /// Algorithms of the embedding program's own, by the service that they balance, of whichever tenant.
@@ -82,6 +85,7 @@ impl Default for Settings {
             access: Access::default(),
             authenticator: None,
             guard: Guard::default(),
+            cluster: None,
             residents: InProcessServers::default(),
             balancers: BTreeMap::new(),
             server: config::Server::default(),

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::observe::{Observation, Outcome};
 use super::schedule::Schedule;
 use crate::clock::Clock;
+use crate::cluster::{Job, Leases};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{HealthCheck, ProbeKind, ServerId};
 use crate::random::Random;
@@ -49,6 +50,7 @@ struct State {
 /// Watches the health of servers.
 pub struct Monitor {
     clock: Arc<dyn Clock>,
+    leases: Arc<dyn Leases>,
     probe: Arc<dyn Probe>,
     sink: Arc<dyn Sink>,
     state: Mutex<State>,
@@ -62,15 +64,16 @@ impl fmt::Debug for Monitor {
 }
 
 impl Monitor {
-    /// A monitor that watches nothing yet.
+    /// A monitor that watches nothing yet. It probes a server on schedule while it has the lease for that.
     pub fn new(
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
+        leases: Arc<dyn Leases>,
         probe: Arc<dyn Probe>,
         sink: Arc<dyn Sink>,
     ) -> Self {
         let state = State { servers: HashMap::new(), schedule: Schedule::new(random) };
-        Self { clock, probe, sink, state: Mutex::new(state), changed: Notify::new() }
+        Self { clock, leases, probe, sink, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// From now on watches each of these servers as said; not at all those without a check. What is known of a server stays as long
@@ -135,7 +138,7 @@ impl Monitor {
             while probes.len() < AT_ONCE
                 && let Some(id) = self.take_due()
             {
-                probes.push(async move { self.ask(id).await.map(|record| (id, record)) });
+                probes.push(async move { self.ask_on_schedule(id).await.map(|record| (id, record)) });
             }
             if delivery.is_none() && !batch.is_empty() {
                 delivery = Some(self.sink.observed(std::mem::take(&mut batch)));
@@ -155,6 +158,21 @@ impl Monitor {
                 () = self.changed.notified() => {}
             }
         }
+    }
+
+    /// Probes a server whose time has come; `None` if another replica has the lease for it, or it is not watched any more.
+    async fn ask_on_schedule(&self, id: ServerId) -> Option<HealthRecord> {
+        let HealthCheck { interval, timeout, .. } = self.lock().servers.get(&id)?.check;
+        // Long enough to be renewed by the next probe, so that a server keeps its prober.
+        let lease = interval * 2 + timeout;
+        if self.leases.acquire(&Job::Probe(id), lease).get().await {
+            return self.ask(id).await;
+        }
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let failures = state.servers.get(&id)?.observation.failures();
+        state.schedule.probed(id, failures, now);
+        None
     }
 
     /// Probes one server and concludes; `None` if it is not watched when the answer comes.

@@ -1,6 +1,6 @@
 //! Whether a caller may go on now: not too often, and not too many at once.
 //!
-//! How often: a sliding window for each principal, its tenant and the gateway (`window.rs` has the rule and why it never lets
+//! How often: a sliding window for each principal, its tenant and the gateway (`cluster/counters/window.rs` has the rule and why it never lets
 //! more than the limit through), counted where [`Counters`] says: in this process, until replicas share a count. How many at
 //! once: places that no tenant can take from the others (`places.rs`). A process of this machine, while no authentication is
 //! configured, has no rate, and for that costs no lock.
@@ -8,13 +8,10 @@
 //! What is kept is bounded by who called within the last minutes.
 
 mod bans;
-mod counters;
 mod concurrency;
 mod settings;
-mod shards;
 #[cfg(test)]
 mod tests;
-mod window;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,15 +20,18 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use self::counters::{Counted, Counters, Key, MemoryCounters, Verdict, Want};
 pub use self::settings::Settings;
-pub use self::window::LENGTH;
+pub use crate::cluster::counters::{Counted, Counters, Key, LENGTH, MemoryCounters, Verdict, Want};
 
 use self::bans::Bans;
 use self::concurrency::{ConcurrencyPermit, Entry, Places};
-use self::shards::Shards;
 use crate::clock::{Clock, Tick};
+<<<<<<< HEAD
 use crate::error::{Cause, Error, ErrorKind, Result};
+=======
+use crate::cluster::counters::shards::Shards;
+use crate::error::{Error, ErrorKind, Result};
+>>>>>>> h2conv
 use crate::model::{Principal, TenantId};
 
 /// How long a tenant's largest limit is remembered after its last call.

@@ -432,6 +432,9 @@ impl Store for Slow {
         self.pass().await
     }
 
+    fn watch(&self) -> crate::store::StoreWatch {
+        self.inner.watch()
+    }
     fn api_keys(self: Arc<Self>) -> Arc<dyn crate::store::KeyStore> {
         Arc::new(MemoryStore::new())
     }
@@ -477,7 +480,7 @@ async fn a_write_goes_to_its_end_when_its_caller_gives_up() {
 #[tokio::test]
 async fn health_reaches_memory_while_a_write_hangs_and_outlives_it() {
     let inner = MemoryStore::new();
-    let one = crate::store::contract::server(&tenant(), "a");
+    let one = crate::store::testing::server(&tenant(), "a");
     inner.insert_server(&one, &Listing::default(), &no_entry()).await.unwrap();
     let (store, registry) = slow(false, inner).await;
     let (t, who) = (tenant(), ann());
@@ -497,7 +500,7 @@ async fn health_reaches_memory_while_a_write_hangs_and_outlives_it() {
 #[tokio::test]
 async fn what_the_store_refuses_is_not_in_memory_but_health_is() {
     let inner = MemoryStore::new();
-    let one = crate::store::contract::server(&tenant(), "a");
+    let one = crate::store::testing::server(&tenant(), "a");
     inner.insert_server(&one, &Listing::default(), &no_entry()).await.unwrap();
     let (store, registry) = slow(true, inner).await;
     store.gate.add_permits(1);
@@ -517,7 +520,7 @@ async fn what_the_store_refuses_is_not_in_memory_but_health_is() {
 async fn ten_thousand_servers_load_list_and_change() {
     let servers = (0..10_000).map(|n| {
         let server =
-            Server { description: None, ..crate::store::contract::server(&tenant(), &format!("s{n:05}")) };
+            Server { description: None, ..crate::store::testing::server(&tenant(), &format!("s{n:05}")) };
         (server, Listing::default())
     });
     let mut state = super::RegistryState::load(servers.collect());

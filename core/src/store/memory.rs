@@ -12,7 +12,10 @@ use jiff::Timestamp;
 
 use super::chain::{Chain, Follower, Raw, hex};
 use super::claims::Claim;
-use super::{Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store};
+use super::watch::{REGISTERED, REMOVED, updated};
+use super::{
+    ChangeFeed, ChangeKind, Done, HEALTH_HISTORY, HealthRecord, KeyStore, ONCE_ROWS, Once, Store, StoreWatch,
+};
 use crate::error::Result;
 use crate::model::{
     ApiKey, AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, SealedCredential, Server, ServerId,
@@ -38,6 +41,7 @@ use crate::model::{
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<Rows>,
+    changes: ChangeFeed,
 }
 
 #[derive(Debug, Default)]
@@ -214,6 +218,7 @@ impl Store for MemoryStore {
         let mut rows = self.rows();
         rows.insert(server, declared)?;
         rows.log(audit);
+        self.changes.tell(REGISTERED);
         Ok(())
     }
 
@@ -231,6 +236,7 @@ impl Store for MemoryStore {
         rows.insert(server, declared)?;
         rows.log(audit);
         rows.once.entry(once.tenant_id.clone()).or_default().keep(once, server.id.to_string());
+        self.changes.tell(REGISTERED);
         Ok(None)
     }
 
@@ -258,6 +264,7 @@ impl Store for MemoryStore {
             row.listing = declared.clone();
         }
         rows.log(audit);
+        self.changes.tell(updated(declared.is_some()));
         Ok(())
     }
 
@@ -277,6 +284,7 @@ impl Store for MemoryStore {
         rows.credentials.retain(|(server, ..), _| *server != id);
         rows.revoke_keys_of(id, at);
         rows.log(audit);
+        self.changes.tell(REMOVED);
         Ok(())
     }
 
@@ -292,6 +300,7 @@ impl Store for MemoryStore {
         _at: Timestamp,
     ) -> Result<()> {
         self.rows().row(tenant, id)?.listing = listing.clone();
+        self.changes.tell(&[ChangeKind::Listings]);
         Ok(())
     }
 
@@ -380,11 +389,16 @@ impl Store for MemoryStore {
         };
         rows.tenants.insert(tenant.id.clone(), tenant);
         rows.log(audit);
+        self.changes.tell(&[ChangeKind::Tenants]);
         Ok(())
     }
 
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
         self
+    }
+
+    fn watch(&self) -> StoreWatch {
+        self.changes.subscribe()
     }
 
     async fn check(&self) -> Result<()> {
@@ -398,18 +412,18 @@ impl Store for MemoryStore {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::store::contract;
+    use crate::store::testing;
 
     #[tokio::test]
     async fn a_copy_has_the_servers_and_changes_nothing_in_the_original() {
         let tenant = TenantId::default_tenant();
-        let (a, b) = (contract::server(&tenant, "a"), contract::server(&tenant, "b"));
-        let (listing, row) = (contract::listing(), contract::audit(&tenant, "register"));
+        let (a, b) = (testing::server(&tenant, "a"), testing::server(&tenant, "b"));
+        let (listing, row) = (testing::listing(), testing::audit(&tenant, "register"));
         let original = MemoryStore::new();
         original.insert_server(&a, &listing, &row).await.unwrap();
         let copy = MemoryStore::copy_of(&original).await.unwrap();
         assert_eq!(copy.listings().await.unwrap(), original.listings().await.unwrap());
-        let taken = copy.insert_server(&contract::server(&tenant, "a"), &listing, &row).await;
+        let taken = copy.insert_server(&testing::server(&tenant, "a"), &listing, &row).await;
         assert_eq!(taken.unwrap_err().kind(), ErrorKind::Conflict);
         copy.insert_server(&b, &listing, &row).await.unwrap();
         assert_eq!(

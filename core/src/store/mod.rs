@@ -2,14 +2,14 @@
 //!
 //! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace. The rows of a
 //! tenant are a chain (`chain.rs`), so that none can be changed or taken out unseen.
-//! Every backend runs the same contract suite. Times are kept to the microsecond.
+//! Every store tells what changes ([`Store::watch`]), and runs the same contract suite (`testing`). Times are kept to the
+//! microsecond.
 
 mod chain;
-#[cfg(test)]
-pub(crate) mod contract;
 mod claims;
 mod credentials;
 pub mod keys;
+mod location;
 pub mod memory;
 pub mod presence;
 mod once;
@@ -18,14 +18,19 @@ pub(crate) mod secret_file;
 mod signing;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod watch;
 
 pub use claims::{Claim, ClaimStore};
 pub use credentials::CredentialStore;
 pub use keys::{KeyPage, KeyStore, KeyUse};
+pub use location::StoreLocation;
 pub use memory::MemoryStore;
 pub use once::{Done, ONCE_KEPT, ONCE_ROWS, Once};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+pub use watch::{ChangeFeed, ChangeKind, StoreChange, StoreWatch};
 
 use std::sync::Arc;
 
@@ -167,6 +172,10 @@ pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
 
     /// The API keys.
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
+
+    /// The changes from now on, by whichever process, told after they are committed. A store that other processes can write
+    /// tells theirs within a second; every store tells its own at once.
+    fn watch(&self) -> StoreWatch;
 
     /// Whether the store can be read and written now.
     async fn check(&self) -> Result<()>;

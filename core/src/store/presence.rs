@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::store::StoreLocation;
 
 /// Longest wait for a command that has the database for the time of its work.
 const WAIT: Duration = Duration::from_secs(10);
@@ -28,17 +29,19 @@ pub enum Holder<'a> {
     Command,
 }
 
-/// A claim on a database, until it is dropped.
+/// A claim on the place of a store, until it is dropped. Only a file is for one at a time: memory is this process's own, and a
+/// server at a URL takes many.
 #[derive(Debug)]
 pub struct Presence {
-    _file: File,
+    _file: Option<File>,
 }
 
 impl Presence {
-    /// Claims `database`. Waits for a command, not for a gateway.
+    /// Claims `location`. Waits for a command, not for a gateway.
     ///
     /// [`ErrorKind::Conflict`] where another has it, who is named; [`ErrorKind::Storage`] if the lock cannot be made.
-    pub async fn claim(database: &Path, holder: Holder<'_>) -> Result<Self> {
+    pub async fn claim(location: &StoreLocation, holder: Holder<'_>) -> Result<Self> {
+        let Some(database) = location.file() else { return Ok(Self { _file: None }) };
         let path = beside(database);
         let failed = |error: std::io::Error| {
             let message = format!("{}: cannot be made or locked: {error}", path.display());
@@ -74,7 +77,7 @@ impl Presence {
             Holder::Command => String::new(),
         };
         file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: Some(file) })
     }
 }
 
@@ -82,8 +85,9 @@ fn is_url(holder: &str) -> bool {
     holder.starts_with("http://") || holder.starts_with("https://")
 }
 
-/// The URL of the gateway that serves `database` now.
-pub fn serving(database: &Path) -> Option<String> {
+/// The URL of the gateway that serves the database at `location` now; `None` for a place that no gateway has for itself.
+pub fn serving(location: &StoreLocation) -> Option<String> {
+    let database = location.file()?;
     let mut file = files::open(&beside(database)).ok()?;
     // Shared, so that commands that look at the same time do not take each other for a gateway.
     match file.try_lock_shared() {
@@ -111,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_is_found_while_it_lives_and_keeps_others_out() {
         let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("gateway.db");
+        let database = StoreLocation::File(folder.path().join("gateway.db"));
         assert_eq!(serving(&database), None);
         let own = Presence::claim(&database, Holder::Served("http://127.0.0.1:4711")).await.unwrap();
         assert_eq!(serving(&database).as_deref(), Some("http://127.0.0.1:4711"));
@@ -122,9 +126,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_place_that_is_no_file_keeps_nobody_out() {
+        for location in ["memory:", "postgres://db/x"].map(|text| StoreLocation::parse(text).unwrap()) {
+            let _one = Presence::claim(&location, Holder::Served("http://x")).await.unwrap();
+            let _other = Presence::claim(&location, Holder::Served("http://y")).await.unwrap();
+            assert_eq!(serving(&location), None);
+        }
+    }
+
+    #[tokio::test]
     async fn a_command_is_waited_for_and_is_no_gateway() {
         let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("gateway.db");
+        let database = StoreLocation::File(folder.path().join("gateway.db"));
         let command = Presence::claim(&database, Holder::Command).await.unwrap();
         assert_eq!(serving(&database), None);
         let (serve, ()) = tokio::join!(Presence::claim(&database, Holder::Served("http://x")), async {
@@ -137,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_embeds_a_gateway_keeps_others_out_and_is_not_called() {
         let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("gateway.db");
+        let database = StoreLocation::File(folder.path().join("gateway.db"));
         let _own = Presence::claim(&database, Holder::Embedded(7)).await.unwrap();
         assert_eq!(serving(&database), None);
         let refused = Presence::claim(&database, Holder::Served("http://x")).await.unwrap_err();

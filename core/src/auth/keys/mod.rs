@@ -239,6 +239,17 @@ impl Keys {
         if asked? == self.cache.load().revision { Ok(()) } else { self.read().await }
     }
 
+    /// Whether the store could not be asked when it last was.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
+    }
+
+    /// Ends a key that another replica revoked, before the store is read.
+    pub(crate) fn end(&self, id: KeyId) {
+        self.cache.load().end(id);
+        self.changed.notify_one();
+    }
+
     /// Writes how often keys were used since this was last called.
     pub async fn write_uses(&self) -> Result<()> {
         let cache = self.cache.load_full();

@@ -15,7 +15,7 @@ use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::caller_tls::Trust;
 use mcp_registry_gateway::server::{ActingAs, Exposed, Peer, Service};
-use mcp_registry_gateway::store::presence;
+use mcp_registry_gateway::store::{StoreLocation, presence};
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -85,10 +85,11 @@ impl At {
         if let Some(url) = self.url()? {
             let trust = self.ca_file()?.as_deref().map(Trust::authorities).transpose()?;
             // Which database it has is asked for the token alone: without any it is a gateway elsewhere.
-            let database = common.configuration().and_then(|config| common.database(&config)).ok();
-            let own = database.as_deref().filter(|database| {
-                presence::serving(database).is_some_and(|own| own == url.trim_end_matches('/'))
+            let location = common.configuration().and_then(|config| common.location(&config)).ok();
+            let own = location.as_ref().filter(|location| {
+                presence::serving(location).is_some_and(|own| own == url.trim_end_matches('/'))
             });
+<<<<<<< HEAD
             return Client::new(&url, self.credential(own)?.as_deref(), trust);
         }
         let config = common.configuration()?;
@@ -96,6 +97,15 @@ impl At {
         let database = common.database(&config)?;
         let serving = presence::serving(&database);
         let key = self.credential(serving.is_some().then_some(&*database))?;
+=======
+            return Client::new(url, self.credential(own.and_then(StoreLocation::file)).as_deref(), trust);
+        }
+        let config = common.configuration()?;
+        let trust = Trust::own(&config.server.tls)?;
+        let location = common.location(&config)?;
+        let serving = presence::serving(&location);
+        let key = self.credential(location.file().filter(|_| serving.is_some()));
+>>>>>>> h2conv
         let url = serving.unwrap_or_else(|| {
             let scheme = if config.server.tls.is_on() { "https" } else { "http" };
             format!("{scheme}://127.0.0.1:{}", config.server.port)
@@ -148,7 +158,7 @@ pub(crate) enum Api {
 impl Api {
     async fn open(common: &Common) -> Result<Self, Failure> {
         let config = common.configuration()?;
-        let place = common.database(&config)?.display().to_string();
+        let place = common.location(&config)?.to_string();
         let gateway = common.open(&config, None, &[]).await?;
         let service = Box::new(gateway.service().exposing(Exposed::EVERYTHING));
         Ok(Self::Opened { gateway, service, place })

@@ -6,6 +6,7 @@ use mcp_registry_gateway::builder::{Assembly, Keeping};
 use mcp_registry_gateway::config::{self, Config, DOTENV_FILE, Dotenv, LogFormat, Sources};
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::Registration;
+use mcp_registry_gateway::store::StoreLocation;
 use mcp_registry_gateway::store::presence::Holder;
 
 use super::exit::Failure;
@@ -89,6 +90,11 @@ impl Common {
         }
     }
 
+    /// The place of the store.
+    pub(crate) fn location(&self, config: &Config) -> Result<StoreLocation, Failure> {
+        self.database(config).map(StoreLocation::File)
+    }
+
     /// Opens the gateway on the database, to be served at `url` or, without one, for the time of a command. `own` are the
     /// servers of the command line.
     pub(crate) async fn open(
@@ -97,8 +103,8 @@ impl Common {
         url: Option<&str>,
         own: &[Registration],
     ) -> Result<Gateway, Failure> {
-        let database = self.database(config)?;
-        let keeping = Keeping::Database(&database, url.map_or(Holder::Command, Holder::Served));
+        let location = self.location(config)?;
+        let keeping = Keeping::At(&location, url.map_or(Holder::Command, Holder::Served));
         let trusted = &wanted(config, own)?;
         Ok(Assembly { keeping, trusted, ..Assembly::of(config) }.open().await?)
     }

@@ -39,6 +39,8 @@ impl Gateway {
         let _ = tokio::time::timeout(FAREWELL, ending).await;
         inner.close_upstreams().await;
         inner.write_key_uses().await;
+        // An engine that does not answer forgets the leases by itself.
+        let _ = tokio::time::timeout(FAREWELL, inner.cluster.leases.release_all().get()).await;
         inner.tasks.stop().await;
         inner.store.close().await;
         drop(inner.presence.lock().unwrap_or_else(PoisonError::into_inner).take());

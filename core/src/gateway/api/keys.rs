@@ -2,6 +2,7 @@
 
 use crate::auth::keys::Secret;
 use crate::auth::{NewKey, Operation};
+use crate::cluster::Notice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{ApiKey, KeyId};
@@ -48,7 +49,9 @@ impl Gateway {
     /// Revokes an API key: it does not hold any more when this returns, and its streams and sessions end.
     pub async fn revoke_key(&self, caller: &Caller, id: KeyId) -> Result<()> {
         caller.may(Operation::KeysWrite)?;
-        self.0.keys.revoke(&caller.principal, id, Some(&caller.correlation_id)).await
+        self.0.keys.revoke(&caller.principal, id, Some(&caller.correlation_id)).await?;
+        self.0.cluster.broadcast.publish(Notice::KeyRevoked(id)).get().await;
+        Ok(())
     }
 
     /// One API key of the caller's tenant, also one that has ended.

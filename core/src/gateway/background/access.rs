@@ -17,16 +17,17 @@ use crate::auth::jwt::MAX_DOCUMENT;
 use crate::auth::opaque::Question;
 use crate::auth::{Auth, Authenticator, Checkpoint, Failed, FailureListener, Keys, LocalOnly, LocalToken};
 use crate::clock::{Clock, Tick};
+use crate::cluster::Notice;
 use crate::error::Result;
 #[cfg(not(feature = "http"))]
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Core, Gateway};
 use crate::model::{AuditEntry, Principal, TenantId};
-use crate::store::Store;
+use crate::store::{ChangeKind, Store};
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
 
-/// How often the store is asked whether another process changed keys: a quarter of the second within which a revoked key ends.
+/// How often is looked for credentials that are over: a quarter of the second within which a revoked key ends.
 const LOOK: Duration = Duration::from_millis(250);
 /// After so many looks the uses of keys are written: 10 s.
 const WRITE_EVERY: u32 = 40;
@@ -147,16 +148,36 @@ impl Gateway {
 }
 
 impl Core {
-    /// Takes up what happens to credentials, until the gateway stops: changes of keys by other processes, and ends.
+    /// Reads the API keys again when the store or another replica tells that they changed, until the gateway stops.
+    pub(crate) async fn watch_keys(self: Arc<Self>) {
+        let (mut changes, mut notices) = (self.store.watch(), self.cluster.broadcast.subscribe());
+        let mut hears = true;
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(Ok(change)) if !change.includes(ChangeKind::Keys) => continue,
+                    // While the store cannot be asked, the keys must know it, so that unknown ones are answered with 503.
+                    Some(_) => {}
+                    None => return,
+                },
+                notice = notices.next(), if hears => match notice {
+                    Some(Notice::KeyRevoked(id)) => self.keys.end(id),
+                    Some(_) => {}
+                    None => { hears = false; continue }
+                },
+                () = tokio::time::sleep(LOOK), if self.keys.is_unsure() => {}
+            }
+            // The error was logged where it came from.
+            let _ = self.keys.look().await;
+        }
+    }
+
+    /// Takes up what happens to credentials, until the gateway stops: changes of keys, and ends.
     pub(crate) async fn watch_credentials(self: Arc<Self>) {
         let mut looks = 0;
         loop {
             let changed = tokio::time::timeout(LOOK, self.keys.changed()).await.is_ok();
-            if !changed {
-                looks += 1;
-                // The error was logged where it came from; unknown keys are answered with 503 until the store is back.
-                let _ = self.keys.look().await;
-            }
+            looks += u32::from(!changed);
             self.end_what_is_over();
             if changed {
                 self.end_revoked_sessions().await;

@@ -25,8 +25,8 @@ impl Core {
         self.tasks.spawn(async move { this.follow_events().await });
 
         if self.settings.auth.is_configured() {
-            let this = Arc::clone(self);
-            self.tasks.spawn(async move { this.watch_credentials().await });
+            self.tasks.spawn(Arc::clone(self).watch_keys());
+            self.tasks.spawn(Arc::clone(self).watch_credentials());
         }
 
         let this = Arc::clone(self);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::health::{Monitor, Probe, Sink};
@@ -16,9 +17,15 @@ use crate::store::HealthRecord;
 #[derive(Debug)]
 struct Seen(Weak<Core>);
 
-pub(crate) fn monitor(gateway: &Weak<Core>, clock: &Arc<dyn Clock>, random: &Arc<Random>) -> Arc<Monitor> {
+pub(crate) fn monitor(
+    gateway: &Weak<Core>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<Random>,
+    cluster: &Cluster,
+) -> Arc<Monitor> {
     let seen = Arc::new(Seen(Weak::clone(gateway)));
-    Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&seen) as Arc<dyn Probe>, seen))
+    let probe = Arc::clone(&seen) as Arc<dyn Probe>;
+    Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&cluster.leases), probe, seen))
 }
 
 #[async_trait]

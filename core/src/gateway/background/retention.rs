@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 
+use crate::cluster::Job;
 use crate::gateway::Core;
 
 /// The interval between two searches for rows that are old enough to be removed.
@@ -12,22 +13,28 @@ const ROUND: Duration = Duration::from_secs(3600);
 const BATCH: u32 = 500;
 
 impl Core {
-    /// Removes rows that are older than they must be, in batches, and looks again every hour.
+    /// Removes rows that are older than they must be, in batches, and looks again every hour, unless another replica does.
     pub(crate) async fn keep_audit(&self) {
         loop {
-            while let Some(before) = horizon(self.clock.timestamp(), self.settings.audit.keep_years) {
-                match self.store.retain_audit(before, BATCH).await {
-                    Ok(0) => break,
-                    Ok(rows) => {
-                        tracing::info!(rows, %before, "removed audit rows that were kept long enough");
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "old audit rows cannot be removed");
-                        break;
-                    }
-                }
+            if self.cluster.leases.acquire(&Job::AuditRetention, ROUND).get().await {
+                self.remove_old_audit().await;
             }
             tokio::time::sleep(ROUND).await;
+        }
+    }
+
+    async fn remove_old_audit(&self) {
+        while let Some(before) = horizon(self.clock.timestamp(), self.settings.audit.keep_years) {
+            match self.store.retain_audit(before, BATCH).await {
+                Ok(0) => break,
+                Ok(rows) => {
+                    tracing::info!(rows, %before, "removed audit rows that were kept long enough");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "old audit rows cannot be removed");
+                    break;
+                }
+            }
         }
     }
 }

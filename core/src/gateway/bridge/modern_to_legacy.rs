@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use self::parked::{Lot, Parked};
 pub(crate) use self::reply::{Notification, replied};
@@ -33,7 +33,7 @@ use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
 use crate::gateway::upstream::outcome::outcome_of_answer;
-use crate::model::{Reply, ServerId};
+use crate::model::{Principal, Reply, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
@@ -223,6 +223,26 @@ impl Core {
         self.modern.modern_to_legacy.seal.seal(Ticket { replica, until }, bond)
     }
 
+    /// A place for a call to wait in, known to the cluster, and the state by which the retry names it.
+    async fn acquire_raw(
+        &self,
+        principal: &Principal,
+        lot: Lot,
+        bond: &Bond,
+    ) -> Result<(u64, oneshot::Receiver<Round>, String)> {
+        let (cluster, parked) = (&self.cluster.parked, &self.modern.modern_to_legacy.parked);
+        let replica = cluster.claim().get().await?;
+        let entered = parked.enter(principal, lot, replica).and_then(|waiting| {
+            let state = self.seal(replica, bond)?;
+            Ok((replica, waiting, state))
+        });
+        if entered.is_err() {
+            drop(parked.take(replica));
+            cluster.release(replica).get().await;
+        }
+        entered
+    }
+
     /// Resumes the call that the request's `requestState` names.
     ///
     /// [`ErrorKind::InvalidParams`] if no call waits for this request.
@@ -234,7 +254,13 @@ impl Core {
     ) -> Result<Reply> {
         let modern = context.modern.as_ref().ok_or_else(sealed::refused)?;
         let answers = translate::responses(modern.responses.as_deref())?.into_iter().collect();
-        let waiting = self.modern.modern_to_legacy.parked.take(ticket.replica).ok_or_else(sealed::refused)?;
+        let Some(waiting) = self.modern.modern_to_legacy.parked.take(ticket.replica) else {
+            let owner = self.cluster.parked.owner(ticket.replica).get().await;
+            if let Some(node) = owner {
+                tracing::info!(%node, replica = ticket.replica, "a retry came for a call that waits at another replica");
+            }
+            return Err(sealed::refused());
+        };
         let (sender, receiver) = mpsc::channel(WAITING);
         let token = crate::gateway::call::relay::progress_token(message).map(|(_, token)| token);
         let (log_level, streams) = (modern.log_level, context.streams);

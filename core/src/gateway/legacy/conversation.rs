@@ -189,10 +189,14 @@ impl Core {
     pub(crate) async fn end_session(&self, client: &Arc<Client>) {
         self.sessions.remove(client);
         client.ended.cancel();
-        let ending = Arc::clone(client);
+        let (ending, directory) = (Arc::clone(client), Arc::clone(&self.cluster.sessions));
         let (promise, done) = promise();
         self.tasks.spawn_to_end(async move {
             ending.end().await;
+            // The sessions that are pooled for modern clients have no id.
+            if !ending.id.is_empty() {
+                directory.release(&ending.id).get().await;
+            }
             promise.keep(Ok(()));
         });
         // It fails only when the runtime goes.

@@ -14,6 +14,7 @@ use super::freshness::DiscoveryTimes;
 use super::refresh::is_reached_alike;
 use super::service::Replica;
 use crate::breaker::Outcome;
+use crate::cluster::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
@@ -271,6 +272,10 @@ impl Core {
         };
         futures_util::stream::iter(due)
             .for_each_concurrent(16, |id| async move {
+                if !self.cluster.leases.acquire(&Job::Discovery(id), self.settings.refresh).get().await {
+                    // Another replica asks it, and the store has the answer.
+                    return self.discoveries.asked.note(id, self.clock.now());
+                }
                 // It has been logged where it failed.
                 let _ = self.discover_now(id).await;
             })

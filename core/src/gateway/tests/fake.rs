@@ -279,18 +279,24 @@ impl House {
 
     /// One that lets so much be asked for.
     pub(super) async fn limited(limits: limit::Settings) -> Self {
-        Self::on(Arc::default(), Arc::default(), limits).await
+        Self::on(Arc::default(), Arc::default(), Settings { limits, ..Settings::default() }).await
+    }
+
+    /// One that is a replica of `cluster`, and probes.
+    pub(super) async fn within(cluster: Cluster) -> Self {
+        let settings = Settings { cluster: Some(cluster), probing: true, ..Settings::default() };
+        Self::on(Arc::default(), Arc::default(), settings).await
     }
 
     /// The same servers, and what was stored of them, as another process finds them.
     pub(super) async fn opened_again(&self) -> Self {
-        Self::on(Arc::clone(&self.store), Arc::clone(&self.fakes), limit::Settings::default()).await
+        Self::on(Arc::clone(&self.store), Arc::clone(&self.fakes), Settings::default()).await
     }
 
     async fn on(
         store: Arc<MemoryStore>,
         fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>,
-        limits: limit::Settings,
+        settings: Settings,
     ) -> Self {
         let known = Arc::clone(&fakes);
         let connect: Connect = Box::new(move |server| {
@@ -298,7 +304,8 @@ impl House {
             let fake = fake.ok_or_else(|| Error::new(ErrorKind::InvalidParams, "there is no such fake"))?;
             Ok(Arc::new(To(fake)))
         });
-        let settings = Settings { probing: false, seed: Some(1), limits, ..Settings::default() };
+        let probing = settings.probing && settings.cluster.is_some();
+        let settings = Settings { probing, seed: Some(1), ..settings };
         let clock: Arc<dyn Clock> = ManualClock::shared();
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let kept = Arc::clone(&store);

@@ -1,6 +1,7 @@
 mod admitted;
 mod apart;
 mod calls;
+mod cluster;
 mod fake;
 mod guarded;
 mod identity;

@@ -95,7 +95,13 @@ struct Bench {
 fn bench(slow: Duration) -> Bench {
     let (fake, ledger) = (Arc::<Fake>::default(), Arc::new(Ledger { slow, ..Ledger::default() }));
     let random = Arc::new(Random::seeded(5));
-    let monitor = Monitor::new(TokioClock::shared(), random, fake.clone(), ledger.clone());
+    let monitor = Monitor::new(
+        TokioClock::shared(),
+        random,
+        Arc::new(crate::cluster::LocalLeases),
+        fake.clone(),
+        ledger.clone(),
+    );
     Bench { monitor, fake, ledger }
 }
 

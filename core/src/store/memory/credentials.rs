@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::error::Result;
 use crate::model::{AuditEntry, SealedCredential, ServerId, TenantId};
+use crate::store::ChangeKind;
 use crate::store::credentials::{CredentialStore, no_credential};
 
 /// Server, subject, header.
@@ -19,6 +20,7 @@ impl CredentialStore for MemoryStore {
         let key = (about.server_id, credential.subject().to_owned(), about.header.clone());
         rows.credentials.insert(key, credential.clone());
         rows.log(audit);
+        self.changes.tell(&[ChangeKind::Credentials]);
         Ok(())
     }
 
@@ -37,6 +39,7 @@ impl CredentialStore for MemoryStore {
         }
         rows.credentials.remove(&key);
         rows.log(audit);
+        self.changes.tell(&[ChangeKind::Credentials]);
         Ok(())
     }
 

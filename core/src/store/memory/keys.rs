@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{MemoryStore, Rows};
 use crate::error::Result;
 use crate::model::{ApiKey, AuditEntry, KeyId, ServerId, TenantId};
+use crate::store::ChangeKind;
 use crate::store::keys::{KeyPage, KeyStore, KeyUse, no_key, replaced};
 use crate::store::once::{Done, Once};
 
@@ -32,6 +33,7 @@ impl KeyStore for MemoryStore {
         rows.keys.push(key.clone());
         rows.key_changes += 1;
         rows.log(audit);
+        self.changes.tell(&[ChangeKind::Keys]);
         Ok(())
     }
 
@@ -45,6 +47,7 @@ impl KeyStore for MemoryStore {
         rows.keys.push(key.clone());
         rows.key_changes += 1;
         rows.log(audit);
+        self.changes.tell(&[ChangeKind::Keys]);
         Ok(None)
     }
 
@@ -59,6 +62,7 @@ impl KeyStore for MemoryStore {
         rows.keys.push(new.clone());
         rows.key_changes += 1;
         rows.log(audit);
+        self.changes.tell(&[ChangeKind::Keys]);
         Ok(())
     }
 
@@ -75,6 +79,7 @@ impl KeyStore for MemoryStore {
             key.revoked_at = Some(at);
             rows.key_changes += 1;
             rows.log(audit);
+            self.changes.tell(&[ChangeKind::Keys]);
         }
         Ok(())
     }

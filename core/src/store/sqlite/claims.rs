@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::{SqliteStore, rows};
 use crate::error::Result;
 use crate::model::{AuditEntry, ServiceName, TenantId};
+use crate::store::ChangeKind;
 use crate::store::claims::{Claim, ClaimStore};
 
 const PUT: &str = "INSERT INTO mcp_claims (tenant_id, uri, service) VALUES ($1, $2, $3) \
@@ -18,7 +19,7 @@ const ALL: &str = "SELECT tenant_id AS id, uri, service FROM mcp_claims ORDER BY
 impl ClaimStore for SqliteStore {
     async fn put_claim(&self, claim: &Claim, audit: &AuditEntry) -> Result<()> {
         let at = self.place();
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Claims]).await?;
         let outcome = async {
             sqlx::query(PUT)
                 .bind(claim.tenant_id.as_str())
@@ -35,7 +36,7 @@ impl ClaimStore for SqliteStore {
 
     async fn remove_claim(&self, tenant: &TenantId, uri: &str) -> Result<()> {
         let at = self.place();
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Claims]).await?;
         let outcome = async {
             let done = sqlx::query(REMOVE).bind(tenant.as_str()).bind(uri).execute(&mut *tx).await;
             done.map(drop).map_err(|error| at.writing(error))

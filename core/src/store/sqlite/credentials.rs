@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::{SqliteStore, rows, servers};
 use crate::error::Result;
 use crate::model::{AuditEntry, Credential, CredentialKind, SealedCredential, ServerId, TenantId};
+use crate::store::ChangeKind;
 use crate::store::credentials::{CredentialStore, no_credential};
 
 pub(super) const PUT: &str = "INSERT INTO mcp_credentials (tenant_id, server_id, subject, header, origin, key_id, \
@@ -23,7 +24,7 @@ const ALL: &str = "SELECT server_id AS id, tenant_id, subject, header, origin, k
 impl CredentialStore for SqliteStore {
     async fn put_credential(&self, credential: &SealedCredential, audit: &AuditEntry) -> Result<()> {
         let (at, about) = (self.place(), &credential.about);
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Credentials]).await?;
         let outcome = async {
             servers::require(&mut tx, at, &credential.tenant_id, about.server_id).await?;
             sqlx::query(PUT)
@@ -55,7 +56,7 @@ impl CredentialStore for SqliteStore {
         audit: &AuditEntry,
     ) -> Result<()> {
         let at = self.place();
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Credentials]).await?;
         let outcome = async {
             let done = sqlx::query(REMOVE)
                 .bind(server.to_string())

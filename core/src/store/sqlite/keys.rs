@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::SqliteStore;
 use super::fault::DatabaseFile;
@@ -11,6 +11,7 @@ use super::once;
 use super::rows::{self, json, signed, unsigned};
 use crate::error::Result;
 use crate::model::{ApiKey, AuditEntry, KeyHash, KeyId, TenantId};
+use crate::store::ChangeKind;
 use crate::store::keys::{KeyPage, KeyStore, KeyUse, no_key, replaced};
 use crate::store::once::{Done, Once};
 
@@ -91,10 +92,16 @@ async fn exists(tx: &mut SqliteConnection, at: DatabaseFile<'_>, tenant: &Tenant
     found.map(|_| ()).ok_or_else(|| no_key(id))
 }
 
+/// The number of changes of keys, by whichever process.
+pub(super) async fn revision(readers: &SqlitePool, at: DatabaseFile<'_>) -> Result<u64> {
+    let revision: i64 = sqlx::query_scalar(REVISION).fetch_one(readers).await.map_err(|e| at.reading(e))?;
+    Ok(unsigned(revision))
+}
+
 #[async_trait]
 impl KeyStore for SqliteStore {
     async fn insert_key(&self, key: &ApiKey, entry: &AuditEntry) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Keys]).await?;
         let outcome = async {
             insert(&mut tx, self.place(), key).await?;
             self.log(&mut tx, entry).await
@@ -104,7 +111,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn insert_key_once(&self, key: &ApiKey, entry: &AuditEntry, once: &Once) -> Result<Option<Done>> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Keys]).await?;
         let outcome = async {
             if let Some(done) = once::done(&mut tx, self.place(), once).await? {
                 return Ok(Some(done));
@@ -119,7 +126,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn rotate_key(&self, old: KeyId, until: Timestamp, new: &ApiKey, entry: &AuditEntry) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Keys]).await?;
         let outcome = async {
             let done = sqlx::query(ROTATE)
                 .bind(old.to_string())
@@ -147,7 +154,7 @@ impl KeyStore for SqliteStore {
         at: Timestamp,
         entry: &AuditEntry,
     ) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Keys]).await?;
         let outcome = async {
             let done = sqlx::query(REVOKE)
                 .bind(id.to_string())
@@ -202,11 +209,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn keys_revision(&self) -> Result<u64> {
-        let revision: i64 = sqlx::query_scalar(REVISION)
-            .fetch_one(&self.readers)
-            .await
-            .map_err(|e| self.place().reading(e))?;
-        Ok(unsigned(revision))
+        revision(&self.readers, self.place()).await
     }
 
     async fn record_key_uses(&self, uses: &[KeyUse]) -> Result<()> {

@@ -45,7 +45,8 @@ pub use optimize::{OptimizeReport, OptimizeStep};
 use self::fault::DatabaseFile;
 use self::write::Write;
 use super::signing::SigningKey;
-use super::{Done, HealthRecord, KeyStore, Once, Store};
+use super::watch::{REGISTERED, REMOVED, updated};
+use super::{ChangeFeed, ChangeKind, Done, HealthRecord, KeyStore, Once, Store, StoreWatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{
@@ -56,6 +57,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a connection: behind it stand all writes that came before.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// How often a watch looks for keys that another process changed: a quarter of the second within which a revoked key ends.
+const POLL: Duration = Duration::from_millis(250);
 /// The file with the key that signs the audit trail is named as the database, with this extension.
 const KEY_EXTENSION: &str = "audit-key";
 
@@ -85,6 +88,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// Signs where audit chains end.
     key: SigningKey,
+    changes: ChangeFeed,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -129,7 +133,7 @@ impl SqliteStore {
             .connect_with(options.read_only(true))
             .await
             .map_err(|e| at.opening(e))?;
-        Ok(Self { path: path.to_owned(), writer, readers, key })
+        Ok(Self { path: path.to_owned(), writer, readers, key, changes: ChangeFeed::default() })
     }
 
     /// The file.
@@ -165,6 +169,11 @@ impl SqliteStore {
 
     async fn write(&self) -> Result<Write<'_>> {
         Write::begin(&self.writer, self.place()).await
+    }
+
+    /// A transaction that changes records of these kinds.
+    async fn change(&self, kinds: &'static [ChangeKind]) -> Result<Write<'_>> {
+        Ok(self.write().await?.telling(&self.changes, kinds))
     }
 
     /// Writes the audit row of what the transaction does.
@@ -206,7 +215,7 @@ fn create(path: &Path) -> Result<()> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(REGISTERED).await?;
         let outcome = async {
             servers::insert(&mut tx, self.place(), server).await?;
             listings::put(&mut tx, self.place(), server.id, declared, server.created_at).await?;
@@ -223,7 +232,7 @@ impl Store for SqliteStore {
         audit: &AuditEntry,
         once: &Once,
     ) -> Result<Option<Done>> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(REGISTERED).await?;
         let outcome = async {
             if let Some(done) = once::done(&mut tx, self.place(), once).await? {
                 return Ok(Some(done));
@@ -245,7 +254,7 @@ impl Store for SqliteStore {
         declared: Option<&Listing>,
         audit: &AuditEntry,
     ) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(updated(declared.is_some())).await?;
         let outcome = async {
             servers::update(&mut tx, self.place(), server, expected).await?;
             if let Some(declared) = declared {
@@ -264,7 +273,7 @@ impl Store for SqliteStore {
         at: Timestamp,
         audit: &AuditEntry,
     ) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(REMOVED).await?;
         let outcome = async {
             servers::remove(&mut tx, self.place(), tenant, id, at).await?;
             self.log(&mut tx, audit).await
@@ -284,7 +293,7 @@ impl Store for SqliteStore {
         listing: &Listing,
         at: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Listings]).await?;
         let outcome = async {
             servers::require(&mut tx, self.place(), tenant, id).await?;
             listings::put(&mut tx, self.place(), id, listing, at).await
@@ -347,7 +356,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_tenant(&self, tenant: &Tenant, expected: Option<u64>, audit: &AuditEntry) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.change(&[ChangeKind::Tenants]).await?;
         let outcome = async {
             tenants::put(&mut tx, self.place(), tenant, expected).await?;
             self.log(&mut tx, audit).await
@@ -358,6 +367,14 @@ impl Store for SqliteStore {
 
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore> {
         self
+    }
+
+    fn watch(&self) -> StoreWatch {
+        let (readers, path) = (self.readers.clone(), self.path.clone());
+        self.changes.subscribe().polling(POLL, ChangeKind::Keys, move || {
+            let (readers, path) = (readers.clone(), path.clone());
+            Box::pin(async move { keys::revision(&readers, DatabaseFile::of(&path)).await })
+        })
     }
 
     async fn check(&self) -> Result<()> {
@@ -374,6 +391,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        self.changes.close();
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers, trail};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
-use crate::store::contract::server;
+use crate::store::testing::server;
 use crate::store::{HealthRecord, Store};
 
 struct Home {

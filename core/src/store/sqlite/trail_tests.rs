@@ -10,7 +10,7 @@ use super::SqliteStore;
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, AuditQuery, ChainReport, Listing, TenantId};
 use crate::store::Store;
-use crate::store::contract::{audit, server};
+use crate::store::testing::{audit, server};
 
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()

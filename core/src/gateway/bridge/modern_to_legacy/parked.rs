@@ -40,7 +40,6 @@ pub(crate) struct Parked<T>(Mutex<Table<T>>);
 
 #[derive(Debug)]
 struct Table<T> {
-    next: u64,
     waiting: HashMap<u64, (Principal, ServerId, oneshot::Sender<T>)>,
     each: HashMap<Principal, usize>,
     there: HashMap<ServerId, usize>,
@@ -49,16 +48,21 @@ struct Table<T> {
 impl<T> Default for Parked<T> {
     fn default() -> Self {
         let (waiting, each, there) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self(Mutex::new(Table { next: 1, waiting, each, there }))
+        Self(Mutex::new(Table { waiting, each, there }))
     }
 }
 
 impl<T> Parked<T> {
-    /// A place to wait in.
+    /// Has a call wait at `replica`, a number that no other call has.
     ///
     /// [`ErrorKind::RateLimited`] if too many calls of the principal wait, [`ErrorKind::Unavailable`] if too many do at that server,
     /// or in all.
-    pub(crate) fn enter(&self, principal: &Principal, lot: Lot) -> Result<(u64, oneshot::Receiver<T>)> {
+    pub(crate) fn enter(
+        &self,
+        principal: &Principal,
+        lot: Lot,
+        replica: u64,
+    ) -> Result<oneshot::Receiver<T>> {
         let mut table = self.table();
         let wait = std::time::Duration::from_secs(10);
         if table.waiting.len() >= MOST {
@@ -80,11 +84,9 @@ impl<T> Parked<T> {
         }
         *count += 1;
         *table.there.entry(lot.server).or_default() += 1;
-        let replica = table.next;
-        table.next += 1;
         let (sender, receiver) = oneshot::channel();
         table.waiting.insert(replica, (principal.clone(), lot.server, sender));
-        Ok((replica, receiver))
+        Ok(receiver)
     }
 
     /// Takes the call that waits at `replica`, to resume it or to leave it; `None` if there is none any more.
@@ -121,14 +123,14 @@ mod tests {
         let one = Principal::local(TenantId::default_tenant());
         let other = Principal { subject: "b".into(), ..one.clone() };
         let lot = Lot { server: ServerId::random(), most: usize::MAX };
-        let replicas: Vec<_> = (0..MOST_EACH).map(|_| parked.enter(&one, lot).unwrap()).collect();
-        assert_eq!(parked.enter(&one, lot).unwrap_err().kind(), ErrorKind::RateLimited);
-        assert!(parked.enter(&other, lot).is_ok());
-        assert!(parked.take(replicas[0].0).is_some());
-        assert!(parked.take(replicas[0].0).is_none());
-        let (replica, mut waiting) = parked.enter(&one, lot).unwrap();
-        assert!(replicas.iter().all(|(taken, _)| *taken != replica));
-        parked.take(replica).unwrap().send(5).unwrap();
+        let most = MOST_EACH as u64;
+        let _waiting: Vec<_> = (1..=most).map(|replica| parked.enter(&one, lot, replica).unwrap()).collect();
+        assert_eq!(parked.enter(&one, lot, most + 1).unwrap_err().kind(), ErrorKind::RateLimited);
+        assert!(parked.enter(&other, lot, most + 2).is_ok());
+        assert!(parked.take(1).is_some());
+        assert!(parked.take(1).is_none());
+        let mut waiting = parked.enter(&one, lot, most + 3).unwrap();
+        parked.take(most + 3).unwrap().send(5).unwrap();
         assert_eq!(waiting.try_recv().unwrap(), 5);
     }
 
@@ -138,11 +140,11 @@ mod tests {
         let one = Principal::local(TenantId::default_tenant());
         let other = Principal { subject: "b".into(), ..one.clone() };
         let lot = Lot { server: ServerId::random(), most: 2 };
-        let (replica, _) = parked.enter(&one, lot).unwrap();
-        parked.enter(&other, lot).unwrap();
-        assert_eq!(parked.enter(&other, lot).unwrap_err().kind(), ErrorKind::Unavailable);
-        assert!(parked.enter(&other, Lot { server: ServerId::random(), most: 2 }).is_ok());
-        parked.take(replica);
-        assert!(parked.enter(&other, lot).is_ok());
+        let _first = parked.enter(&one, lot, 1).unwrap();
+        let _second = parked.enter(&other, lot, 2).unwrap();
+        assert_eq!(parked.enter(&other, lot, 3).unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(parked.enter(&other, Lot { server: ServerId::random(), most: 2 }, 4).is_ok());
+        parked.take(1);
+        assert!(parked.enter(&other, lot, 5).is_ok());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use tokio::sync::oneshot;
 
 use super::parked::Lot;
 use super::reply::{Notification, left};
@@ -301,15 +302,9 @@ impl Talk {
         let gateway = Arc::clone(&self.gateway);
         let now = gateway.clock.now();
         self.lease.record(crate::breaker::Outcome::Success, now.since(self.started), now);
-        let modern_to_legacy = &gateway.modern.modern_to_legacy;
         let until = now + gateway.settings.input_wait;
-        let entered =
-            modern_to_legacy.parked.enter(&self.principal, self.lot).and_then(|(replica, waiting)| {
-                let state = gateway.seal(replica, &bond)?;
-                Ok((replica, waiting, state))
-            });
-        let (replica, mut waiting, state) = match entered {
-            Ok(entered) => entered,
+        let (replica, waiting, state) = match gateway.acquire_raw(&self.principal, self.lot, &bond).await {
+            Ok(taken) => taken,
             Err(error) => {
                 self.give_up().await;
                 fail(round, error).await;
@@ -322,14 +317,27 @@ impl Talk {
         let capabilities = capabilities.unwrap_or_else(|| "{}".into());
         let body = result_response(&round.client_id, &result);
         conclude(round, Answer { body, code: None }).await;
+        let next = self.wait_for_retry(replica, waiting, until, &capabilities).await;
+        gateway.cluster.parked.release(replica).get().await;
+        next
+    }
 
+    /// Hears the server until the retry comes. `None` if it does not come in time.
+    async fn wait_for_retry(
+        &mut self,
+        replica: u64,
+        mut waiting: oneshot::Receiver<Round>,
+        until: Tick,
+        capabilities: &str,
+    ) -> Option<Round> {
+        let gateway = Arc::clone(&self.gateway);
         let mut late = std::pin::pin!(tokio::time::sleep(until.since(gateway.clock.now())));
         loop {
             tokio::select! {
                 biased;
                 next = &mut waiting => return next.ok().map(|round| self.begin(round)),
                 () = &mut late => {
-                    if modern_to_legacy.parked.take(replica).is_none() {
+                    if gateway.modern.modern_to_legacy.parked.take(replica).is_none() {
                         // The retry came at the last moment.
                         return waiting.await.ok().map(|round| self.begin(round));
                     }
@@ -338,7 +346,7 @@ impl Talk {
                 }
                 next = self.messages.next(), if self.end.is_none() => match self.sorted(next) {
                     Ok(message) if message.shape() == Shape::Request => {
-                        if let Err(error) = self.ask(&message, &capabilities).await {
+                        if let Err(error) = self.ask(&message, capabilities).await {
                             self.end = Some(End::Broken(error));
                         }
                     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Store, at, audit, server, tenant};
+use super::fixtures::{at, audit, key, server, tenant};
 use crate::error::ErrorKind;
 use crate::model::{Listing, Server, TenantId};
-use crate::store::{Done, ONCE_KEPT, Once};
+use crate::store::{Done, ONCE_KEPT, Once, Store};
 
 fn once(tenant: &TenantId, subject: &str, key: &str) -> Once {
     Once {
@@ -23,7 +23,7 @@ async fn create(store: &dyn Store, server: &Server, once: &Once) -> crate::Resul
     store.insert_server_once(server, &Listing::default(), &entry, once).await
 }
 
-pub(crate) async fn a_creation_under_a_key_is_done_once_and_answered_alike(store: Arc<dyn Store>) {
+pub async fn a_creation_under_a_key_is_done_once_and_answered_alike(store: Arc<dyn Store>) {
     let (t, other) = (tenant("t"), tenant("other"));
     let (first, key) = (server(&t, "calc"), once(&t, "user:ann", "k'; --"));
     assert_eq!(create(&*store, &first, &key).await.unwrap(), None);
@@ -45,7 +45,7 @@ pub(crate) async fn a_creation_under_a_key_is_done_once_and_answered_alike(store
     assert_eq!(create(&*store, &first, &key).await.unwrap(), Some(done));
 }
 
-pub(crate) async fn a_creation_that_fails_leaves_its_key_unused(store: Arc<dyn Store>) {
+pub async fn a_creation_that_fails_leaves_its_key_unused(store: Arc<dyn Store>) {
     let t = tenant("t");
     let (first, key) = (server(&t, "calc"), once(&t, "user:ann", "k"));
     assert_eq!(create(&*store, &first, &once(&t, "user:ann", "other")).await.unwrap(), None);
@@ -55,9 +55,9 @@ pub(crate) async fn a_creation_that_fails_leaves_its_key_unused(store: Arc<dyn S
     assert_eq!(create(&*store, &server(&t, "calc"), &key).await.unwrap(), None);
 }
 
-pub(crate) async fn an_api_key_is_made_once_under_a_key(store: Arc<dyn Store>) {
+pub async fn an_api_key_is_made_once_under_a_key(store: Arc<dyn Store>) {
     let (t, keys) = (tenant("t"), Arc::clone(&store).api_keys());
-    let (first, second, name) = (super::key(&t, 1), super::key(&t, 2), once(&t, "user:ann", "k"));
+    let (first, second, name) = (key(&t, 1), key(&t, 2), once(&t, "user:ann", "k"));
     let entry = audit(&t, "key.create");
     assert_eq!(keys.insert_key_once(&first, &entry, &name).await.unwrap(), None);
     let again = keys.insert_key_once(&second, &entry, &name).await.unwrap().unwrap();
@@ -69,7 +69,7 @@ pub(crate) async fn an_api_key_is_made_once_under_a_key(store: Arc<dyn Store>) {
     assert_eq!(store.audit(&t, 10).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn a_key_is_free_again_after_a_day(store: Arc<dyn Store>) {
+pub async fn a_key_is_free_again_after_a_day(store: Arc<dyn Store>) {
     let t = tenant("t");
     let key = once(&t, "user:ann", "k");
     create(&*store, &server(&t, "a"), &key).await.unwrap();
@@ -81,7 +81,7 @@ pub(crate) async fn a_key_is_free_again_after_a_day(store: Arc<dyn Store>) {
     assert_eq!(create(&*store, &server(&t, "b"), &later).await.unwrap(), None);
 }
 
-pub(crate) async fn of_two_creations_under_one_key_at_once_one_is_done(store: Arc<dyn Store>) {
+pub async fn of_two_creations_under_one_key_at_once_one_is_done(store: Arc<dyn Store>) {
     let t = tenant("t");
     let (a, b, key) = (server(&t, "calc"), server(&t, "calc"), once(&t, "user:ann", "k"));
     let (one, other) = tokio::join!(create(&*store, &a, &key), create(&*store, &b, &key));

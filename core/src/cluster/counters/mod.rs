@@ -1,13 +1,17 @@
-//! Where requests are counted: in this process, or, once replicas share one count, elsewhere.
+//! Where requests are counted: in this process, or, where replicas share one count, elsewhere.
+
+pub(crate) mod shards;
+mod window;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+pub use self::window::LENGTH;
 
-use super::shards::Shards;
-use super::window::{Left, Window};
+use self::shards::Shards;
+use self::window::{Left, Window};
+use super::Deferred;
 use crate::clock::{Clock, Tick};
 use crate::model::TenantId;
 
@@ -52,34 +56,10 @@ pub enum Counted {
     },
 }
 
-/// What became of a request, or that somebody else has to be asked first.
-pub enum Verdict<'a> {
-    /// Known.
-    Now(Counted),
-    /// Known when this ends.
-    Later(BoxFuture<'a, Counted>),
-}
+/// The outcome of [`Counters::take`].
+pub type Verdict<'a> = Deferred<'a, Counted>;
 
-impl Verdict<'_> {
-    /// The verdict, waited for where it must be.
-    pub async fn get(self) -> Counted {
-        match self {
-            Self::Now(counted) => counted,
-            Self::Later(counted) => counted.await,
-        }
-    }
-}
-
-impl fmt::Debug for Verdict<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Now(counted) => f.debug_tuple("Now").field(counted).finish(),
-            Self::Later(_) => f.write_str("Later"),
-        }
-    }
-}
-
-/// Counts requests in sliding windows of [`LENGTH`](super::LENGTH), by a clock of its own.
+/// Counts requests in sliding windows of [`LENGTH`], by a clock of its own.
 pub trait Counters: Send + Sync + fmt::Debug {
     /// Counts one request in all of the windows, which are at least one, or in none. At no time more than its limit have been let
     /// through within any window's length.

@@ -13,7 +13,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Entries by key. An entry that is not in use is forgotten at most twice [`SWEEP`] after its end, when a new one comes.
 #[derive(Debug)]
-pub(super) struct Shards<K, V> {
+pub(crate) struct Shards<K, V> {
     /// Seeded at random: nobody can choose names that all fall into one shard.
     hasher: RandomState,
     shards: Box<[Mutex<Shard<K, V>>]>,
@@ -26,13 +26,13 @@ struct Shard<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Shards<K, V> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let shard = || Mutex::new(Shard { entries: HashMap::new(), swept: Tick::default() });
         Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
     /// Uses the entry of `key`, made by `make` where there is none; then those go for which `is_idle` holds.
-    pub(super) fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         key: &K,
         now: Tick,
@@ -55,12 +55,12 @@ impl<K: Hash + Eq + Clone, V> Shards<K, V> {
     }
 
     /// Uses the entry of `key`, if there is one.
-    pub(super) fn look<T>(&self, key: &K, work: impl FnOnce(&mut V) -> T) -> Option<T> {
+    pub(crate) fn look<T>(&self, key: &K, work: impl FnOnce(&mut V) -> T) -> Option<T> {
         self.shard(key).entries.get_mut(key).map(work)
     }
 
     /// How many entries there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| locked(shard).entries.len()).sum()
     }
 
