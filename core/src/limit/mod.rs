@@ -26,12 +26,8 @@ pub use crate::cluster::counters::{Counted, Counters, Key, LENGTH, MemoryCounter
 use self::bans::Bans;
 use self::concurrency::{ConcurrencyPermit, Entry, Places};
 use crate::clock::{Clock, Tick};
-<<<<<<< HEAD
-use crate::error::{Cause, Error, ErrorKind, Result};
-=======
 use crate::cluster::counters::shards::Shards;
-use crate::error::{Error, ErrorKind, Result};
->>>>>>> h2conv
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{Principal, TenantId};
 
 /// How long a tenant's largest limit is remembered after its last call.

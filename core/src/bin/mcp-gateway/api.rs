@@ -89,23 +89,13 @@ impl At {
             let own = location.as_ref().filter(|location| {
                 presence::serving(location).is_some_and(|own| own == url.trim_end_matches('/'))
             });
-<<<<<<< HEAD
-            return Client::new(&url, self.credential(own)?.as_deref(), trust);
-        }
-        let config = common.configuration()?;
-        let trust = Trust::own(&config.server.tls)?;
-        let database = common.database(&config)?;
-        let serving = presence::serving(&database);
-        let key = self.credential(serving.is_some().then_some(&*database))?;
-=======
-            return Client::new(url, self.credential(own.and_then(StoreLocation::file)).as_deref(), trust);
+            return Client::new(&url, self.credential(own.and_then(StoreLocation::file))?.as_deref(), trust);
         }
         let config = common.configuration()?;
         let trust = Trust::own(&config.server.tls)?;
         let location = common.location(&config)?;
         let serving = presence::serving(&location);
-        let key = self.credential(location.file().filter(|_| serving.is_some()));
->>>>>>> h2conv
+        let key = self.credential(location.file().filter(|_| serving.is_some()))?;
         let url = serving.unwrap_or_else(|| {
             let scheme = if config.server.tls.is_on() { "https" } else { "http" };
             format!("{scheme}://127.0.0.1:{}", config.server.port)
