@@ -1,6 +1,6 @@
 //! One error for every face of the gateway: a kind to act on, a message to read, context to find the place.
 //!
-//! Callers act on [`ErrorKind`] alone; the table in [`ErrorKind::row`] is the only place that says what a
+//! Callers act on [`ErrorKind`] alone; the table of `kinds!` is the only place that says what a
 //! kind is called and which numbers stand for it on HTTP and in JSON-RPC. `Display` never prints the
 //! source, so that what a dependency says about its insides does not reach a client by accident.
 //!
@@ -27,71 +27,129 @@ pub use cause::Cause;
 /// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in the terms that a caller can act on.
-///
-/// ```
-/// use mcp_registry_gateway::{Caller, ErrorKind, Gateway};
-///
-/// # #[tokio::main]
-/// # async fn main() -> mcp_registry_gateway::Result<()> {
-/// let gateway = Gateway::builder().open().await?;
-/// match gateway.named(&Caller::local(), "docs").map_err(|error| error.kind()) {
-///     Err(ErrorKind::NotFound) => {}
-///     other => panic!("{other:?}"),
-/// }
-/// # gateway.close().await;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The bytes are not JSON, or nest deeper than allowed.
-    Parse,
-    /// JSON, but not one JSON-RPC 2.0 request, notification or response.
-    InvalidRequest,
-    /// No such JSON-RPC method here.
-    MethodNotFound,
-    /// A parameter is missing, of the wrong form, or names something that the caller cannot use.
-    InvalidParams,
-    /// A header is missing or says something else than the body.
-    HeaderMismatch,
-    /// The request needs a client capability that the client did not declare.
-    MissingCapability,
-    /// This protocol version is not spoken here.
-    UnsupportedVersion,
-    /// `Content-Type` or `Accept` does not fit.
-    MediaType,
-    /// The HTTP method does not exist on this route.
-    MethodNotAllowed,
-    /// No credential, or one that does not hold.
-    Unauthenticated,
-    /// The caller is known and may not do this.
-    PermissionDenied,
-    /// No such thing, or none that the caller may see.
-    NotFound,
-    /// No such MCP resource, or none that the caller may see.
-    ResourceNotFound,
-    /// The session ended or never was; the client initializes again.
-    SessionNotFound,
-    /// A thing of that name exists, or it changed since it was read.
-    Conflict,
-    /// A size limit was passed; the message names the limit.
-    TooLarge,
-    /// A rate limit was passed.
-    RateLimited,
-    /// The caller gave up.
-    Cancelled,
-    /// A fault of the gateway itself.
-    Internal,
-    /// The server broke the connection or the protocol.
-    BadUpstream,
-    /// No server can take the call now.
-    Unavailable,
-    /// What must survive cannot be written or read now.
-    Storage,
-    /// The server did not answer in time.
-    Timeout,
+macro_rules! kinds {
+    (
+        $(#[$attribute:meta])*
+        pub enum ErrorKind {
+            $($(#[doc = $meaning:literal])+ $kind:ident ($name:literal, $code:literal, $status:literal, $rpc:literal, $retryable:literal): $advice:literal;)+
+        }
+    ) => {
+        $(#[$attribute])*
+        pub enum ErrorKind {
+            $($(#[doc = $meaning])+ $kind,)+
+        }
+
+        impl ErrorKind {
+            /// Every kind, for tables and tests.
+            pub const ALL: [Self; 23] = [$(Self::$kind,)+];
+
+            /// The one table: kind to name, REST code, HTTP status, JSON-RPC code, retryable.
+            pub const fn row(self) -> Row {
+                match self {
+                    $(Self::$kind => Row { name: $name, code: $code, status: $status, rpc: $rpc, retryable: $retryable },)+
+                }
+            }
+
+            /// The meaning of the kind, and the advice to a person who meets it, for the page of reference.
+            pub const fn explained(self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$kind => (concat!($($meaning),+), $advice),)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// What went wrong, in the terms that a caller can act on.
+    ///
+    /// ```
+    /// use mcp_registry_gateway::{Caller, ErrorKind, Gateway};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> mcp_registry_gateway::Result<()> {
+    /// let gateway = Gateway::builder().open().await?;
+    /// match gateway.named(&Caller::local(), "docs").map_err(|error| error.kind()) {
+    ///     Err(ErrorKind::NotFound) => {}
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # gateway.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// The bytes are not JSON, or nest deeper than allowed.
+        Parse ("parse", "VALIDATION_ERROR", 400, -32700, false):
+            "Send one valid JSON document, nested at most 128 deep; `message` has the position.";
+        /// JSON, but not one JSON-RPC 2.0 request, notification or response.
+        InvalidRequest ("invalid_request", "VALIDATION_ERROR", 400, -32600, false):
+            "Send one JSON-RPC 2.0 message: `jsonrpc`, `method`, `params`, and `id` for a request. Batches are refused.";
+        /// No such JSON-RPC method here.
+        MethodNotFound ("method_not_found", "RESOURCE_NOT_FOUND", 404, -32601, false):
+            "Check the method's name, and whether the endpoint offers it: a method is offered when a server behind the endpoint declares it.";
+        /// A parameter is missing, of the wrong form, or names something that the caller cannot use.
+        InvalidParams ("invalid_params", "VALIDATION_ERROR", 400, -32602, false):
+            "Correct the parameter that `data` or `details` names. An unknown tool counts as a parameter: list the tools first.";
+        /// A header is missing or says something else than the body.
+        HeaderMismatch ("header_mismatch", "VALIDATION_ERROR", 400, -32020, false):
+            "Make the `Mcp-*` headers say the same as the body, or send the call with a client library of 2026-07-28.";
+        /// The request needs a client capability that the client did not declare.
+        MissingCapability ("missing_capability", "VALIDATION_ERROR", 400, -32021, false):
+            "Declare the capability that the message names in the client, or call a tool that does not need it.";
+        /// This protocol version is not spoken here.
+        UnsupportedVersion ("unsupported_version", "VALIDATION_ERROR", 400, -32022, false):
+            "Use one of the protocol versions that `data.supported` lists.";
+        /// `Content-Type` or `Accept` does not fit.
+        MediaType ("media_type", "VALIDATION_ERROR", 415, -32600, false):
+            "Send `Content-Type: application/json`, and accept `application/json` and `text/event-stream`.";
+        /// The HTTP method does not exist on this route.
+        MethodNotAllowed ("method_not_allowed", "VALIDATION_ERROR", 405, -32600, false):
+            "Use one of the methods in the header `Allow`.";
+        /// No credential, or one that does not hold.
+        Unauthenticated ("unauthenticated", "AUTHENTICATION_REQUIRED", 401, -31401, false):
+            "Send `Authorization: Bearer …` with an API key or a token of a configured issuer. `mcp-gateway keys create` makes a key.";
+        /// The caller is known and may not do this.
+        PermissionDenied ("permission_denied", "PERMISSION_DENIED", 403, -31403, false):
+            "Use a credential with the role or the scopes that the message names, or ask an administrator; permissions.md lists them.";
+        /// No such thing, or none that the caller may see.
+        NotFound ("not_found", "RESOURCE_NOT_FOUND", 404, -31404, false):
+            "Check the name or the id. A thing that the caller may not see is answered alike.";
+        /// No such MCP resource, or none that the caller may see.
+        ResourceNotFound ("resource_not_found", "RESOURCE_NOT_FOUND", 404, -32602, false):
+            "List the resources again; the URI is unknown, or the caller may not see it.";
+        /// The session ended or never was; the client initializes again.
+        SessionNotFound ("session_not_found", "RESOURCE_NOT_FOUND", 404, -31404, true):
+            "Send `initialize` again. The session ran out, was ended, or the gateway was restarted.";
+        /// A thing of that name exists, or it changed since it was read.
+        Conflict ("conflict", "DUPLICATE_RESOURCE", 409, -31409, false):
+            "Choose another name, or read the thing again and repeat the change with its new `ETag`.";
+        /// A size limit was passed; the message names the limit.
+        TooLarge ("too_large", "VALIDATION_ERROR", 413, -31413, false):
+            "Send less, or raise the limit that the message names.";
+        /// A rate limit was passed.
+        RateLimited ("rate_limited", "RATE_LIMIT_EXCEEDED", 429, -31429, true):
+            "Wait as long as `Retry-After` says. `limits.*` sets the rates; a key may have a limit of its own.";
+        /// The caller gave up.
+        Cancelled ("cancelled", "INTERNAL_ERROR", 499, -31499, false):
+            "Nothing: the caller, or an administrator, ended the call.";
+        /// A fault of the gateway itself.
+        Internal ("internal", "INTERNAL_ERROR", 500, -32603, false):
+            "Look for the correlation id in the gateway's log, and report it.";
+        /// The server broke the connection or the protocol.
+        BadUpstream ("bad_upstream", "SERVER_UNREACHABLE", 502, -31502, false):
+            "Look at the server that the message names: it broke the connection or the protocol. `data.outcome` says whether it may have executed the call.";
+        /// No server can take the call now.
+        Unavailable ("unavailable", "SERVER_UNREACHABLE", 503, -31503, true):
+            "Wait as long as the message says, or bring up a replica. `GET /api/v1/servers/{id}/health` has the last probes.";
+        /// The database cannot be written or read now.
+        Storage ("storage", "INTERNAL_ERROR", 503, -31503, true):
+            "Look at the disk and the database of the gateway; `mcp-gateway healthcheck` tells whether it works again.";
+        /// The server did not answer in time.
+        Timeout ("timeout", "SERVER_UNREACHABLE", 504, -31504, false):
+            "Raise `configuration.timeout_seconds` of the server, or call a faster tool. `data.outcome` says whether the server may have executed the call.";
+    }
 }
 
 /// The names and numbers of one kind.
@@ -108,67 +166,6 @@ pub struct Row {
     pub rpc: i32,
     /// Whether the same call can succeed later without being changed.
     pub retryable: bool,
-}
-
-impl ErrorKind {
-    /// Every kind, for tables and tests.
-    pub const ALL: [Self; 23] = [
-        Self::Parse,
-        Self::InvalidRequest,
-        Self::MethodNotFound,
-        Self::InvalidParams,
-        Self::HeaderMismatch,
-        Self::MissingCapability,
-        Self::UnsupportedVersion,
-        Self::MediaType,
-        Self::MethodNotAllowed,
-        Self::Unauthenticated,
-        Self::PermissionDenied,
-        Self::NotFound,
-        Self::ResourceNotFound,
-        Self::SessionNotFound,
-        Self::Conflict,
-        Self::TooLarge,
-        Self::RateLimited,
-        Self::Cancelled,
-        Self::Internal,
-        Self::BadUpstream,
-        Self::Unavailable,
-        Self::Storage,
-        Self::Timeout,
-    ];
-
-    /// The one table: kind to name, REST code, HTTP status, JSON-RPC code, retryable.
-    pub const fn row(self) -> Row {
-        const fn row(name: &'static str, code: &'static str, status: u16, rpc: i32, retryable: bool) -> Row {
-            Row { name, code, status, rpc, retryable }
-        }
-        match self {
-            Self::Parse => row("parse", "VALIDATION_ERROR", 400, -32700, false),
-            Self::InvalidRequest => row("invalid_request", "VALIDATION_ERROR", 400, -32600, false),
-            Self::MethodNotFound => row("method_not_found", "RESOURCE_NOT_FOUND", 404, -32601, false),
-            Self::InvalidParams => row("invalid_params", "VALIDATION_ERROR", 400, -32602, false),
-            Self::HeaderMismatch => row("header_mismatch", "VALIDATION_ERROR", 400, -32020, false),
-            Self::MissingCapability => row("missing_capability", "VALIDATION_ERROR", 400, -32021, false),
-            Self::UnsupportedVersion => row("unsupported_version", "VALIDATION_ERROR", 400, -32022, false),
-            Self::MediaType => row("media_type", "VALIDATION_ERROR", 415, -32600, false),
-            Self::MethodNotAllowed => row("method_not_allowed", "VALIDATION_ERROR", 405, -32600, false),
-            Self::Unauthenticated => row("unauthenticated", "AUTHENTICATION_REQUIRED", 401, -31401, false),
-            Self::PermissionDenied => row("permission_denied", "PERMISSION_DENIED", 403, -31403, false),
-            Self::NotFound => row("not_found", "RESOURCE_NOT_FOUND", 404, -31404, false),
-            Self::ResourceNotFound => row("resource_not_found", "RESOURCE_NOT_FOUND", 404, -32602, false),
-            Self::SessionNotFound => row("session_not_found", "RESOURCE_NOT_FOUND", 404, -31404, true),
-            Self::Conflict => row("conflict", "DUPLICATE_RESOURCE", 409, -31409, false),
-            Self::TooLarge => row("too_large", "VALIDATION_ERROR", 413, -31413, false),
-            Self::RateLimited => row("rate_limited", "RATE_LIMIT_EXCEEDED", 429, -31429, true),
-            Self::Cancelled => row("cancelled", "INTERNAL_ERROR", 499, -31499, false),
-            Self::Internal => row("internal", "INTERNAL_ERROR", 500, -32603, false),
-            Self::BadUpstream => row("bad_upstream", "SERVER_UNREACHABLE", 502, -31502, false),
-            Self::Unavailable => row("unavailable", "SERVER_UNREACHABLE", 503, -31503, true),
-            Self::Storage => row("storage", "INTERNAL_ERROR", 503, -31503, true),
-            Self::Timeout => row("timeout", "SERVER_UNREACHABLE", 504, -31504, false),
-        }
-    }
 }
 
 /// Whether the server can have seen the call that failed.

@@ -5,7 +5,7 @@
 //! draws the whole.
 //!
 //! A program begins with [`Gateway::builder`]. It registers servers, calls what they offer, watches them and picks among them by the
-//! methods of [`Gateway`], each for a [`Caller`]; [`Gateway::host`] takes a server of the program's own, and `Gateway::service`
+//! methods of [`Gateway`], each for a [`Caller`]; [`guide`] shows it; [`Gateway::host`] takes a server of the program's own, and `Gateway::service`
 //! (feature `server`) is the whole HTTP surface, to be mounted in an application.
 //!
 //! The modules stand in order: each uses only those above it. `tests/architecture` holds that.
@@ -40,6 +40,7 @@ pub mod builder;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod facade;
+pub mod guide;
 
 pub use auth::Caller;
 pub use balance::{BalanceRequest, Balancer, Entry};

@@ -7,7 +7,9 @@ mod eras;
 mod error_facts;
 mod exports;
 mod order;
-mod readme;
+mod pages;
+mod public;
+mod settings;
 mod source;
 
 use std::collections::BTreeSet;
@@ -249,15 +251,94 @@ fn the_check_of_what_is_linked_can_fail() {
 }
 
 #[test]
-fn the_readme_names_every_setting() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
-    assert_eq!(readme::missing(&readme), [""; 0]);
-    let without = readme.replace("| `configuration.max_load` |", "| `configuration.max_lood` |");
+fn the_reference_names_every_setting() {
+    let page = std::fs::read_to_string(root().join("core/docs/reference/settings.md")).expect("settings.md");
+    assert_eq!(settings::missing(&page), [""; 0]);
+    let without = page.replace("| `configuration.max_load` |", "| `configuration.max_lood` |");
     let without = without.replace("| `server.legacy` |", "| |");
     assert_eq!(
-        readme::missing(&without),
+        settings::missing(&without),
         ["server.legacy", "configuration.max_load"],
         "the check sees what is missing"
+    );
+}
+
+/// The documents: at the top level, of the core, and below `core/docs`.
+fn documents() -> Vec<PathBuf> {
+    let mut found = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "core/ARCHITECTURE.md"]
+        .map(|name| root().join(name))
+        .to_vec();
+    let mut left = vec![root().join("core/docs")];
+    while let Some(folder) = left.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("a readable file")
+}
+
+#[test]
+fn links_lead_somewhere_and_files_that_documents_name_exist() {
+    let documents = documents();
+    assert!(documents.len() > 20, "the documents were not found");
+    let lost: Vec<_> =
+        documents.iter().flat_map(|path| pages::dangling(&root(), path, &text(path))).collect();
+    assert!(lost.is_empty(), "named and not there:\n{}", lost.join("\n"));
+}
+
+/// The documents whose Rust is compiled: `core/src/guide.rs` includes them.
+const COMPILED: [&str; 2] = ["README.md", "embed-rust.md"];
+
+#[test]
+fn every_block_of_the_readme_and_the_guide_is_run_by_a_test() {
+    let guide = root().join("core/docs/guide");
+    let operations = root().join("core/docs/operations");
+    let mut wrong = Vec::new();
+    for path in documents() {
+        if !(path == root().join("README.md") || path.starts_with(&guide) || path.starts_with(&operations)) {
+            continue;
+        }
+        let compiled = COMPILED.iter().any(|name| path.ends_with(name));
+        let faults =
+            pages::blocks(&text(&path)).into_iter().filter_map(|block| pages::fault(&block, compiled));
+        wrong.extend(faults.map(|fault| format!("{}: {fault}", path.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_is_short() {
+    let bytes = text(&root().join("README.md")).len();
+    assert!(
+        bytes <= 8192,
+        "README.md has {bytes} bytes; it sells and starts, all else belongs into core/docs"
+    );
+}
+
+#[test]
+fn every_public_item_is_in_the_reference() {
+    let (path, made) = (root().join("core/docs/reference/rust-api.md"), public::page(&library()));
+    if std::env::var_os("WRITE_PAGES").is_some() {
+        std::fs::write(&path, &made).expect("a folder that can be written to");
+    }
+    let found = text(&path);
+    let known: BTreeSet<&str> = found.lines().collect();
+    let new: Vec<&str> = made.lines().filter(|line| !known.contains(line)).collect();
+    assert!(
+        found == made,
+        "core/docs/reference/rust-api.md is not current; if these items are meant to be public, \
+         `WRITE_PAGES=1 cargo test -p mcp-registry-gateway-tests --test architecture public` lists them:\n{}",
+        new.join("\n")
     );
 }
 

@@ -54,7 +54,7 @@ Role = Literal["admin", "manager", "developer", "analyst", "viewer", "guest"]
 
 
 class RegistrationMembers(TypedDict, total=False):
-    """What a registration has besides its name; see the README."""
+    """The members of a registration besides its name; core/docs/reference/settings.md has their meanings."""
 
     endpoint_url: str | None
     command: str | None

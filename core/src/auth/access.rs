@@ -9,23 +9,29 @@ use crate::model::{CapabilityKind, Principal, Restriction, Role, Server, Service
 
 /// The section `access` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Access {
-    /// The rules, in any order: `[[access.rules]]`.
+    /// Restricts services, or some tools, resources and prompts of them, to some callers: `[[access.rules]]`. Rules only take
+    /// away; each rule that names a thing must admit the caller. A caller does not see a thing that it may not use. Taken up
+    /// while the gateway runs.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     pub rules: Vec<Rule>,
 }
 
 /// A restriction of services, or of some of what they offer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
-    /// The tenant whose services these are; every tenant unless said.
+    /// The tenant whose services the rule restricts; every tenant without it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub tenant: Option<TenantId>,
-    /// The service, in which `*` stands for any number of characters; every service unless said.
+    /// The service, in which `*` stands for any characters; every service without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Names of tools. Without any tool, resource or prompt the rule is about whole services.
+    /// Names of tools. A rule without any tool, resource or prompt restricts whole services.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
     /// URIs of resources and templates.
@@ -36,6 +42,7 @@ pub struct Rule {
     pub prompts: Vec<String>,
     /// Admits this role and those above it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub role: Option<Role>,
     /// Admits these subjects, such as `user:ann` or `key:*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

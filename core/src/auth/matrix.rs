@@ -9,11 +9,12 @@ use super::permission::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Role;
 
-const TEXT: &str = include_str!("permissions.toml");
+/// The matrix as it is written, for the page of reference that is made from it.
+pub const PERMISSIONS: &str = include_str!("permissions.toml");
 
 /// The matrix of this program. One that cannot be read has no rows, so that nobody may do anything.
 pub(super) static MATRIX: LazyLock<Matrix> = LazyLock::new(|| {
-    Matrix::parse(TEXT).unwrap_or_else(|error| {
+    Matrix::parse(PERMISSIONS).unwrap_or_else(|error| {
         tracing::error!(%error, "the permission matrix cannot be read; everything is refused");
         Matrix::default()
     })

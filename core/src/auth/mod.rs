@@ -33,7 +33,7 @@ pub(crate) use self::grant::OauthClient;
 pub(crate) use self::jwt::is_safe;
 pub use self::keys::{Keys, NewKey};
 pub use self::local::LocalToken;
-pub use self::matrix::Gate;
+pub use self::matrix::{Gate, PERMISSIONS};
 pub use self::permission::Operation;
 pub use self::settings::Auth;
 pub use self::vault::Vault;

@@ -7,18 +7,22 @@ use super::jwt::{Issuer, Preset};
 
 /// Who is let in. With nothing set, processes of this machine alone are, as administrator of `default`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Whether API keys are taken: those that `mcp-gateway keys create` makes.
+    /// Callers show API keys, which `mcp-gateway keys create` makes. Every route but `/health`, `/ready` and the OAuth
+    /// metadata then needs one.
     pub api_keys: bool,
-    /// The gateway's own URL as clients write it, without a path: `https://gateway.example.com`. Tokens must be meant for it.
+    /// The gateway's own URL as clients write it, without a path: `https://gateway.example.com`. Tokens must name it as their
+    /// audience. Without it, each request's `Host` counts.
     pub url: Option<String>,
     /// Issuers whose signed tokens are taken: `[[auth.issuers]]`.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     pub issuers: Vec<Issuer>,
-    /// Whether processes of this machine need no credential and are administrator of `default`, with the local token where that is
-    /// needed. Never with a proxy on this machine: whatever it passes on comes from here.
+    /// Processes of this machine need no credential and are administrator of `default`; commands, credentials and keys still
+    /// need the local token. Never set it with a proxy on this machine: all that the proxy passes on comes from here.
     pub trust_loopback: bool,
-    /// Whether those without a credential are let in, as guest of `default`.
+    /// Callers without a credential are let in, as guest of `default`.
     pub anonymous: bool,
 }
 

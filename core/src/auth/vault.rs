@@ -22,11 +22,16 @@ use crate::files::{self, Fault};
 
 /// `[credentials]`: the key that credentials for servers are sealed with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Credentials {
-    /// 32 random bytes in Base64; older ones behind it, divided by commas. Better in `MREG_CREDENTIALS__KEY` than in a file.
+    /// The key that seals credentials for servers: 32 random bytes in Base64; older keys behind it, divided by commas, open
+    /// older credentials. Better in the environment than in a file.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub key: Option<Secret>,
-    /// A file with such keys, one a line; `credentials.key` beside the database unless said, made at the first start.
+    /// A file with such keys, one a line, that only this user can read. Without it: `credentials.key` beside the database,
+    /// made at the first start. A gateway in memory makes a key of its own.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub key_file: Option<PathBuf>,
 }
 

@@ -10,26 +10,30 @@ use crate::model::server::seconds;
 
 /// When a breaker opens and for how long. Durations are in seconds in configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Failures in a row that open it.
+    /// Failures in a row that open a breaker.
     pub consecutive_failures: u32,
-    /// The time that the share of failures is taken over; it slides in ten steps.
+    /// Seconds over which the share of failures is taken; the window slides in ten steps.
     #[serde(rename = "window_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub window: Duration,
-    /// Calls in the window below which the share of failures says nothing.
+    /// Calls in the window below which the share of failures is not looked at.
     pub minimum_calls: u32,
-    /// Share of failures in the window, in percent, that opens it.
+    /// Share of failures in the window, in percent, that opens a breaker.
     pub failure_percent: u32,
-    /// How long it stays open the first time; doubles each time that a probe fails.
+    /// Seconds that a breaker stays open the first time. The time doubles each time that a probe call fails.
     #[serde(rename = "open_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub open: Duration,
-    /// The longest that it stays open, before jitter.
+    /// Seconds that a breaker stays open at most, before jitter.
     #[serde(rename = "open_max_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub open_max: Duration,
-    /// By how much the open time is lengthened or shortened at random, as a share of it.
+    /// Share of the open time by which chance lengthens or shortens it.
     pub jitter: f64,
-    /// Calls let in while half-open; as many successes close it. Zero counts as one.
+    /// Calls let through while half-open; as many successes close the breaker. Zero counts as one.
     pub probes: u16,
 }
 

@@ -6,6 +6,8 @@
 
 mod check;
 mod declared;
+#[cfg(feature = "server")]
+mod described;
 mod dotenv;
 mod load;
 mod paths;
@@ -14,6 +16,8 @@ mod sections;
 mod source;
 
 pub use crate::auth::Auth;
+#[cfg(feature = "server")]
+pub use described::{Section, Setting, sections};
 pub use dotenv::{DOTENV_FILE, Dotenv};
 pub use load::load;
 pub use paths::default_data_dir;

@@ -82,36 +82,41 @@ impl Config {
 
 /// Where and to whom HTTP is served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a key of the configuration file that says yes or no"
 )]
 pub struct Server {
-    /// The address to listen on.
+    /// The address to listen on. An address beyond loopback needs authentication.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub host: IpAddr,
-    /// The port to listen on; 0 for any free one.
+    /// The port to listen on; 0 takes any free one.
     pub port: u16,
-    /// Whether `/legacy/mcp` is served.
+    /// Serves `/legacy/mcp`: one plain JSON-RPC request without a handshake.
     pub legacy: bool,
-    /// Whether clients see the gateway's own service, `gateway`.
+    /// Offers the gateway's own service, `gateway`: tools with which an agent asks the gateway itself.
     pub builtin_service: bool,
-    /// Whether the gateway's own service registers commands, which the gateway then starts.
+    /// Lets the tool `register_server` of the gateway's own service register commands, which the gateway then starts.
     pub builtin_commands: bool,
-    /// Whether `/sse`, `/sse/{service}` and `/messages` are served: HTTP+SSE of 2024-11-05.
+    /// Serves `/sse`, `/sse/{service}` and `/messages`: the HTTP+SSE transport of 2024-11-05.
     pub sse: bool,
-    /// Values of `Host` that are served besides loopback names, with or without a port.
+    /// Values of the header `Host` that are served besides loopback names, with or without a port.
     pub allowed_hosts: Vec<String>,
-    /// Values of `Origin` that are served besides the gateway's own, such as `https://app.example.com`.
+    /// Values of the header `Origin` that are served besides the gateway's own, such as `https://app.example.com`. Pages of
+    /// these origins may read answers (CORS).
     pub allowed_origins: Vec<String>,
-    /// Threads that serve connections; 0 for as many as the machine runs at once.
+    /// Threads that serve connections; 0 for one each core.
     pub workers: usize,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// The certificate, if the gateway itself speaks TLS.
+    #[cfg_attr(feature = "server", schema(value_type = Object))]
     pub tls: Tls,
-    /// How long calls under way may go on after the gateway was told to stop.
+    /// Seconds that calls in flight may go on after the gateway was told to stop.
     #[serde(rename = "grace_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub grace: Duration,
 }
 
@@ -136,11 +141,15 @@ impl Default for Server {
 
 /// The certificate, if the gateway itself speaks TLS. Both files are PEM; a change of them is taken up while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// The certificate, with those that lead from it to an authority that clients trust.
+    /// The PEM file with the certificate chain. With it and `key` the gateway speaks TLS; a changed file is taken up while it
+    /// runs.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub cert: Option<PathBuf>,
-    /// Its private key.
+    /// The PEM file with the certificate's private key.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub key: Option<PathBuf>,
 }
 
@@ -153,20 +162,24 @@ impl Tls {
 
 /// Sessions of legacy clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Session {
-    /// How long a session lives without a request.
+    /// Seconds that a client session lives without a request.
     #[serde(rename = "idle_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub idle: Duration,
-    /// How long a session lives at most.
+    /// Seconds that a client session lives at most.
     #[serde(rename = "max_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub max: Duration,
-    /// Sessions at most.
+    /// Client sessions at most.
     pub max_sessions: usize,
-    /// Sessions of one principal at most.
+    /// Client sessions of one principal at most.
     pub max_per_principal: usize,
-    /// How long a call of a client without sessions waits for the client's answers to what its server asked.
+    /// Seconds that a call of a client of 2026-07-28 waits for the client's answers to the questions of a server.
     #[serde(rename = "input_wait_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub input_wait: Duration,
 }
 
@@ -184,13 +197,16 @@ impl Default for Session {
 
 /// Calls to servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// How long a merged list may take; the servers it asks have 95 % of that.
+    /// Seconds that a merged list may take. Servers get 95 % of it; those that answer later are left out.
     #[serde(rename = "list_budget_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub list_budget: Duration,
-    /// How often a server is asked again what it offers.
+    /// Seconds after which a server is asked again for its tools, resources and prompts.
     #[serde(rename = "refresh_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub refresh: Duration,
 }
 
@@ -202,19 +218,24 @@ impl Default for Upstream {
 
 /// What must survive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// The SQLite file; `gateway.db` in the data directory unless said.
+    /// The SQLite file. Without it: `gateway.db` in the data directory.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub path: Option<PathBuf>,
 }
 
 /// Log lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// For people, or for programs.
+    /// The form of log lines: `human` for people, `json` for programs.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub format: LogFormat,
-    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,mcp_registry_gateway=debug`.
+    /// The lines that are logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as
+    /// `info,mcp_registry_gateway=debug`.
     pub level: String,
 }
 
@@ -236,9 +257,10 @@ pub enum LogFormat {
 
 /// Probes. How each server is probed is part of its registration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// Whether servers are probed at all.
+    /// Probes servers at all. Each server's `health_check` says how.
     pub enabled: bool,
 }
 

@@ -19,7 +19,7 @@ use crate::observe::AuditSettings;
 use crate::transport::guard::{Guard, Stance};
 use crate::transport::in_process::InProcessServers;
 
-/// Settings of one gateway; the defaults are those of the README.
+/// Settings of one gateway; the defaults are those of `core/docs/reference/settings.md`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Who is let in.

@@ -8,40 +8,45 @@ use crate::model::{Role, server::seconds};
 
 /// How much anybody may ask for. Rates are requests a minute: never more in any 60 s.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Requests a minute of an administrator. A process of this machine has no limit while no authentication is configured.
+    /// Requests a minute of one administrator. A process of this machine has no limit while no authentication is configured;
+    /// a key may have a limit of its own.
     pub admin: u32,
-    /// Requests a minute of a manager.
+    /// Requests a minute of one manager.
     pub manager: u32,
-    /// Requests a minute of a developer.
+    /// Requests a minute of one developer.
     pub developer: u32,
-    /// Requests a minute of an analyst.
+    /// Requests a minute of one analyst.
     pub analyst: u32,
-    /// Requests a minute of a viewer.
+    /// Requests a minute of one viewer.
     pub viewer: u32,
-    /// Requests a minute of a guest, which is whoever has no name.
+    /// Requests a minute of one guest. Anonymous callers are guests.
     pub guest: u32,
-    /// Requests a minute of a whole tenant, as a multiple of the largest limit among those who call for it.
+    /// Requests a minute of a whole tenant, as a multiple of the largest limit among its callers.
     pub tenant_factor: u32,
-    /// Requests a minute of the whole gateway; 0: no such limit.
+    /// Requests a minute of the whole gateway; 0 for no limit.
     pub gateway: u32,
-    /// Calls under way at once over the whole gateway, with what clients subscribe to. The stream on which a session listens is none:
-    /// a session has one.
+    /// Calls in flight at once over the whole gateway, open subscriptions included. The stream on which a session listens
+    /// does not count.
     pub max_calls: usize,
-    /// Calls under way at once of one tenant; 0: what the share below leaves it.
+    /// Calls in flight at once of one tenant; 0 leaves it to `share`.
     pub max_calls_per_tenant: usize,
-    /// A tenant may have at most this many times as many calls under way as there are places free.
+    /// A tenant may have at most this many times as many calls in flight as there are free slots, so that with 1 a tenant
+    /// alone gets half of all.
     pub share: u32,
-    /// How long a call waits for a place before it is refused.
+    /// Seconds that a call waits for a slot before it is refused.
     #[serde(rename = "wait_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub wait: Duration,
-    /// Calls of one tenant that may wait for a place.
+    /// Calls of one tenant that may wait for a slot.
     pub max_waiting: usize,
-    /// Refusals for too many requests within a minute after which a caller is banned; 0: never.
+    /// Refusals for too many requests within a minute after which a caller is banned; 0 for never.
     pub ban_after: u32,
-    /// How long a ban lasts.
+    /// Seconds that a ban lasts.
     #[serde(rename = "ban_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub ban: Duration,
 }
 

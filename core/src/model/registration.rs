@@ -26,56 +26,56 @@ use super::server::{Configuration, Endpoint, HealthCheck, Status, TransportType}
 )]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// Unique within the tenant.
+    /// Required. 1 to 128 of `A-Z a-z 0-9 _ . -`; unique within the tenant.
     pub name: String,
-    /// For `http`, `sse` and `websocket`.
+    /// The URL of a server over `http`, `sse` or `websocket`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_url: Option<String>,
-    /// For `stdio`: the program.
+    /// The program to start, for `stdio`. No shell reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// For `stdio`: its arguments.
+    /// The program's arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// For `stdio`: its environment.
+    /// The program's environment variables, besides `PATH` and the like.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// For `stdio`: its working directory.
+    /// The program's working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// `http` with a URL and `stdio` with a command, unless said.
+    /// The transport: `http` (default with a URL), `stdio` (default with a command), `sse`, `websocket`, `memory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport_type: Option<TransportType>,
-    /// The server's own name, unless said.
+    /// The service whose replica the server is. Default: the server's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The server's version.
+    /// The server's version, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// For people.
+    /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// For people and for search.
+    /// A description for people and for search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What it offers, until it answers for itself: `{tools: […], resources: […], resourceTemplates: […], prompts: […]}`
-    /// with the items as MCP's lists have them.
+    /// The tools, resources and prompts that the server offers, until it answers for itself: `{tools: […], resources: […],
+    /// resourceTemplates: […], prompts: […]}` with the items as MCP's lists have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(value_type = Option<Object>))]
     pub capabilities: Option<Box<RawValue>>,
-    /// For search and filters.
+    /// Tags for search and filters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// 1 unless said; 0 is drained.
+    /// The server's share under `weighted` and `consistent_hash`. Default 1; 0 drains it under every algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Whether the gateway asks the server what it offers; true unless said.
+    /// Asks the server for its tools, resources and prompts. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_discover: Option<bool>,
-    /// How it is probed.
+    /// How the server is probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
-    /// How it is called.
+    /// How the server is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
 }

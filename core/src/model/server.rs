@@ -228,21 +228,22 @@ pub enum Affinity {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthCheck {
-    /// Whether it is probed at all.
+    /// Probes the server.
     pub enabled: bool,
-    /// How it is asked.
+    /// The kind of probe: `protocol` sends a `ping` (or `server/discover`), `connect` opens a connection (stdio: looks
+    /// whether the program starts).
     pub kind: ProbeKind,
-    /// Time between probes of a healthy server.
+    /// Seconds between probes of a healthy server. A failing one is probed less and less often, at least every 5 minutes.
     #[serde(rename = "interval_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub interval: Duration,
-    /// How long one probe may take.
+    /// Seconds that one probe may take.
     #[serde(rename = "timeout_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
-    /// Failures in a row that take it out.
+    /// Failed probes in a row that take the server out.
     pub unhealthy_after: u32,
-    /// Successes in a row that bring it back.
+    /// Successful probes in a row that bring it back.
     pub healthy_after: u32,
 }
 
@@ -310,41 +311,52 @@ pub enum Drift {
 )]
 #[serde(default, deny_unknown_fields)]
 pub struct Configuration {
-    /// How the service spreads calls.
+    /// The balancing algorithm of the service: `round_robin`, `weighted`, `least_connections`, `random`, `consistent_hash`.
     pub algorithm: Algorithm,
-    /// Bounded loads for consistent hashing: no server has more than this factor of the mean in flight.
+    /// A factor from 1 to 100. Under `consistent_hash` no replica has more than this times the mean of calls in flight; the
+    /// overflow goes to the next on the ring.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_load: Option<f64>,
-    /// The key of consistent hashing.
+    /// The key of `consistent_hash`: `session`, `principal`, `{header = "NAME"}`, or `{argument = "/json/pointer"}` into the
+    /// arguments. A call without that header or argument goes by its session.
     pub affinity: Affinity,
-    /// Longest wait for an answer.
+    /// Seconds to wait for an answer.
     #[serde(rename = "timeout_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
-    /// Connections at most (children, for stdio).
+    /// Connections at most; children at most, for a command. A call that finds none free for 1 s fails with 503.
     pub max_connections: u32,
-    /// Whether clients share one upstream session.
+    /// The clients that share one upstream session. `session`: none. `shared`: all, so that the server cannot ask its clients
+    /// anything. `auto`: none over HTTP; over other transports all but clients that can be asked things, set a log level or
+    /// subscribe.
     pub sharing: Sharing,
-    /// How it is spoken to.
+    /// The revision of MCP that the server is spoken to in: `auto` finds out and notices changes, `legacy` opens with
+    /// `initialize`, `modern` is 2026-07-28.
     pub era: EraWish,
-    /// Who may be given what the server labels `public`.
+    /// The callers that may be given an answer that the server labels `public`. `auto`: only the caller that asked, if the
+    /// server is sent credentials or headers, else as the server says. `declared`: as the server says. `private`: only the
+    /// caller that asked.
     pub cache_scope: CacheScope,
-    /// Whose credentials calls carry.
+    /// The credentials that calls carry: `server` (default) the same in all calls; `caller` each caller's own, without which a call is
+    /// refused.
     #[serde(skip_serializing_if = "CredentialsOf::is_shared")]
     pub credentials: CredentialsOf,
-    /// What becomes of definitions that differ from those that were approved.
+    /// The consequence when the server's definitions change, or differ from a replica's: `report` tells of it in the server's
+    /// record and in the audit trail; `pin` keeps the server out of routing until `POST /api/v1/servers/{id}/approve`.
     pub drift: Drift,
-    /// The operator vouches for this server's `readOnlyHint` and `idempotentHint`.
+    /// Believes the server's `readOnlyHint` and `idempotentHint`: calls of such tools are sent again when their answer is
+    /// lost.
     pub trusted: bool,
-    /// A PEM file with the authorities that may have signed this server's certificate, instead of those that the
-    /// machine trusts. An absolute path.
+    /// A PEM file (absolute path) with the authorities that may have signed the server's certificate, instead of those that
+    /// the machine trusts or `SSL_CERT_FILE` names. An administrator names any file, others one in the folder of
+    /// `outbound.ca_folder`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// Headers sent with every request to this server.
+    /// Headers sent with every request to the server. Values are stored and never shown.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Who may use the server's service, or some of what it offers; only an administrator changes it. What one may not use
-    /// one does not see.
+    /// Restricts the server's service to some callers, as `access.rules` does, without `service`. Only an administrator
+    /// changes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Restriction>,
 }

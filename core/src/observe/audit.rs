@@ -31,11 +31,13 @@ const TELL: Duration = Duration::from_mins(1);
 
 /// What an operator can set of the audit trail: the section `[audit]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSettings {
-    /// Whether each MCP call has a row, besides mutations, refused attempts and starts of programs, which always have.
+    /// Writes an audit row for each MCP call. Mutations, refused attempts, starts of programs and calls that an embedding
+    /// program has judged by `GatewayMiddleware` always have one.
     pub calls: bool,
-    /// Years that rows are kept; at least seven.
+    /// Years that audit rows are kept, at least 7.
     pub keep_years: u16,
 }
 

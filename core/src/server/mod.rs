@@ -51,6 +51,7 @@ use crate::random::Random;
 pub use connection::{caller_tls, tls};
 pub use expose::{Exposed, Part};
 pub use rest::keys::record as key_record;
+pub use rest::metrics::{METRICS, Metric};
 pub use rest::openapi::document;
 pub use serve::serve;
 

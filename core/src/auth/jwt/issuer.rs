@@ -32,39 +32,47 @@ pub enum Preset {
 
 /// One issuer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Issuer {
-    /// What it is called here: part of its users' names, `user:NAME:…`. Never changed without changing who they are.
+    /// The issuer's name here, and part of its users' names: `user:NAME:…`. A changed name makes other users of them.
     pub name: String,
-    /// Whose ways it has.
+    /// The issuer's product: `oidc`, `entra`, `google`, `github` (Actions), `github_users` (people), `better_auth`.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub preset: Preset,
-    /// `iss` of its tokens; Entra and Google have their own.
+    /// The claim `iss` of its tokens. Entra and Google have their own; Better-Auth: its base URL; `github_users`:
+    /// `https://HOST/api/v3` of an Enterprise Server.
     pub issuer: Option<String>,
-    /// Where its keys are; else its metadata says so.
+    /// The URL of its keys. Without it, the issuer's metadata names it.
     pub jwks_url: Option<String>,
-    /// Values of `aud` that are taken besides this gateway's own URL.
+    /// Values of the claim `aud` that are taken besides the gateway's own URL.
     pub audience: Vec<String>,
-    /// Directories or domains whose members are let in: see [`Preset`].
+    /// The directories whose members are let in: ids of Entra, domains of Google, numeric ids of GitHub's accounts and
+    /// organizations.
     pub directories: Vec<String>,
-    /// Whether guests of those directories are let in.
+    /// Lets in guests of those directories.
     pub guests: bool,
     /// The tenant of all its users.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub tenant: Option<TenantId>,
     /// The claim that names the user's tenant, dotted for one within another.
     pub tenant_claim: Option<String>,
-    /// The role of those whose claims give them none; without it they are refused.
+    /// The role of users whose claims give them none. Without it they are refused.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub role: Option<Role>,
     /// Claims with names of roles or groups, dotted for one within another.
     pub roles_claims: Option<Vec<String>>,
-    /// What those names mean here.
+    /// The gateway's role for each of those names.
+    #[cfg_attr(feature = "server", schema(value_type = Object))]
     pub roles: BTreeMap<String, Role>,
-    /// The app whose tokens are taken (`github_users`): tokens that a person gave to another app are not.
+    /// The app whose tokens are taken (`github_users`); tokens for other apps are refused.
     pub client_id: Option<String>,
-    /// What the app shows to ask whose a token is. Better in the environment than in a file.
+    /// The app's secret, with which the gateway asks GitHub about a token. Better in the environment than in a file.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub client_secret: Option<Secret>,
-    /// Whether people's personal tokens are taken, too (`github_users`). They are meant for nobody in particular.
+    /// Takes people's personal tokens, too (`github_users`). Such a token is not meant for any app in particular.
     pub personal_tokens: bool,
-    /// The claim with the scopes; empty: its tokens are not narrowed by scopes.
+    /// The claim with the scopes; empty to pass over scopes.
     pub scopes_claim: Option<String>,
 }
 

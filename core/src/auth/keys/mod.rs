@@ -335,7 +335,10 @@ fn check(new: &NewKey) -> Result<()> {
     }
     let scopes = new.scopes.as_deref().unwrap_or_default();
     if !scopes.iter().all(|scope| MATRIX.implies(scope, scope)) {
-        return invalid("scopes", "there is no such scope; PERMISSIONS.md lists them all");
+        return invalid(
+            "scopes",
+            "there is no such scope; core/docs/reference/permissions.md lists them all",
+        );
     }
     Ok(())
 }

@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use super::*;
 use crate::error::Cause;
 use crate::model::{Grant, Principal, TenantId};
@@ -8,57 +6,9 @@ fn principal(role: Role) -> Principal {
     Principal::new(TenantId::default_tenant(), "user:a", role)
 }
 
-fn code(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ")
-}
-
-/// The page of documentation that the matrix makes.
-fn page() -> String {
-    let file = File::parse(TEXT).unwrap();
-    let table: toml::Table = TEXT.parse().unwrap();
-    let what = |section: &str, name: &str| table[section][name]["what"].as_str().unwrap().to_owned();
-    let mut out = String::from(
-        "# Who may do what\n\nMade from `src/auth/permissions.toml`, which the code reads; a test fails when this page differs \
-         from it.\nA refusal is 403 `PERMISSION_DENIED`; one for want of scopes names all that are needed.\nWhile no authentication is \
-         configured, a process of this machine is an administrator, and shows the local token for what needs it (SECURITY.md).\n\n\
-         ## Operations\n",
-    );
-    let roles: Vec<_> = file.roles.iter().map(|role| role.as_str()).collect();
-    writeln!(out, "| operation | what | {} | scopes | local token |", roles.join(" | ")).unwrap();
-    writeln!(out, "|---|---|{}---|---|", "---|".repeat(roles.len())).unwrap();
-    for (name, text) in &file.operations {
-        let mark = |role: &Role| if *role <= text.least { "yes" } else { "–" };
-        let marks: Vec<_> = file.roles.iter().map(mark).collect();
-        let (marks, scopes) = (marks.join(" | "), code(&text.scopes));
-        let token = if text.local_token { "needed" } else { "" };
-        writeln!(out, "| `{name}` | {} | {marks} | {scopes} | {token} |", what("operations", name)).unwrap();
-    }
-    out.push_str("\n## Scopes\n| scope | what | implies |\n|---|---|---|\n");
-    for (scope, text) in &file.scopes {
-        writeln!(out, "| `{scope}` | {} | {} |", what("scopes", scope), code(&text.implies)).unwrap();
-    }
-    out.push_str("\n## Routes\n| route | operation |\n|---|---|\n");
-    for (route, name) in &file.routes {
-        writeln!(out, "| `{route}` | `{name}` |").unwrap();
-    }
-    out
-}
-
-/// A-07: the documented table and the one that decides are the same.
-#[test]
-fn the_documentation_has_the_matrix_that_the_code_has() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/PERMISSIONS.md");
-    let made = page();
-    if std::fs::read_to_string(path).unwrap_or_default() != made {
-        let beside = std::env::temp_dir().join("PERMISSIONS.md");
-        std::fs::write(&beside, made).unwrap();
-        panic!("core/PERMISSIONS.md differs from the matrix; what it should be is in {}", beside.display());
-    }
-}
-
 #[test]
 fn the_matrix_and_the_program_know_the_same_operations() {
-    let file = File::parse(TEXT).unwrap();
+    let file = File::parse(PERMISSIONS).unwrap();
     let known: BTreeSet<_> = Operation::ALL.iter().map(|operation| operation.as_str()).collect();
     let written: BTreeSet<_> = file.operations.keys().map(String::as_str).collect();
     assert_eq!(known, written);
@@ -75,7 +25,7 @@ fn the_matrix_and_the_program_know_the_same_operations() {
 /// A-07: each role may do what the file says, and nothing else.
 #[test]
 fn each_role_may_do_what_the_file_says_and_nothing_else() {
-    let file = File::parse(TEXT).unwrap();
+    let file = File::parse(PERMISSIONS).unwrap();
     for role in Role::ALL {
         for operation in Operation::ALL {
             let least = file.operations[operation.as_str()].least;

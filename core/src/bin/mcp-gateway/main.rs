@@ -6,6 +6,7 @@ mod commands;
 mod demo;
 mod exit;
 mod logging;
+mod reference;
 mod reload;
 mod table;
 mod welcome;
@@ -69,6 +70,8 @@ enum Command {
     DemoServer(demo::ServerArgs),
     /// Prints the OpenAPI document of the HTTP surface
     Openapi,
+    /// Writes the pages of reference, made from this program
+    Docs(commands::docs::Args),
 }
 
 // Connections have threads of their own; what is left is little, and one thread can be kept tidy.
@@ -92,6 +95,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => return demo::run(args).await,
         Command::DemoServer(args) => return demo::serve(args).await,
         Command::Openapi => openapi(),
+        Command::Docs(args) => commands::docs::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,6 +19,65 @@ use crate::server::answer::Failure;
 /// The label of the services that are not named. No service is called that: a name begins with a letter or digit.
 const OTHERS: &str = "_others";
 
+/// One metric of `/metrics`.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type: `gauge`, `counter` or `summary`.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// Its meaning, as the comment before its samples has it.
+    pub help: &'static str,
+    /// Whether only administrators of `default` are shown it: it counts over all tenants.
+    pub whole: bool,
+}
+
+macro_rules! metrics {
+    ($($name:ident = $kind:literal $text:literal [$($label:literal),*] $help:literal $(, $whole:ident)?;)+) => {
+        $(const $name: Metric = Metric {
+            name: concat!("mcp_gateway_", $text),
+            kind: $kind,
+            labels: &[$($label),*],
+            help: $help,
+            whole: false $(|| metrics!($whole))?,
+        };)+
+
+        /// Every metric, in the order in which they are shown.
+        pub const METRICS: &[Metric] = &[$($name),+];
+    };
+    (whole) => { true };
+}
+
+metrics! {
+    BUILD_INFO = "gauge" "build_info" ["version"] "The version of the gateway.";
+    SERVERS = "gauge" "servers" ["status"] "Registered servers by what the operator wants.";
+    BY_HEALTH = "gauge" "servers_by_health" ["health"] "Registered servers by observed health.";
+    BY_TRANSPORT = "gauge" "servers_by_transport" ["transport"] "Registered servers by transport.";
+    SESSIONS = "gauge" "sessions" [] "Client sessions of the tenant that are open.";
+    ACTIVE = "gauge" "active_requests" [] "Calls of the tenant in flight, and streams that its clients hold open.";
+    ALL_SESSIONS = "gauge" "all_sessions" [] "Client sessions of all tenants that are open.", whole;
+    ALL_REQUESTS = "gauge" "all_requests" [] "Calls and open streams of all tenants.", whole;
+    LIMIT_CALLS = "gauge" "limit_calls" [] "Calls that hold a slot.", whole;
+    LIMIT_PLACES = "gauge" "limit_places" [] "Slots for calls.", whole;
+    LIMIT_WAITING = "gauge" "limit_waiting" [] "Calls that wait for a slot.", whole;
+    LIMIT_WINDOWS = "gauge" "limit_windows" [] "Callers and tenants that are counted now.", whole;
+    BANS = "counter" "bans_total" [] "Callers that were banned.", whole;
+    AUDIT_WRITTEN = "counter" "audit_written_total" [] "Audit rows written beside mutations.", whole;
+    AUDIT_WAITING = "gauge" "audit_waiting" [] "Audit rows that wait to be written.", whole;
+    AUDIT_LOST = "counter" "audit_lost_total" [] "Audit rows that were never written.", whole;
+    AUDIT_FAILURES = "counter" "audit_failures_total" [] "Writes of audit rows that failed.", whole;
+    REFUSALS = "counter" "limit_refusals_total" ["reason"]
+        "Requests refused by a limit: `rate` for too many a minute, `crowd` for too many at once.", whole;
+    SERVICE_SERVERS = "gauge" "service_servers" ["service"] "Servers of a service.";
+    BREAKERS = "gauge" "service_breakers_open" ["service"] "Servers whose circuit breaker is not closed.";
+    IN_FLIGHT = "gauge" "service_requests_in_flight" ["service"] "Calls in flight.";
+    REQUESTS = "counter" "service_requests_total" ["service"] "Calls sent to servers.";
+    RESULTS = "counter" "service_results_total" ["service", "result"] "Calls that servers answered or failed.";
+    RESPONSE = "summary" "service_response_seconds" ["service"] "Times to the first byte of an answer.";
+}
+
 /// Shows counts in the text format of Prometheus
 ///
 /// The servers, services, sessions and calls of the caller's tenant; for administrators of `default` the limits and the audit trail
@@ -39,9 +98,16 @@ struct Page(String);
 
 impl Page {
     /// Begins a metric.
-    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+    fn metric(&mut self, metric: &Metric) {
+        let Metric { name, kind, help, .. } = metric;
         // Writing into a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A metric that is one number.
+    fn number(&mut self, metric: &Metric, value: impl Display) {
+        self.metric(metric);
+        self.sample(metric.name, &[], value);
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
@@ -55,13 +121,13 @@ impl Page {
     /// A metric with one number for each service.
     fn by_service<V: Display>(
         &mut self,
-        (name, kind, help): (&str, &str, &str),
+        metric: &Metric,
         services: &[ServiceMetrics],
         value: impl Fn(&ServiceMetrics) -> V,
     ) {
-        self.metric(name, kind, help);
+        self.metric(metric);
         for service in services {
-            self.sample(name, &[("service", label(service))], value(service));
+            self.sample(metric.name, &[("service", label(service))], value(service));
         }
     }
 }
@@ -72,8 +138,8 @@ fn label(service: &ServiceMetrics) -> &str {
 
 fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
     let mut page = Page::default();
-    page.metric("mcp_gateway_build_info", "gauge", "The version of the gateway.");
-    page.sample("mcp_gateway_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.metric(&BUILD_INFO);
+    page.sample(BUILD_INFO.name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
     let words = |all: &[&'static str], counts: &std::collections::BTreeMap<&'static str, u64>| {
         all.iter().map(|word| (*word, counts.get(word).copied().unwrap_or(0))).collect::<Vec<_>>()
@@ -81,61 +147,34 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
     let status: Vec<_> = Status::ALL.iter().map(|word| word.as_str()).collect();
     let health: Vec<_> = HealthStatus::ALL.iter().map(|word| word.as_str()).collect();
     let transport: Vec<_> = TransportType::ALL.iter().map(|word| word.as_str()).collect();
-    for (name, label, help, counts) in [
-        (
-            "mcp_gateway_servers",
-            "status",
-            "Registered servers by what the operator wants.",
-            words(&status, &stats.servers_by_status),
-        ),
-        (
-            "mcp_gateway_servers_by_health",
-            "health",
-            "Registered servers by observed health.",
-            words(&health, &stats.servers_by_health),
-        ),
-        (
-            "mcp_gateway_servers_by_transport",
-            "transport",
-            "Registered servers by transport.",
-            words(&transport, &stats.servers_by_transport),
-        ),
+    for (metric, counts) in [
+        (&SERVERS, words(&status, &stats.servers_by_status)),
+        (&BY_HEALTH, words(&health, &stats.servers_by_health)),
+        (&BY_TRANSPORT, words(&transport, &stats.servers_by_transport)),
     ] {
-        page.metric(name, "gauge", help);
+        page.metric(metric);
         for (word, count) in counts {
-            page.sample(name, &[(label, word)], count);
+            page.sample(metric.name, &[(metric.labels[0], word)], count);
         }
     }
-    page.metric("mcp_gateway_sessions", "gauge", "Client sessions of the tenant that are open.");
-    page.sample("mcp_gateway_sessions", &[], stats.sessions);
-    page.metric(
-        "mcp_gateway_active_requests",
-        "gauge",
-        "Calls of the tenant under way, and streams that its clients hold open.",
-    );
-    page.sample("mcp_gateway_active_requests", &[], stats.active_requests);
+    page.number(&SESSIONS, stats.sessions);
+    page.number(&ACTIVE, stats.active_requests);
     if let Some(all) = &stats.gateway {
         whole(&mut page, all);
     }
 
-    let name = ("mcp_gateway_service_servers", "gauge", "Servers of a service.");
-    page.by_service(name, services, |service| service.servers);
-    let name = ("mcp_gateway_service_breakers_open", "gauge", "Servers whose circuit breaker is not closed.");
-    page.by_service(name, services, |service| service.breakers_open);
-    let name = ("mcp_gateway_service_requests_in_flight", "gauge", "Calls in flight.");
-    page.by_service(name, services, |service| service.in_flight);
-    let name = ("mcp_gateway_service_requests_total", "counter", "Calls sent to servers.");
-    page.by_service(name, services, |service| service.total);
-
-    let name = "mcp_gateway_service_results_total";
-    page.metric(name, "counter", "Calls that servers answered or failed.");
+    page.by_service(&SERVICE_SERVERS, services, |service| service.servers);
+    page.by_service(&BREAKERS, services, |service| service.breakers_open);
+    page.by_service(&IN_FLIGHT, services, |service| service.in_flight);
+    page.by_service(&REQUESTS, services, |service| service.total);
+    page.metric(&RESULTS);
     for service in services {
         for (result, count) in [("success", service.successes), ("failure", service.failures)] {
-            page.sample(name, &[("service", label(service)), ("result", result)], count);
+            page.sample(RESULTS.name, &[("service", label(service)), ("result", result)], count);
         }
     }
-    let name = "mcp_gateway_service_response_seconds";
-    page.metric(name, "summary", "Times to the first byte of an answer.");
+    page.metric(&RESPONSE);
+    let name = RESPONSE.name;
     for service in services {
         let of = [("service", label(service))];
         page.sample(&format!("{name}_sum"), &of, service.latency.as_secs_f64());
@@ -147,26 +186,24 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
 /// What concerns all tenants together.
 fn whole(page: &mut Page, all: &GatewayStats) {
     let (limits, audit) = (&all.limits, &all.audit);
-    for (name, kind, help, value) in [
-        ("mcp_gateway_all_sessions", "gauge", "Client sessions of all tenants that are open.", all.sessions),
-        ("mcp_gateway_all_requests", "gauge", "Calls and open streams of all tenants.", all.active_requests),
-        ("mcp_gateway_limit_calls", "gauge", "Calls that have a place.", limits.calls),
-        ("mcp_gateway_limit_places", "gauge", "Places for calls.", limits.max_calls),
-        ("mcp_gateway_limit_waiting", "gauge", "Calls that wait for a place.", limits.waiting),
-        ("mcp_gateway_limit_windows", "gauge", "Callers and tenants that are counted now.", limits.windows),
-        ("mcp_gateway_bans_total", "counter", "Callers that were banned.", limits.bans),
-        ("mcp_gateway_audit_written_total", "counter", "Audit rows written beside mutations.", audit.written),
-        ("mcp_gateway_audit_waiting", "gauge", "Audit rows that wait to be written.", audit.waiting),
-        ("mcp_gateway_audit_lost_total", "counter", "Audit rows that were never written.", audit.lost),
-        ("mcp_gateway_audit_failures_total", "counter", "Writes of audit rows that failed.", audit.failures),
+    for (metric, value) in [
+        (&ALL_SESSIONS, all.sessions),
+        (&ALL_REQUESTS, all.active_requests),
+        (&LIMIT_CALLS, limits.calls),
+        (&LIMIT_PLACES, limits.max_calls),
+        (&LIMIT_WAITING, limits.waiting),
+        (&LIMIT_WINDOWS, limits.windows),
+        (&BANS, limits.bans),
+        (&AUDIT_WRITTEN, audit.written),
+        (&AUDIT_WAITING, audit.waiting),
+        (&AUDIT_LOST, audit.lost),
+        (&AUDIT_FAILURES, audit.failures),
     ] {
-        page.metric(name, kind, help);
-        page.sample(name, &[], value);
+        page.number(metric, value);
     }
-    let name = "mcp_gateway_limit_refusals_total";
-    page.metric(name, "counter", "Requests refused by a limit, by too many a minute or too many at once.");
+    page.metric(&REFUSALS);
     for (reason, count) in [("rate", limits.rate_refusals), ("crowd", limits.crowd_refusals)] {
-        page.sample(name, &[("reason", reason)], count);
+        page.sample(REFUSALS.name, &[("reason", reason)], count);
     }
 }
 
@@ -199,6 +236,12 @@ mod tests {
                 assert!(series == name || series.ends_with("\"}"), "{line}");
             }
         }
+        let listed: Vec<_> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
+        let shown: Vec<_> = text
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned()))
+            .collect();
+        assert_eq!(shown, listed, "the list is of those that are shown, in their order");
         for line in [
             "mcp_gateway_servers{status=\"active\"} 0",
             "mcp_gateway_limit_refusals_total{reason=\"rate\"} 0",

@@ -16,13 +16,18 @@ use crate::error::{Error, ErrorKind};
 
 /// Programs that may be started for servers that others than the operator register.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Stdio {
-    /// The programs.
+    /// Programs that may be started for servers that this configuration does not name: `[{ command = "/usr/bin/npx", args =
+    /// ["-y", "@acme/*"] }]`. `*` stands for any text, `"**"` at the end for any further arguments.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<Object>))]
     pub allow: Vec<Program>,
-    /// Names of variables that a registration may set.
+    /// Environment variables that such a registration may set.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub env: Vec<Variable>,
-    /// Folders in which, or below which, a program may be started, symbolic links followed.
+    /// Folders in which, or below which, such a program may be started, symbolic links followed.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub folders: Vec<Folder>,
 }
 

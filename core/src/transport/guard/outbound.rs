@@ -14,15 +14,21 @@ use crate::error::{Error, ErrorKind};
 
 /// What may be connected to, besides the internet, once the gateway is shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Outbound {
-    /// Networks (`10.1.0.0/16`), addresses, and names (`tools.internal`, `*.svc.cluster.local`) that every tenant may register.
+    /// Networks (`10.1.0.0/16`), addresses and names (`tools.internal`, `*.svc.cluster.local`) inside which every tenant may
+    /// register servers. Once others can register servers, the gateway connects to the internet and to these alone.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub allow: Vec<Allowed>,
-    /// The same for one tenant alone, by its name.
+    /// The same for one tenant alone: `tenants = { acme = ["10.2.0.0/16"] }`.
+    #[cfg_attr(feature = "server", schema(value_type = Object))]
     pub tenants: BTreeMap<String, Vec<Allowed>>,
     /// Ports of other services than HTTP that may be connected to all the same.
     pub ports: Vec<u16>,
-    /// The folder whose files others than administrators may name in `configuration.ca_file`, by its whole path.
+    /// The folder, by its whole path, whose files callers below administrator may name in `configuration.ca_file`. Links that
+    /// lead out of it are not followed.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub ca_folder: Option<Folder>,
 }
 

@@ -1,4 +1,4 @@
-//! The README names every setting that there is: of the configuration file, and of a registered server.
+//! The reference names every setting that there is: of the configuration file, and of a registered server.
 
 use std::collections::BTreeSet;
 
@@ -35,9 +35,13 @@ fn members_of_a_server() -> BTreeSet<String> {
 }
 
 /// The keys that do not stand in a table's first column.
-pub(super) fn missing(readme: &str) -> Vec<String> {
-    let first = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+pub(super) fn missing(page: &str) -> Vec<String> {
+    let first = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let named: BTreeSet<&str> = first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     let keys = keys_of_the_file().into_iter().chain(members_of_a_server());
-    keys.filter(|key| !named.contains(key.as_str())).collect()
+    let is_named = |key: &str| {
+        let inside = format!("{key}.");
+        named.contains(key) || named.iter().any(|name| name.starts_with(&inside))
+    };
+    keys.filter(|key| !is_named(key)).collect()
 }
