@@ -6,9 +6,11 @@ mod bindings;
 mod eras;
 mod error_facts;
 mod exports;
+mod functions;
 mod order;
 mod pages;
 mod public;
+mod seams;
 mod settings;
 mod source;
 

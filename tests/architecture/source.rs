@@ -26,7 +26,7 @@ impl Source {
             allowances: Vec::new(),
         };
         source.tokens = source.prune(stream);
-        source.count(&source.tokens.clone());
+        lines(&source.tokens, &mut source.lines);
         Some(source)
     }
 
@@ -131,16 +131,18 @@ impl Source {
             hash = matches!(&token, TokenTree::Punct(punct) if "#!".contains(punct.as_char()));
         }
     }
+}
 
-    fn count(&mut self, tokens: &[TokenTree]) {
-        for token in tokens {
-            if let TokenTree::Group(group) = token {
-                self.lines.insert(group.span_open().start().line);
-                let inside: Vec<_> = group.stream().into_iter().collect();
-                self.count(&inside);
-            } else {
-                self.lines.extend(token.span().start().line..=token.span().end().line);
-            }
+/// Adds the lines on which `tokens` stand to those `found`.
+pub(crate) fn lines(tokens: &[TokenTree], found: &mut BTreeSet<usize>) {
+    for token in tokens {
+        if let TokenTree::Group(group) = token {
+            found.insert(group.span_open().start().line);
+            found.insert(group.span_close().start().line);
+            let inside: Vec<_> = group.stream().into_iter().collect();
+            lines(&inside, found);
+        } else {
+            found.extend(token.span().start().line..=token.span().end().line);
         }
     }
 }

@@ -12,10 +12,12 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Settings};
 use crate::model::{Registration, ServiceName, TenantId};
+use crate::observe::Observer;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::presence::{Holder, Presence};
 use crate::store::{MemoryStore, Store, StoreLocation};
+use crate::transport::ConnectorFactory;
 
 /// What keeps the register.
 #[derive(Debug)]
@@ -40,6 +42,10 @@ pub struct Assembly<'a> {
     pub trusted: &'a [Registration],
     /// Algorithms of the program's own, by service.
     pub balancers: BTreeMap<ServiceName, CustomBalancer>,
+    /// Factories of connectors of the program's own, by URL scheme.
+    pub connectors: BTreeMap<String, ConnectorFactory>,
+    /// Observers of the program's own.
+    pub observers: Vec<Arc<dyn Observer>>,
     /// `None`: the system's clock.
     pub clock: Option<Arc<dyn Clock>>,
     /// The replicas that the gateway is one of; `None`: it is alone.
@@ -54,6 +60,8 @@ impl<'a> Assembly<'a> {
             keeping: Keeping::Memory,
             trusted: &[],
             balancers: BTreeMap::new(),
+            connectors: BTreeMap::new(),
+            observers: Vec::new(),
             clock: None,
             cluster: None,
         }
@@ -74,8 +82,8 @@ impl<'a> Assembly<'a> {
 
     /// The same, with the claim on its database, which must live as long.
     pub(super) async fn open_apart(self) -> Result<(Gateway, Option<Presence>)> {
-        let Self { config, keeping, trusted, balancers, clock, cluster } = self;
-        let settings = Settings { cluster, balancers, ..builtin::settings(config) };
+        let Self { config, keeping, trusted, balancers, connectors, observers, clock, cluster } = self;
+        let settings = Settings { cluster, connectors, observers, balancers, ..builtin::settings(config) };
         settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
         let keyed = config.credentials.key.is_some() || config.credentials.key_file.is_some();
         let (store, settings, presence) = match keeping {

@@ -17,10 +17,12 @@ use crate::cluster::Cluster;
 use crate::config::{self, Config, Sources};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Registration, ServiceName};
-use crate::registry::import;
+use crate::model::{Registration, Server, ServiceName};
+use crate::observe::Observer;
+use crate::registry::{SCHEMES, import};
 use crate::store::presence::{Holder, Presence};
 use crate::store::{Store, StoreLocation};
+use crate::transport::{Connector, ConnectorFactory};
 
 /// Says what a gateway in this process is made of. Without anything it keeps all in memory and knows no servers.
 ///
@@ -51,6 +53,8 @@ pub struct GatewayBuilder {
     store: Option<Arc<dyn Store>>,
     servers: Vec<Registration>,
     balancers: Vec<(String, CustomBalancer)>,
+    connectors: Vec<(String, ConnectorFactory)>,
+    observers: Vec<Arc<dyn Observer>>,
     clock: Option<Arc<dyn Clock>>,
     cluster: Option<Cluster>,
 }
@@ -153,6 +157,25 @@ impl GatewayBuilder {
         self
     }
 
+    /// Reaches servers whose URL has this scheme by connectors of the program's own: those of the transport
+    /// [`TransportType::Custom`](crate::model::TransportType::Custom). `make` makes the [`Connector`] of one server; see
+    /// [`ConnectorFactory::new`]. Whoever may register servers can name any URL of the scheme, so that the connector judges where it
+    /// leads.
+    pub fn connector(
+        mut self,
+        scheme: impl Into<String>,
+        make: impl Fn(&Server) -> Result<Arc<dyn Connector>> + Send + Sync + 'static,
+    ) -> Self {
+        self.connectors.push((scheme.into(), ConnectorFactory::new(make)));
+        self
+    }
+
+    /// Tells an observer of the program's own of each call as it happens; see [`Observer`].
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
     /// Goes by another clock than the system's: what is decided by time is, while connections wait in real time.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -202,6 +225,8 @@ impl GatewayBuilder {
             location: said.unwrap_or(StoreLocation::Memory).within(&folder),
             store: self.store,
             balancers: self.balancers.into_iter().map(balanced).collect::<Result<_>>()?,
+            connectors: self.connectors.into_iter().map(reached).collect::<Result<_>>()?,
+            observers: self.observers,
             clock: self.clock,
             cluster: self.cluster,
         })
@@ -242,6 +267,8 @@ pub(crate) struct Prepared {
     pub(crate) location: StoreLocation,
     store: Option<Arc<dyn Store>>,
     balancers: BTreeMap<ServiceName, CustomBalancer>,
+    connectors: BTreeMap<String, ConnectorFactory>,
+    observers: Vec<Arc<dyn Observer>>,
     clock: Option<Arc<dyn Clock>>,
     cluster: Option<Cluster>,
 }
@@ -257,6 +284,8 @@ impl Prepared {
             keeping,
             trusted: &self.servers,
             balancers: self.balancers,
+            connectors: self.connectors,
+            observers: self.observers,
             clock: self.clock,
             cluster: self.cluster,
             ..Assembly::of(&self.config)
@@ -273,4 +302,14 @@ impl Prepared {
 fn balanced((service, maker): (String, CustomBalancer)) -> Result<(ServiceName, CustomBalancer)> {
     let name = ServiceName::new(&service).map_err(|error| error.with("field", "balancer"))?;
     Ok((name, maker))
+}
+
+fn reached((scheme, factory): (String, ConnectorFactory)) -> Result<(String, ConnectorFactory)> {
+    let is_scheme = url::Url::parse(&format!("{scheme}:x")).is_ok_and(|url| url.scheme() == scheme);
+    if is_scheme && !SCHEMES.contains(&scheme.as_str()) {
+        return Ok((scheme, factory));
+    }
+    let message =
+        "a connector is brought for a URL scheme in lower case that the gateway does not reach by itself";
+    Err(Error::new(ErrorKind::InvalidParams, message).with("field", "connector").with("scheme", scheme))
 }

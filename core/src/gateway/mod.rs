@@ -18,10 +18,10 @@ mod api;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 
@@ -38,7 +38,6 @@ pub use self::api::published::{Published, PublishedFilter};
 pub use self::api::reads::{ActiveRequest, Components, GatewayStats, Offered, RouterMetrics, Stats};
 pub use self::api::request::{Answer, McpRequest};
 pub use self::api::tenants::TenantPatch;
-pub use self::call::audit::Attempt;
 pub use self::call::builtin::{BuiltinCall, BuiltinItem, BuiltinService, CONFIG};
 #[cfg(feature = "server")]
 pub(crate) use self::call::proxy::read as read_proxied;
@@ -54,7 +53,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::health::Monitor;
 use crate::limit::{Admission, Limiter};
 use crate::model::{Principal, Server, TenantId};
-use crate::observe::{Observer, Trail};
+pub use crate::observe::Attempt;
+use crate::observe::{ActiveCalls, CallMetrics, Observer, Observers, Trail};
 use crate::random::Random;
 use crate::registry::Registry;
 use crate::store::Store;
@@ -115,7 +115,10 @@ struct Core {
     refreshing: std::sync::Mutex<()>,
     sessions: session::sessions::Sessions,
     modern: modern::ModernState,
-    observer: Observer,
+    calls: ActiveCalls,
+    observers: Observers,
+    call_metrics: Arc<CallMetrics>,
+    audit: Arc<call::audit::CallAudit>,
     auth: Arc<dyn Authenticator>,
     keys: Arc<Keys>,
     limiter: Limiter,
@@ -133,6 +136,24 @@ struct Core {
     opened_at: jiff::Timestamp,
     /// Keeps others out of the database, if it is this gateway that does.
     presence: std::sync::Mutex<Option<Presence>>,
+}
+
+/// The parts of a gateway that take time to make, or can fail to be made.
+struct Parts {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+    tasks: Tasks,
+    book: Arc<upstream::credential_cache::CredentialCache>,
+    connect: Connect,
+    registry: Arc<Registry>,
+    keys: Arc<Keys>,
+    auth: Arc<dyn Authenticator>,
+    trail: Arc<Trail>,
+    modern: modern::ModernState,
+    claims: HashMap<TenantId, Arc<routing::claims::Claims>>,
+    cluster: Cluster,
 }
 
 impl Gateway {
@@ -153,11 +174,13 @@ impl Gateway {
             guard: settings.guard.clone(),
             provider: Arc::clone(&book) as Arc<dyn CredentialProvider>,
             residents: settings.residents.clone(),
+            connectors: settings.connectors.clone(),
             starts: Arc::new(upstream::starts::Trail {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
             }),
         };
+        settings.guard.leave_to_program(settings.connectors.keys().cloned());
         let connect: Connect = Box::new(move |server| transport::connect(server, &means));
         Self::open_with(settings, store, clock, random, tasks, book, connect).await
     }
@@ -174,66 +197,32 @@ impl Gateway {
         let registry = Arc::new(
             Registry::guarded(Arc::clone(&store), Arc::clone(&clock), settings.guard.clone()).await?,
         );
-        let keys = Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?;
-        let keys = Arc::new(keys);
         let token = settings.local_token.take().map_or_else(|| LocalToken::in_memory().map(Arc::new), Ok)?;
-        let auth = match &settings.authenticator {
-            Some(own) => Arc::clone(own),
-            None => background::access::authenticator(
-                &settings.auth,
-                &keys,
-                &store,
-                &clock,
-                &tasks,
-                &settings.guard,
-                &token,
-            )?,
-        };
+        let keys = Arc::new(Keys::open(Arc::clone(&store).api_keys(), Arc::clone(&clock)).await?);
+        let auth = authenticator(&settings, &keys, &store, &clock, &tasks, &token)?;
         settings.local_token = Some(token);
         let modern = modern::ModernState::new(settings.vault.as_deref())?;
         let claims = routing::claims::load(&*store).await?;
         let (trail, rows) = Trail::new(Arc::clone(&store), &settings.audit);
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let cluster = settings.cluster.clone().unwrap_or_else(|| Cluster::local(&clock));
-        let inner = Arc::new_cyclic(|this| Core {
-            trail,
-            observer: Observer::new(&clock),
-            auth,
-            keys,
-            limiter: Limiter::counted_by(
-                Arc::clone(&cluster.counters),
-                settings.limits.clone(),
-                Arc::clone(&clock),
-            ),
-            monitor: background::probe::monitor(this, &clock, &random, &cluster),
+        let parts = Parts {
             cluster,
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot { claims, ..Snapshot::default() })),
-            refreshing: std::sync::Mutex::default(),
-            sessions: session::sessions::Sessions::default(),
-            modern,
-            retries: call::retries::RetryBudget::default(),
-            overdue: routing::catalog::Overdue::default(),
-            #[cfg(feature = "oauth")]
-            logins: api::logins::Logins::default(),
-            overrides: upstream::overrides::Overrides::default(),
-            discoveries: routing::discover::Discoveries::default(),
-            stopping: AtomicBool::new(false),
-            watchers: api::events::Watchers::default(),
-            gone: api::tenants::Gone::default(),
-            access: ArcSwap::from_pointee(settings.access.clone()),
-            owners: call::owners::Owners::default(),
-            opened_at: clock.timestamp(),
-            presence: std::sync::Mutex::default(),
             settings,
-            connect,
+            store,
             clock,
-            seed: random.next(),
             random,
             tasks,
-            registry,
-            store,
             book,
-        });
+            connect,
+            registry,
+            keys,
+            auth,
+            trail,
+            modern,
+            claims,
+        };
+        let inner = Arc::new_cyclic(|this| Core::of(this, parts));
         inner.book.kept_by(Arc::downgrade(&inner));
         inner.gone.take_up(&inner.registry.tenants().await?);
         inner.refresh();
@@ -319,7 +308,81 @@ impl Gateway {
     }
 }
 
+/// The program's own authenticator, or the one that the settings describe.
+fn authenticator(
+    settings: &Settings,
+    keys: &Arc<Keys>,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    token: &Arc<LocalToken>,
+) -> Result<Arc<dyn Authenticator>> {
+    if let Some(own) = &settings.authenticator {
+        return Ok(Arc::clone(own));
+    }
+    let (auth, guard) = (&settings.auth, &settings.guard);
+    background::access::authenticator(auth, keys, store, clock, tasks, guard, token)
+}
+
 impl Core {
+    /// The gateway of these parts, on which nothing is under way yet.
+    fn of(this: &Weak<Self>, parts: Parts) -> Self {
+        let Parts { settings, store, clock, random, tasks, book, connect, .. } = parts;
+        let call_metrics = Arc::new(CallMetrics::default());
+        let audit = Arc::new(call::audit::CallAudit {
+            trail: Arc::clone(&parts.trail),
+            clock: Arc::clone(&clock),
+            judges_credentials: settings.auth.is_configured(),
+        });
+        let built_in: Vec<Arc<dyn Observer>> = vec![Arc::clone(&call_metrics) as _, Arc::clone(&audit) as _];
+        let observers = Observers::new(built_in, settings.observers.clone());
+        Self {
+            trail: parts.trail,
+            calls: ActiveCalls::new(&clock, &observers),
+            observers,
+            call_metrics,
+            audit,
+            auth: parts.auth,
+            keys: parts.keys,
+            limiter: Limiter::counted_by(
+                Arc::clone(&parts.cluster.counters),
+                settings.limits.clone(),
+                Arc::clone(&clock),
+            ),
+            monitor: background::probe::monitor(this, &clock, &random, &parts.cluster),
+            cluster: parts.cluster,
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot {
+                claims: parts.claims,
+                ..Snapshot::default()
+            })),
+            refreshing: std::sync::Mutex::default(),
+            sessions: session::sessions::Sessions::default(),
+            modern: parts.modern,
+            retries: call::retries::RetryBudget::default(),
+            overdue: routing::catalog::Overdue::default(),
+            #[cfg(feature = "oauth")]
+            logins: api::logins::Logins::default(),
+            overrides: upstream::overrides::Overrides::default(),
+            discoveries: routing::discover::Discoveries::default(),
+            stopping: AtomicBool::new(false),
+            watchers: api::events::Watchers::default(),
+            gone: api::tenants::Gone::default(),
+            access: ArcSwap::from_pointee(settings.access.clone()),
+            owners: call::owners::Owners::default(),
+            opened_at: clock.timestamp(),
+            presence: std::sync::Mutex::default(),
+            settings,
+            connect,
+            clock,
+            seed: random.next(),
+            random,
+            tasks,
+            registry: parts.registry,
+            store,
+            book,
+        }
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

@@ -18,6 +18,7 @@ use crate::gateway::call::context;
 use crate::gateway::call::context::{CallContext, Destination, ForwardRequest};
 use crate::gateway::call::ongoing::{Ongoing, conclude};
 use crate::gateway::legacy::conversation::take_up;
+use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
 use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
 use crate::observe::Record;
@@ -45,6 +46,14 @@ pub(crate) enum ResolvedCall {
     End(Arc<Client>, Box<CallContext>),
 }
 
+/// What the gateway does itself about a legacy request.
+enum Local {
+    Open,
+    Answer(Bytes),
+    SetLevel,
+    List(CapabilityKind),
+}
+
 impl Gateway {
     /// Takes one call and gives its reply. Every door calls this, and nothing that decides stands outside of it.
     pub fn handle(
@@ -58,7 +67,7 @@ impl Gateway {
 
     async fn carry_out(&self, call: Box<Call>, credentials: &Credentials) -> Result<Reply> {
         let inner = &self.0;
-        let record = inner.observer.begin(&call);
+        let record = inner.calls.begin(&call);
         let outcome = match inner.admit(call, credentials, &record).await {
             Ok((route, resolved)) => {
                 let running = AssertUnwindSafe(inner.run(&route, resolved, &record)).catch_unwind();
@@ -69,8 +78,7 @@ impl Gateway {
         conclude(&record, &outcome);
         match &outcome {
             Err(error) if is_refusal(error) => inner.audit_refusal(credentials, &record, error),
-            _ if inner.trail.has_calls() => inner.audit_call(&record, outcome.as_ref().err()),
-            _ => {}
+            _ => inner.observers.answered(record.active(), outcome.as_ref().err()),
         }
         outcome
     }
@@ -160,21 +168,13 @@ impl Core {
         action: Action,
         mut context: CallContext,
     ) -> Result<ResolvedCall> {
-        let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
         let message = match action {
             Action::Send(message) => message,
-            Action::Listen => {
-                let client = context.client.clone().ok_or_else(missing)?;
-                return Ok(ResolvedCall::Listen(client, Box::new(context)));
-            }
+            Action::Listen => return Ok(ResolvedCall::Listen(client_in(&context)?, Box::new(context))),
             Action::Resume(id) => {
-                let client = context.client.clone().ok_or_else(missing)?;
-                return Ok(ResolvedCall::Resume(client, id, Box::new(context)));
+                return Ok(ResolvedCall::Resume(client_in(&context)?, id, Box::new(context)));
             }
-            Action::End => {
-                let client = context.client.clone().ok_or_else(missing)?;
-                return Ok(ResolvedCall::End(client, Box::new(context)));
-            }
+            Action::End => return Ok(ResolvedCall::End(client_in(&context)?, Box::new(context))),
         };
         let maker = match message.method() {
             Some(method) if method.routing_key() == RoutingKey::TaskId => {
@@ -193,29 +193,52 @@ impl Core {
             });
         }
         if message.shape() != Shape::Request {
-            let client = context.client.clone().ok_or_else(missing)?;
+            let client = client_in(&context)?;
             return Ok(ResolvedCall::Note(Box::new((message, context)), client));
         }
-        let id = || message.id().unwrap_or("null");
-        let list = match (message.method(), route) {
-            (Some(Method::Initialize), _) if context.hints.is_some() => {
+        Ok(match self.answered_here(route, &message, &context)? {
+            Some(Local::Answer(body)) => ResolvedCall::Answer(body),
+            Some(Local::Open) => ResolvedCall::Open(Box::new((message, context))),
+            Some(Local::SetLevel) => ResolvedCall::SetLevel(Box::new((message, context))),
+            Some(Local::List(kind)) => ResolvedCall::List(kind, Box::new((message, context))),
+            None => return self.resolve_target(route, message, maker, context),
+        })
+    }
+
+    /// What the gateway does itself about a legacy request; `None` if somebody is to be asked.
+    fn answered_here(
+        &self,
+        route: &Route,
+        message: &Message,
+        context: &CallContext,
+    ) -> Result<Option<Local>> {
+        Ok(match message.method() {
+            Some(Method::Initialize) if context.hints.is_some() => {
                 let text = "calls here belong to no session, so there is nothing to initialize";
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
-            (Some(Method::Initialize), _) => return Ok(ResolvedCall::Open(Box::new((message, context)))),
-            (Some(Method::Ping), _) => return Ok(ResolvedCall::Answer(result_response(id(), "{}"))),
-            (Some(Method::SetLevel), _) if context.client.is_some() => {
-                return Ok(ResolvedCall::SetLevel(Box::new((message, context))));
-            }
-            (Some(method), route) => list_kind(method).filter(|_| match route {
-                Route::All => true,
-                Route::Service(name) => self.is_veiled(&context.principal, name),
-            }),
-            _ => None,
-        };
-        if let Some(kind) = list {
-            return Ok(ResolvedCall::List(kind, Box::new((message, context))));
-        }
+            Some(Method::Initialize) => Some(Local::Open),
+            Some(Method::Ping) => Some(Local::Answer(result_response(message.id().unwrap_or("null"), "{}"))),
+            Some(Method::SetLevel) if context.client.is_some() => Some(Local::SetLevel),
+            Some(method) => list_kind(method)
+                .filter(|_| match route {
+                    Route::All => true,
+                    Route::Service(name) => self.is_veiled(&context.principal, name),
+                })
+                .map(Local::List),
+            None => None,
+        })
+    }
+
+    /// Finds out who answers a legacy request: a server of some service, or the gateway as a service. `maker` is who made the task
+    /// of which it speaks.
+    fn resolve_target(
+        &self,
+        route: &Route,
+        message: Message,
+        maker: Option<Replica>,
+        context: CallContext,
+    ) -> Result<ResolvedCall> {
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &context.client) {
             client.set_apart();
         }
@@ -246,7 +269,7 @@ impl Core {
     ) -> Result<Reply> {
         match resolved {
             ResolvedCall::Forward(request) => {
-                if self.trail.has_calls() {
+                if self.trail.has_calls() || self.observers.are_brought() {
                     let _ = record.active().target.set(request.forward.target());
                 }
                 let departure = request.context.departure();
@@ -356,6 +379,12 @@ fn held_open(reply: Reply, context: CallContext) -> Reply {
         let _ = &record;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
+}
+
+/// The session of a call that makes no sense without one.
+fn client_in(context: &CallContext) -> Result<Arc<Client>> {
+    let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
+    context.client.clone().ok_or_else(missing)
 }
 
 /// The kind that a list method lists.

@@ -15,7 +15,8 @@ use crate::gateway::call::builtin::BuiltinService;
 pub use crate::gateway::session::sessions::SessionSettings;
 use crate::limit;
 use crate::model::ServiceName;
-use crate::observe::AuditSettings;
+use crate::observe::{AuditSettings, Observer};
+use crate::transport::ConnectorFactory;
 use crate::transport::guard::{Guard, Stance};
 use crate::transport::in_process::InProcessServers;
 
@@ -58,6 +59,10 @@ pub struct Settings {
     pub cluster: Option<Cluster>,
     /// The servers that live in this process.
     pub residents: InProcessServers,
+    /// Factories of connectors of the embedding program's own, by the URL scheme of the servers that they reach.
+    pub connectors: BTreeMap<String, ConnectorFactory>,
+    /// Observers of the embedding program's own.
+    pub observers: Vec<Arc<dyn Observer>>,
     /// Algorithms of the embedding program's own, by the service that they balance, of whichever tenant.
     pub balancers: BTreeMap<ServiceName, CustomBalancer>,
     /// The HTTP surface, and how long calls under way may go on at the end.
@@ -87,6 +92,8 @@ impl Default for Settings {
             guard: Guard::default(),
             cluster: None,
             residents: InProcessServers::default(),
+            connectors: BTreeMap::new(),
+            observers: Vec::new(),
             balancers: BTreeMap::new(),
             server: config::Server::default(),
             seed: None,

@@ -76,6 +76,8 @@ words! {
         Stdio = "stdio",
         /// Within the program that embeds the gateway.
         Memory = "memory",
+        /// By a connector that the program which embeds the gateway brings, for the scheme of the URL.
+        Custom = "custom",
     }
 }
 

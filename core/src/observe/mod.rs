@@ -1,6 +1,7 @@
 //! What is going on: the calls under way, and a log line for each that ended; the audit trail of what belongs to no mutation.
 
 mod audit;
+mod observer;
 pub mod export;
 mod refusals;
 
@@ -10,15 +11,16 @@ use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
 pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
+pub use self::observer::{Attempt, AttemptEnd, CallMetrics, Observer, Observers};
 use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Action, Call, Principal};
 use crate::per_thread::PerThread;
 use crate::rpc::Method;
 
-/// Watches calls from beginning to end.
+/// The calls under way.
 #[derive(Debug)]
-pub struct Observer {
+pub struct ActiveCalls {
     tables: PerThread<Arc<Table>>,
 }
 
@@ -26,13 +28,8 @@ pub struct Observer {
 #[derive(Debug)]
 struct Table {
     clock: Arc<dyn Clock>,
-    calls: Mutex<Calls>,
-}
-
-#[derive(Debug, Default)]
-struct Calls {
-    begun: u64,
-    under_way: Slab<Arc<Active>>,
+    observers: Observers,
+    under_way: Mutex<Slab<Arc<Active>>>,
 }
 
 /// A call under way.
@@ -67,12 +64,16 @@ pub struct Record {
     table: Arc<Table>,
     key: usize,
     active: Arc<Active>,
+    failed: std::sync::OnceLock<ErrorKind>,
 }
 
-impl Observer {
-    /// Nothing seen yet.
-    pub fn new(clock: &Arc<dyn Clock>) -> Self {
-        let table = || Arc::new(Table { clock: Arc::clone(clock), calls: Mutex::default() });
+impl ActiveCalls {
+    /// None yet; `observers` are told of their beginnings and ends.
+    pub fn new(clock: &Arc<dyn Clock>, observers: &Observers) -> Self {
+        let table = || {
+            let (clock, observers) = (Arc::clone(clock), observers.clone());
+            Arc::new(Table { clock, observers, under_way: Mutex::default() })
+        };
         Self { tables: PerThread::new(table) }
     }
 
@@ -95,37 +96,29 @@ impl Observer {
             reason: std::sync::OnceLock::new(),
             target: std::sync::OnceLock::new(),
         });
-        let mut calls = table.calls();
-        calls.begun += 1;
-        let key = calls.under_way.insert(Arc::clone(&active));
-        drop(calls);
-        Arc::new(Record { table, key, active })
+        let key = table.calls().insert(Arc::clone(&active));
+        table.observers.started(&active);
+        Arc::new(Record { table, key, active, failed: std::sync::OnceLock::new() })
     }
 
     /// The calls under way, oldest first.
     pub fn active(&self) -> Vec<Arc<Active>> {
         let mut all = Vec::new();
         for table in self.tables.all() {
-            all.extend(table.calls().under_way.iter().map(|(_, active)| Arc::clone(active)));
+            all.extend(table.calls().iter().map(|(_, active)| Arc::clone(active)));
         }
         all.sort_by_key(|active| active.since);
         all
     }
 
-    /// How many calls have begun so far.
-    pub fn begun(&self) -> u64 {
-        self.tables.all().map(|table| table.calls().begun).sum()
-    }
-
     /// How many calls are under way.
     pub fn count(&self) -> usize {
-        self.tables.all().map(|table| table.calls().under_way.len()).sum()
+        self.tables.all().map(|table| table.calls().len()).sum()
     }
 
     /// How many of the calls under way are such.
     pub fn count_of(&self, is_such: impl Fn(&Active) -> bool) -> usize {
-        let count =
-            |table: &Table| table.calls().under_way.iter().filter(|(_, active)| is_such(active)).count();
+        let count = |table: &Table| table.calls().iter().filter(|(_, active)| is_such(active)).count();
         self.tables.all().map(|table| count(table)).sum()
     }
 
@@ -141,9 +134,9 @@ impl Observer {
 }
 
 impl Table {
-    fn calls(&self) -> MutexGuard<'_, Calls> {
+    fn calls(&self) -> MutexGuard<'_, Slab<Arc<Active>>> {
         // A panic elsewhere cannot leave it half changed: every change is one insert or remove.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,6 +153,10 @@ impl Record {
 
     /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
     pub fn outcome(&self, error: Option<&Error>) {
+        if let Some(error) = error {
+            // The first is why; what goes wrong after it comes of it.
+            let _ = self.failed.set(error.kind());
+        }
         // An ordinary call pays for its line only if somebody reads it.
         if error.is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
@@ -187,6 +184,8 @@ fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.table.calls().under_way.try_remove(self.key);
+        self.table.calls().try_remove(self.key);
+        let took = || self.table.clock.now().since(self.active.since);
+        self.table.observers.ended(&self.active, took, self.failed.get().copied());
     }
 }

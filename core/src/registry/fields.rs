@@ -107,6 +107,9 @@ pub(super) fn server(server: &Server, problems: &mut Problems) {
             let own = endpoint_url.strip_prefix("memory:") == Some(&server.name);
             problems.unless(own, "endpoint_url", "with `memory` it is `memory:` and the server's own name");
         }
+        Endpoint::Url { endpoint_url } if server.transport_type == TransportType::Custom => {
+            custom_url(endpoint_url, problems);
+        }
         Endpoint::Url { endpoint_url } => url(endpoint_url, server.transport_type, problems),
         Endpoint::Command { command, args, env, cwd } => {
             if server.transport_type != TransportType::Stdio {
@@ -144,7 +147,7 @@ fn url(text: &str, transport: TransportType, problems: &mut Problems) {
     let schemes: &[&str] = match transport {
         TransportType::Http | TransportType::Sse => &["http", "https"],
         TransportType::Websocket => &["ws", "wss"],
-        TransportType::Stdio | TransportType::Memory => {
+        TransportType::Stdio | TransportType::Memory | TransportType::Custom => {
             return problems.add(
                 "transport_type",
                 "`stdio` starts a `command`; a URL needs `http`, `sse` or `websocket`",
@@ -163,6 +166,23 @@ fn url(text: &str, transport: TransportType, problems: &mut Problems) {
     let bare = url.username().is_empty() && url.password().is_none();
     problems.unless(bare, MEMBER, "no user or password in it; put credentials into `configuration.headers`");
     problems.unless(url.fragment().is_none(), MEMBER, "no `#fragment`: it is never sent");
+}
+
+/// The schemes of URLs that the gateway reaches by itself.
+pub(crate) const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "memory"];
+
+/// A URL of which nothing is known but that a connector of the embedding program's own reads it.
+fn custom_url(text: &str, problems: &mut Problems) {
+    const MEMBER: &str = "endpoint_url";
+    problems.unless(text.len() <= MAX_URL, MEMBER, "at most 4096 bytes");
+    match Url::parse(text) {
+        Ok(url) => problems.unless(
+            text.starts_with(url.scheme()) && !SCHEMES.contains(&url.scheme()),
+            MEMBER,
+            "with `custom` its scheme is one that the embedding program brings a connector for, in lower case",
+        ),
+        Err(error) => problems.add(MEMBER, format!("not a URL: {error}")),
+    }
 }
 
 fn command(

@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, broadcast, oneshot};
 
 pub use drift::{Difference, Drifted};
+pub(crate) use fields::SCHEMES;
 pub use once::{Registered, Render};
 pub use query::{Filter, Page};
 pub(crate) use state::Change;

@@ -90,23 +90,7 @@ where
         return refuse(None, &Error::new(ErrorKind::NotFound, message));
     }
     match method {
-        Method::POST => {
-            if let Err(error) = body::check_json(&headers) {
-                Box::pin(body::discard(content)).await;
-                return refuse(None, &error);
-            }
-            match body::read(content, shared.settings.max_body_bytes).await {
-                Ok(content) if door.stands_alone() => {
-                    let hints = door == McpRoute::Proxy;
-                    Box::pin(proxy::answer(shared, asker, headers, content, hints)).await
-                }
-                Ok(content) => match asked(&door, &asker, headers, content) {
-                    Ok(asked) => carry_out(shared, &asker, asked).await,
-                    Err(refused) => *refused,
-                },
-                Err(error) => refuse(None, &error),
-            }
-        }
+        Method::POST => posted(shared, door, asker, headers, content).await,
         Method::GET | Method::DELETE if !door.stands_alone() && modern::says_modern(&headers) => {
             method_not_allowed("POST")
         }
@@ -123,6 +107,35 @@ where
         }
         Method::DELETE if !door.stands_alone() => bare(shared, &door, &asker, headers, Action::End).await,
         _ => method_not_allowed(if door.stands_alone() { "POST" } else { "POST, GET, DELETE" }),
+    }
+}
+
+/// Answers a message that was posted.
+async fn posted<B>(
+    shared: &Shared,
+    door: McpRoute,
+    asker: McpCaller,
+    headers: HeaderMap,
+    content: B,
+) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    if let Err(error) = body::check_json(&headers) {
+        Box::pin(body::discard(content)).await;
+        return refuse(None, &error);
+    }
+    match body::read(content, shared.settings.max_body_bytes).await {
+        Ok(content) if door.stands_alone() => {
+            let hints = door == McpRoute::Proxy;
+            Box::pin(proxy::answer(shared, asker, headers, content, hints)).await
+        }
+        Ok(content) => match asked(&door, &asker, headers, content) {
+            Ok(asked) => carry_out(shared, &asker, asked).await,
+            Err(refused) => *refused,
+        },
+        Err(error) => refuse(None, &error),
     }
 }
 

@@ -169,28 +169,8 @@ where
     S: Answers,
 {
     let (pulse, heads) = (ActivityMonitor::new(), FramingGuard::default());
-    let (beat, heard) = (Arc::clone(&pulse), heads.clone());
-    let turn = Arc::new(WakeGate::default());
-    let waker = Waker::from(Arc::clone(&turn));
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let under_way = beat.begin(&heard);
-        let last = request.headers().contains_key(TRANSFER_ENCODING);
-        let doubtful = last && !heard.is_plain();
-        let answer =
-            (!doubtful).then(|| Arc::clone(&turn).take(waker.clone(), service.clone().call(request)));
-        async move {
-            let mut response = match answer {
-                Some(answer) => answer.await?,
-                None => two_lengths(),
-            };
-            if last {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response.map(|body| Answering { body, _under_way: under_way }))
-        }
-    });
-    // RFC 9112, section 6.3: whoever stood in between may have read another length in a chunked request, and what comes
-    // behind it would be taken for a request. So nothing does.
+    let requests = Requests::new(service, &pulse, &heads);
+    let answer = service_fn(move |request: Request<Incoming>| requests.answer(request));
     let socket = Listened { socket: TokioIo::new(Noted { stream, heads }), pulse: Arc::clone(&pulse) };
     let connection =
         http1::Builder::new().keep_alive(keep_alive).serve_connection(socket, answer).with_upgrades();
@@ -219,6 +199,46 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// The answering of the requests of one connection.
+struct Requests<S> {
+    service: S,
+    pulse: Arc<ActivityMonitor>,
+    heads: FramingGuard,
+    turn: Arc<WakeGate>,
+    waker: Waker,
+}
+
+impl<S: Answers> Requests<S> {
+    fn new(service: S, pulse: &Arc<ActivityMonitor>, heads: &FramingGuard) -> Self {
+        let turn = Arc::new(WakeGate::default());
+        let waker = Waker::from(Arc::clone(&turn));
+        Self { service, pulse: Arc::clone(pulse), heads: heads.clone(), turn, waker }
+    }
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answering<Body>>, Infallible>> + Send + use<S> {
+        let under_way = self.pulse.begin(&self.heads);
+        let last = request.headers().contains_key(TRANSFER_ENCODING);
+        let doubtful = last && !self.heads.is_plain();
+        let answer = (!doubtful)
+            .then(|| Arc::clone(&self.turn).take(self.waker.clone(), self.service.clone().call(request)));
+        async move {
+            let mut response = match answer {
+                Some(answer) => answer.await?,
+                None => two_lengths(),
+            };
+            // RFC 9112, section 6.3: whoever stood in between may have read another length in a chunked request, and what comes
+            // behind it would be taken for a request. So nothing does.
+            if last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Answering { body, _under_way: under_way }))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Picks the connector that a server's registration asks for.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Connector;
@@ -9,11 +11,29 @@ use super::in_process::{InProcessServers, ResidentConnector};
 use super::stdio::{Starts, Unheard};
 use crate::clock::Clock;
 use crate::error::Result;
-#[cfg(not(all(feature = "http", feature = "websocket")))]
 use crate::error::{Error, ErrorKind};
 use crate::model::{Server, TransportType};
 use crate::random::Random;
 use crate::tasks::Tasks;
+
+type Make = dyn Fn(&Server) -> Result<Arc<dyn Connector>> + Send + Sync;
+
+/// Makes the connectors of one URL scheme, for servers of the transport [`TransportType::Custom`]. Clones share it.
+#[derive(Clone)]
+pub struct ConnectorFactory(Arc<Make>);
+
+impl ConnectorFactory {
+    /// A factory of connectors. `make` is called when a server is registered or changes; it must not wait, and opens nothing.
+    pub fn new(make: impl Fn(&Server) -> Result<Arc<dyn Connector>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+}
+
+impl fmt::Debug for ConnectorFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectorFactory")
+    }
+}
 
 /// What connectors are made with.
 #[derive(Clone, Debug)]
@@ -30,6 +50,8 @@ pub struct TransportContext {
     pub starts: Arc<dyn Starts>,
     /// The servers that live in this process.
     pub residents: InProcessServers,
+    /// Factories of the embedding program's own, by the URL scheme of the servers that they reach.
+    pub connectors: BTreeMap<String, ConnectorFactory>,
     /// Knows what servers are shown before they let the gateway in.
     pub provider: Arc<dyn CredentialProvider>,
 }
@@ -44,6 +66,7 @@ impl TransportContext {
             guard: Guard::default(),
             starts: Arc::new(Unheard),
             residents: InProcessServers::default(),
+            connectors: BTreeMap::new(),
             provider: Arc::new(Nothing),
         }
     }
@@ -71,7 +94,18 @@ pub fn connect(server: &Server, means: &TransportContext) -> Result<Arc<dyn Conn
         }
         TransportType::Memory => Ok(Arc::new(ResidentConnector::with(server, means))),
         TransportType::Stdio => Ok(Arc::new(super::stdio::StdioConnector::with(server, means)?)),
+        TransportType::Custom => custom(server, means),
     }
+}
+
+/// The connector that the embedding program brings for the scheme of the server's URL.
+fn custom(server: &Server, means: &TransportContext) -> Result<Arc<dyn Connector>> {
+    let scheme = server.endpoint.url().and_then(|url| url.split_once(':')).map_or("", |(scheme, _)| scheme);
+    let factory = means.connectors.get(scheme).ok_or_else(|| {
+        let message = "no connector is there for this scheme; the program that embeds the gateway brings one by `GatewayBuilder::connector`";
+        Error::new(ErrorKind::InvalidParams, message).with("scheme", scheme)
+    });
+    (factory?.0)(server).map_err(|error| error.with("server", &server.name))
 }
 
 #[cfg(not(all(feature = "http", feature = "websocket")))]

@@ -72,6 +72,10 @@ impl Connector for MemoryConnector {
     async fn check(&self) -> Result<()> {
         Ok(())
     }
+
+    fn is_duplex(&self) -> bool {
+        false
+    }
 }
 
 struct MemoryLink {

@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::error::Result;
 use crate::rpc::{Message, Method};
 
-pub use connect::{TransportContext, connect};
+pub use connect::{ConnectorFactory, TransportContext, connect};
 pub use session::{Hello, Session};
 
 /// A request on its way to a server. Its id and its progress token, if it has one, are both `id`.
@@ -109,6 +109,25 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// Whether the server can be reached at all: opens a connection and closes it; for stdio, whether the program can be started.
     async fn check(&self) -> Result<()>;
+
+    /// Whether all messages of a link, those of both sides, pass over one connection that lasts as long as the link. Else each
+    /// exchange has a connection of its own, and so has [`Link::listen`]: it costs one more, and what comes in an exchange
+    /// belongs to it.
+    fn is_duplex(&self) -> bool {
+        true
+    }
+
+    /// Whether each client has a link of its own unless the server's registration says otherwise, so that the server can
+    /// remember each apart. Else, because a link costs a process or a connection as long as it lives, clients share one as far as
+    /// they have nothing that the server must remember.
+    fn remembers_clients(&self) -> bool {
+        true
+    }
+
+    /// Whether a link is a process of its own, which was started for it and ends with it.
+    fn starts_process(&self) -> bool {
+        false
+    }
 
     /// The way for one caller's messages alone, which shows the caller's own credentials; `None` if a server is shown nothing
     /// over this transport.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use crate::auth::{Credentials, Operation, Restrictions};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::call::audit::{Attempt, is_refusal};
+use crate::gateway::call::audit::is_refusal;
 use crate::gateway::{Caller, Core, Gateway};
 use crate::limit::Admission;
 use crate::model::{CapabilityKind, Principal};
+use crate::observe::Attempt;
 use crate::rpc::Method;
 
 /// A call that the embedding program would answer.
@@ -123,7 +124,7 @@ impl Core {
         if ask.name.is_some() || self.trail.has_calls() {
             let target = format!("{}/{}", ask.service, ask.name.as_deref().unwrap_or_default());
             let (principal, id) = (&caller.principal, &caller.correlation_id);
-            self.audit_ended(principal, id, ask.method.as_str(), target, outcome, since);
+            self.audit.ended(principal, id, ask.method.as_str(), target, outcome, since);
         }
     }
 }

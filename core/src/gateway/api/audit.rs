@@ -2,9 +2,9 @@
 
 use crate::auth::Operation;
 use crate::error::{Error, Result};
-use crate::gateway::call::audit::Attempt;
 use crate::gateway::{Caller, Gateway};
 use crate::model::{AuditQuery, AuditRow, ChainReport};
+use crate::observe::Attempt;
 
 impl Gateway {
     /// The rows of the audit trail of the caller's tenant that `query` asks for, newest first.

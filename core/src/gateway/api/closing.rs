@@ -27,7 +27,7 @@ impl Gateway {
         }
         inner.modern.ending.cancel();
         let began = inner.clock.now();
-        let under_way = || inner.observer.calls() + inner.observer.subscriptions() > 0;
+        let under_way = || inner.calls.calls() + inner.calls.subscriptions() > 0;
         while under_way() && inner.clock.now().since(began) < grace {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

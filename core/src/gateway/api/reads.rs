@@ -171,10 +171,10 @@ impl Gateway {
         let (inner, tenant) = (&self.0, &caller.principal.tenant);
         stats.sessions = inner.sessions.count_of(tenant) as u64;
         let is_own = |active: &Active| active.principal.get().is_some_and(|who| who.tenant == *tenant);
-        stats.active_requests = inner.observer.count_of(is_own) as u64;
+        stats.active_requests = inner.calls.count_of(is_own) as u64;
         stats.gateway = sees_all(caller).then(|| GatewayStats {
             sessions: inner.sessions.len() as u64,
-            active_requests: inner.observer.count() as u64,
+            active_requests: inner.calls.count() as u64,
             limits: inner.limiter.stats(),
             audit: inner.trail.stats(),
         });
@@ -210,7 +210,7 @@ impl Gateway {
     pub fn active(&self, caller: &Caller) -> Result<Vec<ActiveRequest>> {
         caller.may(Operation::RequestsRead)?;
         let now = self.0.clock.now();
-        let calls = self.0.observer.active();
+        let calls = self.0.calls.active();
         Ok(calls
             .iter()
             .filter_map(|active| {
@@ -229,7 +229,7 @@ impl Gateway {
     /// Cancels one call under way.
     pub fn cancel(&self, caller: &Caller, request_id: &str) -> Result<()> {
         caller.may(Operation::RequestsCancel)?;
-        let calls = self.0.observer.active();
+        let calls = self.0.calls.active();
         let call = calls.iter().find(|active| {
             &*active.correlation_id == request_id
                 && active.principal.get().is_some_and(|principal| principal.tenant == caller.principal.tenant)

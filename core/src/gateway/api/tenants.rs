@@ -158,7 +158,7 @@ impl Gateway {
 impl Core {
     /// Ends what the principals of a tenant hold open: calls, streams, sessions.
     async fn turn_out(&self, tenant: &TenantId) {
-        for active in self.observer.active() {
+        for active in self.calls.active() {
             if active.principal.get().is_some_and(|principal| principal.tenant == *tenant) {
                 active.cancel.cancel();
             }

@@ -193,7 +193,7 @@ impl Core {
     /// while its credential held goes on past its expiry.
     fn end_what_is_over(&self) {
         let now = self.clock.timestamp();
-        for active in self.observer.active() {
+        for active in self.calls.active() {
             let Some(principal) = active.principal.get() else { continue };
             if is_revoked(principal) || (active.is_held_open() && principal.is_over(now)) {
                 active.cancel.cancel();

@@ -15,6 +15,7 @@ pub(crate) mod translate;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::stream::BoxStream;
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,7 +29,7 @@ use crate::clock::Tick;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::answering::Answering;
-use crate::gateway::call::context::{CallContext, ForwardRequest};
+use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
 use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
@@ -71,6 +72,26 @@ pub(crate) struct Round {
     context: Arc<CallContext>,
     /// Raw answers to what was asked, by key.
     answers: HashMap<String, String>,
+}
+
+impl Round {
+    /// The first request of a call.
+    fn first(
+        sender: mpsc::Sender<Notification>,
+        answering: &Answering,
+        deadline: Tick,
+        context: &Arc<CallContext>,
+    ) -> Self {
+        Self {
+            sender,
+            client_id: answering.client_id.clone(),
+            token: answering.token.clone(),
+            log_level: context.modern.as_ref().and_then(|modern| modern.log_level),
+            deadline,
+            context: Arc::clone(context),
+            answers: HashMap::new(),
+        }
+    }
 }
 
 /// How a server was reached for a call, and with what.
@@ -122,57 +143,58 @@ impl Core {
         let context = Arc::new(context);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
-        let method = forward.method();
-        match exchange {
-            Exchange::One(message) if asks_first => Ok(Reply::own(answering.response(&message))),
+        let messages = match exchange {
+            Exchange::One(message) if asks_first => return Ok(Reply::own(answering.response(&message))),
             Exchange::One(message) => {
                 let now = self.clock.now();
                 lease.record(outcome_of_answer(&message), now.since(started), now);
+                let (id, method) = (&answering.client_id, forward.method());
                 let bond = || bond_of(&context, &forward.message);
-                let answer =
-                    self.last_word(&message, &answering.client_id, method, legacy, &context, server, bond)?;
-                Ok(answer.reply(Some(server)))
+                let answer = self.last_word(&message, id, method, legacy, &context, server, bond)?;
+                return Ok(answer.reply(Some(server)));
             }
-            Exchange::Many(messages) => {
-                let (sender, receiver) = mpsc::channel(WAITING);
-                let streams = context.streams;
-                let round = Round {
-                    sender,
-                    client_id: answering.client_id.clone(),
-                    token: answering.token.clone(),
-                    log_level: context.modern.as_ref().and_then(|modern| modern.log_level),
-                    deadline,
-                    context: Arc::clone(&context),
-                    answers: HashMap::new(),
-                };
-                let first = forward.service.replicas.first();
-                let patience = first.map(|replica| replica.server.configuration.timeout).unwrap_or_default();
-                let replica = forward.service.replica(server);
-                let replica = replica.ok_or_else(|| {
-                    Error::new(ErrorKind::Internal, "a call went to no server of its service")
-                })?;
-                let talk = Talk {
-                    gateway: Arc::clone(self),
-                    legacy,
-                    session: Arc::clone(&answering.relay.session),
-                    upstream_id: answering.upstream_id,
-                    method: method.clone(),
-                    message: forward.message.clone(),
-                    principal: context.principal.clone(),
-                    lot: Lot::at(&replica.server),
-                    patience,
-                    _pooled: context.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
-                    messages,
-                    lease,
-                    started,
-                    asked: Vec::new(),
-                    keys: 0,
-                    end: None,
-                };
-                self.tasks.spawn(talk.go_on(round));
-                replied(receiver, streams, Some(server)).await
-            }
-        }
+            Exchange::Many(messages) => messages,
+        };
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let streams = context.streams;
+        let round = Round::first(sender, &answering, deadline, &context);
+        let talk = self.talk(&forward, &context, &answering, messages, lease, started)?;
+        self.tasks.spawn(talk.go_on(round));
+        replied(receiver, streams, Some(server)).await
+    }
+
+    /// The call of which `messages` are what its server says.
+    fn talk(
+        self: &Arc<Self>,
+        forward: &ForwardPlan,
+        context: &CallContext,
+        answering: &Answering,
+        messages: BoxStream<'static, Result<Message>>,
+        lease: Lease,
+        started: Tick,
+    ) -> Result<Talk> {
+        let first = forward.service.replicas.first();
+        let replica = forward.service.replica(answering.server);
+        let replica = replica
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a call went to no server of its service"))?;
+        Ok(Talk {
+            gateway: Arc::clone(self),
+            legacy: answering.relay.session.era() == Era::Legacy,
+            session: Arc::clone(&answering.relay.session),
+            upstream_id: answering.upstream_id,
+            method: forward.method().clone(),
+            message: forward.message.clone(),
+            principal: context.principal.clone(),
+            lot: Lot::at(replica),
+            patience: first.map(|replica| replica.server.configuration.timeout).unwrap_or_default(),
+            _pooled: context.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
+            messages,
+            lease,
+            started,
+            asked: Vec::new(),
+            keys: 0,
+            end: None,
+        })
     }
 
     /// Whether what this server labels `public` may be given to others than who asked.

@@ -133,22 +133,26 @@ impl Flow {
         let took = now.since(self.started);
         // A deadline that passes while the client does not read says nothing about the server.
         let hindered = late && self.answering.handing.until(now) * 2 >= took;
-        let error = match end {
+        match end {
             Ok(message) => {
                 self.lease.record(outcome_of_answer(&message), took, now);
                 let message = gateway.of_tasks(&self.context, &self.answering, message);
-                return Ok(self.answering.response(&message));
+                Ok(self.answering.response(&message))
             }
             Err(_) if hindered => {
                 self.lease.record(Outcome::Ignored, took, now);
                 let text = "the call did not end in time, for most of which its stream was not read";
-                Error::new(ErrorKind::Timeout, text)
+                Err(self.failed(gateway, Error::new(ErrorKind::Timeout, text)))
             }
             Err(error) => {
                 self.lease.record(outcome_of(&error), took, now);
-                error
+                Err(self.failed(gateway, error))
             }
-        };
+        }
+    }
+
+    /// The error as the client gets it; the server hears of it where it would go on otherwise.
+    fn failed(&self, gateway: &Core, error: Error) -> Error {
         if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
             self.answering.give_up(&gateway.tasks, &self.context);
         }
@@ -158,7 +162,7 @@ impl Flow {
             }
             None => error,
         };
-        Err(self.context.settle(error))
+        self.context.settle(error)
     }
 }
 

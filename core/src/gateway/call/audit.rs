@@ -1,25 +1,23 @@
 //! Audit rows of calls and of refused attempts.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::auth::{Authorization, Credentials};
-use crate::clock::Tick;
+use crate::clock::{Clock, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::Core;
 use crate::model::{AuditEntry, Principal, TenantId};
-use crate::observe::Record;
+use crate::observe::{Active, Attempt, Observer, Record, Trail};
 
-/// An attempt that was refused, as a door saw it.
-#[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
-    /// Who, if that is known.
-    pub principal: Option<&'a Principal>,
-    /// What was shown, if it came so far.
-    pub credentials: Option<&'a Credentials>,
-    /// What was attempted: an MCP method, or method and path of a request.
-    pub action: &'a str,
-    /// Ties it to the log lines of the request.
-    pub correlation_id: &'a str,
+/// The audit trail as an observer: a row for each refusal and, where calls are written down, for each call.
+#[derive(Debug)]
+pub(crate) struct CallAudit {
+    pub(crate) trail: Arc<Trail>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether credentials are judged by settings, so that what does not hold has its rows already.
+    pub(crate) judges_credentials: bool,
 }
 
 impl Core {
@@ -34,18 +32,17 @@ impl Core {
         self.audit_attempt(&attempt, error);
     }
 
-    /// Writes down a call, where calls are.
-    pub(crate) fn audit_call(&self, record: &Record, error: Option<&Error>) {
-        let active = record.active();
-        let Some(principal) = active.principal.get() else { return };
-        let target = active.target.get().map(ToString::to_string).unwrap_or_default();
-        let outcome = error.map_or("ok", |error| error.kind().row().name);
-        let method = active.method.as_str();
-        self.audit_ended(principal, &active.correlation_id, method, target, outcome, active.since);
+    /// Tells observers of an attempt, if it was refused: for want of identity, right or patience.
+    pub(crate) fn audit_attempt(&self, attempt: &Attempt<'_>, error: &Error) {
+        if is_refusal(error) {
+            self.observers.refused(attempt, error);
+        }
     }
+}
 
+impl CallAudit {
     /// Writes down a call that began at `since` and has ended.
-    pub(crate) fn audit_ended(
+    pub(crate) fn ended(
         &self,
         principal: &Principal,
         correlation_id: &str,
@@ -67,14 +64,29 @@ impl Core {
         });
     }
 
-    pub(crate) fn audit_attempt(&self, attempt: &Attempt<'_>, error: &Error) {
-        if !is_refusal(error) {
+    /// To the microsecond, as stores keep it.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.timestamp();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+}
+
+impl Observer for CallAudit {
+    fn call_answered(&self, call: &Active, error: Option<&Error>) {
+        if !self.trail.has_calls() {
             return;
         }
+        let Some(principal) = call.principal.get() else { return };
+        let target = call.target.get().map(ToString::to_string).unwrap_or_default();
+        let outcome = error.map_or("ok", |error| error.kind().row().name);
+        self.ended(principal, &call.correlation_id, call.method.as_str(), target, outcome, call.since);
+    }
+
+    fn refused(&self, attempt: &Attempt<'_>, error: &Error) {
         let peer = match attempt.credentials {
             // What is shown and does not hold has its rows already: the checkpoint tells of it, with what was wrong.
             Some(Credentials::Network { authorization, .. })
-                if self.settings.auth.is_configured()
+                if self.judges_credentials
                     && attempt.principal.is_none()
                     && error.kind() != ErrorKind::PermissionDenied
                     && !matches!(authorization, Authorization::Absent) =>
@@ -97,12 +109,6 @@ impl Core {
             correlation_id: Some(attempt.correlation_id.to_owned()),
             detail: serde_json::json!({ "message": error.message(), "peer": peer }),
         });
-    }
-
-    /// To the microsecond, as stores keep it.
-    fn now(&self) -> Timestamp {
-        let now = self.clock.timestamp();
-        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 }
 

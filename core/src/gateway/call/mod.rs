@@ -14,3 +14,4 @@ pub(super) mod retries;
 pub(super) mod affinity;
 pub(super) mod owners;
 pub(super) mod answering;
+pub(super) mod attempts;

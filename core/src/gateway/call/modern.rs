@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Borrowed;
-use crate::model::{Action, Call, Route, TransportType};
+use crate::model::{Action, Call, Route};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Members, object};
@@ -89,6 +89,6 @@ impl Modern {
     /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
     /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
     pub(crate) fn may_share(&self, replica: &Replica) -> bool {
-        self.log_level.is_none() || replica.server.transport_type == TransportType::Http
+        self.log_level.is_none() || !replica.upstream.is_duplex()
     }
 }

@@ -90,14 +90,14 @@ mod tests {
     use crate::clock::{Clock, ManualClock};
     use crate::error::{Error, ErrorKind};
     use crate::model::{Action, Call, Route};
-    use crate::observe::Observer;
+    use crate::observe::{ActiveCalls, Observers};
 
-    fn observer() -> Observer {
+    fn observer() -> ActiveCalls {
         let clock: Arc<dyn Clock> = ManualClock::shared();
-        Observer::new(&clock)
+        ActiveCalls::new(&clock, &Observers::default())
     }
 
-    fn record(observer: &Observer) -> Arc<Record> {
+    fn record(observer: &ActiveCalls) -> Arc<Record> {
         observer.begin(&Call {
             route: Route::All,
             action: Action::Listen,

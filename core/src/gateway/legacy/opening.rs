@@ -13,7 +13,7 @@ use crate::gateway::Core;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::{Client, SessionSlot, ended};
 use crate::gateway::upstream::replaced;
-use crate::model::{ServerId, Sharing, TransportType};
+use crate::model::{ServerId, Sharing};
 use crate::rpc::Method;
 use crate::rpc::envelope::quote;
 use crate::tasks::awaited::Awaited;
@@ -90,8 +90,8 @@ impl Core {
         if log_level(client) != told {
             tell_level(client, &session, cause).await;
         }
-        // Over stdio everything arrives anyway; over HTTP a stream costs a connection, so only where somebody listens.
-        let hears = replica.server.transport_type != TransportType::Http || client.outbox.is_attached();
+        // Over one connection everything arrives anyway; else a stream costs one, so only where somebody listens.
+        let hears = upstream.is_duplex() || client.outbox.is_attached();
         if hears && !client.is_pooled() && !client.can_be_asked() {
             self.overhear(client, replica.server.id, &session, None);
         }
@@ -137,10 +137,6 @@ pub(crate) fn apart(client: &Client, replica: &Replica) -> bool {
     match replica.server.configuration.sharing {
         Sharing::Shared => false,
         Sharing::Session => true,
-        // Elsewhere a session costs a process or a connection for as long as it lives.
-        Sharing::Auto => {
-            matches!(replica.server.transport_type, TransportType::Http | TransportType::Memory)
-                || client.wants_own_session()
-        }
+        Sharing::Auto => replica.upstream.remembers_clients() || client.wants_own_session(),
     }
 }

@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::changed_list;
+use crate::gateway::routing::service::Service;
 use crate::gateway::session::outbox::List;
 use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
@@ -269,15 +270,7 @@ impl Core {
                 service.replicas.iter().filter_map(|replica| replica.listing.initialize.as_deref()),
             );
             if List::ALL.into_iter().any(|list| filter.wants(list)) {
-                let wanted = filter.lists();
-                let modern = context.modern.as_ref();
-                let pooled =
-                    modern.map(|modern| self.pooled(&context.principal, modern)).transpose()?.cloned();
-                let opening = service.replicas.iter().cloned().zip(pooled.into_iter().cycle());
-                let opening = opening.map(|(replica, pooled)| {
-                    streams::of_lists(Arc::clone(self), replica, pooled, wanted.clone())
-                });
-                heard.extend(join_all(opening).await);
+                heard.extend(self.lists_of(&service, &filter, &context).await?);
             }
         }
         let wanted = std::mem::take(&mut filter.resource_subscriptions);
@@ -302,6 +295,22 @@ impl Core {
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
         let messages = stream::once(std::future::ready(first)).chain(rest).boxed();
         Ok(Reply::Stream { messages, server: None, numbering: None })
+    }
+
+    /// What the servers of a service say of the lists that the client wants to hear of.
+    async fn lists_of(
+        self: &Arc<Self>,
+        service: &Service,
+        filter: &Filter,
+        context: &CallContext,
+    ) -> Result<Vec<Heard>> {
+        let wanted = filter.lists();
+        let modern = context.modern.as_ref();
+        let pooled = modern.map(|modern| self.pooled(&context.principal, modern)).transpose()?.cloned();
+        let opening = service.replicas.iter().cloned().zip(pooled.into_iter().cycle());
+        let opening = opening
+            .map(|(replica, pooled)| streams::of_lists(Arc::clone(self), replica, pooled, wanted.clone()));
+        Ok(join_all(opening).await)
     }
 }
 

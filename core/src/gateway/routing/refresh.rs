@@ -45,28 +45,7 @@ impl Core {
         };
         let mut disputes = Vec::new();
         for (tenant, names) in &touched {
-            let old = before.tenants.get(tenant);
-            let mut services = old.map(|view| view.services.clone()).unwrap_or_default();
-            for name in names {
-                match self.next_service(tenant, name, &before, &mut after, &mut gone) {
-                    Some(service) => services.insert(name.clone(), service),
-                    None => services.remove(name),
-                };
-            }
-            if services.is_empty() {
-                after.tenants.remove(tenant);
-                continue;
-            }
-            let (access, own) = (self.access.load(), self.settings.own.is_some());
-            let servers =
-                services.values().flat_map(|service| &service.replicas).map(|replica| &*replica.server);
-            let restrictions = Restrictions::of(&access, tenant, servers);
-            let view = View::new(tenant.clone(), services, Arc::clone(&index), restrictions, own);
-            let known = before.claims.get(tenant).cloned().unwrap_or_default();
-            let (claims, disputed) = claims::next(&known, old.map(|old| &**old), &view, names);
-            after.claims.insert(tenant.clone(), Arc::clone(&claims));
-            disputes.push((tenant.clone(), disputed));
-            after.tenants.insert(tenant.clone(), Arc::new(view.claimed(claims)));
+            disputes.extend(self.next_view(tenant, names, &before, &mut after, &mut gone));
         }
         for (tenant, view) in &after.tenants {
             if !touched.contains_key(tenant) {
@@ -82,6 +61,39 @@ impl Core {
             (*id, server.map(|server| self.check_of(server)))
         }));
         self.leave(gone);
+    }
+
+    /// Puts the tenant's view as the register has it now into `after`, anew in the services of these `names`. Names that services
+    /// dispute are given back; none if the tenant has no service left.
+    fn next_view(
+        &self,
+        tenant: &TenantId,
+        names: &BTreeSet<ServiceName>,
+        before: &Snapshot,
+        after: &mut Snapshot,
+        gone: &mut HashMap<ServerId, Arc<Upstream>>,
+    ) -> Option<(TenantId, claims::Disputes)> {
+        let old = before.tenants.get(tenant);
+        let mut services = old.map(|view| view.services.clone()).unwrap_or_default();
+        for name in names {
+            match self.next_service(tenant, name, before, after, gone) {
+                Some(service) => services.insert(name.clone(), service),
+                None => services.remove(name),
+            };
+        }
+        if services.is_empty() {
+            after.tenants.remove(tenant);
+            return None;
+        }
+        let (access, own) = (self.access.load(), self.settings.own.is_some());
+        let servers = services.values().flat_map(|service| &service.replicas).map(|replica| &*replica.server);
+        let restrictions = Restrictions::of(&access, tenant, servers);
+        let view = View::new(tenant.clone(), services, Arc::clone(&after.index), restrictions, own);
+        let known = before.claims.get(tenant).cloned().unwrap_or_default();
+        let (claims, disputed) = claims::next(&known, old.map(|old| &**old), &view, names);
+        after.claims.insert(tenant.clone(), Arc::clone(&claims));
+        after.tenants.insert(tenant.clone(), Arc::new(view.claimed(claims)));
+        Some((tenant.clone(), disputed))
     }
 
     /// The service as the register has it now; none if it has no replica that can be reached as it is configured.

@@ -159,26 +159,7 @@ impl Pool {
         if alone && own.iter().filter(fits).count() >= MOST_ALONE {
             return Ok(None);
         }
-        let mut left = None;
-        if own.len() >= MOST_EACH {
-            let oldest = own
-                .iter()
-                .enumerate()
-                .filter(|(_, pooled)| pooled.is_idle())
-                .min_by_key(|(_, pooled)| pooled.client.idle_since());
-            let replica = oldest.map(|(replica, _)| replica).ok_or_else(|| {
-                let message = "your requests declare too many different capabilities or names at once";
-                Error::new(ErrorKind::RateLimited, message)
-                    .with("limit", MOST_EACH)
-                    .retry_after(Duration::from_secs(1))
-            })?;
-            left = Some(Arc::clone(&own.swap_remove(replica).client));
-        } else if count >= MOST {
-            let message = "the gateway has as many sessions with servers as it may have";
-            return Err(Error::new(ErrorKind::Unavailable, message)
-                .with("limit", MOST)
-                .retry_after(Duration::from_secs(10)));
-        }
+        let left = make_room(own, count)?;
         let hello = Hello {
             version: LATEST_LEGACY.into(),
             capabilities: capabilities.into(),
@@ -220,6 +201,28 @@ impl Pool {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes room for one more set of sessions among those that a principal has, of `count` in all: takes out the one that was idle
+/// longest, which the caller ends, where the principal has as many as it may.
+fn make_room(own: &mut Vec<Arc<Pooled>>, count: usize) -> Result<Option<Arc<Client>>> {
+    if own.len() < MOST_EACH {
+        if count < MOST {
+            return Ok(None);
+        }
+        let message = "the gateway has as many sessions with servers as it may have";
+        let full = Error::new(ErrorKind::Unavailable, message).with("limit", MOST);
+        return Err(full.retry_after(Duration::from_secs(10)));
+    }
+    let idle = own.iter().enumerate().filter(|(_, pooled)| pooled.is_idle());
+    let oldest = idle.min_by_key(|(_, pooled)| pooled.client.idle_since());
+    let replica = oldest.map(|(replica, _)| replica).ok_or_else(|| {
+        let message = "your requests declare too many different capabilities or names at once";
+        Error::new(ErrorKind::RateLimited, message)
+            .with("limit", MOST_EACH)
+            .retry_after(Duration::from_secs(1))
+    })?;
+    Ok(Some(Arc::clone(&own.swap_remove(replica).client)))
 }
 
 #[cfg(test)]

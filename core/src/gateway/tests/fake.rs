@@ -171,6 +171,10 @@ impl Connector for To {
     async fn check(&self) -> Result<()> {
         Ok(())
     }
+
+    fn is_duplex(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]

@@ -108,7 +108,7 @@ impl Crowd {
                 counted.fetch_add(1, Ordering::SeqCst);
                 spawner.spawn(serve(era, stream, spawner.clone()));
             };
-            Ok(Arc::new(Pipes { serve: Box::new(serving), clock: timed.clone(), tasks }))
+            Ok(Arc::new(Pipes { serve: Box::new(serving), clock: timed.clone(), tasks, is_child: false }))
         });
         let settings = Settings { probing: false, ..Settings::default() };
         let (random, store) = (Arc::new(Random::seeded(1)), Arc::new(MemoryStore::default()));
@@ -214,7 +214,7 @@ async fn nobody_hears_what_is_not_theirs(era: Era) {
     let all = CLIENTS * IDS.len();
     assert!(answered > all * 3 / 4 && answered < all, "of {all} calls {answered} were answered");
     assert!(crowd.connections.load(Ordering::SeqCst) <= before + 1, "one connection carries them all");
-    let over = || (crowd.gateway.0.observer.count() == 0).then_some(());
+    let over = || (crowd.gateway.0.calls.count() == 0).then_some(());
     super::fake::until("the end of all calls", over).await;
 }
 

@@ -14,7 +14,7 @@ use arc_swap::ArcSwapOption;
 
 use super::legacy_adapter::{Changes, LegacyAdapter, Mirrors, Parts, Watching};
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::model::{EraWish, Server, TransportType};
+use crate::model::{EraWish, Server};
 use crate::rpc::version::{self, Era};
 use crate::tasks::Tasks;
 use crate::transport::{Connector, Hello, Session};
@@ -33,8 +33,6 @@ const NO: u8 = 2;
 pub(crate) struct EraNegotiator {
     pub(crate) connector: Arc<dyn Connector>,
     wish: EraWish,
-    /// Each link is a process: it may be one client's, and does not come back when it has ended.
-    is_child: bool,
     legacy: AtomicU8,
     modern: AtomicU8,
     /// Whether a legacy client wants the server, so that it matters whether it speaks legacy.
@@ -65,12 +63,11 @@ impl EraNegotiator {
             wish => AtomicU8::new(if wish == era { YES } else { NO }),
         };
         Arc::new(Self {
-            connector,
             wish,
-            is_child: server.transport_type == TransportType::Stdio,
             legacy: known(EraWish::Legacy),
             modern: known(EraWish::Modern),
-            legacy_wanted: AtomicBool::new(server.transport_type != TransportType::Http),
+            legacy_wanted: AtomicBool::new(connector.is_duplex()),
+            connector,
             raw: ArcSwapOption::empty(),
             opening: tokio::sync::Mutex::default(),
             changes: Changes::default(),
@@ -85,7 +82,6 @@ impl EraNegotiator {
         Arc::new(Self {
             connector,
             wish: self.wish,
-            is_child: self.is_child,
             legacy: known(&self.legacy),
             modern: known(&self.modern),
             legacy_wanted: AtomicBool::new(self.legacy_wanted.load(Ordering::Acquire)),
@@ -187,7 +183,8 @@ impl EraNegotiator {
 
     fn way(&self) -> OpenMode {
         // Over HTTP a modern session never ends by itself: one that is closed was closed since the server had changed.
-        let changed = !self.is_child && self.raw.load().as_ref().is_some_and(|session| !session.is_open());
+        let changed = !self.connector.starts_process()
+            && self.raw.load().as_ref().is_some_and(|session| !session.is_open());
         if changed {
             self.raw.store(None);
             if self.wish == EraWish::Auto {
@@ -211,7 +208,7 @@ impl EraNegotiator {
     async fn keep(&self, session: Arc<Session>, own: bool) {
         let session = session.introduced_as(&hello("{}"));
         let turn = self.opening.lock().await;
-        if self.modern_session().is_none() && !(own && self.is_child) {
+        if self.modern_session().is_none() && !(own && self.connector.starts_process()) {
             self.raw.store(Some(session));
         } else {
             drop(turn);
@@ -233,7 +230,7 @@ impl EraNegotiator {
     }
 
     async fn bridged(&self, said: &Hello, own: bool) -> Result<Arc<Session>> {
-        let alone = if own && self.is_child {
+        let alone = if own && self.connector.starts_process() {
             match Session::open_modern(&*self.connector, &hello("{}"), true, OPEN_TIMEOUT).await {
                 Ok(session) => Some(session),
                 // Nothing of a modern server is one client's but what it logs. Without that everybody can still be served.

@@ -74,6 +74,16 @@ impl Upstream {
         Arc::new(Self { number, server, negotiator, shared: Mutex::default(), retired, tasks, callers })
     }
 
+    /// Whether all messages of a session pass over one connection; see [`Connector::is_duplex`].
+    pub(crate) fn is_duplex(&self) -> bool {
+        self.negotiator.connector.is_duplex()
+    }
+
+    /// Whether each client has a session of its own by default; see [`Connector::remembers_clients`].
+    pub(crate) fn remembers_clients(&self) -> bool {
+        self.negotiator.connector.remembers_clients()
+    }
+
     /// The way of one caller, over which nothing goes but what is the caller's.
     ///
     /// [`ErrorKind::InvalidParams`] if the server is shown nothing over its transport.

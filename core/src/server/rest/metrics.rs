@@ -140,7 +140,18 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
     let mut page = Page::default();
     page.metric(&BUILD_INFO);
     page.sample(BUILD_INFO.name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    servers(&mut page, stats);
+    page.number(&SESSIONS, stats.sessions);
+    page.number(&ACTIVE, stats.active_requests);
+    if let Some(all) = &stats.gateway {
+        whole(&mut page, all);
+    }
+    by_service(&mut page, services);
+    page.0
+}
 
+/// The registered servers by their states.
+fn servers(page: &mut Page, stats: &Stats) {
     let words = |all: &[&'static str], counts: &std::collections::BTreeMap<&'static str, u64>| {
         all.iter().map(|word| (*word, counts.get(word).copied().unwrap_or(0))).collect::<Vec<_>>()
     };
@@ -157,12 +168,10 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
             page.sample(metric.name, &[(metric.labels[0], word)], count);
         }
     }
-    page.number(&SESSIONS, stats.sessions);
-    page.number(&ACTIVE, stats.active_requests);
-    if let Some(all) = &stats.gateway {
-        whole(&mut page, all);
-    }
+}
 
+/// The counts of each service.
+fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
     page.by_service(&SERVICE_SERVERS, services, |service| service.servers);
     page.by_service(&BREAKERS, services, |service| service.breakers_open);
     page.by_service(&IN_FLIGHT, services, |service| service.in_flight);
@@ -180,7 +189,6 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
         page.sample(&format!("{name}_sum"), &of, service.latency.as_secs_f64());
         page.sample(&format!("{name}_count"), &of, service.successes + service.failures);
     }
-    page.0
 }
 
 /// What concerns all tenants together.

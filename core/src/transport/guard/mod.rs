@@ -15,7 +15,7 @@ mod outbound;
 mod refusal;
 mod resolve;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -75,6 +75,8 @@ struct GuardCore {
     resolver: Arc<dyn Resolve>,
     /// The servers that the operator's own configuration names, and where it says that they are.
     named: ArcSwap<HashMap<(TenantId, String), Endpoint>>,
+    /// Schemes of URLs that connectors of the embedding program's own read.
+    custom: ArcSwap<BTreeSet<String>>,
 }
 
 /// The guard as it judges what one party chose. Cheap to clone.
@@ -112,7 +114,14 @@ impl Guard {
 
     /// A guard that asks `resolver` for addresses.
     pub fn resolving(stance: Stance, outbound: Outbound, stdio: Stdio, resolver: Arc<dyn Resolve>) -> Self {
-        Self(Arc::new(GuardCore { stance, outbound, stdio, resolver, named: ArcSwap::default() }))
+        Self(Arc::new(GuardCore {
+            stance,
+            outbound,
+            stdio,
+            resolver,
+            named: ArcSwap::default(),
+            custom: ArcSwap::default(),
+        }))
     }
 
     /// How much is let through without being listed.
@@ -131,6 +140,11 @@ impl Guard {
     pub fn trust_declared(&self, tenant: &TenantId, servers: &[Registration]) {
         let named = |server: &Registration| Some((tenant.clone(), server.name.clone(), server.endpoint()?));
         self.trust(servers.iter().filter_map(named));
+    }
+
+    /// Leaves URLs of these schemes to the program that embeds the gateway: its own connectors reach them, and judge where they lead.
+    pub fn leave_to_program(&self, schemes: impl IntoIterator<Item = String>) {
+        self.0.custom.store(Arc::new(schemes.into_iter().collect()));
     }
 
     /// Whether the file at `path` stands in the folder that `[outbound] ca_folder` names, symbolic links followed.
@@ -174,6 +188,7 @@ impl Watch {
             Endpoint::Url { endpoint_url } => match Url::parse(endpoint_url) {
                 // It stays in this process.
                 Ok(url) if url.scheme() == in_process::SCHEME => Ok(()),
+                Ok(url) if self.guard.0.custom.load().contains(url.scheme()) => Ok(()),
                 Ok(url) => self.check_url(&url),
                 Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
             },

@@ -211,6 +211,10 @@ impl Connector for HttpConnector {
         self.pool.dial.open().await.map(drop)
     }
 
+    fn is_duplex(&self) -> bool {
+        false
+    }
+
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
         Some(Arc::new(self.only_for(subject)))
     }

@@ -79,6 +79,10 @@ impl Connector for SseConnector {
         self.http.check().await
     }
 
+    fn remembers_clients(&self) -> bool {
+        false
+    }
+
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
         let http = Arc::new(self.http.only_for(subject));
         let (name, base, tasks) = (self.name.clone(), self.base.clone(), self.tasks.clone());

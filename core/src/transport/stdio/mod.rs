@@ -271,6 +271,14 @@ impl Connector for StdioConnector {
         self.may_start()?;
         self.program().map(drop)
     }
+
+    fn remembers_clients(&self) -> bool {
+        false
+    }
+
+    fn starts_process(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

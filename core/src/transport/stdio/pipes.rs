@@ -22,6 +22,8 @@ pub(crate) struct Pipes {
     pub(crate) serve: Box<Serve>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
+    /// Whether each link counts as a process of its own.
+    pub(crate) is_child: bool,
 }
 
 impl fmt::Debug for Pipes {
@@ -61,5 +63,17 @@ impl Connector for Pipes {
 
     async fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn is_duplex(&self) -> bool {
+        self.is_child
+    }
+
+    fn remembers_clients(&self) -> bool {
+        !self.is_child
+    }
+
+    fn starts_process(&self) -> bool {
+        self.is_child
     }
 }

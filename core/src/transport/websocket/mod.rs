@@ -142,6 +142,10 @@ impl Connector for WebSocketConnector {
         self.http.check().await
     }
 
+    fn remembers_clients(&self) -> bool {
+        false
+    }
+
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
         let (http, name) = (self.http.only_for(subject), self.name.clone());
         let (free, tasks) = (self.free.clone(), self.tasks.clone());

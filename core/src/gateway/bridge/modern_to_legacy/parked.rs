@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Server, ServerId, TransportType};
+use crate::gateway::routing::service::Replica;
+use crate::model::{Principal, ServerId};
 
 /// Calls that wait in all.
 const MOST: usize = 4096;
@@ -25,11 +26,12 @@ pub(crate) struct Lot {
 }
 
 impl Lot {
-    /// At this server. Over HTTP each call that waits keeps a connection: half of them are for the calls that do not.
-    pub(crate) fn at(server: &Server) -> Self {
+    /// At this server. Where each exchange has a connection of its own, a call that waits keeps one: half of them are for the calls
+    /// that do not.
+    pub(crate) fn at(replica: &Replica) -> Self {
+        let server = &replica.server;
         let connections = usize::try_from(server.configuration.max_connections).unwrap_or(usize::MAX);
-        let most =
-            if server.transport_type == TransportType::Http { (connections / 2).max(1) } else { usize::MAX };
+        let most = if replica.upstream.is_duplex() { usize::MAX } else { (connections / 2).max(1) };
         Self { server: server.id, most }
     }
 }

@@ -90,7 +90,6 @@ impl Talk {
                 None if self.pass_on(&mut round).await => End::Asked,
                 None => self.listen(&round).await,
             };
-            let now = self.gateway.clock.now();
             match end {
                 End::Asked => {
                     let bond = bond_of(&round.context, &self.message);
@@ -99,44 +98,48 @@ impl Talk {
                         None => return,
                     }
                 }
-                End::Answered(message) => {
-                    self.lease.record(outcome_of_answer(&message), now.since(self.started), now);
-                    self.leave_questions().await;
-                    let bond = || bond_of(&round.context, &self.message);
-                    let word = self.gateway.last_word(
-                        &message,
-                        &round.client_id,
-                        &self.method,
-                        self.legacy,
-                        &round.context,
-                        self.lease.server_id(),
-                        bond,
-                    );
-                    drop(self);
-                    return match word {
-                        Ok(answer) => conclude(round, answer).await,
-                        Err(error) => fail(round, error).await,
-                    };
-                }
+                End::Answered(message) => return self.finish(&message, round).await,
                 End::Left => {
                     self.give_up().await;
                     let error = Error::new(ErrorKind::Cancelled, "the client closed its connection");
                     round.context.record.outcome(Some(&error));
                     return;
                 }
-                End::Broken(error) => {
-                    self.lease.record(outcome_of_end(&error), now.since(self.started), now);
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::Cancelled | ErrorKind::Timeout | ErrorKind::MissingCapability
-                    ) {
-                        self.give_up().await;
-                    }
-                    drop(self);
-                    return fail(round, error).await;
-                }
+                End::Broken(error) => return self.break_off(error, round).await,
             }
         }
+    }
+
+    /// Ends the call with its answer.
+    async fn finish(mut self, message: &Message, round: Round) {
+        let now = self.gateway.clock.now();
+        self.lease.record(outcome_of_answer(message), now.since(self.started), now);
+        self.leave_questions().await;
+        let word = self.gateway.last_word(
+            message,
+            &round.client_id,
+            &self.method,
+            self.legacy,
+            &round.context,
+            self.lease.server_id(),
+            || bond_of(&round.context, &self.message),
+        );
+        drop(self);
+        match word {
+            Ok(answer) => conclude(round, answer).await,
+            Err(error) => fail(round, error).await,
+        }
+    }
+
+    /// Ends the call without an answer.
+    async fn break_off(mut self, error: Error, round: Round) {
+        let now = self.gateway.clock.now();
+        self.lease.record(outcome_of_end(&error), now.since(self.started), now);
+        if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout | ErrorKind::MissingCapability) {
+            self.give_up().await;
+        }
+        drop(self);
+        fail(round, error).await;
     }
 
     /// Gives the server the answers that came with the round. Whether it still waits for others.

@@ -84,7 +84,7 @@ impl World {
         let context = CallContext {
             modern: None,
             admission,
-            record: inner.observer.begin(&call),
+            record: inner.calls.begin(&call),
             principal,
             client: None,
             correlation_id: call.correlation_id,
@@ -181,6 +181,6 @@ async fn a_call_that_stands_alone_ends_with_its_stream_and_is_no_failure() {
     let world = World::new().await;
     drop(streamed(world.follow(world.flow(notes(3), true)).await));
     tokio::time::sleep(Duration::from_millis(250)).await;
-    assert_eq!((world.replica.in_flight(), world.gateway.0.observer.count()), (0, 0));
+    assert_eq!((world.replica.in_flight(), world.gateway.0.calls.count()), (0, 0));
     assert_eq!((world.replica.stats().failures, world.replica.stats().successes), (0, 0));
 }

@@ -222,7 +222,12 @@ impl Bed {
             }
             let (replica, served) = (Arc::clone(&all[server.endpoint.url().unwrap()]), to_tasks.clone());
             let serve = Box::new(move |stream| served.spawn(Arc::clone(&replica).serve(stream)));
-            Ok(Arc::new(Pipes { serve, clock: Arc::clone(&to_clock), tasks: to_tasks.clone() }))
+            Ok(Arc::new(Pipes {
+                serve,
+                clock: Arc::clone(&to_clock),
+                tasks: to_tasks.clone(),
+                is_child: false,
+            }))
         });
         // Breakers would keep most calls from the cuts.
         let breaker = breaker::Settings {

@@ -94,6 +94,14 @@ impl Connector for Single {
     async fn check(&self) -> Result<()> {
         Ok(())
     }
+
+    fn remembers_clients(&self) -> bool {
+        self.pipes.remembers_clients()
+    }
+
+    fn starts_process(&self) -> bool {
+        self.pipes.starts_process()
+    }
 }
 
 /// A modern child has nothing of one client's but what it logs, so that one serves everybody where there may be no other.
@@ -105,7 +113,7 @@ async fn one_child_of_a_modern_server_serves_all_where_no_other_may_be_started()
         let (serving, tasks) = (spawner.clone(), spawner.clone());
         let serve =
             move |stream| serving.spawn(super::super::identity::serve(Era::Modern, stream, serving.clone()));
-        let pipes = Pipes { serve: Box::new(serve), clock: timed.clone(), tasks };
+        let pipes = Pipes { serve: Box::new(serve), clock: timed.clone(), tasks, is_child: true };
         Ok(Arc::new(Single { pipes, opened: AtomicUsize::new(0) }))
     });
     let settings = Settings { probing: false, ..Settings::default() };
@@ -234,6 +242,6 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
         );
         assert!(send(&call("t")).await.is_ok(), "nothing is poisoned");
     }
-    assert_eq!(gateway.0.observer.count(), 0, "nothing is left under way");
+    assert_eq!(gateway.0.calls.count(), 0, "nothing is left under way");
     assert_eq!(gateway.0.replica(server.id).unwrap().state.in_flight(), 0);
 }

@@ -85,7 +85,7 @@ async fn gateway(era: Era) -> Gateway {
     let connect: Connect = Box::new(move |_| {
         let (serving, tasks) = (spawner.clone(), spawner.clone());
         let serve = move |stream| serving.spawn(serve(era, stream, serving.clone()));
-        Ok(Arc::new(Pipes { serve: Box::new(serve), clock: timed.clone(), tasks }))
+        Ok(Arc::new(Pipes { serve: Box::new(serve), clock: timed.clone(), tasks, is_child: true }))
     });
     let settings = Settings { probing: false, ..Settings::default() };
     let (random, store) = (Arc::new(Random::seeded(1)), Arc::new(MemoryStore::default()));

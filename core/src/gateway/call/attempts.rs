@@ -1,0 +1,210 @@
+//! The attempts of one call: which server comes next, which were tried, how long is left.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::context::{CallContext, ForwardPlan, ForwardRequest};
+use super::retries::Retrying;
+use super::{affinity, proxy};
+use crate::clock::Tick;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Core;
+use crate::gateway::routing::service::Replica;
+use crate::model::ServerId;
+use crate::rpc::Method;
+use crate::select::{Lease, PickRequest};
+
+/// Attempts that one call gets at most.
+const MOST: usize = 2;
+
+/// How long calls lean away from a server that limits its rate and does not say for how long, and the longest that they do
+/// if it says so: the limit may be that of one session.
+const THROTTLED: Duration = Duration::from_secs(1);
+const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
+
+/// The state that the attempts of one call share.
+pub(crate) struct Attempts<'g> {
+    /// When the call must have ended.
+    pub(crate) deadline: Tick,
+    /// When the attempt under way began.
+    pub(crate) started: Tick,
+    /// What calls of one kind are kept together by.
+    key: Option<u64>,
+    /// Servers that were tried, and those that the caller could not use.
+    excluded: Vec<ServerId>,
+    tried: usize,
+    renewed: bool,
+    last: Option<Error>,
+    /// Counts this call among those that are sent a second time.
+    retrying: Option<Retrying<'g>>,
+}
+
+/// A replica as the call reaches it.
+pub(crate) enum Reached<'f> {
+    /// Over the way that all callers share.
+    Shared(&'f Replica),
+    /// Over a way of the caller's own, with the caller's own credential.
+    PerCaller(Box<Replica>),
+}
+
+impl Deref for Reached<'_> {
+    type Target = Replica;
+
+    fn deref(&self) -> &Replica {
+        match self {
+            Self::Shared(replica) => replica,
+            Self::PerCaller(replica) => replica,
+        }
+    }
+}
+
+impl<'g> Attempts<'g> {
+    /// None yet. The headers of a legacy call are let go: nothing needs them after this.
+    pub(crate) fn of(request: &mut ForwardRequest, now: Tick) -> Self {
+        let ForwardRequest { forward, context } = request;
+        let first = forward.service.replicas.first().map(|replica| &replica.server);
+        let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
+        let wished = context.hints.as_ref().and_then(|hints| hints.timeout);
+        let timeout = wished.map_or(configured, |wish| wish.min(configured));
+        let key = first.and_then(|server| affinity::key(server, context, &forward.message));
+        if context.modern.is_none() {
+            // They are slices of the buffer into which the connection reads, which is used again once nobody holds it.
+            context.headers = HeaderMap::new();
+        }
+        Self {
+            deadline: now + timeout,
+            started: now,
+            key,
+            excluded: Vec::new(),
+            tried: 0,
+            renewed: false,
+            last: None,
+            retrying: None,
+        }
+    }
+
+    /// The server of the next attempt. With none left the error of the last attempt, if there was one.
+    pub(crate) fn next<'f>(
+        &mut self,
+        gateway: &Core,
+        forward: &'f ForwardPlan,
+        context: &CallContext,
+    ) -> Result<(Lease, Reached<'f>)> {
+        loop {
+            let (lease, replica) = match choose(forward, context, self.key, &self.excluded, self.started) {
+                Ok(chosen) => chosen,
+                Err(error) => return Err(self.last.take().unwrap_or(error)),
+            };
+            if !replica.is_by_caller() {
+                return Ok((lease, Reached::Shared(replica)));
+            }
+            match gateway.own_way(replica, &context.principal) {
+                Ok(way) => return Ok((lease, Reached::PerCaller(Box::new(way)))),
+                Err(error) => {
+                    // A replica for which the caller has nothing to show is none that it could use.
+                    lease.give_back();
+                    self.excluded.push(replica.server.id);
+                    self.last = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Whether the call is to be sent to the same server again, with a new session: the server has forgotten the session, so it
+    /// has not looked at the call. True once.
+    pub(crate) fn renews_session(&mut self, error: &Error, context: &CallContext) -> bool {
+        let renews = error.kind() == ErrorKind::SessionNotFound && !self.renewed && !self.is_over(context);
+        self.renewed |= renews;
+        renews
+    }
+
+    /// Whether the call has no further attempt, as of the end of the last one.
+    pub(crate) fn are_exhausted(&self, context: &CallContext) -> bool {
+        self.is_over(context) || self.tried + 1 >= MOST
+    }
+
+    /// The next attempt goes elsewhere than to `replica`, which failed with `error`.
+    pub(crate) fn go_elsewhere(
+        &mut self,
+        replica: &Replica,
+        error: Error,
+        retrying: Retrying<'g>,
+        now: Tick,
+    ) {
+        self.retrying = Some(retrying);
+        self.started = now;
+        self.tried += 1;
+        self.excluded.push(replica.server.id);
+        self.last = Some(error);
+    }
+
+    fn is_over(&self, context: &CallContext) -> bool {
+        self.started >= self.deadline || context.is_unwanted()
+    }
+}
+
+/// Lets calls lean away from a server that limits its rate, as `error` says.
+pub(crate) fn throttle(replica: &Replica, error: &Error, now: Tick) {
+    if error.kind() == ErrorKind::RateLimited {
+        replica.state.throttle(now + error.retry_delay().unwrap_or(THROTTLED).min(LONGEST_THROTTLE));
+    }
+}
+
+/// A server for the call, rather one that does not limit its rate just now.
+fn choose<'f>(
+    forward: &'f ForwardPlan,
+    context: &CallContext,
+    key: Option<u64>,
+    excluded: &[ServerId],
+    now: Tick,
+) -> Result<(Lease, &'f Replica)> {
+    let (lease, replica) = pick(forward, context, key, excluded, now)?;
+    if !replica.state.is_throttled(now) {
+        return Ok((lease, replica));
+    }
+    let throttled = forward.service.replicas.iter().filter(|replica| replica.state.is_throttled(now));
+    let others: Vec<_> = throttled.map(|replica| replica.server.id).chain(excluded.iter().copied()).collect();
+    match pick(forward, context, key, &others, now) {
+        Ok(chosen) => {
+            lease.give_back();
+            Ok(chosen)
+        }
+        Err(_) => Ok((lease, replica)),
+    }
+}
+
+fn pick<'f>(
+    forward: &'f ForwardPlan,
+    context: &CallContext,
+    key: Option<u64>,
+    excluded: &[ServerId],
+    now: Tick,
+) -> Result<(Lease, &'f Replica)> {
+    let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
+    let service = &forward.service;
+    // What one replica keeps for the client is nothing that the others could speak of.
+    let bound = || context.client.as_ref().and_then(|client| client.bound.server(&forward.message));
+    if let Some(id) = forward.maker.or_else(bound)
+        && service.replica(id).is_some()
+    {
+        let others = service.replicas.iter().map(|replica| replica.server.id).filter(|other| *other != id);
+        let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
+        let there = service.pick(None, &PickRequest { key: None, exclude: &others }, now);
+        // A new subscription can as well be another replica's.
+        if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
+            return there;
+        }
+    }
+    for wish in context.hints.iter().flat_map(|hints| proxy::preferred(service, hints)) {
+        if !excluded.contains(&wish) {
+            let others: Vec<_> =
+                service.replicas.iter().map(|replica| replica.server.id).filter(|id| *id != wish).collect();
+            if let Ok(chosen) = service.pick(what, &PickRequest { key, exclude: &others }, now) {
+                return Ok(chosen);
+            }
+        }
+    }
+    service.pick(what, &PickRequest { key, exclude: excluded }, now)
+}

@@ -1,0 +1,75 @@
+//! The seams of the gateway: what it must ask of a value rather than find out by the value's kind.
+
+use std::path::Path;
+
+use proc_macro2::TokenTree;
+
+use super::source::Source;
+
+/// Where the gateway may name kinds of transport: what registers a server writes them down.
+const REGISTER: [&str; 1] = ["api/hosted.rs"];
+
+/// The lines on which `source` names a variant, or another member, of the type `name`.
+fn members_of(source: &Source, name: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    collect(source.tokens(), name, &mut found);
+    found
+}
+
+fn collect(tokens: &[TokenTree], name: &str, found: &mut Vec<usize>) {
+    let colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Ident(ident)
+                if ident == name && colon(tokens.get(at + 1)) && colon(tokens.get(at + 2)) =>
+            {
+                found.push(ident.span().start().line);
+            }
+            TokenTree::Group(group) => {
+                let inside: Vec<_> = group.stream().into_iter().collect();
+                collect(&inside, name, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where files of the gateway, but for those at `allowed`, name members of the type `name`.
+fn named<'a>(
+    files: impl IntoIterator<Item = (&'a Path, &'a Source)>,
+    name: &str,
+    allowed: &[&str],
+) -> Vec<String> {
+    let files = files.into_iter().filter(|(path, _)| !allowed.iter().any(|one| path.ends_with(one)));
+    let lines = files.flat_map(|(path, source)| {
+        members_of(source, name).into_iter().map(move |line| format!("{}:{line}", path.display()))
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_gateway_asks_a_connector_how_it_is_and_compares_no_transport() {
+    let library = super::library();
+    let files = super::below(&library, "gateway");
+    assert!(files.len() > 80, "the files of the gateway were not found");
+    let found = named(files, "TransportType", &REGISTER);
+    assert!(found.is_empty(), "ask the `Connector` instead:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_comparison_of_a_transport_is_found() {
+    let parse = |text: &str| Source::parse(text).expect("Rust");
+    let compared = parse("fn f() {\n    if t == TransportType::Http {}\n}\n");
+    let matched = parse("fn f() { matches!(t, TransportType::Http) }");
+    let silent = parse("// TransportType::Http\nuse crate::model::TransportType;\nfn f(t: TransportType) {}");
+    let tested = parse("#[cfg(test)]\nmod tests { const A: T = TransportType::Http; }");
+    let files = [
+        ("a.rs", &compared),
+        ("b.rs", &matched),
+        ("c.rs", &silent),
+        ("d.rs", &tested),
+        ("api/hosted.rs", &compared),
+    ];
+    let files = files.map(|(path, source)| (Path::new(path), source));
+    assert_eq!(named(files, "TransportType", &REGISTER), ["a.rs:2", "b.rs:1"]);
+}
