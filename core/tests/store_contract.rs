@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mcp_registry_gateway::auth::NewKey;
 use mcp_registry_gateway::model::{
     ApiKey, AuditEntry, AuditQuery, AuditRow, ChainReport, KeyId, Listing, SealedCredential, Server,
     ServerId, Tenant,
@@ -14,7 +15,7 @@ use mcp_registry_gateway::store::testing::store_contract;
 use mcp_registry_gateway::store::{
     Claim, ClaimStore, CredentialStore, Done, HealthRecord, KeyPage, KeyStore, KeyUse, Once, StoreWatch,
 };
-use mcp_registry_gateway::{Caller, Gateway, MemoryStore, Registration, Result, Store, TenantId};
+use mcp_registry_gateway::{Caller, Gateway, MemoryStore, Result, Role, Store, TenantId};
 
 /// Records which changes are asked for, and keeps everything in the store of memory.
 #[derive(Debug, Default)]
@@ -219,10 +220,17 @@ async fn a_gateway_works_on_a_store_that_a_program_brings() {
         .await
         .unwrap();
     let us = Caller::local();
-    let declared =
-        Registration { auto_discover: Some(false), ..Registration::at("docs", "http://127.0.0.1:9/mcp") };
-    let server = gateway.register(&us, declared).await.unwrap();
-    gateway.remove(&us, server.id, None).await.unwrap();
+    let new = NewKey {
+        name: "ci".into(),
+        role: Role::Analyst,
+        scopes: None,
+        server_id: None,
+        days: 1,
+        requests_per_minute: None,
+    };
+    let (key, _) = gateway.create_key(&us, new).await.unwrap();
+    gateway.revoke_key(&us, key.id).await.unwrap();
     gateway.close().await;
-    assert_eq!(*store.asked.lock().unwrap(), ["insert_server", "remove_server"]);
+    assert_eq!(*store.asked.lock().unwrap(), ["insert_key", "revoke_key"]);
+    assert_eq!(store.watches.load(Ordering::SeqCst), 1, "the gateway listens to what changes");
 }
