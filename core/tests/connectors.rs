@@ -122,7 +122,7 @@ async fn a_tool_is_called_over_a_connector_that_the_program_brings() {
         .open()
         .await
         .unwrap();
-    let serving = gateway.tasks().spawn(serve(receiver));
+    gateway.tasks().spawn(serve(receiver));
 
     let answer =
         gateway.call_tool(&Caller::local(), "echo__echo", &json!({ "text": "hello" })).await.unwrap();
@@ -131,7 +131,6 @@ async fn a_tool_is_called_over_a_connector_that_the_program_brings() {
     assert_eq!(text, "hello");
     assert!(opened.load(Ordering::SeqCst) > 0);
     gateway.close().await;
-    let () = serving;
 }
 
 #[tokio::test]
