@@ -12,7 +12,7 @@ use super::source::Source;
 const RENDERERS: [&str; 7] = [
     "core/src/error.rs",
     "core/src/bin/mcp-gateway/commands/validate.rs",
-    "core/src/document/fault.rs",
+    "core/src/views/fault.rs",
     "core/src/observe/mod.rs",
     "core/src/rpc/answer.rs",
     "core/src/server/answer.rs",

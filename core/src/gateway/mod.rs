@@ -324,18 +324,27 @@ fn authenticator(
     background::access::authenticator(auth, keys, store, clock, tasks, guard, token)
 }
 
+/// The gateway's own observers of calls, and the list of all: its own, and those of the program.
+fn observers_of(
+    settings: &Settings,
+    trail: &Arc<Trail>,
+    clock: &Arc<dyn Clock>,
+) -> (Arc<CallMetrics>, Arc<call::audit::CallAudit>, Observers) {
+    let call_metrics = Arc::new(CallMetrics::default());
+    let audit = Arc::new(call::audit::CallAudit {
+        trail: Arc::clone(trail),
+        clock: Arc::clone(clock),
+        judges_credentials: settings.auth.is_configured(),
+    });
+    let built_in: Vec<Arc<dyn Observer>> = vec![Arc::clone(&call_metrics) as _, Arc::clone(&audit) as _];
+    (call_metrics, audit, Observers::new(built_in, settings.observers.clone()))
+}
+
 impl Core {
     /// The gateway of these parts, on which nothing is under way yet.
     fn of(this: &Weak<Self>, parts: Parts) -> Self {
         let Parts { settings, store, clock, random, tasks, book, connect, .. } = parts;
-        let call_metrics = Arc::new(CallMetrics::default());
-        let audit = Arc::new(call::audit::CallAudit {
-            trail: Arc::clone(&parts.trail),
-            clock: Arc::clone(&clock),
-            judges_credentials: settings.auth.is_configured(),
-        });
-        let built_in: Vec<Arc<dyn Observer>> = vec![Arc::clone(&call_metrics) as _, Arc::clone(&audit) as _];
-        let observers = Observers::new(built_in, settings.observers.clone());
+        let (call_metrics, audit, observers) = observers_of(&settings, &parts.trail, &clock);
         Self {
             trail: parts.trail,
             calls: ActiveCalls::new(&clock, &observers),

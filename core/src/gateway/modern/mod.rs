@@ -122,16 +122,7 @@ impl Core {
             Destination::Server(forward) => forward,
             Destination::Own(ask) => return Ok(ModernDestination::Own(ModernCall::Own(ask))),
         };
-        let speaks_modern = forward.service.replicas.iter().any(|replica| replica.listing.modern.is_some());
-        let stateful = context.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
-        if stateful && !speaks_modern {
-            return Err(sealed::refused());
-        }
-        if let Some((CapabilityKind::Tool, name)) = &forward.what {
-            forward.service.replicas.iter().try_for_each(|replica| {
-                replica.upstream.mirrors().agree(name, &forward.message, &context.headers)
-            })?;
-        }
+        check_forward(&forward, context)?;
         Ok(ModernDestination::Forward(forward))
     }
 
@@ -226,6 +217,20 @@ impl Core {
             futures_util::future::join_all(telling).await;
         }
     }
+}
+
+/// Whether a request can go to the servers of its service: only modern ones have given states, and mirrored headers agree with the body.
+fn check_forward(forward: &ForwardPlan, context: &CallContext) -> Result<()> {
+    let replicas = &forward.service.replicas;
+    let speaks_modern = replicas.iter().any(|replica| replica.listing.modern.is_some());
+    let stateful = context.modern.as_ref().is_some_and(|modern| modern.state.is_some() && !modern.again);
+    if stateful && !speaks_modern {
+        return Err(sealed::refused());
+    }
+    let Some((CapabilityKind::Tool, name)) = &forward.what else { return Ok(()) };
+    replicas
+        .iter()
+        .try_for_each(|replica| replica.upstream.mirrors().agree(name, &forward.message, &context.headers))
 }
 
 /// Whether the modern era has no such method, although an older one had.
