@@ -22,6 +22,7 @@ use crate::server::{AppState, answer, challenge};
             Every answer carries `X-Correlation-Id`, which is the request's own if it brings one of 1 to 128 characters \
             of `[A-Za-z0-9._-]`. Unknown query parameters and unknown members of bodies are errors.",
     ),
+    servers((url = "/", description = "The gateway that gives this document")),
     modifiers(&Credential),
     security((), ("bearer" = [])),
     paths(mcp_all, mcp_all_stream, mcp_all_end, mcp_one, mcp_one_stream, mcp_one_end, mcp_proxy, legacy_mcp,
