@@ -17,13 +17,13 @@ use crate::auth::jwt::MAX_DOCUMENT;
 use crate::auth::opaque::Question;
 use crate::auth::{Auth, Authenticator, Checkpoint, Failed, FailureListener, Keys, LocalOnly, LocalToken};
 use crate::clock::{Clock, Tick};
-use crate::cluster::Notice;
+use crate::cluster::{Notice, Notices};
 use crate::error::Result;
 #[cfg(not(feature = "http"))]
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Core, Gateway};
 use crate::model::{AuditEntry, Principal, TenantId};
-use crate::store::{ChangeKind, Store};
+use crate::store::{ChangeKind, Store, StoreWatch};
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
 
@@ -149,8 +149,9 @@ impl Gateway {
 
 impl Core {
     /// Reads the API keys again when the store or another replica tells that they changed, until the gateway stops.
-    pub(crate) async fn watch_keys(self: Arc<Self>) {
-        let (mut changes, mut notices) = (self.store.watch(), self.cluster.broadcast.subscribe());
+    pub(crate) async fn watch_keys(self: Arc<Self>, mut changes: StoreWatch, mut notices: Notices) {
+        // For what changed between the reading of the keys and the beginning of the watch. Errors were logged where they came from.
+        let _ = self.keys.look().await;
         let mut hears = true;
         loop {
             tokio::select! {
@@ -163,11 +164,13 @@ impl Core {
                 notice = notices.next(), if hears => match notice {
                     Some(Notice::KeyRevoked(id)) => self.keys.end(id),
                     Some(_) => {}
-                    None => { hears = false; continue }
+                    None => {
+                        hears = false;
+                        continue;
+                    }
                 },
                 () = tokio::time::sleep(LOOK), if self.keys.is_unsure() => {}
             }
-            // The error was logged where it came from.
             let _ = self.keys.look().await;
         }
     }

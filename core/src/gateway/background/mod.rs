@@ -25,7 +25,9 @@ impl Core {
         self.tasks.spawn(async move { this.follow_events().await });
 
         if self.settings.auth.is_configured() {
-            self.tasks.spawn(Arc::clone(self).watch_keys());
+            // Begun here, so that no change is missed before the task runs.
+            let (changes, notices) = (self.store.watch(), self.cluster.broadcast.subscribe());
+            self.tasks.spawn(Arc::clone(self).watch_keys(changes, notices));
             self.tasks.spawn(Arc::clone(self).watch_credentials());
         }
 

@@ -280,16 +280,23 @@ async fn only_the_replica_with_the_lease_probes_and_asks_on_schedule() {
     for grants in [false, true] {
         let leases = Arc::new(Granting { grants, ..Granting::default() });
         let house = House::within(Cluster { leases: leases.clone(), ..local() }).await;
-        let server = house.add("a", "a", &Fake::new(&["x"])).await;
+        let fake = Fake::new(&["x"]);
+        let server = house.add("a", "a", &fake).await;
+        let asked = fake.count("initialize");
         let jobs = [Job::Probe(server.id), Job::Discovery(server.id), Job::AuditRetention]
             .map(|job| job.to_string());
-        until("a round of each", || jobs.iter().all(|job| leases.asked(job) > 0).then_some(())).await;
+        until("two rounds of each", || {
+            house.clock.advance(Duration::from_secs(1));
+            jobs.iter().all(|job| leases.asked(job) > 1 || job == "audit-retention").then_some(())
+        })
+        .await;
+        assert!(leases.asked("audit-retention") > 0);
         let health = || house.gateway.0.registry.state().server(server.id).unwrap().health_status;
         if grants {
             until("a probe", || (health() == HealthStatus::Healthy).then_some(())).await;
         } else {
-            tokio::time::sleep(Duration::from_secs(60)).await;
             assert_eq!(health(), HealthStatus::Unknown, "nobody else probes it");
+            assert_eq!(fake.count("initialize"), asked, "nobody else asks it");
         }
         house.gateway.shutdown(Duration::ZERO).await;
         assert_eq!(leases.asked("release"), 1);

@@ -265,6 +265,7 @@ impl Link for Wire {
 pub(super) struct House {
     pub(super) gateway: Gateway,
     pub(super) store: Arc<MemoryStore>,
+    pub(super) clock: Arc<ManualClock>,
     fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>>,
 }
 
@@ -310,12 +311,13 @@ impl House {
         });
         let probing = settings.probing && settings.cluster.is_some();
         let settings = Settings { probing, seed: Some(1), ..settings };
-        let clock: Arc<dyn Clock> = ManualClock::shared();
+        let clock = ManualClock::shared();
+        let by = Arc::clone(&clock) as Arc<dyn Clock>;
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let kept = Arc::clone(&store);
         let gateway =
-            Gateway::open_with(settings, store, clock, random, tasks, Arc::default(), connect).await.unwrap();
-        Self { gateway, store: kept, fakes }
+            Gateway::open_with(settings, store, by, random, tasks, Arc::default(), connect).await.unwrap();
+        Self { gateway, store: kept, clock, fakes }
     }
 
     /// Puts a server at the URL of this name.
