@@ -13,6 +13,7 @@ mod public;
 mod seams;
 mod settings;
 mod source;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

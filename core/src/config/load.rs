@@ -14,12 +14,24 @@ use super::sections::Config;
 use super::source::{PREFIX, Sources, is_unused};
 use crate::model::Registration;
 
+/// Settings that had another name before: the former name, and the name of today.
+const RENAMED: [(&str, &str); 1] = [("server.own_service", "server.builtin_service")];
+
 /// Variables that are not keys: they say where to look, and are read by the program.
 const OTHER_VARIABLES: [&str; 6] =
     ["MREG_CONFIG", "MREG_DATA_DIR", "MREG_URL", "MREG_KEY", "MREG_CA_FILE", "MREG_LOG"];
 
 /// The configuration that `sources` describe, or everything that is wrong with them.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    read(sources).finish()
+}
+
+/// A warning for each setting that `sources` give by its former name.
+pub(super) fn renamed(sources: &Sources) -> Vec<String> {
+    read(sources).renamed
+}
+
+fn read(sources: &Sources) -> Loading {
     let mut loading = Loading::new();
     if let Some((path, text)) = &sources.file {
         loading.file(path, text);
@@ -40,7 +52,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         let path: Vec<&str> = key.split('.').collect();
         loading.text(&path, Location::Flag((*option).to_owned()), value);
     }
-    loading.finish()
+    loading
 }
 
 impl Config {
@@ -59,6 +71,11 @@ impl Config {
     }
 }
 
+/// The name of today of a setting that is given by its former name.
+fn name_of_today(key: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(former, _)| *former == key).map(|(_, today)| *today)
+}
+
 struct Loading {
     /// Every key with its default; keys without one are `null`.
     defaults: Value,
@@ -68,6 +85,8 @@ struct Loading {
     /// Where each key was given, for checks that see the whole.
     places: Vec<(String, Location)>,
     problems: Vec<Problem>,
+    /// Warnings about settings that were given by their former names.
+    renamed: Vec<String>,
 }
 
 impl Loading {
@@ -78,6 +97,7 @@ impl Loading {
             servers: Vec::new(),
             places: Vec::new(),
             problems: Vec::new(),
+            renamed: Vec::new(),
         }
     }
 
@@ -179,7 +199,7 @@ impl Loading {
         let lower = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
         let path: Vec<&str> = lower.split("__").collect();
         let known = self.keys();
-        if !known.contains(&path.join(".")) {
+        if !known.contains(&path.join(".")) && name_of_today(&path.join(".")).is_none() {
             let variables: Vec<String> = known.iter().map(|key| variable_of(key)).collect();
             let known = variables.iter().map(String::as_str).chain(OTHER_VARIABLES);
             let message = format!("the gateway has no such setting{}", hint(name, known));
@@ -190,6 +210,11 @@ impl Loading {
 
     /// A value without a type of its own: the key's type decides which reading is the right one.
     fn text(&mut self, path: &[&str], place: Location, text: &str) {
+        let key = path.join(".");
+        if let Some(today) = name_of_today(&key) {
+            self.renamed.push(format!("{place}: `{key}` is called `{today}` today; rename it"));
+            return self.text(&today.split('.').collect::<Vec<_>>(), place, text);
+        }
         let readings = readings(text);
         let fits = readings.iter().find(|reading| check_one(path, reading).is_ok()).or(readings.first());
         if let Some(reading) = fits.cloned() {
@@ -199,6 +224,10 @@ impl Loading {
 
     fn value(&mut self, path: &[&str], place: Location, value: Value) {
         let key = path.join(".");
+        if let Some(today) = name_of_today(&key) {
+            self.renamed.push(format!("{place}: `{key}` is called `{today}` today; rename it"));
+            return self.value(&today.split('.').collect::<Vec<_>>(), place, value);
+        }
         if !self.keys().contains(&key) {
             let known = self.keys();
             let sections = known.iter().map(|key| key.split('.').next().unwrap_or(key));
@@ -249,7 +278,7 @@ impl Loading {
                 }
             }
             Err(error) => {
-                self.problem(Location::File(super::CONFIG_FILE.into(), None), "", error.to_string())
+                self.problem(Location::File(super::CONFIG_FILE.into(), None), "", error.to_string());
             }
         }
         self.problems.sort_by(|a, b| a.place.cmp(&b.place));

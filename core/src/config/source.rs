@@ -82,11 +82,11 @@ impl Sources {
         self.dotenv_names().0.into_iter().chain(set)
     }
 
-    /// What the operator should know although nothing is wrong: variables that this build does not use, and a `.env` that others
-    /// can read.
+    /// Warnings to the operator although nothing is wrong: variables that this build does not use, a `.env` that others can read, and
+    /// settings that are given by their former names.
     pub fn warnings(&self) -> Vec<String> {
         let exposed = self.dotenv.as_ref().and_then(Dotenv::exposed);
-        exposed.into_iter().chain(self.names().filter_map(unused)).collect()
+        exposed.into_iter().chain(self.names().filter_map(unused)).chain(super::load::renamed(self)).collect()
     }
 }
 

@@ -305,3 +305,20 @@ fn variables_of_the_original_are_warned_of_and_refuse_nothing() {
     assert!(said[1].starts_with("MREG_POSTGRES_PASSWORD is not used by this build"), "{said:?}");
     assert!(!said.join(" ").contains("hunter2"));
 }
+
+#[test]
+fn a_setting_is_read_by_its_former_name_with_a_warning() {
+    let in_file = Sources {
+        file: Some(("g.toml".into(), "[server]\nown_service = false\n".into())),
+        ..Sources::default()
+    };
+    for sources in [in_file, environment(&[("MREG_SERVER__OWN_SERVICE", "false")])] {
+        assert!(!load(&sources).unwrap().server.builtin_service);
+        let said = sources.warnings();
+        assert!(
+            said.len() == 1
+                && said[0].contains("`server.own_service` is called `server.builtin_service` today"),
+            "{said:?}"
+        );
+    }
+}

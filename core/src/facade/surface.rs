@@ -101,7 +101,7 @@ pub struct Exchange {
 }
 
 enum Progress {
-    Asked(BoxFuture<'static, http::Response<Body>>),
+    Pending(BoxFuture<'static, http::Response<Body>>),
     Answering(Body),
     Over,
 }
@@ -138,7 +138,7 @@ impl Exchange {
         });
         Ok(Self {
             upload: Arc::new(Lock::new(Some(upload))),
-            progress: Arc::new(Mutex::new(Progress::Asked(answered))),
+            progress: Arc::new(Mutex::new(Progress::Pending(answered))),
         })
     }
 
@@ -163,7 +163,7 @@ impl Exchange {
         let progress = Arc::clone(&self.progress);
         async move {
             let mut progress = progress.lock().await;
-            let Progress::Asked(answered) = &mut *progress else {
+            let Progress::Pending(answered) = &mut *progress else {
                 return Err(Error::new(ErrorKind::Internal, "the head of this answer was taken already"));
             };
             let (parts, body) = answered.as_mut().await.into_parts();

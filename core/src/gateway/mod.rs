@@ -207,7 +207,6 @@ impl Gateway {
         tasks.spawn_to_end(Arc::clone(&trail).run(rows, tasks.token().clone()));
         let cluster = settings.cluster.clone().unwrap_or_else(|| Cluster::local(&clock));
         let parts = Parts {
-            cluster,
             settings,
             store,
             clock,
@@ -221,6 +220,7 @@ impl Gateway {
             trail,
             modern,
             claims,
+            cluster,
         };
         let inner = Arc::new_cyclic(|this| Core::of(this, parts));
         inner.book.kept_by(Arc::downgrade(&inner));

@@ -181,7 +181,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.host`", was.host != is.host),
         ("`server.port`", was.port != is.port),
         ("`server.legacy`", was.legacy != is.legacy),
-        ("`server.own_service`", was.builtin_service != is.builtin_service),
+        ("`server.builtin_service`", was.builtin_service != is.builtin_service),
         ("`server.builtin_commands`", was.builtin_commands != is.builtin_commands),
         ("`server.sse`", was.sse != is.sse),
         ("`server.workers`", was.workers != is.workers),

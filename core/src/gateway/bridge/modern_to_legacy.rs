@@ -186,7 +186,7 @@ impl Core {
             message: forward.message.clone(),
             principal: context.principal.clone(),
             lot: Lot::at(replica),
-            patience: first.map(|replica| replica.server.configuration.timeout).unwrap_or_default(),
+            time_limit: first.map(|replica| replica.server.configuration.timeout).unwrap_or_default(),
             _pooled: context.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
             messages,
             lease,

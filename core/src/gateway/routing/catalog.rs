@@ -79,7 +79,7 @@ impl Core {
             return BTreeSet::new();
         }
         // The rest of the time is for making the list of what was heard.
-        let patience = self.settings.list_budget.mul_f64(0.95);
+        let time_limit = self.settings.list_budget.mul_f64(0.95);
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|replica| async move {
             let id = replica.server.id;
             if replica.state.breaker().state(self.clock.now()) != BreakerState::Closed || self.overdue.has(id)
@@ -89,7 +89,7 @@ impl Core {
                 return;
             }
             // How the question ends is counted where it ends, once for all who wait for it.
-            let asked = tokio::time::timeout(patience, self.discover_now(id)).await;
+            let asked = tokio::time::timeout(time_limit, self.discover_now(id)).await;
             if asked.is_err() && self.overdue.enter(id) {
                 let this = Arc::clone(self);
                 self.tasks.spawn(async move {

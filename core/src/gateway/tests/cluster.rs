@@ -137,7 +137,7 @@ async fn a_client_whose_session_cannot_be_entered_is_refused_and_keeps_none() {
     let house = House::within(Cluster { sessions: directory, ..local() }).await;
     let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {} });
     let body = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
-    let outcome = house.gateway.handle(call(body, crate::rpc::version::Era::Legacy), &embedded()).await;
+    let outcome = house.gateway.handle(call(&body, crate::rpc::version::Era::Legacy), &embedded()).await;
     assert_eq!(outcome.err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
     assert_eq!(house.gateway.0.sessions.len(), 0);
 }
@@ -146,7 +146,7 @@ fn embedded() -> Credentials {
     Credentials::Embedded(caller().principal)
 }
 
-fn call(body: Value, era: crate::rpc::version::Era) -> Call {
+fn call(body: &Value, era: crate::rpc::version::Era) -> Call {
     Call {
         route: Route::All,
         action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
@@ -173,7 +173,7 @@ async fn ask(house: &House, more: Value) -> Value {
     });
     params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-    let reply = house.gateway.handle(call(body, crate::rpc::version::Era::Modern), &embedded()).await;
+    let reply = house.gateway.handle(call(&body, crate::rpc::version::Era::Modern), &embedded()).await;
     match reply.unwrap() {
         Reply::Message { body, .. } | Reply::Refused { body, .. } => serde_json::from_slice(&body).unwrap(),
         Reply::Stream { mut messages, .. } => {
@@ -228,7 +228,7 @@ async fn ask_again(house: &House, more: Value) -> ErrorKind {
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     house
         .gateway
-        .handle(call(body, crate::rpc::version::Era::Modern), &embedded())
+        .handle(call(&body, crate::rpc::version::Era::Modern), &embedded())
         .await
         .err()
         .unwrap()

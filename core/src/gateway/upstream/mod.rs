@@ -225,13 +225,13 @@ impl Upstream {
         *state = SharedState::None;
         drop(state);
         let (lost, retired) = (Arc::clone(lost), self.retired.clone());
-        let patience = self.server.configuration.timeout;
+        let time_limit = self.server.configuration.timeout;
         self.tasks.spawn_to_end(async move {
             // A server that is only busy may still answer the calls that it has: they get the time that every call gets.
             if lost.is_open() {
                 tokio::select! {
                     () = retired.cancelled() => {}
-                    () = tokio::time::sleep(patience) => {}
+                    () = tokio::time::sleep(time_limit) => {}
                 }
             }
             lost.close().await;
@@ -317,17 +317,17 @@ impl Upstream {
         let session = self.shared(opened).await?;
         let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
-        let patience = Duration::from_secs(60);
+        let time_limit = Duration::from_secs(60);
         let answer = match self.negotiator.modern_session() {
             Some(modern) => {
-                let answer = modern.ask(&Method::Discover, None, patience).await;
+                let answer = modern.ask(&Method::Discover, None, time_limit).await;
                 // Every server of the modern era answers this: one that does not is asked anew what it is.
                 if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
                     modern.close().await;
                 }
                 answer
             }
-            None => session.ask(&Method::Ping, None, patience).await,
+            None => session.ask(&Method::Ping, None, time_limit).await,
         };
         if answer.is_ok() {
             unanswered.session = None;

@@ -139,8 +139,8 @@ impl StdioConnector {
             return Ok(permit);
         }
         if self.leaving.load(Ordering::Acquire) > 0 {
-            let patience = 2 * GRACE + Duration::from_secs(1);
-            let permit = tokio::time::timeout(patience, self.free.clone().acquire_owned());
+            let time_limit = 2 * GRACE + Duration::from_secs(1);
+            let permit = tokio::time::timeout(time_limit, self.free.clone().acquire_owned());
             if let Ok(Ok(permit)) = permit.await {
                 return Ok(permit);
             }

@@ -78,8 +78,8 @@ async fn read(
 ) -> String {
     let mut pinged = false;
     loop {
-        let patience = if pinged { PATIENCE } else { SILENCE };
-        let Ok(next) = tokio::time::timeout(patience, source.next()).await else {
+        let time_limit = if pinged { PATIENCE } else { SILENCE };
+        let Ok(next) = tokio::time::timeout(time_limit, source.next()).await else {
             if pinged {
                 return "the server did not answer a ping for 10 s".to_owned();
             }

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
-    let wanted = Wanted::of(&args.words)?;
+    let wanted = ToolChoice::of(&args.words)?;
     let client = args.at.client(common)?;
     let mut session = Session {
         client,
@@ -58,13 +58,13 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
 
 /// What is called, and where.
 #[derive(Debug, PartialEq)]
-struct Wanted {
+struct ToolChoice {
     path: String,
     tool: String,
     arguments: Value,
 }
 
-impl Wanted {
+impl ToolChoice {
     fn of(words: &[String]) -> Result<Self, Failure> {
         let (service, tool, arguments) = match words {
             [name] => (None, name, None),
@@ -199,8 +199,8 @@ fn show(result: &Value, as_json: bool) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    fn wanted(words: &[&str]) -> Result<Wanted, Failure> {
-        Wanted::of(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    fn wanted(words: &[&str]) -> Result<ToolChoice, Failure> {
+        ToolChoice::of(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]

@@ -47,7 +47,7 @@ struct One {
     /// The header, such as `Authorization` or `X-Api-Key`
     header: String,
     #[command(flatten)]
-    whose: Whose,
+    whose: ScopeArgs,
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +57,7 @@ struct One {
 
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
-struct Whose {
+struct ScopeArgs {
     /// In your calls alone, of a server whose `configuration.credentials` is `caller`
     #[arg(long)]
     own: bool,

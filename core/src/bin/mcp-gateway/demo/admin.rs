@@ -42,9 +42,9 @@ impl Admin {
     }
 
     /// Waits until `count` servers offer all of `tools`.
-    pub(super) async fn discovered(&mut self, tools: &str, count: usize, patience: Duration) -> Result<()> {
+    pub(super) async fn discovered(&mut self, tools: &str, count: usize, time_limit: Duration) -> Result<()> {
         let path = format!("/api/v1/discovery/tools?tools={tools}");
-        let found = timeout(patience, async {
+        let found = timeout(time_limit, async {
             while self.ask(Method::GET, &path, None).await?["servers"].as_array().map_or(0, Vec::len) < count
             {
                 sleep(POLL).await;
@@ -54,7 +54,7 @@ impl Admin {
         found.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "the gateway did not find out what the servers offer")
                 .with("tools", tools)
-                .with("seconds", patience.as_secs()))
+                .with("seconds", time_limit.as_secs()))
         })
     }
 

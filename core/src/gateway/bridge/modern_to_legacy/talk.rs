@@ -49,7 +49,7 @@ pub(super) struct Talk {
     pub(super) principal: Principal,
     pub(super) lot: Lot,
     /// How long the server may take in each round.
-    pub(super) patience: Duration,
+    pub(super) time_limit: Duration,
     /// Keeps the session in the pool.
     pub(super) _pooled: Option<Borrowed>,
     pub(super) messages: BoxStream<'static, Result<Message>>,
@@ -75,7 +75,7 @@ pub(super) struct ServerRequest {
 pub(super) enum End {
     Answered(Box<Message>),
     /// The server waits for answers.
-    Asked,
+    AwaitsAnswers,
     /// The client has left.
     Left,
     Broken(Error),
@@ -87,11 +87,11 @@ impl Talk {
         loop {
             let end = match self.end.take() {
                 Some(end) => end,
-                None if self.pass_on(&mut round).await => End::Asked,
+                None if self.pass_on(&mut round).await => End::AwaitsAnswers,
                 None => self.listen(&round).await,
             };
             match end {
-                End::Asked => {
+                End::AwaitsAnswers => {
                     let bond = bond_of(&round.context, &self.message);
                     match self.park(round, bond).await {
                         Some(next) => round = next,
@@ -185,7 +185,7 @@ impl Talk {
                 () = round.context.cancel().cancelled() => {
                     return End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled"));
                 }
-                () = more => return End::Asked,
+                () = more => return End::AwaitsAnswers,
                 () = &mut late => {
                     return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
                 }
@@ -365,7 +365,7 @@ impl Talk {
     fn begin(&mut self, round: Round) -> Round {
         let now = self.gateway.clock.now();
         self.started = now;
-        Round { deadline: now + self.patience, ..round }
+        Round { deadline: now + self.time_limit, ..round }
     }
 
     async fn tell_server(&mut self, message: bytes::Bytes) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Whose, path, read};
+use super::{ScopeArgs, path, read};
 use crate::api::{Api, At};
 use crate::exit::Failure;
 use crate::table::{print, print_json};
@@ -16,7 +16,7 @@ pub(super) struct Login {
     /// The id or the name of the server
     server: String,
     #[command(flatten)]
-    whose: Whose,
+    whose: ScopeArgs,
     /// The client that was registered by hand at the authorization server [default: the gateway registers itself]
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
