@@ -156,7 +156,7 @@ class Gateway(Verbs, _Common):
         ``server`` is a FastMCP server, or a function that serves one link: it is awaited with a :class:`Link` for each client session.
         It is there until the gateway is closed.
         """
-        housed = await self._do(self._native.house_server, document({"name": name, **members}))
+        housed = await self._do(self._native.register_in_process, document({"name": name, **members}))
         self._residents.add(asyncio.create_task(self._reside(housed, _serving(server))))
 
     def asgi_app(self, *, expose: Iterable[Part] = ()) -> GatewayApp:
