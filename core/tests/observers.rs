@@ -64,7 +64,9 @@ async fn serve(method: String, _params: Value) -> Result<Value> {
 async fn an_observer_hears_a_call_begin_and_end_each_attempt_and_a_refusal() {
     let (recorder, us) = (Arc::new(Recorder::default()), Caller::local());
     let gateway = Gateway::builder().observer(Arc::clone(&recorder) as _).open().await.unwrap();
-    gateway.host(&us, Registration::named("clock"), |visit| visit.answer(serve)).await.unwrap();
+    let hosted = gateway.host(&us, Registration::named("clock"), |visit| visit.answer(serve)).await.unwrap();
+    // A call names the tool in its target once the gateway knows the tool.
+    gateway.discover(&us, hosted.server().id).await.unwrap();
     recorder.lines();
 
     gateway.call_tool(&us, "clock__now", &json!({})).await.unwrap();

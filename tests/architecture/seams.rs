@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proc_macro2::TokenTree;
 
+use super::order;
 use super::source::Source;
 
 /// Where the gateway may name kinds of transport: what registers a server writes them down.
@@ -54,6 +55,45 @@ fn the_gateway_asks_a_connector_how_it_is_and_compares_no_transport() {
     assert!(files.len() > 80, "the files of the gateway were not found");
     let found = named(files, "TransportType", &REGISTER);
     assert!(found.is_empty(), "ask the `Connector` instead:\n{}", found.join("\n"));
+}
+
+/// The one file that knows which kinds of endpoints there are.
+const ENDPOINT: &str = "model/endpoint.rs";
+
+/// Whether the enum of the kinds of endpoints is private to `source`, so that nothing else can match on them.
+fn hides_kinds(source: &Source) -> bool {
+    let words: Vec<_> = source.tokens().iter().map(ToString::to_string).collect();
+    let at = |word: &str, name: &str| words.windows(2).position(|pair| pair[0] == word && pair[1] == name);
+    match (at("struct", "Endpoint"), at("enum", "Kind")) {
+        (Some(endpoint), Some(kind)) => {
+            let content = words[endpoint + 2].as_str();
+            !content.contains("pub") && !words[..kind].ends_with(&["pub".to_owned()])
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn kinds_of_endpoints_are_told_apart_in_one_file() {
+    let library = super::library();
+    let endpoint = library.iter().find(|(path, _)| path.ends_with(ENDPOINT));
+    let (_, endpoint) = endpoint.expect("the file of endpoints");
+    assert!(hides_kinds(endpoint), "the kinds of endpoints are not private to {ENDPOINT}");
+    let elsewhere = library.iter().filter(|(path, _)| !path.ends_with(ENDPOINT));
+    let route: Vec<_> = elsewhere
+        .filter(|(path, source)| path.starts_with("gateway") && order::names(source, "Route"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(route.is_empty(), "an endpoint goes by another name in {route:?}");
+}
+
+#[test]
+fn kinds_of_endpoints_that_others_could_match_on_are_found() {
+    let hides = |text: &str| hides_kinds(&Source::parse(text).expect("Rust"));
+    assert!(hides("/// A.\n#[derive(Clone)]\npub struct Endpoint(Kind);\nenum Kind { All }"));
+    assert!(!hides("pub struct Endpoint(Kind);\npub enum Kind { All }"));
+    assert!(!hides("pub struct Endpoint(pub Kind);\nenum Kind { All }"));
+    assert!(!hides("pub enum Endpoint { All }"));
 }
 
 #[test]

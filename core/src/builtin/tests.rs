@@ -8,7 +8,9 @@ use super::service;
 use crate::auth::Credentials;
 use crate::clock::SystemClock;
 use crate::gateway::{Gateway, Settings};
-use crate::model::{Action, Call, Grant, Principal, Reply, Role, Route, RoutingHints, ServiceName, TenantId};
+use crate::model::{
+    Action, Call, Endpoint, Grant, Principal, Reply, Role, RoutingHints, ServiceName, TenantId,
+};
 use crate::rpc::Message;
 use crate::rpc::version::{Era, MODERN};
 use crate::store::memory::MemoryStore;
@@ -22,15 +24,15 @@ fn somebody(role: Role) -> Principal {
     Principal::new(TenantId::default_tenant(), "somebody", role)
 }
 
-fn gateway_route() -> Route {
-    Route::Service(ServiceName::asked("gateway").unwrap())
+fn gateway_route() -> Endpoint {
+    Endpoint::of(ServiceName::asked("gateway").unwrap())
 }
 
 /// The result of one request that stands alone, or the kind of the error.
 async fn ask(
     gateway: &Gateway,
     who: &Principal,
-    route: Route,
+    route: Endpoint,
     era: Era,
     method: &str,
     params: Value,
@@ -63,7 +65,7 @@ async fn ask(
     }
 }
 
-async fn names(gateway: &Gateway, who: &Principal, route: Route, era: Era) -> Vec<String> {
+async fn names(gateway: &Gateway, who: &Principal, route: Endpoint, era: Era) -> Vec<String> {
     let listed = ask(gateway, who, route, era, "tools/list", json!({})).await;
     let tools = listed["tools"].as_array().unwrap_or_else(|| panic!("{listed}"));
     tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
@@ -90,8 +92,8 @@ async fn its_tools_are_listed_on_its_own_route_and_among_all_in_either_era() {
     for era in [Era::Legacy, Era::Modern] {
         assert_eq!(names(&gateway, &admin, gateway_route(), era).await, ALL);
         let full: Vec<_> = ALL.iter().map(|name| format!("gateway__{name}")).collect();
-        assert_eq!(names(&gateway, &admin, Route::All, era).await, full);
-        for route in [Route::All, gateway_route()] {
+        assert_eq!(names(&gateway, &admin, Endpoint::all(), era).await, full);
+        for route in [Endpoint::all(), gateway_route()] {
             let listed = ask(&gateway, &admin, route, era, "resources/list", json!({})).await;
             assert_eq!(listed["resources"][0]["uri"], "config://server");
         }
@@ -115,7 +117,7 @@ async fn each_role_sees_the_tools_that_it_may_use_and_no_other() {
     ];
     for (role, expected) in table {
         let who = somebody(role);
-        for route in [Route::All, gateway_route()] {
+        for route in [Endpoint::all(), gateway_route()] {
             let named = names(&gateway, &who, route, Era::Legacy).await;
             let own: Vec<_> = named.iter().map(|name| name.trim_start_matches("gateway__")).collect();
             assert_eq!(own, expected, "{role:?}");
@@ -230,7 +232,7 @@ async fn a_request_that_is_passed_on_needs_the_permission_that_it_needs_itself_a
 async fn the_configuration_can_be_read_by_those_who_may_and_has_no_secrets() {
     let (gateway, admin) = (open(true).await, somebody(Role::Admin));
     let uri = json!({ "uri": "config://server" });
-    for route in [Route::All, gateway_route()] {
+    for route in [Endpoint::all(), gateway_route()] {
         let read = ask(&gateway, &admin, route, Era::Modern, "resources/read", uri.clone()).await;
         let text: Value = serde_json::from_str(read["contents"][0]["text"].as_str().unwrap()).unwrap();
         assert_eq!(text["version"], env!("CARGO_PKG_VERSION"), "{text}");
@@ -250,10 +252,10 @@ async fn whose_credential_is_for_one_other_service_and_where_it_is_off_there_is_
         ask(&gateway, &bound, gateway_route(), Era::Modern, "tools/list", json!({})).await,
         "not_found"
     );
-    assert!(names(&gateway, &bound, Route::All, Era::Legacy).await.is_empty());
+    assert!(names(&gateway, &bound, Endpoint::all(), Era::Legacy).await.is_empty());
     let off = open(false).await;
     assert_eq!(ask(&off, &admin, gateway_route(), Era::Modern, "tools/list", json!({})).await, "not_found");
-    assert!(names(&off, &admin, Route::All, Era::Legacy).await.is_empty());
+    assert!(names(&off, &admin, Endpoint::all(), Era::Legacy).await.is_empty());
 }
 
 /// no command is registered by the gateway's own tools, whoever asks, unless the operator's configuration lets them; the refusal
@@ -271,7 +273,7 @@ async fn a_command_is_registered_by_a_tool_only_where_the_configuration_says_so(
     for registration in [&shell, &said] {
         for era in [Era::Legacy, Era::Modern] {
             let params = json!({ "name": "gateway__register_server", "arguments": registration });
-            let answer = ask(&gateway, &admin, Route::All, era, "tools/call", params).await;
+            let answer = ask(&gateway, &admin, Endpoint::all(), era, "tools/call", params).await;
             let text = answer["content"][0]["text"].as_str().unwrap_or_default();
             assert!(answer["isError"] == true && text.contains("server.builtin_commands"), "{answer}");
         }

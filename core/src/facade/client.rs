@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::OpenGateway;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::ClientConnection;
-use crate::model::{Route, ServiceName};
+use crate::model::{Endpoint, ServiceName};
 use crate::views;
 
 /// Where a client is attached, and who calls.
@@ -40,8 +40,8 @@ impl ClientHandle {
         let credentials = house.credentials_of(asked.authorization.as_deref(), asked.peer.as_deref())?;
         let unknown = |_| Error::new(ErrorKind::NotFound, "no such service");
         let route = match &asked.service {
-            Some(name) => Route::Service(ServiceName::asked(name).map_err(unknown)?),
-            None => Route::All,
+            Some(name) => Endpoint::of(ServiceName::asked(name).map_err(unknown)?),
+            None => Endpoint::all(),
         };
         let (attached, heard) =
             ClientConnection::new(house.gateway.clone(), route, credentials, asked.builtin);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::OpenGateway;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::McpRequest;
-use crate::model::{Route, RoutingHints, ServiceName};
+use crate::model::{Endpoint, RoutingHints, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message};
 
@@ -120,13 +120,13 @@ impl Verb {
     }
 }
 
-fn route(document: &Members<'_>) -> Result<Route> {
-    let Some(service) = wish::<String>(document, "service", "a text")? else { return Ok(Route::All) };
+fn route(document: &Members<'_>) -> Result<Endpoint> {
+    let Some(service) = wish::<String>(document, "service", "a text")? else { return Ok(Endpoint::all()) };
     let unknown = |_| {
         let shown: String = service.chars().take(64).collect();
         Error::new(ErrorKind::NotFound, "no such service").with("service", shown)
     };
-    ServiceName::asked(&service).map(Route::Service).map_err(unknown)
+    ServiceName::asked(&service).map(Endpoint::of).map_err(unknown)
 }
 
 fn hints(document: &Members<'_>) -> Result<RoutingHints> {

@@ -20,7 +20,7 @@ use crate::gateway::call::ongoing::{Ongoing, conclude};
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
-use crate::model::{Action, Call, CapabilityKind, Principal, Reply, Route};
+use crate::model::{Action, Call, CapabilityKind, Endpoint, Principal, Reply};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
 use crate::rpc::method::RoutingKey;
@@ -91,7 +91,7 @@ impl Core {
         call: Box<Call>,
         credentials: &Credentials,
         record: &Arc<Record>,
-    ) -> Result<(Route, ResolvedCall)> {
+    ) -> Result<(Endpoint, ResolvedCall)> {
         let principal = self.auth.authenticate(credentials).get().await?.at_door(call.builtin);
         // Set once: the record was begun by this very call. Before the limits, so that a refusal by them has a name.
         let _ = record.active().principal.set(principal.clone());
@@ -164,7 +164,7 @@ impl Core {
     /// Decides what the call comes down to, without talking to anybody.
     pub(crate) fn resolve(
         &self,
-        route: &Route,
+        route: &Endpoint,
         action: Action,
         mut context: CallContext,
     ) -> Result<ResolvedCall> {
@@ -208,7 +208,7 @@ impl Core {
     /// What the gateway does itself about a legacy request; `None` if somebody is to be asked.
     fn answered_here(
         &self,
-        route: &Route,
+        route: &Endpoint,
         message: &Message,
         context: &CallContext,
     ) -> Result<Option<Local>> {
@@ -220,12 +220,9 @@ impl Core {
             Some(Method::Initialize) => Some(Local::Open),
             Some(Method::Ping) => Some(Local::Answer(result_response(message.id().unwrap_or("null"), "{}"))),
             Some(Method::SetLevel) if context.client.is_some() => Some(Local::SetLevel),
-            Some(method) => list_kind(method)
-                .filter(|_| match route {
-                    Route::All => true,
-                    Route::Service(name) => self.is_veiled(&context.principal, name),
-                })
-                .map(Local::List),
+            Some(method) => {
+                list_kind(method).filter(|_| self.makes_lists(route, &context.principal)).map(Local::List)
+            }
             None => None,
         })
     }
@@ -234,7 +231,7 @@ impl Core {
     /// of which it speaks.
     fn resolve_target(
         &self,
-        route: &Route,
+        route: &Endpoint,
         message: Message,
         maker: Option<Replica>,
         context: CallContext,
@@ -244,7 +241,7 @@ impl Core {
         }
         // On the aggregated route a task is found by who made it: its id says nothing of that.
         let latest = match &context.client {
-            Some(client) if *route == Route::All && message.method() == Some(&Method::TasksList) => {
+            Some(client) if route.is_aggregated() && message.method() == Some(&Method::TasksList) => {
                 client.bound.server(&message).and_then(|server| self.replica(server))
             }
             _ => None,
@@ -263,7 +260,7 @@ impl Core {
 
     pub(crate) async fn run(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         resolved: ResolvedCall,
         record: &Arc<Record>,
     ) -> Result<Reply> {
@@ -311,16 +308,16 @@ impl Core {
         context: CallContext,
         record: &Arc<Record>,
     ) -> Result<Reply> {
-        let resolved = self.resolve(&Route::All, action, context)?;
+        let resolved = self.resolve(&Endpoint::all(), action, context)?;
         if matches!(resolved, ResolvedCall::Own(..)) {
             return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
         }
-        Box::pin(self.run(&Route::All, resolved, record)).await
+        Box::pin(self.run(&Endpoint::all(), resolved, record)).await
     }
 
     async fn open_session(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         message: &Message,
         context: &CallContext,
     ) -> Result<Reply> {

@@ -7,18 +7,10 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 
-use super::ids::{ServerId, ServiceName};
+use super::Endpoint;
+use super::ids::ServerId;
 use crate::rpc::Message;
 use crate::rpc::version::Era;
-
-/// Where a client connects.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Route {
-    /// `/mcp`: everything that the caller may see, names prefixed `service__`.
-    All,
-    /// `/mcp/{service}`: one service, names untouched.
-    Service(ServiceName),
-}
 
 /// What a client does.
 #[derive(Clone, Debug)]
@@ -50,7 +42,7 @@ pub struct RoutingHints {
 #[derive(Debug)]
 pub struct Call {
     /// Where it came in.
-    pub route: Route,
+    pub route: Endpoint,
     /// What it does.
     pub action: Action,
     /// How the client speaks: a modern message has all that belongs to it in its `_meta`.

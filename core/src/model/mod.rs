@@ -3,6 +3,7 @@
 pub mod access;
 pub mod audit;
 pub mod call;
+mod endpoint;
 pub mod capability;
 mod credential;
 pub mod event;
@@ -16,16 +17,17 @@ pub mod tenant;
 
 pub use access::Restriction;
 pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};
-pub use call::{Action, Call, Numbering, Reply, Route, RoutingHints};
+pub use call::{Action, Call, Numbering, Reply, RoutingHints};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use credential::{Authorized, Credential, CredentialKind, CredentialsOf, SealedCredential};
+pub use endpoint::Endpoint;
 pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
 pub use registration::{Patch, Registration};
 pub use server::{
-    Affinity, Algorithm, CacheScope, Configuration, Drift, Endpoint, EraWish, HealthCheck, HealthStatus,
-    ProbeKind, Server, Sharing, Status, TransportType,
+    Affinity, Algorithm, CacheScope, Configuration, Drift, EraWish, HealthCheck, HealthStatus, ProbeKind,
+    Server, ServerEndpoint, Sharing, Status, TransportType,
 };
 pub use tenant::{Tenant, TenantStatus};

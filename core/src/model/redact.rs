@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::server::{Endpoint, Server};
+use super::server::{Server, ServerEndpoint};
 
 /// What stands in the place of a secret. In a change it means: leave it as it is.
 pub const HIDDEN: &str = "***";
@@ -156,14 +156,14 @@ impl Secrets {
             all.extend([value.as_str(), value.split_once(' ').map_or("", |(_, token)| token)]);
         }
         match &server.endpoint {
-            Endpoint::Url { endpoint_url } => {
+            ServerEndpoint::Url { endpoint_url } => {
                 let (rest, query) = endpoint_url.split_once('?').unwrap_or((endpoint_url, ""));
                 all.extend(rest.split('/').filter(|part| is_drawn(part)));
                 all.extend(
                     query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)),
                 );
             }
-            Endpoint::Command { args: given, env, .. } => {
+            ServerEndpoint::Command { args: given, env, .. } => {
                 all.extend(env.values().map(String::as_str));
                 for (arg, shown) in given.iter().zip(args(given)).filter(|(arg, shown)| *arg != shown) {
                     let kept = arg.bytes().zip(shown.bytes()).take_while(|(a, b)| a == b).count();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::server::{Configuration, Endpoint, HealthCheck, Status, TransportType};
+use super::server::{Configuration, HealthCheck, ServerEndpoint, Status, TransportType};
 
 /// A registration. Unknown members are refused, so that a misspelt one is noticed.
 ///
@@ -102,10 +102,10 @@ impl Registration {
     }
 
     /// Where the server is said to be; `None` if neither a URL nor a command is given.
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub fn endpoint(&self) -> Option<ServerEndpoint> {
         match (&self.endpoint_url, &self.command) {
-            (Some(url), _) => Some(Endpoint::Url { endpoint_url: url.clone() }),
-            (None, Some(command)) => Some(Endpoint::Command {
+            (Some(url), _) => Some(ServerEndpoint::Url { endpoint_url: url.clone() }),
+            (None, Some(command)) => Some(ServerEndpoint::Command {
                 command: command.clone(),
                 args: self.args.clone(),
                 env: self.env.clone(),

@@ -167,7 +167,7 @@ words! {
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Endpoint {
+pub enum ServerEndpoint {
     /// Reached over the network.
     Url {
         /// The server's URL.
@@ -189,7 +189,7 @@ pub enum Endpoint {
     },
 }
 
-impl Endpoint {
+impl ServerEndpoint {
     /// The URL, or `None` for a command.
     pub fn url(&self) -> Option<&str> {
         match self {
@@ -199,7 +199,7 @@ impl Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url { endpoint_url } => f.write_str(endpoint_url),
@@ -424,7 +424,7 @@ pub struct Server {
     pub service: ServiceName,
     /// Where it is.
     #[serde(flatten)]
-    pub endpoint: Endpoint,
+    pub endpoint: ServerEndpoint,
     /// How it is reached.
     pub transport_type: TransportType,
     /// Its own version, as declared.

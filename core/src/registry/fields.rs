@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Affinity, Configuration, Endpoint, HealthCheck, Restriction, Server, ServiceName, TransportType,
+    Affinity, Configuration, HealthCheck, Restriction, Server, ServerEndpoint, ServiceName, TransportType,
 };
 
 const MAX_NAME: usize = 128;
@@ -102,16 +102,16 @@ pub(super) fn tags(tags: Vec<String>) -> Vec<String> {
 /// Checks everything but the name and the service.
 pub(super) fn server(server: &Server, problems: &mut Problems) {
     match &server.endpoint {
-        Endpoint::Url { endpoint_url } if server.transport_type == TransportType::Memory => {
+        ServerEndpoint::Url { endpoint_url } if server.transport_type == TransportType::Memory => {
             // One that went by another name could take the place of one to which somebody has no access.
             let own = endpoint_url.strip_prefix("memory:") == Some(&server.name);
             problems.unless(own, "endpoint_url", "with `memory` it is `memory:` and the server's own name");
         }
-        Endpoint::Url { endpoint_url } if server.transport_type == TransportType::Custom => {
+        ServerEndpoint::Url { endpoint_url } if server.transport_type == TransportType::Custom => {
             custom_url(endpoint_url, problems);
         }
-        Endpoint::Url { endpoint_url } => url(endpoint_url, server.transport_type, problems),
-        Endpoint::Command { command, args, env, cwd } => {
+        ServerEndpoint::Url { endpoint_url } => url(endpoint_url, server.transport_type, problems),
+        ServerEndpoint::Command { command, args, env, cwd } => {
             if server.transport_type != TransportType::Stdio {
                 problems.add(
                     "transport_type",

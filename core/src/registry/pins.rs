@@ -3,11 +3,11 @@
 //! `npx foo` runs whatever is published as `foo` at the moment of the start. A registration of that kind is let in, since people
 //! keep such commands in their files, and is flagged wherever the server is shown.
 
-use crate::model::{Endpoint, redact};
+use crate::model::{ServerEndpoint, redact};
 
 /// What an operator should know of the way in which a server is started: one sentence each.
-pub fn warnings(endpoint: &Endpoint) -> Vec<String> {
-    let Endpoint::Command { command, args, .. } = endpoint else { return Vec::new() };
+pub fn warnings(endpoint: &ServerEndpoint) -> Vec<String> {
+    let ServerEndpoint::Command { command, args, .. } = endpoint else { return Vec::new() };
     unpinned(command, args).into_iter().collect()
 }
 

@@ -13,8 +13,8 @@ use crate::clock::{Clock, ManualClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::HealthStatus::{Healthy, Unknown, Unreachable};
 use crate::model::{
-    AuditEntry, AuditQuery, AuditRow, ChainReport, Endpoint, Event, HealthStatus, Listing, Patch,
-    Registration, Server, ServerId, Status, Tenant, TenantId, TransportType,
+    AuditEntry, AuditQuery, AuditRow, ChainReport, Event, HealthStatus, Listing, Patch, Registration, Server,
+    ServerEndpoint, ServerId, Status, Tenant, TenantId, TransportType,
 };
 use crate::store::{Done, HealthRecord, MemoryStore, Once, Store};
 
@@ -194,7 +194,7 @@ async fn an_endpoint_can_move_from_a_url_to_a_command_and_back() {
     let moved = update(json!({"command": "run", "args": ["x"]})).await.unwrap();
     assert_eq!(moved.transport_type, TransportType::Stdio);
     assert!(
-        matches!(&moved.endpoint, Endpoint::Command { command, args, .. } if command == "run" && args == &["x"])
+        matches!(&moved.endpoint, ServerEndpoint::Command { command, args, .. } if command == "run" && args == &["x"])
     );
     let back = update(json!({"endpoint_url": "https://h/mcp"})).await.unwrap();
     assert_eq!((back.transport_type, back.endpoint.url()), (TransportType::Http, Some("https://h/mcp")));

@@ -9,7 +9,7 @@ use super::fields::{self, Problems};
 use super::items;
 use crate::error::Result;
 use crate::model::{
-    Configuration, Endpoint, HealthCheck, HealthStatus, Listing, Patch, Registration, Server, ServerId,
+    Configuration, HealthCheck, HealthStatus, Listing, Patch, Registration, Server, ServerEndpoint, ServerId,
     ServiceName, Status, TenantId, TransportType,
 };
 
@@ -39,9 +39,11 @@ pub fn registration(tenant: &TenantId, registration: Registration, now: Timestam
                     "`args`, `env` and `cwd` belong to a `command`; leave them out with a URL",
                 );
             }
-            Some(Endpoint::Url { endpoint_url })
+            Some(ServerEndpoint::Url { endpoint_url })
         }
-        (None, Some(command)) => Some(Endpoint::Command { command, args: r.args, env: r.env, cwd: r.cwd }),
+        (None, Some(command)) => {
+            Some(ServerEndpoint::Command { command, args: r.args, env: r.env, cwd: r.cwd })
+        }
         (Some(_), Some(_)) => {
             problems.add("endpoint_url", "give either `endpoint_url` or `command`, not both");
             None
@@ -100,15 +102,19 @@ pub fn patch(before: &Server, patch: Patch) -> Result<Checked> {
             false
         }
         (Some(endpoint_url), None) => {
-            server.endpoint = Endpoint::Url { endpoint_url };
+            server.endpoint = ServerEndpoint::Url { endpoint_url };
             true
         }
         (None, Some(new)) => {
             match &mut server.endpoint {
-                Endpoint::Command { command, .. } => *command = new,
-                url @ Endpoint::Url { .. } => {
-                    *url =
-                        Endpoint::Command { command: new, args: Vec::new(), env: BTreeMap::new(), cwd: None };
+                ServerEndpoint::Command { command, .. } => *command = new,
+                url @ ServerEndpoint::Url { .. } => {
+                    *url = ServerEndpoint::Command {
+                        command: new,
+                        args: Vec::new(),
+                        env: BTreeMap::new(),
+                        cwd: None,
+                    };
                 }
             }
             true
@@ -116,21 +122,21 @@ pub fn patch(before: &Server, patch: Patch) -> Result<Checked> {
         (None, None) => false,
     };
     match &mut server.endpoint {
-        Endpoint::Command { args, env, cwd, .. } => {
+        ServerEndpoint::Command { args, env, cwd, .. } => {
             replace(args, p.args);
             replace(env, p.env);
             if let Some(new) = p.cwd {
                 *cwd = filled(Some(new));
             }
         }
-        Endpoint::Url { .. } => {
+        ServerEndpoint::Url { .. } => {
             if p.args.is_some() || p.env.is_some() || p.cwd.is_some() {
                 problems.add("args", "`args`, `env` and `cwd` belong to a `command`; this server has a URL");
             }
         }
     }
-    let fits =
-        matches!(server.endpoint, Endpoint::Url { .. }) == (server.transport_type != TransportType::Stdio);
+    let fits = matches!(server.endpoint, ServerEndpoint::Url { .. })
+        == (server.transport_type != TransportType::Stdio);
     if moved && !fits {
         server.transport_type = usual_transport(&server.endpoint);
     }
@@ -177,14 +183,14 @@ fn filled(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-fn usual_transport(endpoint: &Endpoint) -> TransportType {
+fn usual_transport(endpoint: &ServerEndpoint) -> TransportType {
     match endpoint {
-        Endpoint::Url { endpoint_url } => match endpoint_url.split(':').next() {
+        ServerEndpoint::Url { endpoint_url } => match endpoint_url.split(':').next() {
             Some("ws" | "wss") => TransportType::Websocket,
             Some("memory") => TransportType::Memory,
             _ => TransportType::Http,
         },
-        Endpoint::Command { .. } => TransportType::Stdio,
+        ServerEndpoint::Command { .. } => TransportType::Stdio,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::validate::{self, Checked};
 use super::{Actor, Registry, RegistryCore, no_server};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Endpoint, Event, Patch, Registration, Server, ServerId, TenantId, redact};
+use crate::model::{Event, Patch, Registration, Server, ServerEndpoint, ServerId, TenantId, redact};
 
 impl Registry {
     /// Registers a server.
@@ -219,8 +219,8 @@ fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
 /// What the trail says of a server: arguments, environment and headers can hold secrets and stay out.
 pub(super) fn described(server: &Server) -> Value {
     let endpoint = match &server.endpoint {
-        Endpoint::Url { endpoint_url } => redact::url(endpoint_url),
-        Endpoint::Command { command, .. } => command.clone(),
+        ServerEndpoint::Url { endpoint_url } => redact::url(endpoint_url),
+        ServerEndpoint::Command { command, .. } => command.clone(),
     };
     json!({
         "name": server.name,

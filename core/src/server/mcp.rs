@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use super::{McpCaller, Shared, answer, modern, proxy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Call, Numbering, Reply, Route, ServiceName};
+use crate::model::{Action, Call, Endpoint, Numbering, Reply, ServiceName};
 use crate::rpc::answer::error_response;
 use crate::rpc::headers::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION};
 use crate::rpc::version::Era;
@@ -62,12 +62,12 @@ impl McpRoute {
         matches!(self, Self::Proxy | Self::Legacy)
     }
 
-    fn route(&self) -> Result<Route> {
+    fn route(&self) -> Result<Endpoint> {
         match self {
-            Self::All | Self::Proxy | Self::Legacy => Ok(Route::All),
+            Self::All | Self::Proxy | Self::Legacy => Ok(Endpoint::all()),
             Self::One(name) => {
                 let name = name.clone().ok_or_else(|| Error::new(ErrorKind::NotFound, "no such service"))?;
-                Ok(Route::Service(name))
+                Ok(Endpoint::of(name))
             }
         }
     }

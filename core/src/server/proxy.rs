@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 use super::{McpCaller, Shared, mcp};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::read_proxied;
-use crate::model::{Action, Call, Reply, Route, ServerId};
+use crate::model::{Action, Call, Endpoint, Reply, ServerId};
 use crate::rpc::Message;
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
@@ -31,7 +31,7 @@ pub(super) async fn answer(
     };
     let id: Box<str> = message.id().unwrap_or("null").into();
     let call = Call {
-        route: Route::All,
+        route: Endpoint::all(),
         action: Action::Send(message),
         era: Era::Legacy,
         session: None,

@@ -26,7 +26,7 @@ use super::{AppState, mcp};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, ClientConnection};
-use crate::model::{Principal, Route, ServiceName};
+use crate::model::{Endpoint, Principal, ServiceName};
 use crate::rpc::{Message, sse};
 use crate::server::connection::body;
 
@@ -68,7 +68,7 @@ async fn open_all(
     State(room): State<Arc<Room>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response<Body>, Failure> {
-    room.open(caller, Route::All)
+    room.open(caller, Endpoint::all())
 }
 
 async fn open_one(
@@ -78,7 +78,7 @@ async fn open_one(
 ) -> Result<Response<Body>, Failure> {
     let service =
         ServiceName::asked(&service).map_err(|_| Error::new(ErrorKind::NotFound, "no such service"))?;
-    room.open(caller, Route::Service(service))
+    room.open(caller, Endpoint::of(service))
 }
 
 async fn deliver(
@@ -112,7 +112,7 @@ impl Room {
         if self.door.settings.sse { Ok(()) } else { Err(off()) }
     }
 
-    fn open(self: &Arc<Self>, caller: Caller, route: Route) -> Result<Response<Body>, Failure> {
+    fn open(self: &Arc<Self>, caller: Caller, route: Endpoint) -> Result<Response<Body>, Failure> {
         self.check_on()?;
         if !self.door.gateway.is_ready() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down").into());

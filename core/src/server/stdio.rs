@@ -15,14 +15,14 @@ use uuid::Uuid;
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{ClientConnection, Gateway};
-use crate::model::{Principal, Route};
+use crate::model::{Endpoint, Principal};
 use crate::rpc::lines::{Line, Lines, framed};
 
 /// How one client is served.
 #[derive(Clone, Debug)]
 pub struct Stdio {
     /// What it sees.
-    pub route: Route,
+    pub route: Endpoint,
     /// For whom it acts.
     pub principal: Principal,
     /// Longest line, in bytes.

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{
-    Capability, CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Patch, Server, Status,
-    TransportType,
+    Capability, CapabilityKind, Configuration, HealthCheck, HealthStatus, Patch, Server, ServerEndpoint,
+    Status, TransportType,
     redact::{self, HIDDEN},
 };
 use crate::registry::{Drifted, Filter, pins};
@@ -163,8 +163,8 @@ fn definitions(items: &[Capability], kind: CapabilityKind) -> Vec<Arc<RawValue>>
 impl ServerView {
     pub(crate) fn new(server: &Server, offers: &[Capability]) -> Self {
         let (command, args, env, cwd) = match &server.endpoint {
-            Endpoint::Url { .. } => (None, None, None, None),
-            Endpoint::Command { command, args, env, cwd } => {
+            ServerEndpoint::Url { .. } => (None, None, None, None),
+            ServerEndpoint::Command { command, args, env, cwd } => {
                 (Some(command.clone()), Some(redact::args(args)), Some(hidden(env)), cwd.clone())
             }
         };
@@ -301,18 +301,18 @@ pub(crate) async fn update_shown(
 fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
     let nothing = BTreeMap::new();
     let stored = match &current.endpoint {
-        Endpoint::Command { env, .. } => env,
-        Endpoint::Url { .. } => &nothing,
+        ServerEndpoint::Command { env, .. } => env,
+        ServerEndpoint::Url { .. } => &nothing,
     };
     let mut kept = false;
     match &current.endpoint {
-        Endpoint::Url { endpoint_url } => {
+        ServerEndpoint::Url { endpoint_url } => {
             if patch.endpoint_url.as_ref().is_some_and(|new| *new == redact::url(endpoint_url)) {
                 kept |= patch.endpoint_url.as_ref().is_some_and(|new| new.contains(HIDDEN));
                 patch.endpoint_url = Some(endpoint_url.clone());
             }
         }
-        Endpoint::Command { args, .. } => {
+        ServerEndpoint::Command { args, .. } => {
             if patch.args.as_ref().is_some_and(|new| *new == redact::args(args)) {
                 kept |= patch.args.iter().flatten().any(|arg| arg.contains(HIDDEN));
                 patch.args = Some(args.clone());

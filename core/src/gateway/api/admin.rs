@@ -7,7 +7,7 @@ use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Capability, Endpoint, Patch, Registration, Server, ServerId};
+use crate::model::{Capability, Patch, Registration, Server, ServerEndpoint, ServerId};
 use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
@@ -134,7 +134,7 @@ impl Gateway {
     pub async fn stays_where_it_is(&self, caller: &Caller, before: &Server, patch: &Patch) -> Result<()> {
         caller.may(Operation::ServersUpdate)?;
         let Some(endpoint_url) = patch.endpoint_url.clone() else { return Ok(()) };
-        let after = Server { endpoint: Endpoint::Url { endpoint_url }, ..before.clone() };
+        let after = Server { endpoint: ServerEndpoint::Url { endpoint_url }, ..before.clone() };
         let guard = &self.0.settings.guard;
         let free = guard.stance() == Stance::Open || guard.for_server(&after).is_operators();
         let stays =

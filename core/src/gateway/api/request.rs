@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::auth::Credentials;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Action, Call, Reply, Route, RoutingHints, ServiceName};
+use crate::model::{Action, Call, Endpoint, Reply, RoutingHints, ServiceName};
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, object};
 
@@ -34,12 +34,12 @@ use crate::rpc::{Members, Message, object};
 #[derive(Clone, Debug)]
 pub struct McpRequest {
     message: Message,
-    route: Route,
+    route: Endpoint,
     hints: RoutingHints,
 }
 
 impl McpRequest {
-    /// A request to `/mcp`, where names are those of [`Route::All`].
+    /// A request to `/mcp`, where names are those of [`Endpoint::all`].
     ///
     /// [`ErrorKind::InvalidParams`] if `params` cannot be written as a JSON object.
     pub fn new(method: &str, params: &impl Serialize) -> Result<Self> {
@@ -47,16 +47,16 @@ impl McpRequest {
             |error| Error::new(ErrorKind::InvalidParams, "the parameters are no JSON").caused_by(error);
         let params = serde_json::to_string(params).map_err(unusable)?;
         let message = Message::parse(Message::request(Some(1), method, Some(&params)))?;
-        Ok(Self::of(message, Route::All, RoutingHints::default()))
+        Ok(Self::of(message, Endpoint::all(), RoutingHints::default()))
     }
 
-    pub(crate) fn of(message: Message, route: Route, hints: RoutingHints) -> Self {
+    pub(crate) fn of(message: Message, route: Endpoint, hints: RoutingHints) -> Self {
         Self { message, route, hints }
     }
 
     /// To one service, with its own names. [`ErrorKind::InvalidParams`] for what is no name of a service.
     pub fn to_service(mut self, name: &str) -> Result<Self> {
-        self.route = Route::Service(ServiceName::asked(name)?);
+        self.route = Endpoint::of(ServiceName::asked(name)?);
         Ok(self)
     }
 

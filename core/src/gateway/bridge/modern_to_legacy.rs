@@ -34,7 +34,7 @@ use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
 use crate::gateway::upstream::outcome::outcome_of_answer;
-use crate::model::{Principal, Reply, ServerId};
+use crate::model::{Endpoint, Principal, Reply, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
@@ -314,7 +314,7 @@ pub(crate) fn bond_of(context: &CallContext, message: &Message) -> Bond {
     // A client may write the same arguments in another order when it comes back.
     let arguments: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
     let parts = [&*text("name"), &*text("uri"), &*arguments.to_string()];
-    Bond::new(&context.principal, route.unwrap_or(&crate::model::Route::All), method, &parts)
+    Bond::new(&context.principal, route.unwrap_or(&Endpoint::all()), method, &parts)
 }
 
 /// Whether the answer to a request of this method may be `input_required` (Multi Round-Trip Requests, 2026-07-28).

@@ -21,7 +21,7 @@ use crate::gateway::routing::catalog::under_name;
 use crate::gateway::routing::names;
 use crate::gateway::routing::snapshot::View;
 use crate::gateway::{Caller, Core, Gateway};
-use crate::model::{Action, CapabilityKind, Principal, Reply, Route, ServiceName};
+use crate::model::{Action, CapabilityKind, Endpoint, Principal, Reply, ServiceName};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Edit, Message, Method, meta};
@@ -120,21 +120,21 @@ pub(crate) struct BuiltinRequest {
 pub(crate) fn asked(
     view: &View,
     principal: &Principal,
-    route: &Route,
+    route: &Endpoint,
     kind: CapabilityKind,
     name: Option<&str>,
 ) -> Option<String> {
     if !view.has_builtin(principal) {
         return None;
     }
-    let own = match (route, name) {
-        (Route::Service(service), name) => service.is_gateway().then(|| name.unwrap_or_default()),
-        (Route::All, Some(uri)) if kind == CapabilityKind::Resource => (uri == CONFIG).then_some(uri),
-        (Route::All, Some(name)) if kind == CapabilityKind::Tool => {
+    let own = match (route.service(), name) {
+        (Some(service), name) => service.is_gateway().then(|| name.unwrap_or_default()),
+        (None, Some(uri)) if kind == CapabilityKind::Resource => (uri == CONFIG).then_some(uri),
+        (None, Some(name)) if kind == CapabilityKind::Tool => {
             let split = names::split(name).filter(|(service, _)| *service == ServiceName::GATEWAY);
             split.map(|(_, own)| own)
         }
-        (Route::All, _) => None,
+        (None, _) => None,
     };
     own.map(str::to_owned)
 }
@@ -146,8 +146,8 @@ impl View {
     }
 
     /// Whether `route` is the gateway's own service, for `principal`, who sees it.
-    pub(crate) fn is_own(&self, route: &Route, principal: &Principal) -> bool {
-        self.has_builtin(principal) && matches!(route, Route::Service(service) if service.is_gateway())
+    pub(crate) fn is_own(&self, route: &Endpoint, principal: &Principal) -> bool {
+        self.has_builtin(principal) && route.service().is_some_and(ServiceName::is_gateway)
     }
 }
 
@@ -165,18 +165,24 @@ pub(crate) fn introduction(negotiated: &str) -> String {
 impl Core {
     /// The items of the gateway's own service that `principal` may use, as the list of this kind on `route` has them, divided
     /// by commas.
-    pub(crate) fn builtin_items(&self, route: &Route, principal: &Principal, kind: CapabilityKind) -> String {
+    pub(crate) fn builtin_items(
+        &self,
+        route: &Endpoint,
+        principal: &Principal,
+        kind: CapabilityKind,
+    ) -> String {
         let Some(service) = &self.settings.own else { return String::new() };
         if !self.view_for(principal).has_builtin(principal) {
             return String::new();
         }
-        let shown =
-            service.items(kind).iter().filter(|item| may_use(principal, item)).map(|item| match route {
-                Route::All if kind == CapabilityKind::Tool => {
-                    under_name(item.definition, &names::join(ServiceName::GATEWAY, item.name))
-                }
-                _ => item.definition.to_owned(),
-            });
+        let prefixed = kind == CapabilityKind::Tool && route.prefixes_names();
+        let shown = service.items(kind).iter().filter(|item| may_use(principal, item)).map(|item| {
+            if prefixed {
+                under_name(item.definition, &names::join(ServiceName::GATEWAY, item.name))
+            } else {
+                item.definition.to_owned()
+            }
+        });
         shown.collect::<Vec<_>>().join(",")
     }
 

@@ -18,7 +18,7 @@ use crate::gateway::routing::service::{Replica, Service};
 use crate::gateway::routing::snapshot::View;
 use crate::gateway::session::client::{Client, RequestGuard};
 use crate::limit::Admission;
-use crate::model::{CapabilityKind, Principal, Route, RoutingHints, ServerId};
+use crate::model::{CapabilityKind, Endpoint, Principal, RoutingHints, ServerId};
 use crate::observe::Record;
 use crate::rpc::envelope::quote;
 use crate::rpc::method::RoutingKey;
@@ -131,7 +131,7 @@ pub(crate) enum Destination {
 pub(crate) fn forward(
     view: &View,
     principal: &Principal,
-    route: &Route,
+    route: &Endpoint,
     maker: Option<&Replica>,
     hints: Option<&RoutingHints>,
     message: Message,
@@ -168,30 +168,29 @@ pub(crate) fn forward(
 /// The service, and the name that it has for what the aggregated route calls `name`, if it is another.
 fn service_of(
     view: &View,
-    route: &Route,
+    route: &Endpoint,
     hints: Option<&RoutingHints>,
     kind: CapabilityKind,
     name: Option<&str>,
     message: &Message,
 ) -> Result<(Arc<Service>, Option<String>)> {
-    if let (Some(hints), Route::All) = (hints, route)
+    if let Some(hints) = hints.filter(|_| route.is_aggregated())
         && let Some(service) = super::proxy::service_of(view, hints, kind, name)?
     {
         return Ok((service, None));
     }
     let method = message.method().unwrap_or(NONE);
-    match (route, name) {
-        (Route::Service(service), _) => {
-            let service = view.service(service.as_str())?;
-            super::proxy::meets(service, hints)?;
-            Ok((Arc::clone(service), None))
-        }
-        (Route::All, Some(name)) => found(view, kind, name, message),
-        (Route::All, None) if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
+    if let Some(service) = view.service_at(route)? {
+        super::proxy::meets(service, hints)?;
+        return Ok((Arc::clone(service), None));
+    }
+    match name {
+        Some(name) => found(view, kind, name, message),
+        None if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
             ErrorKind::InvalidParams,
             "no task of yours has this id; ask for it on the route of its service",
         )),
-        (Route::All, None) => Err(unknown_method(method)),
+        None => Err(unknown_method(method)),
     }
 }
 

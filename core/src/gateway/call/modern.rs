@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Borrowed;
-use crate::model::{Action, Call, Route};
+use crate::model::{Action, Call, Endpoint};
 use crate::rpc::meta::{self, LOG_LEVELS, Meta};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Members, object};
@@ -17,7 +17,7 @@ const MAX_INTRODUCTION: usize = 8 * 1024;
 /// What a modern request says besides its body.
 #[derive(Debug)]
 pub(crate) struct Modern {
-    pub(crate) route: Route,
+    pub(crate) route: Endpoint,
     /// Raw object.
     pub(crate) capabilities: Box<str>,
     /// Raw object.

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use crate::error::{Error, ErrorKind};
-    use crate::model::{Action, Call, Route};
+    use crate::model::{Action, Call, Endpoint};
     use crate::observe::{ActiveCalls, Observers};
 
     fn observer() -> ActiveCalls {
@@ -99,7 +99,7 @@ mod tests {
 
     fn record(observer: &ActiveCalls) -> Arc<Record> {
         observer.begin(&Call {
-            route: Route::All,
+            route: Endpoint::all(),
             action: Action::Listen,
             era: crate::rpc::version::Era::Legacy,
             session: None,

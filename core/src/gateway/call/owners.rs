@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::routing::names::shown;
 use crate::gateway::routing::service::Replica;
-use crate::model::{Principal, Route, ServerId};
+use crate::model::{Endpoint, Principal, ServerId};
 use crate::rpc::{Edit, Members, Message, Splice};
 
 static TASK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""taskId""#));
@@ -120,12 +120,12 @@ impl Core {
     pub(crate) fn maker(
         &self,
         principal: &Principal,
-        route: &Route,
+        route: &Endpoint,
         message: &Message,
     ) -> Result<Option<Replica>> {
-        let is_here = |id| match route {
-            Route::All => true,
-            Route::Service(name) => self.replica(id).is_some_and(|replica| replica.server.service == *name),
+        let is_here = |id| {
+            route.is_aggregated()
+                || self.replica(id).is_some_and(|replica| route.covers(&replica.server.service))
         };
         let maker = self.owners.maker(principal, message, is_here)?;
         Ok(maker.and_then(|id| self.replica(id)))

@@ -12,7 +12,7 @@ use crate::gateway::Core;
 use crate::gateway::session::client::Client;
 use crate::gateway::session::outbox::List;
 use crate::gateway::session::pending_requests::PendingRequest;
-use crate::model::{Route, ServerId};
+use crate::model::ServerId;
 use crate::rpc::answer::result_response;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Message, Method, Shape, Splice};
@@ -69,7 +69,7 @@ impl Core {
             }
             if let Some(client) = &relay.client {
                 // The merged lists change when discovery has seen the change, and clients are told then.
-                if client.route == Route::All {
+                if client.route.is_aggregated() {
                     return Ok(());
                 }
                 if sink.is_none() {

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Gateway;
-use crate::model::{Action, Call, Reply, Route};
+use crate::model::{Action, Call, Endpoint, Reply};
 use crate::rpc::answer::error_response;
 use crate::rpc::meta::Meta;
 use crate::rpc::version::Era;
@@ -41,7 +41,7 @@ pub struct ClientConnection(Arc<ConnectionState>);
 #[derive(Debug)]
 struct ConnectionState {
     gateway: Gateway,
-    route: Route,
+    route: Endpoint,
     /// As they were last shown.
     credentials: ArcSwap<Credentials>,
     /// Whether it is offered the gateway's own service.
@@ -62,7 +62,7 @@ impl ClientConnection {
     /// to hear comes out of the receiver, which must be read.
     pub fn new(
         gateway: Gateway,
-        route: Route,
+        route: Endpoint,
         credentials: Credentials,
         builtin: bool,
     ) -> (Self, mpsc::Receiver<Bytes>) {

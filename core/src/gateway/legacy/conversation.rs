@@ -16,7 +16,7 @@ use crate::gateway::call::relay::{TAKING, client_progress};
 use crate::gateway::routing::names;
 use crate::gateway::routing::names::shown_method;
 use crate::gateway::session::client::Client;
-use crate::model::{Principal, Reply, Route};
+use crate::model::{Endpoint, Principal, Reply};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::meta::LOG_LEVELS;
@@ -29,11 +29,11 @@ impl Core {
     /// The `initialize` result: of a service what its server said, of the aggregated route the gateway's own.
     pub(crate) async fn introduction(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         negotiated: &str,
         principal: &Principal,
     ) -> Result<String> {
-        let Route::Service(name) = route else {
+        let Some(name) = route.service() else {
             return Ok(format!(
                 concat!(
                     r#"{{"protocolVersion":"{}","capabilities":{{"tools":{{"listChanged":true}},"#,
@@ -80,8 +80,8 @@ impl Core {
 
     /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if
     /// they do: now one wants to know.
-    pub(crate) async fn meet_as_legacy(self: &Arc<Self>, route: &Route, principal: &Principal) {
-        let Route::Service(name) = route else { return };
+    pub(crate) async fn meet_as_legacy(self: &Arc<Self>, route: &Endpoint, principal: &Principal) {
+        let Some(name) = route.service() else { return };
         let view = self.view(&principal.tenant);
         let Ok(service) = view.service(name.as_str()) else { return };
         let strangers = service.replicas.iter().filter(|replica| replica.upstream.want_legacy());
@@ -110,9 +110,9 @@ impl Core {
             client.set_apart();
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
-            if let Route::Service(name) = &client.route {
-                let view = self.view_for(&context.principal);
-                let service = Arc::clone(view.service(name.as_str())?);
+            let view = self.view_for(&context.principal);
+            if let Some(service) = view.service_at(&client.route)? {
+                let service = Arc::clone(service);
                 let opening = service.replicas.iter().map(|replica| async move {
                     let replica = self.own_way(replica, &context.principal)?;
                     self.session_for(Some(client), &replica, Some(cause)).await

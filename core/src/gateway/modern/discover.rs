@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::gateway::Core;
-use crate::model::{Principal, Reply, Route};
+use crate::model::{Endpoint, Principal, Reply};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::version::{self, LATEST_LEGACY};
@@ -17,14 +17,14 @@ impl Core {
     /// The answer to `server/discover` on `route`. Errors as of [`Core::introduction`].
     pub(super) async fn introduce_modern(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         message: &Message,
         principal: &Principal,
     ) -> Result<Reply> {
         // Asks servers that were never heard.
         let said = self.introduction(route, LATEST_LEGACY, principal).await?;
-        let result = match route {
-            Route::All => {
+        let result = match route.service() {
+            None => {
                 let view = self.view_for(principal);
                 let replicas = view.services.values().flat_map(|service| &service.replicas);
                 let said_modern: Vec<_> =
@@ -32,8 +32,8 @@ impl Core {
                 let tasks = said_modern.iter().find_map(|modern| tasks_of(&modern.discover));
                 with_tasks(&from_initialize(&said, &[])?, tasks.as_deref())?
             }
-            own if self.view_for(principal).is_own(own, principal) => from_initialize(&said, &[])?,
-            Route::Service(name) => {
+            Some(_) if self.view_for(principal).is_own(route, principal) => from_initialize(&said, &[])?,
+            Some(name) => {
                 let view = self.view_for(principal);
                 let service = view.service(name.as_str())?;
                 let heard: Vec<_> = service.replicas.iter().map(|replica| &*replica.listing).collect();

@@ -24,7 +24,7 @@ use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::changed_list;
 use crate::gateway::routing::service::Service;
 use crate::gateway::session::outbox::List;
-use crate::model::{Reply, Route, ServerId, ServiceName, TenantId};
+use crate::model::{Endpoint, Reply, ServerId, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Members, Message, Method, Splice, meta};
@@ -225,7 +225,7 @@ struct Listening {
     id: Box<str>,
     filter: Filter,
     tenant: TenantId,
-    route: Route,
+    route: Endpoint,
     changes: broadcast::Receiver<Change>,
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
@@ -249,7 +249,7 @@ impl Core {
     /// [`ErrorKind::MediaType`] if the client takes no stream; errors for what it asks that cannot be read.
     pub(super) async fn listen_modern(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         message: &Message,
         context: CallContext,
     ) -> Result<Reply> {
@@ -264,8 +264,7 @@ impl Core {
         let tenant = context.principal.tenant.clone();
         let view = self.view_for(&context.principal);
         let mut heard = SelectAll::new();
-        if let Route::Service(name) = route {
-            let service = Arc::clone(view.service(name.as_str())?);
+        if let Some(service) = view.service_at(route)?.map(Arc::clone) {
             filter.keep_lists(
                 service.replicas.iter().filter_map(|replica| replica.listing.initialize.as_deref()),
             );
@@ -364,10 +363,8 @@ impl Listening {
             })
         };
         change.tenant == self.tenant
-            && match &self.route {
-                Route::All => change.merged,
-                Route::Service(own) => *own == change.service,
-            }
+            && self.route.covers(&change.service)
+            && (change.merged || !self.route.is_aggregated())
             && seen()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::gateway::Core;
 use crate::gateway::routing::snapshot::View;
-use crate::model::{CapabilityKind, Principal, Reply, Route};
+use crate::model::{CapabilityKind, Endpoint, Principal, Reply};
 use crate::rpc::answer::result_response;
 use crate::rpc::{Edit, Message};
 
@@ -16,7 +16,7 @@ impl Core {
     /// of [`Core::listed`].
     pub(super) async fn list_modern(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         kind: CapabilityKind,
         message: &Message,
         principal: &Principal,

@@ -30,7 +30,7 @@ use crate::gateway::routing::names;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
 use crate::gateway::session::pool::Borrowed;
-use crate::model::{CapabilityKind, Principal, Reply, Route};
+use crate::model::{CapabilityKind, Endpoint, Principal, Reply};
 use crate::rpc::meta::{self, LOG_LEVELS};
 use crate::rpc::{Message, Method, Shape};
 
@@ -84,7 +84,7 @@ impl Core {
     /// Decides what a modern request comes down to, without talking to anybody.
     pub(crate) fn resolve_modern(
         &self,
-        route: &Route,
+        route: &Endpoint,
         message: Message,
         maker: Option<&Replica>,
         context: &mut CallContext,
@@ -99,16 +99,13 @@ impl Core {
         }
         let Some(method) = message.method() else { return Ok(ModernDestination::Own(ModernCall::Ignore)) };
         let list = CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str());
-        match (method, list, route) {
-            (Method::Discover, ..) => return Ok(ModernDestination::Own(ModernCall::Discover(message))),
-            (Method::Listen, ..) => return Ok(ModernDestination::Own(ModernCall::Listen(message))),
-            (_, Some(kind), Route::All) => {
+        match (method, list) {
+            (Method::Discover, _) => return Ok(ModernDestination::Own(ModernCall::Discover(message))),
+            (Method::Listen, _) => return Ok(ModernDestination::Own(ModernCall::Listen(message))),
+            (_, Some(kind)) if self.makes_lists(route, &context.principal) => {
                 return Ok(ModernDestination::Own(ModernCall::List(kind, message)));
             }
-            (_, Some(kind), Route::Service(name)) if self.is_veiled(&context.principal, name) => {
-                return Ok(ModernDestination::Own(ModernCall::List(kind, message)));
-            }
-            (method, ..) if is_gone(method) => {
+            (method, _) if is_gone(method) => {
                 let text = format!("Method not found: {}", names::shown(method.as_str()));
                 return Err(Error::new(ErrorKind::MethodNotFound, text));
             }
@@ -147,7 +144,7 @@ impl Core {
 
     pub(crate) async fn run_modern(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         resolved: ModernCall,
         context: CallContext,
     ) -> Result<Reply> {

@@ -16,7 +16,7 @@ use crate::gateway::call::context::CallContext;
 use crate::gateway::routing::service::{Replica, Service};
 use crate::gateway::session::pool::Borrowed;
 use crate::gateway::upstream::era_negotiator::hello;
-use crate::model::{CapabilityKind, Route};
+use crate::model::{CapabilityKind, Endpoint};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Method, Shape};
 use crate::select::PickRequest;
@@ -79,7 +79,7 @@ impl Core {
     /// Subscribes to resources and adds what is heard of them to `heard`; gives those that servers will tell of.
     pub(super) async fn subscribe(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         wanted: BTreeSet<String>,
         context: &CallContext,
         heard: &mut SelectAll<Heard>,
@@ -87,10 +87,7 @@ impl Core {
         let view = self.view_for(&context.principal);
         let mut by_service: BTreeMap<_, (Arc<Service>, BTreeSet<String>)> = BTreeMap::new();
         for uri in wanted {
-            let service = match route {
-                Route::Service(name) => Some(view.service(name.as_str())?),
-                Route::All => view.service_of_resource(&uri),
-            };
+            let service = view.service_at(route)?.or_else(|| view.service_of_resource(&uri));
             if let Some(service) = service.filter(|service| service.shows(CapabilityKind::Resource, &uri)) {
                 let entry = by_service.entry(service.name.clone());
                 entry.or_insert_with(|| (Arc::clone(service), BTreeSet::new())).1.insert(uri);

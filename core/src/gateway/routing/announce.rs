@@ -4,7 +4,7 @@ use super::service::Service;
 use super::snapshot::{Snapshot, Touched};
 use crate::gateway::Core;
 use crate::gateway::session::outbox::List;
-use crate::model::{CapabilityKind, Route, ServiceName, TenantId};
+use crate::model::{CapabilityKind, ServiceName, TenantId};
 
 /// A service whose lists changed.
 #[derive(Debug)]
@@ -69,10 +69,9 @@ impl Core {
                         || after.shows(&client.principal, change.service))
             };
             for change in changes.iter().filter(|change| sees(change)) {
-                let concerned = match &client.route {
-                    Route::All => true,
-                    Route::Service(name) => name == change.service && client.upstreams().is_empty(),
-                };
+                let route = &client.route;
+                let concerned =
+                    route.covers(change.service) && (route.is_aggregated() || client.upstreams().is_empty());
                 for list in change.lists.iter().filter(|_| concerned) {
                     client.outbox.announce(*list, list.notification(), &self.tasks);
                 }

@@ -14,7 +14,7 @@ use super::snapshot::View;
 use crate::breaker::BreakerState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
-use crate::model::{Capability, CapabilityKind, Principal, Route, ServerId, ServiceName};
+use crate::model::{Capability, CapabilityKind, Endpoint, Principal, ServerId, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Splice};
@@ -34,11 +34,11 @@ impl Core {
     /// The `result` of a list that the gateway answers itself.
     pub(crate) async fn own_list(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         principal: &Principal,
         kind: CapabilityKind,
     ) -> Result<String> {
-        let Route::Service(name) = route else { return self.merged_list(principal, kind).await };
+        let Some(name) = route.service() else { return self.merged_list(principal, kind).await };
         let view = self.view_for(principal);
         if view.is_own(route, principal) {
             return Ok(format!(
@@ -67,7 +67,7 @@ impl Core {
                 .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
                 .retry_after(std::time::Duration::from_secs(1)));
         }
-        Ok(render(&view, kind, &self.builtin_items(&Route::All, principal, kind), &silent))
+        Ok(render(&view, kind, &self.builtin_items(&Endpoint::all(), principal, kind), &silent))
     }
 
     /// Asks every server that was never heard, within the list budget; gives the services that stay silent.

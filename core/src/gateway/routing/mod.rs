@@ -4,6 +4,7 @@
 pub(super) mod names;
 pub(super) mod service;
 pub(super) mod snapshot;
+pub(super) mod endpoint;
 pub(super) mod claims;
 pub(super) mod per_caller;
 pub(super) mod pages;

@@ -13,7 +13,7 @@ use super::catalog::{Item, array, items_of};
 use super::snapshot::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
-use crate::model::{CapabilityKind, Principal, Route};
+use crate::model::{CapabilityKind, Endpoint, Principal};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Message, object};
 
@@ -26,19 +26,19 @@ impl Core {
     /// [`ErrorKind::InvalidParams`] for a cursor that was not given by this list, or whose item is gone.
     pub(crate) async fn listed(
         self: &Arc<Self>,
-        route: &Route,
+        route: &Endpoint,
         kind: CapabilityKind,
         message: &Message,
         principal: &Principal,
     ) -> Result<String> {
         let after = message.params_members()?.get("cursor").map(|raw| {
             // The list of one service comes in one piece.
-            let given = object::text(raw).filter(|_| *route == Route::All);
+            let given = object::text(raw).filter(|_| route.is_aggregated());
             given.and_then(|cursor| read(&cursor)).ok_or_else(stale)
         });
         let after = after.transpose()?;
         let whole = self.own_list(route, principal, kind).await?;
-        if *route != Route::All {
+        if !route.is_aggregated() {
             return Ok(whole);
         }
         let view = self.view_for(principal);

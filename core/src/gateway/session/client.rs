@@ -18,7 +18,7 @@ use super::replay::Replays;
 use super::sticky_routes::StickyRoutes;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Route, ServerId};
+use crate::model::{Endpoint, Principal, ServerId};
 use crate::observe::Active;
 use crate::rpc::Members;
 use crate::tasks::awaited::{Awaited, Promise, promise};
@@ -29,7 +29,7 @@ use crate::transport::{Hello, Session};
 pub(crate) struct Client {
     pub(crate) id: Arc<str>,
     pub(crate) principal: Principal,
-    pub(crate) route: Route,
+    pub(crate) route: Endpoint,
     pub(crate) hello: Hello,
     pub(crate) opened: Tick,
     touched: AtomicU64,
@@ -81,7 +81,7 @@ impl Client {
     pub(crate) fn new(
         id: Arc<str>,
         principal: Principal,
-        route: Route,
+        route: Endpoint,
         hello: Hello,
         now: Tick,
     ) -> Arc<Self> {

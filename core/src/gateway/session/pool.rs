@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::client::Client;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Route};
+use crate::model::{Endpoint, Principal};
 use crate::rpc::version::LATEST_LEGACY;
 use crate::transport::Hello;
 
@@ -165,7 +165,7 @@ impl Pool {
             capabilities: capabilities.into(),
             client_info: client_info.into(),
         };
-        let client = Client::new("".into(), principal.clone(), Route::All, hello, now);
+        let client = Client::new("".into(), principal.clone(), Endpoint::all(), hello, now);
         let alone = alone.then(|| Arc::clone(&self.left));
         let pooled = Arc::new(Pooled { client, borrowed: AtomicUsize::new(0), alone });
         let borrowed = Borrowed::of(&pooled);

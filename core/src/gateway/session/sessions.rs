@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::client::Client;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Route, TenantId};
+use crate::model::{Endpoint, Principal, TenantId};
 use crate::transport::Hello;
 
 /// How long sessions live and how many there may be.
@@ -56,7 +56,7 @@ impl Sessions {
         &self,
         settings: &SessionSettings,
         principal: &Principal,
-        route: &Route,
+        route: &Endpoint,
         hello: Hello,
         now: Tick,
     ) -> Result<Arc<Client>> {
@@ -86,7 +86,7 @@ impl Sessions {
 
     /// The session of this id, if it belongs to this principal and this route; anything else is as unknown as a
     /// session that never was.
-    pub(crate) fn find(&self, id: &str, principal: &Principal, route: &Route) -> Result<Arc<Client>> {
+    pub(crate) fn find(&self, id: &str, principal: &Principal, route: &Endpoint) -> Result<Arc<Client>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         match table.open.get(id) {
             Some(client) if client.principal == *principal && client.route == *route => {
@@ -166,7 +166,7 @@ mod tests {
         let principal = Principal::local(TenantId::default_tenant());
         let hello =
             Hello { version: "2025-11-25".into(), capabilities: "{}".into(), client_info: "{}".into() };
-        sessions.open(settings, &principal, &Route::All, hello, now)
+        sessions.open(settings, &principal, &Endpoint::all(), hello, now)
     }
 
     /// T-02: ids of sessions hold 244 bits of the operating system's generator; none repeats.
@@ -182,10 +182,10 @@ mod tests {
         let sessions = Sessions::default();
         let client = open(&sessions, &SessionSettings::default(), Tick::default()).unwrap();
         let other = Principal { subject: "user:b".into(), ..client.principal.clone() };
-        assert!(sessions.find(&client.id, &client.principal, &Route::All).is_ok());
-        let refused = sessions.find(&client.id, &other, &Route::All).unwrap_err();
+        assert!(sessions.find(&client.id, &client.principal, &Endpoint::all()).is_ok());
+        let refused = sessions.find(&client.id, &other, &Endpoint::all()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::SessionNotFound);
-        let route = Route::Service("a".parse().unwrap());
+        let route = Endpoint::of("a".parse().unwrap());
         assert!(sessions.find(&client.id, &client.principal, &route).is_err());
     }
 

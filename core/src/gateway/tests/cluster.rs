@@ -14,7 +14,7 @@ use crate::cluster::counters::{Counted, Counters, Verdict, Want};
 use crate::cluster::{Broadcast, Deferred, Job, Leases, NodeId, Notice, Notices, Parked, Sessions};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::*;
-use crate::model::{Action, Call, HealthStatus, Reply, Role, Route};
+use crate::model::{Action, Call, Endpoint, HealthStatus, Reply, Role};
 use crate::rpc::Message;
 
 fn local() -> Cluster {
@@ -148,7 +148,7 @@ fn embedded() -> Credentials {
 
 fn call(body: &Value, era: crate::rpc::version::Era) -> Call {
     Call {
-        route: Route::All,
+        route: Endpoint::all(),
         action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
         era,
         session: None,

@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::*;
 use crate::limit;
-use crate::model::{Action, Call, Registration, Reply, Route, TenantId};
+use crate::model::{Action, Call, Endpoint, Registration, Reply, TenantId};
 use crate::rpc::{Message, Shape};
 use crate::store::MemoryStore;
 use crate::transport::{Exchange, Link, Outgoing};
@@ -394,10 +394,10 @@ impl House {
     }
 }
 
-fn route_of(name: &str) -> Route {
+fn route_of(name: &str) -> Endpoint {
     match name {
-        "" => Route::All,
-        name => Route::Service(name.parse().unwrap()),
+        "" => Endpoint::all(),
+        name => Endpoint::of(name.parse().unwrap()),
     }
 }
 
@@ -420,7 +420,7 @@ async fn heard(reply: Result<Reply>, id: &Value) -> Vec<Value> {
 #[derive(Clone)]
 pub(super) struct Client {
     gateway: Gateway,
-    route: Route,
+    route: Endpoint,
     pub(super) session: Option<Arc<str>>,
     principal: Principal,
 }

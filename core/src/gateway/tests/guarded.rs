@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::clock::{Clock, ManualClock};
 use crate::error::{ErrorKind, Result};
 use crate::gateway::{Caller, Gateway, Settings};
-use crate::model::{AuditEntry, Endpoint, Patch, Principal, Registration, Role, Server, TenantId};
+use crate::model::{AuditEntry, Patch, Principal, Registration, Role, Server, ServerEndpoint, TenantId};
 use crate::store::{MemoryStore, Store};
 use crate::transport::guard::{Guard, Stance};
 
@@ -181,7 +181,7 @@ async fn what_was_registered_before_is_judged_again_when_it_is_started() {
     assert!(checked.error.as_deref().is_some_and(|error| error.contains("[stdio] allow")), "{checked:?}");
     assert_eq!(shared.starts().await, 1, "nothing more was started");
 
-    let endpoint = Endpoint::Command {
+    let endpoint = ServerEndpoint::Command {
         command: "/bin/true".into(),
         args: Vec::new(),
         env: std::collections::BTreeMap::new(),

@@ -15,7 +15,7 @@ use super::fake::caller;
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::gateway::*;
-use crate::model::{Action, Call, Configuration, Registration, Reply, Route, Sharing};
+use crate::model::{Action, Call, Configuration, Endpoint, Registration, Reply, Sharing};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
 use crate::store::MemoryStore;
@@ -127,7 +127,7 @@ impl Crowd {
 
     async fn send(&self, session: Option<&str>, body: Value) -> Result<Reply> {
         let call = Call {
-            route: Route::Service("s".parse().unwrap()),
+            route: Endpoint::of("s".parse().unwrap()),
             action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
             era: self.era,
             session: session.map(str::to_owned),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::fake::{Fake, House, STREAM, caller, until};
 use crate::auth::Credentials;
 use crate::gateway::*;
-use crate::model::{Action, Call, Reply, Route};
+use crate::model::{Action, Call, Endpoint, Reply};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
 
@@ -23,7 +23,7 @@ async fn listen(house: &House) -> BoxStream<'static, Value> {
     let params = json!({ "notifications": { "toolsListChanged": true }, "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params });
     let call = Call {
-        route: Route::Service("a".parse().unwrap()),
+        route: Endpoint::of("a".parse().unwrap()),
         action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
         era: Era::Modern,
         session: None,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::model::{AuditEntry, Endpoint, Server};
+use crate::model::{AuditEntry, Server, ServerEndpoint};
 use crate::store::Store;
 use crate::transport::stdio::Starts;
 
@@ -23,10 +23,10 @@ impl Starts for Trail {
     async fn starting(&self, server: &Server, program: &Path) -> Result<()> {
         // Not the arguments, nor what the variables hold: both often carry secrets.
         let (arguments, variables, folder) = match &server.endpoint {
-            Endpoint::Command { args, env, cwd, .. } => {
+            ServerEndpoint::Command { args, env, cwd, .. } => {
                 (args.len(), env.keys().cloned().collect::<Vec<_>>(), cwd.clone())
             }
-            Endpoint::Url { .. } => (0, Vec::new(), None),
+            ServerEndpoint::Url { .. } => (0, Vec::new(), None),
         };
         let entry = AuditEntry {
             at: self.clock.timestamp(),

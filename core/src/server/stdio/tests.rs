@@ -24,7 +24,7 @@ impl Served {
         let gateway =
             Gateway::open(settings, Arc::new(MemoryStore::new()), SystemClock::shared()).await.unwrap();
         let client = Stdio {
-            route: Route::All,
+            route: Endpoint::all(),
             principal: Principal::local(TenantId::default_tenant()),
             max_line,
             grace: Duration::from_secs(5),

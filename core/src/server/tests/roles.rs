@@ -11,7 +11,7 @@ use super::*;
 use crate::auth::{Answer as Known, Authenticator, Authorization, Gate};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{self, Caller};
-use crate::model::{Principal, Role, Route, TenantId};
+use crate::model::{Endpoint, Principal, Role, TenantId};
 use crate::rpc::version;
 use crate::server::stdio::Stdio;
 
@@ -260,7 +260,7 @@ async fn over_sse(api: &Api, who: &str) -> Value {
 /// The answer to the call over standard input and output.
 async fn over_stdio(api: &Api, who: &str) -> Value {
     let client = Stdio {
-        route: Route::All,
+        route: Endpoint::all(),
         principal: principal(&who.replace('.', "@")).unwrap(),
         max_line: 4096,
         grace: Duration::from_secs(5),

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::model::{
     Affinity, Algorithm, ApiKey, AuditEntry, Capability, CapabilityKind, Configuration, Credential,
-    CredentialKind, Endpoint, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction,
-    Role, SealedCredential, Server, ServerId, ServiceName, Sharing, Status, TenantId, TransportType,
+    CredentialKind, HealthCheck, HealthStatus, KeyHash, KeyId, Listing, ProbeKind, Restriction, Role,
+    SealedCredential, Server, ServerEndpoint, ServerId, ServiceName, Sharing, Status, TenantId,
+    TransportType,
 };
 use crate::store::{HealthRecord, Store};
 
@@ -29,7 +30,7 @@ pub fn server(tenant_id: &TenantId, name: &str) -> Server {
         tenant_id: tenant_id.clone(),
         name: name.into(),
         service: ServiceName::new("calc").unwrap(),
-        endpoint: Endpoint::Command {
+        endpoint: ServerEndpoint::Command {
             command: "python3".into(),
             args: vec!["-m".into(), "calc".into()],
             env: BTreeMap::from([("KEY".into(), "väl=ue".into())]),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fixtures::{at, audit, insert, item, listing, observation, server, tenant};
 use crate::error::ErrorKind;
 use crate::model::{
-    CapabilityKind, Configuration, Endpoint, HealthCheck, HealthStatus, Listing, Server, ServiceName,
+    CapabilityKind, Configuration, HealthCheck, HealthStatus, Listing, Server, ServerEndpoint, ServiceName,
     TransportType,
 };
 use crate::store::Store;
@@ -13,7 +13,7 @@ use crate::store::Store;
 pub async fn a_server_comes_back_as_it_was_written(store: Arc<dyn Store>) {
     let full = server(&tenant("t"), "full");
     let bare = Server {
-        endpoint: Endpoint::Url { endpoint_url: "https://h/mcp?x=%20".into() },
+        endpoint: ServerEndpoint::Url { endpoint_url: "https://h/mcp?x=%20".into() },
         transport_type: TransportType::Http,
         version: None,
         display_name: None,
@@ -88,7 +88,7 @@ pub async fn an_update_leaves_name_creation_and_observed_health(store: Arc<dyn S
         health_status: HealthStatus::Healthy,
         last_health_check: None,
         service: ServiceName::new("moved").unwrap(),
-        endpoint: Endpoint::Url { endpoint_url: "https://h/".into() },
+        endpoint: ServerEndpoint::Url { endpoint_url: "https://h/".into() },
         updated_at: at(50),
         revision: 5,
         ..old.clone()

@@ -32,7 +32,7 @@ pub use self::resolve::{Resolve, System};
 use super::in_process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::model::{Endpoint, Registration, Server, TenantId};
+use crate::model::{Registration, Server, ServerEndpoint, TenantId};
 
 /// Names that lead to a cloud machine's credentials wherever they resolve.
 const METADATA_NAMES: [&str; 6] = [
@@ -74,7 +74,7 @@ struct GuardCore {
     stdio: Stdio,
     resolver: Arc<dyn Resolve>,
     /// The servers that the operator's own configuration names, and where it says that they are.
-    named: ArcSwap<HashMap<(TenantId, String), Endpoint>>,
+    named: ArcSwap<HashMap<(TenantId, String), ServerEndpoint>>,
     /// Schemes of URLs that connectors of the embedding program's own read.
     custom: ArcSwap<BTreeSet<String>>,
 }
@@ -97,7 +97,7 @@ enum Chooser {
 
 struct Registered {
     key: (TenantId, String),
-    endpoint: Endpoint,
+    endpoint: ServerEndpoint,
 }
 
 impl Default for Guard {
@@ -131,7 +131,7 @@ impl Guard {
 
     /// Trusts the servers that the operator's own configuration names, by tenant and name, instead of those before. One that
     /// anybody points elsewhere is not trusted any more.
-    pub fn trust(&self, servers: impl IntoIterator<Item = (TenantId, String, Endpoint)>) {
+    pub fn trust(&self, servers: impl IntoIterator<Item = (TenantId, String, ServerEndpoint)>) {
         let named = servers.into_iter().map(|(tenant, name, endpoint)| ((tenant, name), endpoint)).collect();
         self.0.named.store(Arc::new(named));
     }
@@ -183,16 +183,16 @@ impl Watch {
     /// Judges where a server is said to be: its URL as it is written, or the command that starts it.
     ///
     /// [`ErrorKind::PermissionDenied`], with the rule and the setting that would allow it.
-    pub fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+    pub fn check_endpoint(&self, endpoint: &ServerEndpoint) -> Result<()> {
         match endpoint {
-            Endpoint::Url { endpoint_url } => match Url::parse(endpoint_url) {
+            ServerEndpoint::Url { endpoint_url } => match Url::parse(endpoint_url) {
                 // It stays in this process.
                 Ok(url) if url.scheme() == in_process::SCHEME => Ok(()),
                 Ok(url) if self.guard.0.custom.load().contains(url.scheme()) => Ok(()),
                 Ok(url) => self.check_url(&url),
                 Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
             },
-            Endpoint::Command { command, args, env, cwd } => {
+            ServerEndpoint::Command { command, args, env, cwd } => {
                 let judged = self.judge_command(command, args, env, cwd.as_deref());
                 judged.map_err(|refusal| refusal.into_error(ErrorKind::PermissionDenied))
             }
@@ -201,8 +201,8 @@ impl Watch {
 
     /// Judges a command that is about to be run. [`ErrorKind::Unavailable`], not sent, with the rule and the setting that
     /// would allow it.
-    pub fn check_start(&self, endpoint: &Endpoint) -> Result<()> {
-        let Endpoint::Command { command, args, env, cwd } = endpoint else { return Ok(()) };
+    pub fn check_start(&self, endpoint: &ServerEndpoint) -> Result<()> {
+        let ServerEndpoint::Command { command, args, env, cwd } = endpoint else { return Ok(()) };
         let judged = self.judge_command(command, args, env, cwd.as_deref());
         judged.map_err(|refusal| refusal.into_error(ErrorKind::Unavailable).not_sent())
     }

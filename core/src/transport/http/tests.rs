@@ -18,8 +18,8 @@ use super::HttpConnector;
 use crate::clock::{ManualClock, SystemClock};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::model::{
-    Configuration, Endpoint, HealthCheck, HealthStatus, Server, ServerId, ServiceName, Status, TenantId,
-    TransportType,
+    Configuration, HealthCheck, HealthStatus, Server, ServerEndpoint, ServerId, ServiceName, Status,
+    TenantId, TransportType,
 };
 use crate::rpc::{Message, Method, sse};
 use crate::tasks::Tasks;
@@ -138,7 +138,7 @@ fn server(url: &str, configuration: Configuration) -> Server {
         tenant_id: TenantId::new("default").unwrap(),
         name: "s".into(),
         service: ServiceName::new("s").unwrap(),
-        endpoint: Endpoint::Url { endpoint_url: url.into() },
+        endpoint: ServerEndpoint::Url { endpoint_url: url.into() },
         transport_type: TransportType::Http,
         version: None,
         display_name: None,

@@ -42,7 +42,7 @@ use self::group::Group;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::redact::Secrets;
-use crate::model::{Endpoint, Server};
+use crate::model::{Server, ServerEndpoint};
 use crate::random::Random;
 use crate::tasks::Tasks;
 use crate::transport::duplex::{Conversation, DuplexLink, QUEUE};
@@ -96,7 +96,7 @@ impl StdioConnector {
 
     /// As [`StdioConnector::new`], by other means: a child is started only if their guard lets it, and not unheard of.
     pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
-        let Endpoint::Command { command, args, env, cwd } = &server.endpoint else {
+        let ServerEndpoint::Command { command, args, env, cwd } = &server.endpoint else {
             return Err(Error::new(ErrorKind::InvalidParams, "a stdio server needs a `command`")
                 .with("server", &server.name));
         };

@@ -62,7 +62,7 @@ fn server(command: &str, args: &[&str]) -> Server {
         tenant_id: TenantId::default_tenant(),
         name: "child".to_owned(),
         service: ServiceName::new("child").unwrap(),
-        endpoint: Endpoint::Command {
+        endpoint: ServerEndpoint::Command {
             command: command.to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             env: BTreeMap::from([("TOKEN".to_owned(), "configured".to_owned())]),
@@ -412,7 +412,7 @@ async fn a_missing_program_is_named_without_starting_anything_and_backs_off() {
 
 #[tokio::test]
 async fn a_server_without_a_command_is_refused() {
-    let endpoint = Endpoint::Url { endpoint_url: "http://127.0.0.1:1/mcp".to_owned() };
+    let endpoint = ServerEndpoint::Url { endpoint_url: "http://127.0.0.1:1/mcp".to_owned() };
     let server = Server { endpoint, ..server("sh", &[]) };
     let random = Arc::new(Random::seeded(1));
     let error = StdioConnector::new(&server, SystemClock::shared(), Tasks::default(), random).unwrap_err();

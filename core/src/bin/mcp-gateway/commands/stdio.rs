@@ -8,7 +8,7 @@ use mcp_registry_gateway::builtin;
 use mcp_registry_gateway::clock::SystemClock;
 use mcp_registry_gateway::config::{self, Config};
 use mcp_registry_gateway::gateway::{Caller, Gateway};
-use mcp_registry_gateway::model::{Principal, Registration, Route, ServiceName, TenantId};
+use mcp_registry_gateway::model::{Endpoint, Principal, Registration, ServiceName, TenantId};
 use mcp_registry_gateway::server::stdio;
 use mcp_registry_gateway::store::Store;
 use mcp_registry_gateway::store::memory::MemoryStore;
@@ -50,9 +50,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let route = match &args.service {
         Some(name) => ServiceName::asked(name)
-            .map(Route::Service)
+            .map(Endpoint::of)
             .map_err(|error| Failure::usage(format!("--service {name}: {error}")))?,
-        None => Route::All,
+        None => Endpoint::all(),
     };
     let options = vec![("--import", "import", args.import.map(|path| path.display().to_string()))];
     let sources = common.sources(&options)?;

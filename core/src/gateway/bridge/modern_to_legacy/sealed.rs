@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Route};
+use crate::model::{Endpoint, Principal};
 
 /// What every state of this gateway's begins with; one of a server's own hardly does.
 const MARK: &str = "mreg.2.";
@@ -50,13 +50,9 @@ pub(crate) struct Bond([u8; 32]);
 
 impl Bond {
     /// The bond of a request: who sends it where, what it asks for, and `parts` of its params.
-    pub(crate) fn new(principal: &Principal, route: &Route, method: &str, parts: &[&str]) -> Self {
+    pub(crate) fn new(principal: &Principal, route: &Endpoint, method: &str, parts: &[&str]) -> Self {
         let mut digest = Context::new(&SHA256);
-        let route = match route {
-            Route::All => "",
-            Route::Service(name) => name.as_str(),
-        };
-        let fixed = [principal.tenant.as_str(), &*principal.subject, route, method];
+        let fixed = [principal.tenant.as_str(), &*principal.subject, route.describe(), method];
         for part in fixed.iter().chain(parts) {
             digest.update(&(part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());
@@ -164,7 +160,7 @@ mod tests {
     use crate::model::TenantId;
     use proptest::prelude::*;
 
-    fn bond(subject: &str, route: &Route, method: &str, parts: &[&str]) -> Bond {
+    fn bond(subject: &str, route: &Endpoint, method: &str, parts: &[&str]) -> Bond {
         let principal = Principal { subject: subject.into(), ..Principal::local(TenantId::default_tenant()) };
         Bond::new(&principal, route, method, parts)
     }
@@ -181,14 +177,14 @@ mod tests {
     #[test]
     fn a_state_opens_only_for_the_request_it_was_given_to_and_only_in_time() {
         let seal = Seal::new(None).unwrap();
-        let service = Route::Service("s".parse().unwrap());
+        let service = Endpoint::of("s".parse().unwrap());
         let own = bond("a", &service, "tools/call", &["x", "{}"]);
         let state = seal.seal(ticket(), &own).unwrap();
         assert!(is_ours(&state));
         assert_eq!(seal.open(&state, &own, now()).unwrap(), Shown { ticket: ticket(), own: true });
         for other in [
             bond("b", &service, "tools/call", &["x", "{}"]),
-            bond("a", &Route::All, "tools/call", &["x", "{}"]),
+            bond("a", &Endpoint::all(), "tools/call", &["x", "{}"]),
             bond("a", &service, "prompts/get", &["x", "{}"]),
             bond("a", &service, "tools/call", &["y", "{}"]),
             bond("a", &service, "tools/call", &["x", "{\"a\":1}"]),
@@ -206,7 +202,7 @@ mod tests {
     fn processes_with_one_key_read_each_others_states_and_those_of_a_key_that_was_renewed() {
         let (old, new) = (Vault::new_key().unwrap(), Vault::new_key().unwrap());
         let seal = |keys: &str| Seal::new(Some(&Vault::of(keys).unwrap())).unwrap();
-        let own = bond("a", &Route::All, "tools/call", &[]);
+        let own = bond("a", &Endpoint::all(), "tools/call", &[]);
         let state = seal(&old).seal(ticket(), &own).unwrap();
         let shown = Shown { ticket: ticket(), own: false };
         assert_eq!(seal(&old).open(&state, &own, now()).unwrap(), shown);
@@ -219,7 +215,7 @@ mod tests {
         #[test]
         fn no_changed_state_opens(at in 0_usize..80, flip in 1_u8..64, cut in any::<bool>()) {
             let seal = Seal::new(None).unwrap();
-            let own = bond("a", &Route::All, "tools/call", &[]);
+            let own = bond("a", &Endpoint::all(), "tools/call", &[]);
             let state = seal.seal(ticket(), &own).unwrap();
             let at = at % state.len();
             let mut bytes = state.clone().into_bytes();

@@ -7,7 +7,7 @@ use crate::breaker::{self, Breaker};
 use crate::clock::ManualClock;
 use crate::gateway::{Gateway, Settings};
 use crate::limit::Leave;
-use crate::model::{Action, Algorithm, Call, Principal, Route, TenantId};
+use crate::model::{Action, Algorithm, Call, Endpoint, Principal, TenantId};
 use crate::select::{Member, PickRequest, Pool, ReplicaState};
 use crate::store::memory::MemoryStore;
 use crate::transport::memory::{Handler, MemoryConnector, Replies};
@@ -65,7 +65,7 @@ impl World {
         let inner = &self.gateway.0;
         let request = r#"{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"name":"t"}}"#;
         let call = Call {
-            route: Route::All,
+            route: Endpoint::all(),
             action: Action::Send(Message::parse(Bytes::from_static(request.as_bytes())).unwrap()),
             era: crate::rpc::version::Era::Legacy,
             session: None,

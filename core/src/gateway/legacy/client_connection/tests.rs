@@ -22,7 +22,7 @@ impl Pair {
         let gateway =
             Gateway::open(settings, Arc::new(MemoryStore::new()), SystemClock::shared()).await.unwrap();
         let credentials = Credentials::Embedded(Principal::local(TenantId::default_tenant()));
-        let (attached, heard) = ClientConnection::new(gateway.clone(), Route::All, credentials, true);
+        let (attached, heard) = ClientConnection::new(gateway.clone(), Endpoint::all(), credentials, true);
         Self { gateway, attached, heard }
     }
 

@@ -18,7 +18,7 @@ use crate::breaker;
 use crate::clock::SystemClock;
 use crate::error::{Delivery, ErrorKind};
 use crate::gateway::*;
-use crate::model::{Action, Call, Configuration, Registration, Reply, Route};
+use crate::model::{Action, Call, Configuration, Endpoint, Registration, Reply};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, object};
 use crate::store::MemoryStore;
@@ -257,7 +257,7 @@ impl Bed {
 
     async fn send(&self, lane: usize, era: Era, session: Option<&str>, body: String) -> Result<Reply> {
         let call = Call {
-            route: Route::Service(format!("lane{lane}").parse().unwrap()),
+            route: Endpoint::of(format!("lane{lane}").parse().unwrap()),
             action: Action::Send(Message::parse(body.into()).unwrap()),
             era,
             session: session.map(str::to_owned),

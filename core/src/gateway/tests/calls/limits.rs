@@ -15,7 +15,7 @@ use crate::clock::ManualClock;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::gateway::*;
 use crate::limit;
-use crate::model::{Action, Call, Registration, Reply, Route};
+use crate::model::{Action, Call, Endpoint, Registration, Reply};
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
 use crate::store::MemoryStore;
@@ -134,7 +134,7 @@ async fn one_child_of_a_modern_server_serves_all_where_no_other_may_be_started()
     gateway.discover(&caller(), server.id).await.unwrap();
     let send = async |session: Option<String>, body: Value| {
         let call = Call {
-            route: Route::Service("s".parse().unwrap()),
+            route: Endpoint::of("s".parse().unwrap()),
             action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
             era: Era::Legacy,
             session,
@@ -212,7 +212,7 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
     let mut session = None;
     let mut send = async |body: &str| {
         let call = Call {
-            route: Route::Service("s".parse().unwrap()),
+            route: Endpoint::of("s".parse().unwrap()),
             action: Action::Send(Message::parse(body.to_owned().into()).unwrap()),
             era: Era::Legacy,
             session: session.clone(),

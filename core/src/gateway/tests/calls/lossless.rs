@@ -15,7 +15,7 @@ use super::super::fake::caller;
 use crate::auth::Credentials;
 use crate::clock::SystemClock;
 use crate::gateway::*;
-use crate::model::{Action, Call, Registration, Reply, Route};
+use crate::model::{Action, Call, Endpoint, Registration, Reply};
 use crate::rpc::generated::{json_text, members, object};
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Shape};
@@ -82,8 +82,8 @@ struct Pair {
     sessions: [Option<Arc<str>>; 2],
 }
 
-fn route(aggregated: bool) -> Route {
-    if aggregated { Route::All } else { Route::Service("s".parse().unwrap()) }
+fn route(aggregated: bool) -> Endpoint {
+    if aggregated { Endpoint::all() } else { Endpoint::of("s".parse().unwrap()) }
 }
 
 impl Pair {

@@ -13,7 +13,7 @@ use super::super::fake::caller;
 use crate::auth::Credentials;
 use crate::clock::ManualClock;
 use crate::gateway::*;
-use crate::model::{Action, Call, Registration, Reply, Route, TransportType};
+use crate::model::{Action, Call, Endpoint, Registration, Reply, TransportType};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
 use crate::store::MemoryStore;
@@ -114,7 +114,7 @@ async fn call(gateway: &Gateway, text: &str, level: Option<&str>) -> (Vec<Value>
     let params = json!({ "name": "t", "arguments": { "text": text }, "_meta": meta });
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     let call = Call {
-        route: Route::Service("s".parse().unwrap()),
+        route: Endpoint::of("s".parse().unwrap()),
         action: Action::Send(Message::parse(body.to_string().into()).unwrap()),
         era: Era::Modern,
         session: None,
