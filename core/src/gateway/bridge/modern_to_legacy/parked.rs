@@ -1,7 +1,7 @@
-//! Calls of modern clients that wait for their retry: a server asked something in the middle of a call, the client was
-//! told so, and the call stands still until the client comes back with the answers.
+//! Calls of modern clients that wait for their retry: a server sent a request in the middle of a call, the client got it, and
+//! the call stands still until the client comes back with the answers.
 //!
-//! Invariant: a place is given once and taken once; whoever waits in it is told of at most one retry.
+//! Invariant: a slot is given once and taken once; the call that waits in it is notified of at most one retry.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,7 +18,7 @@ const MOST: usize = 4096;
 /// Calls of one principal that wait.
 const MOST_EACH: usize = 128;
 
-/// Where a call waits, and how many may wait there.
+/// The server at which a call waits, and how many may wait there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lot {
     server: ServerId,
@@ -26,8 +26,8 @@ pub(crate) struct Lot {
 }
 
 impl Lot {
-    /// At this server. Where each exchange has a connection of its own, a call that waits keeps one: half of them are for the calls
-    /// that do not.
+    /// At this server. Where each exchange has a connection of its own, a parked call keeps one: half of the connections are
+    /// for the calls that do not wait.
     pub(crate) fn at(replica: &Replica) -> Self {
         let server = &replica.server;
         let connections = usize::try_from(server.configuration.max_connections).unwrap_or(usize::MAX);
@@ -57,8 +57,8 @@ impl<T> Default for Parked<T> {
 impl<T> Parked<T> {
     /// Has a call wait at `replica`, a number that no other call has.
     ///
-    /// [`ErrorKind::RateLimited`] if too many calls of the principal wait, [`ErrorKind::Unavailable`] if too many do at that server,
-    /// or in all.
+    /// [`ErrorKind::RateLimited`] if too many calls of the principal wait, [`ErrorKind::Unavailable`] if too many do at that
+    /// server, or in all.
     pub(crate) fn enter(
         &self,
         principal: &Principal,

@@ -1,11 +1,11 @@
-//! `requestState`: which parked call a retry resumes, sealed so that only this gateway can write it and only the request
-//! that it was given to can use it.
+//! `requestState`: names the parked call that a retry resumes, sealed so that only this gateway can write it and only the
+//! request that it was given to can use it.
 //!
 //! ChaCha20-Poly1305 with a key derived from that of the sealed credentials (HKDF, RFC 5869), so that all processes of one
 //! gateway read each other's states and a restart changes nothing; without one, with a key of the operating system's generator.
-//! What a state is bound to (principal, route, method, target, arguments) is not in it but authenticated with it: presented
-//! with anything else, it does not open. It is used once, since a call is parked under each number once. A call waits in the
-//! process that parked it, and no other takes its number for one of its own.
+//! The bond of a state (principal, route, method, target, arguments) is not in it but authenticated with it: presented with
+//! anything else, it does not open. It is used once, since a call is parked under each number once. A call waits in the process
+//! that parked it, and no other takes its number for one of its own.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{Context, SHA256};
@@ -20,36 +20,36 @@ use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Route};
 
-/// What every state of this gateway's begins with; one of a server's own hardly does.
+/// The prefix of every state of this gateway; one of a server's own hardly has it.
 const MARK: &str = "mreg.2.";
 
-/// What the keys are derived for.
+/// The purpose for which the keys are derived.
 const PURPOSE: &[u8] = b"mcp requestState 1";
 
-/// What a state says.
+/// The content of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// Under which number the call is parked.
+    /// The number under which the call is parked.
     pub(crate) replica: u64,
-    /// Until when it is, to the millisecond.
+    /// The end of the parking, to the millisecond.
     pub(crate) until: Timestamp,
 }
 
-/// A ticket that was shown.
+/// A ticket that a client presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// What it says.
+    /// The content.
     pub(crate) ticket: Ticket,
     /// Whether this very process made it.
     pub(crate) own: bool,
 }
 
-/// What a state is bound to, as a digest.
+/// The binding of a state, as a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bond([u8; 32]);
 
 impl Bond {
-    /// The bond of a request: who sends it where, what it asks for, and `parts` of its params.
+    /// The bond of a request: the sender, the route, the method, and `parts` of its params.
     pub(crate) fn new(principal: &Principal, route: &Route, method: &str, parts: &[&str]) -> Self {
         let mut digest = Context::new(&SHA256);
         let route = match route {
@@ -111,7 +111,7 @@ impl Seal {
         Ok(format!("{MARK}{}", URL_SAFE_NO_PAD.encode(whole)))
     }
 
-    /// What `state` says.
+    /// The ticket in `state`.
     ///
     /// [`ErrorKind::InvalidParams`] if it was not made here, was made for another request or principal, or is too old; the
     /// error does not say which.
