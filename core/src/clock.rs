@@ -1,7 +1,7 @@
 //! Time as a parameter: the system's clock, or one that a test moves by hand.
 //!
-//! Nothing else in this crate asks the operating system for the time, which is what makes every decision
-//! that depends on time repeatable.
+//! Nothing else in this crate asks the operating system for the time, so that every decision
+//! that depends on time is repeatable.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! One error for every face of the gateway: a kind to act on, a message to read, context to find the place.
 //!
-//! Callers act on [`ErrorKind`] alone; the table of `kinds!` is the only place that says what a
-//! kind is called and which numbers stand for it on HTTP and in JSON-RPC. `Display` never prints the
-//! source, so that what a dependency says about its insides does not reach a client by accident.
+//! Callers act on [`ErrorKind`] alone; the table of `kinds!` is the only place that has the
+//! name of a kind and its numbers on HTTP and in JSON-RPC. `Display` never prints the
+//! source, so that a dependency's message about its insides does not reach a client by accident.
 //!
 //! Code that decides something reads typed facts: [`Error::kind`], [`Error::cause`], [`Error::upstream_status`],
 //! [`Error::delivery`], [`Error::retry_delay`]. Message and context are for people: they may be reworded at any time, and
@@ -61,7 +61,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// What went wrong, in the terms that a caller can act on.
+    /// The failure, in the terms that a caller can act on.
     ///
     /// ```
     /// use mcp_registry_gateway::{Caller, ErrorKind, Gateway};
@@ -173,7 +173,7 @@ pub struct Row {
 pub enum Delivery {
     /// No byte of the call was written: it is safe to send elsewhere.
     NotSent,
-    /// Something was written: what the server did with it is unknown.
+    /// Something was written: its effect on the server is unknown.
     #[default]
     Unknown,
 }
@@ -208,7 +208,7 @@ struct Facts {
 }
 
 impl Error {
-    /// An error of `kind`; the message says what is wrong, where, and what to do.
+    /// An error of `kind`; the message says the fault, the place, and the remedy.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(ErrorParts { kind, message: message.into(), facts: Facts::default(), source: None }))
     }
@@ -262,7 +262,7 @@ impl Error {
         self
     }
 
-    /// The same error for another who waited for the same thing; the source stays with the first.
+    /// The same error for another waiter for the same thing; the source stays with the first.
     #[must_use]
     pub fn repeat(&self) -> Self {
         Self(Box::new(ErrorParts {
@@ -280,7 +280,7 @@ impl Error {
         Self(Box::new(ErrorParts { kind, message: message.into(), facts, source: Some(Box::new(self)) }))
     }
 
-    /// What went wrong.
+    /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

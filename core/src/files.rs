@@ -1,7 +1,7 @@
 //! Files that somebody names: in a registration, in a configuration, on a command line.
 //!
-//! Whoever names a path need not name a file. A named pipe that nobody writes to holds an open for ever, a device gives bytes without
-//! end, and a disk that is gone answers nothing. So every named file is opened here: without waiting, only if it is a regular file
+//! A named path need not be a file. A named pipe without a writer holds an open for ever, a device yields bytes without end, and
+//! a disk that is gone answers nothing. So every named file is opened here: without waiting, only if it is a regular file
 //! (looked at before it is opened, and again on what was opened), and up to a size. Symbolic links are followed, since secrets
 //! are often mounted as such. Threads that serve calls read nothing themselves: [`in_time`] reads on a thread of its own, and gives up.
 
@@ -71,7 +71,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Whether what stands at `path` is a regular file, for a library that opens it itself.
+/// Whether the entry at `path` is a regular file, for a library that opens it itself.
 pub fn check(path: &Path) -> Result<(), Fault> {
     regular(&std::fs::metadata(path).map_err(Fault::Unreadable)?)
 }
@@ -91,7 +91,7 @@ pub fn open(path: &Path) -> Result<File, Fault> {
         options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
     }
     let file = options.open(path).map_err(Fault::Unreadable)?;
-    // What was opened counts: the path may lead elsewhere by now.
+    // The opened file counts: the path may lead elsewhere by now.
     regular(&file.metadata().map_err(Fault::Unreadable)?)?;
     Ok(file)
 }
@@ -122,7 +122,7 @@ where
     soon(tasks::aside(work)).await?.ok_or(Fault::Late)
 }
 
-/// What `waiting` comes to. [`Fault::Late`] if that takes longer than [`PATIENCE`].
+/// The outcome of `waiting`. [`Fault::Late`] if that takes longer than [`PATIENCE`].
 pub async fn soon<T>(waiting: impl Future<Output = T>) -> Result<T, Fault> {
     tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| Fault::Late)
 }
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// what is no regular file is refused at once, and said to be what it is; nothing waits for a writer.
+    /// a path that is no regular file is refused at once, and the refusal says its kind; nothing waits for a writer.
     #[cfg(unix)]
     #[test]
     fn pipes_folders_devices_and_sockets_are_refused_at_once() {

@@ -29,7 +29,7 @@ impl Random {
         mix(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
     }
 
-    /// An id that differs from all others, for as long as nobody wants to guess it.
+    /// An id that differs from all others, as long as it need not be hard to guess.
     pub fn uuid(&self) -> Uuid {
         let bits = (u128::from(self.next()) << 64) | u128::from(self.next());
         uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()

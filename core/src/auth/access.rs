@@ -1,6 +1,6 @@
-//! What a principal may not use, beyond its role: the rules of the configuration and those of each server together.
+//! The restrictions of a principal, beyond its role: the rules of the configuration and those of each server together.
 //!
-//! What one may not use one does not see. Rules only take away, so a rule too many hides something and shows nothing.
+//! A principal does not see what it may not use. Rules only take away, so a rule too many hides something and shows nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +68,8 @@ struct Entry {
 }
 
 impl Restrictions {
-    /// What `access` and the tenant's own servers say. A server's restriction is about its whole service: replicas offer the
-    /// same, and a call must not depend on which of them it meets.
+    /// The restrictions of `access` and of the tenant's own servers. A server's restriction is about its whole service: replicas
+    /// offer the same, and a call must not depend on which of them it meets.
     pub fn of<'a>(access: &Access, tenant: &TenantId, servers: impl Iterator<Item = &'a Server>) -> Self {
         let rules = access.rules.iter().filter(|rule| rule.tenant.as_ref().is_none_or(|own| own == tenant));
         let rules = rules.map(|rule| Entry {
@@ -88,19 +88,19 @@ impl Restrictions {
         self.0.is_empty()
     }
 
-    /// What `principal` may not use.
+    /// The restrictions that deny something to `principal`.
     pub fn denied_to(&self, principal: &Principal) -> Denied<'_> {
         let denied = self.0.iter().enumerate().filter(|(_, entry)| !entry.restriction.admits(principal));
         Denied(denied.collect())
     }
 }
 
-/// What one principal may not use.
+/// The restrictions that deny something to one principal.
 #[derive(Clone, Debug)]
 pub struct Denied<'a>(Vec<(usize, &'a Entry)>);
 
 impl Denied<'_> {
-    /// The restrictions that do not admit the principal: whoever has the same ones sees the same.
+    /// The restrictions that do not admit the principal: principals with the same ones see the same.
     pub fn class(&self) -> Box<[usize]> {
         self.0.iter().map(|(position, _)| *position).collect()
     }

@@ -1,4 +1,4 @@
-//! Who asks.
+//! The caller of an operation.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::auth::Operation;
 use crate::error::Result;
 use crate::model::{Principal, TenantId};
 
-/// A principal at work: who, and the id that ties its log lines and audit rows together.
+/// A principal at work, and the id that ties its log lines and audit rows together.
 ///
 /// ```
 /// use mcp_registry_gateway::{Caller, ErrorKind, Gateway, Principal, Registration, Result, Role, TenantId};
@@ -28,9 +28,9 @@ use crate::model::{Principal, TenantId};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who.
+    /// The principal.
     pub principal: Principal,
-    /// Which request.
+    /// The id of the request.
     pub correlation_id: Arc<str>,
 }
 

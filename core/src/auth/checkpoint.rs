@@ -1,4 +1,4 @@
-//! The one place where credentials from the network are judged, whichever door they came in by.
+//! The one place where credentials from the network are judged, whichever entry point they came in by.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Principal, Role, TenantId};
 
-/// What a failed attempt to get in looked like, for the audit trail. It never holds the credential.
+/// A failed attempt to authenticate, for the audit trail. It never holds the credential.
 #[derive(Clone, Debug)]
 pub struct Failed {
-    /// Whose address.
+    /// The address that it came from.
     pub peer: IpAddr,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// Whether the address is not listened to from now on.
+    /// Whether the address is blocked from now on.
     pub closed: bool,
 }
 
-/// Told of failed attempts: of the first of an address in a while, and of the one after which it is not listened to.
+/// Is notified of failed attempts: of the first of an address in a while, and of the one after which it is blocked.
 pub type FailureListener = Box<dyn Fn(Failed) + Send + Sync>;
 
-/// Takes what the settings say is taken, and nothing else.
+/// Takes the credentials that the settings allow, and no others.
 pub struct Checkpoint {
     settings: Auth,
     keys: Arc<Keys>,
@@ -39,7 +39,7 @@ pub struct Checkpoint {
     opaque: Opaque,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
-    /// Who processes of this machine are, where they need no credential.
+    /// The principals of this machine's processes, where they need no credential.
     local: Option<Local>,
     told: FailureListener,
 }
@@ -51,8 +51,8 @@ impl std::fmt::Debug for Checkpoint {
 }
 
 impl Checkpoint {
-    /// A checkpoint with these settings; `fetch` reads what issuers publish, `token` is what processes of this machine prove themselves
-    /// by if they need no credential.
+    /// A checkpoint with these settings; `fetch` reads what issuers publish, `token` is the proof of this machine's processes if
+    /// they need no credential.
     ///
     /// [`ErrorKind::InvalidParams`] for an URL of an issuer that is none.
     pub fn new(
@@ -69,7 +69,7 @@ impl Checkpoint {
         Ok(Self { settings, keys, tokens, opaque, throttle: Throttle::new(), clock, local, told })
     }
 
-    /// Who is believed without a credential that somebody gave: a process of this machine, if it is.
+    /// The principal that is believed without an issued credential: a process of this machine, if the request is from one.
     fn sender(
         &self,
         peer: IpAddr,
@@ -117,7 +117,7 @@ impl Checkpoint {
         }
     }
 
-    /// Counts how it went.
+    /// Counts the outcome.
     fn conclude(&self, peer: IpAddr, token: &[u8], outcome: Result<Principal>) -> Result<Principal> {
         match &outcome {
             Ok(_) => self.throttle.held(token),
@@ -154,7 +154,7 @@ fn no_token() -> Error {
 impl Authenticator for Checkpoint {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         let answer = match credentials {
-            // What is held open for a key speaks for it long after the key was shown.
+            // A stream that is held open for a key speaks for it long after the key was sent.
             Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => {
                 Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
             }

@@ -1,4 +1,4 @@
-//! What a caller shows of itself. It is never printed.
+//! The credentials that a caller sends. They are never printed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, FORWARDED, HeaderMap, HeaderName, VIA};
 
 use crate::model::Principal;
 
-/// What a caller shows of itself.
+/// The credentials that a caller sends.
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// A call from within the process that embeds the gateway, which speaks for this principal.
@@ -19,12 +19,12 @@ pub enum Credentials {
         peer: IpAddr,
         /// The header by which the request says that a proxy passed it on, if it has one; see [`forwarded`].
         forwarded: Option<HeaderName>,
-        /// What `Authorization` says.
+        /// The content of `Authorization`.
         authorization: Authorization,
     },
 }
 
-/// What the header `Authorization` of a request says.
+/// The content of the header `Authorization` of a request.
 #[derive(Clone, Debug, Default)]
 pub enum Authorization {
     /// There is none.
@@ -82,8 +82,8 @@ impl Authorization {
     }
 }
 
-/// The header by which a request says that a proxy passed it on: `Forwarded`, one of `X-Forwarded-…`, `X-Real-IP` or `Via`. Such a
-/// request comes from somewhere else than its connection does, so that the peer's address says nothing of who sent it.
+/// The header by which a request says that a proxy passed it on: `Forwarded`, one of `X-Forwarded-…`, `X-Real-IP` or `Via`. Such
+/// a request comes from somewhere else than its connection does, so that the peer's address says nothing of its sender.
 pub fn forwarded(headers: &HeaderMap) -> Option<HeaderName> {
     headers.keys().find(|name| is_of_a_proxy(name)).cloned()
 }

@@ -1,4 +1,4 @@
-//! What somebody granted the gateway by OAuth, as it is sealed in the store.
+//! A grant that somebody gave the gateway by OAuth, as it is sealed in the store.
 
 use std::fmt;
 
@@ -18,15 +18,15 @@ pub(crate) struct Grant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) issued_at: Timestamp,
-    /// What it was given for.
+    /// The scopes that it was given for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) scopes: Vec<String>,
-    /// What was asked for.
+    /// The scopes that were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) asked: Vec<String>,
-    /// What the gateway is called there.
+    /// The client that the gateway is there.
     pub(crate) client: OauthClient,
-    /// What the token is meant for (RFC 8707).
+    /// The resource that the token is meant for (RFC 8707).
     pub(crate) resource: String,
     /// The authorization server's metadata (RFC 8414), as it was when the grant was given.
     pub(crate) metadata: serde_json::Value,
@@ -64,12 +64,12 @@ impl Grant {
         })
     }
 
-    /// Who gave it.
+    /// The issuer that gave it.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.metadata.get("issuer").and_then(serde_json::Value::as_str)
     }
 
-    /// What is told of it.
+    /// The public part of it.
     pub(crate) fn told(&self) -> Authorized {
         Authorized {
             issuer: self.issuer().map(str::to_owned),

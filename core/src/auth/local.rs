@@ -1,8 +1,9 @@
-//! Processes of this machine while no authentication is configured, and the token by which they prove that they are some.
+//! Processes of this machine while no authentication is configured, and the token by which they prove it.
 //!
-//! A connection from a loopback address proves nothing: those that a reverse proxy of this machine passes on have one, too. So it is
-//! enough for what does no lasting harm, and never for a request that says of itself that it was passed on. For commands, credentials
-//! and keys a process shows that it can read a file that is this user's alone; [`Principal::may`] holds that for every door.
+//! A connection from a loopback address proves nothing: those that a reverse proxy of this machine passes on have one, too. So it
+//! is enough for operations that do no lasting harm, and never for a request that says of itself that it was passed on. For
+//! commands, credentials and keys a process proves that it can read a file that is this user's alone; [`Principal::may`] enforces
+//! that at every entry point.
 
 use std::fmt;
 use std::io::ErrorKind as Io;
@@ -28,10 +29,10 @@ const RANDOM: usize = 32;
 /// The file's name, in the folder of the database.
 const FILE: &str = "local.token";
 
-/// By this a process of this machine proves that it is one. Its `Debug` form hides it.
+/// The token by which a process of this machine proves that it is one. Its `Debug` form hides it.
 pub struct LocalToken {
     text: String,
-    /// What a shown token is compared with, in the place of the text: how long that takes tells nothing.
+    /// The hash that a sent token is compared with, in place of the text: the time that takes tells nothing.
     hash: [u8; 32],
     file: Option<PathBuf>,
 }
@@ -92,7 +93,7 @@ impl LocalToken {
         hash(shown) == self.hash
     }
 
-    /// How to show it.
+    /// How to send it.
     fn remedy(&self) -> String {
         match &self.file {
             Some(file) => {
@@ -110,7 +111,7 @@ impl fmt::Debug for LocalToken {
     }
 }
 
-/// Who processes of this machine are.
+/// The principals of this machine's processes.
 pub(super) struct Local {
     token: Arc<LocalToken>,
     unproven: PerThread<Principal>,
@@ -128,8 +129,8 @@ impl Local {
         }
     }
 
-    /// Who sent a request: `None` if it is not known to come from this machine, by the address of its peer or because it was passed
-    /// on. A credential that is no local token is not looked at.
+    /// The sender of a request: `None` if it is not known to come from this machine, by the address of its peer or because it was
+    /// passed on. A credential that is no local token is not looked at.
     ///
     /// [`ErrorKind::Unauthenticated`] for a local token of another gateway.
     pub(super) fn sender(
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!(LocalToken::beside(&database).unwrap_err().kind(), ErrorKind::Storage);
     }
 
-    /// a loopback address is believed for reading, a token proves more, and what was passed on is nobody.
+    /// a loopback address is believed for reading, a token proves more, and a request that was passed on is nobody's.
     #[test]
     fn only_a_token_proves_a_process_of_this_machine_and_what_was_passed_on_is_nobody() {
         let local = Local::new(Arc::new(LocalToken::in_memory().unwrap()));

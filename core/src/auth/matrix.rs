@@ -20,7 +20,7 @@ pub(super) static MATRIX: LazyLock<Matrix> = LazyLock::new(|| {
     })
 });
 
-/// Who may do what.
+/// The permissions of roles and scopes.
 #[derive(Debug, Default)]
 pub(super) struct Matrix {
     /// By the operation's position in [`Operation::ALL`].
@@ -30,18 +30,18 @@ pub(super) struct Matrix {
     routes: BTreeMap<String, Gate>,
 }
 
-/// What one operation needs.
+/// The requirements of one operation.
 #[derive(Debug)]
 pub(super) struct Row {
     /// The last role, in the order of [`Role`], that may do it.
     pub(super) least: Role,
-    /// What a caller with scopes needs, all together.
+    /// The scopes that a caller with scopes needs, all together.
     pub(super) scopes: Vec<String>,
     /// Whether a loopback address alone is not enough, while no authentication is configured.
     pub(super) local_token: bool,
 }
 
-/// What stands in front of a route.
+/// The check in front of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// Nothing: anybody may use it, known or not.
@@ -93,7 +93,7 @@ impl Matrix {
         })
     }
 
-    /// What the operation needs; `None` if the matrix does not know it.
+    /// The requirements of the operation; `None` if the matrix does not know it.
     pub(super) fn row(&self, operation: Operation) -> Option<&Row> {
         self.rows.get(operation as usize)?.as_ref()
     }
@@ -121,15 +121,15 @@ impl Gate {
         }
     }
 
-    /// What stands in front of the route of this method and path, the path as the router has it (`/api/v1/servers/{id}`);
-    /// `None` for a route that the matrix does not know, which nobody may use.
+    /// The check in front of the route of this method and path, the path as the router has it (`/api/v1/servers/{id}`); `None`
+    /// for a route that the matrix does not know, which nobody may use.
     pub fn of(method: &str, path: &str) -> Option<Self> {
         // A HEAD is a GET whose answer is cut.
         let method = if method == "HEAD" { "GET" } else { method };
         MATRIX.routes.get(&format!("{method} {path}")).copied()
     }
 
-    /// Every route of the matrix: method, path, and what stands in front of it.
+    /// Every route of the matrix: method, path, and the check in front of it.
     pub fn routes() -> impl Iterator<Item = (&'static str, &'static str, Self)> {
         MATRIX.routes.iter().filter_map(|(route, gate)| {
             let (method, path) = route.split_once(' ')?;

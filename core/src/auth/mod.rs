@@ -1,5 +1,5 @@
-//! Who calls: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. And what a
-//! principal may do: [`permission`].
+//! Authentication: credentials in, a principal out, or a refusal. There is no anonymous principal to fall back on. Authorization
+//! is in [`permission`].
 
 pub mod access;
 mod caller;
@@ -42,12 +42,12 @@ use crate::model::Principal;
 
 /// Turns credentials into a principal.
 pub trait Authenticator: Send + Sync + fmt::Debug {
-    /// The principal, or [`ErrorKind::Unauthenticated`]. What can be told without waiting is told at once: it is asked for
+    /// The principal, or [`ErrorKind::Unauthenticated`]. An answer that needs no waiting is returned at once: it is asked for
     /// every call.
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a>;
 }
 
-/// Who calls, or that somebody else has to be asked first.
+/// The principal, or a wait for another party's answer.
 pub enum Answer<'a> {
     /// Known.
     Now(Result<Principal>),
@@ -74,8 +74,8 @@ impl fmt::Debug for Answer<'_> {
     }
 }
 
-/// What holds while no authentication is configured: a process of this machine is the administrator of `default`, as far as it shows
-/// the [`LocalToken`] where that is needed, and nobody else is anybody.
+/// The authenticator while no authentication is configured: a process of this machine is the administrator of `default`, as far
+/// as it sends the [`LocalToken`] where that is needed, and no other caller is accepted.
 pub struct LocalOnly(local::Local);
 
 impl LocalOnly {

@@ -1,7 +1,7 @@
-//! May they: the operations that there are, and whether a principal may do one.
+//! Permissions: the operations that there are, and whether a principal may do one.
 //!
 //! The answers stand in `permissions.toml` and nowhere else. Every public method of the gateway that takes a caller asks
-//! [`Principal::may`] before it does anything, and the pipeline asks it for every MCP call; so no door can forget to.
+//! [`Principal::may`] before it does anything, and the pipeline asks it for every MCP call; so no entry point can forget to.
 
 use super::matrix::MATRIX;
 use crate::error::{Cause, Error, ErrorKind, Result};
@@ -68,8 +68,8 @@ pub fn scopes() -> Vec<&'static str> {
 }
 
 impl Operation {
-    /// What an MCP call comes down to. What this gateway does not know counts as a call of a tool, the most that a
-    /// message can ask for.
+    /// The operation of an MCP call. A method that this gateway does not know counts as a call of a tool, the most that a message
+    /// can ask for.
     pub fn of(action: &Action) -> Self {
         match action {
             Action::Listen | Action::Resume(_) | Action::End => Self::McpConnect,
@@ -77,7 +77,7 @@ impl Operation {
         }
     }
 
-    /// What a request of this method comes down to.
+    /// The operation of a request of this method.
     pub fn of_request(method: &Method) -> Self {
         match method {
             Method::ToolsCall
@@ -133,7 +133,7 @@ fn of_message(message: &Message) -> Operation {
 
 impl Principal {
     /// Whether this principal may do `operation`: its role must be among those that may, if it has scopes they must cover those
-    /// needed, and a loopback address alone is not enough for what needs the local token.
+    /// needed, and a loopback address alone is not enough for an operation that needs the local token.
     ///
     /// [`ErrorKind::PermissionDenied`]; one for want of scopes says [`Cause::InsufficientScope`].
     pub fn may(&self, operation: Operation) -> Result<()> {

@@ -1,11 +1,11 @@
-//! `[auth]`: who is let in, and by what.
+//! `[auth]`: the callers that are let in, and their credentials.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::jwt::{Issuer, Preset};
 
-/// Who is let in. With nothing set, processes of this machine alone are, as administrator of `default`.
+/// The callers that are let in. With nothing set, processes of this machine alone are, as administrator of `default`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -27,7 +27,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Whether there is any way to prove who one is.
+    /// Whether any authentication is configured.
     pub fn is_configured(&self) -> bool {
         self.api_keys || !self.issuers.is_empty()
     }
@@ -37,7 +37,7 @@ impl Auth {
         self.trust_loopback || !self.is_configured()
     }
 
-    /// What is wrong with `url`, if anything.
+    /// Checks `url`; the error names the fault.
     pub(crate) fn check_url(&self) -> Result<(), String> {
         let Some(url) = &self.url else { return Ok(()) };
         let plain = Url::parse(url).is_ok_and(|parsed| {
@@ -56,7 +56,7 @@ impl Auth {
         self.issuers.iter().flat_map(Issuer::servers).collect()
     }
 
-    /// What is wrong with the issuers, if anything.
+    /// Checks the issuers; the error names the fault.
     pub(crate) fn check_issuers(&self) -> Result<(), String> {
         for (index, issuer) in self.issuers.iter().enumerate() {
             issuer.check(self.url.is_some())?;

@@ -1,4 +1,4 @@
-//! Protection against guessing: who fails too often is not listened to for a while, before anything is computed for them.
+//! Protection against guessing: a caller that fails too often is blocked for a while, before anything is computed for it.
 //!
 //! Failures are counted by address (an IPv6 network of 64 bits counts as one) and by the first characters of the token, so that
 //! guesses at one key from many addresses are met, too. Tokens that held before are let through all the same: those who
@@ -14,11 +14,11 @@ use std::time::Duration;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind};
 
-/// Failures of one address within [`WINDOW`] after which it is not listened to.
+/// Failures of one address within [`WINDOW`] after which it is blocked.
 const BY_ADDRESS: u32 = 60;
 /// Failures of tokens that begin alike.
 const BY_PREFIX: u32 = 20;
-/// How long failures are counted together, and how long whoever had too many is not listened to.
+/// How long failures are counted together, and how long a caller with too many is blocked.
 const WINDOW: Duration = Duration::from_mins(1);
 /// Addresses and prefixes that are counted at once; beyond that the oldest are forgotten.
 const COUNTED: usize = 16_384;
@@ -31,9 +31,9 @@ const PREFIX: usize = 12;
 #[derive(Debug)]
 pub(super) struct Throttle {
     counts: Mutex<HashMap<u64, Count>>,
-    /// The tick until which somebody is not listened to, so that nobody pays for looking when there is none.
+    /// The tick until which somebody is blocked, so that nobody pays for looking when there is none.
     closed_until: AtomicU64,
-    /// Hashes of tokens that held, each at the place that its hash gives.
+    /// Hashes of tokens that held, each in the slot that its hash gives.
     held: Box<[AtomicU64]>,
     /// Keyed by chance: nobody can choose what falls together.
     hasher: RandomState,
@@ -46,14 +46,14 @@ struct Count {
     limit: u32,
 }
 
-/// What a failure means for the log.
+/// The weight of a failure for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     /// The first for a while: worth a line.
     First,
     /// One of many.
     Repeated,
-    /// The one after which they are not listened to.
+    /// The one after which the caller is blocked.
     Closed,
 }
 
@@ -77,7 +77,7 @@ impl Throttle {
         }
     }
 
-    /// Refuses with [`ErrorKind::RateLimited`] whoever failed too often, unless the token held before.
+    /// Refuses with [`ErrorKind::RateLimited`] a caller that failed too often, unless the token held before.
     pub(super) fn check(&self, peer: IpAddr, token: &[u8], now: Tick) -> Result<(), Error> {
         if self.closed_until.load(Ordering::Relaxed) <= now.as_nanos() {
             return Ok(());
@@ -117,7 +117,7 @@ impl Throttle {
         if counts.len() + 2 > COUNTED {
             counts.retain(|_, count| !count.is_over(now));
             if counts.len() + 2 > COUNTED {
-                // So many at once are a flood from everywhere: those who are not listened to stay, the others begin anew.
+                // So many at once are a flood from everywhere: those that are blocked stay, the others begin anew.
                 counts.retain(|_, count| count.is_closed());
                 if counts.len() + 2 > COUNTED {
                     counts.clear();
@@ -171,7 +171,7 @@ fn count(counts: &mut HashMap<u64, Count>, key: u64, limit: u32, now: Tick) -> u
     }
     count.failures = count.failures.saturating_add(1);
     if count.failures == limit {
-        // Whoever is not listened to waits the whole time from now on.
+        // A blocked caller waits the whole time from now on.
         count.since = now;
     }
     count.failures

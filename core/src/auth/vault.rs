@@ -1,8 +1,8 @@
-//! What the gateway keeps secret at rest: sealed with a key that does not stand where the secrets stand.
+//! Secrets at rest: sealed with a key that is not stored beside them.
 //!
-//! ChaCha20-Poly1305 (RFC 8439) with a nonce of the operating system's generator for each value. What a value belongs to is
-//! authenticated with it, so that a row copied to another server, tenant or user does not open there. Keys come as text, the
-//! one that seals first; the others open what was sealed before. A key is known by the first bytes of its SHA-256.
+//! ChaCha20-Poly1305 (RFC 8439) with a nonce of the operating system's generator for each value. The owner of a value is
+//! authenticated with it, so that a row copied to another server, tenant or user does not open there. Keys come as text, the one
+//! that seals first; the others open values sealed before. A key is known by the first bytes of its SHA-256.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -81,7 +81,7 @@ pub struct Vault {
 struct Key {
     id: String,
     seals: LessSafeKey,
-    /// What other keys are derived from.
+    /// The secret that other keys are derived from.
     root: Prk,
 }
 
@@ -106,8 +106,8 @@ impl Vault {
 
     /// The keys in a file, which is made with a new key, readable for this user alone, if it is not there.
     ///
-    /// [`ErrorKind::Storage`] if it cannot be made or read, or others can read it; [`ErrorKind::InvalidParams`] if what it holds
-    /// is no key.
+    /// [`ErrorKind::Storage`] if it cannot be made or read, or others can read it; [`ErrorKind::InvalidParams`] if its content is
+    /// no key.
     pub fn open_file(path: &Path) -> Result<Self> {
         let failed = |what: &'static str| Error::new(ErrorKind::Storage, what).with("file", path.display());
         let mut options = OpenOptions::new();
@@ -147,8 +147,8 @@ impl Vault {
         Ok(STANDARD.encode(key) + "\n")
     }
 
-    /// A key for another `purpose` from each key (HKDF with SHA-256, RFC 5869), in the same order: whoever learns one of them
-    /// learns nothing of the others.
+    /// A key for another `purpose` from each key (HKDF with SHA-256, RFC 5869), in the same order: one of them reveals nothing of
+    /// the others.
     ///
     /// [`ErrorKind::Internal`] if the purpose is longer than HKDF takes.
     pub(crate) fn derived(&self, purpose: &[u8]) -> Result<Vec<[u8; KEY]>> {
@@ -183,7 +183,7 @@ impl Vault {
         Ok([&nonce[..], &sealed].concat())
     }
 
-    /// Opens what [`Vault::seal`] made with the key of this name for the same `bound`.
+    /// Opens a value that [`Vault::seal`] made with the key of this name for the same `bound`.
     ///
     /// [`ErrorKind::Storage`] if that key is not here, or the value belongs elsewhere or was changed.
     pub fn open(&self, key_id: &str, bound: &[&str], sealed: &[u8]) -> Result<Vec<u8>> {

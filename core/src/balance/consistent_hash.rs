@@ -2,8 +2,8 @@
 //!
 //! The ring holds all members with a weight, usable or not. A pick walks from the key's place to the first server
 //! that is a candidate, is not excluded, and has room; so when a server's health flips, only its own keys
-//! move, to the servers behind it, and come back, and nothing is rebuilt. After [`WALK`] points (then nearly nobody
-//! is a candidate) a candidate is taken from the list by the same key, which bounds the cost.
+//! move, to the servers behind it, and come back, and nothing is rebuilt. After [`WALK`] points (then there are hardly any
+//! candidates) a candidate is taken from the list by the same key, which bounds the cost.
 //!
 //! Bounded loads (Mirrokni, Thorup, Zadimoghaddam, *Consistent Hashing with Bounded Loads*, 2018): a server has room
 //! while its calls in flight are below ceil(c · mean), the mean being that of the pool with this call, in proportion to
@@ -18,7 +18,7 @@ use crate::random::Random;
 
 const WALK: usize = 128;
 
-/// The books of bounded loads: what this pool has in flight, by member and in all.
+/// The counts of bounded loads: the calls that this pool has in flight, by member and in all.
 #[derive(Clone, Debug)]
 pub(super) struct Books {
     /// The factor c in thousandths.

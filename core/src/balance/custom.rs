@@ -1,6 +1,6 @@
 //! An algorithm of the embedding program's own, in the place of one of the five.
 //!
-//! It is asked within a frame that it cannot leave: it sees the candidates alone, and what it picks is held against them. So one
+//! It is asked within a frame that it cannot leave: it sees the candidates alone, and its picks are checked against them. So one
 //! that is wrong costs its service balance, never a call of a server that is drained, broken or tried already.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use super::{BalanceRequest, Balancer, Entry};
 type Make = dyn Fn(Arc<[Entry]>) -> Box<dyn Balancer> + Send + Sync;
 
 /// Makes a balancer for each set of candidates of a service: those that are active, healthy as far as is known, let in by their
-/// breakers, and of a weight above 0. What outlives a set of candidates is the maker's to keep. Clones share it.
+/// breakers, and of a weight above 0. State that outlives a set of candidates is the maker's to keep. Clones share it.
 #[derive(Clone)]
 pub struct CustomBalancer(Arc<Make>);
 
@@ -59,7 +59,7 @@ impl Balancer for Framed {
             return None;
         }
         let place = self.inner.pick(&BalanceRequest { key: ask.key, exclude: &exclude })?;
-        // One that does not look at what is excluded need not: the next one that may be picked takes its place.
+        // An algorithm need not look at the exclusions: the next member that may be picked takes the place of an excluded one.
         list.get(place).and_then(|_| self.candidates.allowed_from(place, ask))
     }
 }

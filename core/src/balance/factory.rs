@@ -1,4 +1,4 @@
-//! How one pool spreads its calls: makes a balancer for each candidate set and keeps what outlives it.
+//! How one pool spreads its calls: makes a balancer for each candidate set and keeps the state that outlives it.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -43,8 +43,8 @@ pub struct BalancerFactory {
 }
 
 impl BalancerFactory {
-    /// The spread over these members. It goes on where `previous` stands: whose turn it is, what was picked and
-    /// is in flight, and the hash ring if names, weights and their order are the same.
+    /// The factory for these members. It goes on where `previous` stands: the next turn, the picks and
+    /// the calls in flight, and the hash ring if names, weights and their order are the same.
     pub fn new(settings: Settings, roster: Vec<Entry>, previous: Option<&Self>) -> Self {
         let roster: Arc<[Entry]> = roster.into();
         let random = match previous {
@@ -80,8 +80,8 @@ impl BalancerFactory {
         }
     }
 
-    /// Books a call of the member at `index` as in flight until what is returned is dropped; `None` where loads are not bounded. What
-    /// the member itself has in flight is counted by who has the member.
+    /// Books a call of the member at `index` as in flight until the returned guard is dropped; `None` where loads are not
+    /// bounded. The member's own calls in flight are counted by the owner of the member.
     #[inline]
     pub fn book(&self, index: usize) -> Option<InFlightGuard> {
         let books = self.books.as_ref()?;

@@ -1,14 +1,14 @@
 //! Five ways to spread calls over the replicas of a service, each in a file of its own, and room for one of the program's own.
 //!
-//! A [`Balancer`] picks from one immutable candidate set; [`BalancerFactory`] makes balancers for a pool and holds what
-//! outlives a candidate set: whose turn it is, how many were picked, the hash ring.
+//! A [`Balancer`] picks from one immutable candidate set; [`BalancerFactory`] makes balancers for a pool and holds the
+//! state that outlives a candidate set: the next turn, the number of picks, the hash ring.
 //!
 //! Invariants:
 //! - A pick takes no lock, allocates nothing, and costs the same for 3 candidates as for 10,000 (the hash ring: the
 //!   logarithm of its size).
 //! - Weight 0 is drained under every algorithm: it is never a candidate.
 //! - No candidates, or all of them excluded, is `None`, never a panic.
-//! - What a candidate set cannot tell (whose turn it is) is remembered in terms that hold in any other set.
+//! - State that a candidate set cannot tell (the next turn) is kept in terms that hold in any other set.
 
 mod candidates;
 mod consistent_hash;
@@ -44,9 +44,9 @@ use crate::model::ServerId;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Gives the order of turns.
+    /// Decides the order of turns.
     pub id: ServerId,
-    /// Gives its places on the hash ring; unique in the pool.
+    /// Decides its places on the hash ring; unique in the pool.
     pub name: Arc<str>,
     /// Its share under `weighted` and `consistent_hash`; 0 is drained.
     pub weight: u32,
@@ -54,7 +54,7 @@ pub struct Entry {
     pub load: InFlight,
 }
 
-/// What a pick is for.
+/// The request for one pick.
 ///
 /// ```
 /// use mcp_registry_gateway::Ask;

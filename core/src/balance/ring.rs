@@ -47,7 +47,7 @@ const fn points_of_heaviest(servers: usize) -> u64 {
 /// The ring over the members of a pool.
 pub(super) struct Ring {
     points: HashRing<Point, AsPlaced>,
-    /// What it was built of.
+    /// The members that it was built of.
     members: Vec<(Arc<str>, u32)>,
 }
 

@@ -1,7 +1,7 @@
 //! In turn: every member that stays a candidate is picked exactly once a round, also while others come and go.
 //!
 //! The turn is a place in the order of all members (by id), candidates or not; the pick is the first candidate
-//! at or after it, looked up in a table. A number modulo the size of the set, as is usual, would mean someone else
+//! at or after it, looked up in a table. A number modulo the size of the set, as is usual, would mean another member
 //! in each set: with sets that alternate, some members would never be met and others always.
 //! A new pool of other members takes over the id that was picked last and goes on behind it.
 
@@ -12,13 +12,13 @@ use super::candidates::Candidates;
 use super::{BalanceRequest, Balancer, Entry};
 use crate::model::ServerId;
 
-/// Whose turn it is among all members of a pool.
+/// The next turn among all members of a pool.
 #[derive(Debug)]
 pub(super) struct Cursor {
     /// Members in the order of turns.
     order: Vec<usize>,
     ids: Vec<ServerId>,
-    /// The place in `order` whose turn is next.
+    /// The place in `order` that has the next turn.
     next: AtomicUsize,
 }
 
@@ -39,7 +39,7 @@ impl Cursor {
         Arc::new(Self { order, ids, next: AtomicUsize::new(next) })
     }
 
-    /// Who had the turn last.
+    /// The member that had the last turn.
     fn last(&self) -> Option<ServerId> {
         let next = self.next.load(Ordering::Relaxed);
         let last = next.checked_sub(1).or_else(|| self.ids.len().checked_sub(1))?;
@@ -72,7 +72,7 @@ impl RoundRobin {
         Self { turn, first }
     }
 
-    /// The place whose turn is after that of `place`.
+    /// The place that has the turn after `place`.
     fn after(&self, place: usize) -> usize {
         // A division would take longer than all the rest of a pick here.
         let after = place + 1;

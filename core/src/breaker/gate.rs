@@ -40,7 +40,7 @@ pub(super) struct Rules {
     pub(super) probes: u64,
 }
 
-/// What the gate is doing.
+/// The state of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Everything passes.
@@ -57,7 +57,7 @@ pub(super) struct Ticket {
     generation: u64,
 }
 
-/// A ticket, and whether it took the last place of half-open.
+/// A ticket, and whether it took the last permit of half-open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entered {
     pub(super) ticket: Ticket,
@@ -152,9 +152,9 @@ impl Gate {
         }
     }
 
-    /// Gives a ticket back. `open_for` turns the number of openings in a row before this one into nanoseconds.
+    /// Returns a ticket. `open_for` turns the number of openings in a row before this one into nanoseconds.
     ///
-    /// True if whoever looks at this gate would now decide otherwise than before: the phase changed, or a place
+    /// True if a reader of this gate would now decide otherwise than before: the phase changed, or a permit
     /// became free in a half-open gate that was full.
     pub(super) fn finish(
         &self,

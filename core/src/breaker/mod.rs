@@ -7,7 +7,7 @@
 //! Invariants:
 //! - While closed, [`Breaker::try_acquire`] is one atomic load; nothing on the path of a call takes a lock.
 //! - A [`Permit`] belongs to one generation. A result that comes after the breaker has moved on changes nothing.
-//! - A permit that is dropped frees its place without counting, so a cancelled or panicking probe cannot wedge a
+//! - A permit that is dropped is released without counting, so a cancelled or panicking probe cannot wedge a
 //!   half-open breaker.
 //! - Half-open lets in as many calls as it needs successes, and no more, however many ask at once.
 //! - The share of failures is looked at when a failure comes in; a success alone never opens a breaker.
@@ -31,7 +31,7 @@ use crate::random::Random;
 use gate::{Ending, Gate, Phase, Rules, Ticket};
 use settings::nanos;
 
-/// What a breaker does with calls.
+/// The treatment of calls by a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BreakerState {
     /// Lets everything in.
@@ -62,7 +62,7 @@ impl fmt::Display for BreakerState {
 /// How a call ended, in the terms of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The server did its part, whatever the answer said.
+    /// The server did its part, whatever its answer.
     Success,
     /// The server failed: no connection, no answer in time, a broken answer.
     Failure,
@@ -77,19 +77,19 @@ pub struct Denied {
     pub retry_after: Duration,
 }
 
-/// What a breaker would answer, without asking it for a permit.
+/// The answer that a breaker would give, without asking it for a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// It would let a call in.
     Ready,
     /// It is open until then.
     Until(Tick),
-    /// All probes of half-open are under way; nobody knows for how long.
+    /// All probes of half-open are under way; the time of their end is unknown.
     Full,
 }
 
-/// The right to one call, without the breaker that gave it: whoever has it gives it back to that one, once. It is what a [`Permit`]
-/// is made of, for who has the breaker anyway.
+/// The right to one call, without the breaker that granted it: its owner returns it to that breaker, once. It is the content of a
+/// [`Permit`], for callers that have the breaker anyway.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawPermit(Ticket);
 
@@ -120,7 +120,7 @@ impl Breaker {
         Ok(Permit { breaker: Arc::clone(&self.0), place: Some(place) })
     }
 
-    /// As [`Self::try_acquire`], for who gives the place back by itself: [`Self::release_raw`].
+    /// As [`Self::try_acquire`], for callers that release the permit themselves: [`Self::release_raw`].
     #[inline]
     pub(crate) fn acquire_raw(&self, now: Tick) -> Result<RawPermit, Denied> {
         match self.0.gate.enter(now.as_nanos(), self.0.rules.probes) {
@@ -134,13 +134,13 @@ impl Breaker {
         }
     }
 
-    /// Gives a place back, and says how the call ended. An ignored ending looks at no time.
+    /// Releases a permit, and records how the call ended. An ignored ending looks at no time.
     #[inline]
     pub(crate) fn release_raw(&self, place: RawPermit, outcome: Outcome, now: Tick) {
         self.0.leave(place, outcome, now);
     }
 
-    /// What it does now; an open breaker whose time has passed is half-open.
+    /// The current state; an open breaker whose time has passed is half-open.
     pub fn state(&self, now: Tick) -> BreakerState {
         match self.0.gate.phase() {
             Phase::Closed => BreakerState::Closed,
@@ -149,7 +149,7 @@ impl Breaker {
         }
     }
 
-    /// What [`Self::try_acquire`] would answer.
+    /// The answer that [`Self::try_acquire`] would give.
     pub fn readiness(&self, now: Tick) -> Readiness {
         match self.0.gate.phase() {
             Phase::Open { due } if now.as_nanos() < due => Readiness::Until(Tick::from_nanos(due)),

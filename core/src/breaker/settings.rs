@@ -1,4 +1,4 @@
-//! When a breaker opens, for how long, and what closes it again.
+//! When a breaker opens, for how long, and which calls close it again.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! A counter that says "look again": what was derived from a breaker before it was raised is out of date.
+//! A counter that says "look again": a value that was derived from a breaker before it was raised is out of date.
 //!
-//! Whoever derives something reads the count first, then looks at the breakers; a change in between raises the
+//! To derive a value, read the count first, then look at the breakers; a change in between raises the
 //! count and shows at the next comparison.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -105,7 +105,7 @@ fn a_server_that_was_idle_for_months_counts_from_nothing() {
     assert_eq!(breaker.state(now), BreakerState::Open, "ten of twenty failed");
 }
 
-/// F-04: what is no failure of the server does not count.
+/// F-04: an outcome that is no failure of the server does not count.
 #[test]
 fn ignored_calls_change_nothing_however_many() {
     let breaker = breaker(exact());
@@ -203,7 +203,7 @@ fn a_probe_that_succeeds_does_not_make_room_for_a_fourth() {
     assert_eq!(breaker.state(at(2.0)), BreakerState::Closed);
 }
 
-/// F-06: a probe that goes away gives its permit back.
+/// F-06: a probe that goes away releases its permit.
 #[test]
 fn cancelled_and_panicking_probes_free_their_places() {
     let breaker = breaker(exact());

@@ -19,26 +19,26 @@ use crate::store::presence::{Holder, Presence};
 use crate::store::{MemoryStore, Store, StoreLocation};
 use crate::transport::ConnectorFactory;
 
-/// What keeps the register.
+/// The keeper of the register.
 #[derive(Debug)]
 pub enum Keeping<'a> {
     /// Nothing but this process's memory.
     Memory,
-    /// The store at this place, claimed for who is named. A SQLite database is made where it is missing, with its files of keys
+    /// The store at this location, claimed for the holder. A SQLite database is made where it is missing, with its files of keys
     /// and the local token beside it, and no other gateway opens it.
     At(&'a StoreLocation, Holder<'a>),
     /// A store of the program's own.
     Own(Arc<dyn Store>),
 }
 
-/// What a gateway is made of.
+/// The parts of a gateway.
 #[derive(Debug)]
 pub struct Assembly<'a> {
     /// The configuration; its own servers are not registered here.
     pub config: &'a Config,
-    /// What keeps the register.
+    /// The keeper of the register.
     pub keeping: Keeping<'a>,
-    /// The operator's own servers, which may be anywhere: known before the first probe of what was registered earlier.
+    /// The operator's own servers, which may be anywhere: known before the first probe of servers that were registered earlier.
     pub trusted: &'a [Registration],
     /// Algorithms of the program's own, by service.
     pub balancers: BTreeMap<ServiceName, CustomBalancer>,
@@ -104,7 +104,7 @@ impl<'a> Assembly<'a> {
                 let store = database(file).await?;
                 let presence = Presence::claim(location, holder).await?;
                 let settings = settings.sealed(config, file)?;
-                // A command is asked by nobody but its user.
+                // A command has no requests but its user's.
                 let settings = match holder {
                     Holder::Command => settings,
                     Holder::Served(_) | Holder::Embedded(_) => settings.with_local_token(file)?,

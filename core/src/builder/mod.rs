@@ -1,4 +1,4 @@
-//! From what a program says to an open gateway; the facade and the `mcp-gateway` program assemble theirs here, too.
+//! From a program's settings to an open gateway; the facade and the `mcp-gateway` program assemble theirs here, too.
 
 mod assembly;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use crate::store::presence::{Holder, Presence};
 use crate::store::{Store, StoreLocation};
 use crate::transport::{Connector, ConnectorFactory};
 
-/// Says what a gateway in this process is made of. Without anything it keeps all in memory and knows no servers.
+/// Collects the parts of a gateway in this process. Without any it keeps all in memory and knows no servers.
 ///
 /// Neither the environment nor a file that is not named is read, so that two gateways in one process have nothing in common.
 ///
@@ -71,7 +71,7 @@ enum Said {
 }
 
 impl Gateway {
-    /// Begins to say what a gateway in this process is made of.
+    /// Begins the description of a gateway in this process.
     pub fn builder() -> GatewayBuilder {
         GatewayBuilder::default()
     }
@@ -108,14 +108,14 @@ impl GatewayBuilder {
         self
     }
 
-    /// Where what is registered is kept, `sqlite:PATH` or `memory:`; else where the configuration says by `store.path`, or in
+    /// The store, `sqlite:PATH` or `memory:`; else the one that the configuration names by `store.path`, or
     /// memory.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self
     }
 
-    /// Keeps what is registered in a store of the program's own. Credentials for servers can be set if `credentials.key` or
+    /// Keeps the register in a store of the program's own. Credentials for servers can be set if `credentials.key` or
     /// `credentials.key_file` is configured.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
@@ -145,7 +145,7 @@ impl GatewayBuilder {
         Ok(self.servers(import.registrations))
     }
 
-    /// Balances the service of this name, of whichever tenant, by an algorithm of the program's own, whatever
+    /// Balances the service of this name, of any tenant, by an algorithm of the program's own, whatever
     /// `configuration.algorithm` says. `make` makes a [`Balancer`] for each set of candidates; see [`CustomBalancer::new`]. An
     /// [`Ask`](crate::balance::Ask) has a key where `configuration.algorithm` is `consistent_hash`.
     pub fn balancer(
@@ -159,8 +159,8 @@ impl GatewayBuilder {
 
     /// Reaches servers whose URL has this scheme by connectors of the program's own: those of the transport
     /// [`TransportType::Custom`](crate::model::TransportType::Custom). `make` makes the [`Connector`] of one server; see
-    /// [`ConnectorFactory::new`]. Whoever may register servers can name any URL of the scheme, so that the connector judges where it
-    /// leads.
+    /// [`ConnectorFactory::new`]. A user with the right to register servers can name any URL of the scheme, so that the connector
+    /// judges where it leads.
     pub fn connector(
         mut self,
         scheme: impl Into<String>,
@@ -176,7 +176,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Goes by another clock than the system's: what is decided by time is, while connections wait in real time.
+    /// Goes by another clock than the system's: decisions by time follow it, while connections wait in real time.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
@@ -190,7 +190,7 @@ impl GatewayBuilder {
 
     /// Opens the gateway, and begins to probe and to discover. Must be called within a tokio runtime, on which it runs.
     ///
-    /// Errors: [`ErrorKind::InvalidParams`] with everything that is wrong with what was said, [`ErrorKind::Conflict`] where
+    /// Errors: [`ErrorKind::InvalidParams`] with all mistakes in the settings, [`ErrorKind::Conflict`] where
     /// another gateway has the database, [`ErrorKind::Storage`].
     pub async fn open(self) -> Result<Gateway> {
         let (gateway, presence) = self.prepare()?.open().await?;
@@ -274,7 +274,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Opens the gateway with its servers, and gives the claim on its database, which must live as long.
+    /// Opens the gateway with its servers, and returns the claim on its database, which must live as long.
     pub(crate) async fn open(self) -> Result<(Gateway, Option<Presence>)> {
         let keeping = match self.store {
             Some(store) => Keeping::Own(store),

@@ -22,7 +22,7 @@ fn replica(name: &str) -> Registration {
     Registration { service: Some("docs".into()), ..Registration::named(name) }
 }
 
-/// Tells its own name, whatever it is asked.
+/// Answers every request with its own name.
 async fn host(gateway: &Gateway, name: &'static str) {
     let own = move |method: String, _: Value| async move {
         Ok(match method.as_str() {
@@ -83,7 +83,7 @@ async fn an_algorithm_of_the_programs_own_chooses_for_its_service_and_for_no_oth
     gateway.close().await;
 }
 
-/// A store of the program's own, which counts what it is asked.
+/// A store of the program's own, which counts its requests.
 #[derive(Debug, Default)]
 struct Counting {
     kept: Arc<MemoryStore>,
@@ -192,7 +192,7 @@ async fn a_store_of_the_programs_own_is_asked_for_all_that_must_survive() {
 #[tokio::test]
 async fn a_server_of_the_process_leaves_and_comes_back() {
     let (gateway, us) = (Gateway::builder().open().await.unwrap(), Caller::local());
-    // Gives each request's id back.
+    // Returns each request's id.
     let serve = |mut visit: ServerConnection| async move {
         let answers = visit.answers();
         while let Some(bytes) = visit.receive().await {

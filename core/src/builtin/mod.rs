@@ -1,7 +1,7 @@
-//! What the gateway's own service offers, so that an agent can ask the gateway itself: tools that find, list, register and
+//! The gateway's own service, so that an agent can ask the gateway itself: tools that find, list, register and
 //! remove servers, show how they are, count, and pass a request on, and a resource that shows how the gateway is set up.
 //!
-//! Each is a method of the handle, with the same checks and the same records; what it shows are the documents of the REST API.
+//! Each is a method of the handle, with the same checks and the same records; the results are the documents of the REST API.
 
 mod run;
 #[cfg(test)]
@@ -26,7 +26,7 @@ pub fn service() -> Arc<dyn BuiltinService> {
     Arc::new(Own)
 }
 
-/// What the configuration says, the gateway's own service with it.
+/// The settings of the configuration, with the gateway's own service.
 pub fn settings(config: &Config) -> Settings {
     Settings { own: config.server.builtin_service.then(service), ..Settings::of(config) }
 }
@@ -54,7 +54,7 @@ impl BuiltinService for Own {
         let unknown = || Error::new(ErrorKind::InvalidParams, "the gateway has no such tool");
         let tool = Tool::named(tool).ok_or_else(unknown)?;
         let (gateway, caller) = (own.gateway().clone(), own.caller().clone());
-        // What goes wrong is a result, too, so that the model that called it can read why.
+        // An error is a result, too, so that the model that called it can read the reason.
         Ok(run::outcome_of(tool, arguments, own).await.unwrap_or_else(|error| {
             let action = format!("tools/call gateway/{}", tool.name());
             gateway.refused(

@@ -1,4 +1,4 @@
-//! What each tool of the gateway's own service does.
+//! The work of each tool of the gateway's own service.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ struct Listed {
     limit: u32,
 }
 
-/// What is searched.
+/// The search query.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sought {
@@ -136,7 +136,7 @@ fn read<T: DeserializeOwned>(arguments: &str) -> Result<T> {
     views::read(arguments.as_bytes(), "the arguments")
 }
 
-/// What a tool has to say as its result: as text, and as it is.
+/// The result of a tool: as text, and as it is.
 fn structured(value: &impl Serialize) -> Result<String> {
     let json = views::write(value)?;
     Ok(content(&json))

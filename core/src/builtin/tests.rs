@@ -102,7 +102,7 @@ async fn its_tools_are_listed_on_its_own_route_and_among_all_in_either_era() {
     assert_eq!(discovered["capabilities"], json!({ "tools": {}, "resources": {} }), "{discovered}");
 }
 
-/// what one may not use, one does not see, and cannot tell from what does not exist.
+/// a tool that a caller may not use is hidden from it, and cannot be told from one that does not exist.
 #[tokio::test]
 async fn each_role_sees_the_tools_that_it_may_use_and_no_other() {
     let gateway = open(true).await;
@@ -258,8 +258,8 @@ async fn whose_credential_is_for_one_other_service_and_where_it_is_off_there_is_
     assert!(names(&off, &admin, Endpoint::all(), Era::Legacy).await.is_empty());
 }
 
-/// no command is registered by the gateway's own tools, whoever asks, unless the operator's configuration lets them; the refusal
-/// names the setting and is in the trail.
+/// no command is registered by the gateway's own tools, for any caller, unless the operator's configuration lets them; the
+/// refusal names the setting and is in the trail.
 #[tokio::test]
 async fn a_command_is_registered_by_a_tool_only_where_the_configuration_says_so() {
     let commands = |allowed: bool| async move {

@@ -1,4 +1,4 @@
-//! News that every replica must hear at once, and that no store has to keep.
+//! Notices that every replica must receive at once, and that no store has to keep.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub trait Broadcast: Send + Sync + fmt::Debug {
     fn subscribe(&self) -> Notices;
 }
 
-/// The notices that a listener hears, in the order in which they arrive.
+/// The notices that a listener receives, in the order in which they arrive.
 #[derive(Debug)]
 pub struct Notices(Receiver<Notice>);
 
@@ -64,7 +64,7 @@ impl Default for LocalBroadcast {
 
 impl Broadcast for LocalBroadcast {
     fn publish(&self, notice: Notice) -> Deferred<'_, ()> {
-        // Fails only if nobody listens.
+        // Fails only if there are no listeners.
         drop(self.0.send(notice));
         Deferred::Now(())
     }

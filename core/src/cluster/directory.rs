@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// Says which replica has the session of a legacy client.
 pub trait Sessions: Send + Sync + fmt::Debug {
-    /// Enters that this replica has session `id`, before the client hears of it. Fails where the session could not be found
+    /// Enters that this replica has session `id`, before the client is notified of it. Fails where the session could not be found
     /// again; the client is then refused.
     fn claim<'a>(&'a self, id: &'a str) -> Deferred<'a, Result<()>>;
 
@@ -21,7 +21,7 @@ pub trait Sessions: Send + Sync + fmt::Debug {
 
 /// Says at which replica a call of a modern client waits for its retry.
 pub trait Parked: Send + Sync + fmt::Debug {
-    /// Gives the number for a call that is about to wait at this replica: above 0, and given to no other call of the cluster.
+    /// Returns the number for a call that is about to wait at this replica: above 0, and given to no other call of the cluster.
     fn claim(&self) -> Deferred<'_, Result<u64>>;
 
     /// The other replica at which call `number` waits; `None` where it waits at no other. Asked for calls that do not wait at

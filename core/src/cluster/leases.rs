@@ -11,7 +11,7 @@ use crate::model::ServerId;
 pub enum Job {
     /// Probes the health of a server.
     Probe(ServerId),
-    /// Asks a server, on a schedule, what it offers.
+    /// Asks a server for its listing, on a schedule.
     Discovery(ServerId),
     /// Removes audit rows that were kept long enough.
     AuditRetention,
@@ -30,13 +30,13 @@ impl fmt::Display for Job {
 
 /// Grants jobs, each to one replica at a time.
 ///
-/// A lease bounds who begins a round, not who ends one: a round that takes longer than its lease can meet the next. All jobs
+/// A lease bounds the beginning of a round, not its end: a round that takes longer than its lease can meet the next. All jobs
 /// may be done twice, so an implementation that cannot reach its engine grants.
 pub trait Leases: Send + Sync + fmt::Debug {
     /// Whether this replica does `job` now: it then holds the lease for `time`. The holder that asks again renews it.
     fn acquire<'a>(&'a self, job: &'a Job, time: Duration) -> Deferred<'a, bool>;
 
-    /// Gives back every lease of this replica, which is about to stop, so that another goes on at once.
+    /// Releases every lease of this replica, which is about to stop, so that another goes on at once.
     fn release_all(&self) -> Deferred<'_, ()>;
 }
 

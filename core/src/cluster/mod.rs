@@ -1,10 +1,10 @@
 //! The state that gateway replicas share while they run: counters, directories of sessions and parked calls, leases, notices.
 //!
-//! What must survive is the [`store`](crate::store)'s; what is here may be lost at a restart. A [`Cluster`] gathers five
+//! Durable data is the [`store`](crate::store)'s; this state may be lost at a restart. A [`Cluster`] gathers five
 //! traits, each of which can be brought by the program. The local form has one member, keeps everything in this process,
 //! and answers without waiting.
 //!
-//! Invariants: a gateway asks no trait on the way of a call but [`Counters`], and never holds a lock while it waits for one.
+//! Invariants: a gateway asks no trait on the path of a call but [`Counters`], and never holds a lock while it waits for one.
 
 mod broadcast;
 pub mod counters;
@@ -46,7 +46,7 @@ impl fmt::Display for NodeId {
 
 /// A result that is known at once, or when a future ends.
 ///
-/// The local form of every trait answers with [`Deferred::Now`], so that nothing is allocated and nobody waits.
+/// The local form of every trait answers with [`Deferred::Now`], so that nothing is allocated and no caller waits.
 pub enum Deferred<'a, T> {
     /// Known.
     Now(T),
@@ -117,7 +117,7 @@ pub struct Cluster {
     pub parked: Arc<dyn Parked>,
     /// Says which replica does a periodic job.
     pub leases: Arc<dyn Leases>,
-    /// Tells all replicas what must take effect at once.
+    /// Tells all replicas the notices that must take effect at once.
     pub broadcast: Arc<dyn Broadcast>,
 }
 

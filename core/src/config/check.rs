@@ -1,4 +1,4 @@
-//! What a value must be beyond its type.
+//! The rules for a value beyond its type.
 
 use serde_json::Value;
 use url::Url;
@@ -74,7 +74,7 @@ pub(super) fn registration(value: &Value) -> Result<Registration, (String, Strin
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|error| {
         let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
         let message = error.into_inner().to_string();
-        // The position is one in the text made above, which nobody has seen.
+        // The position is one in the text made above, which the user has never seen.
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
         (field, without_values(message))
     })

@@ -70,7 +70,7 @@ impl Dotenv {
 }
 
 impl Variable {
-    /// Whether its value is something that nobody else may read.
+    /// Whether its value is a secret that no other user may read.
     fn is_secret(&self) -> bool {
         let last = self.name.rsplit('_').next().unwrap_or_default();
         let named =
@@ -166,7 +166,7 @@ mod reading {
         lines.find(|(_, line)| says(line)).map_or(taken, |(index, _)| index + 1)
     }
 
-    /// Gives one line with each read, so that it is known how many the parser has taken.
+    /// Returns one line with each read, so that it is known how many the parser has taken.
     struct Lines<'a> {
         rest: &'a [u8],
         taken: Rc<Cell<usize>>,

@@ -1,7 +1,7 @@
 //! From text to a configuration, key by key, so that one wrong key does not hide the next.
 //!
 //! The defaults, written as JSON, are the table of all keys. Each key that is given is read alone, over the defaults:
-//! what serde says of it then is said of this key, whatever else is wrong.
+//! serde's error is then about this key, independent of errors elsewhere.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ fn name_of_today(key: &str) -> Option<&'static str> {
 struct Loading {
     /// Every key with its default; keys without one are `null`.
     defaults: Value,
-    /// What was given and is right.
+    /// The values that were given and are right.
     given: Value,
     servers: Vec<Registration>,
     /// Where each key was given, for checks that see the whole.
@@ -337,7 +337,7 @@ fn insert(target: &mut Value, path: &[&str], value: Value) {
     }
 }
 
-/// What a variable's text can mean, most particular first; the first is the one whose error is told.
+/// The possible readings of a variable's text, most particular first; the first is the one whose error is told.
 fn readings(text: &str) -> Vec<Value> {
     let list = text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
     let plain =
@@ -367,7 +367,7 @@ fn json(value: &DeValue<'_>) -> Value {
     }
 }
 
-/// TOML's integers are 64 bits wide and signed; what is larger is no integer of any key.
+/// TOML's integers are 64 bits wide and signed; a larger number is no integer of any key.
 fn integer(text: &str, radix: u32) -> Value {
     i64::from_str_radix(text, radix).map_or_else(|_| text.into(), Value::from)
 }

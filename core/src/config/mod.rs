@@ -1,7 +1,7 @@
 //! The configuration: one file, `.env` over it, the environment over both, every problem reported at once.
 //!
 //! `mcp-gateway.toml` holds sections of plain keys, each of which is also `MREG_SECTION__KEY` in the environment.
-//! [`load`] is a pure function of what [`Sources`] gathered, so that a running gateway loads again and takes the result
+//! [`load`] is a pure function of the [`Sources`], so that a running gateway loads again and takes the result
 //! as a whole or not at all. This is the only module that reads the environment.
 
 mod check;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem, each with its place and what to do.
+//! Problems of a configuration: all of them, each with its place and its remedy.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct Problem {
     pub(super) place: Location,
     /// The key, dotted; empty where there is none.
     pub key: String,
-    /// What is wrong and what was expected.
+    /// The problem, and the value that was expected.
     pub message: String,
 }
 

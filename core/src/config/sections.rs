@@ -40,13 +40,13 @@ use crate::transport::guard::{Outbound, Stdio};
 pub struct Config {
     /// Where and to whom HTTP is served.
     pub server: Server,
-    /// Who is let in.
+    /// The callers that are let in.
     pub auth: Auth,
     /// Sessions of legacy clients.
     pub session: Session,
     /// Calls to servers.
     pub upstream: Upstream,
-    /// What must survive.
+    /// The durable data.
     pub store: Store,
     /// Log lines.
     pub log: Log,
@@ -58,9 +58,9 @@ pub struct Config {
     pub limits: limit::Settings,
     /// The audit trail.
     pub audit: AuditSettings,
-    /// Who may use what, beyond the matrix of roles.
+    /// Access to servers and items, beyond the matrix of roles.
     pub access: Access,
-    /// What may be connected to, besides the internet, once others can register servers.
+    /// Addresses that may be connected to, besides the internet, once others can register servers.
     pub outbound: Outbound,
     /// The key that credentials for servers are sealed with.
     pub credentials: Credentials,
@@ -216,7 +216,7 @@ impl Default for Upstream {
     }
 }
 
-/// What must survive.
+/// The durable data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -245,7 +245,7 @@ impl Default for Log {
     }
 }
 
-/// For whom log lines are written.
+/// The readers of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {

@@ -13,24 +13,24 @@ pub const CONFIG_FILE: &str = "mcp-gateway.toml";
 /// Prefix of every variable that the gateway reads.
 pub(super) const PREFIX: &str = "MREG_";
 
-/// What a configuration is made of.
+/// The sources of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file's path and text, if there is one.
     pub file: Option<(PathBuf, String)>,
-    /// What the program that embeds the gateway says, as JSON under the same keys, over the file.
+    /// The configuration of the embedding program, as JSON under the same keys, over the file.
     pub inline: Option<serde_json::Value>,
     /// The variables of a `.env` file, under those of the environment.
     pub dotenv: Option<Dotenv>,
     /// The variables whose names begin with `MREG_`, with their values.
     pub environment: Vec<(String, String)>,
-    /// What the command line says, over both: the option's name, the key, the value.
+    /// The options of the command line, over both: the option's name, the key, the value.
     pub options: Vec<(&'static str, &'static str, String)>,
 }
 
 impl Sources {
-    /// What a program that embeds the gateway gives: a file, or a configuration as JSON, or neither. Neither the environment nor
-    /// the working directory is looked at, so that two gateways in one process have nothing in common.
+    /// The sources of a program that embeds the gateway: a file, or a configuration as JSON, or neither. Neither the environment
+    /// nor the working directory is looked at, so that two gateways in one process have nothing in common.
     pub fn embedded(file: Option<&Path>, inline: Option<serde_json::Value>) -> Result<Self, Problems> {
         let file = file.map(|path| Ok((path.to_owned(), read(path)?))).transpose()?;
         Ok(Self { file, inline, ..Self::default() })
@@ -90,7 +90,7 @@ impl Sources {
     }
 }
 
-/// Variables of the first gateway of this name, by what they begin with, and what they are for.
+/// Variables of the first gateway of this name, by their prefixes, with a note on each.
 const ALIASES: [(&str, &str); 3] = [
     (
         "MREG_POSTGRES_",

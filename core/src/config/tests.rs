@@ -166,7 +166,7 @@ fn a_section_within_a_section_is_read_key_by_key() {
     assert!(found.iter().any(|problem| problem.contains("needs `server.tls.key`")), "{found:?}");
 }
 
-/// B-28: a key that is given is shown nowhere.
+/// B-28: the value of a secret key is shown nowhere.
 #[test]
 fn a_secret_is_not_shown() {
     let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I=";
@@ -195,7 +195,7 @@ fn an_entry_of_a_list_that_cannot_be_meant_is_refused() {
 mod dotenv {
     use super::*;
 
-    /// A folder with a `.env` of this text, which nobody else can read, and the file.
+    /// A folder with a `.env` of this text, which no other user can read, and the file.
     fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(DOTENV_FILE);

@@ -1,4 +1,4 @@
-//! The words of one server and of what it offers, with what each counts.
+//! The words of one server and of its listing, each with its weight.
 //!
 //! A card stays empty until the first search after its server changed.
 
@@ -17,12 +17,12 @@ const PREFIX: f32 = 0.5;
 /// Bytes of one text that are read: enough to be found by, and no way to fill the memory.
 const MAX_TEXT: usize = 4096;
 
-/// The words of one server and of what it offers.
+/// The words of one server and of its listing.
 #[derive(Debug, Default)]
 pub(super) struct Card(OnceLock<Words>);
 
 impl Card {
-    /// The words, read from `entry`, whose card this is, where that was not done yet.
+    /// The words, read from `entry`, which this card belongs to, where that was not done yet.
     pub(super) fn words(&self, entry: &RegisteredEntry) -> &Words {
         self.0.get_or_init(|| Words::of(entry))
     }

@@ -16,21 +16,21 @@ pub const MAX_PAGES: usize = 1000;
 /// Bytes of all definitions of one server at most.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// A server that can be asked: a session, or what stands for one in tests.
+/// A server that can be asked: a session, or its stand-in in tests.
 #[async_trait]
 pub trait ListSource: Send + Sync {
-    /// Sends a request and gives the raw `result`. `params` is a raw JSON object.
+    /// Sends a request and returns the raw `result`. `params` is a raw JSON object.
     ///
     /// An answer with error -32601 is [`ErrorKind::MethodNotFound`].
     async fn ask(&self, method: &str, params: Option<String>) -> Result<String>;
 }
 
-/// What a server offers, and what of its answers was not used.
+/// The listing of a server, and the parts of its answers that were not used.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// What it offers.
+    /// The listing.
     pub listing: Listing,
-    /// What was left out, for the log and the operator.
+    /// The items that were left out, for the log and the operator.
     pub excluded: Vec<Excluded>,
 }
 
@@ -39,8 +39,8 @@ pub struct Fetched {
 /// A list that the server turns out not to have is empty. A list that passes a limit, or whose cursor comes again, is
 /// cut there, and [`Fetched::excluded`] says so.
 ///
-/// Errors: those of `ask`, and [`ErrorKind::BadUpstream`] for an answer that is not a list: then what the server offered
-/// before is better than a part of what it offers now.
+/// Errors: those of `ask`, and [`ErrorKind::BadUpstream`] for an answer that is not a list: then the server's earlier listing
+/// is better than a part of the new one.
 pub async fn fetch(ask: &dyn ListSource, initialize: &str) -> Result<Fetched> {
     let mut fetched = Fetched {
         listing: Listing { items: Vec::new(), initialize: Some(initialize.to_owned()), ..Listing::default() },
@@ -58,8 +58,8 @@ pub async fn fetch(ask: &dyn ListSource, initialize: &str) -> Result<Fetched> {
     Ok(fetched)
 }
 
-/// As [`fetch`], from a server of the modern era, with what it says of how long its answers may be kept; asks it anew what
-/// it is. How legacy clients are told of it is left open.
+/// As [`fetch`], from a server of the modern era, with its statements of how long its answers may be kept; asks it anew for its
+/// description. How legacy clients are told of it is left open.
 ///
 /// Errors: as of [`fetch`].
 pub async fn fetch_modern(ask: &dyn ListSource) -> Result<Fetched> {
@@ -98,7 +98,7 @@ impl ListSource for Noting<'_> {
     }
 }
 
-/// What a result says of how long it may be kept: not at all and by nobody else, unless it says otherwise.
+/// How long a result may be kept, by its own statement: not at all and by nobody else, unless it says otherwise.
 pub fn freshness(result: &Members<'_>) -> Freshness {
     Freshness {
         ttl_ms: result.get("ttlMs").and_then(|raw| raw.parse().ok()).unwrap_or(0),

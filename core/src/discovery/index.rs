@@ -15,7 +15,7 @@ use crate::registry::{Filter, Page, RegisteredEntry, RegistryState};
 type Ids = Arc<[ServerId]>;
 type Postings = Shards<Arc<str>, Ids>;
 
-/// A server with what it offers of what was asked for.
+/// A server with those of its items that were asked for.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The server.
@@ -24,7 +24,7 @@ pub struct Found {
     pub matches: Vec<Capability>,
 }
 
-/// Who offers what, in one state of the registry.
+/// The servers by the items that they offer, in one state of the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     state: Arc<RegistryState>,
@@ -44,8 +44,8 @@ struct Tenant {
     reading: Reading,
 }
 
-/// What a search reads, in the order of the servers' names, and how many documents that is: found once, not by each search. A copy
-/// is made to be changed, and has to find it anew.
+/// The cards that a search reads, in the order of the servers' names, and the number of documents: found once, not by each
+/// search. A copy is made to be changed, and has to find it anew.
 #[derive(Debug, Default)]
 struct Reading(OnceLock<(Cards, usize)>);
 
@@ -79,7 +79,7 @@ impl Index {
         Self::default().next(state)
     }
 
-    /// The index of `state`, which came after this index's own, at the price of what changed between them.
+    /// The index of `state`, which came after this index's own, at the price of the changes between them.
     #[must_use]
     pub fn next(&self, state: &Arc<RegistryState>) -> Self {
         let mut next = Self { state: state.clone(), ..self.clone() };
@@ -130,7 +130,7 @@ impl Index {
         self.look(tenant, |own| &own.tags, tag)
     }
 
-    /// What [`RegistryState::list_where`] gives, without looking at servers that lack one of the filter's tags.
+    /// The page of [`RegistryState::list_where`], without looking at servers that lack one of the filter's tags.
     pub fn list(&self, tenant: &TenantId, filter: &Filter, shown: impl Fn(&Server) -> bool) -> Result<Page> {
         let lists: Vec<_> = filter.tags.iter().map(|tag| self.tagged(tenant, tag)).collect();
         if lists.is_empty() {
@@ -182,7 +182,7 @@ impl Index {
         found
     }
 
-    /// Ranked search over the names, descriptions and tags of a tenant's servers and of what they offer, best first.
+    /// Ranked search over the names, descriptions and tags of a tenant's servers and of their items, best first.
     /// Replicas that offer the same appear once. See [`Hit::score`] for the formula.
     ///
     /// Reads the words of every server of the tenant, and makes them anew for those that changed: with thousands of
@@ -191,8 +191,8 @@ impl Index {
         self.search_where(tenant, query, limit, |_| true, |_, _| true)
     }
 
-    /// What [`Index::search`] gives as if there were only the servers that `shows` lets through, and of these only the items that
-    /// `shows_item` does.
+    /// The hits of [`Index::search`] as if there were only the servers that `shows` lets through, and of these only the items
+    /// that `shows_item` does.
     pub fn search_where(
         &self,
         tenant: &TenantId,
@@ -230,7 +230,7 @@ impl Index {
         })
     }
 
-    /// What of a server's listing is meant by `name`.
+    /// The item of a server's listing that `name` stands for.
     fn item<'a>(
         &self,
         entry: &'a RegisteredEntry,
@@ -248,7 +248,7 @@ impl Index {
     }
 }
 
-/// What is in every one of the `lists`, each of which is ordered; nothing if there are none.
+/// The servers in every one of the `lists`, each of which is ordered; none if there are no lists.
 fn in_all<L: AsRef<[ServerId]>>(lists: &[L]) -> impl Iterator<Item = ServerId> {
     let shortest = lists.iter().map(AsRef::as_ref).min_by_key(|list| list.len()).unwrap_or_default();
     let in_others = |id: &&ServerId| lists.iter().all(|list| list.as_ref().binary_search(id).is_ok());
@@ -317,7 +317,7 @@ impl Tenant {
         if has {
             *count += 1;
             list.push(Arc::new(template));
-            // Whatever the order of the edits, which is that of a hash map.
+            // Independent of the order of the edits, which is that of a hash map.
             list.sort_by(|a, b| a.text().cmp(b.text()));
         } else {
             *count -= 1;

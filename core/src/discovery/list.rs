@@ -12,7 +12,7 @@ pub struct ListPage {
     pub items: Vec<Capability>,
     /// Where the next page begins; `None` on the last page. An empty text is a cursor like any other.
     pub next_cursor: Option<String>,
-    /// What cannot be used, and why.
+    /// The items that cannot be used, with the reasons.
     pub excluded: Vec<Excluded>,
 }
 

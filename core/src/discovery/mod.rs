@@ -1,7 +1,7 @@
-//! Who offers what: asking servers, and the index over their answers.
+//! Which server offers which items: asking servers, and the index over their answers.
 //!
 //! An [`Index`] is immutable and follows from one [`State`](crate::registry::State) of the registry; the next one is
-//! made from it at the price of what changed. A lookup takes one hash and no lock.
+//! made from it at the price of the changes. A lookup takes one hash and no lock.
 
 mod card;
 pub mod fetch;

@@ -1,7 +1,7 @@
-//! Ranked search over what servers say of themselves.
+//! Ranked search over the servers' descriptions of themselves.
 //!
-//! A search reads the cards of all servers. That keeps a change cheap: there is no inverted index that would have to
-//! follow each of them. How rare a word is shows only when all are read: what has any of the words is written down in few bytes, and
+//! A search reads the cards of all servers. That keeps a change cheap: there is no inverted index that would have to follow each
+//! of them. The rarity of a word is known only when all are read: a document that has any of the words is noted in few bytes, and
 //! judged after that.
 
 use std::cmp::Ordering;
@@ -30,7 +30,7 @@ pub struct Hit {
     pub kind: &'static str,
     /// The name of the server or capability.
     pub name: String,
-    /// What it says of itself.
+    /// Its description of itself.
     pub description: Option<String>,
     /// BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009, section 3.4) with k1 = 1.2, b = 0.75
     /// and fields weighted as in its section 3.6: a word counts 4 in a name, 2 in a tag, 1 in a description, and half of
@@ -47,8 +47,8 @@ struct Candidate<'a> {
     score: f64,
 }
 
-/// The best `limit` of what `shown` lets through. The `cards` are those of servers in the order of their names, with `room` documents
-/// at most.
+/// The best `limit` of the documents that `shown` lets through. The `cards` are those of servers in the order of their names,
+/// with `room` documents at most.
 pub(super) fn search<'a>(
     cards: impl Iterator<Item = (&'a RegisteredEntry, &'a Words)>,
     room: usize,
@@ -144,7 +144,7 @@ struct Best<'a> {
     limit: usize,
     /// In no order, and more than `limit` until they are sorted out.
     kept: Vec<Candidate<'a>>,
-    /// The last of the best when they were sorted out: what comes behind it is none of them.
+    /// The last of the best when they were sorted out: a candidate behind it is none of them.
     worst: Option<Candidate<'a>>,
 }
 
@@ -205,7 +205,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// What makes two candidates the same for whoever searches.
+    /// The identity under which two candidates are the same for a searcher.
     fn identity(&self) -> (&'a str, &'static str, &'a str) {
         let (kind, name, _) = self.says();
         (self.entry.server.service.as_str(), kind, name)

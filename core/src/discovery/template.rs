@@ -1,8 +1,8 @@
 //! URI templates (RFC 6570), read the other way round: whether a URI can have come from a template.
 //!
 //! More tolerant than the RFC, since servers are: `{name}` stands for one or more characters other than `/`;
-//! `{+name}`, `{#name}` and every `{name*}` for one or more of any; `{/name}` and `{.name}` for their sign and what
-//! follows it; `{?…}`, `{&…}` and `{;…}` for nothing, or their sign and anything.
+//! `{+name}`, `{#name}` and every `{name*}` for one or more of any; `{/name}` and `{.name}` for their sign and the text
+//! after it; `{?…}`, `{&…}` and `{;…}` for nothing, or their sign and anything.
 //!
 //! Matching moves the set of positions that can be reached through the parts one after another and never goes back:
 //! its time is at most the template's length times the URI's, whatever a hostile server writes.

@@ -231,7 +231,7 @@ async fn replicas_appear_once_and_the_order_is_always_the_same() {
     }
 }
 
-/// What is not near the best is never written down: that must not change who they are.
+/// A document that is not near the best is never noted: that must not change which are the best.
 #[tokio::test]
 async fn the_best_few_are_the_first_of_all() {
     let registry = registry().await;
@@ -320,7 +320,7 @@ fn a_page_gives_items_cursor_and_what_was_left_out() {
     }
 }
 
-/// Answers by method and cursor, and remembers what it was asked.
+/// Answers by method and cursor, and records its requests.
 #[derive(Default)]
 struct Fake {
     answers: HashMap<(&'static str, Option<String>), Result<Value, ErrorKind>>,

@@ -1,6 +1,6 @@
 //! The reasons for a failure that code acts on, beyond its kind.
 
-/// Why something failed, where code decides by it. An error whose kind says enough has [`Cause::Unspecified`].
+/// The reason of a failure, where code decides by it. An error whose kind says enough has [`Cause::Unspecified`].
 ///
 /// ```
 /// use mcp_registry_gateway::error::{Cause, Error, ErrorKind};

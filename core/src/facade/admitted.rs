@@ -17,15 +17,15 @@ use crate::views;
 struct AdmissionInput {
     /// The MCP method.
     method: String,
-    /// As what the rules and the audit trail know what the host offers.
+    /// The service name that rules and the audit trail use for the host's offering.
     service: String,
     /// The tool, the resource or the prompt.
     #[serde(default)]
     name: Option<String>,
-    /// The credential of whoever asks, as the header of that name has it.
+    /// The caller's credential, as the header of that name has it.
     #[serde(default)]
     authorization: Option<String>,
-    /// The address of a caller over the network; empty for one that has none, as over a Unix socket, who is nobody in particular.
+    /// The address of a caller over the network; empty for one without an address, as over a Unix socket, who is unidentified.
     #[serde(default)]
     peer: Option<String>,
 }
@@ -45,8 +45,8 @@ impl Admitted {
         Ok(Self(Arc::new(Mutex::new(Some(admitted)))))
     }
 
-    /// Whether the caller may know of what the host offers under this name; `kind` is `tool`, `resource`, `resource_template` or
-    /// `prompt`.
+    /// Whether the caller may know of an item that the host offers under this name; `kind` is `tool`, `resource`,
+    /// `resource_template` or `prompt`.
     ///
     /// [`ErrorKind::InvalidParams`] for another kind, [`ErrorKind::Conflict`] once the call has ended.
     pub fn sees(&self, kind: &str, name: &str) -> Result<bool> {

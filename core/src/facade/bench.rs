@@ -1,4 +1,4 @@
-//! What the benches of the bindings measure against: the same call made in Rust, and a server that costs the same whoever calls it.
+//! The baselines of the bindings' benches: the same call made in Rust, and a server that costs the same for every caller.
 
 use bytes::Bytes;
 
@@ -8,8 +8,8 @@ use crate::rpc::answer::result_response;
 use crate::rpc::{Message, Method};
 
 impl Facade {
-    /// Puts a server of this process in place, in Rust: each call of its tool `echo` is answered with one short text. It is there as long
-    /// as the gateway is open.
+    /// Registers a server of this process, in Rust: each call of its tool `echo` is answered with one short text. It is there as
+    /// long as the gateway is open.
     pub fn house_echo(&self, name: &str) -> Result<()> {
         let registration = serde_json::json!({ "name": name, "health_check": { "enabled": false } });
         let housed = self.fly(self.register_in_process(registration.to_string().into())).wait()?;
@@ -25,7 +25,7 @@ impl Facade {
         self.fly(self.perform("discover", document.into())).wait().map(drop)
     }
 
-    /// Does what `verb` says so many times, one after the other, without leaving the gateway's threads; blocks until it is done.
+    /// Performs `verb` so many times, one after the other, without leaving the gateway's threads; blocks until it is done.
     pub fn perform_often(&self, verb: &str, document: &Bytes, times: u32) -> Result<()> {
         let (facade, verb, document) = (self.clone(), verb.to_owned(), document.clone());
         let work = async move {

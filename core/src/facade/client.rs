@@ -13,7 +13,7 @@ use crate::gateway::ClientConnection;
 use crate::model::{Endpoint, ServiceName};
 use crate::views;
 
-/// Where a client is attached, and who calls.
+/// The scope that a client is attached to, and its caller.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct AttachRequest {
@@ -21,7 +21,7 @@ struct AttachRequest {
     service: Option<String>,
     /// The credential, as the header of that name has it.
     authorization: Option<String>,
-    /// The address of a caller over the network; empty for one that has none, who is nobody in particular.
+    /// The address of a caller over the network; empty for one without an address, who is unidentified.
     peer: Option<String>,
     /// Whether it is offered the gateway's own service.
     builtin: bool,

@@ -1,4 +1,4 @@
-//! The verbs of those who run the gateway: tenants, what servers are shown, the audit trail.
+//! The verbs for administrators of the gateway: tenants, credentials for servers, the audit trail.
 
 use bytes::Bytes;
 
@@ -19,7 +19,7 @@ use crate::views::credential::{CredentialView, LoginView};
 use crate::views::tenant::{NewTenant, TenantList, TenantView, known};
 
 table! {
-    /// Verbs about who may use the gateway and what was done with it.
+    /// Verbs about access to the gateway and its audit trail.
     Governing
     "create_tenant" CreateTenant,
     "get_tenant" GetTenant,

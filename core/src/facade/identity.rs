@@ -1,4 +1,4 @@
-//! Whom a credential stands for, and what that may do: for hosts that guard things of their own with the gateway's keys and roles.
+//! The principal behind a credential, and its rights: for hosts that guard things of their own with the gateway's keys and roles.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub(super) struct Shown {
     authorization: Option<String>,
 }
 
-/// A credential and what is to be done with it.
+/// A credential and the operation to be done with it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentityRequest {
@@ -26,7 +26,7 @@ pub(super) struct IdentityRequest {
     operation: String,
 }
 
-/// Whom a credential stands for.
+/// The principal that a credential stands for.
 #[derive(Serialize)]
 pub(super) struct Identity {
     tenant: String,
@@ -42,7 +42,7 @@ pub(super) async fn authenticate(house: &OpenGateway, shown: &Shown) -> Result<I
     caller(house, shown.authorization.as_deref()).await.map(|caller| Identity::of(&caller))
 }
 
-/// As [`authenticate`]; [`ErrorKind::PermissionDenied`] if whoever it is may not do it.
+/// As [`authenticate`]; [`ErrorKind::PermissionDenied`] if the principal may not perform the operation.
 pub(super) async fn authorize(house: &OpenGateway, asked: &IdentityRequest) -> Result<Identity> {
     let operation = Operation::ALL.iter().find(|operation| operation.as_str() == asked.operation);
     let operation = operation.ok_or_else(|| {

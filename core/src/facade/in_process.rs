@@ -11,8 +11,8 @@ use crate::gateway::{Caller, Gateway};
 use crate::transport::in_process::{InProcessServer, ServerConnection};
 use crate::views;
 
-/// A server of this process that is in place and registered. Clones share it; dropped, the server is not there any more, but
-/// registered still.
+/// A server of this process that is connected and registered. Clones share it; dropped, the server is disconnected, but stays
+/// registered.
 #[derive(Clone, Debug)]
 pub struct RegisteredServer(Arc<Mutex<InProcessServer>>);
 
@@ -23,8 +23,8 @@ impl RegisteredServer {
         Ok(Self(Arc::new(Mutex::new(resident))))
     }
 
-    /// The next link that the gateway opens to the server; `None` once the gateway is closed. Whoever serves it must not wait for
-    /// its end before receiving the next.
+    /// The next link that the gateway opens to the server; `None` once the gateway is closed. The caller must not wait for the
+    /// end of a link that it serves before receiving the next.
     pub fn receive(&self) -> impl Future<Output = Result<Option<Hosted>>> + Send + use<> {
         let resident = Arc::clone(&self.0);
         async move { Ok(resident.lock().await.receive().await.map(Hosted::new)) }

@@ -55,7 +55,7 @@ const ROWS: &[Row] = &[
     Row { name: "request", method: None, params: &[] },
 ];
 
-/// What a document may say of the way of the call, besides its parameters.
+/// The routing members that a document may have besides the parameters of the call.
 const WISHES: [&str; 6] = [
     "service",
     "required_tools",

@@ -1,9 +1,9 @@
 //! The gateway for programs in other languages: documents in, documents out.
 //!
 //! A binding turns its language's call into one call here, and the answer back; everything that two bindings would both need is
-//! decided here or above. [`Facade::perform`] takes a verb with a JSON document and gives a JSON document; what is no
-//! question with one answer has a type of its own: [`Watch`], [`ClientHandle`], [`RegisteredServer`], [`Exchange`], [`Admitted`] and the
-//! [`Picked`] server.
+//! decided here or above. [`Facade::perform`] takes a verb with a JSON document and returns a JSON document; an operation that is
+//! not one question with one answer has a type of its own: [`Watch`], [`ClientHandle`], [`RegisteredServer`], [`Exchange`],
+//! [`Admitted`] and the [`Picked`] server.
 //!
 //! | verb | document | answer |
 //! |---|---|---|
@@ -14,9 +14,9 @@
 //! | `list` | `page?`, `limit?`, `status?`, `health_status?`, `tags?`, `search?`, `include_tools?`, `include_resources?` | a page |
 //! | `find` | `tools`, `resources` or `prompts`: names | the servers that offer all of them |
 //! | `search` | `query`, `limit?` | results, best first |
-//! | `offered` | `kind`: `tools` or `resources` | what the caller may use |
-//! | `capabilities`, `discover` | `server` | what it offers: as it is known, or asked now |
-//! | `health`, `health_history` | `server` (`limit?`) | what a probe finds now, or has found |
+//! | `offered` | `kind`: `tools` or `resources` | the items that the caller may use |
+//! | `capabilities`, `discover` | `server` | its listing: as it is known, or asked for now |
+//! | `health`, `health_history` | `server` (`limit?`) | the outcome of a probe now, or of earlier ones |
 //! | `create_key` | `name`, `role?`, `scopes?`, `server_id?`, `expires_in_days?` | the key, once |
 //! | `get_key`, `rotate_key`, `revoke_key` | `key`: its id | the key's record, the new key, `null` |
 //! | `list_keys` | `page?`, `limit?` | a page |
@@ -24,26 +24,26 @@
 //! | `get_tenant`, `delete_tenant` | `tenant`: its id | the tenant, `null` |
 //! | `update_tenant` | `tenant`, `changes`: `display_name?`, `enabled?` | the tenant |
 //! | `list_tenants` | | the tenants |
-//! | `set_credential` | `server`, `credential`: `header`, `value`, `subject?` | what is told of it, never the value |
-//! | `list_credentials` | `server` | what is told of each |
+//! | `set_credential` | `server`, `credential`: `header`, `value`, `subject?` | its description, never the value |
+//! | `list_credentials` | `server` | the description of each |
 //! | `remove_credential` | `server`, `header`, `subject?` | `null` |
 //! | `begin_login` | `server`, `redirect_uri`, `subject?`, `client_id?`, `client_secret?`, `client_metadata_url?`, `scopes?` | where a person goes |
-//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them to `redirect_uri` | what is told of the credential |
+//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them to `redirect_uri` | its description |
 //! | `audit` | `from?`, `to?`, `actor?`, `action?`, `target?`, `outcome?`, `before?`, `limit?` | a page, newest first |
-//! | `verify_audit` | | what following the chain of the trail found |
-//! | `stats`, `metrics`, `active_requests` | | counts; what routing knows of each server; the calls under way |
+//! | `verify_audit` | | the outcome of following the chain of the trail |
+//! | `stats`, `metrics`, `active_requests` | | counts; routing's records of each server; the calls under way |
 //! | `cancel_request` | `request_id` | `null` |
-//! | `authenticate` | `authorization?` | whom it stands for |
+//! | `authenticate` | `authorization?` | the principal that it stands for |
 //! | `authorize` | `operation`, `authorization?` | the same, if it may |
-//! | `call_tool`, `get_prompt` | `name`, `arguments?`, `_meta?` and the way | the result's own bytes |
-//! | `read_resource` | `uri`, `_meta?` and the way | the result's own bytes |
-//! | `complete` | `ref`, `argument`, `context?`, `_meta?` and the way | the result's own bytes |
-//! | `list_tools`, `list_resources`, `list_resource_templates`, `list_prompts` | `cursor?`, `_meta?` and the way | the result's own bytes |
-//! | `request` | `method`, `params?` and the way | the result's own bytes |
+//! | `call_tool`, `get_prompt` | `name`, `arguments?`, `_meta?` and route | the result's own bytes |
+//! | `read_resource` | `uri`, `_meta?` and route | the result's own bytes |
+//! | `complete` | `ref`, `argument`, `context?`, `_meta?` and route | the result's own bytes |
+//! | `list_tools`, `list_resources`, `list_resource_templates`, `list_prompts` | `cursor?`, `_meta?` and route | the result's own bytes |
+//! | `request` | `method`, `params?` and route | the result's own bytes |
 //!
-//! A `server` is named by its id or its name. The way of an MCP call is any of `service`, `required_tools`, `required_resources`,
-//! `preferred_servers`, `timeout_seconds` and `authorization`. Without a `service`, names are those of `/mcp`, such as
-//! `service__tool`.
+//! A `server` is named by its id or its name. The route of an MCP call is any of `service`, `required_tools`,
+//! `required_resources`, `preferred_servers`, `timeout_seconds` and `authorization`. Without a `service`, names are those of
+//! `/mcp`, such as `service__tool`.
 //!
 //! A facade owns the tokio runtime that its gateway runs on, so that the host needs none, and shares nothing with another facade.
 //! It installs no signal handler and no subscriber. A child of `fork()` has a copy of the memory and none of the threads: every
@@ -99,9 +99,9 @@ use crate::views::fault;
 pub struct Facade(Arc<Shared>);
 
 struct Shared {
-    /// Taken when the gateway ends, so that what is closed keeps nothing until a collector of garbage comes by.
+    /// Taken when the gateway ends, so that a closed facade keeps nothing until a garbage collector comes by.
     house: ArcSwapOption<OpenGateway>,
-    /// Not in the house: to go there and back would cost a pick a tenth of its time.
+    /// Not in `house`: to go there and back would cost a pick a tenth of its time.
     picker: Picker,
     process: Process,
     closed: AtomicBool,
@@ -111,7 +111,7 @@ struct Shared {
     runtime: Mutex<Option<Runtime>>,
 }
 
-/// What is only touched by the process that opened it.
+/// The state that is only touched by the process that opened it.
 struct OpenGateway {
     gateway: Gateway,
     caller: Caller,
@@ -124,7 +124,7 @@ struct OpenGateway {
 impl Facade {
     /// Opens the gateway that `document` describes, an object with any of
     /// - `config`: the path of a configuration file, or the configuration itself under the same keys;
-    /// - `url`: where what is registered is kept, `sqlite:PATH` or `memory:`; without it, where the configuration says, else in memory;
+    /// - `url`: the store, `sqlite:PATH` or `memory:`; without it, the one that the configuration names, else memory;
     /// - `data_dir`: where relative paths lead; without it, the folder of the configuration file, or else the working directory;
     /// - `servers`: a list of registrations, or an object with `mcpServers`.
     ///
@@ -157,10 +157,10 @@ impl Facade {
         }
     }
 
-    /// Does what `verb` says with the document `input`, an object; empty bytes are an empty one.
+    /// Performs `verb` with the document `input`, an object; empty bytes are an empty one.
     ///
-    /// Errors: [`ErrorKind::MethodNotFound`] for an unknown verb, [`ErrorKind::InvalidParams`] with the `field` for a document that
-    /// is not what the verb takes, and those of what is done.
+    /// Errors: [`ErrorKind::MethodNotFound`] for an unknown verb, [`ErrorKind::InvalidParams`] with the `field` for a document
+    /// that the verb does not take, and those of the operation.
     pub fn perform(&self, verb: &str, input: Bytes) -> impl Future<Output = Result<Bytes>> + Send + 'static {
         let (house, verb) = (self.house(), verbs::Verb::named(verb));
         async move {
@@ -200,18 +200,18 @@ impl Facade {
         Ok(Watch::new(events, Arc::clone(house.gateway.clock())))
     }
 
-    /// Attaches an MCP client of this process, of either era. `document` says where: `service`, or everything without one, and with the
-    /// gateway's own service if `builtin` is true. It says who calls, as in [`Facade::admit`]: `authorization` and `peer`; without both
-    /// it is the program itself.
+    /// Attaches an MCP client of this process, of either era. `document` has the scope: `service`, or everything without one, and
+    /// with the gateway's own service if `builtin` is true. It has the caller as in [`Facade::admit`]: `authorization` and
+    /// `peer`; without both it is the program itself.
     pub fn attach(&self, document: &[u8]) -> Result<ClientHandle> {
         let house = self.house()?;
         ClientHandle::open(&house, document)
     }
 
-    /// Puts an MCP server of this process in place and registers it: `registration` is a registration without an endpoint. One that
+    /// Connects an MCP server of this process and registers it: `registration` is a registration without an endpoint. One that
     /// is registered under this name already is changed.
     ///
-    /// [`ErrorKind::Conflict`] if it is in place already.
+    /// [`ErrorKind::Conflict`] if it is connected already.
     pub fn register_in_process(
         &self,
         registration: Bytes,
@@ -223,12 +223,12 @@ impl Facade {
         }
     }
 
-    /// Leave for the host to answer a call itself, such as one of a tool of its own: `document` has the MCP `method`, the `service` as
-    /// which rules and the audit trail know what the host offers, and, where there are, the `name` of the tool or prompt or the URI of
-    /// the resource, and who asks: `authorization`, as the header of that name has it, and `peer`, the address of one who asks over
-    /// the network (empty if it has none). Without both it is the program itself.
+    /// Leave for the host to answer a call itself, such as one of a tool of its own: `document` has the MCP `method`, the
+    /// `service` name that rules and the audit trail use for the host's offering, and, where there are, the `name` of the tool or
+    /// prompt or the URI of the resource, and the caller: `authorization`, as the header of that name has it, and `peer`, the
+    /// address of a caller over the network (empty if it has none). Without both it is the program itself.
     ///
-    /// Errors are those of [`Gateway::admit_call`]; their context has the `code` that a JSON-RPC client is told.
+    /// Errors are those of [`Gateway::admit_call`]; their context has the `code` for a JSON-RPC client.
     pub fn admit(&self, document: Bytes) -> impl Future<Output = Result<Admitted>> + Send + 'static {
         let house = self.house();
         async move { Admitted::ask(&*house?, &document).await }
@@ -280,10 +280,10 @@ impl Facade {
         self.0.closed.load(Ordering::SeqCst)
     }
 
-    /// Runs `work`: on this thread as far as it goes at once, then on this gateway's runtime. What it comes to is given to `done`, before
-    /// this returns if it came to an end at once; so is an error if the gateway is closed before. Both may run in the middle of another
-    /// call to this gateway, on the thread of whoever makes it, so that neither may call what is the host's: [`Facade::run_apart`] does
-    /// that.
+    /// Runs `work`: on this thread as far as it goes at once, then on this gateway's runtime. Its outcome is passed to `done`,
+    /// before this returns if it came to an end at once; so is an error if the gateway is closed before. Both may run in the
+    /// middle of another call to this gateway, on the thread of that call's maker, so that neither may call functions of the
+    /// host's: [`Facade::run_apart`] does that.
     pub fn run<T, F>(&self, work: F, done: impl FnOnce(Result<T>) + Send + 'static) -> Work
     where
         T: Send + 'static,
@@ -313,7 +313,7 @@ impl Facade {
         work::run(place, &self.0.works, &self.0.handle, work, done)
     }
 
-    /// Runs `work` as [`Facade::run_apart`] does, for who awaits it on any executor: whom it wakes is the host's. Dropped, the work is
+    /// Runs `work` as [`Facade::run_apart`] does, for a waiter on any executor: the wakers are the host's. Dropped, the work is
     /// cancelled.
     pub fn fly<T, F>(&self, work: F) -> WorkHandle<T>
     where
@@ -337,12 +337,12 @@ impl Facade {
 }
 
 impl OpenGateway {
-    /// What a call shows of itself: the program's own word, or a credential.
+    /// The credentials of a call: the program's own word, or a credential.
     fn credentials(&self, authorization: Option<&str>) -> Result<Credentials> {
         self.credentials_of(authorization, None)
     }
 
-    /// What a call shows of itself that came from `peer`, if it came over the network: the program's own word is not taken from there.
+    /// The credentials of a call from `peer`, if it came over the network: the program's own word is not taken from there.
     fn credentials_of(&self, authorization: Option<&str>, peer: Option<&str>) -> Result<Credentials> {
         let peer = peer.map(address).transpose()?;
         let text = match (authorization, peer) {
@@ -354,7 +354,7 @@ impl OpenGateway {
             (None, None) => return Ok(Credentials::Embedded(self.caller.principal.clone())),
         };
         if !self.gateway.demands_credentials() {
-            // Without this, a token that nobody has ever judged would have the rights of the program itself.
+            // Without this, a token that was never checked would have the rights of the program itself.
             let message = "no authentication is configured, so that no credential holds; configure `auth`, such as `auth.api_keys`";
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }
@@ -366,7 +366,7 @@ impl OpenGateway {
     }
 }
 
-/// A caller without an address is nobody in particular.
+/// A caller without an address is unidentified.
 fn address(peer: &str) -> Result<IpAddr> {
     if peer.is_empty() {
         return Ok(Ipv4Addr::UNSPECIFIED.into());
@@ -385,11 +385,11 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let (house, runtime) = (self.house.swap(None), self.take_runtime());
         if self.process.is_left() {
-            // The threads that all of this waits for, and whose files it would close, are the other process's.
+            // The threads that all of this waits for, and the owners of the files that it would close, are in the other process.
             std::mem::forget((house, runtime));
             return;
         }
-        // What waits is nowhere on the runtime that would end it.
+        // Work that waits is nowhere on the runtime that would end it.
         self.works.token().cancel();
         drop(house);
         if let Some(runtime) = runtime {

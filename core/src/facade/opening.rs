@@ -82,7 +82,7 @@ impl Opening {
     }
 }
 
-/// A list of registrations, or what desktop clients write.
+/// A list of registrations, or the file format of desktop clients.
 fn servers_of(builder: GatewayBuilder, given: &Value) -> Result<GatewayBuilder> {
     let field = |error: Error| error.with("in", "servers");
     let text = given.to_string();

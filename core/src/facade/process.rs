@@ -1,8 +1,9 @@
-//! Which process a gateway belongs to.
+//! The process that a gateway belongs to.
 //!
-//! A child of `fork()` has a copy of the memory and none of the threads, so that what waits for them would wait for ever. Asking the
-//! system for the number of the process tells always, and costs a system call, about 100 ns. A host that is told of its forks can say so
-//! instead ([`Process::is_told`]): then what a call asks so often that this counts, and that waits for no thread, needs a load only.
+//! A child of `fork()` has a copy of the memory and none of the threads, so that a wait for them would last for ever. Asking the
+//! system for the number of the process tells always, and costs a system call, about 100 ns. A host that is told of its forks can
+//! say so instead ([`Process::is_told`]): then a check so frequent that this counts, and that waits for no thread, needs a load
+//! only.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -1,4 +1,4 @@
-//! The documents that verbs take, where no other door takes the same.
+//! The documents that verbs take, where no other entry point takes the same.
 
 use serde::Deserialize;
 
@@ -159,7 +159,7 @@ pub(super) struct Login {
     pub(super) scopes: Vec<String>,
 }
 
-/// What the browser brought back to that page.
+/// The parameters that the browser brought back to that page.
 #[cfg(feature = "oauth")]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -29,14 +29,14 @@ pub struct Request {
     pub target: String,
     /// The headers in order; names in any case.
     pub headers: Vec<(Bytes, Bytes)>,
-    /// The address of the client; without one, as over a Unix socket, it is nobody in particular, who needs a credential.
+    /// The address of the client; without one, as over a Unix socket, it is unidentified and needs a credential.
     pub peer: Option<String>,
-    /// As what the surface is mounted.
+    /// How the surface is mounted.
     pub mount: Mount,
 }
 
-/// As what the HTTP surface is mounted in an application: what it serves beside MCP, and whether the application's word for an address
-/// of this machine is taken. By default nothing and not.
+/// How the HTTP surface is mounted in an application: the parts that it serves beside MCP, and whether the
+/// application's word for an address of this machine is taken. By default nothing and not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
     exposed: Exposed,
@@ -48,8 +48,8 @@ impl Mount {
     /// A mount that serves the parts of `expose` beside MCP: `rest`, `events`, `metrics`, `docs`, `health`, `builtin`.
     ///
     /// While no authentication is configured a client of this machine is the administrator. `connected` says that the peers of
-    /// requests are those of connections, as sockets know them. Other peers are a program's word, and a loopback address among them
-    /// makes its owner nobody in particular, unless `trust` is `development`.
+    /// requests are those of connections, as sockets know them. Other peers are a program's word, and a caller with a loopback
+    /// address among them is unidentified, unless `trust` is `development`.
     ///
     /// [`ErrorKind::InvalidParams`] for another part or another trust.
     pub fn new<S: AsRef<str>>(
@@ -92,7 +92,7 @@ pub struct Head {
     pub headers: Vec<(Bytes, Bytes)>,
 }
 
-/// A request under way. Clones share it; when the last is dropped, the one who asked has gone: a call is cancelled as when a connection
+/// A request under way. Clones share it; when the last is dropped, the client has gone: a call is cancelled as when a connection
 /// breaks.
 #[derive(Clone)]
 pub struct Exchange {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::rpc::{Message, Method};
 
-/// Waits for what a gateway on its own runtime does.
+/// Waits for the outcome of work that a gateway does on its own runtime.
 fn wait<T: Send + 'static>(
     facade: &Facade,
     work: impl Future<Output = Result<T>> + Send + 'static,
@@ -18,7 +18,7 @@ fn ask(facade: &Facade, verb: &str, input: &Value) -> Result<Value> {
     Ok(serde_json::from_slice(&answer).unwrap())
 }
 
-/// Answers as a server whose tool `echo` gives its parameters back; `fail` is an error of its own, `hang` is never answered.
+/// Answers as a server whose tool `echo` returns its parameters; `fail` is an error of its own, `hang` is never answered.
 async fn serve(housed: RegisteredServer) -> Result<()> {
     let links = Tasks::default();
     while let Some(link) = housed.receive().await? {
@@ -251,7 +251,7 @@ fn a_call_at_a_server_of_this_process_is_over_at_once_and_wakes_no_thread() {
         answer.unwrap();
         thread == std::thread::current().id()
     };
-    // The threads of the runtime may still be about the end of what came before.
+    // The threads of the runtime may still be busy with the end of earlier work.
     assert!((0..1000).any(|_| is_over_at_once()));
 }
 
@@ -342,7 +342,7 @@ fn what_is_registered_outlives_the_gateway_and_two_cannot_have_one_database() {
     assert_eq!(ask(&facade, "list", &json!({})).unwrap()["servers"][0]["name"], "a");
 }
 
-/// What a client on a line of its own is told: the names of the tools, or the error.
+/// The answer to a client on a connection of its own: the names of the tools, or the error.
 fn offered(facade: &Facade, who: &Value) -> Value {
     let line = match facade.attach(who.to_string().as_bytes()) {
         Ok(line) => line,
@@ -359,8 +359,8 @@ fn offered(facade: &Facade, who: &Value) -> Value {
     tools.iter().map(|tool| tool["name"].as_str().unwrap().split("__").next().unwrap()).collect()
 }
 
-/// a client of this process without a credential or an address is the program; one with an address is nobody, wherever the code
-/// runs, and the gateway's own tools are offered where they are asked for.
+/// a client of this process without a credential or an address is the program; one with an address is unidentified,
+/// wherever the code runs, and the gateway's own tools are offered where they are asked for.
 #[test]
 fn a_client_in_the_process_has_the_rights_of_whom_it_calls_for() {
     let facade = opened();
@@ -374,7 +374,7 @@ fn a_client_in_the_process_has_the_rights_of_whom_it_calls_for() {
     assert_eq!(offered(&facade, &json!({ "service": "gateway" })), -31404, "no such service");
 }
 
-/// a program's word for an address of this machine makes nobody an administrator, unless it is for development.
+/// a program's word for an address of this machine makes no caller an administrator, unless it is for development.
 #[cfg(feature = "server")]
 #[test]
 fn a_peer_that_a_program_makes_up_is_nobody() {

@@ -1,4 +1,4 @@
-//! The verbs: what each takes and gives. What is done is done above.
+//! The verbs: the documents that each takes and returns. The work is done above.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::views::server::{Definitions, ListAnswer, ServerView, update_shown};
 use crate::views::traffic::{ActiveAnswer, MetricsAnswer};
 use crate::views::{self, between};
 
-/// What can be asked of a gateway with one document.
+/// A question or command for a gateway in one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Own(Own),
@@ -47,7 +47,7 @@ macro_rules! table {
 pub(super) use table;
 
 table! {
-    /// Verbs about servers, keys and what is under way.
+    /// Verbs about servers, keys and operations under way.
     Own
     "register" Register,
     "update" Update,
@@ -194,7 +194,7 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(input: &[u8]) -> Result<T> {
     views::read(input, "the document")
 }
 
-/// What a verb reads that takes nothing.
+/// Reads the document of a verb that takes nothing.
 pub(super) fn nothing(input: &[u8]) -> Result<()> {
     read::<Nothing>(input).map(|Nothing {}| ())
 }

@@ -12,7 +12,7 @@ use crate::gateway::Events;
 use crate::views::event::told;
 use crate::views::write;
 
-/// The changes of servers from the moment on at which this was made. Clones share it; what one has heard the others do not.
+/// The changes of servers from the moment on at which this was made. Clones share it; each change is received by one of them.
 #[derive(Clone, Debug)]
 pub struct Watch {
     events: Arc<Mutex<Events>>,

@@ -23,13 +23,13 @@ impl Work {
         Self(CancellationToken::new())
     }
 
-    /// Ends the work. What it has not come to is told as [`ErrorKind::Cancelled`].
+    /// Ends the work. An outcome that it has not come to is reported as [`ErrorKind::Cancelled`].
     pub fn cancel(&self) {
         self.0.cancel();
     }
 }
 
-/// Gives an outcome to whoever waits, also where the work was dropped with the runtime.
+/// Passes an outcome to the waiter, also where the work was dropped with the runtime.
 struct Delivery<T, D: FnOnce(Result<T>)> {
     done: Option<D>,
     _of: std::marker::PhantomData<fn(T)>,
@@ -81,7 +81,8 @@ where
             biased;
             () = token.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             outcome = &mut work => outcome,
-            // What has come to an end by itself as the gateway closed is told as that, also where it did between the two looks.
+            // Work that came to an end by itself as the gateway closed keeps its outcome, also where it did between the two
+            // looks.
             () = stopped.cancelled() => work.now_or_never().unwrap_or_else(|| Err(closed())),
         };
         delivery.deliver(outcome);
@@ -139,7 +140,7 @@ impl<T> WorkHandle<T> {
         flight
     }
 
-    /// Waits for the outcome, on a thread that is nobody's runtime.
+    /// Waits for the outcome, on a thread outside of any runtime.
     pub(super) fn wait(mut self) -> Result<T> {
         let waker = std::task::Waker::from(Arc::new(Parked(std::thread::current())));
         loop {
@@ -157,7 +158,7 @@ impl<T> WorkHandle<T> {
 
 impl<T> Completion<T> {
     pub(super) fn land(self, outcome: Result<T>) {
-        // Nobody waits any more.
+        // The waiter is gone.
         let _ = self.0.send(outcome);
     }
 }

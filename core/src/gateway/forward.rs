@@ -33,17 +33,17 @@ use crate::transport::{Exchange, Outgoing, Session};
 /// How long a call waits for its turn to be sent a second time.
 const RETRY_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What one attempt came to.
+/// The result of one attempt.
 struct Sent {
     exchange: Exchange,
     answering: Answering,
-    /// Nothing was sent: a modern client is asked something first.
+    /// Nothing was sent: a modern client gets requests to answer first.
     asks_first: bool,
     pauses: Option<Arc<Notify>>,
 }
 
 impl Core {
-    /// Brings a request to a server and its answer back.
+    /// Sends a request to a server and returns its answer.
     pub(crate) async fn forward(self: Arc<Self>, mut request: Box<ForwardRequest>) -> Result<Reply> {
         track(&mut request)?;
         let mut attempts = Attempts::of(&mut request, self.clock.now());
@@ -90,8 +90,8 @@ impl Core {
         }
     }
 
-    /// Waits for leave to send the call a second time, after it failed at `replica` with `error`; else the error as the client gets
-    /// it.
+    /// Waits for a permit to send the call a second time, after it failed at `replica` with `error`; else the error as the
+    /// client gets it.
     async fn turn_elsewhere<'g>(
         &'g self,
         attempts: &mut Attempts<'g>,
@@ -188,7 +188,7 @@ impl Core {
         }
     }
 
-    /// `work`, unless the deadline passes or the call is cancelled first.
+    /// Runs `work`, unless the deadline passes or the call is cancelled first.
     async fn in_time<T>(
         &self,
         deadline: Tick,
@@ -205,7 +205,7 @@ impl Core {
     }
 }
 
-/// Enters the call in its client's session, so that it can be cancelled.
+/// Registers the call in its client's session, so that it can be cancelled.
 fn track(request: &mut ForwardRequest) -> Result<()> {
     let ForwardRequest { forward, context } = request;
     if let Some(client) = &context.client {
@@ -227,7 +227,7 @@ fn ready_session(context: &CallContext, replica: &Replica) -> Option<Arc<Session
     client.session_with(replica.upstream.number)
 }
 
-/// The request as the server gets it in `session`, and what brings its answer home.
+/// The request as the server gets it in `session`, and the state that returns its answer.
 fn compose(
     forward: &ForwardPlan,
     context: &CallContext,
@@ -258,7 +258,7 @@ fn compose(
         body,
         correlation_id: Some(Arc::clone(&context.correlation_id)),
         headers,
-        // Hardly any server numbers what it says; only then is there something to do likewise.
+        // Hardly any server numbers its messages; only then are pauses to mirror.
         pauses: (context.resumes && session.numbers()).then(Arc::<Notify>::default),
     };
     let raw_id = message.id().unwrap_or("null");

@@ -1,7 +1,7 @@
-//! The handle: everything that a door, a binding or an embedding program can ask of the gateway.
+//! The handle: every method by which an entry point, a binding or an embedding program uses the gateway.
 //!
-//! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the
-//! register and tell what is going on. Clones share one gateway; [`Gateway::shutdown`] ends it.
+//! [`Gateway::handle`] takes MCP calls (`pipeline.rs` reads from top to bottom); the other methods administer the register and
+//! report the current state. Clones share one gateway; [`Gateway::shutdown`] ends it.
 
 mod session;
 mod upstream;
@@ -67,7 +67,7 @@ use crate::transport::{self, Connector};
 
 /// The gateway. Clones share it.
 ///
-/// What it is asked, it is asked by a [`Caller`]:
+/// Its methods take the [`Caller`] for whom they act:
 ///
 /// ```
 /// use mcp_registry_gateway::error::Delivery;
@@ -91,7 +91,7 @@ use crate::transport::{self, Connector};
 #[derive(Clone)]
 pub struct Gateway(Arc<Core>);
 
-/// Gives the way to a registered server; nothing is opened or started yet.
+/// Returns the connector to a registered server; nothing is opened or started yet.
 type Connect = Box<dyn Fn(&Arc<Server>) -> Result<Arc<dyn Connector>> + Send + Sync>;
 
 struct Core {
@@ -99,18 +99,18 @@ struct Core {
     connect: Connect,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
-    /// What balancing starts from; each service mixes its name in.
+    /// The seed of balancing; each service mixes its name in.
     seed: u64,
     tasks: Tasks,
     registry: Arc<Registry>,
     store: Arc<dyn Store>,
     cluster: Cluster,
-    /// What servers are shown.
+    /// The credentials that the gateway sends to servers.
     book: Arc<upstream::credential_cache::CredentialCache>,
     #[cfg(feature = "oauth")]
     logins: api::logins::Logins,
     overrides: upstream::overrides::Overrides,
-    /// Shared with those who pick without holding the gateway: [`Picker`].
+    /// Shared with holders that pick without holding the gateway: [`Picker`].
     snapshot: Arc<ArcSwap<Snapshot>>,
     refreshing: std::sync::Mutex<()>,
     sessions: session::sessions::Sessions,
@@ -130,11 +130,11 @@ struct Core {
     stopping: AtomicBool,
     watchers: api::events::Watchers,
     gone: api::tenants::Gone,
-    /// Who may use what, beyond roles: as it was configured last.
+    /// The access rules beyond roles, as they were configured last.
     access: ArcSwap<Access>,
     owners: call::owners::Owners,
     opened_at: jiff::Timestamp,
-    /// Keeps others out of the database, if it is this gateway that does.
+    /// Keeps other processes out of the database, if this gateway does so.
     presence: std::sync::Mutex<Option<Presence>>,
 }
 
@@ -157,7 +157,7 @@ struct Parts {
 }
 
 impl Gateway {
-    /// Opens a gateway on what `store` holds, and begins to probe and to discover. Must be called within a tokio runtime.
+    /// Opens a gateway on the data in `store`, and begins to probe and to discover. Must be called within a tokio runtime.
     ///
     /// [`ErrorKind::Storage`] if the store cannot be read.
     pub async fn open(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
@@ -236,48 +236,49 @@ impl Gateway {
         !self.0.is_stopping()
     }
 
-    /// How many of the servers that were known at the start still have to be asked for the first time what they offer: those of the
-    /// register, and those of the configuration. The gateway has started once there is none, whatever the servers answered.
+    /// The number of servers known at the start that still have to be asked for their capabilities for the first time: those of
+    /// the register, and those of the configuration. The gateway has started once there is none, whatever the servers answered.
     pub fn awaited_servers(&self) -> usize {
         self.0.awaited_discoveries()
     }
 
-    /// Whom credentials stand for, for doors that administer rather than call: the caller of the methods of this handle.
+    /// Authenticates credentials for entry points that administer rather than call: returns the caller for the methods of this
+    /// handle.
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         self.0.gone.check(&principal)?;
         Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
     }
 
-    /// How it is set up.
+    /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
-    /// Since when it runs.
+    /// The time at which it was opened.
     pub fn opened_at(&self) -> jiff::Timestamp {
         self.0.opened_at
     }
 
-    /// Leave for a caller to go on, for doors that administer rather than call: held until the answer is made. Calls of MCP are
-    /// admitted by [`Gateway::handle`].
+    /// A permit for a caller to go on, for entry points that administer rather than call: held until the answer is made. Calls
+    /// of MCP are admitted by [`Gateway::handle`].
     ///
     /// Errors: [`ErrorKind::RateLimited`], [`ErrorKind::Unavailable`].
     pub async fn admit(&self, caller: &Caller) -> Result<Admission> {
         self.0.limiter.admit(&caller.principal).get().await
     }
 
-    /// Takes up other rules of who may use what, for calls from now on.
+    /// Replaces the access rules, for calls from now on.
     pub fn set_access(&self, access: Access) {
         self.0.restrict(access);
     }
 
-    /// What this gateway may connect to.
+    /// The guard of the addresses and programs that this gateway may use.
     pub fn guard(&self) -> &Guard {
         &self.0.settings.guard
     }
 
-    /// The servers that live in this process: who settles one registers it, too.
+    /// The servers that live in this process: code that settles one registers it, too.
     pub fn residents(&self) -> &InProcessServers {
         &self.0.settings.residents
     }
@@ -291,24 +292,24 @@ impl Gateway {
         let unknown =
             || Error::new(ErrorKind::NotFound, "no such server").with("server", routing::names::shown(text));
         self.get(caller, named.ok_or_else(unknown)?).map_err(|error| match error.kind() {
-            // Kept from the caller: as unknown as one that never was.
+            // Hidden from the caller: as unknown as one that never was.
             ErrorKind::NotFound => unknown(),
             _ => error,
         })
     }
 
-    /// The clock that this gateway goes by.
+    /// The clock of this gateway.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
     }
 
-    /// The background tasks of this gateway: a door spawns its own here, so that shutdown waits for them.
+    /// The background tasks of this gateway: an entry point spawns its own here, so that shutdown waits for them.
     pub fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
 }
 
-/// The program's own authenticator, or the one that the settings describe.
+/// The program's own authenticator, or the one in the settings.
 fn authenticator(
     settings: &Settings,
     keys: &Arc<Keys>,
@@ -341,7 +342,7 @@ fn observers_of(
 }
 
 impl Core {
-    /// The gateway of these parts, on which nothing is under way yet.
+    /// The gateway of these parts, with no call under way yet.
     fn of(this: &Weak<Self>, parts: Parts) -> Self {
         let Parts { settings, store, clock, random, tasks, book, connect, .. } = parts;
         let (call_metrics, audit, observers) = observers_of(&settings, &parts.trail, &clock);
@@ -396,8 +397,8 @@ impl Core {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// What a caller sees, as of now, for as long as `with` looks at it. Unlike [`Core::view_for`] it shares no counter with other
-    /// threads, unless something is kept from the caller.
+    /// Lends the current view of a caller to `with`. Unlike [`Core::view_for`] it shares no counter with other threads, unless
+    /// something is hidden from the caller.
     fn with_view<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
         self.snapshot.load().with_view(principal, |view| match view {
             Some(view) => with(view),
@@ -405,12 +406,12 @@ impl Core {
         })
     }
 
-    /// What a caller sees, as of now.
+    /// The current view of a caller.
     fn view_for(&self, principal: &Principal) -> Arc<View> {
         self.view(&principal.tenant).for_principal(principal)
     }
 
-    /// What a tenant has, as of now.
+    /// The current view of a tenant.
     fn view(&self, tenant: &TenantId) -> Arc<View> {
         let snapshot = self.snapshot.load();
         let nothing = || {
@@ -427,7 +428,7 @@ impl Core {
 }
 
 impl Drop for Core {
-    /// Whoever may still pick finds nothing, and keeps nothing.
+    /// Empties the snapshot: a remaining picker finds nothing, and keeps nothing in memory.
     fn drop(&mut self) {
         self.snapshot.store(Arc::default());
     }

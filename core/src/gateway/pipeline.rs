@@ -1,4 +1,4 @@
-//! The way of a call, whichever door it came in by: who, may they now, which service, send.
+//! The path of a call, from every entry point: authenticate, admit, resolve, send.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
 
-/// What a client may say of itself, in bytes: it is kept as long as its session.
+/// The longest self-description of a client, in bytes: it is kept as long as its session.
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
-/// What a call comes down to; small, since it passes through many hands.
+/// The action that a call resolves to; small, since it is passed on many times.
 pub(crate) enum ResolvedCall {
     Open(Box<(Message, CallContext)>),
     Answer(Bytes),
@@ -46,7 +46,7 @@ pub(crate) enum ResolvedCall {
     End(Arc<Client>, Box<CallContext>),
 }
 
-/// What the gateway does itself about a legacy request.
+/// The action of the gateway itself for a legacy request.
 enum Local {
     Open,
     Answer(Bytes),
@@ -55,7 +55,7 @@ enum Local {
 }
 
 impl Gateway {
-    /// Takes one call and gives its reply. Every door calls this, and nothing that decides stands outside of it.
+    /// Takes one call and returns its reply. Every entry point calls this, and every decision lies inside of it.
     pub fn handle(
         &self,
         call: impl Into<Box<Call>>,
@@ -85,7 +85,7 @@ impl Gateway {
 }
 
 impl Core {
-    /// Who calls, may they now, and what the call comes down to.
+    /// Authenticates and admits a call, and resolves its action.
     async fn admit(
         &self,
         call: Box<Call>,
@@ -126,7 +126,7 @@ impl Core {
 
     /// The session that the call belongs to. A call must have one unless it opens one or stands alone.
     fn client_of(&self, principal: &Principal, call: &Call, now: Tick) -> Result<Option<Arc<Client>>> {
-        // While the gateway drains, what is under way may go on: answers to servers, cancellations, ends of sessions.
+        // While the gateway drains, calls under way may go on: answers to servers, cancellations, ends of sessions.
         let begins = match &call.action {
             Action::Send(message) => message.shape() == Shape::Request,
             Action::Listen | Action::Resume(_) => true,
@@ -152,8 +152,8 @@ impl Core {
         Ok(Some(client))
     }
 
-    /// Logs which other replica has the session of a call that this one does not know. The client hears only that it must initialize
-    /// again: the id may be somebody else's.
+    /// Logs which other replica has the session of a call that this one does not know. The client learns only that it must
+    /// initialize again: the id may be somebody else's.
     async fn note_owner(&self, call: &Call) {
         let Some(id) = &call.session else { return };
         if let Some(node) = self.cluster.sessions.owner(id).get().await {
@@ -161,7 +161,7 @@ impl Core {
         }
     }
 
-    /// Decides what the call comes down to, without talking to anybody.
+    /// Resolves the action of the call, without I/O.
     pub(crate) fn resolve(
         &self,
         route: &Endpoint,
@@ -205,7 +205,7 @@ impl Core {
         })
     }
 
-    /// What the gateway does itself about a legacy request; `None` if somebody is to be asked.
+    /// The action of the gateway itself for a legacy request; `None` if a server or service has to answer it.
     fn answered_here(
         &self,
         route: &Endpoint,
@@ -227,8 +227,8 @@ impl Core {
         })
     }
 
-    /// Finds out who answers a legacy request: a server of some service, or the gateway as a service. `maker` is who made the task
-    /// of which it speaks.
+    /// Finds the destination of a legacy request: a server of some service, or the gateway as a service. `maker` is the replica
+    /// that made the task to which it refers.
     fn resolve_target(
         &self,
         route: &Endpoint,
@@ -239,7 +239,7 @@ impl Core {
         if let (Some(Method::ResourcesSubscribe), Some(client)) = (message.method(), &context.client) {
             client.set_apart();
         }
-        // On the aggregated route a task is found by who made it: its id says nothing of that.
+        // On the aggregated route a task is found by the server that made it: its id does not name that.
         let latest = match &context.client {
             Some(client) if route.is_aggregated() && message.method() == Some(&Method::TasksList) => {
                 client.bound.server(&message).and_then(|server| self.replica(server))
@@ -279,7 +279,7 @@ impl Core {
             ResolvedCall::Own(ask, context) => {
                 Ok(Reply::own(Box::pin(self.answer_builtin(*ask, *context)).await?))
             }
-            // The rare ones are boxed: every call's future would carry their room.
+            // The rare ones are boxed: every call's future would carry their size.
             ResolvedCall::Open(opening) => Box::pin(self.open_session(route, &opening.0, &opening.1)).await,
             ResolvedCall::Answer(body) => Ok(Reply::own(body)),
             ResolvedCall::List(kind, list) => {
@@ -357,16 +357,16 @@ impl Core {
     }
 }
 
-/// What the client of a call hears in which something panicked. All state that calls share is changed in single steps, so that
-/// other calls go on.
+/// The error for the client of a call that panicked. All state that calls share is changed in single steps, so that other calls
+/// go on.
 fn panicked() -> Error {
     Error::new(ErrorKind::Internal, "the call failed inside the gateway; its log has the place")
 }
 
-/// A stream that keeps its place among what runs for as long as it is open, and that can be cancelled as any call.
+/// A stream that counts among the calls under way for as long as it is open, and that can be cancelled as any call.
 fn held_open(reply: Reply, context: CallContext) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
-    // Nothing of a stream goes wrong that its record could tell; it is one of those that ended well from the start.
+    // A stream has no failure that its record could tell; it counts as ended well from the start.
     context.record.outcome(None);
     let cancelled = context.cancel().clone().cancelled_owned();
     // Lasts for hours, and is none of the calls that may be under way: a session has one stream, which another ends.

@@ -1,4 +1,4 @@
-//! What an operator can set of the gateway's own behaviour.
+//! The settings of the gateway's own behaviour, for operators.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,51 +23,51 @@ use crate::transport::in_process::InProcessServers;
 /// Settings of one gateway; the defaults are those of `core/docs/reference/settings.md`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Who is let in.
+    /// The authentication of callers.
     pub auth: Auth,
     /// Client sessions.
     pub sessions: SessionSettings,
     /// Circuit breakers, one for each server.
     pub breaker: breaker::Settings,
-    /// How long a merged list may take; for 95 % of that it waits for servers that were never heard.
+    /// How long a merged list may take; for 95 % of that it waits for servers that have not answered before.
     pub list_budget: Duration,
-    /// How long `initialize` on `/mcp/{service}` waits for a server that was never heard.
+    /// How long `initialize` on `/mcp/{service}` waits for a server that has not answered before.
     pub introduction_budget: Duration,
-    /// How long a call of a modern client waits for the answers to what its server asked.
+    /// How long a call of a modern client waits for the answers to its server's requests.
     pub input_wait: Duration,
-    /// How often servers are asked again what they offer.
+    /// How often servers are asked again for their capabilities.
     pub refresh: Duration,
-    /// Whether servers are probed by themselves.
+    /// Whether the gateway probes servers on its own.
     pub probing: bool,
-    /// What the gateway's own service offers, `gateway`; without, there is none.
+    /// The gateway's own service, `gateway`; `None`: there is none.
     pub own: Option<Arc<dyn BuiltinService>>,
-    /// How much anybody may ask for.
+    /// The limits on requests.
     pub limits: limit::Settings,
     /// The audit trail.
     pub audit: AuditSettings,
     /// The keys that credentials for servers are sealed with; without any, none can be set.
     pub vault: Option<Arc<Vault>>,
-    /// By what processes of this machine prove that they are some; `None`: a token that is in memory alone.
+    /// The token by which processes of this machine prove that they are local; `None`: a token in memory only.
     pub local_token: Option<Arc<LocalToken>>,
-    /// Who may use what, beyond the matrix of roles.
+    /// The access rules beyond the matrix of roles.
     pub access: Access,
-    /// Who is asked whom credentials stand for; `None`: [`LocalOnly`](crate::auth::LocalOnly).
+    /// The authenticator of credentials; `None`: [`LocalOnly`](crate::auth::LocalOnly).
     pub authenticator: Option<Arc<dyn Authenticator>>,
-    /// What may be connected to and started.
+    /// The guard of addresses and programs.
     pub guard: Guard,
     /// The replicas that this gateway is one of; `None`: it is alone, [`Cluster::local`].
     pub cluster: Option<Cluster>,
     /// The servers that live in this process.
     pub residents: InProcessServers,
-    /// Factories of connectors of the embedding program's own, by the URL scheme of the servers that they reach.
+    /// Factories of the embedding program's own connectors, by the URL scheme of the servers that they reach.
     pub connectors: BTreeMap<String, ConnectorFactory>,
-    /// Observers of the embedding program's own.
+    /// The embedding program's own observers.
     pub observers: Vec<Arc<dyn Observer>>,
-    /// Algorithms of the embedding program's own, by the service that they balance, of whichever tenant.
+    /// The embedding program's own algorithms, by the service that they balance, in every tenant.
     pub balancers: BTreeMap<ServiceName, CustomBalancer>,
     /// The HTTP surface, and how long calls under way may go on at the end.
     pub server: config::Server,
-    /// What balancing and jitter start from; `None`: something else in each process.
+    /// The seed of balancing and jitter; `None`: a different one in each process.
     pub seed: Option<u64>,
 }
 
@@ -102,7 +102,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What the configuration says.
+    /// The settings in the configuration.
     pub fn of(config: &Config) -> Self {
         let session = &config.session;
         Self {
@@ -143,8 +143,8 @@ impl Settings {
         Ok(self)
     }
 
-    /// With the local token in a file beside `database`, which is made where it is missing, if processes of this machine are let in
-    /// without a credential.
+    /// With the local token in a file beside `database`, which is made where it is missing, if processes of this machine are
+    /// let in without a credential.
     pub fn with_local_token(mut self, database: &Path) -> Result<Self> {
         if self.auth.trusts_loopback() {
             self.local_token = Some(Arc::new(LocalToken::beside(database)?));
@@ -152,14 +152,14 @@ impl Settings {
         Ok(self)
     }
 
-    /// With a key that nobody else has and that ends with the gateway: for what is kept no longer either.
+    /// With a key that nobody else has and that ends with the gateway: for data that does not outlive it either.
     pub fn sealed_for_now(mut self) -> Result<Self> {
         self.vault = Some(Arc::new(Vault::of(&Vault::new_key()?)?));
         Ok(self)
     }
 }
 
-/// Whether others than the user of this machine can set what is connected to.
+/// Whether users other than the one of this machine can set the addresses to connect to.
 fn stance(config: &Config) -> Stance {
     if config.is_shared() { Stance::Guarded } else { Stance::Open }
 }

@@ -1,4 +1,4 @@
-//! The loop that probes what is due and hands on what was concluded.
+//! The loop that probes the servers that are due and hands on the conclusions.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,7 +29,7 @@ pub trait Probe: Send + Sync {
     async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()>;
 }
 
-/// Takes what was concluded.
+/// Takes the conclusions.
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// Observations in the order they were made, of servers that were still watched then. While it runs probes go on,
@@ -76,7 +76,7 @@ impl Monitor {
         Self { clock, leases, probe, sink, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// From now on watches each of these servers as said; not at all those without a check. What is known of a server stays as long
+    /// From now on watches each of these servers as said; not at all those without a check. The record of a server stays as long
     /// as it is watched; a new one is probed within half a second. A server whose check is not enabled is probed on demand only.
     pub fn update(&self, servers: impl IntoIterator<Item = (ServerId, Option<HealthCheck>)>) {
         let now = self.clock.now();
@@ -102,7 +102,7 @@ impl Monitor {
         self.changed.notify_one();
     }
 
-    /// Probes a server now, whether its check is enabled or not, hands the record to the sink, and gives it.
+    /// Probes a server now, whether its check is enabled or not, hands the record to the sink, and returns it.
     /// [`ErrorKind::NotFound`] if the server is not watched.
     pub async fn probe_now(&self, id: ServerId) -> Result<HealthRecord> {
         let unwatched = || {
@@ -118,8 +118,8 @@ impl Monitor {
         Ok(record)
     }
 
-    /// As [`Monitor::probe_now`], for a server that is reached otherwise than before, or shown something else: what was concluded of it
-    /// before does not count any more.
+    /// As [`Monitor::probe_now`], for a server whose connection or credentials have changed: earlier conclusions about it
+    /// do not count any more.
     pub async fn probe_anew(&self, id: ServerId) -> Result<HealthRecord> {
         if let Some(known) = self.lock().servers.get_mut(&id) {
             known.observation = Observation::default();
@@ -127,7 +127,7 @@ impl Monitor {
         self.probe_now(id).await
     }
 
-    /// Probes what is due until it is dropped. One call of it at a time.
+    /// Probes the servers that are due until it is dropped. One call of it at a time.
     pub async fn run(&self) {
         let now = self.clock.now();
         self.lock().schedule.resume(now);
@@ -148,7 +148,7 @@ impl Monitor {
             tokio::select! {
                 Some(record) = probes.next(), if !probes.is_empty() => {
                     batch.extend(record);
-                    // What is ready at the same time goes into the same batch.
+                    // Probes that are ready at the same time go into the same batch.
                     while let Some(Some(record)) = probes.next().now_or_never() {
                         batch.extend(record);
                     }
@@ -160,7 +160,7 @@ impl Monitor {
         }
     }
 
-    /// Probes a server whose time has come; `None` if another replica has the lease for it, or it is not watched any more.
+    /// Probes a server that is due; `None` if another replica has the lease for it, or it is not watched any more.
     async fn ask_on_schedule(&self, id: ServerId) -> Option<HealthRecord> {
         let HealthCheck { interval, timeout, .. } = self.lock().servers.get(&id)?.check;
         // Long enough to be renewed by the next probe, so that a server keeps its prober.

@@ -1,9 +1,9 @@
-//! What a row of probes says about a server.
+//! The conclusion from a row of probes about a server.
 
 use crate::error::{Delivery, ErrorKind, Result};
 use crate::model::{HealthCheck, HealthStatus};
 
-/// What one probe found.
+/// The outcome of one probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It answered in time, however slowly.
@@ -17,7 +17,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What the result of a probe means.
+    /// The outcome that the result of a probe means.
     pub fn of(result: &Result<()>) -> Self {
         let Err(error) = result else { return Self::Answered };
         match error.kind() {
@@ -31,11 +31,11 @@ impl Outcome {
     }
 }
 
-/// Failures and successes of one server in a row, and what is concluded from them.
+/// Failures and successes of one server in a row, and the conclusion from them.
 ///
 /// The first success makes an unknown server healthy. A failure makes it degraded; `unhealthy_after` failures in a
-/// row take it out, as unreachable or unhealthy by the last of them. Whatever is not healthy becomes so after
-/// `healthy_after` successes in a row, and stays what it is until then.
+/// row take it out, as unreachable or unhealthy by the last of them. A server that is not healthy becomes so after
+/// `healthy_after` successes in a row, and stays as it is until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     status: HealthStatus,
@@ -77,7 +77,7 @@ impl Observation {
         self.status
     }
 
-    /// What was concluded last; unknown before the first probe.
+    /// The last conclusion; unknown before the first probe.
     pub fn status(&self) -> HealthStatus {
         self.status
     }

@@ -66,7 +66,7 @@ impl Schedule {
         }
     }
 
-    /// Makes due what was taken and never ended, because the probes were cut.
+    /// Makes probes due that were taken and never ended, because they were cut.
     pub fn resume(&mut self, now: Tick) {
         for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.due.is_none()) {
             entry.due = Some(now);
@@ -123,7 +123,7 @@ mod tests {
         Tick::default() + Duration::from_secs(seconds)
     }
 
-    /// Ends a probe of the only server and gives the wait for the next, in seconds.
+    /// Ends a probe of the only server and returns the wait for the next, in seconds.
     fn wait(schedule: &mut Schedule, id: ServerId, failures: u32) -> f64 {
         let now = schedule.next_due().unwrap();
         assert_eq!(schedule.take_due(now), Some(id));

@@ -1,4 +1,4 @@
-//! Who is banned, and until when.
+//! Banned callers, and the end of each ban.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ type Who = (TenantId, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Bans {
     until: Mutex<HashMap<Who, Tick>>,
-    /// As many as there are entries: nobody asks for the lock while there are none.
+    /// As many as there are entries: no call asks for the lock while there are none.
     now: AtomicUsize,
     total: AtomicU64,
 }

@@ -1,10 +1,11 @@
-//! Places for calls under way: so many in all, divided so that no tenant's slowness becomes another's.
+//! Permits for calls under way: so many in all, divided so that no tenant's slowness becomes another's.
 //!
-//! A tenant may take a place while it has fewer than `share` times as many as are free (the dynamic threshold of Choudhury and
-//! Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). So a tenant that is alone gets `share / (share + 1)` of all places and several that want
-//! everything get equal parts, and there are always free ones for a tenant that uses few: it never waits for the others, however
-//! slow their servers are. Whoever may not take a place waits a while in a queue of its tenant's; places that come free go round
-//! the tenants that wait. Processes of this machine stand outside of that and only need a place to be free.
+//! A tenant may take a permit while it has fewer than `share` times as many as are free (the dynamic threshold of Choudhury and
+//! Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). So a tenant that is alone gets `share / (share + 1)` of all permits
+//! and several that want everything get equal parts, and there are always free ones for a tenant that uses few: it never waits
+//! for the others, however slow their servers are. A call that may not take a permit waits a while in a queue of its tenant's;
+//! permits that come free go round the tenants that wait. Processes of this machine stand outside of that and only need a permit
+//! to be free.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -26,7 +27,7 @@ pub(super) struct Places {
     wait: Duration,
     most_waiting: usize,
     taken: AtomicUsize,
-    /// Those in all queues: whoever leaves looks at the queues only if there are any.
+    /// Those in all queues: a call that ends looks at the queues only if there are any.
     waiting: AtomicUsize,
     state: Mutex<State>,
 }
@@ -39,14 +40,14 @@ struct State {
     tickets: u64,
 }
 
-/// Kept while it has a place or waits for one.
+/// Kept while it has a permit or waits for one.
 #[derive(Debug, Default)]
 struct Tenant {
     taken: usize,
     queue: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
-/// A place, given back when dropped.
+/// A permit, released when dropped.
 #[derive(Debug)]
 pub(super) struct ConcurrencyPermit {
     places: Arc<Places>,
@@ -73,20 +74,20 @@ impl Places {
         (self.taken.load(SeqCst), self.waiting.load(SeqCst))
     }
 
-    /// A place for a process of this machine, if one is free.
+    /// A permit for a process of this machine, if one is free.
     pub(super) fn enter_local(self: &Arc<Self>) -> Result<ConcurrencyPermit> {
         let free = self.taken.fetch_add(1, SeqCst) < self.most;
-        // Its drop gives back what was taken in vain.
+        // Its drop releases a permit that was taken in vain.
         let place = ConcurrencyPermit { places: Arc::clone(self), tenant: None };
         if free { Ok(place) } else { Err(self.full()) }
     }
 
-    /// A place for a call of `tenant`, at once or after a wait.
+    /// A permit for a call of `tenant`, at once or after a wait.
     pub(super) fn enter(self: &Arc<Self>, tenant: &TenantId) -> Result<Entry> {
         let mut state = self.state();
         let State { tenants, round, tickets } = &mut *state;
         let own = tenants.entry(tenant.clone()).or_default();
-        // Those who wait already come first.
+        // Calls that wait already come first.
         if own.queue.is_empty() && self.reserve(own.taken) {
             own.taken += 1;
             return Ok(Entry::Now(ConcurrencyPermit {
@@ -106,7 +107,7 @@ impl Places {
         }
         own.queue.push_back((ticket, served));
         self.waiting.fetch_add(1, SeqCst);
-        // A process of this machine may have left since, and seen nobody waiting.
+        // A process of this machine may have left since, and seen no call waiting.
         self.hand_out(&mut state);
         drop(state);
         Ok(Entry::Later(Waiting {
@@ -118,7 +119,7 @@ impl Places {
         }))
     }
 
-    /// Takes a place for a tenant that has `own`, if it may have one more.
+    /// Takes a permit for a tenant that has `own`, if it may have one more.
     fn reserve(&self, own: usize) -> bool {
         let taken = self.taken.fetch_add(1, SeqCst);
         let free = self.most.saturating_sub(taken);
@@ -129,7 +130,7 @@ impl Places {
         may
     }
 
-    /// Gives free places to those who wait, one tenant after the other.
+    /// Hands out free permits to calls that wait, one tenant after the other.
     fn hand_out(&self, state: &mut State) {
         let mut in_vain = 0;
         while in_vain < state.round.len() {
@@ -144,7 +145,7 @@ impl Places {
             if let Some((_, served)) = own.queue.pop_front() {
                 self.waiting.fetch_sub(1, SeqCst);
                 own.taken += 1;
-                // One who left has its place taken back by the drop of its `Waiting`, as one who was served.
+                // The permit of a call that left is taken back by the drop of its `Waiting`, as that of one that was served.
                 let _ = served.send(());
             }
             if !own.queue.is_empty() {
@@ -168,7 +169,7 @@ impl Places {
         self.hand_out(&mut state);
     }
 
-    /// Why there is no place: the gateway has none left, or the tenant has its share.
+    /// Why there is no permit: the gateway has none left, or the tenant has its share.
     fn crowded(&self) -> Error {
         if self.taken.load(SeqCst) >= self.most {
             return self.full();
@@ -208,7 +209,7 @@ impl Drop for ConcurrencyPermit {
     }
 }
 
-/// A place, or a turn in the queue for one.
+/// A permit, or a turn in the queue for one.
 pub(super) enum Entry {
     Now(ConcurrencyPermit),
     Later(Waiting),
@@ -224,7 +225,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The place, once it is this one's turn.
+    /// The permit, once it is this one's turn.
     pub(super) async fn place(mut self) -> Result<ConcurrencyPermit> {
         match tokio::time::timeout(self.places.wait, &mut self.turn).await {
             Ok(Ok(())) => {

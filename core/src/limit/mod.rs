@@ -2,10 +2,10 @@
 //!
 //! How often: a sliding window for each principal, its tenant and the gateway (`cluster/counters/window.rs` has the rule and why it never lets
 //! more than the limit through), counted where [`Counters`] says: in this process, until replicas share a count. How many at
-//! once: places that no tenant can take from the others (`places.rs`). A process of this machine, while no authentication is
-//! configured, has no rate, and for that costs no lock.
+//! once: permits that no tenant can take from the others (`concurrency.rs`). A process of this machine, while no authentication
+//! is configured, has no rate, and for that costs no lock.
 //!
-//! What is kept is bounded by who called within the last minutes.
+//! The memory in use is bounded by the number of callers within the last minutes.
 
 mod bans;
 mod concurrency;
@@ -39,14 +39,14 @@ pub struct Limiter {
     clock: Arc<dyn Clock>,
     counters: Arc<dyn Counters>,
     places: Arc<Places>,
-    /// The largest limit among those who call for a tenant.
+    /// The largest limit among the callers of a tenant.
     largest: Shards<TenantId, (u32, Tick)>,
     bans: Bans,
     refused: AtomicU64,
     crowded: AtomicU64,
 }
 
-/// What a caller has left in its window.
+/// The rest of a caller's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Requests a minute.
@@ -57,7 +57,7 @@ pub struct Quota {
     pub reset: Duration,
 }
 
-/// Leave to go on; gives its place back when dropped.
+/// Leave to go on; releases its permit when dropped.
 #[derive(Debug)]
 pub struct Admission {
     quota: Option<Quota>,
@@ -92,20 +92,20 @@ impl fmt::Debug for Leave<'_> {
 }
 
 impl Admission {
-    /// What the caller has left; `None` if no rate is set for it.
+    /// The rest of the caller's window; `None` if no rate is set for it.
     pub const fn quota(&self) -> Option<Quota> {
         self.quota
     }
 }
 
-/// What the limits have done since this process started, and hold now.
+/// The counts of the limits since this process started, and their present state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LimitStats {
     /// Calls under way.
     pub calls: u64,
     /// Calls that may be under way.
     pub max_calls: u64,
-    /// Calls that wait for a place.
+    /// Calls that wait for a permit.
     pub waiting: u64,
     /// Requests refused because there were too many within a minute.
     pub rate_refusals: u64,
@@ -138,11 +138,11 @@ impl Limiter {
         }
     }
 
-    /// Leave to go on, held until the call has ended, its stream included. A call of a tenant may wait for its place for as long
+    /// Leave to go on, held until the call has ended, its stream included. A call of a tenant may wait for its permit for as long
     /// as `limits.wait_seconds`.
     ///
     /// Errors: [`ErrorKind::RateLimited`] with the time after which the same call can succeed, [`ErrorKind::Unavailable`] if the
-    /// gateway has no place left.
+    /// gateway has no permit left.
     pub fn admit<'a>(&'a self, principal: &'a Principal) -> Leave<'a> {
         if principal.is_local() {
             let place = self.places.enter_local();
@@ -182,7 +182,7 @@ impl Limiter {
         }
     }
 
-    /// What was refused, and what is under way.
+    /// The requests that were refused, and the calls under way.
     pub fn stats(&self) -> LimitStats {
         let (calls, waiting) = self.places.count();
         LimitStats {
@@ -260,7 +260,7 @@ fn who(principal: &Principal) -> impl Fn() -> (TenantId, Arc<str>) + '_ {
     || (principal.tenant.clone(), Arc::clone(&principal.subject))
 }
 
-/// Of the gateway's own limit only the time to wait is told: what others do is not the caller's business.
+/// Of the gateway's own limit only the time to wait is told: the activity of others is not the caller's business.
 fn refusal(wanted: &[Want], window: usize, wait: Duration) -> Error {
     let (message, shown) = match wanted.get(window).map(|want| &want.key) {
         Some(Key::Principal(..)) => ("too many requests within a minute; send them more slowly", true),

@@ -1,4 +1,4 @@
-//! What an operator can set of the limits: the section `[limits]`.
+//! The operator's settings of the limits: the section `[limits]`.
 
 use std::time::Duration;
 

@@ -117,7 +117,7 @@ fn whoever_goes_on_after_many_refusals_is_banned_for_a_while() {
     assert_eq!(limiter.stats().bans, 1);
 }
 
-/// One call of a simulation: when it comes, whose it is, how long its server takes; all in milliseconds.
+/// One call of a simulation: its time of arrival, its tenant, and the time that its server takes; all in milliseconds.
 #[derive(Clone, Copy)]
 struct Job {
     at: u64,
@@ -127,7 +127,7 @@ struct Job {
 
 type Turn = Pin<Box<dyn Future<Output = Result<ConcurrencyPermit>> + Send>>;
 
-/// Runs jobs, which are in order, millisecond by millisecond; gives the time each took, by tenant, those refused left out.
+/// Runs jobs, which are in order, millisecond by millisecond; returns the time each took, by tenant, those refused left out.
 fn simulate(settings: &Settings, jobs: &[Job], end: u64) -> BTreeMap<usize, Vec<u64>> {
     let places = Places::new(settings);
     let tenants: Vec<TenantId> = (0..10).map(|n| tenant(&format!("t{n}"))).collect();

@@ -1,4 +1,4 @@
-//! Who may use a server, beyond what the role allows.
+//! Access to a server, beyond what the role allows.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,9 @@ use super::principal::{Principal, Role};
 
 /// A restriction of a server, or of some of what it offers, to some principals.
 ///
-/// It only ever takes away: what several restrictions name is for those whom each of them admits, and the role must allow
-/// the operation besides. Administrators are never restricted. Names and subjects may have `*` for any number of characters.
+/// It only ever takes away: items that several restrictions name are for principals whom each of them admits, and the role must
+/// allow the operation besides. Administrators are never restricted. Names and subjects may have `*` for any number of
+/// characters.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -55,7 +56,7 @@ impl Restriction {
     }
 }
 
-/// Whether `text` is what `pattern` says, in which `*` stands for any number of characters. Takes at most the product of both
+/// Whether `text` matches `pattern`, in which `*` stands for any number of characters. Takes at most the product of both
 /// lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());

@@ -1,4 +1,4 @@
-//! The audit trail: who did what to what, and how it ended.
+//! The audit trail: each action with its actor, its target and its outcome.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,18 +10,18 @@ const MAX_TEXT: usize = 256;
 /// Longest detail of a row, in bytes of JSON.
 pub const MAX_DETAIL: usize = 8 * 1024;
 
-/// One line of the audit trail. It has no foreign keys: it outlives what it speaks of.
+/// One line of the audit trail. It has no foreign keys: it outlives its subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// In which tenant.
     pub tenant_id: TenantId,
-    /// Who.
+    /// The actor.
     pub actor: String,
-    /// What was done: `server.register`, `server.update`, …
+    /// The action: `server.register`, `server.update`, …
     pub action: String,
-    /// To what: an id, or a name where there is none yet.
+    /// The target: an id, or a name where there is none yet.
     pub target: String,
     /// `ok`, or the error's kind; `failed` where the embedding program says so of a call that it answered itself.
     pub outcome: String,
@@ -32,7 +32,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// The entry as a store keeps it: what a stranger sent may be a megabyte long. Short members are cut after 256 characters,
+    /// The entry as a store keeps it: text from a stranger may be a megabyte long. Short members are cut after 256 characters,
     /// and a detail of more than 8 KiB is kept as the beginning of its text.
     #[must_use]
     pub fn bounded(&self) -> Self {
@@ -62,7 +62,7 @@ impl AuditEntry {
 pub struct AuditRow {
     /// Counts the rows of the tenant from 1.
     pub number: u64,
-    /// What happened.
+    /// The entry.
     #[serde(flatten)]
     pub entry: AuditEntry,
     /// The SHA-256 of the row and of the hash before it, in hexadecimal digits.
@@ -110,16 +110,16 @@ impl AuditQuery {
     }
 }
 
-/// What following a tenant's chain from its beginning to its end found.
+/// The outcome of following a tenant's chain from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChainReport {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: String,
     /// The number of the first row that is kept; those before it were removed by retention.
     pub first: u64,
     /// The number of the last row.
     pub last: u64,
-    /// The hash of the last row, in hexadecimal digits. Whoever keeps it elsewhere can tell whether the database was put back to
+    /// The hash of the last row, in hexadecimal digits. Kept elsewhere as well, it tells whether the database was put back to
     /// an earlier state.
     pub hash: String,
     /// The key that signed the chain's end.
@@ -128,6 +128,6 @@ pub struct ChainReport {
     pub hold: bool,
     /// The first row that is wrong.
     pub row: Option<u64>,
-    /// What is wrong; `None` if nothing is.
+    /// The fault; `None` if there is none.
     pub problem: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! One call on its way through the gateway, and what comes of it.
+//! One call on its path through the gateway, and its reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::rpc::version::Era;
 pub enum Action {
     /// Sends a message.
     Send(Message),
-    /// Opens the stream of a legacy session for what the server side has to say.
+    /// Opens the stream of a legacy session for messages of the server side.
     Listen,
     /// Takes up the stream of a legacy session's call behind the event of this id (`Last-Event-ID`).
     Resume(Box<str>),
@@ -25,7 +25,7 @@ pub enum Action {
     End,
 }
 
-/// What `/mcp/proxy` may ask of routing.
+/// The requests that `/mcp/proxy` may make of routing.
 #[derive(Clone, Debug, Default)]
 pub struct RoutingHints {
     /// The server must offer these tools.
@@ -38,7 +38,7 @@ pub struct RoutingHints {
     pub timeout: Option<Duration>,
 }
 
-/// One call, from whichever door.
+/// One call, from any entry point.
 #[derive(Debug)]
 pub struct Call {
     /// Where it came in.
@@ -59,11 +59,11 @@ pub struct Call {
     pub resumes: bool,
     /// Present for calls that stand alone, without a session.
     pub hints: Option<RoutingHints>,
-    /// Whether the door that it came in by offers the gateway's own service.
+    /// Whether the entry point that it came in by offers the gateway's own service.
     pub builtin: bool,
 }
 
-/// What a call comes to, if it comes to something.
+/// The reply to a call, if there is one.
 pub enum Reply {
     /// One message.
     Message {
@@ -74,7 +74,7 @@ pub enum Reply {
         /// The server that answered.
         server: Option<ServerId>,
     },
-    /// An error response of a server to a modern client: doors whose transport has a status say it there, too.
+    /// An error response of a server to a modern client: entry points whose transport has a status say it there, too.
     Refused {
         /// The response.
         body: Bytes,

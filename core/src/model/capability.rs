@@ -1,4 +1,4 @@
-//! What a server offers.
+//! The items that a server offers.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl CapabilityKind {
 /// One tool, resource, template or prompt, with the server's own definition byte for byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Capability {
-    /// What it is.
+    /// The kind of the item.
     pub kind: CapabilityKind,
     /// Tool or prompt name, resource URI, or URI template.
     pub name: String,
@@ -91,17 +91,17 @@ pub struct Listing {
     /// The server's `initialize` result, byte for byte; `None` while it never answered. Of a server that has only
     /// `server/discover` it is made of that answer.
     pub initialize: Option<String>,
-    /// What a server of the modern era said besides; not kept by stores, since it is asked for again at every start.
+    /// Statements that only a server of the modern era makes; not kept by stores, since they are asked for again at every start.
     pub modern: Option<Arc<ModernListing>>,
 }
 
-/// What only a server of the modern era says of what it offers.
+/// Statements of a server of the modern era alone about its listing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModernListing {
     /// The result of `server/discover`, byte for byte.
     pub discover: String,
-    /// How long each list may be kept and by whom, in the order of [`CapabilityKind::ALL`]; `None` for one that the
-    /// server has not.
+    /// How long each list may be kept and by whom, in the order of [`CapabilityKind::ALL`]; `None` for a list that the
+    /// server does not have.
     pub lists: [Option<Freshness>; 4],
 }
 

@@ -1,4 +1,4 @@
-//! What the gateway shows a server so that it is let in.
+//! Credentials that the gateway sends to a server.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ServerId, TenantId};
 
-/// Whose credentials calls of a server carry.
+/// The credentials that calls of a server carry: its own, or each caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialsOf {
-    /// What is set for the server, in everybody's calls.
+    /// Those that are set for the server, in everybody's calls.
     #[default]
     Server,
-    /// What is set for who calls; who has none there is refused. What is set for the server itself is shown only when the
-    /// gateway asks for itself: what the server offers, and how it is.
+    /// Those that are set for the caller; a caller without any is refused. Those that are set for the server itself are sent only
+    /// in the gateway's own requests: for its listing and its health.
     Caller,
 }
 
 impl CredentialsOf {
-    /// Whether calls carry the same, whoever makes them.
+    /// Whether the calls of all callers carry the same.
     pub fn is_shared(&self) -> bool {
         *self == Self::Server
     }
@@ -48,18 +48,18 @@ impl CredentialKind {
         }
     }
 
-    /// The other way; `None` for what no version of this crate has kept.
+    /// The kind of this name; `None` for a name that no version of this crate has kept.
     pub fn of(text: &str) -> Option<Self> {
         [Self::Header, Self::Oauth].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// What is told of an authorization by OAuth: everything but its tokens.
+/// The public part of an authorization by OAuth: everything but its tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Authorized {
-    /// Who gave it (`issuer` of RFC 8414), if that is known.
+    /// The authorization server (`issuer` of RFC 8414), if that is known.
     pub issuer: Option<String>,
-    /// What it lets the gateway do there.
+    /// The scopes that it grants there.
     pub scopes: Vec<String>,
     /// When the access token ends, if that is known.
     pub expires_at: Option<Timestamp>,
@@ -67,16 +67,16 @@ pub struct Authorized {
     pub renewable: bool,
 }
 
-/// What is told of a credential: everything but itself.
+/// The public part of a credential: everything but its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Credential {
     /// Where it comes from.
     pub kind: CredentialKind,
-    /// What is told of an authorization by OAuth; not what stores keep, but what they keep sealed.
+    /// The public part of an authorization by OAuth; stores do not keep it, it is part of the sealed value.
     pub authorized: Option<Authorized>,
     /// The server that it is for.
     pub server_id: ServerId,
-    /// For whose calls alone; for everybody's if absent. As [`Principal::subject`](super::Principal).
+    /// The only principal whose calls carry it; everybody's do if absent. As [`Principal::subject`](super::Principal).
     pub subject: Option<String>,
     /// The header that it is sent in, in lower case.
     pub header: String,
@@ -84,7 +84,7 @@ pub struct Credential {
     pub origin: String,
     /// Which key it is sealed with.
     pub key_id: String,
-    /// Who set it.
+    /// The principal that set it.
     pub created_by: String,
     /// When it was set.
     pub created_at: Timestamp,
@@ -93,9 +93,9 @@ pub struct Credential {
 /// A credential as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedCredential {
-    /// Whose server it is for.
+    /// The tenant of the server.
     pub tenant_id: TenantId,
-    /// What is told of it.
+    /// The public part.
     pub about: Credential,
     /// The value, sealed.
     pub sealed: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What happened: changes that replicas and listeners hear of.
+//! Events: changes that replicas and listeners are notified of.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,37 +11,37 @@ use super::server::HealthStatus;
 pub enum Event {
     /// A server was registered.
     Registered {
-        /// Whose.
+        /// The tenant of the server.
         tenant_id: TenantId,
-        /// Which.
+        /// The server.
         id: ServerId,
     },
     /// A server's record changed.
     Updated {
-        /// Whose.
+        /// The tenant of the server.
         tenant_id: TenantId,
-        /// Which.
+        /// The server.
         id: ServerId,
     },
     /// A server was removed.
     Removed {
-        /// Whose.
+        /// The tenant of the server.
         tenant_id: TenantId,
-        /// Which.
+        /// The server.
         id: ServerId,
     },
-    /// What a server offers changed.
+    /// The listing of a server changed.
     Discovered {
-        /// Whose.
+        /// The tenant of the server.
         tenant_id: TenantId,
-        /// Which.
+        /// The server.
         id: ServerId,
     },
-    /// What was observed of a server changed.
+    /// The observed health of a server changed.
     Health {
-        /// Whose.
+        /// The tenant of the server.
         tenant_id: TenantId,
-        /// Which.
+        /// The server.
         id: ServerId,
         /// Before.
         from: HealthStatus,

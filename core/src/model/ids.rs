@@ -146,7 +146,7 @@ impl TenantId {
 pub const RESERVED_SERVICES: [&str; 6] = ["tools", "resources", "proxy", "oauth", "health", "gateway"];
 
 impl ServiceName {
-    /// The name of the gateway's own service, which nobody can register.
+    /// The name of the gateway's own service, which cannot be registered.
     pub const GATEWAY: &str = "gateway";
 
     /// A service that a client may name: one that can be registered, or the gateway's own.

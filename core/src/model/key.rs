@@ -26,11 +26,11 @@ pub struct ApiKey {
     pub tenant_id: TenantId,
     /// For people.
     pub name: String,
-    /// What its principal is called: `key:` and the id of the first of the keys that replaced one another.
+    /// The name of its principal: `key:` and the id of the first of the keys that replaced one another.
     pub subject: String,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What it is narrowed to; `None`: all that the role may.
+    /// The scopes that it is narrowed to; `None`: all that the role may.
     pub scopes: Option<Vec<String>>,
     /// The only server that it may be used for.
     pub server_id: Option<ServerId>,
@@ -40,7 +40,7 @@ pub struct ApiKey {
     pub hint: String,
     /// The SHA-256 of the key.
     pub hash: KeyHash,
-    /// Who made it.
+    /// The principal that made it.
     pub created_by: String,
     /// When it was made.
     pub created_at: Timestamp,

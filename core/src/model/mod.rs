@@ -1,4 +1,4 @@
-//! What the gateway talks about, as plain data: no behaviour beyond checking itself.
+//! The gateway's records as plain data: no behaviour beyond checking itself.
 
 pub mod access;
 pub mod audit;

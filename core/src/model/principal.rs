@@ -1,4 +1,4 @@
-//! Who calls.
+//! Callers.
 
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -33,7 +33,7 @@ pub enum Role {
     Analyst,
     /// Reads.
     Viewer,
-    /// What is public.
+    /// Anything that is public.
     Guest,
 }
 
@@ -71,12 +71,12 @@ impl FromStr for Role {
     }
 }
 
-/// What a credential grants and limits beyond the role of whom it stands for.
+/// The rights and limits of a credential beyond the role of its principal.
 #[derive(Clone, Debug, Default)]
 pub struct Grant {
-    /// The API key that was shown, if it was one.
+    /// The API key that was sent, if it was one.
     pub key: Option<KeyId>,
-    /// What the credential is narrowed to; `None`: all that the role may.
+    /// The scopes that the credential is narrowed to; `None`: all that the role may.
     pub scopes: Option<Box<[Box<str>]>>,
     /// The only server that it may be used for.
     pub server: Option<ServerId>,
@@ -92,7 +92,7 @@ pub struct Grant {
 
 /// A caller whose identity holds. There is no default: a principal exists only because something vouched for it.
 ///
-/// Two are equal if tenant and subject are, whatever credential was shown.
+/// Two are equal if tenant and subject are, whatever credential was sent.
 ///
 /// ```
 /// use mcp_registry_gateway::{Caller, Principal, Role, TenantId};
@@ -108,17 +108,17 @@ pub struct Grant {
 pub struct Principal {
     /// The tenant it acts in.
     pub tenant: TenantId,
-    /// What it is called, unique within the tenant: `user:…`, `key:…` or `local`.
+    /// Its name, unique within the tenant: `user:…`, `key:…` or `local`.
     pub subject: Arc<str>,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What the credential that it showed grants and limits; `None` for `local` and what is embedded.
+    /// The rights and limits of the credential that it sent; `None` for `local` and embedded callers.
     pub grant: Option<Arc<Grant>>,
-    /// Set for a caller that is believed by its loopback address alone, which strangers behind a reverse proxy of this machine have,
-    /// too: how to show the local token instead. `None` for everybody for whom something vouches.
+    /// Set for a caller that is believed by its loopback address alone, which strangers behind a reverse proxy of this machine
+    /// have, too: how to send the local token instead. `None` for every caller that something vouches for.
     pub unproven: Option<Arc<str>>,
-    /// Whether the gateway's own service is within its reach: the doors of an embedding program leave it out unless the program
-    /// asks for it.
+    /// Whether the gateway's own service is within its reach: the entry points of an embedding program leave it out unless the
+    /// program asks for it.
     pub builtin: bool,
 }
 
@@ -143,13 +143,13 @@ impl Principal {
         Self { tenant, subject: subject.into(), role, grant: None, unproven: None, builtin: true }
     }
 
-    /// The same, with what its credential grants and limits.
+    /// The same, with the rights and limits of its credential.
     #[must_use]
     pub fn with(self, grant: Grant) -> Self {
         Self { grant: Some(Arc::new(grant)), ..self }
     }
 
-    /// The same, where a door does not offer the gateway's own service.
+    /// The same, where an entry point does not offer the gateway's own service.
     #[must_use]
     pub fn at_door(self, builtin: bool) -> Self {
         Self { builtin: self.builtin && builtin, ..self }
@@ -161,7 +161,8 @@ impl Principal {
         Self::new(tenant, "local", Role::Admin)
     }
 
-    /// The same, but believed by its loopback address alone: what needs the local token is refused, with `remedy` in the error.
+    /// The same, but believed by its loopback address alone: an operation that needs the local token is refused, with `remedy` in
+    /// the error.
     pub fn unproven(tenant: TenantId, remedy: impl Into<Arc<str>>) -> Self {
         Self { unproven: Some(remedy.into()), ..Self::local(tenant) }
     }
@@ -176,12 +177,12 @@ impl Principal {
         self.grant.as_ref().and_then(|grant| grant.requests_per_minute)
     }
 
-    /// The API key that was shown, if it was one.
+    /// The API key that was sent, if it was one.
     pub fn key(&self) -> Option<KeyId> {
         self.grant.as_ref().and_then(|grant| grant.key)
     }
 
-    /// What the credential is narrowed to; `None`: all that the role may.
+    /// The scopes that the credential is narrowed to; `None`: all that the role may.
     pub fn scopes(&self) -> Option<&[Box<str>]> {
         self.grant.as_ref().and_then(|grant| grant.scopes.as_deref())
     }
@@ -201,7 +202,7 @@ impl Principal {
         })
     }
 
-    /// Waits until the credential is revoked, for ever if that cannot be. What holds something open for a caller ends then.
+    /// Waits until the credential is revoked, for ever if that cannot be. Streams held open for the caller end then.
     pub async fn revoked(&self) {
         match &self.grant {
             Some(grant) => grant.revoked.cancelled().await,

@@ -1,14 +1,14 @@
-//! What is shown of texts that may hold secrets: URLs and arguments of programs.
+//! Texts that may hold secrets, as they are shown: URLs and arguments of programs.
 //!
-//! A secret has no form of its own, so this errs to the safe side: every value in a URL's query and whatever stands before its
-//! host is hidden, and of the rest what is named as a secret, begins like one, or looks as if it was drawn by chance. What must
-//! not be seen at all belongs into `env` or `configuration.headers`, whose values are never shown.
+//! A secret has no form of its own, so this errs to the safe side: every value in a URL's query and everything before its
+//! host is hidden, and of the rest each part that is named as a secret, begins like one, or looks as if it was drawn by chance.
+//! Values that must not be seen at all belong into `env` or `configuration.headers`, whose values are never shown.
 
 use std::borrow::Cow;
 
 use super::server::{Server, ServerEndpoint};
 
-/// What stands in the place of a secret. In a change it means: leave it as it is.
+/// The text in the place of a secret. In a change it means: leave it as it is.
 pub const HIDDEN: &str = "***";
 
 /// Parts of names that stand for secrets, in lower case and without `-` and `_`.
@@ -61,8 +61,8 @@ const BEGINNINGS: [&str; 26] = [
     "dop_v1_",
 ];
 
-/// A URL without what may be secret in it: what stands before its host, the values of its query, its fragment, and parts of its
-/// path that look like secrets.
+/// A URL without the parts that may be secret: everything before its host, the values of its query, its fragment, and parts of
+/// its path that look like secrets.
 pub fn url(text: &str) -> String {
     let (rest, fragment) = match text.split_once('#') {
         Some((rest, _)) => (rest, "#***"),
@@ -101,7 +101,7 @@ pub fn url(text: &str) -> String {
     shown
 }
 
-/// Arguments of a program without what may be secret in them.
+/// Arguments of a program without the parts that may be secret.
 pub fn args(args: &[String]) -> Vec<String> {
     let mut named = false;
     let show = |arg: &String| {
@@ -112,7 +112,7 @@ pub fn args(args: &[String]) -> Vec<String> {
     args.iter().map(show).collect()
 }
 
-/// What serde says is wrong, without what was found: a secret may stand at a place where it does not belong.
+/// The problem that serde reports, without the value: a secret may stand at a place where it does not belong.
 pub fn without_value(message: &str) -> String {
     let names_it = message.starts_with("invalid ") || message.starts_with("unknown variant ");
     match message.rsplit_once(", expected ") {
@@ -141,7 +141,7 @@ fn one(arg: &str) -> String {
     if arg.split(['/', ' ', ',', '"', '\'']).any(is_drawn) { HIDDEN.to_owned() } else { arg.to_owned() }
 }
 
-/// The secrets of one server, to be taken out of what others say of it.
+/// The secrets of one server, to be taken out of messages that others write about it.
 #[derive(Clone)]
 pub struct Secrets(Vec<String>);
 
@@ -149,7 +149,7 @@ pub struct Secrets(Vec<String>);
 const SHORTEST: usize = 6;
 
 impl Secrets {
-    /// The values of the server's environment and headers, and what is hidden of its arguments and its URL.
+    /// The values of the server's environment and headers, and the hidden parts of its arguments and its URL.
     pub fn of(server: &Server) -> Self {
         let mut all: Vec<&str> = Vec::new();
         for value in server.configuration.headers.values() {

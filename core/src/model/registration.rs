@@ -1,4 +1,4 @@
-//! What a user sends to register or to change a server.
+//! The documents that a user sends to register or to change a server.
 
 use std::collections::BTreeMap;
 
@@ -154,6 +154,6 @@ pub struct Patch {
     pub health_check: Option<HealthCheck>,
     /// New way of calling.
     pub configuration: Option<Configuration>,
-    /// What the operator wants.
+    /// The state that the operator sets.
     pub status: Option<Status>,
 }

@@ -82,11 +82,11 @@ words! {
 }
 
 words! {
-    /// What an operator wants of a server. Never changed by a probe.
+    /// The state that an operator sets for a server. Never changed by a probe.
     Status {
         /// Takes calls.
         Active = "active",
-        /// Drained: finishes what it has, takes nothing new, is still probed.
+        /// Drained: finishes its calls, takes no new ones, is still probed.
         Inactive = "inactive",
         /// Takes nothing, is not probed.
         Maintenance = "maintenance",
@@ -96,7 +96,7 @@ words! {
 }
 
 words! {
-    /// What was observed of a server. Never changed by an operator.
+    /// The state that was observed of a server. Never changed by an operator.
     HealthStatus {
         /// The last probe succeeded.
         Healthy = "healthy",
@@ -130,7 +130,7 @@ words! {
 words! {
     /// How a probe asks.
     ProbeKind {
-        /// What the protocol offers: `ping`, or `server/discover`.
+        /// The probe that the protocol offers: `ping`, or `server/discover`.
         Protocol = "protocol",
         /// A connection that is opened and closed; for stdio, whether the process runs.
         Connect = "connect",
@@ -154,8 +154,8 @@ words! {
 words! {
     /// How a server is spoken to.
     EraWish {
-        /// As it speaks itself: `server/discover` is asked first, then `initialize`; a server of both eras hears each
-        /// client in the client's own.
+        /// As it speaks itself: `server/discover` is asked first, then `initialize`; a server of both eras gets each
+        /// client's messages in the client's own era.
         Auto = "auto",
         /// With `initialize` and a session.
         Legacy = "legacy",
@@ -180,7 +180,7 @@ pub enum ServerEndpoint {
         /// Its arguments.
         #[serde(default)]
         args: Vec<String>,
-        /// What its environment has besides the few variables that every child gets.
+        /// Its variables besides the few that every child gets.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         env: BTreeMap<String, String>,
         /// Its working directory.
@@ -209,7 +209,7 @@ impl fmt::Debug for ServerEndpoint {
     }
 }
 
-/// What the key of consistent hashing is made of.
+/// The source of the key of consistent hashing.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -217,7 +217,7 @@ pub enum Affinity {
     /// The client's session, or its principal where there is none.
     #[default]
     Session,
-    /// Who calls.
+    /// The principal that calls.
     Principal,
     /// The value of a request header.
     Header(String),
@@ -262,29 +262,29 @@ impl Default for HealthCheck {
     }
 }
 
-/// Who may be given an answer that a server of the modern era labels `public`.
+/// The callers who may get an answer that a server of the modern era labels `public`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CacheScope {
-    /// Whom the server says, unless the gateway shows it credentials (`headers`): what is given for them is nobody else's.
+    /// As the server says, unless the gateway sends it credentials (`headers`): an answer to them is for the caller alone.
     #[default]
     Auto,
-    /// Whom the server says.
+    /// As the server says.
     Declared,
-    /// Only who asked.
+    /// The caller alone.
     Private,
 }
 
-/// What becomes of a server that defines something otherwise than it did, or than another replica does.
+/// The treatment of a server that defines something otherwise than it did, or than another replica does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Drift {
-    /// It is told of, in the server's record and in the audit trail.
+    /// The difference is reported, in the server's record and in the audit trail.
     #[default]
     Report,
-    /// The server waits outside until an operator approves what it says.
+    /// The server waits outside until an operator approves the new definitions.
     Pin,
 }
 
@@ -385,7 +385,7 @@ impl Default for Configuration {
 }
 
 impl Configuration {
-    /// Whether an answer of the server may be given to others than who asked, if the server says so. `credentials`: whether
+    /// Whether an answer of the server may be given to others than its caller, if the server says so. `credentials`: whether
     /// some are set for it.
     pub fn may_be_public(&self, credentials: bool) -> bool {
         match self.cache_scope {
@@ -416,11 +416,11 @@ impl Configuration {
 pub struct Server {
     /// Its identifier.
     pub id: ServerId,
-    /// Whose it is.
+    /// Its tenant.
     pub tenant_id: TenantId,
     /// Unique within the tenant among the living.
     pub name: String,
-    /// The service whose replica it is.
+    /// The service that it is a replica of.
     pub service: ServiceName,
     /// Where it is.
     #[serde(flatten)]
@@ -437,15 +437,15 @@ pub struct Server {
     pub tags: Vec<String>,
     /// Its share under `weighted` and `consistent_hash`; 0 is drained under every algorithm.
     pub weight: u32,
-    /// Whether the gateway asks it what it offers.
+    /// Whether the gateway asks it for its listing.
     pub auto_discover: bool,
     /// How it is probed.
     pub health_check: HealthCheck,
     /// How it is called.
     pub configuration: Configuration,
-    /// What the operator wants.
+    /// The state that the operator sets.
     pub status: Status,
-    /// What was observed.
+    /// The observed health.
     pub health_status: HealthStatus,
     /// When it was last probed.
     pub last_health_check: Option<Timestamp>,

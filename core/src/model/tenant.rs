@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::ids::TenantId;
 use crate::error::{Error, ErrorKind};
 
-/// What an operator wants of a tenant.
+/// The state that an operator sets for a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TenantStatus {
     /// Its principals may do what their roles allow.
     Active,
-    /// Its principals are refused; what it has stays.
+    /// Its principals are refused; its records stay.
     Disabled,
     /// Its principals are refused, its servers are removed. Its name stays taken and its audit trail stays.
     Deleted,
@@ -50,7 +50,7 @@ pub struct Tenant {
     pub id: TenantId,
     /// For people.
     pub display_name: Option<String>,
-    /// What the operator wants.
+    /// The state that the operator sets.
     pub status: TenantStatus,
     /// When it came to be.
     pub created_at: Timestamp,

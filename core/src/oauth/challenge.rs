@@ -1,4 +1,4 @@
-//! What a server says when it refuses a request: the header `WWW-Authenticate` with the scheme `Bearer` (RFC 6750 section 3).
+//! The challenge of a server that refuses a request: the header `WWW-Authenticate` with the scheme `Bearer` (RFC 6750 section 3).
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
@@ -15,7 +15,7 @@ pub(crate) struct Challenge {
     pub(crate) text: String,
     /// The scopes that it names.
     pub(crate) scopes: Vec<String>,
-    /// Whether it says that what was shown does not have them.
+    /// Whether it says that the credential does not have them.
     pub(crate) is_short_of_scope: bool,
 }
 

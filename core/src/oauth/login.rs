@@ -1,4 +1,4 @@
-//! The steps of a login, and of the renewal of what it gave.
+//! The steps of a login, and of the renewal of its grant.
 
 use jiff::{SignedDuration, Timestamp};
 use rmcp::transport::auth::{
@@ -12,10 +12,10 @@ use super::{Challenge, Wire, check_endpoint, failed};
 use crate::auth::{Grant, OauthClient};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the gateway calls itself where it registers.
+/// The gateway's name for itself where it registers.
 const CLIENT_NAME: &str = "MCP Registry Gateway";
 
-/// What somebody wants to log in to.
+/// The target and the terms of a login.
 pub(crate) struct Wish<'a> {
     /// The server.
     pub(crate) server: &'a Url,
@@ -27,9 +27,9 @@ pub(crate) struct Wish<'a> {
     pub(crate) client_metadata_url: Option<&'a str>,
     /// The scopes to ask for; those that the server names if there are none.
     pub(crate) scopes: &'a [String],
-    /// What the server said when it last refused a request.
+    /// The server's challenge when it last refused a request.
     pub(crate) challenge: Option<&'a Challenge>,
-    /// What was granted before.
+    /// The earlier grant.
     pub(crate) before: Option<&'a Grant>,
 }
 
@@ -38,20 +38,20 @@ pub(crate) struct Login {
     manager: AuthorizationManager,
     client: OauthClient,
     metadata: AuthorizationMetadata,
-    /// What is asked for.
+    /// The scopes that are asked for.
     pub(crate) scopes: Vec<String>,
     resource: String,
     /// Where the person goes.
     pub(crate) url: String,
-    /// What names this login in the answer, and protects it.
+    /// The value that names this login in the answer, and protects it.
     pub(crate) state: String,
 }
 
-/// What the authorization server sends the person back with.
+/// The parameters that the authorization server sends the person back with.
 pub(crate) struct Callback<'a> {
     pub(crate) code: &'a str,
     pub(crate) state: &'a str,
-    /// Who answers (RFC 9207).
+    /// The issuer that answers (RFC 9207).
     pub(crate) issuer: Option<&'a str>,
 }
 
@@ -75,7 +75,7 @@ impl Login {
             scopes = manager.select_initial_scopes(&[]).await;
         }
         let before = wish.before.filter(|before| before.issuer() == metadata.issuer.as_deref());
-        // What was granted stays granted: whoever logs in for more does not lose what they had.
+        // Granted scopes stay granted: a login for more does not lose the earlier ones.
         for scope in before.iter().flat_map(|before| &before.scopes) {
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());
@@ -94,7 +94,7 @@ impl Login {
         Ok(Self { manager, client, metadata, scopes, resource, url, state })
     }
 
-    /// Who will answer, if it says its name.
+    /// The issuer that will answer, if it says its name.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.metadata.issuer.as_deref()
     }
@@ -122,8 +122,8 @@ impl Login {
 
 /// A new access token for `grant`.
 ///
-/// [`ErrorKind::PermissionDenied`] if the authorization server says that it has ended, [`ErrorKind::BadUpstream`] for what
-/// may pass.
+/// [`ErrorKind::PermissionDenied`] if the authorization server says that it has ended, [`ErrorKind::BadUpstream`] for failures
+/// that may pass.
 pub(crate) async fn renew(grant: &Grant, wire: Wire, now: Timestamp) -> Result<Grant> {
     let mut manager = manager(&grant.resource, wire).await?;
     manager.set_metadata(serde_json::from_value(grant.metadata.clone()).map_err(unkept)?);
@@ -191,7 +191,7 @@ fn configured(client: &OauthClient) -> OAuthClientConfig {
     }
 }
 
-/// `grant` with what the authorization server answered (RFC 6749 section 5.1): a member that is left out stays as it was.
+/// `grant` with the authorization server's answer (RFC 6749 section 5.1): a member that is left out stays as it was.
 fn taken(grant: Grant, token: &OAuthTokenResponse, now: Timestamp) -> Result<Grant> {
     let token = serde_json::to_value(token).map_err(unkept)?;
     let text = |name: &str| token.get(name).and_then(Value::as_str).map(str::to_owned);

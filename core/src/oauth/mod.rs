@@ -1,9 +1,9 @@
-//! The gateway as the OAuth client of the servers behind it: a person logs in once, and what they grant is shown to the server from
+//! The gateway as the OAuth client of the servers behind it: a person logs in once, and their grant is sent to the server from
 //! then on, renewed when it ends.
 //!
 //! The protocol (discovery by RFC 9728 and 8414, registration by RFC 7591 or a metadata document, PKCE, resource indicators by
-//! RFC 8707, `iss` by RFC 9207) is the official SDK's, `rmcp`. What is this module's own: every request goes through the
-//! gateway's guard, and what is granted becomes a grant that can be sealed.
+//! RFC 8707, `iss` by RFC 9207) is the official SDK's, `rmcp`. This module's own part: every request goes through the
+//! gateway's guard, and an authorization becomes a grant that can be sealed.
 
 mod challenge;
 mod login;
@@ -26,7 +26,7 @@ fn check_endpoint(name: &'static str, url: &str) -> crate::error::Result<()> {
     Err(Error::new(ErrorKind::BadUpstream, message).with("endpoint", name))
 }
 
-/// What went wrong, for whoever asked to log in.
+/// The error of a failed login, for the person who began it.
 #[expect(clippy::needless_pass_by_value, reason = "every `map_err` gives it")]
 fn failed(error: AuthError) -> Error {
     let (kind, message) = match &error {
@@ -58,7 +58,7 @@ fn failed(error: AuthError) -> Error {
     Error::new(kind, message).with("reason", reason(&error)).not_sent()
 }
 
-/// What the SDK says of it, and what lies behind that, in one line of bounded length.
+/// The SDK's error and its causes, in one line of bounded length.
 fn reason(error: &AuthError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

@@ -18,7 +18,7 @@ const LONGEST: usize = 1024 * 1024;
 pub(crate) struct Wire {
     /// The server's own origin.
     pub(crate) origin: String,
-    /// For what is there: it may be where the operator put the server.
+    /// For requests to the server's own place: it may be where the operator put the server.
     pub(crate) server: Watch,
     /// For everywhere else: others than the operator named it.
     pub(crate) elsewhere: Watch,
@@ -35,7 +35,7 @@ impl Wire {
 }
 
 impl OAuthHttpClient for Wire {
-    /// No redirect is followed, also where it might be: what was judged is what is asked.
+    /// No redirect is followed, also where it might be: the judged address is the one that is asked.
     fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
         Box::pin(async move { self.ask(request.request).await.map_err(Into::into) })
     }

@@ -1,9 +1,9 @@
-//! Audit rows that belong to no mutation: refused attempts and, where configured, calls. They are written in batches by a task, off
-//! the way of a call.
+//! Audit rows that belong to no mutation: refused attempts and, where configured, calls. They are written in batches by a task,
+//! off the path of a call.
 //!
-//! A mutation's row is not among them: the store writes it in the mutation's own transaction, and nothing can be lost of it. What
-//! stands here in the queue is lost if the process is killed: at most 8192 rows and the 512 being written, as a rule
-//! those of the last milliseconds. What does not fit into the queue, or cannot be written at the third try, is logged and
+//! A mutation's row is not among them: the store writes it in the mutation's own transaction, and nothing can be lost of it. Rows
+//! in the queue here are lost if the process is killed: at most 8192 rows and the 512 being written, as a rule
+//! those of the last milliseconds. A row that does not fit into the queue, or cannot be written at the third try, is logged and
 //! counted ([`AuditStats::lost`]). With calls not audited, as is the default, no row of a call can be lost.
 
 use std::fmt;
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long it takes at most until it is told how many refusals have no row of their own.
 const TELL: Duration = Duration::from_mins(1);
 
-/// What an operator can set of the audit trail: the section `[audit]`.
+/// The operator's settings of the audit trail: the section `[audit]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -64,7 +64,7 @@ pub struct Trail {
     failures: AtomicU64,
 }
 
-/// What became of the rows since this process started.
+/// The fate of the rows since this process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AuditStats {
     /// Rows written, those of mutations left out.
@@ -108,7 +108,7 @@ impl Trail {
         }
     }
 
-    /// What became of the rows.
+    /// The fate of the rows.
     pub fn stats(&self) -> AuditStats {
         AuditStats {
             written: self.written.load(Ordering::Relaxed),
@@ -118,7 +118,7 @@ impl Trail {
         }
     }
 
-    /// Writes what is taken until `stop`, and then what still waits.
+    /// Writes the rows that are taken until `stop`, and then those that still wait.
     pub async fn run(self: Arc<Self>, mut rows: mpsc::Receiver<Noted>, stop: CancellationToken) {
         let mut batch = Vec::new();
         let mut refusals = Refusals::default();
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// D-08: what was taken before the gateway stops is written, and a flood of equal refusals is one row with their count
+    /// D-08: rows taken before the gateway stops are written, and a flood of equal refusals is one row with their count
     #[tokio::test]
     async fn what_waits_when_the_gateway_stops_is_written() {
         let store = Arc::new(MemoryStore::new());
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(trail.stats(), AuditStats { written: 2, ..AuditStats::default() });
     }
 
-    /// D-08: rows beyond the bound are counted, and nobody waits for them
+    /// D-08: rows beyond the bound are counted, and no caller waits for them
     #[tokio::test]
     async fn rows_that_find_no_room_are_counted() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -1,4 +1,5 @@
-//! What is going on: the calls under way, and a log line for each that ended; the audit trail of what belongs to no mutation.
+//! The present activity: the calls under way, and a log line for each that ended; the audit trail of actions outside of
+//! mutations.
 
 mod audit;
 mod observer;
@@ -24,7 +25,7 @@ pub struct ActiveCalls {
     tables: PerThread<Arc<Table>>,
 }
 
-/// What began on some of the threads.
+/// The calls that began on some of the threads.
 #[derive(Debug)]
 struct Table {
     clock: Arc<dyn Clock>,
@@ -41,13 +42,13 @@ pub struct Active {
     pub method: Method,
     /// When it began.
     pub since: Tick,
-    /// Who calls; unknown until authenticated.
+    /// The caller; unknown until authenticated.
     pub principal: std::sync::OnceLock<Principal>,
     /// Cancelled to end the call.
     pub cancel: CancellationToken,
     /// Why, in the client's words: a raw JSON string.
     pub reason: std::sync::OnceLock<String>,
-    /// What it is done to, where calls have audit rows: a service, and what of it.
+    /// Its target, where calls have audit rows: a service, and the item of it.
     pub target: std::sync::OnceLock<Box<str>>,
 }
 
@@ -154,7 +155,7 @@ impl Record {
     /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
     pub fn outcome(&self, error: Option<&Error>) {
         if let Some(error) = error {
-            // The first is why; what goes wrong after it comes of it.
+            // The first is the cause; later failures follow from it.
             let _ = self.failed.set(error.kind());
         }
         // An ordinary call pays for its line only if somebody reads it.
@@ -177,7 +178,7 @@ impl Record {
     }
 }
 
-/// What is known of an error under this name.
+/// The fact of this name in the context of an error.
 fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
     error.context().iter().find(|(key, _)| *key == name).map(|(_, fact)| fact.as_str())
 }

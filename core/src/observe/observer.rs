@@ -1,4 +1,4 @@
-//! The seam for what watches calls: each [`Observer`] of a gateway is told of the same events.
+//! The seam for programs that watch calls: each [`Observer`] of a gateway is told of the same events.
 //!
 //! Two are built in, the counts of calls ([`CallMetrics`]) and the audit trail; a program brings others with
 //! [`GatewayBuilder::observer`](crate::GatewayBuilder::observer). An event costs a call of a method for each observer: nothing is
@@ -22,14 +22,14 @@ use crate::per_thread::PerThread;
 /// refused is told of by [`refused`](Self::refused) instead of `call_answered`. The [`Active`] of all these is the same one, by
 /// its correlation id.
 pub trait Observer: Send + Sync + fmt::Debug {
-    /// A call has begun; nobody knows yet who makes it.
+    /// A call has begun; its caller is not known yet.
     fn call_started(&self, _call: &Active) {}
 
     /// A server has answered, or begun to answer, or has not.
     fn attempt_ended(&self, _call: &Active, _attempt: &AttemptEnd<'_>) {}
 
-    /// Somebody was not let: for want of identity, right or patience. Not only calls are refused, but also requests to REST and to
-    /// what the embedding program answers itself.
+    /// An attempt was refused: for want of identity, right or patience. Not only calls are refused, but also requests to REST and
+    /// to things that the embedding program answers itself.
     fn refused(&self, _attempt: &Attempt<'_>, _error: &Error) {}
 
     /// The call was answered or has failed. A stream has only begun.
@@ -42,11 +42,11 @@ pub trait Observer: Send + Sync + fmt::Debug {
 /// An attempt that was refused, as an entry point saw it.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// Who, if that is known.
+    /// The principal, if it is known.
     pub principal: Option<&'a Principal>,
-    /// What was shown, if it came so far.
+    /// The credentials that were sent, if it came so far.
     pub credentials: Option<&'a Credentials>,
-    /// What was attempted: an MCP method, or method and path of a request.
+    /// The attempted action: an MCP method, or method and path of a request.
     pub action: &'a str,
     /// Ties it to the log lines of the request.
     pub correlation_id: &'a str,
@@ -81,7 +81,7 @@ impl Observers {
         Self(Arc::new(Lists { built_in, brought }))
     }
 
-    /// Whether the program has brought any. Those that are built in hear of no attempt and no end.
+    /// Whether the program has brought any. Those that are built in are notified of no attempt and no end.
     pub fn are_brought(&self) -> bool {
         !self.0.brought.is_empty()
     }

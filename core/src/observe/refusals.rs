@@ -1,8 +1,8 @@
-//! Which refused attempts get a row of their own: a flood of them is no flood of rows.
+//! Decides which refused attempts get a row of their own: a flood of them is no flood of rows.
 //!
-//! Equal ones of one moment share a row that has their count. Of one caller, so many rows a minute are written; what it is refused
-//! beyond that is counted, and told by one row when the minute is over. Whoever has no name is one caller, and so are all beyond the
-//! first thousand, so that neither paths, nor addresses, nor names that somebody makes up fill the trail.
+//! Equal ones of one moment share a row that has their count. Of one caller, so many rows a minute are written; its refusals
+//! beyond that are counted, and told by one row when the minute is over. All callers without a name count as one, and so do all
+//! beyond the first thousand, so that neither paths, nor addresses, nor names that somebody makes up fill the trail.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ const WINDOW: i64 = 60_000_000;
 /// The action of a row that stands for many, and the actor of those that are not told apart.
 const SEVERAL: &str = "(several)";
 
-/// What was refused within the minute.
+/// The refusals of the minute.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     /// When the minute began, in microseconds; by the times of the rows, which their writer has no clock to doubt.
@@ -49,7 +49,7 @@ impl Several {
 }
 
 impl Refusals {
-    /// The rows to write for what was refused at one moment.
+    /// The rows to write for the refusals of one moment.
     pub(super) fn take(&mut self, refused: Vec<AuditEntry>) -> Vec<AuditEntry> {
         let mut rows = Vec::new();
         for (row, count) in merged(refused) {
@@ -75,7 +75,7 @@ impl Refusals {
         self.callers.values().any(|caller| caller.more.is_some())
     }
 
-    /// Ends the minute: one row for what each caller was refused beyond its rows.
+    /// Ends the minute: one row for the refusals of each caller beyond its rows.
     pub(super) fn flush(&mut self) -> Vec<AuditEntry> {
         let callers = std::mem::take(&mut self.callers);
         let several = |((_, actor), caller): (_, Caller)| Some(caller.more?.row(actor));

@@ -1,9 +1,9 @@
 //! Definitions that differ from those that were approved: of one server from one day to the next, and between the replicas of a
 //! service.
 //!
-//! What a server said first of an item is approved, and what an operator approves later. A difference is written to the audit
-//! trail with both definitions. Under [`Drift::Pin`] the replica that differs waits outside, with what it said before, until an
-//! operator approves what it says now, or it says again what it said.
+//! The first definition of an item by a server is approved, and so are those that an operator approves later. A difference is
+//! written to the audit trail with both definitions. Under [`Drift::Pin`] the replica that differs waits outside, with its
+//! earlier definitions, until an operator approves the new ones, or it returns to the earlier ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use crate::model::{Capability, CapabilityKind, Drift, Listing, Server, Status};
 const SHOWN: usize = 20;
 const SHOWN_CHARS: usize = 2000;
 
-/// How what a server says differs from what is approved.
+/// The difference between a server's definitions and the approved ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drifted {
     /// The items that differ.
     pub differences: Vec<Difference>,
-    /// What waits for approval; `None` where the difference is only told of.
+    /// The listing that waits for approval; `None` where the difference is only reported.
     pub waiting: Option<Arc<Listing>>,
 }
 
 /// An item that is defined in two ways.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// What it is.
+    /// The kind of the item.
     pub kind: CapabilityKind,
     /// Its name.
     pub name: String,
@@ -43,7 +43,7 @@ pub struct Difference {
 }
 
 impl Drifted {
-    /// What the trail says of it.
+    /// The detail for the trail.
     pub(super) fn detail(&self) -> Value {
         let (mut many, mut chars) = (SHOWN.min(self.differences.len()), SHOWN_CHARS);
         loop {
@@ -67,7 +67,8 @@ impl Drifted {
     }
 }
 
-/// How `found`, which the server of `entry` says now, differs from what it said and from what its heard replicas say.
+/// The difference of `found`, the new listing of the server of `entry`, from its earlier one and from those of its asked
+/// replicas.
 pub(super) fn of(state: &RegistryState, entry: &RegisteredEntry, found: &Listing) -> Option<Drifted> {
     let replicas: Vec<&Arc<RegisteredEntry>> = state
         .of_tenant(&entry.server.tenant_id)
@@ -76,7 +77,7 @@ pub(super) fn of(state: &RegistryState, entry: &RegisteredEntry, found: &Listing
     let first =
         replicas.iter().map(|entry| &entry.server).min_by_key(|server| (server.created_at, server.id));
     let pins = first.is_some_and(|first| first.configuration.drift == Drift::Pin);
-    // What is declared for a server that was never heard is a guess, and no definition.
+    // The declared listing of a server that never answered is a guess, and no definition.
     let own = Some(&*entry.listing).filter(|listing| listing.initialize.is_some());
     let mut differences = Vec::new();
     if let Some(own) = own {
@@ -89,7 +90,7 @@ pub(super) fn of(state: &RegistryState, entry: &RegisteredEntry, found: &Listing
         }
     }
     if pins {
-        // What is approved of this very server is approved, whatever its replicas say.
+        // Approved definitions of this very server are approved, whatever its replicas say.
         differences.retain(|difference| {
             difference.replica.is_none() || !own.is_some_and(|own| has(own, &difference.is))
         });

@@ -1,4 +1,4 @@
-//! What each member of a server may be. A check adds to a list and goes on, so that a user sees all problems at once.
+//! The rules for each member of a server. A check adds to a list and goes on, so that a user sees all problems at once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -46,7 +46,7 @@ const OWN_HEADERS: [&str; 18] = [
     "last-event-id",
 ];
 
-/// What is wrong, by member, in the order in which it was found.
+/// The problems, by member, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<(&'static str, String)>);
 

@@ -11,12 +11,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::ids::RESERVED_SERVICES;
 use crate::model::{Configuration, Registration, ServiceName, TransportType};
 
-/// What a file of servers says.
+/// The contents of a file of servers.
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     /// One for each server of the file, ordered by its name there.
     pub registrations: Vec<Registration>,
-    /// What was changed or passed over, for people: one sentence each.
+    /// Changes and omissions, for people: one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ pub fn mcp_servers(text: &str) -> Result<Import> {
     let mut import = Import::default();
     let mut taken: BTreeMap<String, &str> = BTreeMap::new();
     let mut problems = Vec::new();
-    // By name, whatever order the JSON library keeps, so that the result is the same everywhere.
+    // By name, independent of the order that the JSON library keeps, so that the result is the same everywhere.
     for (name, value) in servers.iter().collect::<BTreeMap<_, _>>() {
         match entry(name, value, &mut import.notes) {
             Ok(Some(registration)) => {
@@ -153,7 +153,7 @@ fn entry(name: &str, value: &Value, notes: &mut Vec<String>) -> Result<Option<Re
     }))
 }
 
-/// The service name nearest to `name`: lower case, `-` for what is not allowed, one `_` for several, cut to 63
+/// The service name nearest to `name`: lower case, `-` for characters that are not allowed, one `_` for several, cut to 63
 /// characters; a reserved name gets `-server`. `None` if nothing remains.
 pub(super) fn mapped(name: &str) -> Option<String> {
     if ServiceName::new(name).is_ok() {
@@ -202,7 +202,7 @@ pub fn server_option(text: &str) -> Result<Registration> {
     Ok(Registration { command: Some(command), args: words.collect(), ..registration })
 }
 
-/// What stands before the `=`: the rest may hold secrets.
+/// The text before the `=`: the rest may hold secrets.
 fn name_of(text: &str) -> String {
     text.split('=').next().unwrap_or_default().chars().take(80).collect()
 }

@@ -1,4 +1,4 @@
-//! The items of MCP's lists: what a server says it offers, or what is declared for it.
+//! The items of MCP's lists: those that a server reports, or that are declared for it.
 //!
 //! A definition is kept byte for byte. An item that cannot be used is left out with the reason, and never takes the
 //! rest of the list with it: clients drop a whole list for one item that they cannot read.
@@ -25,7 +25,7 @@ pub const MAX_URI: usize = 8 * 1024;
 /// Something of a list that is not used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excluded {
-    /// What kind of item.
+    /// The kind of the item.
     pub kind: CapabilityKind,
     /// Its name, cut to 128 characters; empty where it has none, or where it is the list itself that was cut.
     pub name: String,
@@ -39,7 +39,7 @@ impl fmt::Display for Excluded {
     }
 }
 
-/// The items of a JSON array, and what is left out of it.
+/// The items of a JSON array, and those that are left out of it.
 ///
 /// Errors: [`ErrorKind::BadUpstream`] if `raw` is not a JSON array.
 pub fn items(kind: CapabilityKind, raw: &str) -> Result<(Vec<Capability>, Vec<Excluded>)> {
@@ -103,10 +103,10 @@ fn item(kind: CapabilityKind, raw: &RawValue) -> Result<Capability, (String, Str
     }
 }
 
-/// What is declared in a registration: `{tools, resources, resourceTemplates, prompts}`, each optional. A tool that is
+/// The listing that a registration declares: `{tools, resources, resourceTemplates, prompts}`, each optional. A tool that is
 /// declared without an `inputSchema` gets `{"type":"object"}`.
 ///
-/// Errors: every problem; unlike a server, whoever declares can correct it.
+/// Errors: every problem; unlike a server, the author of a registration can correct it.
 pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
     let members = Members::parse(raw).map_err(|error| vec![error.to_string()])?;
     let mut problems = Vec::new();

@@ -1,10 +1,10 @@
-//! The register of servers: who is registered, as what, and what each offers.
+//! The register of servers: their records, and the listing of each.
 //!
 //! Readers take an immutable [`RegistryState`] and no lock. Writers go one after another: first the store, then memory, then
-//! the event; so what is in memory is on disk, and who hears an event finds the change. A write that has begun is
-//! brought to its end also when its caller gives up: otherwise the store could have what memory has not.
+//! the event; so a change in memory is on disk, and a receiver of an event finds the change. A write that has begun is
+//! brought to its end also when its caller gives up: otherwise the store could have a change that memory does not have.
 //!
-//! Observed health is the other way round, memory first: it is no promise to anybody, and calls must not go to a dead
+//! Observed health is the other way round, memory first: it is promised to nobody, and calls must not go to a dead
 //! server because a disk is slow.
 
 pub mod import;
@@ -46,11 +46,11 @@ use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
 
-/// Events that a slow subscriber may be behind before it misses some. It then hears
+/// Events that a slow subscriber may be behind before it misses some. It then receives
 /// [`RecvError::Lagged`](broadcast::error::RecvError::Lagged) and reads [`Registry::state`] anew.
 pub const EVENTS_KEPT: usize = 4096;
 
-/// Who does something, for the audit trail.
+/// The actor of an operation, for the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// `user:…`, `key:…` or `local`.
@@ -146,7 +146,7 @@ impl Registry {
         self.inner.refuse(tenant, actor, action, target, error).await;
     }
 
-    /// Writes to the audit trail what was done without touching a record, such as starting a stdio server.
+    /// Writes an action to the audit trail that touched no record, such as starting a stdio server.
     ///
     /// Errors: [`ErrorKind::Storage`].
     pub async fn log(
@@ -200,7 +200,7 @@ impl Registry {
 }
 
 impl RegistryCore {
-    /// To the microsecond, as stores keep it: what is in memory equals what is read after a restart.
+    /// To the microsecond, as stores keep it: times in memory equal those that are read after a restart.
     fn now(&self) -> Timestamp {
         micros(self.clock.timestamp())
     }
@@ -214,7 +214,7 @@ impl RegistryCore {
         let outcome = change(&mut state, &mut |event| events.push(event));
         self.state.store(Arc::new(state));
         for event in events {
-            // Fails only if nobody listens.
+            // Fails only if there are no subscribers.
             drop(self.events.send(event));
         }
         outcome
@@ -234,7 +234,7 @@ impl RegistryCore {
             tenant_id: tenant.clone(),
             actor: actor.subject.clone(),
             action: action.to_owned(),
-            // A target can be what a stranger sent as a name.
+            // A target can be a name that a stranger sent.
             target: target.chars().take(128).collect(),
             outcome: outcome.to_owned(),
             correlation_id: actor.correlation_id.clone(),

@@ -1,4 +1,4 @@
-//! What is seen of servers, not asked for by a user: what they offer, and how they are.
+//! Observations of servers, not asked for by a user: their listings, and their health.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ impl Registry {
         self.inner.store.health_history(tenant, id, limit).await
     }
 
-    /// Takes up what a server offers. `false`, without a write or an event, if it offered the same before. A definition that
+    /// Takes up the listing of a server. `false`, without a write or an event, if it offered the same before. A definition that
     /// differs from an approved one is written to the audit trail; under [`Drift::Pin`](crate::model::Drift::Pin) it waits there
-    /// for [`Registry::approve`], and the server keeps what it offered.
+    /// for [`Registry::approve`], and the server keeps its earlier listing.
     ///
     /// Errors: [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it was removed meanwhile, [`ErrorKind::Storage`](crate::ErrorKind::Storage).
     pub async fn set_listing(&self, id: ServerId, listing: Listing) -> Result<bool> {

@@ -1,4 +1,4 @@
-//! A registration that is done once, however often a client asks for it because it did not hear the answer.
+//! A registration that is done once, however often a client asks for it because it did not receive the answer.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Event, Listing, Registration, Server, ServerId, TenantId};
 use crate::store::Once;
 
-/// How a door writes the answer to a creation.
+/// The function by which an entry point writes the answer to a creation.
 pub type Render = fn(&Server, &Listing) -> Result<String>;
 
-/// What came of a creation that is done once.
+/// The outcome of a creation that is done once.
 #[derive(Clone, Debug)]
 pub struct Registered {
     /// The server; it may be gone by now, if it was created before.
     pub id: ServerId,
-    /// What to answer: always the same.
+    /// The answer: always the same.
     pub answer: String,
     /// The server, if it was created now and not by an earlier request.
     pub server: Option<Arc<Server>>,

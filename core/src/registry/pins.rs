@@ -1,7 +1,7 @@
 //! Whether a command that fetches its program names exactly one.
 //!
-//! `npx foo` runs whatever is published as `foo` at the moment of the start. A registration of that kind is let in, since people
-//! keep such commands in their files, and is flagged wherever the server is shown.
+//! `npx foo` runs the program that is published as `foo` at the moment of the start. A registration of that kind is accepted,
+//! since people keep such commands in their files, and is flagged wherever the server is shown.
 
 use crate::model::{ServerEndpoint, redact};
 
@@ -73,7 +73,7 @@ fn unpinned(command: &str, args: &[String]) -> Option<String> {
     } else {
         "name an exact version, such as `@1.2.3`"
     };
-    // What is hidden of the arguments is hidden here, too.
+    // Text that is hidden in the arguments is hidden here, too.
     let shown = redact::args(args).iter().any(|arg| arg.contains(what));
     let what = if shown { what } else { redact::HIDDEN };
     (!pinned).then(|| format!("`{program}` runs whatever `{what}` is at the time of each start; {wish}"))

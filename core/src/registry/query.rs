@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{HealthStatus, Server, Status};
 
-/// Which servers a list shows. Absent conditions do not restrict.
+/// The servers that a list shows. Absent conditions do not restrict.
 ///
 /// ```
 /// use mcp_registry_gateway::{Caller, Filter, Gateway, Registration};

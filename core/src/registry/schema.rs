@@ -1,4 +1,4 @@
-//! What the schema of a tool may be: small enough to be read by whoever gets it, and whole in itself.
+//! The rules for the schema of a tool: small enough for its readers, and whole in itself.
 //!
 //! Nothing here follows a reference or compiles a pattern. A schema that points to another document would make a client fetch
 //! it from wherever the server says, so the tool is left out, with the reason; the others stay.
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 /// Deepest nesting of a schema, in objects and arrays.
 const MAX_DEPTH: usize = 64;
-/// Objects in a schema, which is to say subschemas and what holds them.
+/// Objects in a schema, which is to say subschemas and their containers.
 const MAX_SUBSCHEMAS: usize = 2000;
 
-/// Members whose values are data, in which nothing is a schema.
+/// Members whose values are data, without schemas in them.
 const DATA: [&str; 5] = ["const", "enum", "default", "example", "examples"];
 /// Members whose values have schemas under names that the author chose.
 const MAPS: [&str; 6] =
@@ -151,7 +151,7 @@ mod tests {
         assert!(excluded.iter().all(|one| one.name.chars().count() <= 128 && !one.reason.is_empty()));
     }
 
-    /// B-13: what would cost a client its time is counted, not evaluated.
+    /// B-13: a schema that would cost a client its time is counted, not evaluated.
     #[test]
     fn a_schema_that_is_a_bomb_is_a_problem() {
         let many = json!({ "anyOf": vec![json!({ "type": "null" }); 10_000] });

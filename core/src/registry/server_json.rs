@@ -1,8 +1,8 @@
 //! A registration made of a `server.json`, the form in which the official registry describes servers.
 //!
-//! Of what the file offers one way is taken: a remote that speaks a transport of ours, or a package that a well-known
-//! runner starts. The package's exact version becomes part of the command, so that what runs tomorrow is what was looked at
-//! today. Everything that the file demands and nobody gave is reported at once.
+//! Of the connections that the file offers one is taken: a remote that speaks a transport of ours, or a package that a well-known
+//! runner starts. The package's exact version becomes part of the command, so that the program of tomorrow is the one that was
+//! looked at today. Everything that the file demands and the user did not give is reported at once.
 //! The form: <https://github.com/modelcontextprotocol/registry>, `docs/reference/server-json`.
 
 mod form;
@@ -21,7 +21,7 @@ use super::pins::is_exact;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Configuration, Registration, TransportType, redact};
 
-/// A `server.json`, and what its author could not know.
+/// A `server.json`, and the values that its author could not know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -29,10 +29,10 @@ pub struct ServerJson {
     /// The file: an object with `name`, `version`, and `packages` or `remotes`.
     #[cfg_attr(feature = "server", schema(value_type = Object))]
     pub server_json: Box<RawValue>,
-    /// What it is called here; what stands behind the `/` of the file's name, unless said.
+    /// Its name here; the part behind the `/` of the file's name, unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The service whose replica it is; its own name, unless said.
+    /// The service that it is a replica of; its own name, unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Which of the ways that the file offers: `remote`, or the `registryType` of a package (`npm`, `pypi`, `oci`, `nuget`).
@@ -97,7 +97,7 @@ enum LaunchPlan<'a> {
     Package(&'a Package, Runner),
 }
 
-/// What starts a package.
+/// The program that starts a package.
 #[derive(Clone, Copy)]
 enum Runner {
     Npx,
@@ -166,7 +166,7 @@ fn from_remote(
     registration.transport_type = Some(transport);
     registration.endpoint_url = values.filled("variables", &remote.url, &remote.variables, problems);
     let mut headers = values.headers.clone();
-    // Names of headers have no case: what the file declares is written as it writes it.
+    // Names of headers have no case: a header that the file declares is written in the file's case.
     headers.retain(|name, _| !remote.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name)));
     for header in &remote.headers {
         if let Some(value) = values.header(header, problems) {

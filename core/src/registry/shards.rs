@@ -1,7 +1,7 @@
 //! A map whose copy costs the same with ten entries as with ten thousand.
 //!
 //! The registry and the index swap immutable states. Copying a plain map of 10,000 entries for every change would
-//! make each change cost what the whole map costs; here a copy shares all shards, and a change copies one of them.
+//! make each change cost as much as the whole map; here a copy shares all shards, and a change copies one of them.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     }
 
     /// The entries in which `self` and `older` differ: key, value before, value now. Parts that both share are passed
-    /// over, so that comparing a state with the one before costs as much as what was changed between them.
+    /// over, so that comparing a state with the one before costs as much as the changes between them.
     pub(crate) fn changes<'a>(
         &'a self,
         older: &'a Self,

@@ -10,21 +10,21 @@ use crate::error::Result;
 use crate::model::{Event, Listing, Server, ServerId, TenantId};
 use crate::store::HealthRecord;
 
-/// One living server and what it offers.
+/// One living server and its listing.
 #[derive(Clone, Debug)]
 pub struct RegisteredEntry {
     /// The server.
     pub server: Arc<Server>,
-    /// What it offers; the same allocation until it changes.
+    /// The listing; the same allocation until it changes.
     pub listing: Arc<Listing>,
-    /// How what it says differs from what was approved, if it does.
+    /// The difference between its definitions and the approved ones, if there is one.
     pub drift: Option<Arc<Drifted>>,
-    /// What a list's `search` looks into, in lower case: it is made when the server changes, not at every search.
+    /// The text that a list's `search` looks into, in lower case: it is made when the server changes, not at every search.
     folded: Arc<str>,
 }
 
 impl RegisteredEntry {
-    /// What waits for an operator's approval.
+    /// The listing that waits for an operator's approval.
     pub fn waiting(&self) -> Option<&Arc<Listing>> {
         self.drift.as_ref()?.waiting.as_ref()
     }
@@ -32,7 +32,7 @@ impl RegisteredEntry {
 
 type Names = Vec<(Arc<str>, ServerId)>;
 
-/// All living servers at one moment, with what each offers.
+/// All living servers at one moment, with the listing of each.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryState {
     version: u64,
@@ -61,17 +61,17 @@ impl RegistryState {
         self.names.is_empty()
     }
 
-    /// A server and what it offers.
+    /// A server and its listing.
     pub fn entry(&self, id: ServerId) -> Option<&Arc<RegisteredEntry>> {
         self.entries.get(&id)
     }
 
-    /// A server, of whichever tenant.
+    /// A server, of any tenant.
     pub fn server(&self, id: ServerId) -> Option<&Arc<Server>> {
         self.entries.get(&id).map(|entry| &entry.server)
     }
 
-    /// What a server offers; an empty listing if it does not live.
+    /// The listing of a server; an empty one if it does not live.
     pub fn listing(&self, id: ServerId) -> Arc<Listing> {
         self.entries.get(&id).map_or(&self.empty, |entry| &entry.listing).clone()
     }
@@ -88,7 +88,7 @@ impl RegistryState {
         self.entries.values().map(|entry| &entry.server)
     }
 
-    /// The servers of one tenant and what they offer, ordered by name.
+    /// The servers of one tenant and their listings, ordered by name.
     pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<RegisteredEntry>> {
         let names = self.names.get(tenant).map(|names| names.as_slice()).unwrap_or_default();
         names.iter().filter_map(|(_, id)| self.entries.get(id))
@@ -155,7 +155,7 @@ impl RegistryState {
         self.entries.changes(&older.entries, Arc::ptr_eq)
     }
 
-    /// Adds a server, or replaces it: then what was observed of it stays, since that changes without a revision.
+    /// Adds a server, or replaces it: then its observed health stays, since that changes without a revision.
     pub(super) fn put(&mut self, mut server: Server, listing: Arc<Listing>) -> Arc<Server> {
         self.version += 1;
         if let Some(now) = self.server(server.id) {

@@ -33,7 +33,7 @@ impl Registry {
         .await
     }
 
-    /// Writes what `change` makes of a tenant.
+    /// Applies `change` to a tenant, and writes it.
     ///
     /// Errors: [`ErrorKind::NotFound`] if it does not exist or is deleted, [`ErrorKind::Conflict`] if somebody else changed it
     /// meanwhile, [`ErrorKind::Storage`].

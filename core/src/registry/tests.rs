@@ -1,4 +1,4 @@
-//! The register over a store in memory: what is written where, in which order, and what is refused.
+//! The register over a store in memory: its writes, their order, and its refusals.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! From what a user sends to a server that can be kept: defaults filled in, every problem reported at once.
+//! From a user's document to a server that can be kept: defaults filled in, every problem reported at once.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::model::{
     ServiceName, Status, TenantId, TransportType,
 };
 
-/// A server that passed all checks, and what was declared that it offers.
+/// A server that passed all checks, and the listing that was declared for it.
 #[derive(Debug)]
 pub struct Checked {
     /// The server.
     pub server: Server,
-    /// What it offers until it answers for itself; `None` if nothing was said of it.
+    /// Its listing until it answers for itself; `None` if none was declared.
     pub listing: Option<Listing>,
 }
 
@@ -161,7 +161,7 @@ pub fn patch(before: &Server, patch: Patch) -> Result<Checked> {
     problems.finish("change", Checked { server, listing })
 }
 
-/// Checks a header that a server is shown.
+/// Checks a header that is sent to a server.
 ///
 /// Errors: as [`registration`].
 pub fn header(name: &str, value: &str) -> Result<()> {
@@ -343,7 +343,7 @@ mod tests {
         );
     }
 
-    /// B-25: what a header cannot carry does not get into one.
+    /// B-25: a value that a header cannot carry does not get into one.
     #[test]
     fn headers_of_the_connection_and_of_the_gateway_are_refused_in_any_case() {
         let with = |name: &str| {

@@ -120,7 +120,7 @@ impl RegistryCore {
         if server.endpoint != before.endpoint {
             self.may_lead(&server)?;
         }
-        // What a server said of itself outweighs what is declared for it.
+        // A server's own listing outweighs the one that is declared for it.
         let declared =
             listing.filter(|declared| entry.listing.initialize.is_none() && *declared != *entry.listing);
         let changed = changed(before, &server, declared.is_some());
@@ -184,7 +184,7 @@ impl RegistryCore {
         Ok(())
     }
 
-    /// Whether a server may be where, or what, it is said to be.
+    /// Whether a server may have its endpoint.
     pub(super) fn may_lead(&self, server: &Server) -> Result<()> {
         self.guard.for_server(server).check_endpoint(&server.endpoint)
     }
@@ -216,7 +216,7 @@ fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
     .with("revision", server.revision))
 }
 
-/// What the trail says of a server: arguments, environment and headers can hold secrets and stay out.
+/// The description of a server in the trail: arguments, environment and headers can hold secrets and stay out.
 pub(super) fn described(server: &Server) -> Value {
     let endpoint = match &server.endpoint {
         ServerEndpoint::Url { endpoint_url } => redact::url(endpoint_url),

@@ -15,8 +15,8 @@ pub const fn code_of(kind: ErrorKind, era: Era) -> i32 {
     }
 }
 
-/// An error response to a client of `era`. `data` says that the gateway speaks (`source`), of what kind the error is, whether the same call
-/// can succeed later, and, where a server may have seen the call, that its outcome is unknown.
+/// An error response to a client of `era`. `data` says that the gateway speaks (`source`), the kind of the error, whether the
+/// same call can succeed later, and, where a server may have seen the call, that its outcome is unknown.
 ///
 /// Without an `id` that could be read the member is left out.
 pub fn error_response(id: Option<&str>, error: &Error, era: Era) -> Bytes {

@@ -1,6 +1,6 @@
 //! Members of one JSON object set and removed; every byte of the others stays as it came.
 //!
-//! What an edit comes to is written into a [`Splice`], so that several places of one message change in one copy. A
+//! The outcome of an edit is written into a [`Splice`], so that several places of one message change in one copy. A
 //! member that is removed takes one comma with it; one that is added stands behind the last.
 
 use std::ops::Range;
@@ -33,7 +33,7 @@ impl<'a> Edit<'a> {
         &self.members
     }
 
-    /// Gives the member `key` the raw value `value`.
+    /// Sets the member `key` to the raw value `value`.
     pub fn set(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
         match self.members.get(key) {
             Some(old) => self.replaced.push((range_in(self.source, old), value.into())),
@@ -42,7 +42,7 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Gives the object the member `key` if it has none.
+    /// Adds the member `key` if the object has none.
     pub fn set_if_absent(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
         if self.members.get(key).is_none() {
             self.added.push((quote(key), value.into()));

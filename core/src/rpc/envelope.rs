@@ -10,7 +10,7 @@ use super::object::{Members, range_in, text};
 use super::splice::Splice;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Has a method and an id.
@@ -36,8 +36,8 @@ pub struct Message {
 impl Message {
     /// Checks `bytes` and finds the parts.
     ///
-    /// Errors: [`ErrorKind::Parse`] for what is not JSON, not UTF-8, nests deeper than [`MAX_DEPTH`](super::MAX_DEPTH) or has half of a surrogate
-    /// pair in an escape;
+    /// Errors: [`ErrorKind::Parse`] for text that is not JSON, not UTF-8, nests deeper than [`MAX_DEPTH`](super::MAX_DEPTH) or
+    /// has half of a surrogate pair in an escape;
     /// [`ErrorKind::InvalidRequest`] for a batch, a duplicate key, a wrong `jsonrpc`, an id that is neither a
     /// string nor an integer, or a message that is neither request, notification nor response.
     pub fn parse(bytes: Bytes) -> Result<Self> {
@@ -116,7 +116,7 @@ impl Message {
         &self.bytes
     }
 
-    /// What it is.
+    /// The kind of the message.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -131,7 +131,7 @@ impl Message {
         self.slice(self.id.as_ref())
     }
 
-    /// The id if it is one that this gateway gives: a plain unsigned integer.
+    /// The id if it is one that this gateway assigns: a plain unsigned integer.
     pub fn id_number(&self) -> Option<u64> {
         self.id().and_then(|id| id.parse().ok())
     }
@@ -221,13 +221,13 @@ fn half() -> Error {
     )
 }
 
-/// Refuses an escape that is half of a surrogate pair: it stands for no character, and parsers disagree about what they make
-/// of it (RFC 8259, section 8.2).
+/// Refuses an escape that is half of a surrogate pair: it stands for no character, and parsers disagree about its meaning
+/// (RFC 8259, section 8.2).
 fn check_escapes(source: &str) -> Result<()> {
     // Most messages have no escapes.
     let Some(first) = memchr::memchr(b'\\', source.as_bytes()) else { return Ok(()) };
     let mut rest = &source[first..];
-    // What is no JSON is refused by the parser; this only has to be right where it is.
+    // Text that is no JSON is refused by the parser; this only has to be right where it is.
     while let Some(at) = memchr::memmem::find(rest.as_bytes(), b"\\u") {
         let backslashes = rest.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
         let unit = if backslashes % 2 == 0 { unit_of(&rest[at + 2..]) } else { None };
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(kind(&format!("{}{}", "[".repeat(129), "]".repeat(129))), ErrorKind::Parse);
     }
 
-    /// B-04: what is no JSON, or nests too deep, is refused at little cost.
+    /// B-04: text that is no JSON, or nests too deep, is refused at little cost.
     #[test]
     fn an_escape_that_is_half_a_character_is_refused_and_a_whole_one_is_not() {
         let text = |text: &str| {

@@ -1,4 +1,4 @@
-//! The headers that repeat on HTTP what a modern message says in its body, and whether both say the same.
+//! The headers that repeat members of a modern message's body on HTTP, and whether both agree.
 //!
 //! A value that is not plain ASCII, begins or ends with a blank, or looks like an encoded one, is written as
 //! `=?base64?…?=` of its UTF-8 (specification 2026-07-28, streamable HTTP, "Value Encoding").
@@ -23,7 +23,7 @@ pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The event behind which a legacy client takes up a stream.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// What the names of headers begin with that repeat arguments of a tool.
+/// The prefix of the names of headers that repeat arguments of a tool.
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
 const OPEN: &str = "=?base64?";
@@ -44,7 +44,7 @@ pub fn encode(text: &str) -> HeaderValue {
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// What the value of a header says; `None` for other bytes than visible ASCII, blanks and tabs, and for what is marked as
+/// The decoded value of a header; `None` for other bytes than visible ASCII, blanks and tabs, and for a value that is marked as
 /// encoded and is not.
 pub fn decode(value: &HeaderValue) -> Option<Cow<'_, str>> {
     let text = value.to_str().ok()?.trim_matches([' ', '\t']);
@@ -65,7 +65,7 @@ pub fn for_request(message: &Message) -> (HeaderValue, Option<HeaderValue>) {
     (encode(method), name_of(message).map(|name| encode(&name)))
 }
 
-/// Whether the headers say what the message does; `version` is the one in its `_meta`.
+/// Whether the headers agree with the message; `version` is the one in its `_meta`.
 ///
 /// [`ErrorKind::HeaderMismatch`], naming the header, if one is missing, stands twice, is not readable, or says something else.
 /// A task's name is compared only where it is given: the extension that knows it is its server's.
@@ -116,7 +116,7 @@ pub fn same(
     Ok(fits(&found))
 }
 
-/// What `Mcp-Name` repeats of this message.
+/// The value that `Mcp-Name` repeats of this message.
 fn name_of(message: &Message) -> Option<Cow<'_, str>> {
     let method = message.method()?;
     let key = match method.routing_key() {
@@ -149,7 +149,7 @@ mod tests {
             .collect()
     }
 
-    /// B-10: headers must say what the body says.
+    /// B-10: headers must agree with the body.
     #[test]
     fn the_examples_of_the_specification_encode_as_it_says() {
         for (text, value) in [
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// B-10: headers must say what the body says.
+    /// B-10: headers must agree with the body.
     #[test]
     fn headers_that_are_missing_double_unreadable_or_different_are_refused() {
         let call = message("tools/call", r#"{"name":"a b"}"#);

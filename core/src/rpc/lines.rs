@@ -12,7 +12,7 @@ pub enum Line {
     Cut(Bytes),
 }
 
-/// Splits what `source` gives into lines of at most `limit` bytes.
+/// Splits the bytes of `source` into lines of at most `limit` bytes.
 pub struct Lines<R> {
     source: R,
     limit: usize,

@@ -1,4 +1,4 @@
-//! What the modern era carries in `_meta` and beside every result, read and written without touching anything else.
+//! The members that the modern era has in `_meta` and beside every result, read and written without touching anything else.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -12,15 +12,15 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The revision that a request speaks.
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// What the client can do, for this request.
+/// The client's capabilities, for this request.
 pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// Who the client says it is.
+/// The client's description of itself.
 pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-/// From which level on the client wants to hear log messages of this request.
+/// The lowest level of the log messages of this request that the client wants.
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// The `subscriptions/listen` request that a message belongs to.
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
-/// Who the server says it is.
+/// The server's description of itself.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The keys that only a modern request has.
@@ -107,7 +107,7 @@ pub fn set(edit: &mut Edit<'_>, members: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// Takes what only a modern request carries out of its params: the keys in `_meta`, and a `_meta` that is empty then.
+/// Removes the members that only a modern request has from its params: the keys in `_meta`, and a `_meta` that is empty then.
 pub fn strip_request(edit: &mut Edit<'_>) -> Result<()> {
     strip_request_for(edit, None)
 }
@@ -134,8 +134,8 @@ pub fn strip_request_for(edit: &mut Edit<'_>, token: Option<u64>) -> Result<()> 
     Ok(())
 }
 
-/// Says of a result what a modern one must say: that it is complete and, if it may be cached at all, that nobody else may
-/// have it and it is stale at once. What a legacy server has there itself does not mean that.
+/// Adds the members that a modern result must have: that it is complete and, if it may be cached at all, that it is for the
+/// caller alone and stale at once. Members of these names in a legacy server's result do not mean that.
 pub fn complete(edit: &mut Edit<'_>, cacheable: bool) {
     edit.set("resultType", r#""complete""#);
     if cacheable {
@@ -143,14 +143,14 @@ pub fn complete(edit: &mut Edit<'_>, cacheable: bool) {
     }
 }
 
-/// Takes what only a modern result has out of it.
+/// Removes the members that only a modern result has.
 pub fn strip_result(edit: &mut Edit<'_>) {
     for key in RESULT_KEYS {
         edit.remove(key);
     }
 }
 
-/// The place in `whole` of the object that an [`Edit`] of `part`, a slice of it, begins at.
+/// The position in `whole` of the object that an [`Edit`] of `part`, a slice of it, begins at.
 pub fn base(whole: &str, part: &str) -> usize {
     range_in(whole, part).start
 }

@@ -1,8 +1,8 @@
-//! The methods that this gateway knows, and what it must know of each.
+//! The methods that this gateway knows, and the facts that it needs about each.
 
 use std::fmt;
 
-/// How a method says what it is for, and so to which service it goes.
+/// The part of a method's params that names its object, and so its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoutingKey {
     /// Nothing: answered by the gateway, or sent to all.

@@ -1,7 +1,7 @@
 //! MCP on the wire: an envelope of borrowed slices, the table of methods, protocol versions, SSE.
 //!
-//! Nothing here builds a typed model of a message. What the gateway does not have to change stays the very
-//! bytes that came in: unknown members, key order and big numbers survive because nobody touches them.
+//! Nothing here builds a typed model of a message. The parts that the gateway does not have to change stay the very
+//! bytes that came in: unknown members, key order and big numbers survive because no code touches them.
 
 pub mod answer;
 pub mod edit;
@@ -29,7 +29,7 @@ use bytes::Bytes;
 /// Deepest nesting of arrays and objects in a message.
 pub const MAX_DEPTH: usize = 128;
 
-/// What is copied rather than shared with the buffer that it was read into, in bytes.
+/// Pieces up to this size are copied rather than shared with the buffer that they were read into, in bytes.
 const SMALL: usize = 1024;
 
 /// `read`, a slice of the buffer of a connection, as bytes that do not keep that buffer if they are few: the next message can then

@@ -80,7 +80,7 @@ impl<'a> Members<'a> {
 
 /// The text of a raw JSON string; `None` for any other JSON value.
 pub fn text(raw: &str) -> Option<Cow<'_, str>> {
-    // Nearly every one is written as it is meant: without an escape it is what stands between the quotes.
+    // Nearly every string is written as it is meant: without an escape it is the text between the quotes.
     if let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
         && inner.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
     {

@@ -1,11 +1,11 @@
 //! Finds the members of a JSON object in one pass, and sees on the way that all of it is JSON (RFC 8259).
 //!
-//! Every message is read here, some parts of it twice. A parser that can make values of what it reads took a tenth of what a call
-//! cost. Nothing is decoded or allocated; the grammar is held to that of `serde_json` by a property test and by fuzzing.
+//! Every message is read here, some parts of it twice. A parser that can make values of its input took a tenth of the cost of a
+//! call. Nothing is decoded or allocated; the grammar is held to that of `serde_json` by a property test and by fuzzing.
 
 use super::MAX_DEPTH;
 
-/// What is wrong with a text.
+/// The fault of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It is not JSON.
@@ -101,7 +101,7 @@ impl<'a> Scan<'a> {
                 Some(b'n') => self.word("null")?,
                 _ => return Err(Fault::Syntax),
             }
-            // A value has ended; what follows is up to what it stands in.
+            // A value has ended; the next token depends on its container.
             while self.depth > floor {
                 self.space();
                 let in_object = self.objects & 1 == 1;

@@ -1,6 +1,6 @@
 //! Server-sent events, both ways, as the HTML Living Standard defines them (section 9.2).
 //!
-//! The decoder takes the stream in any pieces and gives the same events for every way of cutting it. An event
+//! The decoder takes the stream in any pieces and returns the same events for every way of cutting it. An event
 //! whose data is one line within one piece is a slice of that piece; nothing is copied.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::{Cause, Error, ErrorKind, Result};
 /// Bytes of one event at most, as they are sent: 1 MiB.
 pub const MAX_EVENT: usize = 1024 * 1024;
 
-/// A comment that keeps idle connections from being closed by what stands between.
+/// A comment that keeps intermediaries from closing idle connections.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// One event.
@@ -39,7 +39,7 @@ impl Event {
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
-    /// What was pushed and is not read yet.
+    /// Bytes that were pushed and are not read yet.
     chunk: Bytes,
     /// The beginning of a line whose end has not come.
     line: BytesMut,
@@ -113,7 +113,7 @@ impl Decoder {
         }
     }
 
-    /// Gives the next piece of the stream. Best called after [`Decoder::next`] gave `None`.
+    /// Pushes the next piece of the stream. Best called after [`Decoder::next`] returned `None`.
     pub fn push(&mut self, chunk: Bytes) {
         if self.chunk.is_empty() {
             self.chunk = chunk;
@@ -124,8 +124,8 @@ impl Decoder {
         }
     }
 
-    /// The next event, or `None` until more of the stream is pushed. What stands behind the last blank line when
-    /// the stream ends is no event.
+    /// The next event, or `None` until more of the stream is pushed. Bytes behind the last blank line when
+    /// the stream ends are no event.
     ///
     /// [`ErrorKind::BadUpstream`] for an event over the limit, which the message names; the decoder cannot be used
     /// after that.

@@ -1,11 +1,11 @@
 //! Revisions of the protocol, and the two eras that they belong to.
 
-/// How a revision opens a conversation, and who may ask whom.
+/// How a revision opens a conversation, and which side may send requests to which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Era {
     /// Opens with `initialize`; then a session, in which both sides ask.
     Legacy,
-    /// Nothing opens it: every request says in its `_meta` what the other side must know, and only clients ask.
+    /// Nothing opens it: every request has all that the other side must know in its `_meta`, and only clients send requests.
     Modern,
 }
 

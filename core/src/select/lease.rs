@@ -18,8 +18,8 @@ pub struct Lease {
     hold: Hold,
 }
 
-/// One call's hold on one server, without the server: whoever has the server anyway names it at each step and ends this, once. It is
-/// what a [`Lease`] is made of; for who picks so often that one counter more that threads share is felt.
+/// One call's hold on one server, without the server: an owner of the server names it at each step and ends this, once. It is
+/// the content of a [`Lease`]; for callers that pick so often that one more counter shared by threads is felt.
 #[derive(Debug)]
 #[must_use = "the call is in flight until this is ended"]
 pub(crate) struct Hold {
@@ -30,7 +30,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// `place` is of the replica's own breaker.
+    /// `place` is a permit of the replica's own breaker.
     #[inline]
     pub(super) fn begin(
         replica: &ReplicaState,

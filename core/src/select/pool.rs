@@ -3,8 +3,8 @@
 //! A pick looks at a view: a balancer over the members whose breakers let calls in. The view is made anew when a
 //! breaker of the pool changes its answer (it raises the pool's signal) or the soonest open time has passed, so that
 //! thousands of open breakers cost a pick nothing. The view is a hint only: the permit that a lease needs is asked of the
-//! breaker itself, and who is denied looks further. Whoever finds the view out of date makes it anew, one thread
-//! at a time; the others do not wait but use what there is, and search all members before they give up.
+//! breaker itself, and a pick that is denied looks further. A thread that finds the view out of date makes it anew, one
+//! at a time; the others do not wait but use the present one, and search all members before they give up.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -42,7 +42,7 @@ impl Member {
     }
 }
 
-/// What a pick is for.
+/// The request for one pick.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PickRequest<'a> {
     /// Hash of the affinity key, of [`super::key_of`]; without one, consistent hashing picks at random.
@@ -59,7 +59,7 @@ pub struct Pool {
     spread: BalancerFactory,
     panicking: bool,
     signal: Arc<Signal>,
-    /// What was seen at the first look. As long as nothing has changed since, which is most often, nobody has to hold on to a view.
+    /// The view at the first look. As long as nothing has changed since, which is most often, no thread has to hold on to a view.
     first: OnceLock<View>,
     view: ArcSwap<View>,
     looking: Mutex<()>,
@@ -67,7 +67,7 @@ pub struct Pool {
     looks: std::sync::atomic::AtomicU64,
 }
 
-/// What the breakers of a pool allow, as seen at one moment.
+/// The calls that the breakers of a pool allow, as seen at one moment.
 #[derive(Debug)]
 struct View {
     balancer: Box<dyn Balancer>,
@@ -75,7 +75,7 @@ struct View {
     seen: u64,
     /// When the first open breaker lets calls in again.
     until: Option<Tick>,
-    /// When asking again makes sense, if nobody is left.
+    /// When asking again makes sense, if no member is left.
     retry: Option<Tick>,
 }
 
@@ -104,7 +104,7 @@ impl Deref for Seen<'_> {
 }
 
 impl Pool {
-    /// A pool of these members, which goes on where `previous` stands: whose turn it is, what is in flight, the
+    /// A pool of these members, which goes on where `previous` stands: the next turn, the calls in flight, the
     /// hash ring. Names and ids are unique among members.
     pub fn new(settings: Settings, members: Vec<Member>, previous: Option<&Self>) -> Self {
         let entries = members.iter().map(|member| Entry {
@@ -141,8 +141,8 @@ impl Pool {
     }
 
     /// A lease on one member that is available and not drained and whose breaker grants a permit. If no member that is
-    /// not drained is available, they all count as available: a health check that is wrong about everyone should
-    /// not be what stops the service.
+    /// not drained is available, they all count as available: a health check that is wrong about every member should
+    /// not be the cause that stops the service.
     ///
     /// [`ErrorKind::Unavailable`] (nothing was sent) when there is none; `retry_delay` is the soonest that a
     /// breaker lets calls in again.
@@ -151,7 +151,7 @@ impl Pool {
         Ok(Lease::new(Arc::clone(&self.members[hold.index()].replica), hold))
     }
 
-    /// As [`Pool::pick`], for who has the member that is picked anyway.
+    /// As [`Pool::pick`], for callers that have the picked member anyway.
     pub(crate) fn hold(&self, ask: &PickRequest<'_>, now: Tick) -> Result<Hold> {
         let known = ask.exclude.iter().filter_map(|id| self.by_id.get(id).copied());
         // Allocates only when something is excluded or denied.
@@ -162,7 +162,7 @@ impl Pool {
             let Some(index) =
                 view.balancer.pick(&balance::BalanceRequest { key: ask.key, exclude: &exclude })
             else {
-                // Who was denied knows more than the view: a breaker tells the pool after it has changed.
+                // A pick that was denied knows more than the view: a breaker tells the pool after it has changed.
                 if denied.is_none() && view.is_current(&self.signal, now) {
                     return Err(self.unavailable(view.retry, now));
                 }
@@ -204,7 +204,7 @@ impl Pool {
         Hold::begin(&self.members[index].replica, index, place, self.spread.book(index))
     }
 
-    /// The view, made anew if it is out of date and nobody else is at it.
+    /// The view, made anew if it is out of date and no other thread is at it.
     fn view(&self, now: Tick) -> Seen<'_> {
         if let Some(first) = self.first.get().filter(|first| first.is_current(&self.signal, now)) {
             return Seen::First(first);

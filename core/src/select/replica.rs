@@ -1,4 +1,4 @@
-//! What routing keeps about one server, shared by all pools that it is in.
+//! Routing's record of one server, shared by all pools that it is in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

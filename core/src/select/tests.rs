@@ -73,7 +73,7 @@ fn only_available_members_that_are_not_drained_are_picked() {
     }
 }
 
-/// F-09: with nobody left all replicas of this service are tried, and no other.
+/// F-09: with no member left all replicas of this service are tried, and no other.
 #[test]
 fn if_no_member_is_available_all_that_are_not_drained_are_tried() {
     let mut members = members(4);
@@ -86,7 +86,7 @@ fn if_no_member_is_available_all_that_are_not_drained_are_tried() {
     assert_eq!(met(&pool, 30, at(0.0)), [10, 10, 10, 0]);
 }
 
-/// F-09: with nobody left all replicas of this service are tried, and no other.
+/// F-09: with no member left all replicas of this service are tried, and no other.
 #[test]
 fn nobody_to_pick_is_unavailable_and_says_why_and_that_nothing_was_sent() {
     let mut drained = members(2);
@@ -322,7 +322,7 @@ fn threads_that_pick_while_breakers_open_and_close_always_find_the_one_that_work
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happened: a pick fails exactly when no usable member's breaker lets calls in.
+    /// In any state: a pick fails exactly when no usable member's breaker lets calls in.
     #[test]
     fn a_pick_fails_only_if_nobody_is_left(
         algorithm in prop::sample::select(Algorithm::ALL),

@@ -1,4 +1,4 @@
-//! Answers: the envelope of errors, and what every response carries.
+//! Answers: the envelope of errors, and the headers that every response carries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ pub(super) fn finish(
         headers.insert(CORRELATION_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // What MCP answers is JSON or events, and `nosniff` keeps it that; these are for what a browser might show.
+    // MCP answers are JSON or events, and `nosniff` keeps them that; these headers are for answers that a browser might show.
     if place == ErrorFormat::Rest {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
@@ -137,8 +137,8 @@ pub(super) fn finish(
     response
 }
 
-/// `Retry-After`, where the error says when, and what the caller has left if it is a limit of the caller's; and what it
-/// says that the caller would need.
+/// `Retry-After`, where the error says when, and the caller's remaining quota if it is a limit of the caller's; and the scopes
+/// that the error says the caller needs.
 pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
     super::challenge::remember(response, error);
     let Some(delay) = error.retry_delay() else { return };
@@ -149,7 +149,7 @@ pub(super) fn retry_after(response: &mut Response<Body>, error: &Error) {
     }
 }
 
-/// What the caller has left, as draft-ietf-httpapi-ratelimit-headers-06 spells it: the form that clients in use read.
+/// The caller's remaining quota, as draft-ietf-httpapi-ratelimit-headers-06 spells it: the form that clients in use read.
 pub(super) fn tell_quota(headers: &mut HeaderMap, quota: Quota) {
     headers.insert("ratelimit-limit", HeaderValue::from(quota.limit));
     headers.insert("ratelimit-remaining", HeaderValue::from(quota.remaining));

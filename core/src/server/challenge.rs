@@ -1,4 +1,5 @@
-//! What tells a client how to get in: `WWW-Authenticate` (RFC 6750 section 3, RFC 9728 section 5.1), and the document that it points to.
+//! Tells a client how to authenticate: `WWW-Authenticate` (RFC 6750 section 3, RFC 9728 section 5.1), and the document that it
+//! points to.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,17 +18,17 @@ use crate::server::rest::schema::Missing;
 
 /// Where the document for a resource is: this, and the resource's path.
 pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-/// What a client asks for that was not told yet what it needs.
+/// The scopes that a client asks for before it is told which ones it needs.
 const FIRST_SCOPES: &str = "mcp:read mcp:call";
 
 /// Whether a path is open to everybody.
 pub(super) fn is_public(path: &str) -> bool {
-    // Whoever comes back from an authorization server shows the login that they come back from.
+    // A request that comes back from an authorization server names the login that it belongs to.
     matches!(path, "/health" | "/ready" | "/startup" | logins::CALLBACK)
         || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What of a request a refusal of it will need.
+/// The parts of a request that a refusal of it needs.
 pub(super) struct ChallengeRequest {
     uri: Uri,
     host: Option<HeaderValue>,
@@ -49,14 +50,14 @@ impl ChallengeRequest {
 #[derive(Clone, Debug)]
 pub(super) struct Needs(String);
 
-/// Remembers what a refusal says that it needs.
+/// Remembers the scopes that a refusal says are needed.
 pub(super) fn remember(response: &mut Response<Body>, error: &Error) {
     if let Cause::InsufficientScope(scopes) = error.cause() {
         response.extensions_mut().insert(Needs(scopes.clone()));
     }
 }
 
-/// Says in the header of a refusal how to get in.
+/// Says in the header of a refusal how to authenticate.
 pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &ChallengeRequest) {
     let needs = response.extensions_mut().remove::<Needs>();
     let (error, scope) = match (response.status(), needs) {
@@ -89,13 +90,13 @@ pub(super) fn base(shared: &Shared, host: Option<&HeaderValue>) -> String {
     })
 }
 
-/// What a client needs to know to get a token (RFC 9728 section 2).
+/// The metadata that a client needs to get a token (RFC 9728 section 2).
 #[derive(Serialize, ToSchema)]
 pub(super) struct ResourceMetadata {
-    /// What tokens must be meant for (RFC 8707).
+    /// The resource that tokens must be meant for (RFC 8707).
     resource: String,
     resource_name: &'static str,
-    /// Who gives tokens; none if only API keys are taken.
+    /// The servers that issue tokens; none if only API keys are taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     authorization_servers: Vec<String>,
     bearer_methods_supported: [&'static str; 1],

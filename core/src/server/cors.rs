@@ -1,4 +1,4 @@
-//! Pages of listed origins: what a browser wants to hear before it lets them read answers (CORS, Fetch standard).
+//! Pages of listed origins: the headers that a browser demands before it lets them read answers (CORS, Fetch standard).
 //!
 //! Only origins of `server.allowed_origins` are answered, each with its own name and never with `*`; cookies and other
 //! credentials that a browser adds by itself are not asked for, since this gateway knows none.
@@ -43,7 +43,7 @@ pub(super) fn is_preflight<B>(request: &Request<B>) -> bool {
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What a page may send.
+/// The answer that says what a page may send.
 pub(super) fn preflight(headers: &HeaderMap) -> Response<Body> {
     let asked =
         headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|value| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! Who may speak to the gateway at all: the checks that stand in front of every route.
+//! The checks in front of every route: whether a request may reach the gateway at all.
 //!
 //! A browser on the same machine reaches a loopback port on behalf of any page. `Host` stops a name that was made to
 //! point here after the page was loaded (DNS rebinding), `Origin` stops everything else that a foreign page sends.

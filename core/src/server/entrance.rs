@@ -1,5 +1,4 @@
-//! The entrance of every request: what is checked before it is known who calls, who that is, and what the trail is told of those
-//! who are turned away.
+//! The entrance of every request: the checks before the caller is known, its authentication, and the audit of refused requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,13 +28,13 @@ impl Service {
         self.place.shared.gateway.refused(&Attempt { principal, credentials, action, correlation_id }, error);
     }
 
-    /// What a client cannot choose here, and other gateways let it.
+    /// Notes a client's choice of credentials for a server, which other gateways allow and this one does not.
     pub(super) async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>) {
         self.place.shared.gateway.note_override(credentials, correlation_id, strip::OVERRIDE).await;
     }
 
-    /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and what
-    /// the pipeline gets is whom they stand for.
+    /// Lets an MCP request in. Where credentials are demanded they are judged before anything of the request is read, and the
+    /// pipeline gets the principal that they stand for.
     pub(super) async fn enter(
         &self,
         shown: &Credentials,
@@ -66,7 +65,7 @@ impl Service {
         response
     }
 
-    /// Everything that is checked before it is known who calls.
+    /// All checks before the caller is known.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<Credentials> {
         self.place.shared.edge.load().check(request)?;
         body::check_length(request.headers(), self.place.shared.settings.max_body_bytes)?;

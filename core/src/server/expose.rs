@@ -93,10 +93,10 @@ impl FromIterator<Part> for Exposed {
     }
 }
 
-/// What a route belongs to.
+/// The part that a route belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Belongs {
-    /// MCP, and the way of its clients to a credential.
+    /// MCP, and its clients' path to a credential.
     Mcp,
     Part(Part),
 }

@@ -1,6 +1,7 @@
-//! The permission matrix in front of every route: whoever may not do what a route does is refused before its handler runs.
+//! The permission matrix in front of every route: a caller without the right to a route's operation is refused before its handler
+//! runs.
 //!
-//! The gateway's own methods ask the same matrix, for those who call them otherwise. A route that the matrix does not have is
+//! The gateway's own methods ask the same matrix, for callers that use them directly. A route that the matrix does not have is
 //! nobody's.
 
 use axum::extract::{MatchedPath, Request};

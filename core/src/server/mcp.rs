@@ -1,4 +1,4 @@
-//! The MCP doors: HTTP in, a [`Call`] to the gateway, its [`Reply`] out as JSON or as a stream of events.
+//! The MCP entry points: HTTP in, a [`Call`] to the gateway, its [`Reply`] out as JSON or as a stream of events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::server::connection::body;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-/// Comments on a silent stream keep what stands between client and gateway from closing it.
+/// Comments on a silent stream keep intermediaries between client and gateway from closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client is to wait before it takes up a stream that ended before its call.
 const RETRY: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ pub(super) enum McpRoute {
 }
 
 impl McpRoute {
-    /// The door of this path; `None` if it is not an MCP endpoint.
+    /// The entry point of this path; `None` if it is not an MCP endpoint.
     pub(super) fn of(path: &str) -> Option<Self> {
         if path == "/legacy/mcp" {
             return Some(Self::Legacy);
@@ -146,14 +146,14 @@ fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     response
 }
 
-/// What a request comes down to.
+/// A request, parsed.
 struct ParsedRequest {
     call: Box<Call>,
     /// The message's own id.
     id: Option<SmolStr>,
 }
 
-/// What a posted message asks for; else the refusal.
+/// The request in a posted message; else the refusal.
 fn asked(
     door: &McpRoute,
     asker: &McpCaller,
@@ -170,7 +170,7 @@ fn asked(
     Ok(ParsedRequest { call, id })
 }
 
-/// Carries out what came without a message.
+/// Carries out a request that came without a message.
 async fn bare(
     shared: &Shared,
     door: &McpRoute,
@@ -252,8 +252,8 @@ fn shows(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::InvalidParams | ErrorKind::ResourceNotFound | ErrorKind::MethodNotFound)
 }
 
-/// An error as JSON-RPC. What a legacy client's library would otherwise not show to its user, because the status is
-/// not 200, is answered with 200: a wrong name and an unknown method or resource.
+/// An error as JSON-RPC. An error that a legacy client's library would otherwise not show to its user, because the status is not
+/// 200, is answered with 200: a wrong name and an unknown method or resource.
 pub(super) fn refuse(id: Option<&str>, error: &Error) -> Response<Body> {
     let shown = id.is_some() && shows(error.kind());
     let status = if shown { StatusCode::OK } else { answer::status_of(error.kind()) };
@@ -298,7 +298,7 @@ fn check_version(headers: &HeaderMap) -> Result<()> {
         .with("requested", shown))
 }
 
-/// What the specification has every client send, which most do in these very bytes.
+/// The value of `Accept` that the specification has every client send, which most do in these very bytes.
 const USUAL: &[u8] = b"application/json, text/event-stream";
 
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {

@@ -1,10 +1,10 @@
-//! The HTTP surface as one tower [`Service`]: MCP, the REST API, operation, documentation; and, beside it, the door for one
-//! client on standard input and output ([`stdio`]).
+//! The HTTP surface as one tower [`Service`]: MCP, the REST API, operation, documentation; and, beside it, the entry point for
+//! one client on standard input and output ([`stdio`]).
 //!
-//! It decides nothing about servers, routes or rights: it turns requests into calls of the [`Gateway`] and answers
-//! into HTTP. What it does decide stands in front of every route, once: who may speak to it at all (`edge`), how
-//! large a body may be, and which id ties the lines of a request together. MCP requests branch off before the router,
-//! so that the hot path pays for no routing table.
+//! It decides nothing about servers, routes or rights: it turns requests into calls of the [`Gateway`] and answers into HTTP. Its
+//! own decisions stand in front of every route, once: which requests may reach it at all (`edge`), how large a body may be, and
+//! which id ties the lines of a request together. MCP requests branch off before the router, so that the hot path pays for no
+//! routing table.
 
 mod connection;
 mod rest;
@@ -63,22 +63,22 @@ pub use serve::serve;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// For whom the program that drives the [`Service`] in its own process acts, as an extension of the request: it needs no other
-/// credential. No request that comes over the network has it.
+/// The principal for whom the program that drives the [`Service`] in its own process acts, as an extension of the request: it
+/// needs no other credential. No request that comes over the network has it.
 #[derive(Clone, Debug)]
 pub struct ActingAs(pub Principal);
 
-/// What every route needs.
+/// The state that every route needs.
 struct Shared {
     gateway: Gateway,
     settings: config::Server,
     clock: Arc<dyn Clock>,
     edge: ArcSwap<edge::Edge>,
-    /// What correlation ids are made of; they name requests and protect nothing.
+    /// The source of correlation ids; they name requests and protect nothing.
     random: PerThread<Random>,
 }
 
-/// Whoever sent an MCP request: its credentials are the gateway's to judge.
+/// The sender of an MCP request; the gateway judges its credentials.
 struct McpCaller {
     credentials: Credentials,
     correlation_id: Arc<str>,
@@ -119,7 +119,8 @@ pub struct Service {
     place: Arc<ServiceState>,
 }
 
-/// What a [`Service`] stands on: of each connection its own, since threads that count the holders of one thing wait for each other.
+/// The state of a [`Service`]: each connection has its own, since threads that count the holders of one object wait for each
+/// other.
 struct ServiceState {
     shared: AppState,
     router: Router,
@@ -136,8 +137,8 @@ impl std::fmt::Debug for Service {
 impl Gateway {
     /// The MCP endpoints, as a service that stands within an application; [`Service::exposing`] adds the REST API and other parts.
     ///
-    /// It answers for `/mcp` and the paths below it: as the fallback of an axum router, or nested, which takes a prefix away. Who asks
-    /// must be known: serve the router by `into_make_service_with_connect_info`.
+    /// It answers for `/mcp` and the paths below it: as the fallback of an axum router, or nested, which takes a prefix away. The
+    /// peer must be known: serve the router by `into_make_service_with_connect_info`.
     pub fn service(&self) -> Service {
         let all = service(self.clone(), self.settings().server.clone(), Arc::clone(self.clock()));
         all.exposing(Exposed::NOTHING)
@@ -341,14 +342,14 @@ impl Service {
         let gateway = &self.place.shared.gateway;
         let mut principal = None;
         let mut admission = None;
-        // A browser asks what it may ask before it shows a credential.
+        // A browser asks what it may send before it sends a credential.
         let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
         if !asks_first && !challenge::is_public(request.uri().path()) {
             let mut caller = match gateway.authenticate(credentials, correlation_id).await {
                 Ok(caller) => caller,
                 Err(error) => return answer::refuse(error),
             };
-            // What is posted there is a call, which is admitted as such.
+            // A message posted there is a call, which is admitted as such.
             if request.uri().path() != sse::MESSAGES {
                 match gateway.admit(&caller).await {
                     Ok(admitted) => admission = Some(admitted),

@@ -1,4 +1,4 @@
-//! What only a modern request has over HTTP: headers that repeat its body, and a status that repeats its error.
+//! The parts that only a modern request has over HTTP: headers that repeat its body, and a status that repeats its error.
 
 use axum::body::Body;
 use http::header::{HeaderMap, HeaderValue};
@@ -14,7 +14,7 @@ use crate::rpc::{Message, Method, Shape};
 
 /// The era that a request over HTTP is of; a modern one is in order then.
 ///
-/// [`ErrorKind::InvalidParams`] if what must be in its `_meta` is missing, [`ErrorKind::HeaderMismatch`] if its headers are
+/// [`ErrorKind::InvalidParams`] if a required member of its `_meta` is missing, [`ErrorKind::HeaderMismatch`] if its headers are
 /// missing or say something else, [`ErrorKind::UnsupportedVersion`].
 pub(super) fn era_of(headers: &HeaderMap, message: &Message) -> Result<Era> {
     let by_header = says_modern(headers);

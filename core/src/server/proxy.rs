@@ -66,7 +66,7 @@ pub(super) async fn answer(
     }
 }
 
-/// The response with what routing has to say of it; the server's own bytes stay as they are.
+/// The response with the facts of its routing; the server's own bytes stay as they are.
 fn extended(response: &[u8], server: Option<&str>, millis: f64) -> Bytes {
     let failed =
         Message::parse(Bytes::copy_from_slice(response)).is_ok_and(|message| message.error().is_some());

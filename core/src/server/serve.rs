@@ -1,4 +1,4 @@
-//! Serving a listener, until it is told to stop, without cutting what is under way.
+//! Serving a listener, until it is told to stop, without cutting requests under way.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -34,8 +34,8 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// Wait after the system refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What can answer the requests of a connection: [`Service`](super::Service), or one that a program wraps around it. It is called
-/// without being asked whether it is ready, as hyper does it: what limits it says so in its answer.
+/// A service that answers the requests of a connection: [`Service`](super::Service), or one that a program wraps around it. It is
+/// called without being asked whether it is ready, as hyper does it: a limit is reported in its answer.
 pub trait Answers:
     Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -52,13 +52,14 @@ impl<S> Answers for S where
 {
 }
 
-/// Serves `listener` with what `make` makes of the address of a connection's other end, such as
-/// [`Service::for_peer`](super::Service::for_peer), until `stop` is cancelled and what was under way has ended, `grace` later at the latest.
+/// Serves `listener` with the service that `make` makes of the address of a connection's other end, such as
+/// [`Service::for_peer`](super::Service::for_peer), until `stop` is cancelled and requests under way have ended, `grace` later at
+/// the latest.
 ///
 /// While it drains, new connections are still taken, for one request each: the gateway answers those it does not want
 /// any more, which a client can send elsewhere, where a refused connection would be a failure to it.
 ///
-/// With `tls`, connections are TLS, and others hear that they should be.
+/// With `tls`, connections are TLS, and others are told that they should be.
 ///
 /// With `workers`, each connection stays on one of their threads; they must live until the gateway behind `service` has shut
 /// down, since its calls run there too. Without, connections run where this runs.
@@ -138,7 +139,7 @@ impl<F: Fn(SocketAddr) -> S, S: Answers> Accepting<'_, F> {
     }
 }
 
-/// Who is at the other end, and what it is to be answered by.
+/// The peer of a connection, and the service that answers it.
 struct Caller<S> {
     peer: SocketAddr,
     service: S,
@@ -184,7 +185,7 @@ where
             connection.as_mut().poll(&mut Context::from_waker(&knocks))
         });
         tokio::select! {
-            // What the connection did in this turn decides whether it still has patience.
+            // The connection's activity in this turn decides whether its patience is exhausted.
             biased;
             ended = served => break ended,
             reason = exhausted.as_mut() => {
@@ -232,8 +233,8 @@ impl<S: Answers> Requests<S> {
                 Some(answer) => answer.await?,
                 None => two_lengths(),
             };
-            // RFC 9112, section 6.3: whoever stood in between may have read another length in a chunked request, and what comes
-            // behind it would be taken for a request. So nothing does.
+            // RFC 9112, section 6.3: an intermediary may have read another length in a chunked request, and the bytes behind it
+            // would be taken for a request. So nothing does.
             if last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -308,7 +309,7 @@ mod tests {
         response.map(|response| (response.status(), closes(&response)))
     }
 
-    /// F-20: what is under way when the gateway stops comes to its end.
+    /// F-20: requests under way when the gateway stops come to their end.
     #[tokio::test]
     async fn what_is_under_way_ends_and_late_connections_are_answered_while_draining() {
         let Served { address, stop, entered, leave, ended } = served().await;
@@ -340,7 +341,7 @@ mod tests {
         assert!(slow.is_err());
     }
 
-    /// Waits for the end of the connection; gives after how long it came.
+    /// Waits for the end of the connection; returns after how long it came.
     async fn cut(stream: &mut TcpStream, since: tokio::time::Instant) -> Duration {
         let mut rest = Vec::new();
         // An end by reset is an end, too.

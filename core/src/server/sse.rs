@@ -32,12 +32,12 @@ use crate::server::connection::body;
 
 /// Streams at most; beyond that clients are told to come back.
 const STREAMS: usize = 10_000;
-/// Comments on a silent stream keep what stands between client and gateway from closing it.
+/// Comments on a silent stream keep intermediaries between client and gateway from closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Such comments in a row after which a stream without a session is closed: a minute.
 const UNUSED: u32 = 4;
 const PARAMETER: &str = "session_id";
-/// Where a client of such a stream posts.
+/// The path to which a client of such a stream posts.
 pub(super) const MESSAGES: &str = "/messages";
 
 /// The open streams.
@@ -151,7 +151,7 @@ impl Room {
     }
 }
 
-/// Ends the session when the stream is dropped, by whichever side.
+/// Ends the session when the stream is dropped, by either side.
 struct Leaving {
     room: Arc<Room>,
     id: String,

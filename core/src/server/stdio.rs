@@ -1,7 +1,8 @@
-//! One local client on standard input and output: newline-delimited JSON-RPC, through the same gateway as every other door.
+//! One local client on standard input and output: newline-delimited JSON-RPC, through the same gateway as every other entry
+//! point.
 //!
-//! The end of input ends the service, but not at once: what was asked before is still answered. A line that is too long or
-//! holds no message is an error that the client hears of, and the next line is read.
+//! The end of input ends the service, but not at once: earlier requests are still answered. A line that is too long or holds no
+//! message is an error that the client is notified of, and the next line is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,8 @@ pub struct Stdio {
     pub grace: Duration,
 }
 
-/// Serves one client until its input ends, its output is closed, or `stop` is cancelled, which cuts what is under way.
-/// The gateway is still open afterwards.
+/// Serves one client until its input ends, its output is closed, or `stop` is cancelled, which cuts requests under way. The
+/// gateway is still open afterwards.
 pub async fn serve<R, W>(gateway: &Gateway, client: Stdio, input: R, output: W, stop: CancellationToken)
 where
     R: AsyncRead + Unpin,
@@ -48,7 +49,7 @@ where
             () = deaf.cancelled() => {}
             () = attached.over() => {}
             () = listen(&attached, input, client.max_line) => {
-                // What was asked before the end of input is answered, unless nobody wants to wait for it.
+                // Requests before the end of input are answered, unless nobody wants to wait for them.
                 tokio::select! {
                     () = attached.settled() => {}
                     () = tokio::time::sleep(client.grace) => {
@@ -80,7 +81,7 @@ where
     }
 }
 
-/// How long a client may take to read what is left when the service was told to stop.
+/// How long a client may take to read the rest when the service was told to stop.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Reads messages until the input ends.
@@ -102,7 +103,7 @@ async fn listen<R: AsyncRead + Unpin>(attached: &ClientConnection, input: R, max
     }
 }
 
-/// Writes what the client is to hear, until all of it is written and no more will come.
+/// Writes the messages for the client, until all of them are written and no more will come.
 async fn speak<W: AsyncWrite + Unpin>(
     mut heard: mpsc::Receiver<Bytes>,
     mut output: W,

@@ -1,6 +1,6 @@
 //! Headers by which a client could pretend to be something inside of the gateway are taken away before any logic sees them.
 //!
-//! Nothing here reads them, and nothing behind the edge ever shall: whose a request is comes from its credentials alone.
+//! Nothing here reads them, and nothing behind the edge ever shall: a request's principal comes from its credentials alone.
 
 use http::header::{HeaderMap, HeaderName};
 
@@ -9,7 +9,7 @@ const NAMES: [&str; 5] = ["x-tenant-id", "x-tenant", "x-user", "x-user-id", "mcp
 /// Beginnings of such names.
 const BEGINNINGS: [&str; 2] = ["x-upstream-", "x-mcp-"];
 
-/// By this header clients of other gateways choose what a server is shown.
+/// By this header clients of other gateways choose the credentials that a server is sent.
 pub(super) const OVERRIDE: &str = "x-upstream-authorization";
 
 /// Takes internal headers out of a request; says whether [`OVERRIDE`] was among them.

@@ -120,7 +120,7 @@ async fn the_health_history_is_bounded_and_newest_first() {
     let all = api.get(&format!("{path}/health")).await;
     let history = all.json["history"].as_array().unwrap();
     assert_eq!((&all.json["server_id"], history.len()), (&made.json["id"], checks.len()));
-    // The third failure in a row is the one that takes it out; who looks first wants to see that one first.
+    // The third failure in a row is the one that takes it out; a reader wants to see that one first.
     let status: Vec<_> = history.iter().map(|seen| seen["health_status"].as_str().unwrap()).collect();
     assert_eq!(status, ["unreachable", "degraded", "degraded"], "{history:?}");
     assert!(history[0]["error"].is_string() && history[0]["checked_at"].is_string(), "{history:?}");
@@ -238,7 +238,7 @@ async fn wrong_requests_get_the_documented_codes_and_never_a_fault() {
     }
 }
 
-/// what a foreign page can send is refused before it is known which route it is for.
+/// a request that a foreign page can send is refused before its route is known.
 #[tokio::test]
 async fn what_a_foreign_page_can_send_is_refused_on_every_route() {
     let api = Api::open().await;

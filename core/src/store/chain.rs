@@ -1,11 +1,11 @@
 //! The chain of a tenant's audit rows: each row's hash covers the row and the hash before it, and where the chain begins and
-//! ends is signed. So nobody who can only write the database can change, remove, reorder or cut rows without being found out.
+//! ends is signed. So a change, a removal, a reordering or a cut by someone who can only write the database is found out.
 //!
 //! A hash is the SHA-256 of the hash before, the row's number and its members, each with its length before it, so that no two rows
 //! have the same form. The first row of all follows the hash of the tenant's name. Retention removes rows from the beginning
-//! alone: the hash of the last one that it removed stays, so that what is left can still be followed.
+//! alone: the hash of the last one that it removed stays, so that the rest can still be followed.
 //!
-//! What this cannot show: that the whole database and its key were put back to an earlier state. Keep the last number and
+//! This cannot show that the whole database and its key were put back to an earlier state. Keep the last number and
 //! hash of an export elsewhere, and compare.
 
 use ring::digest::{Context, SHA256};
@@ -95,7 +95,7 @@ impl Chain {
         (self.first_number, self.first_hash) = (number + 1, hash);
     }
 
-    /// What is signed: everything above, whose it is and the place among the chains.
+    /// The signed text: everything above, the tenant and the place among the chains.
     #[cfg(feature = "sqlite")]
     pub(super) fn statement(&self, tenant: &str, ordinal: u64) -> Vec<u8> {
         let mut statement = b"mcp-registry-gateway audit chain 1\0".to_vec();
@@ -157,7 +157,7 @@ impl Follower {
     }
 }
 
-/// What the whole of the trail is: how many chains there are.
+/// The signed text for the trail as a whole: the number of chains.
 #[cfg(feature = "sqlite")]
 pub(super) fn trail_statement(chains: u64) -> Vec<u8> {
     let mut statement = b"mcp-registry-gateway audit trail 1\0".to_vec();

@@ -1,4 +1,4 @@
-//! Who has a resource of which the age of the services says otherwise.
+//! Claims on resources whose service is not the one that the age of the services suggests.
 
 use async_trait::async_trait;
 
@@ -8,11 +8,11 @@ use crate::model::{AuditEntry, ServiceName, TenantId};
 /// A service had a resource before an older one offered it, too, and keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose service it is.
+    /// The tenant of the service.
     pub tenant_id: TenantId,
     /// The resource's URI, or the text of a template.
     pub uri: String,
-    /// Who has it.
+    /// The service that has the resource.
     pub service: ServiceName,
 }
 

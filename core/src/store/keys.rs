@@ -33,8 +33,8 @@ pub trait KeyStore: Send + Sync + std::fmt::Debug {
     /// Writes a new key and the audit row.
     async fn insert_key(&self, key: &ApiKey, audit: &AuditEntry) -> Result<()>;
 
-    /// As [`KeyStore::insert_key`], once under the key that `once` has: gives what was done under it before, and then writes
-    /// nothing. [`ErrorKind::Conflict`] if that was something else.
+    /// As [`KeyStore::insert_key`], once under the key that `once` has: returns the earlier creation under it, if any, and then
+    /// writes nothing. [`ErrorKind::Conflict`] if that was another one.
     async fn insert_key_once(&self, key: &ApiKey, audit: &AuditEntry, once: &Once) -> Result<Option<Done>>;
 
     /// Writes the key that replaces `old`, which holds until `until` at most, and the audit row.
@@ -55,7 +55,7 @@ pub trait KeyStore: Send + Sync + std::fmt::Debug {
     /// The tenant's keys, also revoked ones, newest first.
     async fn keys(&self, tenant: &TenantId, offset: u64, limit: u32) -> Result<KeyPage>;
 
-    /// Changes whenever a key is made, replaced or revoked, by whichever process.
+    /// Changes whenever any process makes, replaces or revokes a key.
     async fn keys_revision(&self) -> Result<u64>;
 
     /// Adds to the counts of keys. Keys that are gone are passed over.

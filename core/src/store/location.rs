@@ -1,11 +1,11 @@
-//! Where a store keeps what it is given: in memory, in a file, or at a URL.
+//! The location of a store: in memory, in a file, or at a URL.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The place of a store. Not every store is a file, so nothing but a file has a folder in which other files can lie.
+/// The location of a store. Not every store is a file, so nothing but a file has a folder in which other files can lie.
 ///
 /// ```
 /// use std::path::Path;
@@ -49,7 +49,7 @@ impl StoreLocation {
         }
     }
 
-    /// The same place, where a relative path leads from `folder`.
+    /// The same location, where a relative path leads from `folder`.
     #[must_use]
     pub fn within(self, folder: &Path) -> Self {
         match self {

@@ -86,7 +86,7 @@ impl Creations {
         }
     }
 
-    /// What was done under this key before. The same key for another request is an error.
+    /// The earlier creation under this key. The same key for another request is an error.
     fn done(&mut self, once: &Once) -> Result<Option<Done>> {
         self.forget(once.forgotten());
         let Some((first, made)) = self.done.get(&(once.subject.clone(), once.key.clone())) else {

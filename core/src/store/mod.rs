@@ -1,4 +1,4 @@
-//! What must survive: servers, what they offer, their health history, API keys, and the audit trail.
+//! Durable data: servers, what they offer, their health history, API keys, and the audit trail.
 //!
 //! A mutation and its audit row are one transaction: a call that returned `Ok` is on disk, with its trace. The rows of a
 //! tenant are a chain (`chain.rs`), so that none can be changed or taken out unseen.
@@ -47,7 +47,7 @@ use crate::model::{
 pub struct HealthRecord {
     /// When.
     pub at: Timestamp,
-    /// What was concluded.
+    /// The conclusion.
     pub status: HealthStatus,
     /// How long the probe took, in milliseconds.
     pub latency_ms: u64,
@@ -58,7 +58,7 @@ pub struct HealthRecord {
 /// Rows of health history that are kept for each server.
 pub const HEALTH_HISTORY: u32 = 100;
 
-/// Where the registry keeps what must survive.
+/// The durable data of the registry.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -82,7 +82,7 @@ pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
     /// a living server of the tenant has its name.
     async fn insert_server(&self, server: &Server, declared: &Listing, audit: &AuditEntry) -> Result<()>;
 
-    /// The same, once: what was done under this key before, without writing anything; `None` if it is done now, and then the
+    /// The same, once: the earlier creation under this key, without writing anything; `None` if it is done now, and then the
     /// key and its answer are a part of the same transaction. They are kept for [`ONCE_KEPT`].
     /// [`ErrorKind::Conflict`] if the key was used for another request, or as [`Store::insert_server`] has it.
     async fn insert_server_once(
@@ -126,7 +126,7 @@ pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
         at: Timestamp,
     ) -> Result<()>;
 
-    /// What the living servers of all tenants offer: one entry for each server, in order of creation.
+    /// The listings of the living servers of all tenants: one entry for each server, in order of creation.
     async fn listings(&self) -> Result<Vec<(ServerId, Listing)>>;
 
     /// Sets the observed health of servers and appends to their history, which keeps the newest [`HEALTH_HISTORY`] rows.
@@ -136,7 +136,7 @@ pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
     /// The newest observations first; none for a server that this tenant does not have.
     async fn health_history(&self, tenant: &TenantId, id: ServerId, limit: u32) -> Result<Vec<HealthRecord>>;
 
-    /// Appends to the audit trail: for what is refused, or done without touching a record.
+    /// Appends to the audit trail: for actions that are refused, or done without touching a record.
     async fn append_audit(&self, audit: &AuditEntry) -> Result<()> {
         self.append_audits(std::slice::from_ref(audit)).await
     }
@@ -173,14 +173,14 @@ pub trait Store: ClaimStore + CredentialStore + Send + Sync + std::fmt::Debug {
     /// The API keys.
     fn api_keys(self: Arc<Self>) -> Arc<dyn KeyStore>;
 
-    /// The changes from now on, by whichever process, told after they are committed. A store that other processes can write
+    /// The changes from now on, by any process, told after they are committed. A store that other processes can write
     /// tells theirs within a second; every store tells its own at once.
     fn watch(&self) -> StoreWatch;
 
     /// Whether the store can be read and written now.
     async fn check(&self) -> Result<()>;
 
-    /// Ends all connections after what is under way.
+    /// Ends all connections after the operations that are under way.
     async fn close(&self);
 }
 

@@ -17,31 +17,31 @@ pub const ONCE_ROWS: usize = 10_000;
 pub struct Once {
     /// In which tenant.
     pub tenant_id: TenantId,
-    /// Whose: two principals that choose the same key do not meet.
+    /// The principal: two that choose the same key do not meet.
     pub subject: String,
-    /// What the client chose.
+    /// The key that the client chose.
     pub key: String,
-    /// A digest of what is asked for: the same key with another one is a mistake of the client's.
+    /// A digest of the request: the same key with another one is a mistake of the client's.
     pub request: String,
-    /// What is answered, now and each time that the same is asked for again.
+    /// The answer, now and each time that the same is asked for again.
     pub answer: String,
     /// When.
     pub at: Timestamp,
 }
 
 impl Once {
-    /// What was done up to this time is forgotten.
+    /// Creations up to this time are forgotten.
     pub(super) fn forgotten(&self) -> Timestamp {
         self.at.checked_sub(ONCE_KEPT).unwrap_or(Timestamp::MIN)
     }
 }
 
-/// What was done under this key before.
+/// An earlier creation under the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// The id of what was created; it may be gone by now.
+    /// The id of the created record, which may be gone by now.
     pub made: String,
-    /// What was answered.
+    /// The answer that it got.
     pub answer: String,
 }
 

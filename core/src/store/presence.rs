@@ -1,8 +1,8 @@
-//! Who has a database open: a locked file beside it, which says who.
+//! A locked file beside a database, which names the process that has it open.
 //!
-//! What one process registers, another does not see, so that commands have to find the gateway that runs, wherever it
-//! listens, and a second one must not start. The system gives the lock back when its holder ends, however it ends; a
-//! file that is left behind says nothing.
+//! One process does not see the registrations of another, so that commands have to find the gateway that runs, wherever it
+//! listens, and a second one must not start. The system releases the lock when its holder ends, however it ends; a
+//! file that is left behind means nothing.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,7 +18,7 @@ use crate::store::StoreLocation;
 const WAIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Who has a database.
+/// The holder of a database.
 #[derive(Clone, Copy, Debug)]
 pub enum Holder<'a> {
     /// A gateway that is reached at this URL.
@@ -29,8 +29,8 @@ pub enum Holder<'a> {
     Command,
 }
 
-/// A claim on the place of a store, until it is dropped. Only a file is for one at a time: memory is this process's own, and a
-/// server at a URL takes many.
+/// A claim on the location of a store, until it is dropped. Only a file is for one at a time: memory is this process's own,
+/// and a server at a URL takes many.
 #[derive(Debug)]
 pub struct Presence {
     _file: Option<File>,
@@ -39,7 +39,7 @@ pub struct Presence {
 impl Presence {
     /// Claims `location`. Waits for a command, not for a gateway.
     ///
-    /// [`ErrorKind::Conflict`] where another has it, who is named; [`ErrorKind::Storage`] if the lock cannot be made.
+    /// [`ErrorKind::Conflict`], naming the holder, where another has it; [`ErrorKind::Storage`] if the lock cannot be made.
     pub async fn claim(location: &StoreLocation, holder: Holder<'_>) -> Result<Self> {
         let Some(database) = location.file() else { return Ok(Self { _file: None }) };
         let path = beside(database);
@@ -85,7 +85,7 @@ fn is_url(holder: &str) -> bool {
     holder.starts_with("http://") || holder.starts_with("https://")
 }
 
-/// The URL of the gateway that serves the database at `location` now; `None` for a place that no gateway has for itself.
+/// The URL of the gateway that serves the database at `location` now; `None` for a location that no gateway has for itself.
 pub fn serving(location: &StoreLocation) -> Option<String> {
     let database = location.file()?;
     let mut file = files::open(&beside(database)).ok()?;

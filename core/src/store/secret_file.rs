@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Result, Write};
 use std::path::Path;
 
-/// Makes the file at `path` with `text`, readable for this user alone. Gives `false`, and leaves the file as it is, where there is
-/// one: of two processes that begin on one folder one makes it, and the other finds it whole.
+/// Makes the file at `path` with `text`, readable for this user alone. Returns `false`, and leaves the file as it is, where there
+/// is one: of two processes that begin on one folder one makes it, and the other finds it whole.
 pub(crate) fn make(path: &Path, text: &str) -> Result<bool> {
     // Written whole under another name first.
     let unique = format!("{}.{}", path.display(), uuid::Uuid::new_v4());

@@ -1,6 +1,6 @@
 //! The feed of changes: which kind of record changed, and when.
 //!
-//! A change is told after it is committed. A listener that is slow misses no kind: changes that it has not heard of are told
+//! A change is told after it is committed. A listener that is slow misses no kind: changes that it has not received yet are told
 //! together, so that a feed costs the same however many changes there are. The feed may tell more than changed, never less.
 
 use std::fmt;
@@ -48,7 +48,7 @@ pub(super) const fn updated(declares: bool) -> &'static [ChangeKind] {
     if declares { &[ChangeKind::Servers, ChangeKind::Listings] } else { &[ChangeKind::Servers] }
 }
 
-/// What changed since the listener asked last.
+/// The changes since the listener asked last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreChange {
     /// Grows with every change that the feed tells.
@@ -161,8 +161,8 @@ impl fmt::Debug for StoreWatch {
 }
 
 impl StoreWatch {
-    /// The same watch, which besides asks the engine every `period` for a revision: for an engine that does not tell by itself
-    /// what other processes change. An answer that differs from the one before, and the first, counts as a change of `kind`.
+    /// The same watch, which besides asks the engine every `period` for a revision: for an engine that does not notify of changes
+    /// by other processes. An answer that differs from the one before, and the first, counts as a change of `kind`.
     ///
     /// Must be called within a tokio runtime.
     #[must_use]
@@ -178,11 +178,11 @@ impl StoreWatch {
         self
     }
 
-    /// The changes that were not heard of yet, waited for where there are none; `None` once the store is closed. No change is
+    /// The changes that were not received yet, waited for where there are none; `None` once the store is closed. No change is
     /// lost if the wait is given up.
     ///
     /// Fails with [`ErrorKind::Storage`](crate::ErrorKind::Storage) when the engine cannot be asked. The first change after that
-    /// includes every kind: nobody can say what happened meanwhile.
+    /// includes every kind: the changes meanwhile are unknown.
     pub async fn next(&mut self) -> Option<Result<StoreChange>> {
         loop {
             let now = *self.changes.borrow_and_update();

@@ -1,4 +1,4 @@
-//! Work that may wait for a disk, on threads that nobody waits for.
+//! Work that may wait for a disk, on threads that no shutdown waits for.
 //!
 //! The threads of a runtime's own pool for such work would do, but a runtime that ends waits for them: one read of a disk that is
 //! gone would hold up the end of the program.
@@ -10,8 +10,8 @@ const MOST: usize = 16;
 
 static FREE: Semaphore = Semaphore::const_new(MOST);
 
-/// Runs `work` on a thread of its own; `None` if there cannot be one, or the work panicked. Whoever stops waiting stops nothing,
-/// and neither does the end of the gateway.
+/// Runs `work` on a thread of its own; `None` if there cannot be one, or the work panicked. A caller that stops waiting stops
+/// nothing, and neither does the end of the gateway.
 pub async fn aside<T, F>(work: F) -> Option<T>
 where
     T: Send + 'static,

@@ -1,7 +1,7 @@
-//! The outcome of work that a task does once for all who wait for it.
+//! The outcome of work that a task does once for all waiters.
 //!
-//! Whoever waits holds nothing but the place where the outcome will be, so work that is cut leaves nothing behind, and
-//! one who gives up waiting takes nothing from the others.
+//! A waiter holds nothing but the place where the outcome will be, so work that is cut leaves nothing behind, and
+//! a waiter that gives up takes nothing from the others.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Outcome<T> = Option<Result<T, Arc<Error>>>;
 
-/// What the task holds.
+/// The task's end.
 #[derive(Debug)]
 pub(crate) struct Promise<T>(watch::Sender<Outcome<T>>);
 
-/// What those hold who wait.
+/// A waiter's end.
 #[derive(Clone, Debug)]
 pub(crate) struct Awaited<T>(watch::Receiver<Outcome<T>>);
 
@@ -26,7 +26,7 @@ pub(crate) fn promise<T>() -> (Promise<T>, Awaited<T>) {
 }
 
 impl<T> Promise<T> {
-    /// Tells all who wait, and those who ask later.
+    /// Tells all waiters, and those that ask later.
     pub(crate) fn keep(self, outcome: Result<T>) {
         self.0.send_replace(Some(outcome.map_err(Arc::new)));
     }

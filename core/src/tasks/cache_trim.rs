@@ -1,4 +1,4 @@
-//! Gives back what a thread's allocator keeps for a thread that rests.
+//! Releases the memory that a thread's allocator keeps for a thread that rests.
 //!
 //! An allocator with a cache for each thread trims it as the thread allocates. So a thread that falls silent after a flood keeps
 //! the most that it ever had, and each piece of that keeps a page from the system.
@@ -10,7 +10,7 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(5);
 /// jemalloc looks at one of its some forty sizes each time a thread has allocated so many bytes.
 const STEP: usize = 64 * 1024;
-/// Enough to look at each size six times, each time giving back most of what was not used since. Takes less than a millisecond.
+/// Enough to look at each size six times, each time releasing most of the unused part. Takes less than a millisecond.
 const STEPS: usize = 256;
 
 /// Trims the cache of the thread that this runs on, for ever; for a runtime with one thread.

@@ -1,9 +1,9 @@
-//! Tasks that are run by whoever wakes them.
+//! Tasks that are run by the thread that wakes them.
 //!
-//! To wake a thread that sleeps costs an idle machine more than a whole call does, and a call that is brought by a thread of the host's
-//! wakes two: one of the runtime's, and in the end the host's again. So the thread that brings work runs it itself, as far as it goes at
-//! once, and with it the tasks that it wakes, such as the other end of a link within the process. Whatever then has to wait is woken where
-//! what it waits for comes to pass, and goes on on the runtime.
+//! To wake a thread that sleeps costs an idle machine more than a whole call does, and a call that is brought by a thread of the
+//! host's wakes two: one of the runtime's, and in the end the host's again. So the thread that brings work runs it itself, as far
+//! as it goes at once, and with it the tasks that it wakes, such as the other end of a link within the process. A task that then
+//! has to wait is woken where the awaited event happens, and goes on on the runtime.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ struct LocalQueue {
 }
 
 thread_local! {
-    /// What this thread is to run next, while it is at work.
+    /// The tasks that this thread is to run next, while it is at work.
     static DESK: RefCell<LocalQueue> = RefCell::default();
 }
 
@@ -54,9 +54,9 @@ impl Tasks {
         self.near(&Handle::current(), stopped).schedule();
     }
 
-    /// A task that runs to its end, also past [`Tasks::stop`]: on the runtime of `handle`, or on a thread that is at work on such tasks
-    /// when it wakes this one. That may be a thread of the host's, in the middle of a call to the gateway: `work` must not call what is the
-    /// host's, nor wait for a thread.
+    /// A task that runs to its end, also past [`Tasks::stop`]: on the runtime of `handle`, or on a thread that is at work on such
+    /// tasks when it wakes this one. That may be a thread of the host's, in the middle of a call to the gateway: `work` must not
+    /// call functions of the host's, nor wait for a thread.
     pub fn near<F>(&self, handle: &Handle, work: F) -> InlineTask
     where
         F: Future<Output = ()> + Send + 'static,
@@ -79,13 +79,14 @@ impl InlineTask {
         self.0.schedule();
     }
 
-    /// Runs it on this thread now, with what it wakes, as far as that goes at once. On a thread that works for a runtime it is only
-    /// scheduled: there it is run next anyway.
+    /// Runs it on this thread now, with the tasks that it wakes, as far as that goes at once. On a thread that works for a
+    /// runtime it is only scheduled: there it is run next anyway.
     pub fn run_here(self, handle: &Handle) {
         if Handle::try_current().is_ok() {
             return self.schedule();
         }
-        // Within the runtime, whose timers the work needs, and by its rules: what never has to wait is interrupted at some time.
+        // Within the runtime, whose timers the work needs, and by its rules: a task that never has to wait is interrupted at some
+        // time.
         handle.block_on(async { run_local(self.0) });
     }
 }
@@ -94,7 +95,7 @@ fn spawn(home: &Handle, task: Runnable) {
     drop(home.spawn(async { run_local(task) }));
 }
 
-/// Lays a task on the desk of this thread, or gives it back if the thread is not at work.
+/// Lays a task on the desk of this thread, or returns it if the thread is not at work.
 fn enqueue_local(task: Runnable) -> Option<Runnable> {
     let mut task = Some(task);
     // A thread that ends has no desk any more.
@@ -107,14 +108,14 @@ fn enqueue_local(task: Runnable) -> Option<Runnable> {
     task
 }
 
-/// Runs `task`, and what is woken by it, and by that.
+/// Runs `task`, and the tasks woken by it, and by those.
 fn run_local(task: Runnable) {
     let mut next = Some(task);
     DESK.with_borrow_mut(|desk| desk.at_work = true);
     for _ in 0..STEPS {
-        // Without a budget, whatever is asked for is said not to be there yet.
+        // Without a budget, every awaited thing is said not to be there yet.
         let Some(task) = next.take_if(|_| has_budget_remaining()) else { break };
-        // What panics is over, as on a runtime: the hook has told of it.
+        // A task that panics is over, as on a runtime: the hook has told of it.
         let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
         next = DESK.with_borrow_mut(|desk| desk.next.pop_front());
     }
@@ -137,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// One whose threads are never at hand: what it is given waits until it is dropped.
+    /// One whose threads are never at hand: its tasks wait until it is dropped.
     fn asleep() -> Runtime {
         Builder::new_current_thread().build().unwrap()
     }
@@ -146,7 +147,7 @@ mod tests {
         Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
     }
 
-    /// Sends back what it is sent.
+    /// Sends back the messages that it receives.
     fn echo(tasks: &Tasks, handle: &Handle) -> (mpsc::Sender<ThreadId>, mpsc::Receiver<ThreadId>) {
         let ((ask, mut asked), (answer, answered)) = (mpsc::channel(1), mpsc::channel(1));
         let serving = async move {

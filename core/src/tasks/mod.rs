@@ -62,8 +62,8 @@ impl Tasks {
         drop(tokio::spawn(self.tracker.track_future(work)));
     }
 
-    /// Drops `much` on a thread that ends soon after. A thread's allocator keeps some of what it frees, and each such piece keeps
-    /// a page of memory; it gives all of it back when the thread ends.
+    /// Drops `much` on a thread that ends soon after. A thread's allocator keeps some of the memory that it frees, and each such
+    /// piece keeps a page of memory; it releases all of it when the thread ends.
     pub fn drop_aside<T: Send + 'static>(&self, much: T) {
         drop(self.tracker.spawn_blocking(move || drop(much)));
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::trim_caches;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A fixed set of threads. What runs on them is cut when this is dropped, so it outlives everything that was spawned there:
+/// A fixed set of threads. Their tasks are cut when this is dropped, so it outlives everything that was spawned there:
 /// connections, and the gateway whose calls came in by them.
 #[derive(Debug)]
 pub struct Workers {

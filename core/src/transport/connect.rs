@@ -35,29 +35,29 @@ impl fmt::Debug for ConnectorFactory {
     }
 }
 
-/// What connectors are made with.
+/// The context that connectors are made from.
 #[derive(Clone, Debug)]
 pub struct TransportContext {
     /// Times of connections and children.
     pub clock: Arc<dyn Clock>,
-    /// Runs what a connection needs run.
+    /// Runs the tasks of connections.
     pub tasks: Tasks,
     /// Spreads restarts.
     pub random: Arc<Random>,
-    /// What may be connected to and started.
+    /// Judges every address that is connected to and every program that is started.
     pub guard: Guard,
-    /// Hears of each program before it is started.
+    /// Is notified of each program before it is started.
     pub starts: Arc<dyn Starts>,
     /// The servers that live in this process.
     pub residents: InProcessServers,
     /// Factories of the embedding program's own, by the URL scheme of the servers that they reach.
     pub connectors: BTreeMap<String, ConnectorFactory>,
-    /// Knows what servers are shown before they let the gateway in.
+    /// Provides the credentials that the gateway sends to servers.
     pub provider: Arc<dyn CredentialProvider>,
 }
 
 impl TransportContext {
-    /// Everything is let through, nobody hears of it, and nobody is shown anything.
+    /// Everything is let through, nobody is notified, and no credentials are sent.
     pub fn new(clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
         Self {
             clock,

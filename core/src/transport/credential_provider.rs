@@ -1,4 +1,4 @@
-//! What a server wants to see before it lets the gateway in: headers that are added to a request when it is sent.
+//! Credentials that the gateway sends to a server: headers that are added to a request when it is sent.
 //!
 //! They are asked for each time, since they may change or expire, and are no part of a connection.
 
@@ -23,14 +23,14 @@ pub fn origin(url: &Url) -> String {
     format!("{scheme}://{}:{port}", url.host_str().unwrap_or_default())
 }
 
-/// For which request headers are wanted.
+/// The request for which headers are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialRequest<'a> {
     /// The server.
     pub server: ServerId,
-    /// For whose calls alone, where each caller has a credential of its own; `None`: the same for everybody.
+    /// The caller, where each caller has a credential of its own; `None`: one credential for everybody.
     pub subject: Option<&'a str>,
-    /// Where the request goes, as `https://host:port`: what is meant for another origin is not given.
+    /// The request's destination, as `https://host:port`: a credential for another origin is not returned.
     pub origin: &'a str,
 }
 
@@ -42,44 +42,44 @@ pub enum ProvidedCredentials {
     Now(Arc<HeaderMap>),
     /// Known when this ends.
     Later(BoxFuture<'static, Result<Arc<HeaderMap>>>),
-    /// There is nothing that this caller could show, and without it the request must not be sent.
+    /// This caller has no credential, and the request must not be sent without one.
     Missing(Error),
 }
 
 /// A server's refusal to let a request in: 401 or 403.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    /// Which of them.
+    /// The status.
     pub status: StatusCode,
-    /// What the server says besides, such as `WWW-Authenticate`.
+    /// The headers of the refusal, such as `WWW-Authenticate`.
     pub headers: &'a HeaderMap,
     /// Whether the request is not sent again in any case.
     pub last: bool,
 }
 
-/// What can be done about it.
+/// The advice on a refusal.
 #[derive(Debug)]
 pub enum RetryAdvice {
     /// Nothing is known.
     Unknown,
-    /// The same request, sent now, is shown something else.
+    /// The same request, sent now, carries other credentials.
     Again,
-    /// Somebody has to do something, which the error says.
+    /// Somebody has to act; the error says how.
     Because(Error),
 }
 
-/// Knows what servers want to see.
+/// Provides the credentials that servers demand.
 pub trait CredentialProvider: Send + Sync + fmt::Debug {
     /// The headers of a request. Asked for every request.
     fn headers(&self, wanted: CredentialRequest<'_>) -> ProvidedCredentials;
 
-    /// Told that a server refused a request with what was supplied for it.
+    /// Is notified that a server refused a request with the credentials that were supplied for it.
     fn refused(&self, _wanted: CredentialRequest<'_>, _refusal: &Refusal<'_>) -> RetryAdvice {
         RetryAdvice::Unknown
     }
 }
 
-/// Nothing for anybody.
+/// Provides no credentials.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nothing;
 

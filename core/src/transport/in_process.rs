@@ -1,8 +1,8 @@
 //! Servers that live in the program which embeds the gateway, reached without a socket.
 //!
-//! The program settles a server under its tenant and name; whoever opens a link to it visits it. A visit carries messages both
-//! ways, as a child's pipes do. A registration outlives the program, so a server may be registered and not be there: then a call
-//! finds it unavailable.
+//! The program settles a server under its tenant and name; each link to it is a visit. A visit carries messages both ways, as a
+//! child's pipes do. A registration outlives the program, so a server may be registered and not be there: then a call finds it
+//! unavailable.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -60,14 +60,14 @@ impl InProcessServers {
     }
 }
 
-/// The server's side: receives those who visit it. Dropped, the server has left.
+/// The server's side: receives the visits. Dropped, the server has left.
 #[derive(Debug)]
 pub struct InProcessServer {
     visits: mpsc::Receiver<ServerConnection>,
 }
 
 impl InProcessServer {
-    /// The next who visits; `None` once the gateway is gone.
+    /// The next visit; `None` once the gateway is gone.
     pub async fn receive(&mut self) -> Option<ServerConnection> {
         self.visits.recv().await
     }
@@ -106,13 +106,13 @@ impl ServerConnection {
         self.said.recv().await
     }
 
-    /// What takes the server's messages. It waits while 256 are unread.
+    /// The sender for the server's messages. It waits while 256 are unread.
     pub fn answers(&self) -> mpsc::Sender<Bytes> {
         self.answers.clone()
     }
 
     /// Answers requests, given as their method and their parameters, until the link is closed. At most 256 are at work at once;
-    /// notifications are passed over. What `answer` gives is the result, an error of it goes to the client as such.
+    /// notifications are passed over. The value that `answer` returns is the result; its error goes to the client as such.
     pub async fn answer<F, Fut>(self, answer: F)
     where
         F: Fn(String, Value) -> Fut,
@@ -185,7 +185,8 @@ impl Connector for ResidentConnector {
         let ((to_server, said), (answers, heard)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
         door.send(ServerConnection { said, answers }).await.map_err(|_| self.absent())?;
         let talk = Conversation::new(Arc::clone(&self.name), own, queue, Arc::default());
-        // Whoever asks carries the question over, and whoever answers the answer: there is no thread between the two to be woken.
+        // The asking task carries the request over, and the answering task the answer: there is no thread between the two to be
+        // woken.
         self.tasks.spawn_near(converse(queued, to_server, heard, Arc::clone(&talk)));
         Ok(Arc::new(DuplexLink::new(talk)))
     }

@@ -20,18 +20,19 @@ const WAITING: usize = 1024;
 /// An MCP server as a function.
 #[async_trait]
 pub trait Handler: Send + Sync {
-    /// A link is being opened, and is not before this returns; `unasked` takes what the server sends outside any exchange for as long as the link lives.
+    /// A link is being opened, and is not open before this returns; `unasked` takes messages outside any exchange for as long as
+    /// the link lives.
     async fn opened(&self, unasked: Replies) {
         drop(unasked);
     }
 
-    /// Handles one message. For a request `replies` takes notifications and requests of the server's, and at last the
-    /// response, with which the exchange ends; dropped before that, the request was cancelled. For a notification or
-    /// the response to a request of the server's, `replies` takes what belongs to no exchange.
+    /// Handles one message. For a request `replies` takes notifications and requests of the server's, and at last the response,
+    /// with which the exchange ends; dropped before that, the request was cancelled. For a notification or the response to a
+    /// request of the server's, `replies` takes messages that belong to no exchange.
     async fn handle(&self, message: Message, replies: Replies);
 }
 
-/// Where a handler puts its messages.
+/// The channel for a handler's messages.
 #[derive(Clone, Debug)]
 pub struct Replies(mpsc::Sender<Message>);
 
@@ -98,7 +99,7 @@ impl MemoryLink {
     }
 }
 
-/// A handler at work, driven by whoever reads its replies; dropping it cancels it.
+/// A handler at work, driven by the reader of its replies; dropping it cancels it.
 struct Work {
     running: Option<BoxFuture<'static, ()>>,
     replies: mpsc::Receiver<Message>,

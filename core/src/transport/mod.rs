@@ -48,14 +48,14 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Ties the log lines of a call together; sent along as `X-Correlation-Id` where the transport has headers.
     pub correlation_id: Option<Arc<str>>,
-    /// What the client sent as headers and the server must see, such as `Mcp-Param-*`; boxed, since most requests have none.
+    /// Headers of the client that the server must receive, such as `Mcp-Param-*`; boxed, since most requests have none.
     pub headers: Option<Box<HeaderMap>>,
-    /// Told each time that the server ends the stream of its answer and wants to be asked for the rest of it, where somebody
-    /// wants to do likewise.
+    /// Is notified each time that the server ends the stream of its answer and wants to be asked for the rest of it, where the
+    /// caller wants to do likewise.
     pub pauses: Option<Arc<Notify>>,
 }
 
-/// What a server does with a request.
+/// A server's answer to a request.
 pub enum Exchange {
     /// It answers with one message, which is the response.
     One(Message),
@@ -67,7 +67,7 @@ pub enum Exchange {
 /// One conversation with a server.
 #[async_trait]
 pub trait Link: Send + Sync + fmt::Debug {
-    /// Sends a request and gives the answer, or the stream that ends with it.
+    /// Sends a request and returns the answer, or the stream that ends with it.
     ///
     /// An error says by [`Error::delivery`](crate::Error::delivery) whether the server can have seen the request.
     /// [`ErrorKind::SessionNotFound`](crate::ErrorKind::SessionNotFound): the server has forgotten the session; open another.
@@ -76,7 +76,7 @@ pub trait Link: Send + Sync + fmt::Debug {
     /// Sends a notification, or the response to a request of the server's.
     async fn notify(&self, message: Bytes) -> Result<()>;
 
-    /// What the server sends outside any exchange. `None` if the transport or the server has no such stream, or it
+    /// The messages that the server sends outside any exchange. `None` if the transport or the server has no such stream, or it
     /// was taken already. For HTTP this opens the GET stream; it ends when the server ends it.
     async fn listen(&self) -> Option<BoxStream<'static, Message>>;
 
@@ -88,7 +88,7 @@ pub trait Link: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Whether the server was seen to number what it says, so that a stream which it ends can be taken up again.
+    /// Whether the server was seen to number its events, so that a stream which it ends can be taken up again.
     fn numbers(&self) -> bool {
         false
     }
@@ -111,8 +111,8 @@ pub trait Connector: Send + Sync + fmt::Debug {
     async fn check(&self) -> Result<()>;
 
     /// Whether all messages of a link, those of both sides, pass over one connection that lasts as long as the link. Else each
-    /// exchange has a connection of its own, and so has [`Link::listen`]: it costs one more, and what comes in an exchange
-    /// belongs to it.
+    /// exchange has a connection of its own, and so has [`Link::listen`]: it costs one more, and a message that comes in an
+    /// exchange belongs to it.
     fn is_duplex(&self) -> bool {
         true
     }
@@ -129,8 +129,8 @@ pub trait Connector: Send + Sync + fmt::Debug {
         false
     }
 
-    /// The way for one caller's messages alone, which shows the caller's own credentials; `None` if a server is shown nothing
-    /// over this transport.
+    /// The connector for one caller's messages alone, which sends the caller's own credentials; `None` if this transport sends no
+    /// credentials.
     fn for_caller(&self, _subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
         None
     }

@@ -15,13 +15,13 @@ use crate::rpc::lines::framed;
 /// Longest line that a server may write, in bytes.
 const MAX_LINE: usize = 16 * 1024 * 1024;
 
-/// Both ends of a visit: what the gateway says is read, what is written goes to the gateway. See [`ServerConnection::into_pipe`].
+/// Both ends of a visit: reads return the gateway's messages, writes go to the gateway. See [`ServerConnection::into_pipe`].
 #[derive(Debug)]
 pub struct Pipe {
     said: mpsc::Receiver<Bytes>,
     reading: Bytes,
     answers: PollSender<Bytes>,
-    /// What was written of a line.
+    /// The part of a line that was written.
     writing: BytesMut,
 }
 
@@ -32,8 +32,8 @@ impl Pipe {
 }
 
 impl ServerConnection {
-    /// The visit as a stream of bytes with one message a line, as over standard input and output: what a server library such as
-    /// `rmcp` can be given as its transport. A line has at most 16 MiB.
+    /// The visit as a stream of bytes with one message a line, as over standard input and output: a server library such as `rmcp`
+    /// can take it as its transport. A line has at most 16 MiB.
     pub fn into_pipe(self) -> Pipe {
         let (said, answers) = self.into_parts();
         Pipe::new(said, answers)
@@ -70,7 +70,7 @@ impl AsyncWrite for Pipe {
             self.writing.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         };
-        // Before anything of it is taken: what waits is offered again.
+        // Before anything of it is taken: a write that waits is offered again.
         ready!(self.answers.poll_reserve(cx)).map_err(|_| closed())?;
         self.writing.extend_from_slice(&bytes[..end]);
         let line = self.writing.split().freeze();

@@ -1,5 +1,5 @@
-//! A link over which both sides have introduced themselves: the legacy handshake, and requests of the gateway's own.
-//! How a server of the modern era is met is in `session/modern.rs`.
+//! A link over which both sides have introduced themselves: the legacy handshake, and requests of the gateway's own. Sessions
+//! with servers of the modern era are in `session/modern.rs`.
 
 mod modern;
 
@@ -28,9 +28,9 @@ const INITIALIZE_ID: u64 = 1;
 pub struct Hello {
     /// The revision that it asks for.
     pub version: String,
-    /// What it can do for the server: a raw JSON object.
+    /// The capabilities that it declares: a raw JSON object.
     pub capabilities: String,
-    /// Who it is: a raw JSON object.
+    /// Its identity: a raw JSON object.
     pub client_info: String,
 }
 
@@ -41,7 +41,7 @@ pub struct Session {
     answer: Message,
     version: String,
     era: Era,
-    /// By what the gateway introduces itself in each modern request of its own.
+    /// The gateway's introduction in each modern request of its own.
     hello: Option<Hello>,
     declared: Vec<Box<str>>,
     ids: Arc<AtomicU64>,
@@ -57,7 +57,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// How a server is met.
+/// How a session is opened.
 #[derive(Clone, Copy, Debug)]
 enum HandshakeMode {
     Legacy,
@@ -80,7 +80,7 @@ impl Session {
         Self::open_as(HandshakeMode::Legacy, connector, hello, own, timeout).await
     }
 
-    /// Opens a link and makes a session of it in this way; closes it if that fails, or takes longer than `timeout`.
+    /// Opens a link and makes a session of it in this mode; closes it if that fails, or takes longer than `timeout`.
     async fn open_as(
         way: HandshakeMode,
         connector: &dyn Connector,
@@ -153,7 +153,7 @@ impl Session {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a request; see [`Link::request`]. Its id is one that [`Session::next_id`] gave.
+    /// Sends a request; see [`Link::request`]. Its id is one that [`Session::next_id`] returned.
     pub async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         self.link.request(outgoing).await
     }
@@ -163,8 +163,8 @@ impl Session {
         self.link.notify(message).await
     }
 
-    /// Asks the server something for the gateway itself and gives its response, which may be an error response.
-    /// A `ping` of the server's in between is answered, other requests of its are refused, notifications passed over.
+    /// Sends the server a request of the gateway's own and returns the response, which may be an error response. A `ping` of the
+    /// server's in between is answered, other requests of its are refused, notifications passed over.
     ///
     /// [`ErrorKind::Timeout`] after `timeout`, or as [`Link::request`] says.
     pub async fn ask(&self, method: &Method, params: Option<&str>, timeout: Duration) -> Result<Message> {
@@ -181,7 +181,8 @@ impl Session {
         tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// What the server sends outside any exchange; see [`Link::listen`]. It ends with the session, whatever the server does.
+    /// The messages that the server sends outside any exchange; see [`Link::listen`]. They end with the session, whatever the
+    /// server does.
     pub async fn listen(&self) -> Option<BoxStream<'static, Message>> {
         let messages = tokio::select! {
             biased;
@@ -267,7 +268,7 @@ async fn ask(link: &dyn Link, outgoing: Outgoing) -> Result<Message> {
     Err(Error::new(ErrorKind::BadUpstream, "the server ended its stream without an answer"))
 }
 
-/// What the gateway answers when the server asks it something while it asks for itself.
+/// The answer to a request of the server's during a request of the gateway's own.
 fn reply(request: &Message) -> Bytes {
     let id = request.id().unwrap_or("null");
     if request.method() == Some(&Method::Ping) {

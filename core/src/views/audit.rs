@@ -21,11 +21,11 @@ pub(crate) struct AuditSearch {
     /// Older than this (RFC 3339).
     #[cfg_attr(feature = "server", param(value_type = Option<String>, format = DateTime))]
     to: Option<Timestamp>,
-    /// Who did it, such as `local` or `key:…`.
+    /// The actor, such as `local` or `key:…`.
     actor: Option<String>,
-    /// What was done, such as `server.register`.
+    /// The action, such as `server.register`.
     action: Option<String>,
-    /// To what: an id, or a name where there was none.
+    /// The target: an id, or a name where there was none.
     target: Option<String>,
     /// `ok`, or the kind of the error.
     outcome: Option<String>,
@@ -91,7 +91,7 @@ impl From<AuditRow> for AuditRowView {
     }
 }
 
-/// What following the chain of the tenant's rows found.
+/// The outcome of following the chain of the tenant's rows.
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct ChainAnswer {
@@ -109,7 +109,7 @@ pub(crate) struct ChainAnswer {
     intact: bool,
     /// The first row that is wrong.
     row: Option<u64>,
-    /// What is wrong with it.
+    /// The fault of it.
     problem: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What servers are shown before they let the gateway in. Values go in and never come out.
+//! Credentials that the gateway sends to servers. Values go in and never come out.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,14 @@ use crate::model::{Authorized, Credential, CredentialKind, ServerId};
 pub(crate) struct NewCredential {
     /// The header that the server wants to see, such as `Authorization` or `X-Api-Key`.
     header: String,
-    /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
+    /// The value that it expects there, such as `Bearer …`. It is kept sealed and never shown.
     value: String,
-    /// In whose calls alone it is shown, such as `key:…` or `user:…`; in all calls if absent. Another's is set by an administrator.
+    /// The only subject whose calls carry it, such as `key:…` or `user:…`; all calls do if absent. Another's is set by an
+    /// administrator.
     subject: Option<String>,
 }
 
-/// In whose calls a credential is shown.
+/// The calls that carry a credential.
 pub(crate) fn whose(subject: Option<&str>) -> CredentialScope<'_> {
     subject.map_or(CredentialScope::All, CredentialScope::Of)
 }
@@ -40,7 +41,7 @@ impl NewCredential {
     }
 }
 
-/// What is told of a credential.
+/// The public part of a credential.
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Credential))]
@@ -49,31 +50,31 @@ pub(crate) struct CredentialView {
     kind: CredentialKind,
     /// The header, in lower case.
     header: String,
-    /// In whose calls alone it is shown; absent if it is shown in all, or when the gateway asks for itself.
+    /// The only subject whose calls carry it; absent if all calls do, or the gateway's own requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     /// The origin that it is sent to, and no other: that of the server when it was set.
     origin: String,
     /// Which key it is sealed with.
     key_id: String,
-    /// Who set it.
+    /// The principal that set it.
     created_by: String,
     #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
     created_at: Timestamp,
-    /// What is told of an authorization by OAuth.
+    /// The public part of an authorization by OAuth.
     #[serde(skip_serializing_if = "Option::is_none")]
     authorized: Option<AuthorizedView>,
 }
 
-/// What is told of an authorization by OAuth: everything but its tokens.
+/// The public part of an authorization by OAuth: everything but its tokens.
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Authorized))]
 struct AuthorizedView {
-    /// Who gave it, if it says its name.
+    /// The authorization server, if it says its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
-    /// What it lets the gateway do there.
+    /// The scopes that it grants there.
     scopes: Vec<String>,
     /// When the access token ends, if that is known.
     #[cfg_attr(feature = "server", schema(value_type = Option<String>, format = DateTime))]

@@ -1,4 +1,4 @@
-//! Changes of servers, as those who watch hear of them.
+//! Changes of servers, as watchers are notified of them.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -68,7 +68,7 @@ impl From<Change> for ServerEvent {
     }
 }
 
-/// What is told of it; nothing but a sign of life of a silence.
+/// The notification of a change; nothing but a sign of life of a silence.
 pub(crate) fn told(heard: Heard, now: Timestamp) -> Option<ServerEvent> {
     match heard {
         Heard::Change(change) => Some(change.into()),

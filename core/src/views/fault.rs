@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Delivery, Error, ErrorKind};
 
-/// `{kind, message, retryable, context}`: what a face makes its exception of. The context has what the error knows of the place,
+/// `{kind, message, retryable, context}`: the source of a binding's exception. The context has the error's facts about the place,
 /// and with it `outcome` where a server may have seen the call, and `retry_after_seconds` where that is known.
 pub(crate) fn document(error: &Error) -> Value {
     let row = error.kind().row();

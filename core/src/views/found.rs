@@ -1,4 +1,4 @@
-//! Who offers what: answers to questions for tools, resources and prompts, results of searches, what a caller may use.
+//! Answers to questions for tools, resources and prompts, results of searches, and the items that a caller may use.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ macro_rules! answers {
         #[derive(Serialize)]
         #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
         pub(crate) struct $answer {
-            /// What was asked for.
+            /// The names that were asked for.
             $member: Vec<String>,
             servers: Vec<$server>,
         }
@@ -88,7 +88,7 @@ fn find(
     gateway.find(caller, kind, names)
 }
 
-/// What a search found, best first.
+/// The results of a search, best first.
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct SearchAnswer {

@@ -1,4 +1,4 @@
-//! What was observed of servers.
+//! Observations of servers.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::model::HealthStatus;
 use crate::store::HealthRecord;
 
-/// What a probe found.
+/// The outcome of a probe.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct HealthCheckAnswer {

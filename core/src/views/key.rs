@@ -13,7 +13,7 @@ use crate::registry::Filter;
 
 use super::between;
 
-/// What a new key is to be. It belongs to the caller's tenant.
+/// The description of a new key. It belongs to the caller's tenant.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -21,11 +21,11 @@ pub(crate) struct KeyWish {
     /// For people.
     #[cfg_attr(feature = "server", schema(min_length = 1, max_length = 100))]
     name: String,
-    /// What it may do: at most what the caller may.
+    /// Its role: at most the caller's.
     #[serde(default = "least")]
     #[cfg_attr(feature = "server", schema(default = "viewer"))]
     role: Role,
-    /// What it is narrowed to; without this, all that its role may.
+    /// The scopes that it is narrowed to; without this, all that its role may.
     #[serde(default)]
     scopes: Option<Vec<String>>,
     /// The only server that it may be used for.
@@ -66,7 +66,7 @@ pub(crate) struct KeyView {
     requests_per_minute: Option<u32>,
     /// Whether it holds now.
     active: bool,
-    /// What the key begins with.
+    /// The beginning of the key.
     prefix: &'static str,
     /// The last four characters of the key.
     hint: String,

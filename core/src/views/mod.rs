@@ -1,4 +1,4 @@
-//! What the gateway's records look like as JSON, for every door: the REST API and the bindings show the same documents.
+//! The gateway's records as JSON, for every entry point: the REST API and the bindings show the same documents.
 //!
 //! Secrets are left out or hidden here, once. Nothing here knows of HTTP.
 
@@ -34,7 +34,7 @@ pub(crate) fn between(name: &'static str, value: Option<u32>, default: u32, max:
 
 /// Reads `bytes`, which people know as `what`.
 ///
-/// [`ErrorKind::Parse`] if they are not JSON, [`ErrorKind::InvalidParams`] with the `field` if they are not what was expected.
+/// [`ErrorKind::Parse`] if they are not JSON, [`ErrorKind::InvalidParams`] with the `field` if they are not as expected.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     let broken =
         |error: serde_json::Error| Error::new(ErrorKind::Parse, format!("{what} is not valid JSON: {error}"));

@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::registry::{Drifted, Filter, pins};
 
-/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so is what may be secret in
-/// `endpoint_url` and `args`.
+/// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so are parts of `endpoint_url` and
+/// `args` that may be secret.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Server))]
@@ -27,7 +27,7 @@ pub(crate) struct ServerView {
     tenant_id: String,
     /// Unique within the tenant.
     name: String,
-    /// The service whose replica it is.
+    /// The service that it is a replica of.
     service: String,
     /// `null` for a command.
     endpoint_url: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct ServerView {
     version: Option<String>,
     display_name: Option<String>,
     description: Option<String>,
-    /// The names of what it offers.
+    /// The names of the items that it offers.
     capabilities: Names,
     tags: Vec<String>,
     /// 0 is drained.
@@ -61,11 +61,11 @@ pub(crate) struct ServerView {
     updated_at: Timestamp,
     /// Counts changes; the `ETag` of this record.
     revision: u64,
-    /// What an operator should know, such as that its command can run another program tomorrow.
+    /// Warnings for an operator, such as that its command can run another program tomorrow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "server", schema(required = false))]
     warnings: Vec<String>,
-    /// What it defines otherwise than was approved.
+    /// Its definitions that differ from the approved ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     drift: Option<DriftView>,
     /// With `include_tools=true`: the definitions as the server gave them.
@@ -78,7 +78,7 @@ pub(crate) struct ServerView {
     resources: Option<Vec<Arc<RawValue>>>,
 }
 
-/// What a server defines otherwise than it did, or than another replica of its service does.
+/// The definitions of a server that differ from its earlier ones, or from those of another replica of its service.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Drift))]
@@ -101,7 +101,7 @@ struct DifferenceView {
     replica: Option<String>,
 }
 
-/// The names of what a server offers.
+/// The names of the items that a server offers.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -130,7 +130,7 @@ impl Names {
     }
 }
 
-/// What a server offers: the definitions as it gave them.
+/// The listing of a server: the definitions as it sent them.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -203,7 +203,7 @@ impl ServerView {
         }
     }
 
-    /// With how it differs from what was approved.
+    /// With its differences from the approved definitions.
     pub(crate) fn drifted(mut self, drift: Option<&Drifted>) -> Self {
         self.drift = drift.map(|drift| DriftView {
             waits: drift.waiting.is_some(),
@@ -292,7 +292,7 @@ pub(crate) async fn update_shown(
     if hidden {
         gateway.stays_where_it_is(caller, current, &patch).await?;
     }
-    // What is kept was read from this revision, so it must still be this one.
+    // The kept values were read from this revision, so it must still be this one.
     let kept = keep_hidden(&mut patch, current)?.then_some(current.revision);
     gateway.update(caller, current.id, patch, if_match.or(kept)).await
 }

@@ -60,7 +60,7 @@ impl NewTenant {
     }
 }
 
-/// What is to be changed; members that are absent stay as they are.
+/// The changes to a tenant; members that are absent stay as they are.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -77,7 +77,7 @@ impl From<ChangedTenant> for TenantPatch {
     }
 }
 
-/// The id of a tenant that is there already: what cannot be one is not there.
+/// The id of an existing tenant: a text that cannot be an id names none.
 pub(crate) fn known(text: &str) -> Result<TenantId> {
     TenantId::new(text).map_err(|_| Error::new(ErrorKind::NotFound, "no such tenant"))
 }

@@ -1,4 +1,4 @@
-//! What goes through the gateway: counts by server, calls under way.
+//! The traffic of the gateway: counts by server, calls under way.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::gateway::{self, Caller, Gateway};
 
-/// What routing knows of one server since this process started.
+/// Routing's record of one server since this process started.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct ServerMetrics {
@@ -62,7 +62,7 @@ impl From<gateway::ActiveRequest> for ActiveRequest {
     }
 }
 
-/// What routing knows, by server id.
+/// Routing's records, by server id.
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct MetricsAnswer {

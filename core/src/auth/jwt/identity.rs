@@ -10,7 +10,7 @@ use crate::model::{Grant, Principal, Role, TenantId};
 /// Longest subject of an issuer, in bytes (OpenID Connect Core 1.0 section 2).
 const MAX_SUBJECT: usize = 255;
 
-/// Whom the claims of a token speak of. The signature, the issuer, the audience and the times hold already.
+/// The principal that the claims of a token name. The signature, the issuer, the audience and the times hold already.
 pub(in crate::auth) fn principal(
     issuer: &Issuer,
     claims: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! `[[auth.issuers]]`: whose tokens are taken, and what their claims mean here.
+//! `[[auth.issuers]]`: the issuers of accepted tokens, and the meaning of their claims here.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use url::Url;
 use crate::auth::vault::Secret;
 use crate::model::{Role, TenantId};
 
-/// Providers whose ways are known.
+/// Providers with known conventions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
@@ -77,7 +77,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// What is wrong with it, if anything.
+    /// Checks it; the error names the fault.
     pub(crate) fn check(&self, has_url: bool) -> Result<(), String> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.name.is_empty() || self.name.len() > 40 || !self.name.chars().all(plain) {
@@ -144,7 +144,7 @@ impl Issuer {
         Ok(())
     }
 
-    /// Where clients get tokens.
+    /// The servers where clients get tokens.
     pub(in crate::auth) fn servers(&self) -> Vec<String> {
         match self.preset {
             Preset::Entra => {
@@ -179,7 +179,7 @@ impl Issuer {
     }
 }
 
-/// Nobody between here and there can put keys of their own into what comes by https, or stays on this machine.
+/// Whether the URL is https or stays on this machine, so that nobody in between can put keys of their own into its answer.
 pub(crate) fn is_safe(url: &Url) -> bool {
     let here = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

@@ -1,4 +1,4 @@
-//! Public keys of issuers (RFC 7517), and what they say of signatures. A key is for one algorithm, whatever a token says.
+//! Public keys of issuers (RFC 7517), and their verdict on signatures. A key is for one algorithm, whatever a token says.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -43,7 +43,7 @@ pub trait Fetch: Send + Sync + fmt::Debug {
     }
 }
 
-/// Where an issuer says which keys it has.
+/// The place where an issuer publishes its keys.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     /// Here.
@@ -64,7 +64,7 @@ pub(super) struct KeySet {
 struct Loaded {
     keys: Vec<PublicKey>,
     at: Tick,
-    /// Counts fetches that changed something; what was verified by other keys has to be verified again.
+    /// Counts fetches that changed something; a token that was verified by other keys has to be verified again.
     generation: u64,
     text: bytes::Bytes,
 }

@@ -1,8 +1,8 @@
 //! Signed tokens of issuers (RFC 7519, RFC 9068): a token counts if one of the configured issuers signed it, for this gateway,
 //! for now.
 //!
-//! What is checked: the form, the algorithm (which the key decides, never the token), the signature, `iss` as text, `aud`, `exp`
-//! and `nbf` with [`LEEWAY`]. A token that held is remembered by its SHA-256 until it ends, so that a call costs one hash.
+//! The checks: the form, the algorithm (which the key decides, never the token), the signature, `iss` as text, `aud`, `exp` and
+//! `nbf` with [`LEEWAY`]. A token that held is remembered by its SHA-256 until it ends, so that a call costs one hash.
 
 mod form;
 pub(super) mod identity;
@@ -74,7 +74,7 @@ impl Tokens {
         Ok(Self { trusted, url, remembered: Remembered::default(), clock: Arc::clone(clock) })
     }
 
-    /// Whom a token stands for.
+    /// The principal that a token stands for.
     ///
     /// [`ErrorKind::Unauthenticated`] if it does not hold, [`ErrorKind::PermissionDenied`] if it holds and nobody here is meant,
     /// [`ErrorKind::Unavailable`] if its issuer's keys cannot be fetched.

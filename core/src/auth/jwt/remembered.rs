@@ -35,7 +35,7 @@ impl Remembered {
         hash
     }
 
-    /// Whom a token stands for that held before and has not ended, with its issuer and the generation of the keys.
+    /// The principal of a token that held before and has not ended, with its issuer and the generation of the keys.
     pub(in crate::auth) fn find(&self, hash: &Hash, now: Timestamp) -> Option<(Principal, usize, u64)> {
         let piece = self.piece(hash).read().unwrap_or_else(PoisonError::into_inner);
         let held = piece.get(hash).filter(|held| now < held.until)?;

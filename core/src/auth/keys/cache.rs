@@ -41,7 +41,7 @@ struct Used {
 }
 
 impl Cache {
-    /// The keys as the store has them. Whatever was known of a key before is kept; a key that is gone has ended.
+    /// The keys as the store has them. The known state of a key is kept; a key that is gone has ended.
     pub(super) fn new(keys: Vec<ApiKey>, revision: u64, before: &Self) -> Self {
         let mut known: HashMap<KeyId, &Arc<Entry>> =
             before.entries().map(|entry| (entry.id, entry)).collect();
@@ -74,7 +74,7 @@ impl Cache {
         }
     }
 
-    /// What was counted since this was last asked.
+    /// The uses that were counted since this was last asked.
     pub(super) fn take_uses(&self) -> Vec<KeyUse> {
         let used = |entry: &Arc<Entry>| {
             let count = entry.used.count.swap(0, Ordering::Relaxed);
@@ -84,7 +84,7 @@ impl Cache {
         self.entries().filter_map(used).collect()
     }
 
-    /// Counts again what could not be written.
+    /// Counts again the uses that could not be written.
     pub(super) fn give_back(&self, uses: &[KeyUse]) {
         let counts: HashMap<KeyId, u64> = uses.iter().map(|used| (used.id, used.count)).collect();
         for entry in self.entries() {
@@ -120,7 +120,7 @@ impl Entry {
         }
     }
 
-    /// Whom it stands for, while it holds; counts the use.
+    /// The principal that it stands for, while it holds; counts the use.
     pub(super) fn used(&self, now: Timestamp) -> Result<Principal> {
         if now >= self.expires_at {
             return Err(super::ended("this API key has expired; make another one, or rotate it in time"));

@@ -1,8 +1,8 @@
 //! API keys: made, looked up, replaced, revoked.
 //!
-//! All keys that hold are in memory, so that a call asks no database. Whoever changes keys writes the store first and then
-//! has memory read it again; [`Keys::look`] notices what another process changed. While the store cannot be asked, known
-//! keys go on and unknown ones are answered with [`ErrorKind::Storage`]: it cannot be told that they do not hold.
+//! All keys that hold are in memory, so that a call asks no database. A change of keys writes the store first and then has memory
+//! read it again; [`Keys::look`] notices another process's changes. While the store cannot be asked, known keys go on and unknown
+//! ones are answered with [`ErrorKind::Storage`]: it cannot be told that they do not hold.
 
 mod cache;
 mod secret;
@@ -35,14 +35,14 @@ pub const MOST_DAYS: u32 = 3650;
 /// How long a key that was replaced lives on.
 pub const OVERLAP: Duration = Duration::from_hours(24);
 
-/// What a new key is to be.
+/// The properties of a new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
     /// For people: 1 to 100 characters.
     pub name: String,
-    /// What it may do; at most what its maker may.
+    /// Its role; at most its maker's.
     pub role: Role,
-    /// What it is narrowed to; `None`: all that the role may.
+    /// The scopes that it is narrowed to; `None`: all that the role may.
     pub scopes: Option<Vec<String>>,
     /// The only server that it may be used for.
     pub server_id: Option<ServerId>,
@@ -80,8 +80,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Whom a key stands for. [`ErrorKind::Unauthenticated`] if it does not hold, [`ErrorKind::Storage`] if that cannot be told
-    /// now.
+    /// The principal that a key stands for. [`ErrorKind::Unauthenticated`] if it does not hold, [`ErrorKind::Storage`] if that
+    /// cannot be told now.
     pub fn recognize(&self, token: &[u8]) -> Result<Principal> {
         match self.cache.load().find(token) {
             Some(entry) => entry.used(self.clock.timestamp()),
@@ -282,7 +282,7 @@ impl Keys {
 
     async fn read(&self) -> Result<()> {
         let _reading = self.reading.lock().await;
-        // Before the keys: what changes in between is read once more, not missed.
+        // Before the keys: a change in between is read once more, not missed.
         let revision = self.store.keys_revision().await?;
         let keys = self.store.living_keys().await?;
         let now = self.clock.timestamp();
@@ -362,7 +362,7 @@ fn within(maker: &Principal, role: Role, scopes: Option<&[String]>, server: Opti
     Ok(())
 }
 
-/// Tells what is asked for from everything else that is created.
+/// Tells the requested key from everything else that is created.
 fn digest(new: &NewKey) -> String {
     let NewKey { name, role, scopes, server_id, days, requests_per_minute } = new;
     let asked = json!(["api key", name, role, scopes, server_id, days, requests_per_minute]);

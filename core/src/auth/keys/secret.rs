@@ -1,4 +1,4 @@
-//! API keys themselves: `mcp_` and 60 characters, known to whoever holds one and to nobody else.
+//! API keys themselves: `mcp_` and 60 characters, each known to its holder and to nobody else.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::KeyHash;
 
-/// What every key begins with, so that scanners find keys where they do not belong.
+/// The beginning of every key, so that scanners find keys where they do not belong.
 pub const PREFIX: &[u8] = b"mcp_";
 /// Characters of a key, its prefix included. 60 of 62 characters each are 357 bits.
 pub const LENGTH: usize = 64;
@@ -34,7 +34,7 @@ impl Secret {
         Ok(Self(text))
     }
 
-    /// The key, to be shown to whom it belongs.
+    /// The key, to be shown to its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -98,7 +98,7 @@ async fn a_key_that_was_replaced_lives_for_a_day_and_its_successor_is_the_same_p
     assert!(keys.recognize(second.reveal().as_bytes()).is_ok());
 }
 
-/// a revoked key does not hold any more when `revoke` returns, and whoever waits for its end is told.
+/// a revoked key does not hold any more when `revoke` returns, and a waiter for its end is notified.
 #[tokio::test]
 async fn a_revoked_key_ends_at_once_with_what_it_opened() {
     let (_, _, keys) = keys().await;
@@ -124,7 +124,7 @@ async fn a_key_that_another_process_revoked_ends_with_the_next_look() {
     principal.revoked().await;
 }
 
-/// nobody makes, renews or takes away what is above them.
+/// nobody makes, renews or takes away a key that is above them.
 #[tokio::test]
 async fn nobody_gives_a_key_more_than_they_have() {
     let (_, _, keys) = keys().await;

@@ -38,7 +38,7 @@ fn each_role_may_do_what_the_file_says_and_nothing_else() {
     }
 }
 
-/// a loopback address alone names no command, sets no credential and makes no key, whatever the door.
+/// a loopback address alone names no command, sets no credential and makes no key, whatever the entry point.
 #[test]
 fn a_loopback_address_alone_is_not_enough_for_what_needs_the_local_token() {
     let loopback = Principal::unproven(TenantId::default_tenant(), "read the file");
@@ -75,7 +75,7 @@ fn a_broader_scope_implies_narrower_ones() {
     assert!(!MATRIX.implies("unknown", "mcp:read"));
 }
 
-/// whoever lacks scopes is told all that are needed at once.
+/// a caller that lacks scopes is told all that are needed at once.
 #[test]
 fn a_refusal_for_want_of_scopes_names_all_that_are_needed() {
     assert!(Operation::ToolsCall.covered_by(&["registry:read", "admin"]).is_ok());
@@ -86,7 +86,7 @@ fn a_refusal_for_want_of_scopes_names_all_that_are_needed() {
     assert_eq!(error.cause(), &Cause::InsufficientScope(needed));
 }
 
-/// a credential with scopes may no more than they allow, whatever the role of whom it stands for.
+/// a credential with scopes may no more than they allow, whatever the role of its principal.
 #[test]
 fn scopes_narrow_what_a_role_may() {
     let scopes = Some(Box::from([Box::from("registry:read")]));

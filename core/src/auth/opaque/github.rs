@@ -1,7 +1,7 @@
-//! What GitHub gives to people (`ghp_…`, `github_pat_…`) and to apps that act for them (`gho_…`, `ghu_…`).
+//! Tokens that GitHub gives to people (`ghp_…`, `github_pat_…`) and to apps that act for them (`gho_…`, `ghu_…`).
 //!
-//! A token of an app is shown to `POST /applications/{client_id}/token`, which only knows the tokens of that app: one that a person
-//! gave to another app is not taken here, whatever that app does with it (RFC 9700 section 2.3). A personal token is no
+//! A token of an app is sent to `POST /applications/{client_id}/token`, which only knows the tokens of that app: one that a
+//! person gave to another app is not taken here, whatever that app does with it (RFC 9700 section 2.3). A personal token is no
 //! app's, so that it is asked `GET /user` with it, and only where `personal_tokens` says so.
 
 use base64::Engine as _;
@@ -41,7 +41,7 @@ fn of_person(token: &[u8]) -> bool {
     token.starts_with(b"ghp_") || token.starts_with(b"github_pat_")
 }
 
-/// Whom the token stands for.
+/// The principal that the token stands for.
 pub(super) async fn whom(issuer: &Issuer, ask: &dyn Fetch, token: &str, now: Timestamp) -> Result<Principal> {
     let github = GitHub { issuer, ask, token };
     let (user, end) =
@@ -99,7 +99,7 @@ impl GitHub<'_> {
         }
     }
 
-    /// The person behind a token that says of itself whose it is.
+    /// The person behind a token that identifies its owner by itself.
     async fn by_itself(&self) -> Result<(Value, Option<Timestamp>)> {
         if !self.issuer.personal_tokens {
             return Err(refused("personal tokens of GitHub are not taken here"));

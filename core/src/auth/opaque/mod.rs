@@ -1,8 +1,8 @@
-//! Tokens that say nothing by themselves and that nobody signed: who gave them is asked whom they stand for.
+//! Tokens that say nothing by themselves and that nobody signed: their provider is asked for the principals that they stand for.
 //!
-//! GitHub gives such tokens to people and to the apps that act for them. One that held is remembered by its SHA-256 for
-//! `HOLDS`, one that did not for `BROKEN`; however many calls show the same at once, one of them asks; no more than
-//! `AT_ONCE` questions are under way, and none lasts longer than `PATIENCE`. What cannot be asked is 503, never anonymous.
+//! GitHub gives such tokens to people and to the apps that act for them. One that held is remembered by its SHA-256 for `HOLDS`,
+//! one that did not for `BROKEN`; however many calls send the same at once, one of them asks; no more than `AT_ONCE` questions
+//! are under way, and none lasts longer than `PATIENCE`. A token that cannot be asked about is 503, never anonymous.
 
 mod github;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::model::Principal;
 
 pub(super) use self::github::has_form;
 
-/// How long a token that held is not asked about again: what is revoked there ends here within this time.
+/// How long a token that held is not asked about again: a token that is revoked there ends here within this time.
 const HOLDS: Duration = Duration::from_secs(60);
 /// How long one that did not is refused without asking.
 const BROKEN: Duration = Duration::from_secs(10);
@@ -42,11 +42,11 @@ type Hash = [u8; 32];
 /// Something that a provider is asked.
 #[derive(Debug)]
 pub struct Question {
-    /// How.
+    /// The method.
     pub method: Method,
-    /// Where.
+    /// The URL.
     pub url: Url,
-    /// What it is shown; secrets among it are marked as such.
+    /// The headers that it is sent; secrets among them are marked as such.
     pub headers: HeaderMap,
     /// JSON, or nothing.
     pub body: Bytes,
@@ -59,7 +59,7 @@ pub(super) struct Opaque {
     clock: Arc<dyn Clock>,
     held: Remembered,
     broken: Mutex<HashMap<Hash, Tick>>,
-    /// Who asks about a token; others who show it wait.
+    /// The locks by which one call asks about a token, and others with the same token wait.
     turns: Mutex<HashMap<Hash, Weak<tokio::sync::Mutex<()>>>>,
     room: Semaphore,
 }
@@ -91,7 +91,7 @@ impl Opaque {
         self.provider.is_some()
     }
 
-    /// Whom a token stands for.
+    /// The principal that a token stands for.
     ///
     /// [`ErrorKind::Unauthenticated`] if it does not hold, [`ErrorKind::PermissionDenied`] if it holds and nobody here is meant,
     /// [`ErrorKind::Unavailable`] if its provider cannot be asked.
@@ -150,7 +150,8 @@ impl Opaque {
                     broken.insert(hash, now);
                 }
             }
-            // What could not be asked, and what the configuration or an organization may let in at any time, is asked anew.
+            // A token that could not be asked about, or that the configuration or an organization may let in at any time, is
+            // asked about anew.
             Err(_) => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::model::Role;
 
 const APP: &str = "Iv1.app";
 
-/// What GitHub says: by method and path, and the token that was shown.
+/// GitHub's answers: by method and path, and the token that was sent.
 #[derive(Debug, Default)]
 struct GitHub {
     answers: Mutex<HashMap<(String, String), (u16, Value)>>,
@@ -170,7 +170,7 @@ async fn only_tokens_of_the_configured_app_that_hold_are_taken() {
     assert!(!has_form(format!("gho_{}", "a".repeat(252)).as_bytes()));
 }
 
-/// however many calls show a token, GitHub is asked once a minute; about one that does not hold, once in ten seconds.
+/// however many calls send a token, GitHub is asked once a minute; about one that does not hold, once in ten seconds.
 #[tokio::test]
 async fn a_token_is_asked_about_once_however_many_show_it() {
     let house = House::with(&issuer());

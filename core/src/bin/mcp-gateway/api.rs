@@ -33,8 +33,8 @@ pub(crate) struct At {
     /// The running gateway [default: the one that serves the database, else http://127.0.0.1:PORT, with the configuration's port]
     #[arg(long, env = "MREG_URL")]
     url: Option<String>,
-    /// The API key to show [default: the local token, if the gateway serves this database]; other users of this machine can read a
-    /// command line, so rather say it by the variable
+    /// The API key to send [default: the local token, if the gateway serves this database]; other users of this machine can read
+    /// a command line, so rather say it by the variable
     #[arg(long, env = "MREG_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Authorities in PEM form whose certificate the gateway at the URL may show [default: this machine's]
@@ -103,8 +103,8 @@ impl At {
         Client::new(&url, key.as_deref(), trust)
     }
 
-    /// The credential to show: the key, or else the local token of the gateway that serves `database` now, which no other gateway is
-    /// told. Where the token cannot be read, the gateway says what needs it.
+    /// The credential to send: the key, or else the local token of the gateway that serves `database` now, which is sent to no
+    /// other gateway. Where the token cannot be read, the gateway names the operations that need it.
     fn credential(&self, database: Option<&Path>) -> Result<Option<String>, Failure> {
         let token = || LocalToken::find(database?).ok().flatten();
         Ok(self.key()?.or_else(token))
@@ -154,7 +154,7 @@ impl Api {
         Ok(Self::Opened { gateway, service, place })
     }
 
-    /// What was asked, for people.
+    /// The gateway or database that was asked, for people.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Running(client) => format!("the gateway at {}", client.base()),
@@ -173,7 +173,7 @@ impl Api {
         if status.is_success() { Ok(answer) } else { Err(Failure::failed(message(status, &answer))) }
     }
 
-    /// Sends a request and gives the status and the JSON of the answer, `null` for an empty one.
+    /// Sends a request and returns the status and the JSON of the answer, `null` for an empty one.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -212,7 +212,7 @@ async fn in_process(
     let request = Request::builder().method(method).uri(path).header(HOST, "localhost");
     let request = request.header(CONTENT_TYPE, "application/json");
     let peer = Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    // Whoever can open the database is its administrator.
+    // A user that can open the database is its administrator.
     let owner = ActingAs(Principal::local(TenantId::default_tenant()));
     let request = request
         .extension(peer)

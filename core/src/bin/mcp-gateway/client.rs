@@ -31,14 +31,14 @@ pub(crate) struct Reply {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     base: Url,
-    /// What to send as `Authorization`.
+    /// The value of `Authorization`.
     credential: Option<HeaderValue>,
-    /// Whom to believe, over TLS.
+    /// The authorities to trust, over TLS.
     trust: Option<Trust>,
 }
 
 impl Client {
-    /// The gateway at `base`, to which `key` is shown if there is one. Over TLS it must be one that `trust` believes, or else one
+    /// The gateway at `base`, to which `key` is sent if there is one. Over TLS it must be one that `trust` accepts, or else one
     /// that this machine does.
     pub(crate) fn new(base: &str, key: Option<&str>, trust: Option<Trust>) -> Result<Self, Failure> {
         let base = Url::parse(base)

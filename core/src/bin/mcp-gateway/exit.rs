@@ -46,7 +46,7 @@ impl Failure {
         Self { code: INTERRUPTED, message: "interrupted; calls under way were cut".into() }
     }
 
-    /// A failure that was told already, as part of what was printed.
+    /// A failure that was told already, as part of the printed output.
     pub(crate) const fn silent() -> Self {
         Self { code: FAILED, message: String::new() }
     }
@@ -55,7 +55,7 @@ impl Failure {
         self.code == UNREACHABLE
     }
 
-    /// Says what went wrong on standard error.
+    /// Reports the failure on standard error.
     pub(crate) fn report(self) -> ExitCode {
         if !self.message.is_empty() {
             eprintln!("mcp-gateway: {}", self.message);

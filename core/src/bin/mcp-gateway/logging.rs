@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use super::exit::Failure;
 use super::wiring::Common;
 
-/// Changes what is logged.
+/// Changes the log level.
 pub(crate) type Level = reload::Handle<EnvFilter, Registry>;
 
 /// Starts to log as `config` says.
@@ -34,7 +34,7 @@ pub(crate) fn start(config: &Config) -> Result<Level, Failure> {
     Ok(handle)
 }
 
-/// Reads `error`, …, `trace`, or directives. One word is about the gateway: of what it is built on, only warnings are
+/// Reads `error`, …, `trace`, or directives. One word is about the gateway: of the libraries under it, only warnings are
 /// of interest then.
 pub(crate) fn parse(level: &str) -> Result<EnvFilter, Failure> {
     let directives = match level.parse::<LevelFilter>() {

@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mcp_registry_gateway::server;
 
-/// Gives memory back after a flood of sessions, where the system's allocator keeps it, and is faster on small objects.
-/// `.cargo/config.toml` sets how soon it gives memory back.
+/// Returns memory after a flood of sessions, where the system's allocator keeps it, and is faster on small objects.
+/// `.cargo/config.toml` sets how soon it returns memory.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -46,7 +46,7 @@ enum Command {
     Register(Box<commands::register::Args>),
     /// Makes, lists, rotates and revokes API keys
     Keys(commands::keys::Args),
-    /// Sets, lists and removes what a server is shown before it lets the gateway in
+    /// Sets, lists and removes credentials that the gateway sends to a server
     Credentials(commands::credentials::Args),
     /// Lists the registered servers
     List(commands::list::Args),
@@ -60,7 +60,7 @@ enum Command {
     Validate(commands::validate::Args),
     /// Makes the database, or brings it to the newest version
     InitDb(commands::database::InitArgs),
-    /// Refreshes the database's statistics and gives free space back
+    /// Refreshes the database's statistics and frees unused space
     OptimizeDb(commands::database::OptimizeArgs),
     /// Shows, exports and verifies the audit trail
     Audit(commands::audit::Args),
@@ -74,7 +74,7 @@ enum Command {
     Docs(commands::docs::Args),
 }
 
-// Connections have threads of their own; what is left is little, and one thread can be kept tidy.
+// Connections have threads of their own; the rest is little, and one thread can be kept tidy.
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();

@@ -1,4 +1,4 @@
-//! What a running gateway takes up from outside: signals, and a changed configuration, as a whole or not at all.
+//! The inputs that a running gateway takes up: signals, and a changed configuration, as a whole or not at all.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -47,7 +47,7 @@ impl Signals {
     }
 }
 
-/// A gateway that serves, with what it was started from.
+/// A gateway that serves, with its sources.
 pub(crate) struct Running {
     pub(crate) common: Common,
     pub(crate) options: Vec<(&'static str, &'static str, Option<String>)>,
@@ -58,7 +58,7 @@ pub(crate) struct Running {
     pub(crate) gateway: Gateway,
     /// The HTTP surface, if there is one.
     pub(crate) service: Option<Service>,
-    /// What its TLS shows, if it speaks TLS.
+    /// The certificate of its TLS, if it speaks TLS.
     pub(crate) certificate: Option<Certificate>,
     pub(crate) caller: Caller,
 }
@@ -152,7 +152,7 @@ impl Running {
     }
 }
 
-/// Logs what the operator should know of where the configuration comes from.
+/// Logs facts about the origin of the configuration for the operator.
 pub(crate) fn tell(sources: &Sources) {
     let (used, _) = sources.dotenv_names();
     if let (Some(dotenv), false) = (&sources.dotenv, used.is_empty()) {

@@ -1,4 +1,4 @@
-//! What is printed: text, JSON, aligned columns.
+//! The printed output: text, JSON, aligned columns.
 
 use std::io::{ErrorKind, Write};
 
@@ -47,7 +47,7 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Text that a server chose, without what could move a terminal's cursor.
+/// Text that a server chose, without characters that could move a terminal's cursor.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! What `serve` says when it is ready: where to connect, and what to paste into a client.
+//! The message of `serve` when it is ready: where to connect, and the snippet to paste into a client.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -54,7 +54,7 @@ pub(crate) fn text(
     Ok(lines.join("\n"))
 }
 
-/// The local token for who sits at a terminal, and else where it is: what is written elsewhere is kept and read by others.
+/// The local token for a reader at a terminal, and else its location: text that is written elsewhere is kept and read by others.
 fn local_token(token: &LocalToken, at_terminal: bool) -> String {
     let shown = match token.file() {
         Some(file) if !at_terminal => format!("in {}", file.display()),

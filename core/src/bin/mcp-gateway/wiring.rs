@@ -24,13 +24,13 @@ pub(crate) struct Common {
     /// Log lines for people or for programs
     #[arg(long, global = true, value_name = "human|json")]
     log_format: Option<String>,
-    /// What is logged: error, warn, info, debug, trace, or directives
+    /// The log level: error, warn, info, debug, trace, or directives
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }
 
 impl Common {
-    /// What the configuration is made of; `options` are the command's own.
+    /// The sources of the configuration; `options` are the command's own.
     pub(crate) fn sources(
         &self,
         options: &[(&'static str, &'static str, Option<String>)],
@@ -90,7 +90,7 @@ impl Common {
         }
     }
 
-    /// The place of the store.
+    /// The location of the store.
     pub(crate) fn location(&self, config: &Config) -> Result<StoreLocation, Failure> {
         self.database(config).map(StoreLocation::File)
     }

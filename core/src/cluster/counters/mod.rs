@@ -15,7 +15,7 @@ use super::Deferred;
 use crate::clock::{Clock, Tick};
 use crate::model::TenantId;
 
-/// Whose requests are counted together.
+/// The scope whose requests are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// Those of one principal of a tenant.
@@ -31,25 +31,25 @@ pub enum Key {
 /// One window that a request must fit into.
 #[derive(Clone, Debug)]
 pub struct Want {
-    /// Whose.
+    /// The scope whose requests it counts.
     pub key: Key,
     /// Requests a minute.
     pub limit: u32,
 }
 
-/// What became of a request.
+/// The outcome of counting a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// It is counted in every window.
     Taken {
-        /// What the first window has left.
+        /// Requests left in the first window.
         remaining: u32,
         /// Until the first window has all of its limit again.
         reset: Duration,
     },
     /// It is counted in none.
     Refused {
-        /// The place among the wanted of the first window that is full.
+        /// The index, in the wanted windows, of the first that is full.
         window: usize,
         /// Until that window has room for one.
         wait: Duration,
@@ -68,7 +68,7 @@ pub trait Counters: Send + Sync + fmt::Debug {
     /// How many windows are kept.
     fn len(&self) -> usize;
 
-    /// Whether nobody was counted lately.
+    /// Whether there are no recent counts.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::clock::Tick;
 
 const SHARDS: usize = 32;
-/// How often a shard looks for what can be forgotten, at most.
+/// How often a shard looks for entries that can be forgotten, at most.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Entries by key. An entry that is not in use is forgotten at most twice [`SWEEP`] after its end, when a new one comes.
 #[derive(Debug)]
 pub(crate) struct Shards<K, V> {
-    /// Seeded at random: nobody can choose names that all fall into one shard.
+    /// Seeded at random, so that names cannot be chosen to fall all into one shard.
     hasher: RandomState,
     shards: Box<[Mutex<Shard<K, V>>]>,
 }

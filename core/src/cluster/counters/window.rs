@@ -1,7 +1,7 @@
 //! A sliding window that never lets more than its limit through in any 60 s, in a few hundred bytes.
 //!
 //! Time is cut into slots of one second. A request at time `t` in slot `s = floor(t)` is let through if fewer than `limit` were
-//! let through in the slots `s - 60` to `s`. Whatever was let through in `[t - 60, t]` lies in one of these 61 slots, so at no
+//! let through in the slots `s - 60` to `s`. Every request let through in `[t - 60, t]` lies in one of these 61 slots, so at no
 //! moment more than `limit` lie within the last 60 s, and since this holds at the last request of any window of 60 s, it holds
 //! for the window. The price is that a request can count for up to a second longer than it must: a caller who uses its limit to
 //! the last gets `limit` per 61 s at worst. The better known sliding window counter (two buckets, the older one weighted by its
@@ -18,7 +18,7 @@ pub const LENGTH: Duration = Duration::from_secs(60);
 const SLOT: u64 = 1_000_000_000;
 const SLOTS: usize = 61;
 
-/// What was let through, by slot. 256 bytes.
+/// The number of requests let through, by slot. 256 bytes.
 #[derive(Debug)]
 pub(super) struct Window {
     /// The newest slot that `counts` knows.
@@ -28,7 +28,7 @@ pub(super) struct Window {
     counts: [u32; SLOTS],
 }
 
-/// What is left after a request was let through.
+/// The rest of the limit after a request was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
     pub(super) remaining: u32,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     proptest! {
-        /// L-05: whatever comes when: never more than the limit in any 60 s, and never idle for more than a second too long
+        /// L-05: however requests arrive: never more than the limit in any 60 s, and never idle for more than a second too long
         #[test]
         fn never_more_than_the_limit_in_any_minute(limit in 1_u32..30, steps in prop::collection::vec(0_u64..9_000, 1..400)) {
             let (mut window, mut now, mut through) = (Window::new(at(0)), 0, Vec::new());

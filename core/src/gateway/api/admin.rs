@@ -13,7 +13,7 @@ use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
 
 impl Gateway {
-    /// Registers a server; it is asked what it offers in the background.
+    /// Registers a server; the gateway discovers its capabilities in the background.
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
         caller.may(Operation::ServersRegister)?;
         let inner = &self.0;
@@ -68,16 +68,17 @@ impl Gateway {
         let inner = &self.0;
         let before = self.get(caller, id)?;
         let lifts = patch.configuration.as_ref().is_some_and(|new| new.access != before.configuration.access);
-        // The rules go by the service.
+        // The rules refer to the service.
         let moves = patch.service.as_ref().is_some_and(|new| *new != before.service.as_str())
             && inner.view(&caller.principal.tenant).is_restricted();
         if lifts || moves {
-            // Whoever may change a server could otherwise lift what keeps a part of it from others, or from oneself.
+            // A caller that may change a server could otherwise lift rules that hide a part of it from others, or from the
+            // caller.
             caller.may(Operation::ServersRestrict)?;
         }
         let shown = |new: &crate::model::Configuration| new.credentials != before.configuration.credentials;
         if patch.configuration.as_ref().is_some_and(shown) {
-            // Whoever may change a server could otherwise have what is the gateway's own shown in their calls.
+            // A caller that may change a server could otherwise have the gateway's own credential sent in their calls.
             caller.may(Operation::CredentialsWrite)?;
         }
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
@@ -99,7 +100,7 @@ impl Gateway {
         Ok(server)
     }
 
-    /// Whoever names a program, or how it is called, runs it with the rights of the gateway.
+    /// Checks the caller's right to name a program or its arguments, since it runs with the rights of the gateway.
     async fn may_name_a_program(&self, caller: &Caller, action: &str, target: &str) -> Result<()> {
         let outcome = caller.may(Operation::ServersCommand);
         if let Err(error) = &outcome {
@@ -108,8 +109,8 @@ impl Gateway {
         outcome
     }
 
-    /// Whoever names a file has it read with the rights of the gateway, and learns whether it is there. Asked once for every door,
-    /// before the file is looked at.
+    /// Checks the caller's right to name a file, since the gateway reads it with its own rights and so reveals whether it is
+    /// there. Checked once for every entry point, before the file is looked at.
     async fn may_name_a_file(
         &self,
         caller: &Caller,
@@ -129,8 +130,8 @@ impl Gateway {
         Err(error)
     }
 
-    /// Refuses to take the headers that were given for one origin along to another, unless the operator does it: whoever may
-    /// change a server need not know what it is shown.
+    /// Refuses to move a server to another origin with the headers that were given for the old one, unless the operator does
+    /// it: a caller that may change a server need not know its credentials.
     pub async fn stays_where_it_is(&self, caller: &Caller, before: &Server, patch: &Patch) -> Result<()> {
         caller.may(Operation::ServersUpdate)?;
         let Some(endpoint_url) = patch.endpoint_url.clone() else { return Ok(()) };
@@ -170,7 +171,7 @@ impl Gateway {
         self.visible(caller, id)
     }
 
-    /// A server of the caller's tenant, unless it is kept from the caller: then it is as unknown as one that never was.
+    /// A server of the caller's tenant, unless it is hidden from the caller: then it is as unknown as one that never was.
     pub(crate) fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
         let server = self.0.registry.get(&caller.principal.tenant, id);
         server.filter(|server| self.0.sees(&caller.principal, server)).ok_or_else(|| unknown(id))
@@ -186,7 +187,7 @@ impl Gateway {
             return state.list(&principal.tenant, filter);
         }
         let shown = seeing(&view, principal);
-        // The index knows who has a tag; it can be behind by what another thread has just changed.
+        // The index knows the servers of each tag; it can be behind a change by another thread.
         if Arc::ptr_eq(snapshot.index.state(), &state) {
             snapshot.index.list(&principal.tenant, filter, shown)
         } else {
@@ -194,7 +195,7 @@ impl Gateway {
         }
     }
 
-    /// What a server offers.
+    /// The capabilities that a server offers.
     pub fn capabilities(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
         caller.may(Operation::ServersRead)?;
         let server = self.get(caller, id)?;
@@ -205,7 +206,7 @@ impl Gateway {
         Ok(items)
     }
 
-    /// How what a server says differs from what was approved, if it does.
+    /// How a server's definitions differ from the approved ones, if they do.
     pub fn drift(&self, caller: &Caller, id: ServerId) -> Result<Option<Arc<Drifted>>> {
         let server = self.get(caller, id)?;
         Ok(self.0.registry.state().entry(server.id).and_then(|entry| entry.drift.clone()))
@@ -238,7 +239,7 @@ impl Gateway {
         self.0.registry.health_history(&caller.principal.tenant, id, limit).await
     }
 
-    /// Asks a server now what it offers.
+    /// Asks a server now for its capabilities.
     pub async fn discover(&self, caller: &Caller, id: ServerId) -> Result<Vec<Capability>> {
         caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;

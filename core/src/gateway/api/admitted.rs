@@ -1,7 +1,8 @@
-//! A call that the embedding program answers itself, held to the gateway's rules: who calls, may they, now, and what came of it.
+//! A call that the embedding program answers itself, held to the gateway's rules: authentication, permission, limits, and a
+//! record of the outcome.
 //!
-//! The pipeline asks the same of calls that pass through the gateway; such a call never does, so that the gateway knows of it what
-//! the program says. It is none of the calls under way, and nobody but the program can cancel it.
+//! The pipeline applies the same to calls that pass through the gateway; such a call never does, so that the gateway knows of
+//! it only from the program. It is none of the calls under way, and nobody but the program can cancel it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +20,15 @@ use crate::rpc::Method;
 /// A call that the embedding program would answer.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest {
-    /// What is asked for.
+    /// The method of the request.
     pub method: Method,
-    /// As what the rules of `access` and the audit trail know what the program offers; it need not be registered.
+    /// The service name by which the rules of `access` and the audit trail know the program's items; it need not be registered.
     pub service: String,
     /// The tool's or prompt's name, or the resource's URI.
     pub name: Option<String>,
 }
 
-/// Leave to answer a call, held until it is answered. Dropped without a word of how that went, the call was cancelled.
+/// A permit to answer a call, held until it is answered. Dropped without a recorded outcome, the call was cancelled.
 #[must_use = "the call counts as under way until this is dropped"]
 pub struct Admitted {
     inner: Arc<Core>,
@@ -39,11 +40,12 @@ pub struct Admitted {
 }
 
 impl Gateway {
-    /// Leave for the embedding program to answer a call itself. A call that names something has an audit row when it has ended;
-    /// another has one if calls have (`audit.calls`), and a refusal always.
+    /// A permit for the embedding program to answer a call itself. A call that names something has an audit row when it has
+    /// ended; another has one if calls have (`audit.calls`), and a refusal always.
     ///
-    /// Errors: [`ErrorKind::Unauthenticated`], [`ErrorKind::PermissionDenied`], [`ErrorKind::RateLimited`] with the time after which
-    /// the same call can succeed, [`ErrorKind::NotFound`] for what the rules keep from the caller, who learns no more than that.
+    /// Errors: [`ErrorKind::Unauthenticated`], [`ErrorKind::PermissionDenied`], [`ErrorKind::RateLimited`] with the time after
+    /// which the same call can succeed, [`ErrorKind::NotFound`] for an item that the rules hide from the caller, who learns no
+    /// more than that.
     pub async fn admit_call(&self, ask: AdmissionRequest, credentials: &Credentials) -> Result<Admitted> {
         let inner = &self.0;
         let (since, correlation_id) = (inner.clock.now(), Arc::<str>::from(uuid::Uuid::new_v4().to_string()));
@@ -77,7 +79,7 @@ impl Gateway {
     }
 }
 
-/// How a call ended of which nothing was said.
+/// The outcome of a call for which none was recorded.
 const CANCELLED: &str = ErrorKind::Cancelled.row().name;
 
 impl Core {
@@ -104,7 +106,7 @@ impl Core {
         }
     }
 
-    /// Whether the rules leave to `principal` what the embedding program offers under this name.
+    /// Whether the rules allow `principal` the program's item of this name.
     fn leaves(&self, principal: &Principal, service: &str, kind: CapabilityKind, name: &str) -> bool {
         let bound = |to: &crate::model::Grant| {
             to.server.is_some() || to.service.as_ref().is_some_and(|only| only.as_str() != service)
@@ -129,7 +131,7 @@ impl Core {
     }
 }
 
-/// What a method asks for by name.
+/// The kind of item that a method names.
 fn kind_of(method: &Method) -> Option<CapabilityKind> {
     match method {
         Method::ToolsCall => Some(CapabilityKind::Tool),
@@ -142,12 +144,12 @@ fn kind_of(method: &Method) -> Option<CapabilityKind> {
 }
 
 impl Admitted {
-    /// Who calls.
+    /// The caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Whether the caller may know of what the program offers under this name: what it may not use is not listed.
+    /// Whether the caller may know of the program's item of this name: items that it may not use are not listed.
     pub fn sees(&self, kind: CapabilityKind, name: &str) -> bool {
         self.inner.leaves(&self.caller.principal, &self.ask.service, kind, name)
     }

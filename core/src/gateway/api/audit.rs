@@ -20,8 +20,8 @@ impl Gateway {
         Ok(reports.into_iter().find(|report| report.tenant_id == caller.principal.tenant.as_str()))
     }
 
-    /// Writes to the audit trail that an attempt was refused, if it was for want of identity, right or patience. Attempts of
-    /// whoever is not known stand in the trail of the tenant `default`, whose administrators run the gateway.
+    /// Writes a refused attempt to the audit trail, if it was unauthenticated, not permitted or rate-limited. Attempts of
+    /// unknown callers stand in the trail of the tenant `default`, whose administrators run the gateway.
     pub fn refused(&self, attempt: &Attempt<'_>, error: &Error) {
         self.0.audit_attempt(attempt, error);
     }

@@ -1,4 +1,4 @@
-//! Credentials for servers: set, listed without their values, removed. What they are used for stands in `book`.
+//! Credentials for servers: set, listed without their values, removed. Their use is described in `book`.
 
 use super::admin::actor;
 use crate::auth::Operation;
@@ -9,21 +9,21 @@ use crate::gateway::{Caller, Gateway};
 use crate::model::{AuditEntry, Credential, CredentialKind, Server, ServerId};
 use crate::registry::validate;
 
-/// Credentials of one server at most that are for all, and of each caller there.
+/// Credentials of one server at most that are for all callers, and of each caller there.
 const MOST: usize = 64;
 /// Callers who may have credentials of their own for one server.
 const MOST_CALLERS: usize = 10_000;
 /// Longest subject, in bytes.
 const MAX_SUBJECT: usize = 512;
 
-/// In whose calls a credential is shown.
+/// The calls in which the gateway sends a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialScope<'a> {
-    /// In everybody's, or, where each caller has credentials of its own, when the gateway asks for itself.
+    /// In all calls, or, where each caller has credentials of its own, in the gateway's own requests.
     All,
-    /// In the caller's.
+    /// In the caller's calls.
     Own,
-    /// In those of this subject of the tenant; see [`Principal::subject`](crate::model::Principal).
+    /// In the calls of this subject of the tenant; see [`Principal::subject`](crate::model::Principal).
     Of(&'a str),
 }
 
@@ -46,12 +46,12 @@ impl<'a> CredentialScope<'a> {
 }
 
 impl Gateway {
-    /// Sets what a server is shown in `header` of every request, or of each request for one caller, in the place of what was
-    /// set before.
+    /// Sets the credential that the gateway sends to a server in `header` of every request, or of each request for one caller,
+    /// in place of the one that was set before.
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] if the server is a command, the header cannot be set, or it is one
-    /// caller's and the server is shown the same in all calls; [`ErrorKind::PermissionDenied`] if this gateway has no key to seal
-    /// with, [`ErrorKind::Storage`].
+    /// caller's and the server gets the same credentials in all calls; [`ErrorKind::PermissionDenied`] if this gateway has no
+    /// key to seal with, [`ErrorKind::Storage`].
     pub async fn set_credential(
         &self,
         caller: &Caller,
@@ -66,20 +66,20 @@ impl Gateway {
         self.told(caller, "credential.set", server, outcome).await
     }
 
-    /// What is told of a server's credentials, also of those that are one caller's: everything but their values.
+    /// A server's credentials without their values, also those that are one caller's.
     pub fn credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
         caller.may(Operation::CredentialsRead)?;
         Ok(self.0.book.of(self.visible(caller, server)?.id))
     }
 
-    /// What is told of the credentials that the caller has for a server.
+    /// The caller's own credentials for a server, without their values.
     pub fn own_credentials(&self, caller: &Caller, server: ServerId) -> Result<Vec<Credential>> {
         caller.may(Operation::CredentialsOwn)?;
         let server = self.visible(caller, server)?;
         Ok(self.0.book.of_caller(server.id, Some(&caller.principal.subject)))
     }
 
-    /// Shows a server nothing in `header` any more.
+    /// Removes the credential that the gateway sends to a server in `header`.
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::Storage`].
     pub async fn remove_credential(
@@ -123,7 +123,7 @@ impl Gateway {
         self.keep_credential(caller, &server, about, value.as_bytes()).await
     }
 
-    /// Keeps a credential and shows it from now on. `plain` is what is sealed.
+    /// Stores a credential and sends it from now on. `plain` is the value to seal.
     pub(crate) async fn keep_credential(
         &self,
         caller: &Caller,

@@ -1,5 +1,5 @@
-//! Servers that an operator writes down, in a configuration or on a command line, rather than registers: each is there as it is
-//! written, and what is not written of it stays as it was set since.
+//! Servers that an operator declares, in a configuration or on a command line, rather than registers: each gets the declared
+//! values, and values that are not declared stay as they were set since.
 
 use crate::error::{ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
@@ -36,8 +36,8 @@ impl Gateway {
     }
 }
 
-/// What has to change of `current` so that it is what `wanted` says; `None` if it is that already. What `wanted` does
-/// not say stays as it is: it may have been set since.
+/// The changes that turn `current` into `wanted`; `None` if there are none. Values that `wanted` leaves out stay as they are:
+/// they may have been set since.
 fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
     fn differing<T: PartialEq + Clone>(wanted: Option<&T>, current: &T) -> Option<T> {
         wanted.filter(|wanted| *wanted != current).cloned()
@@ -56,7 +56,7 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
         auto_discover: differing(wanted.auto_discover.as_ref(), &current.auto_discover),
         health_check: differing(wanted.health_check.as_ref(), &current.health_check),
         configuration: differing(wanted.configuration.as_ref(), &current.configuration),
-        // Compared where what the server said of itself is known: the register writes nothing if it is the same.
+        // Compared where the server's own declarations are known: the register writes nothing if they are the same.
         capabilities: wanted.capabilities.clone(),
         ..Patch::default()
     };

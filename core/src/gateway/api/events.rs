@@ -1,7 +1,7 @@
-//! Live changes of a tenant's servers, for those who watch.
+//! Live changes of a tenant's servers, for watchers.
 //!
-//! All watchers read from the register's one ring of events; each keeps a place in it and nothing else. Who falls behind by more
-//! than the ring holds is told how much was missed, and reads the list anew.
+//! All watchers read from the register's one ring of events; each keeps a position in it and nothing else. A watcher that falls
+//! behind by more than the ring holds gets the number of missed events, and reads the list anew.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::model::{Event, HealthStatus, Principal, Server, ServerId};
 /// Watchers at most, over the whole gateway: each holds a connection.
 pub const MAX_WATCHERS: usize = 1000;
 
-/// How long a watcher hears nothing at most.
+/// The longest time for which a watcher gets nothing.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
-/// What a watcher hears.
+/// An item that a watcher gets.
 #[derive(Clone, Debug)]
 pub enum Heard {
     /// A server changed.
@@ -42,7 +42,7 @@ pub struct Change {
     pub kind: &'static str,
     /// When it was passed on.
     pub at: Timestamp,
-    /// Which server.
+    /// The server's id.
     pub id: ServerId,
     /// How it is now, with what came after this change; `None` if it is gone.
     pub server: Option<Arc<Server>>,
@@ -75,7 +75,7 @@ pub struct Events {
     principal: Principal,
     changes: broadcast::Receiver<Event>,
     ending: CancellationToken,
-    /// What was received and not told yet.
+    /// The item that was received and not returned yet.
     held: Option<Heard>,
 }
 
@@ -83,14 +83,14 @@ impl Gateway {
     /// The changes of the caller's servers from now on. `credentials` are those that stand for the caller: the watch ends when
     /// they do not any more.
     ///
-    /// [`ErrorKind::Unavailable`] while as many watch as may, or the gateway shuts down.
+    /// [`ErrorKind::Unavailable`] while the maximum of watchers is reached, or the gateway shuts down.
     pub fn events(&self, caller: &Caller, credentials: Credentials) -> Result<Events> {
         caller.may(Operation::EventsRead)?;
         let inner = &self.0;
         if inner.is_stopping() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down"));
         }
-        // Made before it is counted: where there is no place for it, dropping it takes the count back.
+        // Made before it is counted: where there is no slot for it, dropping it takes the count back.
         let events = Events {
             gateway: Arc::clone(inner),
             credentials,
@@ -116,13 +116,13 @@ impl Gateway {
 }
 
 impl Events {
-    /// What is heard next; `None` once the gateway shuts down, or the credentials do not hold any more. Giving up the wait
-    /// loses nothing.
+    /// The next item; `None` once the gateway shuts down, or the credentials are no longer valid. Giving up the wait loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<Heard> {
         if self.held.is_none() {
             self.held = Some(self.receive().await?);
         }
-        // A key that was revoked meanwhile hears nothing of what happened after.
+        // A key that was revoked meanwhile gets nothing that happened after.
         if self.holds().await { self.held.take() } else { None }
     }
 
@@ -155,7 +155,7 @@ impl Events {
         })
     }
 
-    /// What the event is to this watcher; nothing if it is another tenant's, or of a server that is kept from it.
+    /// The event as this watcher gets it; nothing if it is another tenant's, or of a server that is hidden from the watcher.
     fn heard(&self, event: Event) -> Option<Heard> {
         let (tenant, kind, id, health) = match event {
             Event::Registered { tenant_id, id } => (tenant_id, "server.registered", id, None),
@@ -171,7 +171,7 @@ impl Events {
         let server = gateway.registry.get(&tenant, id);
         match &server {
             Some(server) if !gateway.sees(principal, server) => return None,
-            // Nobody knows any more whether it was kept from a watcher who does not see everything.
+            // It is no longer known whether the server was hidden from a watcher that does not see everything.
             None if !gateway.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
             Some(_) | None => {}
         }
@@ -191,5 +191,5 @@ impl Drop for Events {
     }
 }
 
-/// How many watch.
+/// The number of watchers.
 pub(crate) type Watchers = AtomicUsize;

@@ -56,9 +56,9 @@ impl Hosted {
 }
 
 impl Gateway {
-    /// Puts an MCP server of this process in place and registers it, or changes what is registered under its name. The
-    /// registration has neither URL nor command. Each link that the gateway opens to the server is a [`ServerConnection`], which `serve` is
-    /// given; they run side by side.
+    /// Puts an MCP server of this process in place and registers it, or changes the registration of its name. The registration
+    /// has neither URL nor command. Each link that the gateway opens to the server is a [`ServerConnection`], which `serve`
+    /// gets; they run side by side.
     ///
     /// [`ErrorKind::Conflict`] if a server of this name is in place already.
     pub async fn host<F, Fut>(&self, caller: &Caller, registration: Registration, serve: F) -> Result<Hosted>
@@ -82,7 +82,7 @@ impl Gateway {
         Ok(hosted)
     }
 
-    /// Puts a server of this process in place, for who receives its visits, and registers it.
+    /// Puts a server of this process in place, for the receiver of its connections, and registers it.
     pub(crate) async fn settle(
         &self,
         caller: &Caller,
@@ -94,7 +94,7 @@ impl Gateway {
         }
         registration.endpoint_url = Some(format!("{SCHEME}:{}", registration.name));
         registration.transport_type = Some(TransportType::Memory);
-        // First, so that it is there when the gateway asks what it offers.
+        // First, so that it is there when the gateway asks for its capabilities.
         let resident = self.residents().settle(&caller.principal.tenant, &registration.name)?;
         self.declare(caller, &[registration]).await?;
         Ok(resident)

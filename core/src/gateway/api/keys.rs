@@ -46,7 +46,7 @@ impl Gateway {
         self.0.keys.rotate(&caller.principal, id, Some(&caller.correlation_id)).await
     }
 
-    /// Revokes an API key: it does not hold any more when this returns, and its streams and sessions end.
+    /// Revokes an API key: it is no longer valid when this returns, and its streams and sessions end.
     pub async fn revoke_key(&self, caller: &Caller, id: KeyId) -> Result<()> {
         caller.may(Operation::KeysWrite)?;
         self.0.keys.revoke(&caller.principal, id, Some(&caller.correlation_id)).await?;

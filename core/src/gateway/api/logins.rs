@@ -1,7 +1,7 @@
-//! Logins: somebody lets the gateway into a server by OAuth, in a browser of their own.
+//! Logins: a user authorizes the gateway at a server by OAuth, in a browser of their own.
 //!
-//! A login begins with a request to the gateway, goes on at the authorization server, and ends where that sends the browser back
-//! to. What names it there (`state`) is drawn at random and good for one login.
+//! A login begins with a request to the gateway, goes on at the authorization server, and ends at the address to which that
+//! sends the browser back. Its name there (`state`) is drawn at random and good for one login.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,12 +25,13 @@ const MOST: usize = 1_000;
 /// Logins of one caller at a time.
 const MOST_EACH: usize = 20;
 
-/// What somebody wants to log in with.
+/// The parameters of a login.
 #[derive(Clone, Default)]
 pub struct LoginWish {
-    /// Where the authorization server sends the browser back to, with what [`Gateway::finish_login`] takes.
+    /// The address to which the authorization server sends the browser back, with the parameters that [`Gateway::finish_login`]
+    /// takes.
     pub redirect_uri: String,
-    /// A client that somebody registered by hand at the authorization server; without, the gateway registers itself.
+    /// A client that was registered by hand at the authorization server; without, the gateway registers itself.
     pub client_id: Option<String>,
     /// Its secret, if it has one.
     pub client_secret: Option<String>,
@@ -43,30 +44,30 @@ pub struct LoginWish {
 /// A login that has begun.
 #[derive(Clone, Debug)]
 pub struct LoginBegun {
-    /// Where the person goes, in a browser.
+    /// The page that the person opens in a browser.
     pub authorization_url: String,
-    /// Until when they have to be back.
+    /// The time by which they have to be back.
     pub expires_at: Timestamp,
 }
 
-/// What a person is asked before a login ends.
+/// The question that a person confirms before a login ends.
 #[derive(Clone, Debug)]
 pub struct LoginAsked {
     /// The server's name.
     pub server: String,
-    /// The origin that will be shown what is granted.
+    /// The origin to which the gateway will send the credential.
     pub origin: String,
-    /// Who grants it, if it says its name.
+    /// The issuer, if it states its name.
     pub issuer: Option<String>,
-    /// What was asked for.
+    /// The scopes that were requested.
     pub scopes: Vec<String>,
-    /// Who began the login.
+    /// The subject that began the login.
     pub begun_by: String,
-    /// In whose calls alone it will be used; in all if absent.
+    /// The subject in whose calls alone it will be used; in all calls if absent.
     pub subject: Option<String>,
 }
 
-/// What the authorization server sent the browser back with.
+/// The parameters with which the authorization server sent the browser back.
 #[derive(Clone, Copy)]
 pub struct LoginAnswer<'a> {
     /// `state`.
@@ -77,7 +78,7 @@ pub struct LoginAnswer<'a> {
     pub issuer: Option<&'a str>,
 }
 
-/// The logins under way, and what servers said that want one.
+/// The logins under way, and the challenges of servers that require one.
 #[derive(Default)]
 pub(crate) struct Logins {
     waiting: Mutex<HashMap<String, Arc<Waiting>>>,
@@ -107,13 +108,13 @@ impl Logins {
     pub(crate) fn challenged(&self, server: ServerId, subject: Option<&str>, challenge: Challenge) {
         let mut challenges = self.challenges();
         let key = (server, subject.map(str::to_owned));
-        // Without it a login asks for what the server's metadata says.
+        // Without it a login asks for the scopes in the server's metadata.
         if challenges.len() < MOST || challenges.contains_key(&key) {
             challenges.insert(key, challenge);
         }
     }
 
-    /// What the server said last to this caller, or else to the gateway itself.
+    /// The server's last challenge to this caller, or else to the gateway itself.
     fn challenge(&self, server: ServerId, subject: Option<&str>) -> Option<Challenge> {
         let challenges = self.challenges();
         let own = challenges.get(&(server, subject.map(str::to_owned)));
@@ -124,7 +125,7 @@ impl Logins {
         self.challenges().remove(&(server, subject.map(str::to_owned)));
     }
 
-    /// Forgets what a server said that is no more.
+    /// Forgets the challenges and logins of a server that was removed.
     pub(crate) fn forget(&self, server: ServerId) {
         self.challenges().retain(|(other, _), _| *other != server);
         self.waiting().retain(|_, waiting| waiting.server != server);
@@ -164,12 +165,12 @@ impl Logins {
 }
 
 impl Gateway {
-    /// Begins to let the gateway into a server by OAuth 2.1, as the specification of MCP has it ("Authorization"): finds the
-    /// server's authorization server, gets known there, and says where a person goes to grant access.
+    /// Begins to authorize the gateway at a server by OAuth 2.1, as the specification of MCP has it ("Authorization"): finds
+    /// the server's authorization server, registers there, and returns the page where a person grants access.
     ///
-    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] as for [`Gateway::set_credential`], [`ErrorKind::PermissionDenied`] if
-    /// this gateway has no key to seal with, [`ErrorKind::BadUpstream`] if the server names no authorization server or that does not
-    /// go along; the error's context says why.
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidParams`] as for [`Gateway::set_credential`],
+    /// [`ErrorKind::PermissionDenied`] if this gateway has no key to seal with, [`ErrorKind::BadUpstream`] if the server names
+    /// no authorization server or that does not cooperate; the error's context names the reason.
     pub async fn begin_login(
         &self,
         caller: &Caller,
@@ -183,7 +184,7 @@ impl Gateway {
         self.told(caller, "credential.login", server, outcome).await
     }
 
-    /// What the person who comes back is asked before the login ends.
+    /// The question that the person who comes back confirms before the login ends.
     ///
     /// [`ErrorKind::NotFound`] if no such login is under way.
     pub fn login_asked(&self, state: &str) -> Result<LoginAsked> {
@@ -199,7 +200,8 @@ impl Gateway {
         })
     }
 
-    /// Ends a login with what the authorization server sent back: from now on the server is shown what was granted.
+    /// Ends a login with the authorization server's parameters: from now on the gateway sends the granted credential to the
+    /// server.
     ///
     /// [`ErrorKind::NotFound`] if no such login is under way; [`ErrorKind::PermissionDenied`] if the answer is not the authorization
     /// server's, which leaves the login as it was; [`ErrorKind::BadUpstream`], [`ErrorKind::Storage`].
@@ -304,7 +306,7 @@ fn url_of(server: &Server) -> Result<Url> {
     })
 }
 
-/// What can be seen to be wrong without asking anybody.
+/// Checks the parameters as far as possible without I/O.
 fn check(wish: &LoginWish) -> Result<()> {
     let wrong = |member: &'static str, message: &'static str| {
         Err(Error::new(ErrorKind::InvalidParams, message).with("member", member))

@@ -1,4 +1,4 @@
-//! What routing counted, by service, for dashboards.
+//! Routing counters by service, for dashboards.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct ServiceMetrics {
     pub service: Option<String>,
     /// Its servers.
     pub servers: u64,
-    /// Those whose breaker lets not every call through.
+    /// Those whose breaker does not let every call through.
     pub breakers_open: u64,
     /// Calls in flight.
     pub in_flight: u64,

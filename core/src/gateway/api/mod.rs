@@ -1,4 +1,4 @@
-//! What can be asked of a gateway besides calls, one file for each noun.
+//! The methods of a gateway besides calls, one file for each noun.
 
 pub(super) mod audit;
 pub(super) mod visible;

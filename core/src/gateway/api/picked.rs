@@ -14,8 +14,8 @@ use crate::gateway::{Caller, Gateway};
 use crate::model::Server;
 use crate::select::{Hold, PickRequest, ReplicaState, key_of};
 
-/// A server that was picked, in flight until this is released or dropped. Released without a word of how it went, it counts as neither success
-/// nor failure.
+/// A server that was picked, in flight until this is released or dropped. Released without a recorded outcome, it counts as
+/// neither success nor failure.
 ///
 /// ```
 /// use mcp_registry_gateway::{Caller, Gateway, Picked, Registration};
@@ -42,8 +42,8 @@ pub struct Picked {
 }
 
 impl Gateway {
-    /// Picks a server of `service` that can take a call now, by health, breaker and the service's algorithm; `key` is what
-    /// consistent hashing goes by. It waits for nothing.
+    /// Picks a server of `service` that can take a call now, by health, breaker and the service's algorithm; `key` is the key
+    /// for consistent hashing. It waits for nothing.
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown service, [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no
     /// server can take a call.
@@ -57,8 +57,8 @@ impl Gateway {
     }
 }
 
-/// [`Gateway::pick`] for one caller, for who does not hold the gateway: once that is gone, there is no service any more, and this keeps
-/// next to nothing in memory.
+/// [`Gateway::pick`] for one caller, without holding the gateway: once that is gone, there is no service any more, and this
+/// keeps next to nothing in memory.
 pub(crate) struct Picker {
     snapshot: Arc<ArcSwap<Snapshot>>,
     clock: Arc<dyn Clock>,

@@ -10,7 +10,7 @@ use crate::gateway::routing::service::Service;
 use crate::gateway::{Caller, Gateway};
 use crate::model::{HealthStatus, ServiceName};
 
-/// Which services a page shows. Absent conditions do not restrict.
+/// The services that a page shows. Absent conditions do not restrict.
 #[derive(Clone, Debug, Default)]
 pub struct PublishedFilter {
     /// Only those whose names come after this one.
@@ -28,9 +28,9 @@ pub struct PublishedFilter {
 pub struct Published {
     /// Its name: it is reached at `/mcp/{service}`.
     pub service: ServiceName,
-    /// What people call it, as its oldest server has it.
+    /// The name for people, as its oldest server has it.
     pub title: Option<String>,
-    /// What it is for, as its oldest server has it.
+    /// The description, as its oldest server has it.
     pub description: Option<String>,
     /// As its oldest server has it.
     pub version: Option<String>,

@@ -1,4 +1,4 @@
-//! What is going on, for people and programs: searches, counts, metrics, calls under way.
+//! The current state, for people and programs: searches, counts, metrics, calls under way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,13 +39,13 @@ pub struct GatewayStats {
     pub sessions: u64,
     /// Calls under way, and streams that clients hold open.
     pub active_requests: u64,
-    /// What the limits have refused, and hold now.
+    /// The refusals and the current holdings of the limits.
     pub limits: LimitStats,
-    /// What became of audit rows that belong to no mutation.
+    /// The outcomes of audit rows that belong to no mutation.
     pub audit: AuditStats,
 }
 
-/// What routing knows of one server.
+/// The routing counters of one server.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct RouterMetrics {
     /// The server's name.
@@ -75,16 +75,16 @@ pub struct ActiveRequest {
     pub method: String,
     /// How long it has been running.
     pub duration_seconds: f64,
-    /// Whose.
+    /// The caller's tenant.
     pub tenant_id: String,
-    /// Who.
+    /// The caller.
     pub user_id: String,
 }
 
-/// Something that a caller may use: its name on `/mcp`, its server, its definition.
+/// An item that a caller may use: its name on `/mcp`, its server, its definition.
 pub type Offered = (String, Arc<Server>, Capability);
 
-/// Whether the parts work: name and `None`, or what is wrong.
+/// Whether the parts work: name and `None`, or the fault.
 pub type Components = Vec<(&'static str, Option<String>)>;
 
 impl Gateway {
@@ -101,7 +101,7 @@ impl Gateway {
         let mut found = inner.snapshot.load().index.find_all(&principal.tenant, kind, names);
         found.retain(|one| one.matches.iter().all(|item| inner.sees_item(principal, &one.server, item)));
         if matches!(kind, CapabilityKind::Resource) {
-            // A URI that is kept from the caller can match a template that is not.
+            // A URI that is hidden from the caller can match a template that is not.
             found.retain(|one| names.iter().all(|name| inner.sees_name(principal, &one.server, kind, name)));
         }
         Ok(found)
@@ -127,8 +127,8 @@ impl Gateway {
         Ok(self.offered_page(caller, kind, 0, usize::MAX)?.0)
     }
 
-    /// As [`Gateway::offered`], `limit` of them behind the first `skip`, in an order that stays as long as nothing changes; and
-    /// how many there are.
+    /// As [`Gateway::offered`], `limit` of them after the first `skip`, in an order that stays as long as nothing changes; and
+    /// the total number.
     pub fn offered_page(
         &self,
         caller: &Caller,
@@ -181,7 +181,7 @@ impl Gateway {
         Ok(stats)
     }
 
-    /// What routing knows, by server.
+    /// The routing counters, by server.
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
         caller.may(Operation::MetricsRead)?;
         let view = self.0.view_for(&caller.principal);

@@ -1,4 +1,5 @@
-//! MCP requests of the program that embeds the gateway: each stands alone, without a session, and goes the way of every other call.
+//! MCP requests of the program that embeds the gateway: each stands alone, without a session, and takes the path of every other
+//! call.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::model::{Action, Call, Endpoint, Reply, RoutingHints, ServiceName};
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, object};
 
-/// An MCP request, and the wishes about its way.
+/// An MCP request, and the hints for its routing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,13 +55,13 @@ impl McpRequest {
         Self { message, route, hints }
     }
 
-    /// To one service, with its own names. [`ErrorKind::InvalidParams`] for what is no name of a service.
+    /// Sends it to one service, with its own names. [`ErrorKind::InvalidParams`] for a text that is no name of a service.
     pub fn to_service(mut self, name: &str) -> Result<Self> {
         self.route = Endpoint::of(ServiceName::asked(name)?);
         Ok(self)
     }
 
-    /// Takes these servers before others, best first, by their names or ids.
+    /// Prefers these servers, best first, by their names or ids.
     #[must_use]
     pub fn preferring<I: Into<String>>(mut self, servers: impl IntoIterator<Item = I>) -> Self {
         self.hints.preferred_servers = servers.into_iter().map(Into::into).collect();
@@ -133,7 +134,8 @@ impl Gateway {
         self.ask(&Credentials::Embedded(caller.principal.clone()), request).await.map(Answer)
     }
 
-    /// Calls a tool for the caller, by its name on `/mcp`, such as `docs__search`. [`Gateway::request`] can say more of the way.
+    /// Calls a tool for the caller, by its name on `/mcp`, such as `docs__search`. [`Gateway::request`] takes routing hints as
+    /// well.
     pub async fn call_tool(&self, caller: &Caller, name: &str, arguments: &impl Serialize) -> Result<Answer> {
         let request = McpRequest::new("tools/call", &json!({ "name": name, "arguments": arguments }))?;
         self.request(caller, request).await

@@ -1,7 +1,7 @@
-//! Tenants: who governs them, and what becomes of the principals of one that is gone.
+//! Tenants: their administrators, and the refusal of the principals of a tenant that is gone.
 //!
 //! The administrators of `default` govern all tenants; those of another see their own. A tenant that is disabled or deleted is
-//! refused where it is known who calls, before anything else is asked.
+//! refused once the caller is known, before anything else is checked.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ impl Gone {
     }
 }
 
-/// What of a tenant is to be changed.
+/// The changes to a tenant.
 #[derive(Clone, Debug, Default)]
 pub struct TenantPatch {
     /// New name for people; empty for none.
@@ -79,7 +79,8 @@ impl Gateway {
         registry.create_tenant(by, &actor(caller), id, filled(display_name)).await
     }
 
-    /// Changes a tenant. A tenant that is disabled has its principals refused and what they hold open ended before this returns.
+    /// Changes a tenant. If it disables the tenant, its principals are refused and their calls, streams and sessions ended
+    /// before this returns.
     pub async fn update_tenant(&self, caller: &Caller, id: &TenantId, patch: TenantPatch) -> Result<Tenant> {
         self.may_govern(caller, Some(id)).await?;
         if *id == TenantId::default_tenant() && patch.enabled == Some(false) {
@@ -102,8 +103,8 @@ impl Gateway {
         self.change(caller, id, "tenant.update", change).await
     }
 
-    /// Deletes a tenant: its principals are refused, what they hold open is ended, its servers are removed. Its name stays taken
-    /// and its audit trail stays.
+    /// Deletes a tenant: its principals are refused, their open calls, streams and sessions are ended, its servers are removed.
+    /// Its name stays taken and its audit trail stays.
     pub async fn delete_tenant(&self, caller: &Caller, id: &TenantId) -> Result<()> {
         self.may_govern(caller, Some(id)).await?;
         if *id == TenantId::default_tenant() {
@@ -138,7 +139,7 @@ impl Gateway {
         Ok(tenant)
     }
 
-    /// Whether the caller may change tenants; of `id` that it may know of it. A refusal is in the audit trail.
+    /// Whether the caller may change tenants; with `id`, also that it may know of that tenant. A refusal is in the audit trail.
     async fn may_govern(&self, caller: &Caller, id: Option<&TenantId>) -> Result<()> {
         caller.may(Operation::TenantsWrite)?;
         if governs(caller) {
@@ -156,7 +157,7 @@ impl Gateway {
 }
 
 impl Core {
-    /// Ends what the principals of a tenant hold open: calls, streams, sessions.
+    /// Ends the open calls, streams and sessions of a tenant's principals.
     async fn turn_out(&self, tenant: &TenantId) {
         for active in self.calls.active() {
             if active.principal.get().is_some_and(|principal| principal.tenant == *tenant) {
@@ -174,7 +175,7 @@ fn governs(caller: &Caller) -> bool {
     caller.principal.tenant == TenantId::default_tenant()
 }
 
-/// Whether the caller may know what goes on in all tenants together.
+/// Whether the caller may know of the activity of all tenants together.
 pub(crate) fn sees_all(caller: &Caller) -> bool {
     governs(caller) && caller.may(Operation::TenantsRead).is_ok()
 }

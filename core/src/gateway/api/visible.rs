@@ -1,10 +1,10 @@
-//! What of the register a caller may know of: those methods that read it rather than a view ask here.
+//! The part of the register that a caller may know of, for the methods that read the register rather than a view.
 
 use crate::gateway::Core;
 use crate::gateway::routing::snapshot::View;
 use crate::model::{Capability, CapabilityKind, Principal, Server};
 
-/// Whether `principal` may know of a server of its tenant, for many: what the view says is asked once.
+/// Whether `principal` may know of a server of its tenant, for many servers: the view is consulted once.
 pub(crate) fn seeing<'a>(view: &'a View, principal: &'a Principal) -> impl Fn(&Server) -> bool + 'a {
     let denied = (!view.is_whole_for(principal)).then(|| view.denied_to(principal));
     move |server| {
@@ -20,7 +20,7 @@ impl Core {
         seeing(&self.view(&principal.tenant), principal)(server)
     }
 
-    /// Whether the principal may know of what this server offers under this name.
+    /// Whether the principal may know of this server's item.
     pub(crate) fn sees_item(&self, principal: &Principal, server: &Server, item: &Capability) -> bool {
         self.sees(principal, server) && self.sees_name(principal, server, item.kind, &item.name)
     }

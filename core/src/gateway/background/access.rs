@@ -1,4 +1,4 @@
-//! Who is let in, as configured, and what ends when a credential does.
+//! Authentication as configured, and the end of calls and sessions whose credential ends.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,15 +27,15 @@ use crate::store::{ChangeKind, Store, StoreWatch};
 use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
 
-/// How often is looked for credentials that are over: a quarter of the second within which a revoked key ends.
+/// The interval of checks for credentials that are over: a quarter of the second within which a revoked key ends.
 const LOOK: Duration = Duration::from_millis(250);
-/// After so many looks the uses of keys are written: 10 s.
+/// The number of checks after which the uses of keys are written: 10 s.
 const WRITE_EVERY: u32 = 40;
 /// Failed attempts that are written to the audit trail within [`AUDIT_WINDOW`]; further ones are in the log alone.
 const AUDITED: u32 = 100;
 const AUDIT_WINDOW: Duration = Duration::from_mins(1);
 
-/// What judges credentials under these settings.
+/// The authenticator for these settings.
 pub(crate) fn authenticator(
     settings: &Auth,
     keys: &Arc<Keys>,
@@ -56,7 +56,7 @@ pub(crate) fn authenticator(
     Ok(Arc::new(checkpoint))
 }
 
-/// What issuers publish. The operator named the issuers, and these name where their keys are.
+/// The documents of issuers. The operator named the issuers, and these name the URLs of their keys.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "without HTTP nobody is asked"))]
 struct Documents(Guard);
@@ -84,7 +84,7 @@ impl Fetch for Documents {
     }
 }
 
-/// Writes failed attempts to the audit trail, without holding up anybody.
+/// Writes failed attempts to the audit trail, without delaying any caller.
 fn tell(store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> FailureListener {
     let written = Mutex::new((clock.now(), 0));
     Box::new(move |failed: Failed| {
@@ -102,7 +102,7 @@ fn tell(store: Arc<dyn Store>, clock: Arc<dyn Clock>, tasks: Tasks) -> FailureLi
     })
 }
 
-/// Whether another failed attempt may be written, by when the window began and how many were written since.
+/// Whether another failed attempt may be written, by the start of the window and the number that was written since.
 fn has_room((since, count): &mut (Tick, u32), now: Tick) -> bool {
     if now.since(*since) >= AUDIT_WINDOW {
         (*since, *count) = (now, 0);
@@ -125,32 +125,32 @@ fn attempt(peer: IpAddr, why: &str, closed: bool, clock: &dyn Clock) -> AuditEnt
 }
 
 impl Gateway {
-    /// Whether callers have to show a credential: whether any authentication is configured.
+    /// Whether callers must send a credential: whether any authentication is configured.
     pub fn demands_credentials(&self) -> bool {
         self.0.settings.auth.is_configured()
     }
 
-    /// By what processes of this machine prove that they are some; `None` where they need a credential as everybody does. For the program
-    /// that runs the gateway, which may hand it to whom it trusts with everything.
+    /// The token by which processes of this machine prove that they are local; `None` if they need a credential like every
+    /// caller. For the program that runs the gateway, which may hand it to processes that it trusts with everything.
     pub fn local_token(&self) -> Option<&LocalToken> {
         self.0.settings.local_token.as_deref().filter(|_| self.0.settings.auth.trusts_loopback())
     }
 
-    /// The gateway's own URL, without a slash at its end, if it is configured.
+    /// The gateway's own URL, without a trailing slash, if it is configured.
     pub fn url(&self) -> Option<String> {
         self.0.settings.auth.canonical_url()
     }
 
-    /// The issuers whose tokens are taken.
+    /// The issuers whose tokens are accepted.
     pub fn authorization_servers(&self) -> Vec<String> {
         self.0.settings.auth.authorization_servers()
     }
 }
 
 impl Core {
-    /// Reads the API keys again when the store or another replica tells that they changed, until the gateway stops.
+    /// Reads the API keys again when the store or another replica reports that they changed, until the gateway stops.
     pub(crate) async fn watch_keys(self: Arc<Self>, mut changes: StoreWatch, mut notices: Notices) {
-        // For what changed between the reading of the keys and the beginning of the watch. Errors were logged where they came from.
+        // For changes between the reading of the keys and the start of the watch. Errors were logged where they came from.
         let _ = self.keys.look().await;
         let mut hears = true;
         loop {
@@ -175,7 +175,7 @@ impl Core {
         }
     }
 
-    /// Takes up what happens to credentials, until the gateway stops: changes of keys, and ends.
+    /// Applies changes of keys and ends of credentials, until the gateway stops.
     pub(crate) async fn watch_credentials(self: Arc<Self>) {
         let mut looks = 0;
         loop {
@@ -192,8 +192,8 @@ impl Core {
         }
     }
 
-    /// Ends calls whose credential was revoked, and streams held open by one that was or that expired. A call that began
-    /// while its credential held goes on past its expiry.
+    /// Ends calls whose credential was revoked, and streams held open by a credential that was revoked or expired. A call that
+    /// began while its credential was valid goes on past its expiry.
     fn end_what_is_over(&self) {
         let now = self.clock.timestamp();
         for active in self.calls.active() {

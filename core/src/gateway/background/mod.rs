@@ -1,4 +1,4 @@
-//! What goes on in the background until the gateway is closed.
+//! The background tasks that run until the gateway is closed.
 
 pub(super) mod access;
 pub(super) mod probe;
@@ -16,7 +16,7 @@ use crate::gateway::routing::freshness::LOOK;
 use crate::model::{Event, HealthStatus, ServerId};
 
 impl Core {
-    /// Starts what runs until shutdown.
+    /// Starts the tasks that run until shutdown.
     pub(crate) fn run_background(self: &Arc<Self>) {
         let this = Arc::clone(self);
         self.tasks.spawn(async move { this.monitor.run().await });
@@ -87,10 +87,10 @@ impl Core {
         }
     }
 
-    /// Asks a server that has become healthy, unless what it offers is known.
+    /// Asks a server that has become healthy what it offers, unless that is known.
     fn is_back(self: &Arc<Self>, id: ServerId, from: HealthStatus) {
         if from != HealthStatus::Unknown {
-            // Whoever comes back may be another version.
+            // A server that comes back may be another version.
             self.discover_again(id);
         } else if self.replica(id).is_some_and(|replica| replica.listing.initialize.is_none()) {
             self.discover_soon(id);

@@ -13,7 +13,7 @@ const ROUND: Duration = Duration::from_secs(3600);
 const BATCH: u32 = 500;
 
 impl Core {
-    /// Removes rows that are older than they must be, in batches, and looks again every hour, unless another replica does.
+    /// Removes rows that need not be kept any longer, in batches, and checks again every hour, unless another replica does.
     pub(crate) async fn keep_audit(&self) {
         loop {
             if self.cluster.leases.acquire(&Job::AuditRetention, ROUND).get().await {
@@ -39,8 +39,8 @@ impl Core {
     }
 }
 
-/// The time that lies `years` calendar years before `now` in UTC; what is older may go. The 29th of February of a year that has
-/// none is the 28th, so that a row of a leap day is kept until the 1st of March.
+/// The time that lies `years` calendar years before `now` in UTC; older rows may be removed. The 29th of February of a year that
+/// has none is the 28th, so that a row of a leap day is kept until the 1st of March.
 fn horizon(now: Timestamp, years: u16) -> Option<Timestamp> {
     let then = now.to_zoned(jiff::tz::TimeZone::UTC).checked_sub(i64::from(years).years());
     then.ok().map(|then| then.timestamp())

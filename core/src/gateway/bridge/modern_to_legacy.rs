@@ -1,9 +1,9 @@
-//! A call of a modern client: at a modern server passed through, at a legacy one carried on over as many rounds as the
-//! server has questions.
+//! A call of a modern client: passed through at a modern server; at a legacy one carried on over as many rounds as the server
+//! has requests.
 //!
-//! A legacy server asks in the middle of a call and waits; a modern client is told what is asked, goes away, and comes back
-//! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes
-//! its connection cancels the call, at once.
+//! A legacy server sends a request in the middle of a call and waits; a modern client gets that request, leaves, and comes back
+//! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes its
+//! connection cancels the call, at once.
 
 mod first;
 pub(crate) mod parked;
@@ -44,7 +44,7 @@ use crate::transport::{Exchange, Session};
 /// Messages that wait for a slow reader before its server is slowed down.
 const WAITING: usize = 32;
 
-/// What the calls of modern clients share.
+/// The state that the calls of modern clients share.
 #[derive(Debug)]
 pub(crate) struct ModernToLegacy {
     pub(crate) pool: Pool,
@@ -66,11 +66,11 @@ pub(crate) struct Round {
     client_id: SmolStr,
     /// The client's own progress token, raw.
     token: Option<String>,
-    /// From which gravity on log messages are told; `None`: none are.
+    /// The least severity of log messages that the client gets; `None`: it gets none.
     log_level: Option<usize>,
     deadline: Tick,
     context: Arc<CallContext>,
-    /// Raw answers to what was asked, by key.
+    /// Raw answers to the server's requests, by key.
     answers: HashMap<String, String>,
 }
 
@@ -94,19 +94,19 @@ impl Round {
     }
 }
 
-/// How a server was reached for a call, and with what.
+/// The exchange of a call with a server, and its context.
 pub(crate) struct Course {
     pub(crate) exchange: Exchange,
     pub(crate) answering: Answering,
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
-    /// The server has not seen the call: its client is asked something first, which `exchange` says.
+    /// The server has not seen the call: the client first gets the requests in `exchange`.
     pub(crate) asks_first: bool,
 }
 
 impl Core {
-    /// The session in which a modern client's call reaches a server: the one that all share, or one of the pool.
+    /// The session in which a modern client's call reaches a server: the shared one, or one of the pool.
     pub(crate) async fn session_downward(
         self: &Arc<Self>,
         context: &CallContext,
@@ -132,7 +132,7 @@ impl Core {
         self.session_for(Some(client), replica, Some(&context.correlation_id)).await
     }
 
-    /// Brings what a server answers to a modern client.
+    /// Returns a server's answer to a modern client.
     pub(crate) async fn answer_downward(
         self: &Arc<Self>,
         course: Course,
@@ -163,7 +163,7 @@ impl Core {
         replied(receiver, streams, Some(server)).await
     }
 
-    /// The call of which `messages` are what its server says.
+    /// The call to which the server answers with `messages`.
     fn talk(
         self: &Arc<Self>,
         forward: &ForwardPlan,
@@ -197,13 +197,13 @@ impl Core {
         })
     }
 
-    /// Whether what this server labels `public` may be given to others than who asked.
+    /// Whether an answer that this server labels `public` may be given to others than its caller.
     fn may_be_public(&self, server: ServerId) -> bool {
         let credentials = self.book.has(server);
         self.replica(server).is_some_and(|replica| replica.server.configuration.may_be_public(credentials))
     }
 
-    /// The response as the client gets it: the server's own, or what has to be done first.
+    /// The response as the client gets it: the server's own, or the requests to answer first.
     #[expect(clippy::too_many_arguments, reason = "all that an answer depends on")]
     fn last_word(
         &self,
@@ -238,15 +238,15 @@ impl Core {
         Ok(translate::Answer { body: result_response(client_id, &result), code: None })
     }
 
-    /// A state for the retry of a request: its call is parked at `replica`, as long as an answer is waited for.
-    pub(crate) fn seal(&self, replica: u64, bond: &Bond) -> Result<String> {
+    /// A state for the retry of a request: its call is parked under `number`, as long as an answer is waited for.
+    pub(crate) fn seal(&self, number: u64, bond: &Bond) -> Result<String> {
         let until = self.clock.timestamp().saturating_add(self.settings.input_wait);
         let until = until.unwrap_or(jiff::Timestamp::MAX);
-        self.modern.modern_to_legacy.seal.seal(Ticket { replica, until }, bond)
+        self.modern.modern_to_legacy.seal.seal(Ticket { number, until }, bond)
     }
 
-    /// A place for a call to wait in, known to the cluster, and the state by which the retry names it.
-    async fn acquire_raw(
+    /// A slot for a parked call, known to the cluster, and the state by which the retry names it.
+    async fn reserve_slot(
         &self,
         principal: &Principal,
         lot: Lot,
@@ -276,10 +276,10 @@ impl Core {
     ) -> Result<Reply> {
         let modern = context.modern.as_ref().ok_or_else(sealed::refused)?;
         let answers = translate::responses(modern.responses.as_deref())?.into_iter().collect();
-        let Some(waiting) = self.modern.modern_to_legacy.parked.take(ticket.replica) else {
-            let owner = self.cluster.parked.owner(ticket.replica).get().await;
+        let Some(waiting) = self.modern.modern_to_legacy.parked.take(ticket.number) else {
+            let owner = self.cluster.parked.owner(ticket.number).get().await;
             if let Some(node) = owner {
-                tracing::info!(%node, replica = ticket.replica, "a retry came for a call that waits at another replica");
+                tracing::info!(%node, number = ticket.number, "a retry came for a call that waits at another replica");
             }
             return Err(sealed::refused());
         };
@@ -291,7 +291,7 @@ impl Core {
             client_id: message.id().unwrap_or("null").into(),
             token,
             log_level,
-            // Whoever waits knows how long its server may take.
+            // The parked call knows how long its server may take.
             deadline: self.clock.now(),
             context: Arc::new(context),
             answers,
@@ -301,10 +301,10 @@ impl Core {
     }
 }
 
-/// The place in a ticket of a call that is not parked: the retry is sent to the server as if it were the first.
+/// The slot in a ticket of a call that is not parked: the retry is sent to the server as if it were the first.
 pub(crate) const AGAIN: u64 = 0;
 
-/// What a `requestState` for this request is bound to.
+/// The bond of a `requestState` for this request.
 pub(crate) fn bond_of(context: &CallContext, message: &Message) -> Bond {
     let route = context.modern.as_ref().map(|modern| &modern.route);
     let method = message.method().map_or("", Method::as_str);
@@ -329,7 +329,7 @@ pub(crate) fn missing_capability(required: &str) -> Error {
         .with("requiredCapabilities", required)
 }
 
-/// How a call that did not end with an answer counts for its server.
+/// The outcome for its server of a call that did not end with an answer.
 fn outcome_of_end(error: &Error) -> Outcome {
     match error.kind() {
         ErrorKind::Cancelled | ErrorKind::MissingCapability => Outcome::Ignored,

@@ -11,8 +11,8 @@ use crate::gateway::routing::service::Replica;
 use crate::rpc::{Members, Message, headers};
 use crate::transport::Session;
 
-/// The headers that go along: those that repeat arguments. The server must get them, known or not; what else a request
-/// must have is made from its body, and everything else is between the client and the gateway.
+/// The headers that are passed on: those that repeat arguments. The server must get them, known or not; the other headers of a
+/// request are made from its body, and everything else is between the client and the gateway.
 pub(crate) fn params(from: &HeaderMap) -> Option<Box<HeaderMap>> {
     let mut all = None;
     for (name, value) in from.iter().filter(|(name, _)| name.as_str().starts_with(headers::PARAM_PREFIX)) {
@@ -21,7 +21,7 @@ pub(crate) fn params(from: &HeaderMap) -> Option<Box<HeaderMap>> {
     all
 }
 
-/// Whether the request answers what a server asked: such a one is never sent a second time.
+/// Whether the request answers requests of a server: such a request is never sent a second time.
 pub(crate) fn resumes(message: &Message) -> bool {
     let params = message.params().and_then(|params| Members::parse(params).ok());
     params

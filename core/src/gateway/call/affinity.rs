@@ -24,7 +24,7 @@ pub(crate) fn key(first: &Server, context: &CallContext, message: &Message) -> O
     Some(key_of(text.as_deref().unwrap_or_else(session)))
 }
 
-/// What the JSON pointer (RFC 6901) finds in the arguments: a string's text, any other value as it is written.
+/// The value at the JSON pointer (RFC 6901) in the arguments: a string's text, any other value as it is written.
 fn argument<'a>(message: &'a Message, pointer: &str) -> Option<Cow<'a, str>> {
     let mut value = Members::parse(message.params()?).ok()?.get("arguments")?;
     for part in pointer.split('/').skip(1) {

@@ -1,8 +1,8 @@
-//! The way back of one request: its answer with the client's own id, or the stream that ends with it.
+//! The return path of one request: its answer with the client's own id, or the stream that ends with it.
 //!
-//! A stream is pumped by a task of its own: a legacy client that drops its connection has not cancelled the call, so the
-//! server is heard to the end, while a call that stands alone ends with its stream. A client that reads slowly slows the
-//! server down, not the gateway, and the time for which it does is not the server's.
+//! A task of its own pumps each stream: a legacy client that drops its connection has not cancelled the call, so the gateway
+//! reads the server to the end, while a call that stands alone ends with its stream. A client that reads slowly slows the
+//! server down, not the gateway, and that time does not count against the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +29,10 @@ use crate::rpc::{Message, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
 
-/// How long a server may take to hear that nobody waits any more.
+/// How long a server may take to accept the notice that nobody waits any more.
 const CANCELLING: Duration = Duration::from_secs(2);
 
-/// What is needed to bring an answer home.
+/// The state that the gateway needs to return an answer to its client.
 #[derive(Debug)]
 pub(crate) struct Answering {
     pub(crate) relay: Relay,
@@ -45,7 +45,7 @@ pub(crate) struct Answering {
     handing: Handing,
 }
 
-/// The time in which what the server said was handed on, and nobody waited for the server.
+/// The time spent on forwarding the server's messages, during which nobody waited for the server.
 #[derive(Debug, Default)]
 struct Handing {
     so_far: Duration,
@@ -67,7 +67,7 @@ impl Handing {
     }
 }
 
-/// An answer that comes as a stream, and what lasts as long as it.
+/// An answer that comes as a stream, and the state that lasts as long as the stream.
 pub(crate) struct Flow {
     pub(crate) answering: Answering,
     pub(crate) messages: BoxStream<'static, Result<Message>>,
@@ -75,12 +75,12 @@ pub(crate) struct Flow {
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
     pub(crate) context: CallContext,
-    /// Told each time that the server ends its stream and wants to be asked for the rest.
+    /// Notified each time that the server ends its stream and wants a request for the rest.
     pub(crate) pauses: Option<Arc<Notify>>,
 }
 
 impl Core {
-    /// Brings the messages of a stream to the client as they come. A client that does not take streams gets the answer alone,
+    /// Forwards the messages of a stream to the client as they come. A client that does not take streams gets the answer alone,
     /// and the rest on the stream of its session.
     pub(crate) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
         let server = Some(flow.answering.server);
@@ -105,7 +105,7 @@ impl Core {
 }
 
 impl Flow {
-    /// Hears the server to its answer, which is given with the client's own id; what comes before goes to `sink`.
+    /// Reads the server's messages up to its answer, which it returns with the client's own id; earlier messages go to `sink`.
     async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
@@ -151,7 +151,7 @@ impl Flow {
         }
     }
 
-    /// The error as the client gets it; the server hears of it where it would go on otherwise.
+    /// The error as the client gets it; the server is notified where it would otherwise go on.
     fn failed(&self, gateway: &Core, error: Error) -> Error {
         if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
             self.answering.give_up(&gateway.tasks, &self.context);

@@ -1,4 +1,4 @@
-//! The attempts of one call: which server comes next, which were tried, how long is left.
+//! The attempts of one call: the next server, the servers that were tried, and the time that is left.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::select::{Lease, PickRequest};
 /// Attempts that one call gets at most.
 const MOST: usize = 2;
 
-/// How long calls lean away from a server that limits its rate and does not say for how long, and the longest that they do
-/// if it says so: the limit may be that of one session.
+/// How long calls avoid a server that limits its rate and names no period, and the longest that they do if it names one: the
+/// limit may be that of one session.
 const THROTTLED: Duration = Duration::from_secs(1);
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ pub(crate) struct Attempts<'g> {
     pub(crate) deadline: Tick,
     /// When the attempt under way began.
     pub(crate) started: Tick,
-    /// What calls of one kind are kept together by.
+    /// The key that keeps related calls together.
     key: Option<u64>,
     /// Servers that were tried, and those that the caller could not use.
     excluded: Vec<ServerId>,
@@ -41,11 +41,11 @@ pub(crate) struct Attempts<'g> {
     retrying: Option<Retrying<'g>>,
 }
 
-/// A replica as the call reaches it.
+/// A replica, and the connection by which the call reaches it.
 pub(crate) enum Reached<'f> {
-    /// Over the way that all callers share.
+    /// Over the connection that all callers share.
     Shared(&'f Replica),
-    /// Over a way of the caller's own, with the caller's own credential.
+    /// Over a connection of the caller's own, with the caller's own credential.
     PerCaller(Box<Replica>),
 }
 
@@ -61,7 +61,7 @@ impl Deref for Reached<'_> {
 }
 
 impl<'g> Attempts<'g> {
-    /// None yet. The headers of a legacy call are let go: nothing needs them after this.
+    /// No attempt yet. The headers of a legacy call are dropped: nothing needs them after this.
     pub(crate) fn of(request: &mut ForwardRequest, now: Tick) -> Self {
         let ForwardRequest { forward, context } = request;
         let first = forward.service.replicas.first().map(|replica| &replica.server);
@@ -70,7 +70,7 @@ impl<'g> Attempts<'g> {
         let timeout = wished.map_or(configured, |wish| wish.min(configured));
         let key = first.and_then(|server| affinity::key(server, context, &forward.message));
         if context.modern.is_none() {
-            // They are slices of the buffer into which the connection reads, which is used again once nobody holds it.
+            // They are slices of the connection's read buffer, which is used again once nobody holds it.
             context.headers = HeaderMap::new();
         }
         Self {
@@ -103,7 +103,7 @@ impl<'g> Attempts<'g> {
             match gateway.own_way(replica, &context.principal) {
                 Ok(way) => return Ok((lease, Reached::PerCaller(Box::new(way)))),
                 Err(error) => {
-                    // A replica for which the caller has nothing to show is none that it could use.
+                    // The caller cannot use a replica for which it has no credential.
                     lease.give_back();
                     self.excluded.push(replica.server.id);
                     self.last = Some(error);
@@ -145,14 +145,14 @@ impl<'g> Attempts<'g> {
     }
 }
 
-/// Lets calls lean away from a server that limits its rate, as `error` says.
+/// Makes calls avoid a server that limits its rate, for the period in `error`.
 pub(crate) fn throttle(replica: &Replica, error: &Error, now: Tick) {
     if error.kind() == ErrorKind::RateLimited {
         replica.state.throttle(now + error.retry_delay().unwrap_or(THROTTLED).min(LONGEST_THROTTLE));
     }
 }
 
-/// A server for the call, rather one that does not limit its rate just now.
+/// A server for the call, preferably one that does not limit its rate just now.
 fn choose<'f>(
     forward: &'f ForwardPlan,
     context: &CallContext,
@@ -184,7 +184,7 @@ fn pick<'f>(
 ) -> Result<(Lease, &'f Replica)> {
     let what = forward.what.as_ref().map(|(kind, name)| (*kind, name.as_str()));
     let service = &forward.service;
-    // What one replica keeps for the client is nothing that the others could speak of.
+    // Other replicas know nothing of the state that one replica keeps for the client.
     let bound = || context.client.as_ref().and_then(|client| client.bound.server(&forward.message));
     if let Some(id) = forward.maker.or_else(bound)
         && service.replica(id).is_some()
@@ -192,7 +192,7 @@ fn pick<'f>(
         let others = service.replicas.iter().map(|replica| replica.server.id).filter(|other| *other != id);
         let others: Vec<_> = others.chain(excluded.iter().copied()).collect();
         let there = service.pick(None, &PickRequest { key: None, exclude: &others }, now);
-        // A new subscription can as well be another replica's.
+        // A new subscription can as well go to another replica.
         if there.is_ok() || *forward.method() != Method::ResourcesSubscribe {
             return there;
         }

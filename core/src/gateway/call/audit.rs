@@ -16,7 +16,7 @@ use crate::observe::{Active, Attempt, Observer, Record, Trail};
 pub(crate) struct CallAudit {
     pub(crate) trail: Arc<Trail>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Whether credentials are judged by settings, so that what does not hold has its rows already.
+    /// Whether the settings define how credentials are judged, so that invalid ones have their rows already.
     pub(crate) judges_credentials: bool,
 }
 
@@ -32,7 +32,7 @@ impl Core {
         self.audit_attempt(&attempt, error);
     }
 
-    /// Tells observers of an attempt, if it was refused: for want of identity, right or patience.
+    /// Notifies the observers of an attempt that was refused as unauthenticated, not permitted or rate-limited.
     pub(crate) fn audit_attempt(&self, attempt: &Attempt<'_>, error: &Error) {
         if is_refusal(error) {
             self.observers.refused(attempt, error);
@@ -84,7 +84,7 @@ impl Observer for CallAudit {
 
     fn refused(&self, attempt: &Attempt<'_>, error: &Error) {
         let peer = match attempt.credentials {
-            // What is shown and does not hold has its rows already: the checkpoint tells of it, with what was wrong.
+            // Credentials that do not hold have their rows already: the checkpoint writes them, with the reason.
             Some(Credentials::Network { authorization, .. })
                 if self.judges_credentials
                     && attempt.principal.is_none()
@@ -112,7 +112,7 @@ impl Observer for CallAudit {
     }
 }
 
-/// Whether an error says that somebody was not let.
+/// Whether an error is a refusal: unauthenticated, not permitted or rate-limited.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::RateLimited)
 }

@@ -1,9 +1,9 @@
-//! The gateway's own service, `gateway`: with it an agent asks the gateway itself, on `/mcp/gateway` by plain names and on
-//! `/mcp` by full ones, as of any other service. Nobody can register a service of this name.
+//! The gateway's own service, `gateway`: an agent uses it to query the gateway itself, on `/mcp/gateway` by plain names and on
+//! `/mcp` by full ones, like any other service. Nobody can register a service of this name.
 //!
-//! What it offers is an [`BuiltinService`]; here is how it takes its place among the others. Whoever may not use an item does not
-//! see it, and cannot tell it from one that does not exist. The lists differ by caller, so they are not kept with the view
-//! that callers share; they stand behind what the servers offer, on the last page.
+//! A [`BuiltinService`] defines its items; this module places it among the other services. A caller that may not use an item
+//! does not see it, and cannot tell it from one that does not exist. The lists differ by caller, so they are not kept with the
+//! view that callers share; they come after the servers' items, on the last page.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,18 +26,18 @@ use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Edit, Message, Method, meta};
 
-/// Something that the gateway's own service offers.
+/// An item that the gateway's own service offers.
 #[derive(Clone, Copy, Debug)]
 pub struct BuiltinItem {
     /// The tool's name, or the resource's URI.
     pub name: &'static str,
-    /// How it is defined, as MCP's lists have it; under its own name.
+    /// The definition, as MCP's lists have it; under its own name.
     pub definition: &'static str,
-    /// What using it takes: all of these. Whoever may not do one of them does not see it.
+    /// The operations that its use requires, all of them. A caller that lacks one of them does not see the item.
     pub needs: &'static [Operation],
 }
 
-/// What the gateway's own service offers, and does.
+/// The items of the gateway's own service, and its handlers.
 #[async_trait]
 pub trait BuiltinService: Send + Sync + fmt::Debug {
     /// Its tools or resources, in the order in which they are listed. The same at all times.
@@ -58,18 +58,18 @@ pub struct BuiltinCall {
 }
 
 impl BuiltinCall {
-    /// The gateway that is asked.
+    /// The gateway that handles the call.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
     }
 
-    /// Who asks.
+    /// The caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Sends a request to a server as `/mcp/proxy` does, with `body` of its form; gives the method and the response. It takes
-    /// the place of this call among those under way, and is cancelled with it.
+    /// Sends a request to a server as `/mcp/proxy` does, with `body` of its form; returns the method and the response. It takes
+    /// over the slot of this call among those under way, and is cancelled with it.
     ///
     /// [`ErrorKind::PermissionDenied`] if the caller may not do what the request asks for; else as of [`Gateway::handle`].
     pub async fn proxy(self, body: Bytes) -> Result<(Method, Message)> {
@@ -115,8 +115,8 @@ pub(crate) struct BuiltinRequest {
     pub(crate) name: String,
 }
 
-/// What a request to `route` that names `name` is to the gateway's own service, if it is to it: the tool's own name, the URI,
-/// or nothing.
+/// The own name of the target if a request to `route` that names `name` is for the gateway's own service: the tool's name, the
+/// URI, or an empty text.
 pub(crate) fn asked(
     view: &View,
     principal: &Principal,
@@ -140,7 +140,7 @@ pub(crate) fn asked(
 }
 
 impl View {
-    /// Whether it has the gateway's own service, at the door by which `principal` came.
+    /// Whether it has the gateway's own service, at the entry point by which `principal` came.
     pub(crate) fn has_builtin(&self, principal: &Principal) -> bool {
         self.has_builtin && principal.builtin
     }
@@ -151,7 +151,7 @@ impl View {
     }
 }
 
-/// How the service introduces itself in the legacy era.
+/// The service's introduction in the legacy era.
 pub(crate) fn introduction(negotiated: &str) -> String {
     json!({
         "protocolVersion": negotiated,

@@ -1,5 +1,4 @@
-//! What a call comes down to, once it is known who calls: decided from the message, the route and the snapshot, without
-//! talking to anybody.
+//! Decides how to handle a call, once the principal is known: from the message, the route and the snapshot, without I/O.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,10 +24,10 @@ use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, object};
 
-/// What a message without a method counts as; it has been checked to have one.
+/// The method that stands for a missing one; a message has been checked to have one.
 const NONE: &Method = &Method::Ping;
 
-/// Everything that goes along with a call and lasts as long as it, its stream included.
+/// The context of a call, which lasts as long as the call, its stream included.
 #[derive(Debug)]
 pub(crate) struct CallContext {
     pub(crate) principal: Principal,
@@ -36,20 +35,20 @@ pub(crate) struct CallContext {
     pub(crate) correlation_id: Arc<str>,
     pub(crate) headers: HeaderMap,
     pub(crate) streams: bool,
-    /// Whether the caller can take a stream up again where it broke.
+    /// Whether the caller can resume a stream where it broke.
     pub(crate) resumes: bool,
     pub(crate) hints: Option<RoutingHints>,
     pub(crate) record: Arc<Record>,
-    /// What a modern request brought; `None` for the legacy era.
+    /// The metadata of a modern request; `None` for the legacy era.
     pub(crate) modern: Option<Box<Modern>>,
-    /// Keeps the request entered in its client's session, so that it can be cancelled.
+    /// Keeps the request registered in its client's session, so that it can be cancelled.
     pub(crate) landing: Option<RequestGuard>,
-    /// The call's place among those that may be under way.
+    /// The call's slot among those that may be under way.
     pub(crate) admission: Admission,
 }
 
 impl CallContext {
-    /// How the caller speaks.
+    /// The caller's era.
     pub(crate) fn era(&self) -> Era {
         if self.modern.is_some() { Era::Modern } else { Era::Legacy }
     }
@@ -59,7 +58,7 @@ impl CallContext {
         &self.record.active().cancel
     }
 
-    /// Whose sessions with servers the call uses, if it is anybody's.
+    /// The client whose sessions with servers the call uses, if there is one.
     pub(crate) fn caller(&self) -> Option<&Arc<Client>> {
         let pooled = self.modern.as_ref().and_then(|modern| modern.pooled.get());
         pooled.map(|pooled| &**pooled).or(self.client.as_ref())
@@ -70,8 +69,8 @@ impl CallContext {
         self.cancel().is_cancelled() || self.client.as_ref().is_some_and(|client| client.ended.is_cancelled())
     }
 
-    /// What it means that the client breaks the connection before it has the answer. Within a legacy session nothing; a call
-    /// that stands alone could neither be cancelled nor answered afterwards.
+    /// The effect of a client that breaks the connection before it has the answer. None within a legacy session; a call that
+    /// stands alone could neither be cancelled nor answered afterwards.
     pub(crate) fn departure(&self) -> Departure {
         if self.client.is_some() { Departure::GoesOn } else { Departure::Cancels }
     }
@@ -85,7 +84,7 @@ impl CallContext {
     }
 }
 
-/// A request that goes to a server, and what goes along with it.
+/// A request that goes to a server, and its context.
 #[derive(Debug)]
 pub(crate) struct ForwardRequest {
     pub(crate) forward: ForwardPlan,
@@ -97,16 +96,16 @@ pub(crate) struct ForwardRequest {
 pub(crate) struct ForwardPlan {
     pub(crate) service: Arc<Service>,
     pub(crate) message: Message,
-    /// What must be offered by the server that gets it.
+    /// The item that the server must offer.
     pub(crate) what: Option<(CapabilityKind, SmolStr)>,
-    /// The place of the name, and the name that the server knows.
+    /// The range of the name in the message, and the name that the server knows.
     pub(crate) rename: Option<(Range<usize>, String)>,
-    /// The one server that can answer: it made the task of which the message speaks.
+    /// The one server that can answer: it made the task to which the message refers.
     pub(crate) maker: Option<ServerId>,
 }
 
 impl ForwardPlan {
-    /// The service, and what of it is asked for.
+    /// The service, and the item of it that the request names.
     pub(crate) fn target(&self) -> Box<str> {
         let what = self.what.as_ref().map_or("", |(_, name)| name.as_str());
         format!("{}/{what}", self.service.name).into()
@@ -117,7 +116,7 @@ impl ForwardPlan {
     }
 }
 
-/// Who answers a request that names something, or belongs to a service.
+/// The destination of a request that names something, or belongs to a service.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is taken apart at once")]
 pub(crate) enum Destination {
@@ -127,7 +126,7 @@ pub(crate) enum Destination {
     Own(Box<builtin::BuiltinRequest>),
 }
 
-/// The service and the server's own name for what `message` asks for; `maker` is who made the task of which it speaks.
+/// The service and the server's own name for the item that `message` asks for; `maker` is the replica that made its task.
 pub(crate) fn forward(
     view: &View,
     principal: &Principal,
@@ -165,7 +164,7 @@ pub(crate) fn forward(
     finish(service, message, kind, name, range, rename).map(Destination::Server)
 }
 
-/// The service, and the name that it has for what the aggregated route calls `name`, if it is another.
+/// The service, and the name there of the item that the aggregated route calls `name`, if it differs.
 fn service_of(
     view: &View,
     route: &Endpoint,
@@ -202,8 +201,8 @@ fn finish(
     range: Option<Range<usize>>,
     rename: Option<String>,
 ) -> Result<ForwardPlan> {
-    // Of a service of which something is kept from the caller, what is not listed is unknown: also what does not exist, so
-    // that the two cannot be told apart.
+    // Where part of a service is hidden from the caller, every name that is not listed is unknown: also names that do not
+    // exist, so that the two cannot be told apart.
     if let Some(own) = rename.as_deref().or(name.as_deref())
         && !service.shows(kind, own)
     {
@@ -216,7 +215,7 @@ fn finish(
     Ok(ForwardPlan { service, message, what, rename, maker: None })
 }
 
-/// Finds what the aggregated route calls `name`: the service, and the name there if it is another.
+/// Finds the item that the aggregated route calls `name`: the service, and the name there if it differs.
 fn found(
     view: &View,
     kind: CapabilityKind,
@@ -235,7 +234,7 @@ fn found(
     Err(unknown_name(kind, name, message))
 }
 
-/// What is answered for a name that nothing has, or nothing that the caller may know of.
+/// The error for a name that does not exist, or that the caller may not know of.
 pub(crate) fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
     let name = shown(name);
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {

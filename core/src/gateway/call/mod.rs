@@ -1,5 +1,5 @@
-//! The parts of one call: what it comes down to, the message that goes up, the answer that comes down, and what the end
-//! of an attempt means.
+//! The parts of one call: how it is handled, the message to the server, the answer to the client, and the judgement of an
+//! attempt's end.
 
 pub(super) mod modern;
 pub(super) mod audit;

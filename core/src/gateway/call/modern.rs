@@ -1,4 +1,4 @@
-//! A modern request as it came in: what it says besides its body.
+//! A modern request as it came in: its metadata besides the body.
 
 use std::sync::OnceLock;
 
@@ -11,10 +11,10 @@ use crate::rpc::meta::{self, LOG_LEVELS, Meta};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Members, object};
 
-/// What a client may say of itself in one request, in bytes: it can be kept for a while.
+/// The longest self-description of a client in one request, in bytes: it can be kept for a while.
 const MAX_INTRODUCTION: usize = 8 * 1024;
 
-/// What a modern request says besides its body.
+/// The metadata of a modern request, besides its body.
 #[derive(Debug)]
 pub(crate) struct Modern {
     pub(crate) route: Endpoint,
@@ -22,7 +22,7 @@ pub(crate) struct Modern {
     pub(crate) capabilities: Box<str>,
     /// Raw object.
     pub(crate) client_info: Box<str>,
-    /// How grave a log message must be to be told; `None`: none is told.
+    /// The least severity of log messages that the client gets; `None`: it gets none.
     pub(crate) log_level: Option<usize>,
     pub(crate) state: Option<Box<str>>,
     /// Raw `inputResponses`.
@@ -34,7 +34,7 @@ pub(crate) struct Modern {
 }
 
 impl Modern {
-    /// What a call brought, if it is a modern one.
+    /// The metadata of a call, if it is a modern one.
     ///
     /// [`ErrorKind::InvalidParams`] if something is missing or of the wrong form, [`ErrorKind::TooLarge`].
     pub(crate) fn of(call: &Call) -> Result<Option<Box<Self>>> {
@@ -86,8 +86,8 @@ impl Modern {
 }
 
 impl Modern {
-    /// Whether the request can meet others in the session through which it goes. Where all messages come over one connection,
-    /// a log message says nothing of the request that it belongs to: so there is only one, if it wants to hear any.
+    /// Whether the request can share its session with others. Where all messages come over one connection, a log message does
+    /// not name the request that it belongs to: so a request that wants log messages has the session for itself.
     pub(crate) fn may_share(&self, replica: &Replica) -> bool {
         self.log_level.is_none() || !replica.upstream.is_duplex()
     }

@@ -1,10 +1,10 @@
-//! A call under way that outlives whoever waits for it.
+//! A call under way that outlives the client that waits for it.
 //!
-//! A door drops the future of a call when its client breaks the connection. For a legacy client that is no cancellation
-//! ("disconnection SHOULD NOT be interpreted as the client cancelling its request"): the call is handed to the tasks and
-//! goes on there; its answer is dropped. Where a broken connection does mean that nobody wants the answer any more, the
-//! call is cancelled first and then handed over as well, so that its server is told and its record ends as any other.
-//! A call whose future is driven to its end costs no task.
+//! An entry point drops the future of a call when its client breaks the connection. For a legacy client that is no cancellation
+//! ("disconnection SHOULD NOT be interpreted as the client cancelling its request"): the call is handed to the tasks and goes
+//! on there; its answer is dropped. Where a broken connection does mean that nobody wants the answer any more, the call is
+//! cancelled first and then handed over as well, so that its server is notified and its record ends as any other. A call whose
+//! future is driven to its end costs no task.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use crate::model::Reply;
 use crate::observe::Record;
 use crate::tasks::Tasks;
 
-/// What a broken connection means to a call.
+/// The effect of a broken connection on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     /// Nothing: the call goes on.
@@ -73,7 +73,7 @@ impl<F: Future<Output = Result<Reply>> + Send + 'static> Drop for Ongoing<'_, F>
     }
 }
 
-/// Says how a call went. One that is answered with a stream says so itself when the stream has ended.
+/// Records the outcome of a call. A call that is answered with a stream records it itself when the stream has ended.
 pub(crate) fn conclude(record: &Record, outcome: &Result<Reply>) {
     if !matches!(outcome, Ok(Reply::Stream { .. })) {
         record.outcome(outcome.as_ref().err());

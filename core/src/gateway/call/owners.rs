@@ -1,7 +1,7 @@
-//! Whose a task is, and which server made it: one that a server made for a principal is unknown to every other.
+//! The owner of each task, and the server that made it: a task that a server made for a principal is unknown to every other.
 //!
-//! Servers that many share cannot tell their callers apart, so it is remembered here, for the newest of them. Ids are the
-//! servers' own, and two of them may give the same.
+//! Servers that many callers share cannot tell them apart, so the gateway remembers the owners of the newest tasks. The servers
+//! choose the ids, and two servers may use the same one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::rpc::{Edit, Members, Message, Splice};
 
 static TASK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""taskId""#));
 
-/// Tasks that are remembered, of everybody; beyond this the oldest are forgotten.
+/// Tasks that are remembered, of all principals together; beyond this the oldest are forgotten.
 const MOST: usize = 65_536;
 
 /// The owners of tasks.
@@ -43,7 +43,7 @@ struct Made {
 }
 
 impl Owners {
-    /// Takes note of the task that `server` made for `principal`, if `answer` says so. The first one named so stays.
+    /// Records the task that `server` made for `principal`, if `answer` names one. The first owner of an id stays.
     pub(crate) fn note(&self, principal: &Principal, answer: &Message, server: ServerId) {
         // Hardly any answer has one: a search is cheaper than reading every object.
         if answer.result_bytes().is_none_or(|result| TASK.find(result).is_none()) {
@@ -70,7 +70,7 @@ impl Owners {
         }
     }
 
-    /// The server that made the task of which `message` speaks, as far as that is known, among those that count.
+    /// The server that made the task to which `message` refers, if that is known, among the servers that `counts` accepts.
     ///
     /// [`ErrorKind::InvalidParams`], as for a task that never was, if it is somebody else's; also if several made one of this id.
     fn maker(
@@ -102,7 +102,7 @@ impl Owners {
         }
     }
 
-    /// Whose a task of this server is: the principal's own, somebody else's, or not known.
+    /// Whether a task of this server is the principal's own; `None` if its owner is not known.
     fn is_own(&self, principal: &Principal, task: &str, server: ServerId) -> Option<bool> {
         let table = self.table();
         let made = table.by_task.get(&key(principal, task))?.iter().find(|made| made.server == server)?;
@@ -115,7 +115,7 @@ impl Owners {
 }
 
 impl Core {
-    /// The replica that made the task of which `message` speaks, if it is known and on this route. Errors as of
+    /// The replica that made the task to which `message` refers, if it is known and on this route. Errors as of
     /// [`Owners::maker`].
     pub(crate) fn maker(
         &self,
@@ -131,8 +131,8 @@ impl Core {
         Ok(maker.and_then(|id| self.replica(id)))
     }
 
-    /// An answer as far as it speaks of tasks: one that was made is noted, and a list shows what is the caller's. In a session
-    /// that many share that is only what is known to be; in one that is the client's the server knows better.
+    /// Applies ownership to an answer: a new task is recorded, and a list shows only the caller's tasks. In a session that many
+    /// callers share, those are the tasks known to be the caller's; in the client's own session, also tasks of unknown owner.
     pub(crate) fn of_tasks(&self, context: &CallContext, answering: &Answering, answer: Message) -> Message {
         let (principal, server) = (&context.principal, answering.server);
         if !answering.lists_tasks {
@@ -164,7 +164,7 @@ fn narrowed(answer: &Message, shows: impl Fn(&str) -> bool) -> Option<Message> {
     Message::parse(splice.apply(answer.bytes())).ok()
 }
 
-/// The id of the task that a result tells of.
+/// The id of the task in a result.
 fn task_of(result: &str) -> Option<String> {
     let members = Members::parse(result).ok()?;
     let inner = members.get("task").filter(|task| task.starts_with('{'));
@@ -195,7 +195,7 @@ mod tests {
         Message::parse(Message::request(Some(1), method, Some(&params))).unwrap()
     }
 
-    /// T-03: a task is unknown to whoever it was not made for, in either form in which servers tell of it.
+    /// T-03: a task is unknown to every principal but its owner, in both forms in which servers report it.
     #[test]
     fn a_task_of_somebody_else_is_unknown() {
         let (owners, server) = (Owners::default(), ServerId::random());
@@ -205,7 +205,7 @@ mod tests {
         ];
         for (n, answer) in made.iter().enumerate() {
             owners.note(&who("a"), &message(answer), server);
-            // Whoever is told of it later does not become its owner.
+            // A principal that receives the task later does not become its owner.
             owners.note(&who("b"), &message(answer), server);
             for method in ["tasks/get", "tasks/cancel", "tasks/update", "tasks/result"] {
                 let asked = asks(method, &format!("t{}", n + 1));

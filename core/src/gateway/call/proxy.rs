@@ -1,4 +1,4 @@
-//! Calls that stand alone and say what they need of a server: `/mcp/proxy`.
+//! Calls that stand alone and state their requirements of a server: `/mcp/proxy`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::model::{CapabilityKind, RoutingHints, ServerId};
 use crate::rpc::envelope::quote;
 use crate::rpc::{Members, Message, Shape};
 
-/// The request and the wishes of a body of `/mcp/proxy`: a JSON-RPC request with the members `required_tools`,
+/// The request and the hints of a body of `/mcp/proxy`: a JSON-RPC request with the members `required_tools`,
 /// `required_resources`, `preferred_servers` and `timeout` (seconds) besides.
 ///
-/// [`ErrorKind::Parse`] or [`ErrorKind::InvalidRequest`] for what is not that.
+/// [`ErrorKind::Parse`] or [`ErrorKind::InvalidRequest`] for any other body.
 pub(crate) fn read(content: &Bytes) -> Result<(Message, RoutingHints)> {
     let text = std::str::from_utf8(content)
         .map_err(|_| Error::new(ErrorKind::Parse, "the body is not valid UTF-8"))?;
@@ -62,8 +62,8 @@ fn wish<T: DeserializeOwned>(
         .map_err(|_| Error::new(ErrorKind::InvalidRequest, format!("`{key}` must be {form}")))
 }
 
-/// The service that has what the wishes and the call name; `None` if the call uses a full name, or nothing was asked
-/// for. Replicas are declared, never guessed: if several services fit, the caller must say which.
+/// The service that has the items of the hints and the call; `None` if the call uses a full name, or the hints require nothing.
+/// Replicas are declared, never guessed: if several services fit, the caller must name one.
 pub(crate) fn service_of(
     view: &View,
     hints: &RoutingHints,
@@ -130,7 +130,7 @@ fn offers_less() -> Error {
     Error::new(ErrorKind::Unavailable, message)
 }
 
-/// The servers of the service that the caller would rather have, best first.
+/// The servers of the service that the caller prefers, best first.
 pub(crate) fn preferred(service: &Service, hints: &RoutingHints) -> Vec<ServerId> {
     let find = |wish: &String| {
         service

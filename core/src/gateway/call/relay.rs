@@ -1,7 +1,7 @@
-//! What a client hears of what a server says: ids and progress tokens mapped back, questions numbered anew.
+//! Relays a server's messages to a client: ids and progress tokens mapped back, server requests numbered anew.
 //!
-//! A message that cannot be brought to its owner goes nowhere; a question that nobody can be asked is answered for
-//! the client, so that the server does not wait.
+//! A message that cannot be delivered to its owner is dropped; a server request that no client can answer is answered for the
+//! client, so that the server does not wait.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 /// How long a server may take to accept a notification or an answer.
 pub(crate) const TAKING: Duration = Duration::from_secs(10);
-/// How often it is looked whether questions wait that no stream takes: one that waits from one look to the next but one is
+/// The interval of the check for server requests that no stream takes: one that waits from one check to the next but one is
 /// answered for the client.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -29,32 +29,32 @@ const LOOK: Duration = Duration::from_secs(30);
 static TOKEN: LazyLock<memchr::memmem::Finder<'static>> =
     LazyLock::new(|| memchr::memmem::Finder::new(b"progressToken"));
 
-/// The way back from one session with a server to one client.
+/// The return path from one session with a server to one client.
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
-    /// Whoever can be asked and told; `None` for calls without a session.
+    /// The client that gets requests and notifications; `None` for calls without a session.
     pub(crate) client: Option<Arc<Client>>,
     pub(crate) session: Arc<Session>,
     pub(crate) server: ServerId,
 }
 
-/// What becomes of a server's message.
+/// The outcome of a server's message.
 #[derive(Debug)]
 enum Heard {
-    /// The client hears this.
+    /// The client gets this message.
     Message(Bytes),
-    /// The client is asked this, under this number.
+    /// The client gets this request, under this number.
     Question(u64, Bytes),
-    /// The server hears this in return.
+    /// The server gets this in return.
     Return(Bytes),
-    /// Nobody hears anything.
+    /// Nobody gets anything.
     Nothing,
 }
 
 impl Core {
-    /// Brings a notification or a question of the server to whom it concerns: into the `sink` of the call that it belongs to,
-    /// otherwise to the client's own stream. `token` is the progress token that the server was given, and the client's own,
-    /// byte for byte. An error if the server does not take what it is told in return.
+    /// Delivers a notification or a request of the server: into the `sink` of the call that it belongs to, otherwise to the
+    /// client's own stream. `token` is the progress token that the server was given, and the client's own, byte for byte. An
+    /// error if the server does not accept the reply.
     pub(crate) async fn pass(
         self: &Arc<Self>,
         relay: &Relay,
@@ -105,7 +105,7 @@ impl Core {
         Ok(())
     }
 
-    /// Puts a question on the client's own stream. One that no stream takes is answered for the client.
+    /// Puts a server request on the client's own stream. One that no stream takes is answered for the client.
     async fn ask_outside(&self, client: &Arc<Client>, number: u64, message: Bytes) {
         if !client.outbox.push(message, Some(number)) {
             return refuse(client.questions.take(number)).await;
@@ -128,7 +128,7 @@ impl Core {
     }
 }
 
-/// Tells a server that its question will not be answered.
+/// Tells a server that its request will not be answered.
 async fn refuse(asked: Option<PendingRequest>) {
     let Some(asked) = asked else { return };
     let told = tokio::time::timeout(TAKING, asked.session.notify(unanswerable(&asked.raw_id))).await;
@@ -138,7 +138,7 @@ async fn refuse(asked: Option<PendingRequest>) {
 }
 
 impl Relay {
-    /// What becomes of `message`, and the question that had to make room for it.
+    /// The outcome of `message`, and the server request that had to make room for it.
     fn hear(&self, message: &Message, token: Option<(u64, &str)>) -> (Heard, Option<PendingRequest>) {
         let heard = match message.shape() {
             Shape::Request => return self.question(message),
@@ -157,7 +157,7 @@ impl Relay {
         if message.method() == Some(&Method::Ping) {
             return (Heard::Return(result_response(id, "{}")), None);
         }
-        // On a shared session nobody declared that it can be asked.
+        // On a shared session no client declared that it takes requests.
         let client = self.client.as_ref().filter(|_| self.session.is_own());
         let token = progress_token(message);
         let raw_token = token.as_ref().map(|(_, token)| token.as_str());
@@ -192,8 +192,7 @@ impl Relay {
     }
 }
 
-/// What a client's progress notification is to the server that asked for it: the session, and the message with the
-/// server's own token.
+/// A client's progress notification for the server that asked for it: the session, and the message with the server's own token.
 pub(crate) fn client_progress(message: &Message, client: &Client) -> Option<(Arc<Session>, Bytes)> {
     let members = Members::parse(message.params()?).ok()?;
     let raw = members.get("progressToken")?;
@@ -203,12 +202,12 @@ pub(crate) fn client_progress(message: &Message, client: &Client) -> Option<(Arc
     Some((asked.session, splice.apply(message.bytes())))
 }
 
-/// Progress carries the token that the gateway gave; the client hears its own.
+/// Progress carries the gateway's token; the client gets its own.
 fn progress(message: &Message, token: Option<(u64, &str)>) -> Heard {
     mapped_progress(message, token).map_or(Heard::Nothing, Heard::Message)
 }
 
-/// Progress of the request that was given the token of the gateway's, with the client's own.
+/// Progress of the request that was given the gateway's token, with the client's own.
 pub(crate) fn mapped_progress(message: &Message, token: Option<(u64, &str)>) -> Option<Bytes> {
     let (given, own) = token?;
     let params = message.params()?;
@@ -227,7 +226,7 @@ fn unanswerable(id: &str) -> Bytes {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into()
 }
 
-/// Where the progress token stands in a request's params, and what it is.
+/// The range of the progress token in a request's params, and the token.
 pub(crate) fn progress_token(message: &Message) -> Option<(std::ops::Range<usize>, String)> {
     // Most requests have none: one search is cheaper than reading every object.
     // A key can also be written with escapes, and what is not seen is not mapped.

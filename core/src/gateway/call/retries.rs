@@ -1,5 +1,5 @@
-//! How many calls may be sent a second time: so many at once, and so many of all calls, so that servers in trouble do not get
-//! much more to do than servers that are well.
+//! The limits on second attempts: a number at once, and a share of all calls, so that failing servers do not get much more load
+//! than healthy ones.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +14,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Second attempts in that time for which there need be no calls.
 const FREE: u64 = 25;
 
-/// How many second attempts may be under way: 20 % of the active calls, and at least 3. Those beyond wait. Of the calls that
-/// began within ten seconds 20 % can be sent a second time, or 25 if that is more. Those beyond are not.
+/// The limits: 20 % of the active calls, and at least 3, may be second attempts under way; further ones wait. Of the calls that
+/// began within ten seconds 20 % can be sent a second time, or 25 if that is more; further ones are not.
 #[derive(Debug, Default)]
 pub(crate) struct RetryBudget {
     under_way: AtomicUsize,
@@ -44,12 +44,12 @@ impl RetryBudget {
         allowed
     }
 
-    /// Leave for a second attempt while `active` calls are under way, as soon as there is room.
+    /// A permit for a second attempt while `active` calls are under way, as soon as there is room.
     pub(crate) async fn take(&self, active: usize) -> Retrying<'_> {
         let most = (active / 5).max(3);
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
-            // In the queue before the look: what is freed in between would otherwise wake nobody.
+            // In the queue before the check: a slot that is freed in between would otherwise wake nobody.
             freed.as_mut().enable();
             let room = |now: usize| (now < most).then_some(now + 1);
             if self.under_way.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok() {
@@ -60,7 +60,7 @@ impl RetryBudget {
     }
 }
 
-/// A second attempt; gives its place back when dropped.
+/// A second attempt; releases its slot when dropped.
 #[derive(Debug)]
 pub(crate) struct Retrying<'a>(&'a RetryBudget);
 

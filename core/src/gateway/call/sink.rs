@@ -1,5 +1,4 @@
-//! Where what a server says in the course of a call goes on its way to the client: into a channel, or into a stream that can be
-//! taken up again.
+//! The sink for a server's messages during a call, on the path to the client: a channel, or a stream that can be resumed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,21 +24,21 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 /// The revision since which a stream may end before its call, and events have no data.
 const POLLS: &str = "2025-11-25";
 
-/// The way of a call's messages to its client.
+/// The path of a call's messages to its client.
 #[derive(Debug)]
 pub(crate) enum Sink {
-    /// Whoever leaves has left.
+    /// A client that leaves cannot come back.
     Channel(mpsc::Sender<Bytes>),
-    /// Whoever leaves can come back.
+    /// A client that leaves can come back.
     Kept(Arc<Client>, Arc<ReplayStream>),
 }
 
 impl Sink {
-    /// A new way, and its other end.
+    /// A new sink, and its other end.
     pub(crate) fn of(context: &CallContext) -> (Self, BoxStream<'static, Bytes>, Option<Numbering>) {
         if let Some(client) = context.client.as_ref().filter(|_| context.resumes) {
             let strand = client.replays.begin(&*client.hello.version >= POLLS);
-            // Nothing was given up yet, so that reading can begin; unless the session is over, and nobody is to hear.
+            // Nothing was given up yet, so reading can begin; unless the session has ended, and nobody reads.
             if let Some((reader, numbering)) = strand.attach(0) {
                 return (Self::Kept(Arc::clone(client), strand), reader.boxed(), Some(numbering));
             }
@@ -49,7 +48,7 @@ impl Sink {
         (Self::Channel(sender), messages, None)
     }
 
-    /// Hands a notification over. Whoever has left does not hear it, or hears it when he comes back.
+    /// Sends a notification. A client that has left misses it, or gets it when it comes back.
     pub(crate) async fn send(&self, message: Bytes) {
         match self {
             // A send fails when the client has left; the answer is still waited for.
@@ -58,11 +57,11 @@ impl Sink {
         }
     }
 
-    /// Hands a question over; gives it back if nobody will hear it here.
+    /// Sends a server request; returns it if nobody will read it here.
     pub(crate) async fn ask(&self, question: Bytes) -> Option<Bytes> {
         match self {
             Self::Channel(sender) => sender.send(question).await.err().map(|left| left.0),
-            // A client that is reached by its own stream need not come back for this one.
+            // A client that reads its own stream need not come back for this one.
             Self::Kept(client, strand) if !strand.is_attached() && client.outbox.is_attached() => {
                 Some(question)
             }
@@ -73,10 +72,10 @@ impl Sink {
         }
     }
 
-    /// Hands the last message over.
+    /// Sends the last message.
     pub(crate) async fn end(self, last: Bytes, now: Tick) {
         match self {
-            // Whoever no longer reads has left, and one who reads for so long does not want it; the answer is nobody's then.
+            // A client that no longer reads, or is behind for so long, does not want the answer; it is dropped.
             Self::Channel(sender) => drop(tokio::time::timeout(LAST_WORD, sender.send(last)).await),
             Self::Kept(client, strand) => client.replays.retire(&strand, last, now),
         }
@@ -90,7 +89,7 @@ impl Sink {
         }
     }
 
-    /// Does as the server does: each time that its stream ends before the call, the client's ends, too.
+    /// Mirrors the server: each time that its stream ends before the call, the client's stream ends, too.
     pub(crate) async fn pause(&self, pauses: Option<&Notify>) -> Infallible {
         if let (Some(pauses), Self::Kept(_, strand)) = (pauses, self) {
             loop {

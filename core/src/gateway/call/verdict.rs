@@ -1,4 +1,4 @@
-//! What the end of an attempt means: for the server's breaker, for a second attempt, for the client.
+//! Judges the end of an attempt: for the server's breaker, for a second attempt, for the client.
 
 use super::context::ForwardPlan;
 use crate::error::{Error, ErrorKind};
@@ -8,7 +8,7 @@ use crate::rpc::{Members, Method};
 
 /// Whether the call may be sent again although the server may have seen it.
 pub(crate) fn is_repeatable(forward: &ForwardPlan, replica: &Replica) -> bool {
-    // The answers to a server's questions are given once.
+    // The answers to a server's requests are sent once.
     let params = forward.message.params().and_then(|params| Members::parse(params).ok());
     let answers = |key| params.as_ref().is_some_and(|params| params.get(key).is_some());
     if answers("inputResponses") || answers("requestState") {
@@ -27,13 +27,13 @@ pub(crate) fn is_repeatable(forward: &ForwardPlan, replica: &Replica) -> bool {
         let says = |hint| annotations.get(hint) == Some("true");
         Some(says("readOnlyHint") || says("idempotentHint"))
     };
-    // Replicas may differ: this one's own word counts.
+    // Replicas may differ: the definition of this one counts.
     let definition = replica.listing.of(CapabilityKind::Tool).find(|item| item.name == *name);
     definition.and_then(|item| hinted(item.definition.get())).unwrap_or(false)
 }
 
-/// The error as a client gets it. A session that a server lost, a version that it does not speak, an answer of a size that is
-/// not taken: they are the server's failures, and the client's request is as good as any.
+/// The error as a client gets it. A session that a server lost, a version that it does not speak, an answer that is too large:
+/// these are failures of the server, and the client's request is valid.
 pub(crate) fn settle(error: Error) -> Error {
     let message = match error.kind() {
         ErrorKind::Cancelled

@@ -1,11 +1,11 @@
-//! A client on one connection for both ways: standard input and output, or the HTTP+SSE of 2024-11-05.
+//! A client on one connection for both directions: standard input and output, or the HTTP+SSE of 2024-11-05.
 //!
-//! Such a client has no answer of its own to each message: what it sends goes in, and all that it is to hear comes out of one
-//! queue. Every message goes through [`Gateway::handle`], as at any other door; what is decided here is only how calls run side
-//! by side on one connection:
+//! Such a client has no separate reply to each message: its messages come in, and all messages for it go out through one queue.
+//! Every message goes through [`Gateway::handle`], as at any other entry point; this module only decides how calls run
+//! concurrently on one connection:
 //! - Messages are begun in the order in which they came, so that a cancellation finds the request that it is about.
 //! - The queue is bounded. A client that does not read slows its own calls down, and nobody else's.
-//! - A request that the client cancelled gets no answer, as the specification wants it where answers share a connection.
+//! - A request that the client cancelled gets no answer, as the specification requires where answers share a connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,9 +27,9 @@ use crate::rpc::meta::Meta;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape};
 
-/// Requests of one client under way at once.
+/// Requests of one client in flight at once.
 const REQUESTS: usize = 1024;
-/// Notifications and answers of one client under way at once; further ones wait.
+/// Notifications and answers of one client in flight at once; further ones wait.
 const NOTES: usize = 64;
 /// Messages that wait for a client that reads slowly.
 const WAITING: usize = 32;
@@ -49,7 +49,7 @@ struct ConnectionState {
     out: mpsc::Sender<Bytes>,
     /// The legacy session, once it is opened.
     session: Mutex<Option<Arc<str>>>,
-    /// Requests under way by the client's ids, each with what cancels it.
+    /// Requests in flight by the client's ids, each with the token that cancels it.
     under_way: Mutex<HashMap<Box<str>, Arc<CancellationToken>>>,
     requests: Arc<Semaphore>,
     notes: Arc<Semaphore>,
@@ -58,8 +58,8 @@ struct ConnectionState {
 }
 
 impl ClientConnection {
-    /// Attaches a client that calls with these credentials, and is offered the gateway's own service if `builtin` says so; what it is
-    /// to hear comes out of the receiver, which must be read.
+    /// Attaches a client that calls with these credentials, and is offered the gateway's own service if `builtin` says so.
+    /// Messages for the client come out of the receiver, which must be read.
     pub fn new(
         gateway: Gateway,
         route: Endpoint,
@@ -88,7 +88,7 @@ impl ClientConnection {
         self.0.credentials.store(Arc::new(credentials));
     }
 
-    /// Takes one message as it came in. What is no message is answered at once with an error that has no id.
+    /// Takes one message as it came in. Bytes that are no message are answered at once with an error that has no id.
     pub async fn receive(&self, bytes: Bytes, correlation_id: Arc<str>) {
         match Message::parse(bytes) {
             Ok(message) => self.take(message, correlation_id).await,
@@ -118,7 +118,7 @@ impl ClientConnection {
             line.carry_out(message, correlation_id).await;
             drop(permit);
         });
-        // The first step in the order of arrival; the rest side by side.
+        // The first step runs in the order of arrival; the rest runs concurrently.
         if futures_util::poll!(&mut work).is_pending() {
             if is_held_open {
                 // It ends with the connection, and nobody waits for that.
@@ -129,7 +129,7 @@ impl ClientConnection {
         }
     }
 
-    /// Answers with an error that the door itself found.
+    /// Answers with an error that the entry point itself found.
     pub async fn refuse(&self, id: Option<&str>, error: &Error) {
         self.0.say(error_response(id, error, Era::Legacy)).await;
     }
@@ -141,7 +141,7 @@ impl ClientConnection {
         self.0.running.reopen();
     }
 
-    /// Waits until the gateway has no more to say on this connection: the session ended, or the gateway stops.
+    /// Waits until the gateway has no more messages for this connection: the session ended, or the gateway stops.
     pub async fn over(&self) {
         let token = self.0.gateway.tasks().token();
         tokio::select! {
@@ -150,7 +150,7 @@ impl ClientConnection {
         }
     }
 
-    /// Ends the session, if one was opened: calls under way are cancelled.
+    /// Ends the session, if one was opened: calls in flight are cancelled.
     pub async fn end(&self) {
         self.0.over.cancel();
         let session = locked(&self.0.session).take();
@@ -173,7 +173,7 @@ impl ConnectionState {
         let turn = (message.shape() == Shape::Request).then(|| self.enter(message.id().unwrap_or("null")));
         let cancelled = || turn.as_ref().is_some_and(|turn| turn.cancelled.is_cancelled());
         if let (Some(turn), Ok(Some(_))) = (&turn, Meta::of(&message)) {
-            // In this era nobody wants what the server still does for a request that was cancelled.
+            // In this era further work of the server for a cancelled request is of no use.
             tokio::select! {
                 () = self.carry_out_modern(message, correlation_id, turn) => {}
                 () = turn.cancelled.cancelled() => {}
@@ -214,7 +214,7 @@ impl ConnectionState {
         }
     }
 
-    /// Carries out a request that is complete in itself. Cancelled when it is dropped.
+    /// Carries out a request that is complete in itself. The request is cancelled when this is dropped.
     async fn carry_out_modern(&self, message: Message, correlation_id: Arc<str>, turn: &EnteredRequest) {
         match self.handle(Action::Send(message), Era::Modern, correlation_id).await {
             Ok(Reply::Message { body, .. } | Reply::Refused { body, .. }) => self.say(body).await,
@@ -246,7 +246,7 @@ impl ConnectionState {
         self.gateway.handle(call, &self.credentials.load_full()).await
     }
 
-    /// Brings the client what belongs to none of its requests, as long as the session lives.
+    /// Sends the client the messages that belong to none of its requests, as long as the session lives.
     async fn listen(self: &Arc<Self>, session: Arc<str>) {
         let Ok(Reply::Stream { mut messages, .. }) = self.handle(Action::Listen, Era::Legacy, own_id()).await
         else {
@@ -257,7 +257,7 @@ impl ConnectionState {
             while let Some(message) = messages.next().await {
                 line.say(message).await;
             }
-            // Another session may have taken its place.
+            // Another session may have replaced it.
             if locked(&line.session).as_ref() == Some(&session) {
                 line.over.cancel();
             }
@@ -283,7 +283,7 @@ impl ConnectionState {
     }
 
     async fn say(&self, message: Bytes) {
-        // Whoever does not read any more has left.
+        // A client that no longer reads has left.
         let _ = self.out.send(message).await;
     }
 
@@ -293,7 +293,7 @@ impl ConnectionState {
         turn
     }
 
-    /// From now on the request that is cancelled here is not answered.
+    /// Suppresses the answer to the request that `message` cancels.
     fn silence(&self, message: &Message) {
         let params = message.params().and_then(|params| Members::parse(params).ok());
         let Some(id) = params.as_ref().and_then(|params| params.get("requestId")) else { return };
@@ -303,7 +303,7 @@ impl ConnectionState {
     }
 }
 
-/// A request under way, entered until this is dropped.
+/// A request in flight, entered until this is dropped.
 struct EnteredRequest {
     line: Arc<ConnectionState>,
     id: Box<str>,
@@ -313,7 +313,7 @@ struct EnteredRequest {
 impl Drop for EnteredRequest {
     fn drop(&mut self) {
         let mut under_way = locked(&self.line.under_way);
-        // A client that gives two requests the same id has the later one entered.
+        // Of two requests with the same id, the later one stays entered.
         if under_way.get(&self.id).is_some_and(|entered| Arc::ptr_eq(entered, &self.cancelled)) {
             under_way.remove(&self.id);
         }

@@ -1,4 +1,4 @@
-//! What goes on in a session besides requests: introduction, log level, notifications, answers, the stream.
+//! The traffic of a session besides requests: introduction, log level, notifications, answers, the stream.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::tasks::awaited::promise;
 use crate::transport::Session;
 
 impl Core {
-    /// The `initialize` result: of a service what its server said, of the aggregated route the gateway's own.
+    /// The `initialize` result: for a service that of its server, for the aggregated route the gateway's own.
     pub(crate) async fn introduction(
         self: &Arc<Self>,
         route: &Endpoint,
@@ -55,7 +55,7 @@ impl Core {
         }
         let mut asking: FuturesUnordered<_> =
             service.unheard().map(|replica| self.discover_now(replica.server.id)).collect();
-        // Somebody has to do something, so the client's user hears what; all else may pass.
+        // This error needs action, so the client's user is told of it; all others may pass.
         let mut needed = None;
         let first = async {
             while let Some(Err(error)) = asking.next().await {
@@ -64,7 +64,7 @@ impl Core {
                     .or(needed.take());
             }
         };
-        // Enough time for a server that starts only now; the client's own patience ends about here too.
+        // Enough time for a server that starts only now; the client's own timeout ends about here too.
         let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
         let view = self.view_for(principal);
         let service = view.service(name.as_str())?;
@@ -87,12 +87,12 @@ impl Core {
         let strangers = service.replicas.iter().filter(|replica| replica.upstream.want_legacy());
         let asking: Vec<_> = strangers.map(|replica| self.discover_afresh(replica.server.id)).collect();
         if !asking.is_empty() {
-            // What fails has been logged, and what comes too late is there for the next client.
+            // Failures have been logged, and an answer that comes too late is there for the next client.
             let _ = tokio::time::timeout(self.settings.introduction_budget, join_all(asking)).await;
         }
     }
 
-    /// Remembers the level for this client, and tells the servers with which it has sessions.
+    /// Remembers the level for this client, and sends it to the servers with which the client has sessions.
     pub(crate) async fn set_level(
         self: &Arc<Self>,
         message: &Message,
@@ -152,7 +152,7 @@ impl Core {
         self.deliver(to, shown_method(message), Arc::clone(correlation_id)).await;
     }
 
-    /// Brings messages to servers, all at once. They are brought also if the client does not wait for it.
+    /// Delivers messages to servers, all at once, also if the client does not wait for it.
     async fn deliver(&self, to: Vec<(Arc<Session>, Bytes)>, method: String, correlation_id: Arc<str>) {
         if to.is_empty() {
             return;
@@ -185,7 +185,7 @@ impl Core {
         Reply::Stream { messages, server: None, numbering: None }
     }
 
-    /// Ends a client's session. It is brought to its end also if nobody waits for it.
+    /// Ends a client's session. The end is completed also if no caller waits for it.
     pub(crate) async fn end_session(&self, client: &Arc<Client>) {
         self.sessions.remove(client);
         client.ended.cancel();
@@ -206,7 +206,7 @@ impl Core {
 
 /// The rest of the stream of one of the client's calls.
 ///
-/// [`ErrorKind::InvalidRequest`] for an id that the client was not given, or behind which nothing is kept any more.
+/// [`ErrorKind::InvalidRequest`] for an id that the client was not given, or after which nothing is kept any more.
 pub(crate) fn take_up(client: &Client, id: &str) -> Result<Reply> {
     let (messages, numbering) = client.replays.resume(id).ok_or_else(|| {
         let message =
@@ -216,7 +216,7 @@ pub(crate) fn take_up(client: &Client, id: &str) -> Result<Reply> {
     Ok(Reply::Stream { messages: messages.boxed(), server: None, numbering: Some(numbering) })
 }
 
-/// Cancels the request that the client names; the server hears of it from the request itself.
+/// Cancels the request that the client names; the server is notified of it by the request itself.
 fn cancel(message: &Message, client: &Client) {
     let params = message.params().and_then(|params| Members::parse(params).ok());
     let named = params.as_ref().and_then(|params| Some((params.get("requestId")?, params.get("reason"))));
@@ -225,7 +225,7 @@ fn cancel(message: &Message, client: &Client) {
     }
 }
 
-/// The server's own words with the version that was agreed with this client.
+/// The server's own introduction with the version that was negotiated with this client.
 fn with_version(said: &str, negotiated: &str) -> String {
     let replaced = || {
         let members = Members::parse(said).ok()?;

@@ -1,4 +1,4 @@
-//! Hears what servers say outside any exchange, for as long as the session lives in which they say it.
+//! Receives the messages that servers send outside of any exchange, for as long as the session of these messages lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::gateway::session::client::Client;
 use crate::model::ServerId;
 use crate::transport::Session;
 
-/// How soon a stream that the server ended is opened again; doubled each time that it ended without a message.
+/// The pause before a stream that the server ended is opened again; doubled each time that it ended without a message.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// Brings what a server says outside of any exchange to the client. `opening` is dropped as soon as the server's stream
-    /// is open, or it is known that there is none.
+    /// Passes the messages that a server sends outside of any exchange on to the client. `opening` is dropped as soon as the
+    /// server's stream is open, or it is known that there is none.
     pub(crate) fn overhear(
         self: &Arc<Self>,
         client: &Arc<Client>,
@@ -36,14 +36,14 @@ impl Core {
         });
     }
 
-    /// Listens on the shared session for lists that changed.
+    /// Listens on the shared session for changes of lists.
     pub(crate) fn watch(self: &Arc<Self>, server: ServerId, session: &Arc<Session>) {
         let this = Arc::clone(self);
         let relay = Relay { client: None, session: Arc::clone(session), server };
         self.tasks.spawn(async move { this.hear_out(&relay, None).await });
     }
 
-    /// Passes on what comes until the session is closed. A server that refuses the first stream has none; one that was
+    /// Passes on all messages until the session is closed. A server that refuses the first stream has none; a stream that was
     /// opened before is opened again.
     async fn hear_out(self: &Arc<Self>, relay: &Relay, mut opening: Option<oneshot::Sender<()>>) {
         let session = &relay.session;

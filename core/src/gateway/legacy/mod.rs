@@ -1,4 +1,4 @@
-//! What legacy clients do besides calls: they open sessions, hear what servers tell them, and answer what servers ask.
+//! Legacy clients besides their calls: they open sessions, receive messages of servers, and answer requests of servers.
 
 pub(super) mod hearing;
 pub(super) mod opening;

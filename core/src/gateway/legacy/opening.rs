@@ -1,7 +1,7 @@
-//! The sessions that clients have with servers: opened, made the client's, given up.
+//! The sessions that clients have with servers: opened, assigned to the client, given up.
 //!
-//! Opening is a task of its own that is brought to its end whatever becomes of the call that wanted it: what was opened at
-//! a server either becomes the client's or is closed there.
+//! Opening is a task of its own that runs to completion whatever the outcome of the call that wanted it: a session that was
+//! opened at a server either becomes the client's or is closed there.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -26,8 +26,8 @@ const LEVEL_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// The session in which a client's calls reach a server: its own, or the one that is shared. `cause` is the correlation id of
-    /// the request for which it is wanted.
+    /// The session in which a client's calls reach a server: its own, or the shared one. `cause` is the correlation id of the
+    /// request that needs it.
     pub(crate) async fn session_for(
         self: &Arc<Self>,
         client: Option<&Arc<Client>>,
@@ -86,11 +86,11 @@ impl Core {
             client.questions.forget(&session);
             return Err(if client.ended.is_cancelled() { ended() } else { replaced() });
         }
-        // What changed while the session was nobody's yet was not told to it.
+        // A level that was set before the session was the client's has not been sent to it.
         if log_level(client) != told {
             tell_level(client, &session, cause).await;
         }
-        // Over one connection everything arrives anyway; else a stream costs one, so only where somebody listens.
+        // Over one connection everything arrives anyway; otherwise a stream costs a connection, so only if the client listens.
         let hears = upstream.is_duplex() || client.outbox.is_attached();
         if hears && !client.is_pooled() && !client.can_be_asked() {
             self.overhear(client, replica.server.id, &session, None);
@@ -98,8 +98,8 @@ impl Core {
         Ok(session)
     }
 
-    /// Hears a server that was told that it can ask, before it is sent anything on which it could: a question that finds no
-    /// stream is lost. One that comes before the client's own stream is open waits there.
+    /// Listens to a server that was told that it can send requests, before it is sent anything on which it could: a request that
+    /// finds no stream is lost. One that comes before the client's own stream is open waits there.
     async fn hear_first(self: &Arc<Self>, client: &Arc<Client>, server: ServerId, session: &Arc<Session>) {
         let (opening, opened) = oneshot::channel();
         if client.is_pooled() {
@@ -107,12 +107,12 @@ impl Core {
         } else {
             self.overhear(client, server, session, Some(opening));
         }
-        // Nothing is sent on the channel; it ends. A stream that opens later is heard all the same.
+        // Nothing is sent on the channel; it ends. A stream that opens later is read all the same.
         let _ = tokio::time::timeout(STREAM_TIMEOUT, opened).await;
     }
 }
 
-/// Tells a server the log level that the client wants, if it wants one; gives the level.
+/// Sends a server the log level that the client wants, if it wants one; returns the level.
 pub(crate) async fn tell_level(client: &Client, session: &Session, cause: Option<&str>) -> Option<String> {
     let level = log_level(client)?;
     if session.declares("logging") {

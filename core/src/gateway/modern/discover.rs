@@ -1,4 +1,4 @@
-//! `server/discover`, as the gateway answers it: of a service what its servers said, their capabilities together; of the
+//! `server/discover`, as the gateway answers it: for a service the answers of its servers, their capabilities together; for the
 //! aggregated route the gateway's own.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl Core {
         message: &Message,
         principal: &Principal,
     ) -> Result<Reply> {
-        // Asks servers that were never heard.
+        // Asks servers that have not answered before.
         let said = self.introduction(route, LATEST_LEGACY, principal).await?;
         let result = match route.service() {
             None => {
@@ -57,16 +57,16 @@ impl Core {
     }
 }
 
-/// The extension whose requests the aggregated route can bring to whom they are for: the gateway knows who made a task.
+/// The extension whose requests the aggregated route can deliver to the right server: the gateway knows which one made a task.
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-/// What a server says of that extension, raw.
+/// A server's declaration of that extension, raw.
 fn tasks_of(discover: &str) -> Option<String> {
     let capabilities = Members::parse(Members::parse(discover).ok()?.get("capabilities")?).ok()?;
     Some(Members::parse(capabilities.get("extensions")?).ok()?.get(TASKS)?.to_owned())
 }
 
-/// The same result, which says so of the gateway, if a server does.
+/// The same result, which declares the extension for the gateway, if a server does.
 fn with_tasks(result: &str, tasks: Option<&str>) -> Result<String> {
     let Some(tasks) = tasks else { return Ok(result.to_owned()) };
     let mut edit = Edit::of(result)?;
@@ -83,7 +83,7 @@ fn supported() -> String {
     format!("[{}]", versions.join(","))
 }
 
-/// What a legacy server said of itself as the result of `server/discover`; `capabilities` are those of all replicas.
+/// A legacy server's `initialize` result as the result of `server/discover`; `capabilities` are those of all replicas.
 fn from_initialize(said: &str, capabilities: &[Value]) -> Result<String> {
     let mut edit = Edit::of(said)?;
     if let Some(info) = edit.members().get("serverInfo") {
@@ -95,8 +95,8 @@ fn from_initialize(said: &str, capabilities: &[Value]) -> Result<String> {
     Ok(edit.apply())
 }
 
-/// What modern servers said: the first one's words, kept as long as all of them allow, and by others than who asked only if
-/// they say so and `shared` allows it.
+/// The result of modern servers: the first one's, kept as long as all of them allow, and shared with other callers only if they
+/// all say so and `shared` allows it.
 fn from_discover(said: &str, others: &[&str], capabilities: &[Value], shared: bool) -> Result<String> {
     let freshness = |said: &str| {
         let members = Members::parse(said).ok()?;
@@ -138,7 +138,7 @@ fn together(edit: &mut Edit<'_>, all: &[Value]) {
     }
 }
 
-/// Adds what `other` has; what one of them can do, both together can.
+/// Adds the capabilities of `other`; the union holds for both together.
 fn merge(into: &mut Value, other: &Value) {
     match (into, other) {
         (Value::Object(into), Value::Object(other)) => {
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!((&read(&[other])["ttlMs"], &read(&[other])["cacheScope"]), (&json!(7), &json!("private")));
     }
 
-    /// T-05: where an operator wants that, what is labelled `public` is not.
+    /// T-05: where an operator wants that, an answer labelled `public` becomes private.
     #[test]
     fn what_may_not_be_shared_is_private_whatever_the_server_says() {
         let first = r#"{"capabilities":{},"ttlMs":50,"cacheScope":"public"}"#;

@@ -1,7 +1,7 @@
-//! `subscriptions/listen`: a stream that a client holds open to hear of lists and resources that change.
+//! `subscriptions/listen`: a stream that a client holds open to be notified of lists and resources that change.
 //!
-//! Lists change when discovery has seen it, or when a server tells it in a stream (`streams.rs`), as it does for
-//! resources. Whatever comes faster than ten times a second is told once.
+//! Lists change when discovery has seen it, or when a server notifies of it in a stream (`streams.rs`), as it does for
+//! resources. Changes that come faster than ten times a second are sent once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,9 +33,9 @@ use crate::rpc::{Edit, Members, Message, Method, Splice, meta};
 const PERIOD: Duration = Duration::from_millis(100);
 /// Resources that one request may name.
 const MOST: usize = 256;
-/// Messages that wait for a slow reader; what changes meanwhile is told later.
+/// Messages that wait for a slow reader; further changes are sent later.
 const WAITING: usize = 16;
-/// How long a client that is behind is waited for with the last word.
+/// How long a client that is behind is waited for with the last message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A list of a service of a tenant changed.
@@ -44,11 +44,11 @@ struct Change {
     tenant: TenantId,
     service: ServiceName,
     list: List,
-    /// Whether the merged lists have it already; until then only the server says so.
+    /// Whether the merged lists have it already; until then only the server reports it.
     merged: bool,
 }
 
-/// Who tells those who listen that lists changed.
+/// Notifies the open streams of lists that changed.
 #[derive(Debug)]
 pub(crate) struct Changes(broadcast::Sender<Change>);
 
@@ -59,7 +59,7 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// Tells everybody whom it concerns; `merged`: the merged lists have the change.
+    /// Notifies all streams; `merged`: the merged lists have the change.
     pub(crate) fn tell(&self, tenant: &TenantId, service: &ServiceName, list: List, merged: bool) {
         // Perhaps nobody listens.
         let _ = self.0.send(Change { tenant: tenant.clone(), service: service.clone(), list, merged });
@@ -71,7 +71,7 @@ impl Changes {
     }
 }
 
-/// What a client wants to hear, and what it will hear.
+/// The changes that a client asks for, and those that it is granted.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Filter {
@@ -107,7 +107,7 @@ impl Filter {
         }
     }
 
-    /// Keeps of the lists those of which a server says that it tells; `said` are their `initialize` results.
+    /// Keeps only the lists of whose changes a server declares to notify; `said` are their `initialize` results.
     fn keep_lists<'a>(&mut self, said: impl Iterator<Item = &'a str>) {
         let (mut tools, mut prompts, mut resources) = (false, false, false);
         for said in said {
@@ -150,7 +150,7 @@ impl Filter {
     }
 }
 
-/// What changed and was not told yet.
+/// Changes that were not sent yet.
 #[derive(Debug, Default)]
 struct Due {
     lists: [bool; 3],
@@ -166,7 +166,7 @@ impl Due {
         self.lists[list as usize] |= filter.wants(list);
     }
 
-    /// Takes a server's notification in, if the client wants to hear it.
+    /// Takes a server's notification in, if the client asked for it.
     fn take(&mut self, message: Message, filter: &Filter) {
         match message.method() {
             Some(Method::ResourceUpdated) => {
@@ -186,7 +186,7 @@ impl Due {
         }
     }
 
-    /// The messages that tell it all, for the subscription `id`.
+    /// The messages for all these changes, for the subscription `id`.
     fn told(self, id: &str) -> Vec<Bytes> {
         let lists = List::ALL.into_iter().filter(|list| self.lists[*list as usize]);
         let lists = lists.filter_map(|list| Message::parse(list.notification()).ok());
@@ -234,7 +234,7 @@ struct Listening {
 }
 
 impl Core {
-    /// Tells those who listen to its service that a server says that a list changed.
+    /// Notifies the streams of its service that a server reports a changed list.
     pub(crate) fn tell_change(&self, server: ServerId, list: List) {
         if self.modern.changes.are_unheard() {
             return;
@@ -246,7 +246,7 @@ impl Core {
 
     /// Opens the stream of a `subscriptions/listen` request.
     ///
-    /// [`ErrorKind::MediaType`] if the client takes no stream; errors for what it asks that cannot be read.
+    /// [`ErrorKind::MediaType`] if the client takes no stream; errors for a request that cannot be read.
     pub(super) async fn listen_modern(
         self: &Arc<Self>,
         route: &Endpoint,
@@ -258,7 +258,7 @@ impl Core {
             return Err(Error::new(ErrorKind::MediaType, message));
         }
         let mut filter = Filter::of(message)?;
-        // A tenant can have half of what may be under way, and one of its principals half of that.
+        // A tenant can have half of the calls that may be under way, and one of its principals half of that.
         let hold = self.modern.held.enter(&context.principal, (self.settings.limits.max_calls / 4).max(1))?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = context.principal.tenant.clone();
@@ -296,7 +296,7 @@ impl Core {
         Ok(Reply::Stream { messages, server: None, numbering: None })
     }
 
-    /// What the servers of a service say of the lists that the client wants to hear of.
+    /// The streams of a service's servers for the lists that the client asked for.
     async fn lists_of(
         self: &Arc<Self>,
         service: &Service,
@@ -344,7 +344,7 @@ impl Listening {
                 },
                 Some(message) = self.heard.next() => match message {
                     Some(message) => due.take(message, &self.filter),
-                    // A session ended, and with it what it was subscribed to: the client begins anew.
+                    // A session ended, and with it its subscriptions: the client begins anew.
                     None => break,
                 },
             }
@@ -358,7 +358,7 @@ impl Listening {
         let seen = || {
             let principal = &self.context.principal;
             self.gateway.with_view(principal, |view| {
-                // What is gone is told to whoever saw all that there was.
+                // The removal of a service concerns callers that see everything.
                 view.services.contains_key(&change.service) || view.is_whole_for(principal)
             })
         };

@@ -1,6 +1,6 @@
 //! The merged lists as modern clients get them: with how long they may be kept.
 //!
-//! A merged list shows what one tenant has, so nobody else may be given it, whatever the servers say of theirs.
+//! A merged list holds the items of one tenant, so nobody else may be given it, whatever the servers declare for theirs.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Modern clients: what their requests bring, and what of it the gateway answers itself. Everything else goes the way of
-//! all calls.
+//! Modern clients: reads their requests, and answers some of them in the gateway itself. Everything else takes the path of all
+//! calls.
 
 mod discover;
 mod notification_reader;
@@ -34,7 +34,7 @@ use crate::model::{CapabilityKind, Endpoint, Principal, Reply};
 use crate::rpc::meta::{self, LOG_LEVELS};
 use crate::rpc::{Message, Method, Shape};
 
-/// What serving modern clients needs.
+/// The state for serving modern clients.
 #[derive(Debug)]
 pub(crate) struct ModernState {
     pub(crate) modern_to_legacy: ModernToLegacy,
@@ -46,7 +46,7 @@ pub(crate) struct ModernState {
 }
 
 impl ModernState {
-    /// `vault` is what the key of states is derived from. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    /// The key of states is derived from `vault`. [`ErrorKind::Internal`] if the operating system gives no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
             modern_to_legacy: ModernToLegacy::new(vault)?,
@@ -58,7 +58,7 @@ impl ModernState {
     }
 }
 
-/// What a modern request comes down to.
+/// The action for a modern request that the gateway answers itself.
 #[derive(Debug)]
 pub(crate) enum ModernCall {
     Discover(Message),
@@ -71,7 +71,7 @@ pub(crate) enum ModernCall {
     Ignore,
 }
 
-/// Who answers it.
+/// The destination of a modern request.
 #[derive(Debug)]
 pub(crate) enum ModernDestination {
     /// The gateway itself.
@@ -81,7 +81,7 @@ pub(crate) enum ModernDestination {
 }
 
 impl Core {
-    /// Decides what a modern request comes down to, without talking to anybody.
+    /// Decides the destination of a modern request, without I/O.
     pub(crate) fn resolve_modern(
         &self,
         route: &Endpoint,
@@ -123,19 +123,19 @@ impl Core {
         Ok(ModernDestination::Forward(forward))
     }
 
-    /// What the request's `requestState` says, if it is one of the gateway's and names a call that is parked.
+    /// The ticket in the request's `requestState`, if it is one of the gateway's and names a call that is parked.
     fn ticket_of(&self, message: &Message, context: &mut CallContext) -> Result<Option<Ticket>> {
         let state = context.modern.as_ref().and_then(|modern| modern.state.clone());
         let Some(state) = state.filter(|state| sealed::is_ours(state)) else { return Ok(None) };
         let bond = bond_of(context, message);
         let shown = self.modern.modern_to_legacy.seal.open(&state, &bond, self.clock.timestamp())?;
-        if shown.ticket.replica != AGAIN {
+        if shown.ticket.number != AGAIN {
             return if shown.own { Ok(Some(shown.ticket)) } else { Err(sealed::elsewhere()) };
         }
         if let Some(modern) = &mut context.modern {
             modern.again = true;
             if !shown.own {
-                // They answer what the server asked there.
+                // They answer requests that the server sent there.
                 modern.responses = None;
             }
         }
@@ -196,8 +196,8 @@ impl Core {
         modern.pooled.get_or_init(|| borrowed)
     }
 
-    /// Lets servers send log messages of this gravity to the client's sessions; which of them a request hears is decided
-    /// where they come in.
+    /// Lets servers send log messages of this severity to the client's sessions; which of them a request gets is decided where
+    /// they come in.
     pub(crate) async fn hear_from(&self, client: &Arc<Client>, level: usize, cause: &str) {
         client.set_apart();
         let changed = {
@@ -216,7 +216,8 @@ impl Core {
     }
 }
 
-/// Whether a request can go to the servers of its service: only modern ones have given states, and mirrored headers agree with the body.
+/// Whether a request can go to the servers of its service: only modern ones have given states, and mirrored headers agree with
+/// the body.
 fn check_forward(forward: &ForwardPlan, context: &CallContext) -> Result<()> {
     let replicas = &forward.service.replicas;
     let speaks_modern = replicas.iter().any(|replica| replica.listing.modern.is_some());

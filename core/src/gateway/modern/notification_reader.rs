@@ -1,4 +1,5 @@
-//! What servers tell sessions of the pool outside of any call: one reader for each session, for all clients that listen.
+//! Reads the servers' messages to sessions of the pool outside of any call: one reader for each session, for all clients that
+//! listen.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,29 +16,29 @@ use crate::rpc::answer::result_response;
 use crate::rpc::{Message, Method, Shape};
 use crate::transport::Session;
 
-/// Messages that a client that listens may be behind.
+/// Messages that a listening client may be behind.
 const WAITING: usize = 256;
-/// Questions that wait for a client that can be asked.
+/// Server requests that wait for a client that can answer them.
 const MOST_ASKED: usize = 16;
 /// The wait before a stream that the server ended is opened again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The sessions that are listened to, by address.
+/// The sessions that have a reader, by address.
 #[derive(Debug, Default)]
 pub(crate) struct NotificationReader(Mutex<HashMap<usize, Ear>>);
 
 #[derive(Debug)]
 struct Ear {
     sender: Sender<Message>,
-    /// How many clients want to hear of each resource.
+    /// How many clients subscribed to each resource.
     resources: HashMap<String, usize>,
-    /// What the server asked outside of any call, oldest first.
+    /// The requests that the server sent outside of any call, oldest first.
     asked: Vec<ReaderRequest>,
 }
 
 #[derive(Debug)]
 struct ReaderRequest {
-    /// Differs from that of any other such question.
+    /// Differs from that of any other such request.
     key: String,
     /// The server's id, byte for byte.
     raw_id: String,
@@ -49,7 +50,7 @@ fn address(session: &Arc<Session>) -> usize {
 }
 
 impl NotificationReader {
-    /// Tells those who listen to a session what the server said in the middle of a call.
+    /// Passes on a message that the server sent in the middle of a call to the listeners of its session.
     pub(crate) fn tell(&self, session: &Arc<Session>, message: &Message) {
         if let Some(ear) = self.table().get(&address(session)) {
             // Perhaps nobody listens just now.
@@ -57,7 +58,7 @@ impl NotificationReader {
         }
     }
 
-    /// Counts one more who wants to hear of a resource. Whether it is the first.
+    /// Counts one more subscriber of a resource. Whether it is the first.
     pub(super) fn want(&self, session: &Arc<Session>, uri: &str) -> bool {
         let mut table = self.table();
         let Some(ear) = table.get_mut(&address(session)) else { return true };
@@ -66,7 +67,7 @@ impl NotificationReader {
         *count == 1
     }
 
-    /// Counts one less. Whether it was the last.
+    /// Counts one subscriber less. Whether it was the last.
     pub(super) fn leave(&self, session: &Arc<Session>, uri: &str) -> bool {
         let mut table = self.table();
         let Some(ear) = table.get_mut(&address(session)) else { return false };
@@ -79,19 +80,19 @@ impl NotificationReader {
         last
     }
 
-    /// Whether the server asked something outside of any call that was not answered yet.
+    /// Whether the server sent a request outside of any call that was not answered yet.
     pub(crate) fn has_questions(&self, session: &Arc<Session>) -> bool {
         self.table().get(&address(session)).is_some_and(|ear| !ear.asked.is_empty())
     }
 
-    /// What it asked, by key.
+    /// Those requests, by key.
     pub(crate) fn questions(&self, session: &Arc<Session>) -> Vec<(String, Question)> {
         let table = self.table();
         let asked = table.get(&address(session)).map_or(&[][..], |ear| &ear.asked);
         asked.iter().map(|asked| (asked.key.clone(), asked.question.clone())).collect()
     }
 
-    /// Takes the question of this key; the id that the server gave it.
+    /// Takes the request of this key; returns the id that the server gave it.
     pub(crate) fn answered(&self, session: &Arc<Session>, key: &str) -> Option<String> {
         let mut table = self.table();
         let asked = &mut table.get_mut(&address(session))?.asked;
@@ -99,7 +100,7 @@ impl NotificationReader {
         Some(asked.remove(replica).raw_id)
     }
 
-    /// Keeps a question until a client can be asked; false if there are too many.
+    /// Keeps a request until a client can answer it; false if there are too many.
     pub(crate) fn keep(&self, session: &Arc<Session>, raw_id: &str, question: Question) -> bool {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut table = self.table();
@@ -111,7 +112,7 @@ impl NotificationReader {
         true
     }
 
-    /// Forgets the question that the server withdraws.
+    /// Forgets the request that the server withdraws.
     fn withdraw(&self, session: &Arc<Session>, message: &Message) {
         let params = message.params_members().ok();
         let raw_id = params.as_ref().and_then(|params| params.get("requestId"));
@@ -126,8 +127,9 @@ impl NotificationReader {
 }
 
 impl Core {
-    /// What a session of the pool hears from now on; ends with the session. What its server asks is kept until the client,
-    /// which declared `capabilities`, can be asked. `opening` is dropped as soon as the session is heard, or cannot be.
+    /// The messages of a session of the pool from now on; ends with the session. Requests of its server are kept until the
+    /// client, which declared `capabilities`, can answer them. `opening` is dropped as soon as the session is read, or cannot
+    /// be.
     pub(crate) fn hear(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -146,7 +148,7 @@ impl Core {
         drop(table);
         let (this, session, capabilities) = (Arc::clone(self), Arc::clone(session), capabilities.to_owned());
         self.tasks.spawn(async move {
-            // Some sessions can be heard once only, so this goes on as long as the session does.
+            // Some sessions can be read once only, so this goes on as long as the session does.
             while session.is_open() {
                 let stream = session.listen().await;
                 drop(opening.take());
@@ -177,7 +179,7 @@ impl Core {
     }
 }
 
-/// The answer to a question that belongs to no call: a modern client can only be asked in the answer to a request.
+/// The answer to a request that belongs to no call: a modern client can only get it in the answer to a request of its own.
 fn refusal(question: &Message) -> bytes::Bytes {
     let id = question.id().unwrap_or("null");
     if question.method() == Some(&Method::Ping) {

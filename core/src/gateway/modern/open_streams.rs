@@ -11,7 +11,7 @@ use crate::model::Principal;
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenStreams(Arc<Mutex<HashMap<Principal, usize>>>);
 
-/// One open stream; gives its place back when dropped.
+/// One open stream; releases its slot when dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
     held: OpenStreams,

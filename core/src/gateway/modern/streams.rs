@@ -1,4 +1,4 @@
-//! Where those who listen hear from: a stream of each modern server, sessions of the pool with legacy ones.
+//! The sources for listening clients: a stream of each modern server, sessions of the pool with legacy ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,13 +26,13 @@ use crate::transport::{Exchange, Outgoing, Session};
 /// How long a server may take to accept a subscription.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an acknowledgement waits for a server that is to tell of its lists.
+/// How long an acknowledgement waits for a server that is to notify of its lists.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Subscriptions that one request waits for at one server at once.
 const AT_ONCE: usize = 8;
 
-/// What is told; `None` when no more will be.
+/// Messages of a server; `None` when no more will come.
 pub(super) type Heard = BoxStream<'static, Option<Message>>;
 
 /// The member of a filter for these resources, raw.
@@ -41,8 +41,8 @@ pub(super) fn resources(uris: &BTreeSet<String>) -> String {
     format!(r#""resourceSubscriptions":[{}]"#, uris.join(","))
 }
 
-/// What a server tells of its lists; `wanted` are raw members of a filter. Comes back when the server tells it, since what
-/// changes after the acknowledgement must be heard; but no server is waited for longer than [`SOON`].
+/// A server's notifications of its lists; `wanted` are raw members of a filter. Returns once the server's stream is open, since
+/// a change after the acknowledgement must not be missed; but no server is waited for longer than [`SOON`].
 pub(super) async fn of_lists(
     gateway: Arc<Core>,
     replica: Replica,
@@ -55,8 +55,8 @@ pub(super) async fn of_lists(
             let opened = across(&session, &gateway.tasks, &format!("{{{wanted}}}")).await;
             return opened.ok().map(|(_, heard)| heard);
         }
-        // Most of it is heard by the shared session, too. But some legacy servers tell of changes only the sessions in which
-        // they came about.
+        // The shared session gets most of them, too. But some legacy servers notify of changes only the sessions in which they
+        // came about.
         let session = gateway.session_for(Some(&pooled), &replica, None).await.ok()?;
         if !session.is_own() {
             return None;
@@ -76,7 +76,7 @@ pub(super) async fn of_lists(
 }
 
 impl Core {
-    /// Subscribes to resources and adds what is heard of them to `heard`; gives those that servers will tell of.
+    /// Subscribes to resources and adds their notifications to `heard`; returns the resources of which servers will notify.
     pub(super) async fn subscribe(
         self: &Arc<Self>,
         route: &Endpoint,
@@ -105,7 +105,7 @@ impl Core {
         Ok(granted)
     }
 
-    /// Of a modern service every replica is asked: any of them may see the change. Nothing, if none is modern.
+    /// At a modern service every replica is asked: any of them may see the change. Nothing, if none is modern.
     async fn subscribe_across(
         self: &Arc<Self>,
         service: &Service,
@@ -122,7 +122,7 @@ impl Core {
         asked.into_iter().flatten().collect()
     }
 
-    /// At a legacy service, one by one; what a server does not accept in time is not granted.
+    /// At a legacy service, one by one; a subscription that a server does not accept in time is not granted.
     async fn subscribe_below(
         self: &Arc<Self>,
         service: &Service,
@@ -143,7 +143,7 @@ impl Core {
         told
     }
 
-    /// Subscribes to a resource at a legacy server, once for all who listen in the same session.
+    /// Subscribes to a resource at a legacy server, once for all listeners in the same session.
     async fn subscribe_at(
         self: &Arc<Self>,
         service: &Service,
@@ -194,7 +194,7 @@ impl Drop for Subscribed {
     }
 }
 
-/// A stream of a modern server that is told when nobody reads it any more.
+/// A stream of a modern server, which is notified when nobody reads it any more.
 struct Opened {
     session: Arc<Session>,
     id: u64,
@@ -213,7 +213,7 @@ impl Drop for Opened {
     }
 }
 
-/// Opens a stream of a modern server for `filter`, a raw object; gives the resources that it will tell of, and what it tells.
+/// Opens a stream of a modern server for `filter`, a raw object; returns the resources that it covers, and its messages.
 async fn across(session: &Arc<Session>, tasks: &Tasks, filter: &str) -> Result<(Vec<String>, Heard)> {
     let id = session.next_id();
     let params = hello("{}").dress(Some(&format!(r#"{{"notifications":{filter}}}"#)))?;
@@ -249,7 +249,7 @@ fn kept<T: Send + 'static>(messages: Heard, with: T) -> Heard {
     .boxed()
 }
 
-/// What a session hears; `None` when it has ended.
+/// The messages of a session; `None` when it has ended.
 fn followed(receiver: Receiver<Message>) -> Heard {
     stream::unfold(Some(receiver), |receiver| async move {
         let mut receiver = receiver?;

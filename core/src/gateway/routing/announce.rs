@@ -1,4 +1,4 @@
-//! Tells clients that lists changed: of what changed only, and once the new lists are what they would be answered with.
+//! Notifies clients that lists changed: of changed lists only, and once requests are answered with the new lists.
 
 use super::service::Service;
 use super::snapshot::{Snapshot, Touched};
@@ -14,7 +14,7 @@ struct Change<'a> {
     lists: Vec<List>,
 }
 
-/// The services, of the `touched` ones, whose lists differ between two snapshots.
+/// The services among the `touched` ones whose lists differ between two snapshots.
 fn changes<'a>(before: &Snapshot, after: &Snapshot, touched: &'a Touched) -> Vec<Change<'a>> {
     let touched = touched.iter().flat_map(|(tenant, names)| names.iter().map(move |name| (tenant, name)));
     let changes = touched.filter_map(|(tenant, name)| {
@@ -50,7 +50,7 @@ fn change<'a>(
 }
 
 impl Core {
-    /// Tells the clients that would be answered with other lists after than before, unless the server tells them itself.
+    /// Notifies the clients that are answered with other lists after than before, unless the server notifies them itself.
     pub(crate) fn announce(&self, before: &Snapshot, after: &Snapshot, touched: &Touched) {
         if self.sessions.len() == 0 && self.modern.changes.are_unheard() {
             return;

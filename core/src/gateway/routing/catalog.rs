@@ -1,7 +1,7 @@
-//! The merged lists of the aggregated route: what discovery found, under full names, in the order of service names.
+//! The merged lists of the aggregated route: the items that discovery found, under full names, in the order of service names.
 //!
-//! A server that was never heard is asked now, all such at once, for as long as the list budget; one whose breaker is
-//! open is not. Whoever could not be heard is named in `_meta`, and empties or delays nobody else's list.
+//! A server that has never answered is asked now, all such servers at once, within the list budget; one whose breaker is open
+//! is not. A service that did not answer is named in `_meta`, and neither empties nor delays the list of another.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -19,12 +19,12 @@ use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
 use crate::rpc::{Members, Splice};
 
-/// The key in `_meta` under which a list names the services that could not be heard.
+/// The key in `_meta` under which a list names the services that did not answer.
 const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";
 
 impl Core {
-    /// Whether the lists of a service are answered from what is known, since the caller may not see all of it, or since it is
-    /// the gateway's own.
+    /// Whether the lists of a service are answered from memory, since the caller may not see all of it, or since it is the
+    /// gateway's own.
     pub(crate) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
         self.with_view(principal, |view| {
             view.services.get(service).is_some_and(|service| service.is_veiled())
@@ -60,7 +60,7 @@ impl Core {
     ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
         let view = self.view_for(principal);
-        // What a silent service has declared counts until it answers; nothing at all is not an empty list.
+        // The earlier declarations of a silent service count until it answers; no data at all is not an empty list.
         let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
         if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
             return Err(Error::new(ErrorKind::Unavailable, "none of the services answers")
@@ -70,7 +70,7 @@ impl Core {
         Ok(render(&view, kind, &self.builtin_items(&Endpoint::all(), principal, kind), &silent))
     }
 
-    /// Asks every server that was never heard, within the list budget; gives the services that stay silent.
+    /// Asks every server that has never answered, within the list budget; returns the services that stay silent.
     async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
         let view = self.view_for(principal);
         let unheard: Vec<_> =
@@ -78,17 +78,17 @@ impl Core {
         if unheard.is_empty() {
             return BTreeSet::new();
         }
-        // The rest of the time is for making the list of what was heard.
+        // The rest of the time is for making the list from the answers.
         let time_limit = self.settings.list_budget.mul_f64(0.95);
         let asking = unheard.iter().flat_map(|service| service.unheard()).map(|replica| async move {
             let id = replica.server.id;
             if replica.state.breaker().state(self.clock.now()) != BreakerState::Closed || self.overdue.has(id)
             {
-                // Whether it is back is found out without anybody waiting for it.
+                // A query in the background finds out whether it is back; no list waits for that.
                 self.discover_soon(id);
                 return;
             }
-            // How the question ends is counted where it ends, once for all who wait for it.
+            // The outcome of the query is counted where the query ends, once for all callers that wait for it.
             let asked = tokio::time::timeout(time_limit, self.discover_now(id)).await;
             if asked.is_err() && self.overdue.enter(id) {
                 let this = Arc::clone(self);
@@ -116,7 +116,7 @@ impl Overdue {
         self.all().contains(&id)
     }
 
-    /// False if it was known before.
+    /// False if it was entered before.
     fn enter(&self, id: ServerId) -> bool {
         self.all().insert(id)
     }
@@ -131,7 +131,7 @@ impl Overdue {
     }
 }
 
-/// The list as JSON; `own` are the gateway's own items, divided by commas.
+/// The list as JSON; `own` are the gateway's own items, separated by commas.
 fn render(view: &View, kind: CapabilityKind, own: &str, silent: &BTreeSet<String>) -> String {
     let items = array(view.list(kind, || items(view, kind)), own);
     let mut out = format!(r#"{{"{}":{items}"#, kind.list_member());
@@ -143,7 +143,7 @@ fn render(view: &View, kind: CapabilityKind, own: &str, silent: &BTreeSet<String
     out
 }
 
-/// Both together as an array; items are divided by commas.
+/// Both together as an array; items are separated by commas.
 pub(crate) fn array(items: &str, more: &str) -> String {
     let comma = if items.is_empty() || more.is_empty() { "" } else { "," };
     format!("[{items}{comma}{more}]")

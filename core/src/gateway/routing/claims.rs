@@ -1,6 +1,6 @@
-//! Who had a resource first. A URI has no prefix, so that on the aggregated route it is one service's alone: of those that
-//! always offered it the oldest one's. One that offers it later takes nobody's place, however old it is: whoever has it then
-//! claims it, and keeps it for as long as it is offered there, over restarts too. The audit trail has it.
+//! Claims of services to resources. A URI has no prefix, so that on the aggregated route it belongs to one service alone: of
+//! those that always offered it, to the oldest. A service that offers it later displaces no other, however old it is: the owner
+//! at that time claims it, and keeps it for as long as it is offered there, over restarts too. The audit trail records it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::store::{Claim, Store};
 
 const KINDS: [CapabilityKind; 2] = [CapabilityKind::Resource, CapabilityKind::ResourceTemplate];
 
-/// Who has a URI, or the text of a template, although an older service offers it.
+/// The service that owns a URI, or the text of a template, although an older service offers it.
 pub(crate) type Claims = HashMap<String, ServiceName>;
 
-/// What became of claims in one change of a tenant's services.
+/// The changes of claims that follow from one change of a tenant's services.
 #[derive(Debug, Default)]
 pub(crate) struct Disputes {
-    /// Resources that a service offers from now on and another one has; whether the other one needs a claim for that.
+    /// Resources that a service offers from now on and another one owns; and whether the owner needs a claim for that.
     lost: Vec<(Arc<Service>, String, ServiceName, bool)>,
-    /// Claims of those who do not offer the resource any more.
+    /// Claims of services that no longer offer the resource.
     ended: Vec<String>,
 }
 
@@ -34,8 +34,8 @@ pub(crate) async fn load(store: &dyn Store) -> crate::error::Result<HashMap<Tena
     Ok(all.into_iter().map(|(tenant, claims)| (tenant, Arc::new(claims))).collect())
 }
 
-/// The claims in `now`, which follows `before` and differs from it in the `touched` services at most, and what is to be told of them.
-/// Those that were `known` stay as long as they hold.
+/// The claims in `now`, which follows `before` and differs from it in the `touched` services at most, and the disputes to
+/// record. Claims that were `known` stay as long as they hold.
 pub(crate) fn next(
     known: &Arc<Claims>,
     before: Option<&View>,
@@ -79,7 +79,7 @@ pub(crate) fn next(
     (claims, disputes)
 }
 
-/// Without those that have ended.
+/// The known claims without those that have ended.
 fn ended(known: &Arc<Claims>, disputes: &Disputes) -> Arc<Claims> {
     let mut claims = Arc::clone(known);
     for uri in &disputes.ended {
@@ -93,7 +93,7 @@ fn listed(service: &Service, kind: CapabilityKind) -> impl Iterator<Item = &str>
 }
 
 impl Core {
-    /// Writes down what became of claims, in the background.
+    /// Records changes of claims, in the background.
     pub(crate) fn settle_claims(self: &Arc<Self>, disputes: Vec<(TenantId, Disputes)>) {
         if disputes.iter().all(|(_, one)| one.lost.is_empty() && one.ended.is_empty()) {
             return;

@@ -1,7 +1,7 @@
-//! Asking servers what they offer: once for all who want to know, again when they say that it changed, and on a schedule.
+//! Queries of servers for their listings: once for all callers, again when a server reports a change, and on a schedule.
 //!
-//! Of one server one question is under way at a time. Who hears of a change while the server is being asked cannot know
-//! whether the answer has it already, so another question follows.
+//! One query of a server is in progress at a time. If a change is reported meanwhile, it is unknown whether the answer has it
+//! already, so another query follows.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,22 +21,22 @@ use crate::gateway::upstream::outcome::outcome_of;
 use crate::model::{Server, ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
 
-/// Changes within this time of each other are asked about once. For a server whose lists keep changing it is doubled.
+/// Changes within this time of each other lead to one query. The time is doubled for a server whose lists keep changing.
 const SETTLE: Duration = Duration::from_millis(100);
 const LONGEST_SETTLE: Duration = Duration::from_secs(2);
 
-/// What whoever wants to know has reason to believe.
+/// The freshness that a caller needs, by its knowledge of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
-    /// Nothing: any answer will do, also to a question that is under way.
+    /// It knows of none: any answer will do, also that of a query in progress.
     Known,
-    /// Something may have changed by now, so the question must be asked after this.
+    /// The listing may have changed by now, so the query must begin after this moment.
     Fresh,
-    /// Something changed, and more may change in the next moment.
+    /// The listing changed, and more may change in the next moment.
     Settled,
 }
 
-/// The questions under way, by server.
+/// The queries in progress, by server.
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
@@ -45,10 +45,10 @@ pub(crate) struct Discoveries {
     first_round: Mutex<FirstRound>,
 }
 
-/// What is left of the first round of discovery.
+/// The rest of the first round of discovery.
 #[derive(Debug)]
 enum FirstRound {
-    /// Servers whose first question has not ended.
+    /// Servers whose first query has not ended.
     Awaits(HashSet<ServerId>),
     /// It was seen to be over, and does not begin again.
     Over,
@@ -63,9 +63,9 @@ impl Default for FirstRound {
 #[derive(Debug)]
 struct UnderWay {
     answer: Awaited<()>,
-    /// Whether the server may have begun to answer: what changes now may be missing in what it says.
+    /// Whether the server may have begun to answer: the answer may lack changes from now on.
     begun: bool,
-    /// The question that follows.
+    /// The query that follows.
     next: Option<(Promise<()>, Awaited<()>)>,
 }
 
@@ -81,7 +81,7 @@ impl Discoveries {
         }
     }
 
-    /// Adds a server to those whose first question the start waits for, unless that has ended.
+    /// Adds a server to those whose first query the start waits for, unless that query has ended.
     fn await_first(&self, id: ServerId) {
         let under_way = self.lock();
         if (under_way.contains_key(&id) || !self.asked.knows(id))
@@ -96,7 +96,7 @@ impl Discoveries {
         self.first_round.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a question, whatever came of it; the promise of the one that follows, if one does.
+    /// Ends a query, whatever its outcome; returns the promise of the query that follows, if one does.
     fn end(&self, id: ServerId) -> Option<Promise<()>> {
         let mut all = self.lock();
         if let FirstRound::Awaits(servers) = &mut *self.lock_first_round() {
@@ -114,22 +114,22 @@ impl Discoveries {
 }
 
 impl Core {
-    /// Asks a server what it offers, or joins whoever is asking, and waits until the register knows.
+    /// Asks a server what it offers, or joins a query in progress, and waits until the registry has the answer.
     pub(crate) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
         self.discovery(id, Wish::Known).outcome().await
     }
 
-    /// Asks a server what it offers as of now, and waits until the register knows.
+    /// Asks a server what it offers as of now, and waits until the registry has the answer.
     pub(crate) async fn discover_afresh(self: &Arc<Self>, id: ServerId) -> Result<()> {
         self.discovery(id, Wish::Fresh).outcome().await
     }
 
-    /// Asks in the background, unless it is being asked.
+    /// Asks in the background, unless a query is in progress.
     pub(crate) fn discover_soon(self: &Arc<Self>, id: ServerId) {
         drop(self.discovery(id, Wish::Known));
     }
 
-    /// Asks in the background, after this moment: the server may be another than it was.
+    /// Asks in the background, after this moment: the server may have changed.
     pub(crate) fn discover_again(self: &Arc<Self>, id: ServerId) {
         drop(self.discovery(id, Wish::Fresh));
     }
@@ -150,13 +150,13 @@ impl Core {
         let (promise, answer) = promise();
         all.insert(id, UnderWay { answer: answer.clone(), begun: false, next: None });
         drop(all);
-        // Goes on although whoever asked first gives up: others may wait, and the session that it opens must be closed.
+        // Continues when the first caller gives up: others may wait, and the session that it opens must be closed.
         let this = Arc::clone(self);
         self.tasks.spawn_to_end(async move { this.keep_asking(id, wish, promise).await });
         answer
     }
 
-    /// Asks until nobody knows of a change that came after the question.
+    /// Asks until no change was reported after the last query began.
     async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: Wish, mut promise: Promise<()>) {
         let (mut settle, mut waits) = (SETTLE, wish == Wish::Settled);
         loop {
@@ -168,7 +168,7 @@ impl Core {
                 settle = (settle * 2).min(LONGEST_SETTLE);
             }
             self.discoveries.begin(id);
-            // Nobody's request has an id for the lines of what is asked on a schedule, or for many at once.
+            // A query on a schedule, or for many callers at once, belongs to no request whose id its log lines could have.
             let run = tracing::info_span!("discovery", correlation_id = %self.random.uuid().hyphenated(), server = %id);
             let asking = async {
                 let outcome = self.ask_server(id).await;
@@ -201,14 +201,14 @@ impl Core {
             })?;
             let found = replica.upstream.discover().await;
             if !self.is_reached_so(&replica) {
-                // It was another server that answered, or failed to: the permit goes back unused.
+                // Another server answered, or failed to: the permit goes back unused.
                 self.refresh();
                 continue;
             }
             permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
             self.registry.set_listing(id, found?).await?;
             self.refresh();
-            // The shared session hears of later changes.
+            // The shared session is notified of later changes.
             let this = Arc::clone(self);
             let watching = async move {
                 let watching = Arc::clone(&this);
@@ -222,7 +222,7 @@ impl Core {
         }
     }
 
-    /// Whether the register still says that the server is reached as `replica` says.
+    /// Whether the server is still registered with the connection of `replica`.
     fn is_reached_so(&self, replica: &Replica) -> bool {
         let state = self.registry.state();
         let Some(server) = state.server(replica.server.id) else { return true };
@@ -231,20 +231,19 @@ impl Core {
             && is_reached_alike(&replica.server, server)
     }
 
-    /// Makes the start wait for the first question to a server, if it is one that is asked at all.
+    /// Makes the start wait for the first query of a server, if the server is asked at all.
     pub(crate) fn await_first_discovery(&self, server: &Server) {
         if is_asked(server) {
             self.discoveries.await_first(server.id);
         }
     }
 
-    /// The same for every server of the register.
+    /// The same for every server of the registry.
     pub(crate) fn await_first_discoveries(&self) {
         self.registry.state().servers().for_each(|server| self.await_first_discovery(server));
     }
 
-    /// How many of the servers that were known at the start have not been asked to the end what they offer. Once there is none, it
-    /// stays so.
+    /// The number of servers that were known at the start and whose first query has not ended. Once it is 0, it stays 0.
     pub(crate) fn awaited_discoveries(&self) -> usize {
         let mut first_round = self.discoveries.lock_first_round();
         let FirstRound::Awaits(servers) = &mut *first_round else { return 0 };
@@ -258,7 +257,7 @@ impl Core {
         left
     }
 
-    /// Asks every server that may be asked and whose time has come, a few at a time.
+    /// Asks every server that may be asked and is due, a few at a time.
     pub(crate) async fn rediscover(self: &Arc<Self>) {
         let due = {
             let state = self.registry.state();
@@ -288,7 +287,7 @@ impl Core {
     }
 }
 
-/// Whether a server is asked by itself what it offers.
+/// Whether a server is asked automatically what it offers.
 fn is_asked(server: &Server) -> bool {
     server.status == Status::Active && server.auto_discover
 }

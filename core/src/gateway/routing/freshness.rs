@@ -1,4 +1,5 @@
-//! When a server is asked again what it offers: as often as is set, or when what a modern server said is stale.
+//! The times at which a server is asked again what it offers: at the configured interval, or when the answer of a modern
+//! server is stale.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,19 +8,19 @@ use std::time::Duration;
 use crate::clock::Tick;
 use crate::model::{Listing, ServerId};
 
-/// How often is looked whether somebody must be asked again; nobody is asked more often.
+/// The interval of checks for servers that must be asked again; no server is asked more often.
 pub(crate) const LOOK: Duration = Duration::from_secs(10);
-/// How often a server is asked that has not answered yet.
+/// The interval at which a server is asked that has not answered yet.
 const UNHEARD: Duration = Duration::from_secs(30);
 /// No answer is kept longer, whatever its server says.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// When each server was last asked.
+/// The time at which each server was last asked.
 #[derive(Debug, Default)]
 pub(crate) struct DiscoveryTimes(Mutex<HashMap<ServerId, Tick>>);
 
 impl DiscoveryTimes {
-    /// A server is asked now.
+    /// Records that a server is asked now.
     pub(crate) fn note(&self, id: ServerId, now: Tick) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
     }
@@ -29,8 +30,8 @@ impl DiscoveryTimes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 
-    /// Those of `servers` whose time has come, and forgets those that are not among them. `refresh` is how often a server
-    /// is asked that says nothing about it.
+    /// Those of `servers` that are due; forgets those that are not among `servers`. `refresh` is the interval for a server
+    /// that states none.
     pub(crate) fn due<'a>(
         &self,
         servers: impl Iterator<Item = (ServerId, &'a Listing)>,
@@ -52,7 +53,7 @@ impl DiscoveryTimes {
     }
 }
 
-/// How long what the server said stays fresh. A server that says 0 has no opinion: it is asked as often as any.
+/// How long the server's answer stays fresh. A server that says 0 has no preference: it is asked as often as any.
 fn period(listing: &Listing, refresh: Duration) -> Duration {
     if listing.initialize.is_none() && listing.modern.is_none() {
         return refresh.min(UNHEARD);

@@ -1,5 +1,5 @@
-//! What routing knows, and how it is kept in step with the registry, with health and with discovery: names, services
-//! and their replicas, the snapshot that calls read, and the merged lists.
+//! The state of routing, kept in step with the registry, with health and with discovery: names, services and their replicas,
+//! the snapshot that calls read, and the merged lists.
 
 pub(super) mod names;
 pub(super) mod service;

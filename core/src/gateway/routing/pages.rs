@@ -1,8 +1,8 @@
 //! The merged lists page by page.
 //!
 //! A cursor names the last item of the page before it: so items that come or go elsewhere in the list are neither lost nor
-//! repeated, and it says nothing that the list did not. Where that item itself is gone nobody can say how far the client had
-//! come, and it begins anew.
+//! repeated, and the cursor reveals nothing that the list did not. If that item itself is gone, the client's position is unknown,
+//! and it begins anew.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ const PAGE: usize = 1000;
 impl Core {
     /// The `result` of a list that the gateway answers itself: the page for which `message` asks.
     ///
-    /// [`ErrorKind::InvalidParams`] for a cursor that was not given by this list, or whose item is gone.
+    /// [`ErrorKind::InvalidParams`] for a cursor that this list did not return, or whose item is gone.
     pub(crate) async fn listed(
         self: &Arc<Self>,
         route: &Endpoint,
@@ -44,7 +44,7 @@ impl Core {
         let view = self.view_for(principal);
         let Some(page) = page(&view, kind, after.as_ref(), PAGE)? else { return Ok(whole) };
         let mut edit = Edit::of(&whole)?;
-        // The gateway's own stand behind all others.
+        // The gateway's own items follow all others.
         let own =
             if page.next.is_none() { self.builtin_items(route, principal, kind) } else { String::new() };
         edit.set(kind.list_member(), array(&page.items, &own));
@@ -57,9 +57,9 @@ impl Core {
 
 /// A part of a list.
 struct Page {
-    /// Divided by commas.
+    /// Separated by commas.
     items: String,
-    /// The cursor of the next one.
+    /// The cursor of the next page.
     next: Option<String>,
 }
 

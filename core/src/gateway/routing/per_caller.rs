@@ -1,4 +1,4 @@
-//! The replicas of a service as one caller reaches them, where each caller shows a server credentials of its own.
+//! The replicas of a service as one caller reaches them, where each caller sends a server credentials of its own.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::gateway::upstream::credential_cache;
 use crate::model::{Principal, ServerId};
 
 impl Replica {
-    /// Whether each caller has a way of its own there.
+    /// Whether each caller has an upstream of its own there.
     pub(crate) fn is_by_caller(&self) -> bool {
         self.upstream.callers.is_some()
     }
 }
 
 impl Core {
-    /// The replica as the calls of `principal` reach it, where each caller has a way of its own.
+    /// The replica as the calls of `principal` reach it: over the caller's own upstream, if each caller has one.
     ///
     /// [`ErrorKind::PermissionDenied`] if the caller has set no credential for it; [`ErrorKind::Unavailable`].
     pub(crate) fn own_way(&self, replica: &Replica, principal: &Principal) -> Result<Replica> {
@@ -34,13 +34,13 @@ impl Core {
         Ok(Replica { upstream, ..replica.clone() })
     }
 
-    /// Gives up the way of a caller, whose credentials are others now: a server may remember for whom it opened a session.
+    /// Closes the upstream of a caller whose credentials have changed: a server may remember the caller that opened a session.
     pub(crate) fn leave_caller(&self, server: ServerId, subject: &str) {
         let way = self.replica(server).and_then(|replica| replica.upstream.callers.as_ref()?.take(subject));
         self.close_ways(way.into_iter().collect());
     }
 
-    /// Gives up the ways that no caller has used for long.
+    /// Closes the upstreams that no caller has used for long.
     pub(crate) fn leave_idle_callers(&self, now: Tick) {
         let snapshot = self.snapshot.load();
         let services = snapshot.tenants.values().flat_map(|view| view.services.values());
@@ -56,7 +56,7 @@ impl Core {
         let clients: Vec<_> =
             self.sessions.all().into_iter().chain(self.modern.modern_to_legacy.pool.all()).collect();
         for way in ways {
-            // First of all: a session that is being opened either sees this or is found among the clients' sessions.
+            // Retired first: a session that is being opened either sees this or is found among the clients' sessions.
             way.retire();
             let own: Vec<_> = clients.iter().filter_map(|client| client.take_upstream(way.number)).collect();
             self.tasks.spawn_to_end(async move {

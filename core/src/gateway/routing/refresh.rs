@@ -1,4 +1,4 @@
-//! Keeps what routing knows in step with the register.
+//! Keeps the state of routing in step with the registry.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
@@ -19,8 +19,8 @@ use crate::registry::{Change, RegisteredEntry};
 use crate::select::ReplicaState;
 
 impl Core {
-    /// Makes the snapshot of what the register says now, if it says anything new, at the price of what changed: tenants and services
-    /// of which nothing changed stay the very same.
+    /// Makes the snapshot of the registry's current state, if that has changed, at a cost in proportion to the changes: unchanged
+    /// tenants and services stay the very same.
     pub(crate) fn refresh(self: &Arc<Self>) {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.registry.state();
@@ -63,8 +63,8 @@ impl Core {
         self.leave(gone);
     }
 
-    /// Puts the tenant's view as the register has it now into `after`, anew in the services of these `names`. Names that services
-    /// dispute are given back; none if the tenant has no service left.
+    /// Puts the tenant's view of the registry's current state into `after`, anew in the services of these `names`. Returns the
+    /// disputes over claims; `None` if the tenant has no service left.
     fn next_view(
         &self,
         tenant: &TenantId,
@@ -96,7 +96,7 @@ impl Core {
         Some((tenant.clone(), disputed))
     }
 
-    /// The service as the register has it now; none if it has no replica that can be reached as it is configured.
+    /// The service in the registry's current state; `None` if it has no replica that can be reached as it is configured.
     fn next_service(
         &self,
         tenant: &TenantId,
@@ -136,7 +136,7 @@ impl Core {
         }
     }
 
-    /// A replica as the register has it now. What was learnt of another endpoint says nothing of this one.
+    /// A replica in the registry's current state. Knowledge of another endpoint is not carried over to this one.
     fn next_place(&self, entry: &RegisteredEntry, old: Option<&Replica>) -> Result<Replica> {
         let RegisteredEntry { server, listing, .. } = entry;
         let (upstream, state) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
@@ -156,7 +156,7 @@ impl Core {
         HealthCheck { enabled, ..server.health_check.clone() }
     }
 
-    /// Judges what everybody may use by other rules, and leaves everything else as it is.
+    /// Replaces the rules of access, and leaves everything else as it is.
     pub(crate) fn restrict(&self, access: Access) {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.snapshot.load_full();
@@ -176,7 +176,7 @@ impl Core {
         self.snapshot.store(Arc::new(after));
     }
 
-    /// Closes the ways to servers that are gone or reached otherwise now, and asks the latter again.
+    /// Closes the upstreams of servers that are gone or reached otherwise now, and asks the latter again.
     fn leave(self: &Arc<Self>, gone: HashMap<ServerId, Arc<Upstream>>) {
         if gone.is_empty() {
             return;
@@ -184,7 +184,7 @@ impl Core {
         let clients: Vec<_> =
             self.sessions.all().into_iter().chain(self.modern.modern_to_legacy.pool.all()).collect();
         for (id, upstream) in gone {
-            // First of all: a session that is being opened either sees this or is found among the clients' sessions.
+            // Retired first: a session that is being opened either sees this or is found among the clients' sessions.
             upstream.retire();
             self.close_ways(upstream.callers.iter().flat_map(PerCallerUpstreams::take_all).collect());
             let own: Vec<_> =
@@ -197,7 +197,7 @@ impl Core {
         }
     }
 
-    /// Asks a server what it offers and how it is: it is reached otherwise than before, or shown something else.
+    /// Asks a server what it offers and how it is: it is reached otherwise than before, or sent other credentials.
     pub(crate) fn meet_again(self: &Arc<Self>, id: ServerId) {
         let Some(replica) = self.replica(id) else { return };
         if replica.server.auto_discover {
@@ -211,8 +211,8 @@ impl Core {
     }
 }
 
-/// The services, by tenant, that have to be looked at: those of which a server changed, and those with one that could not be reached
-/// as it is configured, since what it waits for may be there now.
+/// The services, by tenant, that must be checked: those with a server that changed, and those with a server that could not be
+/// reached as it is configured, since the obstacle may be gone now.
 fn touched(changes: &[Change<'_>], before: &Snapshot) -> Touched {
     let mut touched = Touched::new();
     let entries = changes.iter().flat_map(|(_, then, now)| [then, now]).flatten();
@@ -224,7 +224,7 @@ fn touched(changes: &[Change<'_>], before: &Snapshot) -> Touched {
     touched
 }
 
-/// Whether two states of a server are reached over the same connections: what only says how calls are spread may differ.
+/// Whether two states of a server are reached over the same connections: settings for the spread of calls may differ.
 pub(crate) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     let (is, was) = (&new.configuration, &old.configuration);
     let spread_alike = Configuration {

@@ -1,7 +1,7 @@
-//! A service as routing sees it: its replicas, who of them offers what, and a pool for each set of candidates.
+//! A service as routing sees it: its replicas, the items that each of them offers, and a pool for each set of candidates.
 //!
-//! Immutable. A change of the register, of health or of what a replica offers makes a new one, which takes the
-//! replicas' breakers, counters and the balancers' positions over from the old.
+//! A service is immutable. A change of the registry, of health or of a replica's listing makes a new one, which takes the
+//! replicas' breakers, counters and the balancers' positions over from the old one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Replica {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) state: Arc<ReplicaState>,
     pub(crate) listing: Arc<Listing>,
-    /// What it says differs from what was approved, and waits for an operator.
+    /// Its listing differs from the approved one, and waits for an operator.
     pub(crate) waits: bool,
 }
 
@@ -35,33 +35,33 @@ pub(crate) struct Replica {
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: ServiceName,
-    /// In order of registration; the first one's configuration speaks for the service.
+    /// In order of registration; the first one's configuration holds for the service.
     pub(crate) replicas: Vec<Replica>,
     by_id: HashMap<ServerId, usize, RandomState>,
     everyone: Pool,
-    /// What only some replicas offer, and the pool of those that do.
+    /// The items that only some replicas offer, and the pool of those replicas.
     partly: HashMap<(CapabilityKind, String), Arc<Pool>>,
     /// The pools in `partly`, by the replicas they consist of.
     subsets: HashMap<Vec<usize>, Arc<Pool>>,
-    /// How it balances as long as nothing is configured.
+    /// Its balancing as long as nothing is configured.
     balancing: PoolSettings,
-    /// What some callers may not use of it, if this is how they see it.
+    /// The part that is hidden from some callers, if this is their view of the service.
     veil: Option<Visibility>,
-    /// What a server that was picked is timed by.
+    /// The clock that times a picked server.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Keeps a part of a service from those who may not use it: what is not listed is unknown, whether it exists or not.
+/// Hides a part of a service from callers that may not use it: a name that is not listed is unknown, whether it exists or not.
 #[derive(Debug)]
 struct Visibility {
-    /// Those that are listed.
+    /// The templates that are listed.
     templates: Vec<Template>,
     /// Restrictions that do not admit the caller.
     denied: Vec<Restriction>,
 }
 
 impl Service {
-    /// `balancing` has what the service's configuration does not say.
+    /// `balancing` has the settings that the service's configuration does not have.
     pub(crate) fn new(
         name: ServiceName,
         replicas: Vec<Replica>,
@@ -97,8 +97,8 @@ impl Service {
         Self { name, replicas, by_id, everyone, partly, subsets, balancing, veil: None, clock }
     }
 
-    /// The service as a caller sees it who may use only the replicas that `reaches` says, and nothing that `denied` is about.
-    /// Breakers, counters and whose turn it is are shared with the whole one.
+    /// The service as seen by a caller that may use only the replicas for which `reaches` is true, and nothing that `denied` is
+    /// about. Breakers, counters and the balancers' positions are shared with the whole service.
     pub(crate) fn narrowed(&self, reaches: impl Fn(&Server) -> bool, denied: &[Restriction]) -> Self {
         let shown = |item: &Capability| !denied.iter().any(|one| one.is_about(item.kind, &item.name));
         let replicas = self.replicas.iter().filter(|replica| reaches(&replica.server)).map(|replica| {
@@ -124,14 +124,14 @@ impl Service {
         narrowed
     }
 
-    /// Whether this is how somebody sees it who may not use all of it. Its lists are answered from what is known, since its
-    /// servers would show everything.
+    /// Whether this is the view of callers that may not use all of it. Its lists are answered from memory, since its servers
+    /// would list everything.
     pub(crate) fn is_veiled(&self) -> bool {
         self.veil.is_some()
     }
 
-    /// Whether the caller may know of this name. Always, unless something of the service is kept from the caller: then only
-    /// of what is listed, and of what templates that are listed stand for.
+    /// Whether the caller may know of this name: always, unless a part of the service is hidden from the caller; then only if the
+    /// name is listed or matches a listed template.
     pub(crate) fn shows(&self, kind: CapabilityKind, name: &str) -> bool {
         let Some(veil) = &self.veil else { return true };
         let listed = |kind| self.definition(kind, name).is_some();
@@ -158,7 +158,7 @@ impl Service {
             Some((kind, name)) if !self.partly.is_empty() => self.partly.get(&(kind, name.to_owned())),
             _ => None,
         };
-        // The pool of all has them in the order of the places.
+        // The pool of all replicas has them in the order of `replicas`.
         let (lease, replica) = match subset {
             None => {
                 let lease = self.everyone.pick(ask, now).map_err(|error| self.nobody(error))?;
@@ -177,12 +177,12 @@ impl Service {
         Ok((lease, replica))
     }
 
-    /// Picks a replica that can take a call, whatever it offers: the one at the place of the hold's index.
+    /// Picks a replica that can take a call, whatever it offers: the one at the hold's index.
     pub(crate) fn hold_any(&self, ask: &PickRequest<'_>, now: Tick) -> Result<Hold> {
         self.everyone.hold(ask, now).map_err(|error| self.nobody(error))
     }
 
-    /// The error as it stands for this service.
+    /// The error with the context of this service.
     #[cold]
     fn nobody(&self, error: Error) -> Error {
         let error = error.with("service", &self.name);
@@ -200,7 +200,7 @@ impl Service {
         self.by_id.get(&id).map(|i| &self.replicas[*i])
     }
 
-    /// What the replicas offer together, each name once, defined as the first replica that has it defines it.
+    /// The items that the replicas offer together: each name once, with the definition of the first replica that has it.
     pub(crate) fn offers(&self, kind: CapabilityKind) -> Vec<(&Replica, &Capability)> {
         let mut seen = std::collections::HashSet::new();
         let serving = self.replicas.iter().filter(|replica| replica.server.status == Status::Active);
@@ -210,7 +210,7 @@ impl Service {
             .collect()
     }
 
-    /// By which services are compared that offer the same: when its first replica was registered, then its name.
+    /// The sort key of services that offer the same: the time at which the first replica was registered, then the name.
     pub(crate) fn age(&self) -> (Option<jiff::Timestamp>, &ServiceName) {
         (self.replicas.first().map(|replica| replica.server.created_at), &self.name)
     }
@@ -225,12 +225,12 @@ impl Service {
         self.replicas.len() == other.replicas.len() && self.replicas.iter().zip(&other.replicas).all(alike)
     }
 
-    /// How a tool or resource is defined, if any replica offers it.
+    /// The definition of a tool or resource, if any replica offers it.
     pub(crate) fn definition(&self, kind: CapabilityKind, name: &str) -> Option<&Capability> {
         self.replicas.iter().find_map(|replica| replica.listing.of(kind).find(|item| item.name == name))
     }
 
-    /// The replicas that were never heard of and could be asked.
+    /// The replicas that have never answered and can be asked.
     pub(crate) fn unheard(&self) -> impl Iterator<Item = &Replica> {
         self.replicas.iter().filter(|replica| {
             replica.server.status == Status::Active
@@ -240,7 +240,7 @@ impl Service {
         })
     }
 
-    /// The `initialize` result of the first replica that was heard.
+    /// The `initialize` result of the first replica that has answered.
     pub(crate) fn initialize(&self) -> Option<&str> {
         self.replicas.iter().find_map(|replica| replica.listing.initialize.as_deref())
     }
@@ -252,7 +252,7 @@ impl Service {
 }
 
 impl Core {
-    /// How a service of this name balances as long as nothing is configured.
+    /// The balancing of a service of this name as long as nothing is configured.
     pub(crate) fn balancing(&self, service: &ServiceName) -> PoolSettings {
         PoolSettings {
             algorithm: Algorithm::RoundRobin,
@@ -273,8 +273,8 @@ fn member(replica: &Replica) -> Member {
     }
 }
 
-/// What some replicas offer and others, that were heard, do not; with the positions of those that do. A replica that
-/// was never heard counts as offering everything: it may.
+/// The items that some replicas offer and others, which have answered, do not; with the positions of the replicas that offer
+/// them. A replica that has never answered counts as offering everything: it may.
 fn offered_by_some(replicas: &[Replica]) -> HashMap<(CapabilityKind, String), Vec<usize>> {
     let mut by: HashMap<(CapabilityKind, &str), Vec<usize>> = HashMap::new();
     if replicas.len() < 2 {

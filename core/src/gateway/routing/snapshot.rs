@@ -1,4 +1,4 @@
-//! What routing knows at one moment, for each tenant, and for each class of callers in it that may not use all of it. A call
+//! The state of routing at one moment, for each tenant, and for each class of callers in it that may not use all of it. A call
 //! loads it once and keeps it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +16,7 @@ use crate::discovery::Index;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, Grant, Principal, Role, Server, ServerId, ServiceName, TenantId};
 
-/// Callers whose views are remembered at most; beyond that they are looked up anew.
+/// The most callers whose views are remembered; beyond that they are looked up anew.
 const MOST_REMEMBERED: usize = 4096;
 
 /// All tenants.
@@ -29,17 +29,17 @@ pub(crate) struct Snapshot {
     pub(crate) unreached: BTreeSet<(TenantId, ServiceName)>,
 }
 
-/// Services, by tenant, of which something may have changed between two snapshots.
+/// Services, by tenant, that may have changed between two snapshots.
 pub(crate) type Touched = BTreeMap<TenantId, BTreeSet<ServiceName>>;
 
 impl Snapshot {
-    /// Where calls to this server go.
+    /// The replica to which calls to this server go.
     pub(crate) fn place_of(&self, server: &Server) -> Option<&Replica> {
         self.tenants.get(&server.tenant_id)?.services.get(&server.service)?.replica(server.id)
     }
 
-    /// What `principal` sees of its tenant, for as long as `with` looks at it; `None` where nothing of the tenant is known. It shares no
-    /// counter with other threads, unless something is kept from the principal.
+    /// The view that `principal` has of its tenant, for as long as `with` runs; `None` if the tenant is unknown. It shares no
+    /// counter with other threads, unless something is hidden from the principal.
     #[inline]
     pub(crate) fn with_view<T>(&self, principal: &Principal, with: impl FnOnce(Option<&View>) -> T) -> T {
         match self.tenants.get(&principal.tenant) {
@@ -56,13 +56,13 @@ impl Snapshot {
     }
 }
 
-/// What one tenant has.
+/// The services of one tenant, and the state that routing derives from them.
 #[derive(Debug)]
 pub(crate) struct View {
     tenant: TenantId,
     index: ArcSwap<Index>,
     pub(crate) services: BTreeMap<ServiceName, Arc<Service>>,
-    /// Full names that were cut, and whose they are; filled when the first such name is asked for.
+    /// Full names that were cut, with the service and name of each; filled when a name is first looked up.
     cut: OnceLock<HashMap<String, (ServiceName, String)>>,
     /// The merged lists as JSON, each made when it is first asked for.
     lists: [OnceLock<String>; 4],
@@ -73,17 +73,17 @@ pub(crate) struct View {
     claims: Arc<Claims>,
 }
 
-/// The view as those see it who may not use all of it.
+/// The views of callers that may not use all of it.
 #[derive(Debug, Default)]
 struct Narrowed {
     callers: HashMap<CallerKey, Arc<View>>,
     classes: HashMap<Class, Arc<View>>,
 }
 
-/// What decides what a caller sees: subject and role, and the server and service that its credential is for.
+/// The key of a caller's view: subject and role, and the server and service that its credential is for.
 type CallerKey = (Arc<str>, Role, Option<ServerId>, Option<ServiceName>);
 
-/// Whoever has the same restrictions sees the same.
+/// Callers with the same restrictions see the same.
 type Class = (Box<[usize]>, Option<ServerId>, Option<ServiceName>);
 
 impl View {
@@ -108,7 +108,7 @@ impl View {
         }
     }
 
-    /// Takes a newer index, in which nothing of this tenant differs: or else the older one would stay in memory for as long as
+    /// Takes a newer index, in which nothing of this tenant differs: otherwise the older one would stay in memory for as long as
     /// nothing of this tenant changes.
     pub(crate) fn follow(&self, index: &Arc<Index>) {
         self.index.store(Arc::clone(index));
@@ -127,12 +127,12 @@ impl View {
         !self.restrictions.is_empty()
     }
 
-    /// What `principal` may not use.
+    /// The parts that `principal` may not use.
     pub(crate) fn denied_to(&self, principal: &Principal) -> Denied<'_> {
         self.restrictions.denied_to(principal)
     }
 
-    /// The view as `principal` sees it: without what it may not use.
+    /// The view as `principal` sees it: without the parts that it may not use.
     pub(crate) fn for_principal(self: &Arc<Self>, principal: &Principal) -> Arc<Self> {
         if self.is_whole_for(principal) {
             return Arc::clone(self);
@@ -184,7 +184,7 @@ impl View {
         seen.claimed(Arc::clone(&self.claims))
     }
 
-    /// The service of this name; the caller learns no more from the error than that there is none for it.
+    /// The service of this name; the error says no more than that there is none for the caller.
     pub(crate) fn service(&self, name: &str) -> Result<&Arc<Service>> {
         self.services.get(name).ok_or_else(|| no_such_service(name))
     }
@@ -198,7 +198,7 @@ impl View {
         Some((self.services.get(service)?, name.to_owned()))
     }
 
-    /// The first service that offers the resource, or has a template for it: one that comes later takes nobody's place.
+    /// The first service that offers the resource, or has a template for it: one that comes later displaces no other.
     pub(crate) fn service_of_resource(&self, uri: &str) -> Option<&Arc<Service>> {
         let index = self.index.load();
         let template = index.offering(&self.tenant, CapabilityKind::ResourceTemplate, uri);
@@ -217,17 +217,17 @@ impl View {
         servers.filter_map(|server| self.services.get(&server.service)).collect()
     }
 
-    /// The one of them that has it.
+    /// The one of these services that owns it.
     pub(crate) fn holder(&self, kind: CapabilityKind, name: &str) -> Option<&Arc<Service>> {
         self.offering(kind, name).into_iter().min_by_key(|service| self.rank(service, name))
     }
 
-    /// By which services are compared that offer the same resource: who claims it, then who is older.
+    /// The sort key of services that offer the same resource: the claim to it, then the age.
     pub(crate) fn rank<'a>(&self, service: &'a Service, uri: &str) -> impl Ord + use<'a> {
         (self.claims.get(uri) != Some(&service.name), service.age())
     }
 
-    /// The same with these claims.
+    /// The same view with these claims.
     pub(crate) fn claimed(self, claims: Arc<Claims>) -> Self {
         Self { claims, ..self }
     }
@@ -256,7 +256,7 @@ impl View {
     }
 }
 
-/// What a caller learns of a service that is none for it.
+/// The error for a caller for which a service does not exist.
 #[cold]
 pub(crate) fn no_such_service(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, "no such service").with("service", names::shown(name))

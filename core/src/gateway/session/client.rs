@@ -1,8 +1,8 @@
-//! One legacy client's session: what it declared, its own sessions with servers, its calls under way, what servers
-//! asked it, and where to reach it.
+//! One legacy client's session: its declarations, its own sessions with servers, its calls in flight, the requests that
+//! servers sent to it, and its outbox.
 //!
-//! Invariant: everything that a server says within one of these sessions' own upstream sessions goes to this client
-//! and to nobody else, and an id that crosses the gateway is replaced in both directions.
+//! Invariant: every message that a server sends in one of this client's own upstream sessions goes to this client alone,
+//! and an id that crosses the gateway is replaced in both directions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,15 +33,15 @@ pub(crate) struct Client {
     pub(crate) hello: Hello,
     pub(crate) opened: Tick,
     touched: AtomicU64,
-    /// Whether a server would have something to remember of this client.
+    /// Whether a server would keep state for this client.
     apart: AtomicBool,
-    /// Its own sessions, by the number of the upstream: one that was replaced is not found any more.
+    /// Its own sessions with servers, by upstream number: the session of a replaced upstream is no longer found.
     upstreams: Mutex<BTreeMap<u64, Tie>>,
-    /// The requests under way, by the client's own ids.
+    /// The requests in flight, by the client's own ids.
     flights: Mutex<HashMap<SmolStr, Arc<Active>, RandomState>>,
-    /// What servers have asked it.
+    /// The requests of servers to this client that wait for an answer.
     pub(crate) questions: PendingRequests,
-    /// Which replicas keep something for it.
+    /// The replicas that keep state for it.
     pub(crate) bound: StickyRoutes,
     pub(crate) outbox: Outbox,
     /// The streams of its calls.
@@ -59,20 +59,20 @@ struct Tie {
 
 #[derive(Debug)]
 enum TieState {
-    /// A task opens it. Whoever needs it waits for that.
+    /// A task opens the session. Every caller that needs it waits for the task.
     Opening(Awaited<Arc<Session>>),
     Open(Arc<Session>),
 }
 
-/// How a client comes to its session with a server.
+/// How a client gets its session with a server.
 pub(crate) enum SessionSlot {
     Open(Arc<Session>),
     Opening(Awaited<Arc<Session>>),
-    /// The caller is to open it, in a task, and to keep the promise.
+    /// The caller must open it in a task and keep the promise.
     Begin {
         promise: Promise<Arc<Session>>,
         awaited: Awaited<Arc<Session>>,
-        /// The session in whose place it comes.
+        /// The broken session that it replaces.
         broken: Option<Arc<Session>>,
     },
 }
@@ -109,18 +109,18 @@ impl Client {
         self.touched.store(now.as_nanos(), Ordering::Relaxed);
     }
 
-    /// The last sign of life, or `None` while something keeps the session alive by itself.
+    /// The time of the last activity, or `None` while an open stream or a request in flight keeps the session alive.
     pub(crate) fn idle_since(&self) -> Option<Tick> {
         let busy = self.outbox.is_attached() || !locked(&self.flights).is_empty();
         (!busy).then(|| Tick::from_nanos(self.touched.load(Ordering::Relaxed)))
     }
 
-    /// Whether it stands for modern clients, who have no session: it hears only what somebody listens to.
+    /// Whether it stands for modern clients, which have no session: it receives only messages that a client listens for.
     pub(crate) fn is_pooled(&self) -> bool {
         self.id.is_empty()
     }
 
-    /// Whether it declared something that servers can ask.
+    /// Whether it declared a capability that lets servers send it requests.
     pub(crate) fn can_be_asked(&self) -> bool {
         can_be_asked(&self.hello)
     }
@@ -129,7 +129,7 @@ impl Client {
         self.apart.load(Ordering::Relaxed)
     }
 
-    /// From now on servers have something to remember of this client: a log level, a subscription.
+    /// Notes that servers keep state for this client from now on: a log level, a subscription.
     pub(crate) fn set_apart(&self) {
         self.apart.store(true, Ordering::Relaxed);
     }
@@ -139,11 +139,11 @@ impl Client {
         locked(&self.upstreams).get(&number).and_then(Tie::open).filter(|session| session.is_open()).cloned()
     }
 
-    /// How this client comes to its session with the upstream of this number. [`ErrorKind::SessionNotFound`] if the client's own
+    /// How this client gets its session with the upstream of this number. [`ErrorKind::SessionNotFound`] if the client's own
     /// session was ended.
     pub(crate) fn way_to(&self, number: u64, server: ServerId) -> Result<SessionSlot> {
         let mut upstreams = locked(&self.upstreams);
-        // Looked at under the lock: an end that comes later finds what is entered here.
+        // Checked under the lock: an end that comes later finds the entry that is made here.
         if self.ended.is_cancelled() {
             return Err(ended());
         }
@@ -160,8 +160,8 @@ impl Client {
         Ok(SessionSlot::Begin { promise, awaited, broken })
     }
 
-    /// Makes an opened session this client's. False if the client has ended meanwhile, or `is_gone` says that the
-    /// upstream has: the session is then nobody's, and the caller closes it.
+    /// Assigns an opened session to this client. False if the client has ended meanwhile, or if `is_gone` says that the
+    /// upstream has: the session then belongs to no client, and the caller closes it.
     pub(crate) fn adopt(
         &self,
         number: u64,
@@ -178,7 +178,7 @@ impl Client {
         true
     }
 
-    /// Forgets an opening that came to nothing.
+    /// Forgets an opening that failed.
     pub(crate) fn give_up(&self, number: u64, opening: &Awaited<Arc<Session>>) {
         let mut upstreams = locked(&self.upstreams);
         if upstreams.get(&number).is_some_and(|tie| tie.is(opening)) {
@@ -186,7 +186,8 @@ impl Client {
         }
     }
 
-    /// Takes this client's session with an upstream that is no more. One that is being opened is closed by whoever opens it.
+    /// Takes this client's session with an upstream that was removed. A session that is being opened is closed by the task
+    /// that opens it.
     pub(crate) fn take_upstream(&self, number: u64) -> Option<Arc<Session>> {
         let session = locked(&self.upstreams).remove(&number)?.open().cloned()?;
         self.questions.forget(&session);
@@ -216,7 +217,7 @@ impl Client {
         RequestGuard { client: Arc::clone(self), raw_id, active: Arc::clone(active) }
     }
 
-    /// Cancels the request that the client calls `raw_id`; false if none is under way.
+    /// Cancels the request that has the client's id `raw_id`; false if none is in flight.
     /// `reason` is the client's, a raw JSON string.
     pub(crate) fn cancel(&self, raw_id: &str, reason: Option<&str>) -> bool {
         let Some(active) = locked(&self.flights).get(raw_id).cloned() else { return false };
@@ -228,8 +229,8 @@ impl Client {
         true
     }
 
-    /// Ends the session: calls under way are cancelled, sessions with servers closed. One that is being opened is closed by
-    /// whoever opens it.
+    /// Ends the session: cancels its calls in flight and closes its sessions with servers. A session that is being opened is
+    /// closed by the task that opens it.
     pub(crate) async fn end(&self) {
         self.ended.cancel();
         self.outbox.end();
@@ -263,7 +264,7 @@ fn can_be_asked(hello: &Hello) -> bool {
     })
 }
 
-/// What a client hears that uses a session which it has ended.
+/// The error for a client that uses a session which it has ended.
 pub(crate) fn ended() -> Error {
     Error::new(ErrorKind::SessionNotFound, "the session was ended").not_sent()
 }
@@ -280,7 +281,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut flights = locked(&self.client.flights);
         let Some((id, active)) = flights.remove_entry(&self.raw_id) else { return };
-        // A client that gives two requests the same id has the later one entered.
+        // Of two requests with the same id, the later one stays entered.
         if !Arc::ptr_eq(&active, &self.active) {
             flights.insert(id, active);
         }

@@ -1,5 +1,5 @@
-//! The state of one legacy client: its session, what waits to be sent to it, the questions it was asked, and the
-//! streams it can take up again. Nothing here knows the gateway.
+//! The state of one legacy client: its session, the messages that wait for it, the requests that servers sent to it, and
+//! the streams that it can resume. Nothing here knows the gateway.
 
 pub(super) mod sticky_routes;
 pub(super) mod outbox;

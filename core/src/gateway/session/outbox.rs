@@ -1,9 +1,9 @@
-//! Where messages for a client wait that belong to none of its requests, until its stream takes them.
+//! The queue of messages for a client that belong to none of its requests, until its stream takes them.
 //!
-//! There is one queue, whether the client reads slowly or has no stream at all, and it is bounded in bytes: what a client
-//! does not read costs the gateway no more than that. Notifications are lost first, the oldest before the others; a question
-//! is delivered or refused, so that no server waits for an answer that cannot come. Of what says only that a list
-//! changed, one message of each kind is enough, and each kind is told at most ten times a second.
+//! There is one queue, whether the client reads slowly or has no stream at all, and it is bounded in bytes: unread messages
+//! cost the gateway no more than that. Notifications are lost first, the oldest before the others; a question, which is a
+//! request of a server, is delivered or refused, so that no server waits for an answer that cannot come. Of notifications
+//! that a list changed, one of each kind is enough, and each kind is sent at most ten times a second.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ const KEPT: usize = 64;
 const BEHIND: usize = 1024;
 /// Bytes of messages that wait; a single message may be larger.
 const MOST_BYTES: usize = 1024 * 1024;
-/// How soon after one change of a list the next is told.
+/// The interval between two notifications of list changes.
 const PACE: Duration = Duration::from_millis(100);
 
-/// The lists that can change, in the order in which clients are told.
+/// The lists that can change, in the order in which clients are notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     Tools,
@@ -36,7 +36,7 @@ pub(crate) enum List {
 impl List {
     pub(crate) const ALL: [Self; 3] = [Self::Tools, Self::Resources, Self::Prompts];
 
-    /// The notification that it changed.
+    /// The notification that the list changed.
     pub(crate) const fn notification(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Tools => br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
@@ -46,7 +46,7 @@ impl List {
     }
 }
 
-/// A client's stream, and what waits for it.
+/// A client's stream, and the messages that wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Arc<Mutex<State>>,
@@ -56,16 +56,16 @@ pub(crate) struct Outbox {
 struct State {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// Notifications that lists changed and that were not told yet, by [`List`].
+    /// Notifications of list changes that were not queued yet, by [`List`].
     changed: [Option<Bytes>; 3],
-    /// Whether a task tells what is in `changed`.
+    /// Whether a task queues the notifications in `changed`.
     pacing: bool,
     /// Counts the streams: only the latest reads.
     stream: u64,
     client: Presence,
     /// Whether a task looks for questions that no stream takes.
     minded: bool,
-    /// Whether messages are being lost, so that it is said once.
+    /// Whether messages are being lost, so that the loss is logged once.
     losing: bool,
     reader: Option<Waker>,
 }
@@ -84,13 +84,13 @@ enum Presence {
 struct Waiting {
     /// The number of the question, if it is one.
     question: Option<u64>,
-    /// Whether it waited when it was last looked for questions that no stream takes.
+    /// Whether it already waited at the last check for questions that no stream takes.
     seen: bool,
     message: Bytes,
 }
 
 impl Outbox {
-    /// Opens the stream; an earlier one ends. What waited comes first.
+    /// Opens the stream; an earlier one ends. Messages that waited come first.
     pub(crate) fn attach(&self) -> Reader {
         let mut state = locked(&self.state);
         state.stream += 1;
@@ -107,7 +107,7 @@ impl Outbox {
         locked(&self.state).client == Presence::Reading
     }
 
-    /// Ends the stream for good, and forgets what waits.
+    /// Ends the stream for good, and forgets the messages that wait.
     pub(crate) fn end(&self) {
         let mut state = locked(&self.state);
         state.client = Presence::Gone;
@@ -122,17 +122,17 @@ impl Outbox {
         locked(&self.state).push(message, question)
     }
 
-    /// Takes back a question that no stream has taken yet; whether there was one.
+    /// Withdraws a question that no stream has taken yet; true if there was one.
     pub(crate) fn withdraw(&self, question: u64) -> bool {
         locked(&self.state).withdraw(question)
     }
 
-    /// Whether the caller is to look for [`Outbox::untaken`] questions from now on: one task does.
+    /// Whether the caller must look for [`Outbox::untaken`] questions from now on: one task does.
     pub(crate) fn begin_to_mind(&self) -> bool {
         !std::mem::replace(&mut locked(&self.state).minded, true)
     }
 
-    /// Takes back the questions that waited already when this was last called; `None`, and whoever minds is done, if none waits.
+    /// Withdraws the questions that already waited at the last call; `None`, and the task that calls this is done, if none waits.
     pub(crate) fn untaken(&self) -> Option<Vec<u64>> {
         let mut state = locked(&self.state);
         let stale = |waiting: &Waiting| waiting.question.filter(|_| waiting.seen);
@@ -148,8 +148,8 @@ impl Outbox {
         state.minded.then_some(untaken)
     }
 
-    /// Tells that a list changed: at once, or with what else changes in the next tenth of a second. A client
-    /// without a stream is told when it opens one.
+    /// Notifies the client that a list changed: at once, or with the other changes of the next tenth of a second. A client
+    /// without a stream is notified when it opens one.
     pub(crate) fn announce(&self, list: List, message: Bytes, tasks: &Tasks) {
         let mut state = locked(&self.state);
         if state.client == Presence::Gone {
@@ -180,7 +180,7 @@ impl State {
         true
     }
 
-    /// Puts what changed into the queue; whether there was something, and the next change has to wait.
+    /// Queues the notifications in `changed`; true if there were any, and the next change has to wait.
     fn tell_changes(&mut self) -> bool {
         let reads = self.client == Presence::Reading;
         let changed = if reads { std::mem::take(&mut self.changed) } else { Default::default() };
@@ -193,8 +193,8 @@ impl State {
         told
     }
 
-    /// Loses notifications, the oldest first, until `more` bytes have room; false, and none is lost, if questions
-    /// leave no room.
+    /// Drops notifications, the oldest first, until `more` bytes fit; false, and none is dropped, if questions leave too
+    /// little space.
     fn make_room(&mut self, more: usize) -> bool {
         let most = if self.client == Presence::Reading { BEHIND } else { KEPT };
         let fits = |count: usize, bytes: usize| count < most && (count == 0 || bytes + more <= MOST_BYTES);
@@ -234,7 +234,7 @@ impl State {
         self.bytes -= taken.message.len();
         if self.waiting.is_empty() {
             self.losing = false;
-            // What a burst allocated is given back when it is read.
+            // Memory that a burst allocated is freed when the burst is read.
             if self.waiting.capacity() > KEPT {
                 self.waiting = VecDeque::new();
             }
@@ -300,7 +300,7 @@ mod tests {
         vec![fill; size].into()
     }
 
-    /// What the stream has now.
+    /// The messages that the stream has now.
     fn read(reader: &mut Reader) -> Vec<Bytes> {
         std::iter::from_fn(|| reader.next().now_or_never().flatten()).collect()
     }
@@ -347,7 +347,7 @@ mod tests {
         let mut reader = outbox.attach();
         let kept: Vec<u8> = read(&mut reader).iter().map(|message| message[0]).collect();
         assert_eq!(kept, *b"qbc");
-        // A reader that is behind is bounded alike, and one message may be larger than all that may wait.
+        // The same limit holds for a reader that is behind, and a single message may be larger than the limit.
         for fill in [b'd', b'e'] {
             assert!(outbox.push(large(fill, MOST_BYTES), None));
         }

@@ -1,37 +1,37 @@
-//! What servers have asked one client and wait to hear, under the numbers by which the client knows the questions.
+//! The requests of servers to one client that wait for an answer, under the numbers by which the client knows them.
 //!
-//! Ids and progress tokens of different servers may be equal, so both are replaced by the question's number, and put back
-//! on the way to the server that asked.
+//! Ids and progress tokens of different servers may be equal, so both are replaced by the request's number, and restored in
+//! messages to the server that sent the request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::Session;
 
-/// Questions that may wait for one client.
+/// Requests that may wait for one client.
 const MOST: usize = 256;
-/// Longest id or progress token of a server's question, in bytes.
+/// Longest id or progress token of a server's request, in bytes.
 const LONGEST: usize = 256;
 
 /// A request of a server to the client.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingRequest {
     pub(crate) session: Arc<Session>,
-    /// The id that the server gave, byte for byte.
+    /// The server's id of the request, byte for byte.
     pub(crate) raw_id: Box<str>,
-    /// The token under which the server wants to hear of progress, byte for byte.
+    /// The server's progress token, byte for byte.
     pub(crate) raw_token: Option<Box<str>>,
 }
 
 impl Table {
-    /// The oldest question of this session or, if it has none, of all.
+    /// The oldest request of this session or, if it has none, of all.
     fn oldest(&self, session: &Arc<Session>) -> Option<u64> {
         let own = self.open.iter().find(|(_, asked)| Arc::ptr_eq(&asked.session, session));
         own.or_else(|| self.open.first_key_value()).map(|(number, _)| *number)
     }
 }
 
-/// The questions that are open.
+/// The open requests.
 #[derive(Debug, Default)]
 pub(crate) struct PendingRequests {
     table: Mutex<Table>,
@@ -40,13 +40,14 @@ pub(crate) struct PendingRequests {
 #[derive(Debug, Default)]
 struct Table {
     last: u64,
-    /// The lowest number is the oldest question.
+    /// The lowest number is the oldest request.
     open: BTreeMap<u64, PendingRequest>,
 }
 
 impl PendingRequests {
-    /// Enters a question and gives its number, and the question that had to make room for it and is owed an answer: the
-    /// server's own oldest, which it has likely given up, so that no server crowds out the others. `None` if the id or the token is longer than any has to be.
+    /// Enters a request and returns its number, and the request that was displaced by it and is owed an answer: the server's
+    /// own oldest, which the server has likely given up, so that no server crowds out the others. `None` if the id or the
+    /// token is longer than any has to be.
     pub(crate) fn enter(
         &self,
         session: &Arc<Session>,
@@ -70,17 +71,17 @@ impl PendingRequests {
         Some((number, oldest))
     }
 
-    /// Takes a question out: each is answered once.
+    /// Removes a request: each is answered once.
     pub(crate) fn take(&self, number: u64) -> Option<PendingRequest> {
         self.table().open.remove(&number)
     }
 
-    /// The open question of this number.
+    /// The open request of this number.
     pub(crate) fn get(&self, number: u64) -> Option<PendingRequest> {
         self.table().open.get(&number).cloned()
     }
 
-    /// The number of the question that the server calls `raw_id`.
+    /// The number of the request that has the server's id `raw_id`.
     pub(crate) fn number(&self, session: &Arc<Session>, raw_id: &str) -> Option<u64> {
         let table = self.table();
         let mut open = table.open.iter();
@@ -88,7 +89,7 @@ impl PendingRequests {
             .map(|(number, _)| *number)
     }
 
-    /// Forgets what was asked in a session that is no more.
+    /// Forgets the requests of a session that has ended.
     pub(crate) fn forget(&self, session: &Arc<Session>) {
         self.table().open.retain(|_, asked| !Arc::ptr_eq(&asked.session, session));
     }

@@ -1,9 +1,9 @@
-//! Sessions with legacy servers that stand ready for modern clients, who have none: one set for each principal, set of
-//! declared capabilities and name that a client gives itself.
+//! Sessions with legacy servers that are kept for modern clients, which have none: one set of sessions for each principal,
+//! set of declared capabilities and name that a client gives itself.
 //!
-//! So a server is only told of capabilities that the request at hand declares, and nothing that a server remembers of one
-//! principal reaches another. A call that must not meet any other on its connection has a set to itself for as long as it
-//! lasts; calls that come one after another use the same.
+//! So a server sees only the capabilities that the request at hand declares, and no state that a server keeps for one
+//! principal reaches another. A call that must not share its connection with another call has a set to itself for as long as
+//! it lasts; successive calls use the same set.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -20,22 +20,22 @@ use crate::model::{Endpoint, Principal};
 use crate::rpc::version::LATEST_LEGACY;
 use crate::transport::Hello;
 
-/// Sets of sessions that one principal may have. A client that declares the same with every request needs one.
+/// Sets of sessions that one principal may have. A client that declares the same in every request needs one.
 const MOST_EACH: usize = 32;
 /// Sets of sessions in all.
 const MOST: usize = 10_000;
-/// Sets of one principal, with the same capabilities and name, that calls have to themselves at once.
+/// Exclusive sets of one principal, with the same capabilities and name, that calls may hold at once.
 const MOST_ALONE: usize = 8;
-/// How long a call waits for such a set.
+/// How long a call waits for an exclusive set.
 const TURN: Duration = Duration::from_secs(10);
-/// How long a set of sessions stays that nobody uses.
+/// How long an unused set of sessions is kept.
 const IDLE: Duration = Duration::from_secs(300);
 
 /// The sets of sessions, by principal.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     table: Mutex<Table>,
-    /// Told when somebody lets go of a set that was one call's.
+    /// Notified when a call releases its exclusive set.
     left: Arc<Notify>,
 }
 
@@ -49,11 +49,11 @@ struct Table {
 struct Pooled {
     client: Arc<Client>,
     borrowed: AtomicUsize,
-    /// Whether one call at a time uses it; told when it has.
+    /// Present if one call at a time uses it; notified when that call releases it.
     alone: Option<Arc<Notify>>,
 }
 
-/// A set of sessions in use; it stays as long as this.
+/// A set of sessions in use; it is kept as long as this value.
 #[derive(Debug)]
 pub(crate) struct Borrowed(Arc<Pooled>);
 
@@ -95,8 +95,8 @@ impl Pooled {
 }
 
 impl Pool {
-    /// The sessions of a client that declares `capabilities` and calls itself `client_info`, both raw objects; and sessions
-    /// that had to make room, which the caller ends.
+    /// The sessions of a client that declares `capabilities` and calls itself `client_info`, both raw objects; and the
+    /// sessions that were displaced by them, which the caller ends.
     ///
     /// [`ErrorKind::RateLimited`] if the principal uses as many sets as it may have at once, [`ErrorKind::Unavailable`] if
     /// there are too many in all.
@@ -111,8 +111,8 @@ impl Pool {
         kept.ok_or_else(|| Error::new(ErrorKind::Internal, "a set of sessions for many was one call's"))
     }
 
-    /// As [`Pool::borrow`], sessions that nobody else uses as long as they are held. Waits while as many calls have such as
-    /// may at once; [`ErrorKind::Unavailable`] if it is nobody's turn for ten seconds.
+    /// As [`Pool::borrow`], with sessions that no other call uses as long as they are held. Waits while calls hold the most
+    /// exclusive sets that they may hold at once; [`ErrorKind::Unavailable`] if none is released for ten seconds.
     pub(crate) async fn borrow_alone(
         &self,
         principal: &Principal,
@@ -121,7 +121,7 @@ impl Pool {
         now: Tick,
     ) -> Result<(Borrowed, Option<Arc<Client>>)> {
         loop {
-            // Made before the look: what is given back after it is heard of.
+            // Created before the check, so that a later release is not missed.
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
             if let Some(kept) = self.kept(principal, capabilities, client_info, true, now)? {
@@ -135,7 +135,7 @@ impl Pool {
         }
     }
 
-    /// `None` if there are as many for one call `alone` as there may be, and all in use.
+    /// `None` if the set is to be used `alone`, and all exclusive sets that may exist are in use.
     fn kept(
         &self,
         principal: &Principal,
@@ -174,12 +174,12 @@ impl Pool {
         Ok(Some((borrowed, left)))
     }
 
-    /// All clients that sessions are kept for.
+    /// All clients for which sessions are kept.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         self.table().open.values().flatten().map(|pooled| Arc::clone(&pooled.client)).collect()
     }
 
-    /// Takes out what nobody has used for a while; ending it is the caller's.
+    /// Removes the sets that were not used for a while; the caller ends them.
     pub(crate) fn expire(&self, now: Tick) -> Vec<Arc<Client>> {
         let mut table = self.table();
         let mut expired = Vec::new();
@@ -203,8 +203,8 @@ impl Pool {
     }
 }
 
-/// Makes room for one more set of sessions among those that a principal has, of `count` in all: takes out the one that was idle
-/// longest, which the caller ends, where the principal has as many as it may.
+/// Admits one more set of sessions of a principal, with `count` sets in all: if the principal has as many as it may have,
+/// removes the one that was idle longest, which the caller ends.
 fn make_room(own: &mut Vec<Arc<Pooled>>, count: usize) -> Result<Option<Arc<Client>>> {
     if own.len() < MOST_EACH {
         if count < MOST {

@@ -1,11 +1,11 @@
-//! What was said on the streams of one client's calls, kept so that a stream that broke can be taken up again.
+//! The messages on the streams of one client's calls, kept so that a broken stream can be resumed.
 //!
-//! Legacy revisions since 2025-03-26 let a server give its events ids, and a client ask with `Last-Event-ID` for what came behind
-//! the one that it saw last. An id here is `stream-number`: it is looked up in the client's own session, so one that belongs to
-//! somebody else is as unknown as one that never was.
+//! Legacy revisions since 2025-03-26 let a server give its events ids, and let a client request the events after the last one
+//! that it saw with `Last-Event-ID`. An id here is `stream-number`: it is looked up in the client's own session, so an id of
+//! another client is as unknown as one that never existed.
 //!
-//! Invariants: the messages of a stream are numbered without gaps, and only the oldest are ever given up; what is kept is
-//! bounded for each stream in number and bytes, for each session in streams, and in time once its call has ended.
+//! Invariants: the messages of a stream are numbered without gaps, and only the oldest are ever dropped; the kept messages are
+//! bounded for each stream in number and bytes, for each session in streams, and in time once the stream's call has ended.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,7 +22,7 @@ use crate::model::Numbering;
 
 /// Messages that a reader may be behind before the server is slowed down.
 const BEHIND: u64 = 32;
-/// Messages that are kept of one stream: of those that were handed out already, and of those that nobody reads.
+/// Messages that are kept of one stream: of those that were already handed out, and of those that have no reader.
 const KEPT: usize = 256;
 /// Bytes that are kept of one stream; a single message that nobody has read yet may be larger.
 const KEPT_BYTES: usize = 128 * 1024;
@@ -43,7 +43,7 @@ struct Table {
     over: bool,
 }
 
-/// One stream: what was said on it and who reads.
+/// One stream: its messages and its reader.
 #[derive(Debug)]
 pub(crate) struct ReplayStream {
     number: u64,
@@ -63,7 +63,7 @@ struct State {
     /// Counts the readers; only the latest reads.
     reader: u64,
     attached: bool,
-    /// The reader is to leave when it has what there is.
+    /// The reader must leave once it has all messages so far.
     pausing: bool,
     ended: Option<Tick>,
     /// The session is over.
@@ -73,7 +73,7 @@ struct State {
 }
 
 impl Replays {
-    /// A new stream. `polls`: whether its client is of a revision in which a stream may end before its call.
+    /// A new stream. `polls`: whether its client uses a revision in which a stream may end before its call.
     pub(crate) fn begin(&self, polls: bool) -> Arc<ReplayStream> {
         let mut table = self.locked();
         table.last += 1;
@@ -83,8 +83,8 @@ impl Replays {
         strand
     }
 
-    /// What came behind the event of this id, and what is still to come; `None` if this client was given no such id, or what
-    /// came behind it was given up.
+    /// The messages after the event of this id, past and future; `None` if this client was given no such id, or if messages
+    /// after it were dropped.
     pub(crate) fn resume(&self, id: &str) -> Option<(Reader, Numbering)> {
         let (stream, number) = id.split_once('-')?;
         let (stream, number) = (stream.parse::<u64>().ok()?, number.parse::<u64>().ok()?);
@@ -92,7 +92,7 @@ impl Replays {
         strand.attach(number)
     }
 
-    /// Gives up what is past its time.
+    /// Drops the streams that are past their time.
     pub(crate) fn sweep(&self, now: Tick) {
         let mut table = self.locked();
         let late = |strand: &Arc<ReplayStream>| {
@@ -123,7 +123,7 @@ impl Replays {
         }
     }
 
-    /// The call of `strand` has ended: it stays for a while, in the place of older ones.
+    /// Notes that the call of `strand` has ended: the stream is kept for a while, and older ones are dropped for it.
     pub(crate) fn retire(&self, strand: &ReplayStream, last: Bytes, now: Tick) {
         let mut table = self.locked();
         {
@@ -157,7 +157,7 @@ impl Replays {
 }
 
 impl ReplayStream {
-    /// Adds a message, when the reader is not too far behind. Where nobody reads it is kept, and the oldest are given up.
+    /// Adds a message, once the reader is not too far behind. Without a reader it is kept, and the oldest are dropped.
     pub(crate) async fn push(&self, message: Bytes) {
         let mut message = Some(message);
         poll_fn(|context| {
@@ -176,13 +176,13 @@ impl ReplayStream {
         .await;
     }
 
-    /// Whether somebody reads.
+    /// Whether the stream has a reader.
     pub(crate) fn is_attached(&self) -> bool {
         self.locked().attached
     }
 
-    /// Ends the connection but not the stream: the server has ended its own, and wants to be asked for the rest. Nothing happens
-    /// to a client of a revision that knows no such thing.
+    /// Ends the connection but not the stream: the server has ended its own connection and wants to be asked for the rest. A
+    /// client of a revision without this feature is not affected.
     pub(crate) fn pause(&self) {
         let mut state = self.locked();
         if self.polls && state.attached {
@@ -191,8 +191,8 @@ impl ReplayStream {
         }
     }
 
-    /// Begins to read behind the message `number`, from which on a reader before leaves; `None` if what comes behind it was given
-    /// up, or was never said.
+    /// Begins to read after the message `number`; an earlier reader leaves. `None` if messages after it were dropped, or if
+    /// there never was such a message.
     pub(crate) fn attach(self: &Arc<Self>, number: u64) -> Option<(Reader, Numbering)> {
         let mut state = self.locked();
         if state.over || number < state.first || number > state.end() {
@@ -214,7 +214,7 @@ impl ReplayStream {
 }
 
 impl State {
-    /// The number behind the last message.
+    /// The number after that of the last message.
     fn end(&self) -> u64 {
         self.first + self.kept.len() as u64
     }
@@ -228,7 +228,7 @@ impl State {
         self.trim();
     }
 
-    /// Gives up the oldest: of what was handed out, and of what nobody reads; but never the last that nobody has read.
+    /// Drops the oldest messages: of those that were handed out, and of those that have no reader; but never the last unread one.
     fn trim(&mut self) {
         while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
             let read = self.first < self.next;
@@ -248,7 +248,7 @@ impl State {
     }
 }
 
-/// Who reads a stream. Dropping it leaves the stream to be taken up again.
+/// The reader of a stream. Once it is dropped, the stream can be resumed.
 #[derive(Debug)]
 pub(crate) struct Reader {
     strand: Arc<ReplayStream>,

@@ -16,13 +16,13 @@ use crate::transport::Hello;
 /// How long sessions live and how many there may be.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {
-    /// A session without any sign of life for so long is ended.
+    /// A session without any activity for so long is ended.
     pub idle: Duration,
     /// No session lives longer, however busy.
     pub longest: Duration,
-    /// Sessions at most, of everybody.
+    /// The most sessions of all principals together.
     pub most: usize,
-    /// Sessions at most of one principal.
+    /// The most sessions of one principal.
     pub most_each: usize,
 }
 
@@ -96,7 +96,7 @@ impl Sessions {
         }
     }
 
-    /// Takes a session out of the table. Ending it is the caller's.
+    /// Removes a session from the table. The caller ends it.
     pub(crate) fn remove(&self, client: &Client) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.open.remove(&client.id).is_none() {
@@ -108,7 +108,7 @@ impl Sessions {
                 table.each.remove(&client.principal);
             }
         }
-        // What a flood of sessions allocated is given back when they are gone.
+        // Memory that a flood of sessions allocated is freed when they are gone.
         if table.open.capacity() > 1024 && table.open.len() * 4 < table.open.capacity() {
             table.open.shrink_to_fit();
         }
@@ -128,7 +128,7 @@ impl Sessions {
             .collect()
     }
 
-    /// Gives up what the open sessions keep for too long.
+    /// Drops the replay streams that the open sessions have kept for too long.
     pub(crate) fn sweep(&self, now: Tick) {
         for client in self.table.read().unwrap_or_else(PoisonError::into_inner).open.values() {
             client.replays.sweep(now);

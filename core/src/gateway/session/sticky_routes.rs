@@ -1,6 +1,6 @@
-//! Which replica keeps something for a client: its subscriptions, by URI, and its tasks, by id.
+//! The replicas that keep state for a client: its subscriptions, by URI, and its tasks, by id.
 //!
-//! A service's replicas share nothing, so what speaks of such a thing goes to the replica that has it.
+//! A service's replicas share nothing, so a message about a subscription or a task goes to the replica that has it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::balance::key_of;
 use crate::model::ServerId;
 use crate::rpc::{Members, Message, Method};
 
-/// Things that are remembered of one client; beyond this the oldest are forgotten.
+/// Entries that are kept for one client; beyond this the oldest are forgotten.
 const MOST: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,12 @@ struct Kept {
     server: ServerId,
 }
 
-/// What replicas keep for one client, oldest first.
+/// The state that replicas keep for one client, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct StickyRoutes(Mutex<VecDeque<Kept>>);
 
 impl StickyRoutes {
-    /// The server to which `message` must go, if it speaks of something that one server has.
+    /// The server to which `message` must go, if it is about a subscription or a task that one server has.
     pub(crate) fn server(&self, message: &Message) -> Option<ServerId> {
         let (kind, member) = match message.method()? {
             Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => (Kind::Subscription, "uri"),
@@ -46,7 +46,7 @@ impl StickyRoutes {
         kept.iter().rev().find(|kept| kept.kind == kind && kept.key == key).map(|kept| kept.server)
     }
 
-    /// Takes note of what `server` keeps once it has got `request`.
+    /// Records the subscription that `server` keeps once it has received `request`.
     pub(crate) fn asked(&self, request: &Message, server: ServerId) {
         if request.method() == Some(&Method::ResourcesSubscribe)
             && let Some(key) = request.params().and_then(|params| key_in(params, "uri"))
@@ -55,7 +55,7 @@ impl StickyRoutes {
         }
     }
 
-    /// Takes note of the task that `server` made of a request, if `answer` says so.
+    /// Records the task that `server` made of a request, if `answer` says so.
     pub(crate) fn answered(&self, answer: &Message, server: ServerId) {
         let task = || {
             let result = answer.result()?;

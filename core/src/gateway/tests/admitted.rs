@@ -1,4 +1,4 @@
-//! What the embedding program answers itself is held to the same rules as what passes through the gateway.
+//! The embedding program's own answers are held to the same rules as calls that pass through the gateway.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What happens in one tenant is neither heard nor felt in another.
+//! Events in one tenant are neither visible nor noticeable in another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ async fn add_to(house: &House, tenant: &str, name: &str, fake: &Arc<Fake>) -> Ar
     server
 }
 
-/// T-13: that a list changed is told to those alone who may see it: not to another tenant, and not to a user of the same one from
-/// whom the service is kept.
+/// T-13: clients are notified of a changed list only if they may see it: not those of another tenant, and not a user of the
+/// same one from whom the service is hidden.
 #[tokio::test(start_paused = true)]
 async fn a_change_is_told_only_to_those_who_may_see_it() {
     let (house, fake, other) = (House::open().await, Fake::new(&["t"]), Fake::new(&["t"]));
@@ -61,8 +61,8 @@ async fn a_change_is_told_only_to_those_who_may_see_it() {
     assert_eq!(heard, [1, 0, 0]);
 }
 
-/// T-04: two tenants with servers, tools and calls of the same names: each sees its own list and reaches its own server, however
-/// they take turns, and neither's change reaches what the other is told.
+/// T-04: two tenants with servers, tools and calls of the same names: each sees its own list and reaches its own server,
+/// however they take turns, and neither is notified of the other's change.
 #[tokio::test(start_paused = true)]
 async fn equal_names_of_two_tenants_never_meet() {
     let (house, one, two) = (House::open().await, Fake::new(&["t", "of_one"]), Fake::new(&["t", "of_two"]));
@@ -146,7 +146,7 @@ async fn a_deleted_tenant_is_refused_and_its_trail_stays() {
     let disabled = TenantPatch { enabled: Some(false), ..TenantPatch::default() };
     let changed = gateway.update_tenant(&operator, &id, disabled).await.unwrap();
     assert_eq!(changed.status, TenantStatus::Disabled);
-    // What was open has ended by now, and nothing new begins.
+    // Open streams have ended by now, and no new call begins.
     let ended = tokio::time::timeout(Duration::from_secs(1), async {
         while futures_util::StreamExt::next(&mut stream).await.is_some() {}
     });

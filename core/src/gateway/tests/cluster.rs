@@ -53,7 +53,7 @@ async fn requests_are_counted_by_the_counters_of_the_cluster() {
     assert!(house.gateway.admit(&caller()).await.is_ok(), "a process of this machine is not counted");
 }
 
-/// A directory in this process, with what was entered and removed; `full` refuses, `elsewhere` has all that is asked for.
+/// A directory in this process, with a log of its entries and removals; `full` refuses claims.
 #[derive(Debug, Default)]
 struct Directory {
     log: Mutex<Vec<String>>,
@@ -303,7 +303,7 @@ async fn only_the_replica_with_the_lease_probes_and_asks_on_schedule() {
     }
 }
 
-/// Keeps what is published, and tells what a test says.
+/// Keeps the published notices, and delivers those of a test.
 #[derive(Debug)]
 struct Wire {
     published: Mutex<Vec<Notice>>,
@@ -340,7 +340,7 @@ async fn a_revoked_key_is_told_to_all_replicas_and_ends_where_it_is_heard() {
     gateway.revoke_key(&caller(), revoked.id).await.unwrap();
     assert_eq!(*wire.published.lock().unwrap(), [Notice::KeyRevoked(revoked.id)]);
 
-    // Another replica revoked it, and the store has not told so yet.
+    // Another replica revoked it, and the store has not reported so yet.
     let holds = || gateway.0.keys.recognize(told_secret.reveal().as_bytes()).is_ok();
     assert!(holds());
     until("a listener", || (wire.told.receiver_count() > 0).then_some(())).await;

@@ -1,4 +1,4 @@
-//! A server in memory whose every step a test decides, and a gateway whose servers are such.
+//! A server in memory whose every step a test decides, and a gateway with such servers.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
@@ -21,12 +21,12 @@ use crate::rpc::{Message, Shape};
 use crate::store::MemoryStore;
 use crate::transport::{Exchange, Link, Outgoing};
 
-/// What is held when no stream outside any exchange is opened.
+/// The name by which a test holds the opening of a stream outside any exchange.
 pub(super) const STREAM: &str = "the stream";
 
 type Said = mpsc::UnboundedReceiver<Value>;
 
-/// A server: what it was sent, and what it does.
+/// A server: the messages that it got, and its behaviour.
 #[derive(Debug, Default)]
 pub(super) struct Fake {
     pub(super) opened: AtomicUsize,
@@ -40,7 +40,7 @@ pub(super) struct Fake {
     pub(super) unsteady: AtomicBool,
     /// Methods that are not answered.
     held: watch::Sender<HashSet<&'static str>>,
-    /// What the next `tools/call`s are answered with, message by message.
+    /// The answers to the next `tools/call`s, message by message.
     scripts: Mutex<VecDeque<Said>>,
     streams: Mutex<HashMap<usize, Streams>>,
 }
@@ -76,7 +76,7 @@ impl Fake {
         self.held.send_modify(|held| _ = held.remove(method));
     }
 
-    /// What the next `tools/call` is answered with; `{}` in the place of an id is the id of the request.
+    /// The answer to the next `tools/call`; `{}` in the place of an id is the id of the request.
     pub(super) fn script(&self) -> mpsc::UnboundedSender<Value> {
         let (sender, said) = mpsc::unbounded_channel();
         self.scripts.lock().unwrap().push_back(said);
@@ -103,7 +103,7 @@ impl Fake {
             .collect()
     }
 
-    /// Says something on the stream of a link; whether there is one.
+    /// Sends a message on the stream of a link; returns whether there is one.
     pub(super) fn say(&self, link: usize, message: Value) -> bool {
         let streams = self.streams.lock().unwrap();
         streams
@@ -185,7 +185,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Takes a message; comes back when its method is not held.
+    /// Takes a message; returns when its method is not held.
     async fn take(&self, body: &Bytes) -> Result<Message> {
         if !self.is_open() {
             return Err(Error::new(ErrorKind::Unavailable, "the link was closed").not_sent());
@@ -282,7 +282,7 @@ impl House {
         Self::limited(limit::Settings::default()).await
     }
 
-    /// One that lets so much be asked for.
+    /// One with these limits.
     pub(super) async fn limited(limits: limit::Settings) -> Self {
         Self::on(Arc::default(), Arc::default(), Settings { limits, ..Settings::default() }).await
     }
@@ -293,7 +293,7 @@ impl House {
         Self::on(Arc::default(), Arc::default(), settings).await
     }
 
-    /// The same servers, and what was stored of them, as another process finds them.
+    /// The same servers and the same store, as another process finds them.
     pub(super) async fn opened_again(&self) -> Self {
         Self::on(Arc::clone(&self.store), Arc::clone(&self.fakes), Settings::default()).await
     }
@@ -325,7 +325,7 @@ impl House {
         self.fakes.lock().unwrap().insert(url(name), Arc::clone(fake));
     }
 
-    /// Registers a server and waits until the gateway knows what it offers.
+    /// Registers a server and waits until the gateway knows its capabilities.
     pub(super) async fn add(&self, name: &str, service: &str, fake: &Arc<Fake>) -> Arc<Server> {
         let server = self.register(name, service, fake).await;
         self.gateway.discover(&caller(), server.id).await.unwrap();
@@ -345,7 +345,7 @@ impl House {
         self.gateway.register(&caller(), registration).await.unwrap()
     }
 
-    /// The messages that a modern request is answered with, the response as the last.
+    /// The messages that answer a modern request, the response as the last.
     pub(super) async fn modern(
         &self,
         principal: &Principal,
@@ -446,7 +446,7 @@ impl Client {
         self.act(Action::Send(Message::parse(message.to_string().into()).unwrap())).await
     }
 
-    /// Sends a request and gives the messages until the response, that included.
+    /// Sends a request and returns the messages until the response, that included.
     pub(super) async fn request(&self, id: u64, method: &str, params: Value) -> Vec<Value> {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         heard(self.send(body).await, &json!(id)).await
@@ -480,7 +480,7 @@ pub(super) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) ->
     panic!("no {what}");
 }
 
-/// What a stream has by now.
+/// The messages of a stream so far.
 pub(super) async fn read(stream: &mut BoxStream<'static, Value>) -> Vec<Value> {
     use futures_util::FutureExt as _;
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! What may be connected to and started once others than the user of this machine can register servers.
+//! The addresses and programs that are allowed once others than the user of this machine can register servers.
 
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ fn listed(name: &str) -> Value {
     json!({ "name": name, "command": "/bin/false", "args": ["serve"] })
 }
 
-/// none but an administrator names a program or how it is called, through any door; each attempt is in the trail.
+/// only an administrator names a program or its arguments, through any entry point; each attempt is in the trail.
 #[tokio::test]
 async fn only_an_administrator_names_a_program() {
     let house = House::open(Guard::default()).await;
@@ -160,12 +160,12 @@ async fn a_shared_gateway_starts_only_what_is_listed() {
     let patch = Patch { args: Some(vec!["serve".into(), "--exec=id".into()]), ..Patch::default() };
     let error = house.gateway.update(&caller(Role::Admin), id, patch, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-    // What is changed besides is nobody's danger.
+    // Other changes are no danger to anybody.
     let patch = Patch { description: Some("new".into()), ..Patch::default() };
     assert!(house.gateway.update(&caller(Role::Admin), id, patch, None).await.is_ok());
 }
 
-/// what was registered while the gateway was not shared is not started, nor looked for, once it is.
+/// a server registered while the gateway was not shared is not started, nor looked for, once it is.
 #[tokio::test]
 async fn what_was_registered_before_is_judged_again_when_it_is_started() {
     let alone = House::open(Guard::default()).await;
@@ -192,7 +192,7 @@ async fn what_was_registered_before_is_judged_again_when_it_is_started() {
     assert_eq!(shared.starts().await, 2, "what the operator's own configuration names is");
 }
 
-/// each start leaves a row that says which program, and no argument or value of a variable.
+/// each start leaves a row that names the program, and no argument or value of a variable.
 #[tokio::test]
 async fn each_start_of_a_program_is_in_the_trail() {
     let house = House::open(Guard::default()).await;

@@ -1,5 +1,5 @@
-//! Two hundred clients over one connection to a server, all with the same ids and the same progress tokens, with cancellations, answers
-//! that come late, twice or to nobody (T-07).
+//! Two hundred clients over one connection to a server, all with the same ids and the same progress tokens, with cancellations,
+//! answers that come late, twice or to nobody (T-07).
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ impl Crowd {
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
     }
 
-    /// One client's calls, all at once; gives how many were answered.
+    /// One client's calls, all at once; returns the number answered.
     async fn client(&self, number: usize) -> usize {
         let session = match self.era {
             Era::Modern => None,

@@ -1,4 +1,4 @@
-//! When a modern client is told that it will hear of changes, it does.
+//! A modern client gets the notifications that its acknowledgement promises.
 
 use std::time::Duration;
 

@@ -23,14 +23,14 @@ use crate::store::{CredentialStore as _, MemoryStore, Store};
 use crate::tasks::Tasks;
 use crate::transport::guard::{Guard, Outbound, Stance, Stdio};
 
-/// What the outside world does and remembers.
+/// The state of the outside world.
 #[derive(Default)]
 pub(crate) struct World {
     /// Its origin.
     pub(crate) base: String,
-    /// Access tokens that are taken, with what they are good for.
+    /// Access tokens that are accepted, with their scopes.
     tokens: BTreeMap<String, BTreeSet<String>>,
-    /// Refresh tokens that are taken, once.
+    /// Refresh tokens that are accepted, once.
     refresh: BTreeSet<String>,
     given: u32,
     /// How long tokens live, in seconds.
@@ -39,10 +39,10 @@ pub(crate) struct World {
     exchanges: Vec<BTreeMap<String, String>>,
     /// Calls of tools that were let in.
     calls: Vec<Value>,
-    /// What the metadata says in place of what is true.
+    /// The false values in the metadata.
     resource: Option<&'static str>,
     authorization_endpoint: Option<&'static str>,
-    /// Where it says that its authorization server is.
+    /// The false address of its authorization server.
     elsewhere: Option<&'static str>,
     /// The authorization server is out of order.
     down: bool,
@@ -123,7 +123,7 @@ async fn token(State(world): State<Shared>, body: String) -> Response {
     .into_response()
 }
 
-/// `read` lets everything in but the tool `write`.
+/// `read` allows everything but the tool `write`.
 async fn mcp(State(world): State<Shared>, headers: HeaderMap, Json(message): Json<Value>) -> Response {
     let mut world = look(&world);
     let wanted = if message["params"]["name"] == "write" { "write" } else { "read" };
@@ -218,7 +218,7 @@ impl House {
         Ok(Url::parse(&begun.authorization_url).unwrap())
     }
 
-    /// Comes back with all scopes that were asked for.
+    /// Finishes the login with all scopes that were requested.
     async fn finish(&self, url: &Url, issuer: Option<&str>) -> Result<Authorized> {
         let asked: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
         let answer = LoginAnswer { state: &asked["state"], code: &asked["scope"], issuer };
@@ -311,7 +311,7 @@ async fn who_logs_in_for_more_keeps_what_they_had_and_the_client_that_they_were(
     house.call("write").await.unwrap();
     house.call("read").await.unwrap();
     assert_eq!(look(&house.world).registrations.len(), 1);
-    // What was granted is less than what was asked for: another login changes nothing.
+    // The grant covers less than the request: another login changes nothing.
     for scopes in look(&house.world).tokens.values_mut() {
         scopes.remove("write");
     }
@@ -359,13 +359,13 @@ async fn a_token_that_a_server_refuses_before_its_time_is_renewed_and_the_call_i
     assert_eq!(house.exchanges(), 2);
 }
 
-/// A refresh token is good once: the one that came for it is all there is.
+/// A refresh token is good once: the one that came for it is the only one left.
 #[tokio::test]
 async fn a_token_that_was_renewed_is_shown_although_it_cannot_be_stored() {
     let house = House::new().await;
     house.log_in().await;
     house.call("read").await.unwrap();
-    // The store does not know the server any more, and refuses what is about it.
+    // The store does not know the server any more, and refuses writes about it.
     let (tenant, at) = (TenantId::default_tenant(), house.clock.timestamp());
     let row = house.store.audit(&tenant, 1).await.unwrap().remove(0);
     house.store.remove_server(&tenant, house.server.id, at, &row).await.unwrap();
@@ -449,7 +449,7 @@ async fn metadata_that_lies_leads_nowhere() {
     assert_eq!(look(&house.world).registrations.len(), 0);
 }
 
-/// B-20: what a server's metadata names is judged as what a tenant chose, wherever the operator put the server itself.
+/// B-20: an address in a server's metadata is judged as one that a tenant chose, wherever the operator put the server itself.
 #[tokio::test]
 async fn a_server_does_not_lead_the_gateway_inside() {
     let house = House::new().await;
@@ -466,7 +466,7 @@ async fn a_server_does_not_lead_the_gateway_inside() {
     house.log_in().await;
 }
 
-/// a login of one's own is shown in one's own calls; nothing of it is told, stored open or written to the trail.
+/// a caller's own login is used in that caller's calls only; none of it is returned, stored open or written to the trail.
 #[tokio::test]
 async fn a_login_of_ones_own_is_nobody_elses_and_no_secret_is_told() {
     let house = House::with(json!({ "credentials": "caller" })).await;

@@ -1,4 +1,4 @@
-//! Whatever is opened at a server is used or closed there.
+//! Every session that is opened at a server is used or closed there.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn an_opening_whose_client_ended_meanwhile_is_closed_at_the_server() {
     let (call, ()) = tokio::join!(client.call("t"), async {
         until("an opening", || (fake.open_sessions() == 2).then_some(())).await;
         client.act(Action::End).await.unwrap();
-        // The call hears of the end before the server answers.
+        // The call is notified of the end before the server answers.
         tokio::time::sleep(Duration::from_millis(5)).await;
         fake.release(OPEN);
     });

@@ -1,7 +1,8 @@
-//! What servers are shown before they let the gateway in: kept sealed in the store, open in memory, given to requests.
+//! The credentials that the gateway sends to servers: sealed in the store, unsealed in memory, added to requests.
 //!
-//! A credential is shown to the origin that its server had when it was set: a server that is pointed elsewhere does not take
-//! it along. What is set for one caller is shown in that caller's calls alone, and never together with what is set for all.
+//! A credential is sent to the origin that its server had when it was set: a server that moves to another origin does not take
+//! it along. A credential of one caller is sent in that caller's calls alone, and never together with those that are set for
+//! all.
 
 mod active_grant;
 mod header_set;
@@ -33,18 +34,18 @@ use crate::transport::credential_provider::{
 pub(crate) struct CredentialCache {
     vault: Option<Arc<Vault>>,
     clock: Arc<dyn Clock>,
-    /// Whose book it is, which renews what ends.
+    /// The gateway that owns this cache and renews its grants.
     keeper: OnceLock<Weak<Core>>,
-    /// Whether there is any at all: many gateways have none, and are asked for each request.
+    /// Whether there is any credential at all: many gateways have none, and this is checked for each request.
     any: AtomicBool,
     pages: ArcSwap<HashMap<ServerId, Arc<ServerCredentials>>>,
-    /// Held over store and memory: one change after another.
+    /// Held while store and memory change: one change at a time.
     pub(crate) writing: Mutex<()>,
 }
 
 impl CredentialCache {
-    /// The credentials of `store`, opened with `vault`; those sealed with an older key are sealed anew. One that cannot be
-    /// opened is logged, and not shown.
+    /// The credentials of `store`, unsealed with `vault`; those sealed with an older key are sealed anew. One that cannot be
+    /// unsealed is logged, and not sent.
     pub(crate) async fn load(
         vault: Option<Arc<Vault>>,
         store: &dyn Store,
@@ -81,7 +82,7 @@ impl CredentialCache {
         Ok(book)
     }
 
-    /// Without any.
+    /// A cache without credentials.
     pub(crate) fn empty(vault: Option<Arc<Vault>>, clock: &Arc<dyn Clock>) -> Self {
         Self {
             vault,
@@ -98,12 +99,12 @@ impl CredentialCache {
         Ok(self.vault()?.key_id())
     }
 
-    /// Whether anything is shown to this server.
+    /// Whether any credential is sent to this server.
     pub(crate) fn has(&self, server: ServerId) -> bool {
         self.any.load(Ordering::Acquire) && self.pages.load().contains_key(&server)
     }
 
-    /// What is told of a server's credentials, by subject and header: everybody's first.
+    /// The descriptions of a server's credentials, by subject and header: those for all callers first.
     pub(crate) fn of(&self, server: ServerId) -> Vec<Credential> {
         let pages = self.pages.load();
         let Some(page) = pages.get(&server) else { return Vec::new() };
@@ -113,7 +114,7 @@ impl CredentialCache {
         sheets.flat_map(HeaderSet::told).collect()
     }
 
-    /// What is told of a caller's own credentials for a server, by header; of those for all with `None`.
+    /// The descriptions of a caller's own credentials for a server, by header; with `None`, of those for all callers.
     pub(crate) fn of_caller(&self, server: ServerId, subject: Option<&str>) -> Vec<Credential> {
         let pages = self.pages.load();
         pages
@@ -124,27 +125,27 @@ impl CredentialCache {
             .collect()
     }
 
-    /// Whether something is set for this caller's calls of a server.
+    /// Whether a credential is set for this caller's calls of a server.
     pub(crate) fn has_for(&self, server: ServerId, subject: &str) -> bool {
         self.has(server) && self.pages.load().get(&server).is_some_and(|page| page.own.contains_key(subject))
     }
 
-    /// Callers that have something of their own for a server.
+    /// The number of callers that have credentials of their own for a server.
     pub(crate) fn callers(&self, server: ServerId) -> usize {
         self.pages.load().get(&server).map_or(0, |page| page.own.len())
     }
 
-    /// Shows a server this, too, in the place of what was shown in the same header.
+    /// Adds a credential for a server; it replaces the one in the same header.
     pub(crate) fn put(&self, shown: Shown) {
         self.change(shown.about.server_id, |page| page.put(shown));
     }
 
-    /// Shows a server nothing in this header any more, in the calls of `subject`, or in those of all.
+    /// Removes a server's credential in this header, for the calls of `subject`, or for those of all.
     pub(crate) fn take(&self, server: ServerId, subject: Option<&str>, header: &str) {
         self.change(server, |page| page.take(subject, header));
     }
 
-    /// Shows a server nothing at all any more.
+    /// Removes all credentials for a server.
     pub(crate) fn forget(&self, server: ServerId) {
         self.change(server, |page| *page = ServerCredentials::default());
     }
@@ -186,9 +187,9 @@ impl CredentialCache {
         Ok(Shown { about, name, value, held })
     }
 
-    /// Says whose book it is.
+    /// Sets the gateway that owns this cache.
     pub(crate) fn kept_by(&self, keeper: Weak<Core>) {
-        // A book is opened for one gateway.
+        // A cache is loaded for one gateway.
         let _ = self.keeper.set(keeper);
     }
 
@@ -232,19 +233,19 @@ impl CredentialCache {
 
 #[cfg(feature = "oauth")]
 impl CredentialCache {
-    /// What a server is shown in the calls of `subject`, or in those of all, by a grant.
+    /// The grant for a server that is used in the calls of `subject`, or in those of all.
     pub(crate) fn held(&self, server: ServerId, subject: Option<&str>) -> Option<Arc<ActiveGrant>> {
         self.pages.load().get(&server)?.sheet(subject)?.held().cloned()
     }
 
-    /// The credential that is shown in this header.
+    /// The credential that is sent in this header.
     pub(crate) fn shown(&self, server: ServerId, subject: Option<&str>, header: &str) -> Option<Shown> {
         let pages = self.pages.load();
         let sheet = pages.get(&server)?.sheet(subject)?;
         sheet.shown.iter().find(|shown| shown.about.header == header).cloned()
     }
 
-    /// What goes to this origin, as it is now.
+    /// The current headers for this origin.
     pub(crate) fn worn(
         &self,
         server: ServerId,
@@ -284,7 +285,7 @@ impl CredentialProvider for CredentialCache {
     }
 }
 
-/// What a caller hears who has nothing to show a server that wants each caller's own.
+/// The error for a caller that has no credential of its own for a server that requires one.
 pub(crate) fn no_own(server: ServerId) -> Error {
     let message = "the server wants a credential of yours, and you have set none; set it with \
         `POST /api/v1/servers/{id}/credentials/own` or `mcp-gateway credentials set --own`, or log in with \
@@ -298,7 +299,7 @@ fn elsewhere(server: ServerId) -> Error {
     Error::new(ErrorKind::PermissionDenied, message).with("server_id", server)
 }
 
-/// What a value is sealed together with: it opens for nothing else.
+/// The data that a sealed value is bound to: the value cannot be unsealed with any other.
 fn bound(tenant: &TenantId, about: &Credential) -> Vec<String> {
     let subject = about.subject.clone().unwrap_or_default();
     let mut bound = vec![
@@ -314,7 +315,7 @@ fn bound(tenant: &TenantId, about: &Credential) -> Vec<String> {
     bound
 }
 
-/// What the trail says of a credential.
+/// The description of a credential in the audit trail.
 pub(crate) fn described(about: &Credential) -> serde_json::Value {
     let mut detail =
         serde_json::json!({ "header": about.header, "origin": about.origin, "key_id": about.key_id });
@@ -328,7 +329,7 @@ pub(crate) fn described(about: &Credential) -> serde_json::Value {
     detail
 }
 
-/// Where a server's requests go.
+/// The origin to which a server's requests go.
 ///
 /// [`ErrorKind::InvalidParams`] for a command, which has no requests.
 pub(crate) fn origin_of(server: &Server) -> Result<String> {

@@ -1,10 +1,10 @@
-//! How one server is spoken to: in which era, found out by asking once, remembered, and found out anew when the server
-//! turns out to be another than it was.
+//! The era in which the gateway speaks to one server: found out by one probe, remembered, and found out anew when the server
+//! turns out to have changed.
 //!
-//! A server that speaks both eras hears each client in the client's own, so that nothing has to be translated. What only
-//! speaks the modern one has a single session without any state, which all clients share; each legacy client sees it
-//! through a link of its own (`bridge/upward.rs`). Over HTTP a modern server is tried for the legacy era when the first
-//! legacy client wants it, and not before: in its own era nobody sends it `initialize`.
+//! A server that speaks both eras is sent each client's messages in the client's own era, so that nothing has to be translated.
+//! A server that only speaks the modern era has a single session without any state, which all clients share; each legacy client
+//! reaches it through a link of its own (`legacy_adapter.rs`). Over HTTP a modern server is tried for the legacy era when the
+//! first legacy client wants it, and not before: in its own era no client sends it `initialize`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -21,14 +21,14 @@ use crate::transport::{Connector, Hello, Session};
 
 /// How long a server may take to introduce itself.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server that speaks modern is waited for when it is tried whether it speaks legacy, too.
+/// How long a server that speaks modern may take to answer the trial whether it speaks legacy, too.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const UNKNOWN: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;
 
-/// The way to one server.
+/// The path to one server, in the eras that it speaks.
 #[derive(Debug)]
 pub(crate) struct EraNegotiator {
     pub(crate) connector: Arc<dyn Connector>,
@@ -38,7 +38,7 @@ pub(crate) struct EraNegotiator {
     /// Whether a legacy client wants the server, so that it matters whether it speaks legacy.
     legacy_wanted: AtomicBool,
     raw: ArcSwapOption<Session>,
-    /// Held while that is opened: of two children each would tell one half of what there is to hear.
+    /// Held while `raw` is opened: of two child processes each would send one half of the notifications.
     opening: tokio::sync::Mutex<()>,
     changes: Changes,
     pub(crate) mirrors: Arc<Mirrors>,
@@ -49,7 +49,7 @@ pub(crate) struct EraNegotiator {
 #[derive(Debug, PartialEq, Eq)]
 enum OpenMode {
     Legacy,
-    /// It speaks modern, and has not been asked whether legacy, too, although a client wants to know.
+    /// The server speaks modern, and has not been tried for legacy, although a client wants it.
     Trial,
     Modern,
     Probe,
@@ -76,7 +76,7 @@ impl EraNegotiator {
         })
     }
 
-    /// Another way to the same server: what was found out of it is known.
+    /// Another path to the same server, with the eras that were found out so far.
     pub(crate) fn with(&self, connector: Arc<dyn Connector>) -> Arc<Self> {
         let known = |era: &AtomicU8| AtomicU8::new(era.load(Ordering::Acquire));
         Arc::new(Self {
@@ -93,19 +93,19 @@ impl EraNegotiator {
         })
     }
 
-    /// The session that modern requests go through, if it is open.
+    /// The session for modern requests, if it is open.
     pub(crate) fn modern_session(&self) -> Option<Arc<Session>> {
         self.raw.load_full().filter(|session| session.is_open())
     }
 
-    /// Notes that a legacy client wants the server. Whether it is not known yet if the server, a modern one, speaks legacy, too:
-    /// then the next session that is opened finds out.
+    /// Notes that a legacy client wants the server. True if the server is modern and it is not known yet whether it speaks
+    /// legacy, too: then the next session that is opened finds out.
     pub(crate) fn want_legacy(&self) -> bool {
         self.legacy_wanted.store(true, Ordering::Release);
         self.way() == OpenMode::Trial
     }
 
-    /// A session in which the server seems to speak legacy, whichever era it is of. `own`: it is one client's.
+    /// A session in which the server seems to speak legacy, in whichever era it is. `own`: it belongs to one client.
     ///
     /// Errors as [`Session::open`]'s.
     pub(crate) async fn legacy(&self, hello: &Hello, own: bool) -> Result<Arc<Session>> {
@@ -152,7 +152,7 @@ impl EraNegotiator {
         }
     }
 
-    /// The session that modern requests go through, opened if need be; `None` if the server is not of that era.
+    /// The session for modern requests, opened if need be; `None` if the server is not of that era.
     pub(crate) async fn modern(&self) -> Result<Option<Arc<Session>>> {
         if self.modern.load(Ordering::Acquire) != YES {
             return Ok(None);
@@ -166,7 +166,7 @@ impl EraNegotiator {
         }
     }
 
-    /// As [`EraNegotiator::modern`]; `None` also if the server is not known to speak nothing else.
+    /// As [`EraNegotiator::modern`]; `None` also unless the server is known to speak nothing else.
     pub(crate) async fn modern_alone(&self) -> Result<Option<Arc<Session>>> {
         match self.way() {
             OpenMode::Modern => self.modern().await,
@@ -174,7 +174,7 @@ impl EraNegotiator {
         }
     }
 
-    /// Ends the session that all share.
+    /// Ends the shared session.
     pub(crate) async fn close(&self) {
         if let Some(session) = self.raw.swap(None) {
             session.close().await;
@@ -182,7 +182,7 @@ impl EraNegotiator {
     }
 
     fn way(&self) -> OpenMode {
-        // Over HTTP a modern session never ends by itself: one that is closed was closed since the server had changed.
+        // Over HTTP a modern session never ends by itself: one that is closed was closed because the server had changed.
         let changed = !self.connector.starts_process()
             && self.raw.load().as_ref().is_some_and(|session| !session.is_open());
         if changed {
@@ -204,7 +204,7 @@ impl EraNegotiator {
         self.modern.store(UNKNOWN, Ordering::Release);
     }
 
-    /// Keeps a modern session that was found by probing, if it can be everybody's.
+    /// Keeps a modern session that a probe opened, if it can be shared.
     async fn keep(&self, session: Arc<Session>, own: bool) {
         let session = session.introduced_as(&hello("{}"));
         let turn = self.opening.lock().await;
@@ -233,7 +233,7 @@ impl EraNegotiator {
         let alone = if own && self.connector.starts_process() {
             match Session::open_modern(&*self.connector, &hello("{}"), true, OPEN_TIMEOUT).await {
                 Ok(session) => Some(session),
-                // Nothing of a modern server is one client's but what it logs. Without that everybody can still be served.
+                // Only the log messages of a modern server belong to one client. Without them every client can still be served.
                 Err(error) if is_crowded(&error) => None,
                 Err(error) => return Err(error),
             }
@@ -260,7 +260,7 @@ impl EraNegotiator {
     }
 }
 
-/// How the gateway introduces itself when it speaks for itself.
+/// The gateway's introduction when it speaks for itself.
 pub(crate) fn hello(capabilities: &str) -> Hello {
     Hello {
         version: version::LATEST_LEGACY.into(),
@@ -269,12 +269,12 @@ pub(crate) fn hello(capabilities: &str) -> Hello {
     }
 }
 
-/// Whether there is no room for another process of the server.
+/// Whether the pool is full, so that no other process of the server can start.
 fn is_crowded(error: &Error) -> bool {
     *error.cause() == Cause::PoolExhausted
 }
 
-/// Whether a server refused to be opened in this way, rather than could not be reached.
+/// Whether a server refused a session of this kind, as opposed to being unreachable.
 fn is_refusal(error: &Error) -> bool {
     let by_status = matches!(error.upstream_status(), Some(400 | 404 | 405 | 406 | 415 | 422));
     match error.kind() {

@@ -1,4 +1,4 @@
-//! What was granted to the gateway, in use: renewed before it ends, and what a server's refusal says of it.
+//! The use of the gateway's grants: their renewal before they end, and the meaning of a server's refusal.
 
 use std::sync::{Arc, PoisonError};
 
@@ -15,13 +15,13 @@ use crate::oauth::{self, Challenge, Wire};
 use crate::tasks::awaited::promise;
 use crate::transport::credential_provider::{CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice};
 
-/// The header in which an access token is shown (RFC 6750 section 2.1).
+/// The header in which an access token is sent (RFC 6750 section 2.1).
 pub(crate) const HEADER: &str = "authorization";
 const HOW: &str =
     "log in with `mcp-gateway credentials login SERVER`, or `POST /api/v1/servers/{id}/credentials/login`";
 
 impl Core {
-    /// What is shown in the place of a token that is over: a new one, for which all wait who need it.
+    /// The credentials that replace a token that is over: a new one, for which every request that needs it waits.
     pub(crate) fn renewed(
         self: &Arc<Self>,
         wanted: &CredentialRequest<'_>,
@@ -38,8 +38,8 @@ impl Core {
             *renewing = Some(awaited.clone());
             let (this, held) = (Arc::clone(self), Arc::clone(held));
             let (server, subject) = (wanted.server, wanted.subject.map(str::to_owned));
-            // Goes on although whoever needed it gives up: a refresh token that was used is worth nothing, and the one that came
-            // for it must be kept.
+            // Continues when the request that needed it gives up: a used refresh token is worth nothing, and its replacement must
+            // be kept.
             self.tasks.spawn_to_end(async move {
                 promise.keep(this.renew(server, subject.as_deref(), &held).await);
             });
@@ -58,7 +58,7 @@ impl Core {
         let kept = match renewed {
             Ok(grant) => self.keep_grant(server, subject, held, grant, "credential.renew").await,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                // Nothing more comes of it: whoever needs it is told so at once from now on.
+                // The grant cannot be renewed any more: from now on, every request that needs it fails at once.
                 let dead = Grant {
                     refresh_token: None,
                     expires_at: Some(self.clock.timestamp()),
@@ -70,7 +70,7 @@ impl Core {
             Err(error) => Err(error.with("server_id", server)),
         };
         if kept.is_err() {
-            // Whoever needs it next tries again.
+            // The next request that needs it tries again.
             *held.renewing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         kept
@@ -82,7 +82,7 @@ impl Core {
         oauth::renew(&held.grant, wire, self.clock.timestamp()).await
     }
 
-    /// Keeps `grant` in the place of the one that is shown, unless somebody has set another one meanwhile.
+    /// Keeps `grant` in place of the one in use, unless another one was set meanwhile.
     async fn keep_grant(
         &self,
         server: ServerId,
@@ -109,7 +109,7 @@ impl Core {
                 detail: described(&fresh.about),
             };
             let stored = self.store.put_credential(&sealed, &audit).await;
-            // A refresh token is good once, so that the one that came for it is all there is, stored or not.
+            // A refresh token is valid once, so its replacement is the only one left, stored or not.
             self.book.put(fresh);
             if let Err(error) = stored {
                 tracing::error!(%server, %error, "what was renewed is not stored; a restart will need another login");
@@ -128,7 +128,7 @@ impl Core {
         })
     }
 
-    /// What can be done about a server's refusal.
+    /// The advice on a server's refusal.
     pub(crate) fn server_refused(
         &self,
         wanted: &CredentialRequest<'_>,

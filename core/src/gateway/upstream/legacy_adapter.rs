@@ -1,8 +1,8 @@
 //! A legacy client at a modern server: a link that looks to the gateway like a session with a legacy server.
 //!
-//! The session is made up here: what a legacy server would remember of it (who the client is and what it can do, its log
-//! level, its subscriptions) stands in this link, and goes along with every request. Under it lies a session of the modern
-//! era, which many clients may share, since it knows nothing of any of them.
+//! The session is emulated here: this link keeps the state that a legacy server would keep (the client's identity and
+//! capabilities, its log level, its subscriptions) and sends it along with every request. Below it is a session of the modern
+//! era, which many clients may share, since it keeps no state for any of them.
 
 mod mirror;
 mod rounds;
@@ -30,10 +30,10 @@ use crate::rpc::{Members, Message, Method, Shape, meta, version};
 use crate::tasks::Tasks;
 use crate::transport::{Exchange, Hello, Link, Outgoing, Session};
 
-/// A legacy client's way to a modern server.
+/// A legacy client's link to a modern server.
 pub(crate) struct LegacyAdapter(Arc<AdapterState>);
 
-/// What the link, its requests under way and its subscriptions share.
+/// The state that the link, its requests in flight and its subscriptions share.
 struct AdapterState {
     session: Arc<Session>,
     hello: Hello,
@@ -48,25 +48,25 @@ struct AdapterState {
     owns: bool,
 }
 
-/// What an upward link is made of.
+/// The parts of a `LegacyAdapter`.
 pub(crate) struct Parts {
     /// The modern session below.
     pub(crate) session: Arc<Session>,
-    /// What the client said in `initialize`.
+    /// The client's statements in `initialize`.
     pub(crate) hello: Hello,
     /// Whether the session below ends with the link.
     pub(crate) owns: bool,
-    /// Where it hears of lists that changed.
+    /// The source of its list-change notifications.
     pub(crate) watching: Watching,
-    /// Which arguments are repeated in headers.
+    /// The arguments that are repeated in headers.
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) tasks: Tasks,
 }
 
 impl LegacyAdapter {
-    /// A session that speaks legacy over `parts.session`. `own`: it is one client's, who can be asked.
+    /// A session that speaks legacy over `parts.session`. `own`: it belongs to one client, which can be asked.
     ///
-    /// [`ErrorKind::BadUpstream`] if what the server said of itself cannot be read.
+    /// [`ErrorKind::BadUpstream`] if the server's introduction cannot be read.
     pub(crate) fn open(parts: Parts, own: bool) -> Result<Arc<Session>> {
         let Parts { session, hello, owns, watching, mirrors, tasks } = parts;
         let said = introduction(session.initialize_result())?;
@@ -99,7 +99,7 @@ impl AdapterState {
         (id, receiver)
     }
 
-    /// The request as the server below wants it.
+    /// The request in the form that the server below expects.
     fn dressed(&self, outgoing: Outgoing) -> Result<Outgoing> {
         let message = Message::parse(outgoing.body).map_err(Error::not_sent)?;
         let level = self.level.load_full();
@@ -112,7 +112,7 @@ impl AdapterState {
         Ok(Outgoing { body, headers, ..outgoing })
     }
 
-    /// A request of this link's own in the client's name.
+    /// A request that this link makes in the client's name.
     fn request_for(&self, method: &Method, params: &str) -> Result<Outgoing> {
         let id = self.session.next_id();
         let body = Message::request(Some(id), method.as_str(), Some(params));
@@ -161,13 +161,13 @@ impl Link for LegacyAdapter {
             (Shape::Response, _) => {
                 let asked = message.id_number().and_then(|id| self.0.questions().remove(&id));
                 if let Some(asked) = asked {
-                    // Whoever asked may have given up.
+                    // The receiver may have given up.
                     let _ = asked.send(message);
                 }
                 Ok(())
             }
             (_, Some(Method::Cancelled)) => self.0.session.notify(message.bytes().clone()).await,
-            // A modern server is told nothing else: there is no session in which it could mean anything.
+            // Nothing else is sent to a modern server: there is no session in which it could mean anything.
             _ => Ok(()),
         }
     }
@@ -196,7 +196,7 @@ impl Link for LegacyAdapter {
     }
 }
 
-/// What the acknowledgement of a `subscriptions/listen` grants: the raw members of `params.notifications`.
+/// The grants in the acknowledgement of a `subscriptions/listen`: the raw members of `params.notifications`.
 fn granted(message: &Message) -> Option<Members<'_>> {
     Members::parse(Members::parse(message.params()?).ok()?.get("notifications")?).ok()
 }

@@ -1,9 +1,9 @@
-//! One registered server as the gateway reaches it: its connector, the session that is shared, and sessions that
-//! belong to one client.
+//! One registered server as the gateway reaches it: its connector, the shared session, and sessions that belong to one
+//! client.
 //!
-//! The shared session declares no client capability: a server cannot ask anything of everybody. It carries probes,
-//! calls without a session and, where the server is a child process, calls of clients of which it has nothing to remember. Discovery opens a
-//! session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
+//! The shared session declares no client capability: a server cannot ask anything of everybody. It carries probes, calls
+//! without a session and, where the server is a child process, calls of clients for which the server keeps no state. Discovery
+//! opens a session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
 
 pub(super) mod outcome;
 pub(super) mod starts;
@@ -36,21 +36,21 @@ use crate::tasks::Tasks;
 use crate::tasks::awaited::{Awaited, promise};
 use crate::transport::{Connector, Hello, Session};
 
-/// How long an opening goes on once the server is not to be reached any more: what a server opens in that time is closed there.
+/// How long an opening continues once the upstream is retired: a session that the server opens in that time is closed there.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A server and the ways to it.
+/// A server and the paths to it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    /// Differs between any two of this process: a server whose endpoint changed has another.
+    /// Unique in this process: a server whose endpoint changed has another number.
     pub(crate) number: u64,
     pub(crate) server: Arc<Server>,
     negotiator: Arc<EraNegotiator>,
     shared: Mutex<SharedState>,
-    /// Cancelled when the server is not to be reached this way any more.
+    /// Cancelled when the server must no longer be reached over this upstream.
     retired: CancellationToken,
     tasks: Tasks,
-    /// The ways of those who show the server credentials of their own: then this one is the gateway's alone.
+    /// The upstreams of callers that send the server credentials of their own: then this one is the gateway's alone.
     pub(crate) callers: Option<PerCallerUpstreams>,
 }
 
@@ -58,10 +58,10 @@ pub(crate) struct Upstream {
 enum SharedState {
     #[default]
     None,
-    /// All who need it wait for the one attempt, and share its failure: a server that hangs is not asked again by each.
+    /// All callers that need it wait for the one attempt, and share its failure: a server that hangs is not asked again by each.
     Opening(Awaited<Arc<Session>>),
     Open(Arc<Session>),
-    /// The upstream was closed; whoever opens a session now closes it again.
+    /// The upstream was closed; a task that opens a session now closes it again.
     Closed,
 }
 
@@ -84,9 +84,9 @@ impl Upstream {
         self.negotiator.connector.remembers_clients()
     }
 
-    /// The way of one caller, over which nothing goes but what is the caller's.
+    /// The upstream of one caller, which carries only that caller's messages.
     ///
-    /// [`ErrorKind::InvalidParams`] if the server is shown nothing over its transport.
+    /// [`ErrorKind::InvalidParams`] if no credentials are sent over the server's transport.
     pub(crate) fn for_caller(&self, subject: &Arc<str>) -> Result<Arc<Self>> {
         let connector = self.negotiator.connector.for_caller(subject).ok_or_else(|| {
             let message = "callers cannot have credentials of their own for a server of this transport";
@@ -103,7 +103,7 @@ impl Upstream {
         }))
     }
 
-    /// Refuses to be a caller's way, if it is the gateway's alone.
+    /// Refuses to carry a caller's call, if this upstream is the gateway's alone.
     pub(crate) fn for_all(&self) -> Result<()> {
         if self.callers.is_none() {
             return Ok(());
@@ -120,7 +120,7 @@ impl Upstream {
         }
     }
 
-    /// The shared session, opened if need be. `opened` is called if this call is what has it opened.
+    /// The shared session, opened if need be. `opened` is called if this call has it opened.
     pub(crate) async fn shared(
         self: &Arc<Self>,
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
@@ -135,7 +135,7 @@ impl Upstream {
                     let (promise, opening) = promise();
                     let before = std::mem::replace(&mut *state, SharedState::Opening(opening.clone()));
                     drop(state);
-                    // Goes on although whoever wanted it gives up: others may wait, and what was opened is used or closed.
+                    // Continues when the caller gives up: others may wait, and an opened session is used or closed.
                     let (this, mine) = (Arc::clone(self), opening.clone());
                     self.tasks.spawn_to_end(async move {
                         promise.keep(this.open_shared(&mine, opened).await);
@@ -175,13 +175,13 @@ impl Upstream {
         Err(replaced())
     }
 
-    /// A session that belongs to one client. Must be brought to its end, so that what was opened is used or closed.
+    /// A session that belongs to one client. The future must run to completion, so that an opened session is used or closed.
     pub(crate) async fn own(&self, hello: &Hello) -> Result<Arc<Session>> {
         self.open(hello, true).await
     }
 
-    /// The session of the modern era that all share, opened if need be; `None` if the server only speaks legacy.
-    /// `opened` as for [`Upstream::shared`].
+    /// The shared session of the modern era, opened if need be; `None` if the server only speaks legacy. `opened` as for
+    /// [`Upstream::shared`].
     pub(crate) async fn modern(
         self: &Arc<Self>,
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
@@ -189,12 +189,12 @@ impl Upstream {
         if let Some(session) = self.negotiator.modern_session() {
             return Ok(Some(session));
         }
-        // Whoever comes first finds out the era; all wait for that.
+        // The first caller finds out the era; all callers wait for that.
         self.shared(opened).await?;
         self.negotiator.modern().await
     }
 
-    /// The session of the modern era that all share, if it is open: nearly every modern call finds it so.
+    /// The shared session of the modern era, if it is open: nearly every modern call finds it open.
     pub(crate) fn modern_session(&self) -> Option<Arc<Session>> {
         self.negotiator.modern_session()
     }
@@ -238,7 +238,7 @@ impl Upstream {
         });
     }
 
-    /// Asks the server everything that it offers, as a client that can be asked anything. Must be brought to its end.
+    /// Asks the server for everything that it offers, as a client that can be asked anything. The future must run to completion.
     pub(crate) async fn discover(&self) -> Result<Listing> {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
@@ -264,7 +264,7 @@ impl Upstream {
         self.negotiator.want_legacy()
     }
 
-    /// Which arguments of its tools are repeated in headers.
+    /// The arguments of its tools that are repeated in headers.
     pub(crate) fn mirrors(&self) -> &self::legacy_adapter::Mirrors {
         &self.negotiator.mirrors
     }
@@ -281,7 +281,7 @@ impl Upstream {
         let timeout = self.server.configuration.timeout;
         match self.negotiator.modern().await? {
             Some(modern) => {
-                // Of both eras: legacy clients are told what the server itself tells them.
+                // The server speaks both eras: legacy clients are sent the server's own introduction.
                 let mut fetched = self.fetch_modern(&modern, hello).await?;
                 fetched.listing.initialize = Some(session.initialize_result().to_owned());
                 Ok(fetched)
@@ -299,13 +299,12 @@ impl Upstream {
         Ok(fetched)
     }
 
-    /// Takes note of what the server offers, as far as calls depend on it.
+    /// Records the parts of the server's listing on which calls depend.
     pub(crate) fn learn(&self, listing: &Listing) {
         self.negotiator.mirrors.learn(listing);
     }
 
-    /// Asks the server whether it is there. A probe that fails, or is dropped before it has its answer, is the last that uses the
-    /// shared session.
+    /// Probes the server. A probe that fails, or is dropped before it has its answer, is the last that uses the shared session.
     pub(crate) async fn probe(
         self: &Arc<Self>,
         kind: ProbeKind,
@@ -321,7 +320,7 @@ impl Upstream {
         let answer = match self.negotiator.modern_session() {
             Some(modern) => {
                 let answer = modern.ask(&Method::Discover, None, time_limit).await;
-                // Every server of the modern era answers this: one that does not is asked anew what it is.
+                // Every server of the modern era answers this: the era of one that does not is found out anew.
                 if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
                     modern.close().await;
                 }
@@ -355,7 +354,7 @@ impl Upstream {
         let before = std::mem::replace(&mut *self.state(), SharedState::Closed);
         match before {
             SharedState::Open(session) => session.close().await,
-            // Whoever opens it finds that it is to be closed.
+            // The task that opens it finds that it must be closed.
             SharedState::Opening(opening) => drop(opening.outcome().await),
             SharedState::None | SharedState::Closed => {}
         }
@@ -387,7 +386,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// What those hear who still use a way to the server that was given up.
+/// The error for a caller that still uses a retired upstream.
 pub(crate) fn replaced() -> Error {
     Error::new(ErrorKind::Unavailable, "the server's registration has changed or ended; try again").not_sent()
 }
@@ -408,7 +407,7 @@ impl discovery::ListSource for Asking<'_> {
     }
 }
 
-/// What a server's error response to a list means for discovery.
+/// The error for discovery from a server's error response to a list request.
 fn refused(error: &str) -> Error {
     let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
     let kind =

@@ -1,12 +1,12 @@
-//! What the end of an attempt at a server says about that server: its breaker learns from it.
+//! The outcome of an attempt at a server, from which the server's breaker learns.
 
 use crate::breaker::Outcome;
 use crate::error::{Cause, Error, ErrorKind};
 use crate::rpc::{Members, Message};
 
-/// What a failed attempt says about the server: a refusal by HTTP 4xx is its good right, and a limit or a full pool of ours
-/// is not its fault; a child process that waits to be started again is. A certificate that is not believed counts as any connection
-/// that cannot be opened: whosoever it is to mend, calls go elsewhere until it is.
+/// The outcome of a failed attempt: a refusal by HTTP 4xx is the server's right, and a limit or a full pool of the gateway is
+/// not the server's fault; a child process that waits to be started again is. An untrusted certificate counts like any
+/// connection that cannot be opened: until it is mended, on either side, calls go elsewhere.
 pub(crate) fn outcome_of(error: &Error) -> Outcome {
     let refused = error.upstream_status().is_some_and(|status| (400..500).contains(&status));
     let limited = *error.cause() == Cause::LimitExceeded;
@@ -18,7 +18,7 @@ pub(crate) fn outcome_of(error: &Error) -> Outcome {
     }
 }
 
-/// What an answer says about the server: an internal error counts against it, every other answer speaks for it.
+/// The outcome of an answer: an internal error counts against the server, every other answer speaks for it.
 pub(crate) fn outcome_of_answer(message: &Message) -> Outcome {
     let internal = message.error().is_some_and(|error| {
         Members::parse(error).is_ok_and(|members| members.get("code") == Some("-32603"))

@@ -1,4 +1,4 @@
-//! Clients that try to choose what a server is shown: ignored, and said so in the audit trail.
+//! Attempts of clients to choose the credential that a server is sent: ignored, and recorded in the audit trail.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +14,14 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Principals that are remembered at once.
 const MOST: usize = 1024;
 
-/// Who was written down lately, and when.
+/// The principals that were recorded lately, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Overrides(Mutex<HashMap<(TenantId, Arc<str>), Tick>>);
 
 impl Overrides {
-    /// Whether this principal is to be written down now.
+    /// Whether this principal must be recorded now.
     fn is_news(&self, tenant: &TenantId, subject: &Arc<str>, now: Tick) -> bool {
-        // Every change is one insert, or forgets what is old.
+        // Every change is one insert, or removes old entries.
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MOST {
             seen.retain(|_, then| now.since(*then) < QUIET);
@@ -37,7 +37,7 @@ impl Overrides {
 }
 
 impl Gateway {
-    /// Writes down that a client sent a header by which it would choose what a server is shown. The header reaches nobody.
+    /// Records that a client sent a header to choose the credential that a server is sent. The header reaches no server.
     pub async fn note_override(&self, credentials: &Credentials, correlation_id: &Arc<str>, header: &str) {
         let inner = &self.0;
         let Ok(caller) = self.authenticate(credentials, correlation_id).await else { return };

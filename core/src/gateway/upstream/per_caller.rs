@@ -1,8 +1,8 @@
-//! The ways to a server to which each caller shows credentials of its own: one for each caller.
+//! The upstreams of a server to which each caller sends credentials of its own: one for each caller.
 //!
-//! Such a way is an upstream of its own, with its own number, sessions and connections. So whatever is kept by upstream is kept
-//! by caller, too, and nothing that a server remembers of one caller reaches another. The way that all other servers share is
-//! then the gateway's alone: discovery and probes go over it, and a call that would is refused.
+//! Each upstream has its own number, sessions and connections. So all state that is kept by upstream is kept by caller, too, and
+//! no state that a server keeps for one caller reaches another. The upstream that callers of other servers share is then the
+//! gateway's alone: discovery and probes go over it, and a call that would is refused.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Callers of one server at once.
 const MOST: usize = 10_000;
-/// How long a way stays over which no call goes: longer than most who only listen go on listening.
+/// How long an upstream without calls is kept: longer than most clients that only listen go on listening.
 const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// The ways to one server, by caller.
+/// The upstreams of one server, by caller.
 #[derive(Debug, Default)]
 pub(crate) struct PerCallerUpstreams(Mutex<HashMap<Arc<str>, PerCallerUpstream>>);
 
@@ -28,12 +28,12 @@ struct PerCallerUpstream {
 }
 
 impl PerCallerUpstreams {
-    /// The way of this caller to the server of `own`, whose callers these are.
+    /// The upstream of this caller to the server of `own`, to which these callers belong.
     ///
-    /// [`ErrorKind::Unavailable`] if the server is not reached so any more, or as many callers use it as may.
+    /// [`ErrorKind::Unavailable`] if `own` was closed, or as many callers use the server as may.
     pub(crate) fn way(&self, own: &Upstream, subject: &Arc<str>, now: Tick) -> Result<Arc<Upstream>> {
         let mut ways = self.lock();
-        // Looked at under the lock: whoever closes the server's way finds what is entered here.
+        // Checked under the lock: a close of the server's upstream finds the entry that is made here.
         if own.is_closed() {
             return Err(replaced());
         }
@@ -57,12 +57,12 @@ impl PerCallerUpstreams {
         self.lock().remove(subject).map(|way| way.upstream)
     }
 
-    /// All of them, which are forgotten.
+    /// Removes and returns all of them.
     pub(crate) fn take_all(&self) -> Vec<Arc<Upstream>> {
         self.lock().drain().map(|(_, way)| way.upstream).collect()
     }
 
-    /// Those that nobody has used for long.
+    /// Removes and returns those that were not used for long.
     pub(crate) fn expire(&self, now: Tick) -> Vec<Arc<Upstream>> {
         let idle = |way: &mut PerCallerUpstream| now.since(way.used) >= IDLE;
         self.lock().extract_if(|_, way| idle(way)).map(|(_, way)| way.upstream).collect()

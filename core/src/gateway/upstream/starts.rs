@@ -1,4 +1,4 @@
-//! The trail of programs that were started: each leaves a row before it runs, and one that cannot is not started.
+//! The audit trail of started programs: each leaves a row before it runs, and one that cannot is not started.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct Trail {
 #[async_trait]
 impl Starts for Trail {
     async fn starting(&self, server: &Server, program: &Path) -> Result<()> {
-        // Not the arguments, nor what the variables hold: both often carry secrets.
+        // Neither the arguments nor the values of the variables: both often carry secrets.
         let (arguments, variables, folder) = match &server.endpoint {
             ServerEndpoint::Command { args, env, cwd, .. } => {
                 (args.len(), env.keys().cloned().collect::<Vec<_>>(), cwd.clone())

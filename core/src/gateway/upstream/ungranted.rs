@@ -1,4 +1,4 @@
-//! What was granted to another build of the gateway, in this one, which has no OAuth: it is shown as long as it holds.
+//! Grants to another build of the gateway, in this build, which has no OAuth: their tokens are sent as long as they hold.
 
 use std::sync::Arc;
 

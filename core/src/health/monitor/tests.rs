@@ -59,7 +59,7 @@ impl Probe for Fake {
     }
 }
 
-/// Remembers what it is told and when, and takes its time.
+/// Records each conclusion with its time, and takes its time.
 #[derive(Default)]
 struct Ledger {
     slow: Duration,
@@ -199,7 +199,7 @@ async fn servers_come_and_go_while_the_monitor_runs() {
         bench.watch(&[second]);
         bench.leave(first);
         tokio::time::sleep(seconds(3)).await;
-        // The probe of `second` is under way: its answer must not be heard of.
+        // The probe of `second` is under way: its answer must not be reported.
         bench.leave(second);
         tokio::time::sleep(seconds(100)).await;
     };

@@ -20,7 +20,7 @@ fn ann() -> Actor {
     Actor { subject: "user:ann".into(), correlation_id: None }
 }
 
-/// What a server says that has the tool `t` with this description, and what it says besides.
+/// The listing of a server that has the tool `t` with this description, and more tools.
 fn says(description: &str, more: &[&str]) -> Listing {
     let tool = |name: &str, text: &str| json!({ "name": name, "description": text, "inputSchema": { "type": "object" } });
     let tools: Vec<_> =
@@ -108,7 +108,7 @@ async fn a_change_of_long_definitions_is_told_with_their_beginnings() {
     );
 }
 
-/// B-17: pinned, what was approved stays until an operator approves the change.
+/// B-17: pinned, the approved definitions stay until an operator approves the change.
 #[tokio::test]
 async fn a_pinned_server_that_changes_waits_until_it_is_approved() {
     let house = House::new().await;

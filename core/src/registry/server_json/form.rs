@@ -61,7 +61,7 @@ pub(super) struct Input {
     pub(super) default: Option<String>,
     #[serde(default)]
     pub(super) choices: Vec<String>,
-    /// What `{name}` in the value stands for.
+    /// The input that `{name}` in the value stands for.
     #[serde(default)]
     pub(super) variables: BTreeMap<String, Input>,
 }

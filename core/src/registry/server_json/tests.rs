@@ -66,7 +66,7 @@ fn everything_that_is_required_and_missing_is_reported_at_once() {
     );
 }
 
-/// S-07: a package without an exact version is refused, whichever registry it is of.
+/// S-07: a package without an exact version is refused, from any registry.
 #[test]
 fn a_package_that_is_not_pinned_is_refused() {
     let given = json!({ "env": { "API_KEY": "k" }, "variables": { "folder": "/" } });

@@ -1,11 +1,11 @@
-//! Where the values of a `server.json` come from: from whoever registers it, then from the file.
+//! The sources of the values of a `server.json`: first the user who registers it, then the file.
 
 use std::collections::BTreeMap;
 
 use super::form::{Argument, Input, Kind, Named};
 use crate::registry::fields::Problems;
 
-/// What whoever registers the server gave.
+/// The values that the user who registers the server gave.
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) env: BTreeMap<String, String>,
@@ -56,7 +56,7 @@ impl Values {
         words
     }
 
-    /// What was given, or else what the file says. A fixed value of the file is not for others to change.
+    /// The given value, or else the file's. A fixed value of the file is not for others to change.
     fn value(
         &self,
         member: &'static str,

@@ -77,8 +77,8 @@ where
     Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
-/// Reads what is left of a body that is not wanted, within limits, so that the client hears why: a connection that is closed
-/// with something unread is reset, and the answer is lost with it.
+/// Reads the rest of an unwanted body, within limits, so that the client receives the reason: a connection that is closed with
+/// bytes unread is reset, and the answer is lost with it.
 pub(crate) async fn discard<B>(body: B)
 where
     B: http_body::Body<Data = Bytes>,
@@ -93,14 +93,14 @@ where
             }
         }
     };
-    // Whoever is slower than this has to live without the reason.
+    // A client slower than this does not receive the reason.
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 /// Refuses a body that does not say it is JSON. A page of a foreign origin cannot say so without asking first.
 pub(crate) fn check_json(headers: &HeaderMap) -> Result<()> {
     if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") {
-        // What is small here may be large once it is opened.
+        // A body that is small here may be large once it is decompressed.
         let shown: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(80).collect();
         return Err(Error::new(ErrorKind::MediaType, "compressed bodies are not opened; send it as it is")
             .with("content_encoding", shown));

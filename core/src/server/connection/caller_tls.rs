@@ -1,4 +1,4 @@
-//! Whom a command believes that speaks to a gateway over TLS.
+//! The certificates that a command trusts when it speaks to a gateway over TLS.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::http::trust;
 
-/// Whose certificates are believed.
+/// The certificates that are trusted.
 #[derive(Clone)]
 pub struct Trust(Arc<ClientConfig>);
 
@@ -39,7 +39,7 @@ impl Trust {
         trust::trusting(trust::of_file(file, "the file of authorities")?).map(Self)
     }
 
-    /// The very certificate that a gateway shows under these settings, whatever its name and whoever signed it: who may read the
+    /// The very certificate that a gateway presents under these settings, whatever its name and its signer: a reader of the
     /// gateway's configuration knows it, and needs nobody to vouch for it. `None` if they name none.
     pub fn own(settings: &config::Tls) -> Result<Option<Self>> {
         let Some(mut chain) = tls::chain(settings)? else { return Ok(None) };
@@ -63,7 +63,7 @@ impl Trust {
     }
 }
 
-/// Believes one certificate, if whoever shows it has its key.
+/// Trusts one certificate, if its presenter has its key.
 #[derive(Debug)]
 struct Only {
     certificate: CertificateDer<'static>,

@@ -1,4 +1,4 @@
-//! Lets a connection sleep on that would only be woken because the last of its request's body was taken.
+//! Keeps a connection asleep that would only be woken because the last piece of its request's body was taken.
 //!
 //! hyper wakes a connection whenever a piece of a body is taken, so that it brings the next one. It does so where there is no next
 //! one, too, and then the connection's whole task runs for nothing: in nearly every call.
@@ -18,7 +18,7 @@ pub(crate) struct DeferredWaker {
     task: AtomicWaker,
 }
 
-/// What becomes of a knock on this thread.
+/// The effect of a wake on this thread.
 enum WakeAction {
     Open,
     /// It is kept until it is known whether it is of use.
@@ -36,7 +36,7 @@ impl DeferredWaker {
         Waker::from(Arc::clone(self))
     }
 
-    /// Says whom to wake, before the connection is polled.
+    /// Sets the task to wake, before the connection is polled.
     pub(crate) fn answered_by(&self, task: &Context<'_>) {
         self.task.register(task.waker());
     }
@@ -52,7 +52,7 @@ impl Wake for DeferredWaker {
     }
 }
 
-/// The next piece of `body`. Its connection is not woken for the sake of what comes behind it where nothing does.
+/// The next piece of `body`. Its connection is not woken for a next piece where there is none.
 pub(crate) fn take<B: Body<Data = Bytes>>(
     mut body: Pin<&mut B>,
     cx: &mut Context<'_>,
@@ -67,7 +67,7 @@ pub(crate) fn take<B: Body<Data = Bytes>>(
     piece
 }
 
-/// The door is closed as long as this lives.
+/// Holds wakes back as long as this lives.
 struct Closed;
 
 impl Closed {
@@ -83,7 +83,7 @@ impl Drop for Closed {
     }
 }
 
-/// The knock that came while it was closed.
+/// The wake that came while wakes were held back.
 fn opened(closed: Closed) -> Option<Arc<DeferredWaker>> {
     let kept = DOOR.replace(WakeAction::Open);
     drop(closed);
@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    /// A body of so many pieces that knocks when one is taken.
+    /// A body of so many pieces that wakes its connection when one is taken.
     struct Pieces(usize, Waker);
 
     impl Body for Pieces {

@@ -1,9 +1,9 @@
-//! What a connection was sent, byte for byte, as far as it is needed to see a request whose end two readers could see in
+//! The bytes that a connection was sent, as far as they are needed to detect a request whose end two readers could see in
 //! different places.
 //!
 //! Of a request with `Content-Length` and `Transfer-Encoding` hyper believes the second, as RFC 9112 (section 6.3) has it, and
-//! drops the first before anybody sees it. Whoever stood in between may have believed the first. So the bytes since the end of
-//! the last answer are kept, and looked at when a request comes that is chunked; hardly any is.
+//! drops the first before anybody sees it. An intermediary may have believed the first. So the bytes since the end of the last
+//! answer are kept, and looked at when a request comes that is chunked; hardly any is.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are kept of one request: of its head, what matters.
+/// Bytes that are kept of one request: of its head, the part that matters.
 const MOST: usize = 16 * 1024;
 /// Bytes for which room is kept between two requests.
 const ROOM: usize = 2 * 1024;
@@ -58,7 +58,7 @@ impl FramingGuard {
     }
 }
 
-/// What stands between empty lines. A head is never in two of them; a body before it can be in the same.
+/// The blocks between empty lines. A head is never in two of them; a body before it can be in the same.
 fn blocks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! How long a client may keep a connection without saying anything, or without finishing what it began to say.
+//! How long a client may keep a connection without sending anything, or without finishing a message that it began to send.
 //!
 //! HTTP's own timer in hyper runs from the end of one answer to the end of the next request's head, so it cannot tell a
 //! client that rests from one that dribbles. Here the bytes that come in and the requests under way are looked at
@@ -26,7 +26,7 @@ pub(crate) const HEAD: Duration = Duration::from_secs(10);
 /// A connection on which nothing was asked for so long is closed; it may last until twice this.
 pub(crate) const REST: Duration = Duration::from_secs(75);
 
-/// What happened on one connection.
+/// The activity on one connection.
 #[derive(Debug)]
 pub(crate) struct ActivityMonitor {
     /// Bytes came in since the last request began or ended.
@@ -41,7 +41,7 @@ pub(crate) struct UnderWay(Arc<ActivityMonitor>, FramingGuard);
 
 impl ActivityMonitor {
     pub(crate) fn new() -> Arc<Self> {
-        // Who connects and says nothing at all is no better than who says half of it.
+        // A client that connects and sends nothing is no better than one that sends half a head.
         Arc::new(Self { heard: AtomicBool::new(true), under_way: 0.into(), requests: 0.into() })
     }
 
@@ -88,7 +88,7 @@ impl ActivityMonitor {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.1.forget();
-        // What came in meanwhile was the request's body.
+        // The bytes that came in meanwhile were the request's body.
         self.0.heard.store(false, Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }

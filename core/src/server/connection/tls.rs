@@ -1,7 +1,7 @@
 //! TLS in front of the listener: the certificate, taken up anew when its files change.
 //!
-//! A handshake has as long as the head of a request, so that a client that dribbles it holds nothing for longer. Whoever speaks
-//! plain HTTP to the port hears that it is the wrong way, instead of seeing a connection that breaks.
+//! A handshake has as long as the head of a request, so that a client that dribbles it holds nothing for longer. A client that
+//! speaks plain HTTP to the port is told so, instead of seeing a connection that breaks.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/jso
     Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n\
     {\"error\":{\"code\":\"VALIDATION_ERROR\",\"message\":\"this port speaks TLS; begin the URL with https:// instead of http://\",\"details\":{}}}";
 
-/// What proves who this server is. Clones share it.
+/// The proof of this server's identity. Clones share it.
 #[derive(Clone)]
 pub struct Certificate(Arc<TlsState>);
 
@@ -54,7 +54,7 @@ impl Certificate {
         Ok(Some(Self(Arc::new(TlsState { current: ArcSwap::from_pointee(current) }))))
     }
 
-    /// Reads the files again, for connections from now on. After an error what was read before stays.
+    /// Reads the files again, for connections from now on. After an error the certificate that was read before stays.
     pub fn reload(&self, settings: &config::Tls) -> Result<()> {
         if let Some(new) = read(settings)? {
             self.0.current.store(Arc::new(new));
@@ -86,8 +86,8 @@ impl Certificate {
     }
 }
 
-/// Tells a client that speaks without TLS what is wrong. What it has sent is read first: a connection that is closed with
-/// something unread is reset, and the answer lost with it.
+/// Tells a client that speaks without TLS what is wrong. Its bytes are read first: a connection that is closed with bytes unread
+/// is reset, and the answer lost with it.
 async fn refuse(mut stream: TcpStream) {
     let mut unread = [0; 4096];
     let _ = stream.read(&mut unread).await;

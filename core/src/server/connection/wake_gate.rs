@@ -17,7 +17,7 @@ use futures_util::task::AtomicWaker;
 pub(crate) struct WakeGate {
     /// Something has woken the work since it was last looked at.
     woken: AtomicBool,
-    /// It is being looked at: whoever does looks at `woken` again afterwards.
+    /// It is being looked at: the looking thread looks at `woken` again afterwards.
     looking: AtomicBool,
     task: AtomicWaker,
 }
@@ -38,7 +38,7 @@ impl WakeGate {
         self.looking.store(true, Ordering::SeqCst);
         let done = work.poll(&mut Context::from_waker(waker));
         self.looking.store(false, Ordering::SeqCst);
-        // What woke the work meanwhile is of no use to work that is done.
+        // A wake that came meanwhile is of no use to work that is done.
         if done.is_pending() && self.woken.load(Ordering::SeqCst) {
             cx.waker().wake_by_ref();
         }
@@ -53,7 +53,7 @@ impl Wake for WakeGate {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::SeqCst);
-        // Either this sees that nobody looks, or whoever looks sees that there is something.
+        // Either this sees that nobody looks, or the looking thread sees that there is something.
         if !self.looking.load(Ordering::SeqCst) {
             self.task.wake();
         }

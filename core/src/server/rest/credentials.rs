@@ -1,5 +1,5 @@
-//! `/api/v1/servers/{id}/credentials`: what a server is shown before it lets the gateway in, in all calls or in one caller's.
-//! Values go in and never come out.
+//! `/api/v1/servers/{id}/credentials`: credentials that the gateway sends to a server, in all calls or in one caller's. Values go
+//! in and never come out.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -18,9 +18,9 @@ use crate::views::credential::{CredentialList, CredentialView, NewCredential, wh
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OwnCredential {
-    /// The header that the server wants to see, such as `Authorization` or `X-Api-Key`.
+    /// The header that the server demands, such as `Authorization` or `X-Api-Key`.
     header: String,
-    /// What it wants to see there, such as `Bearer …`. It is kept sealed and never shown.
+    /// The header's value, such as `Bearer …`. It is kept sealed and never shown.
     value: String,
 }
 
@@ -39,8 +39,8 @@ pub(crate) async fn list(
 
 /// Sets what a server is shown
 ///
-/// In one header of every request, in the place of what was set for it before. It goes to the origin that the server has now:
-/// set it anew when the server moves to another. With `subject` it is shown in that caller's calls alone, of a server whose
+/// Sent in one header of every request, in place of the value set for it before. It goes to the origin that the server has now:
+/// set it anew when the server moves to another. With `subject` it is sent in that caller's calls alone, to a server whose
 /// `configuration.credentials` is `caller`.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/credentials", tag = "servers", request_body = NewCredential,
     params(("id" = Uuid, Path)),
@@ -60,7 +60,7 @@ pub(crate) async fn set(
 pub(crate) struct WhichQuery {
     /// The header.
     header: String,
-    /// In whose calls it is shown; in all if absent.
+    /// The caller in whose calls it is sent; all callers if absent.
     subject: Option<String>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn remove(
 
 /// Lists what a server is shown in your calls
 ///
-/// What you have set, or an administrator for you, but the values.
+/// Those that you have set, or an administrator for you, without the values.
 #[utoipa::path(get, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The credentials", body = CredentialList), Refused, Missing))]
 pub(crate) async fn list_own(
@@ -101,7 +101,7 @@ pub(crate) async fn list_own(
 
 /// Sets what a server is shown in your calls
 ///
-/// Of a server whose `configuration.credentials` is `caller`. In one header of every request for you, in the place of what was
+/// For a server whose `configuration.credentials` is `caller`. Sent in one header of every request for you, in place of the value
 /// set for it before; nobody else's calls carry it. It goes to the origin that the server has now.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", request_body = OwnCredential,
     params(("id" = Uuid, Path)),

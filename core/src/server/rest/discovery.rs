@@ -1,4 +1,4 @@
-//! `/api/v1/discovery/…`, `/mcp/tools`, `/mcp/resources`: who offers what.
+//! `/api/v1/discovery/…`, `/mcp/tools`, `/mcp/resources`: the servers' tools, resources and prompts.
 
 use axum::body::Body;
 use axum::extract::State;

@@ -1,7 +1,7 @@
 //! `/api/v1/events`: live changes of servers and their health, as server-sent events or over WebSocket.
 //!
-//! Which of the two is what the request asks for: `Upgrade: websocket`, or a plain GET. Nothing is buffered for a reader: a stream
-//! keeps its place in the gateway's ring of events, and one that falls behind hears `lagged` and reads the list anew.
+//! The request chooses between the two: `Upgrade: websocket`, or a plain GET. Nothing is buffered for a reader: a stream keeps
+//! its place in the gateway's ring of events, and one that falls behind gets `lagged` and reads the list anew.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -38,9 +38,9 @@ const MAX_FRAME: usize = 4096;
 
 /// Watches servers and their health
 ///
-/// A stream of server-sent events, each with its `type` for a name and JSON for data; with `Upgrade: websocket`, the same JSON
-/// as text frames. It begins with what happens now: read the list after the stream has opened. Where events were missed, also by
-/// coming back with `Last-Event-ID`, there is an event `lagged`.
+/// A stream of server-sent events, each with its `type` for a name and JSON for data; with `Upgrade: websocket`, the same JSON as
+/// text frames. It begins with the events from now on: read the list after the stream has opened. Where events were missed, also
+/// by coming back with `Last-Event-ID`, there is an event `lagged`.
 #[utoipa::path(get, path = "/api/v1/events", tag = "operation",
     params(("Last-Event-ID" = Option<String>, Header, description = "As browsers send it when they come back")),
     responses((status = 101, description = "A WebSocket"),
@@ -65,7 +65,7 @@ pub(crate) async fn events(
     Ok(event_stream(&door, door.gateway.events(&caller, credentials)?, missed))
 }
 
-/// What stood for the caller; itself, where nothing was sent over a network.
+/// The caller's credentials; its principal, where nothing was sent over a network.
 fn credentials_of(request: &Request, caller: &Caller) -> Credentials {
     let shown = request.extensions().get::<Credentials>().cloned();
     shown.unwrap_or_else(|| Credentials::Embedded(caller.principal.clone()))
@@ -153,7 +153,7 @@ fn upgrade(door: &AppState, caller: &Caller, mut request: Request) -> Result<Res
     Ok(response)
 }
 
-/// Sends events until either side ends it. What the client says is read, for its pings and its farewell, and passed over.
+/// Sends events until either side ends it. The client's frames are read, for its pings and its farewell, and passed over.
 async fn talk<S>(socket: S, mut events: Events, now: impl Fn() -> Timestamp)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,

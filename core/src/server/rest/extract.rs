@@ -1,4 +1,4 @@
-//! What handlers take: a JSON body, a query string, an id; each with an error that names the place.
+//! The inputs of handlers: a JSON body, a query string, an id; each with an error that names the place.
 
 use std::collections::BTreeMap;
 

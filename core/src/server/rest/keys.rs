@@ -1,4 +1,4 @@
-//! `/api/v1/api-keys`: who may call, by keys.
+//! `/api/v1/api-keys`: the keys by which callers may call.
 
 use axum::body::Body;
 use axum::extract::State;

@@ -2,7 +2,7 @@
 //! browser.
 //!
 //! The page that the authorization server sends the browser back to asks once more, and says who began the login and for whom it
-//! will be used: who was talked into following somebody else's link can still leave it.
+//! will be used: a person who was talked into following somebody else's link can still leave it.
 
 use std::fmt::Write;
 
@@ -32,7 +32,7 @@ pub(crate) fn routes(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState>
 /// Where authorization servers send browsers back to.
 pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
 
-/// How to log in. The gateway finds out by itself what is left out.
+/// How to log in. The gateway finds out members that are left out by itself.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OwnLogin {
@@ -47,12 +47,12 @@ pub(crate) struct OwnLogin {
     scopes: Vec<String>,
 }
 
-/// The same, for whose calls.
+/// The same, with the caller that it is for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewLogin {
-    /// In whose calls alone it will be used, such as `key:…` or `user:…`; in all calls if absent. Another's is begun by an
-    /// administrator.
+    /// The only caller in whose calls it will be used, such as `key:…` or `user:…`; all callers if absent. Another's is begun by
+    /// an administrator.
     subject: Option<String>,
     /// The client that somebody registered by hand at the authorization server. Without, the gateway registers itself.
     client_id: Option<String>,
@@ -67,8 +67,8 @@ pub(crate) struct NewLogin {
 
 /// Begins to let the gateway into a server by OAuth
 ///
-/// Finds the server's authorization server, gets known there, and says where a person goes to grant access. What they grant is shown to
-/// the server as `Authorization: Bearer …` from then on, and renewed when it ends.
+/// Finds the server's authorization server, gets known there, and says where a person goes to grant access. The granted token is
+/// sent to the server as `Authorization: Bearer …` from then on, and renewed when it ends.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/login", tag = "servers", request_body = NewLogin,
     params(("id" = Uuid, Path)),
     responses((status = 200, description = "Begun", body = LoginView), Refused, Missing, BadBody, Upstream))]
@@ -86,7 +86,7 @@ pub(crate) async fn begin(
 
 /// Begins to let the gateway into a server in one's own calls
 ///
-/// As for all calls, of a server whose `configuration.credentials` is `caller`.
+/// As for all calls, for a server whose `configuration.credentials` is `caller`.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/credentials/own/login", tag = "servers", request_body = OwnLogin,
     params(("id" = Uuid, Path)),
     responses((status = 200, description = "Begun", body = LoginView), Refused, Missing, BadBody, Upstream))]
@@ -113,22 +113,23 @@ async fn begun(
     let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
     let begun = Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await;
     let begun = begun.map_err(|error| match error.kind() {
-        // The gateway works: what somebody else does is what the answer is about.
+        // The gateway works: the answer is about another party's error.
         ErrorKind::BadUpstream => Failure::status(error, StatusCode::FAILED_DEPENDENCY),
         _ => error.into(),
     })?;
     Ok(json(StatusCode::OK, &LoginView::from(begun)))
 }
 
-/// What the authorization server sends the browser back with (RFC 6749 section 4.1.2, RFC 9207); it may send more.
+/// The parameters with which the authorization server sends the browser back (RFC 6749 section 4.1.2, RFC 9207); it may send
+/// more.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Sent {
-    /// Which login this is about.
+    /// Identifies the login.
     state: String,
-    /// What the access token is given for.
+    /// The code that the access token is given for.
     code: Option<String>,
-    /// Who answers.
+    /// The issuer that answers.
     iss: Option<String>,
     /// Why nothing is granted.
     error: Option<String>,
@@ -143,7 +144,7 @@ pub(crate) async fn ask(
     Query(sent): Query<Sent>,
 ) -> Result<Response<Body>, Failure> {
     if let Some(error) = &sent.error {
-        // Not what else it says: anybody can write such a link.
+        // The rest of its message is left out: anybody can write such a link.
         let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing")
             .with("error", error);
         return Ok(refusal(&door.gateway.give_up_login(&sent.state).err().unwrap_or(why)));
@@ -176,7 +177,7 @@ pub(crate) async fn finish(
     })
 }
 
-/// What the pages of a login answer besides what they are for.
+/// The other answers of the pages of a login.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "describes what `refusal` and `answer::finish` write")]
 pub(crate) enum Page {

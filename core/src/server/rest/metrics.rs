@@ -191,7 +191,7 @@ fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
     }
 }
 
-/// What concerns all tenants together.
+/// The metrics of all tenants together.
 fn whole(page: &mut Page, all: &GatewayStats) {
     let (limits, audit) = (&all.limits, &all.audit);
     for (metric, value) in [

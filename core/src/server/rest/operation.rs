@@ -34,7 +34,7 @@ pub(crate) struct HealthAnswer {
 pub(crate) struct Component {
     /// `healthy` or `unhealthy`.
     status: &'static str,
-    /// What is wrong.
+    /// The fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
@@ -89,7 +89,7 @@ pub(crate) struct StartupAnswer {
     /// Servers that were known at the start and were not asked to the end yet what they offer. Their names stand in the REST API, for
     /// callers who may see them.
     awaited_servers: usize,
-    /// What the gateway waits for.
+    /// The reason why the gateway waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
@@ -142,14 +142,14 @@ struct WholeAnswer {
     audit: TrailAnswer,
 }
 
-/// What the limits have done since this process started, and hold now.
+/// The counts of the limits since this process started, and now.
 #[derive(Serialize, ToSchema)]
 struct LimitsAnswer {
-    /// Calls that have a place.
+    /// Calls that hold a permit.
     calls: u64,
-    /// Places in all.
+    /// Permits in all.
     max_calls: u64,
-    /// Calls that wait for a place.
+    /// Calls that wait for a permit.
     waiting: u64,
     /// Requests refused because there were too many within a minute.
     rate_refusals: u64,
@@ -161,7 +161,7 @@ struct LimitsAnswer {
     windows: u64,
 }
 
-/// What became of audit rows that belong to no mutation.
+/// The fate of audit rows that belong to no mutation.
 #[derive(Serialize, ToSchema)]
 struct TrailAnswer {
     written: u64,

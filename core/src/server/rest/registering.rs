@@ -23,10 +23,10 @@ use crate::views::server::ServerView;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// The revision of what was just registered.
+/// The revision of a server that was just registered.
 const FIRST_REVISION: u64 = 1;
 
-/// What is registered.
+/// The server to register.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(crate) enum NewServer {

@@ -29,7 +29,7 @@ use crate::server::{AppState, Shared};
 /// Entries a page, unless said.
 const DEFAULT_LIMIT: u32 = 30;
 const MAX_LIMIT: u32 = 100;
-/// What the schema of `server.json` allows for titles and descriptions.
+/// The limit of the schema of `server.json` for titles and descriptions.
 const MAX_TEXT: usize = 100;
 const SCHEMA: &str = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json";
 /// The version of a service whose servers have none: the schema wants one.
@@ -92,7 +92,7 @@ pub(crate) struct RegistryError {
     error: &'static str,
 }
 
-/// Where the gateway is, as whoever asks sees it.
+/// The gateway's address, as the client sees it.
 struct Base {
     url: String,
     namespace: String,
@@ -144,7 +144,7 @@ impl Base {
     }
 }
 
-/// The variable parts of a path; what is not UTF-8 names nothing that there is.
+/// The variable parts of a path; a part that is not UTF-8 names nothing that there is.
 type Segments<T> = Result<Path<T>, PathRejection>;
 
 /// Lists the services as the official registry lists servers
@@ -260,7 +260,7 @@ fn preflight() -> Response<Body> {
     open(response)
 }
 
-/// Lets pages of any origin that passed the edge read the answer. Who asks still has to be somebody: cookies mean nothing here.
+/// Lets pages of any origin that passed the edge read the answer. The caller must still authenticate: cookies mean nothing here.
 fn open(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -1,4 +1,4 @@
-//! What every operation can answer besides what it is for, as the OpenAPI document says it.
+//! The answers that every operation can return besides its own, as the OpenAPI document lists them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct ErrorAnswer {
 #[expect(dead_code, reason = "describes what `answer::finish` writes")]
 pub(crate) struct ErrorBody {
     code: ErrorCode,
-    /// What is wrong and what to do.
+    /// The fault and the next step.
     message: String,
     /// Where: the field, the parameter, the limit, as far as they are known.
     details: BTreeMap<String, String>,
@@ -85,11 +85,11 @@ pub(crate) enum BadBody {
     MediaType(#[to_schema] ErrorAnswer),
 }
 
-/// Operations that ask somebody else.
+/// Operations that send requests to another party.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes what `answer::finish` writes")]
 pub(crate) enum Upstream {
-    /// The server, or whoever it names, cannot be reached or does not go along
+    /// The server, or another party that it names, cannot be reached or does not go along
     #[response(status = 424)]
     Upstream(#[to_schema] ErrorAnswer),
 }
@@ -151,7 +151,7 @@ pub(crate) struct ProxyRequest {
     timeout: Option<f64>,
 }
 
-/// The answer, with who gave it.
+/// The answer, with the server that gave it.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `proxy` writes")]
 pub(crate) struct ProxyAnswer {

@@ -171,7 +171,7 @@ pub(crate) struct HealthQuery {
 
 /// Shows how a server was
 ///
-/// What probes found, newest first.
+/// The findings of probes, newest first.
 #[utoipa::path(get, path = "/api/v1/servers/{id}/health", tag = "servers", params(("id" = Uuid, Path), HealthQuery),
     responses((status = 200, description = "The observations", body = HealthHistory), Refused, Missing))]
 pub(crate) async fn health(

@@ -1,8 +1,8 @@
 //! `ETag`, `If-Match` and `If-None-Match` of a server (RFC 9110, sections 8.8.3 and 13.1).
 //!
-//! A tag is `"REVISION-DIGEST"`. The digest is of what is shown, health included, so that a reader who sends it back hears 304
-//! only while nothing at all differs. A change is held against the revision alone: it counts what operators changed,
-//! and what a probe observed meanwhile is no reason to refuse a change.
+//! A tag is `"REVISION-DIGEST"`. The digest is of the whole view, health included, so that a reader who sends it back gets 304
+//! only while nothing at all differs. A change is held against the revision alone: it counts the changes of operators, and an
+//! observation of a probe meanwhile is no reason to refuse a change.
 
 use axum::body::Body;
 use http::header::{
@@ -77,7 +77,7 @@ fn revision(tag: &str) -> Option<u64> {
     inner.split_once('-').map_or(inner, |(revision, _)| revision).parse().ok()
 }
 
-/// The members of a list header; `None` without that header. What cannot be read matches nothing.
+/// The members of a list header; `None` without that header. A member that cannot be read matches nothing.
 fn listed(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Vec<&str>> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;

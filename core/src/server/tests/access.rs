@@ -1,4 +1,4 @@
-//! Who is let in, at every door of the HTTP surface.
+//! Access control at every entry point of the HTTP surface.
 
 use http::header::WWW_AUTHENTICATE;
 
@@ -95,7 +95,7 @@ async fn without_a_credential_nothing_but_the_public_routes_answers() {
     assert_eq!(metadata.json["bearer_methods_supported"], json!(["header"]));
 }
 
-/// what looks like a credential and is none is 401 on every kind of route, whatever it looks like.
+/// a text that looks like a credential and is none is 401 on every kind of route, whatever it looks like.
 #[tokio::test]
 async fn what_is_no_credential_makes_nobody_of_anybody() {
     let (api, _, key) = guarded(|auth| auth.anonymous = true).await;
@@ -252,7 +252,7 @@ async fn whoever_guesses_is_not_listened_to_and_others_are() {
     assert!((1..=4).contains(&attempts), "{attempts}");
 }
 
-/// revoking a key ends the stream that it holds open, its session, and its place at every door.
+/// revoking a key ends the stream that it holds open, its session, and its place at every entry point.
 #[tokio::test(start_paused = true)]
 async fn a_revoked_key_loses_what_it_has_open() {
     let (api, _, admin) = guarded(|_| ()).await;

@@ -1,4 +1,4 @@
-//! The audit trail and the limits as they are seen over HTTP, and what never is.
+//! The audit trail and the limits as they are seen over HTTP, and the secrets that never are.
 
 use std::sync::Mutex;
 
@@ -104,7 +104,7 @@ async fn text(api: &Api, path: &str) -> (String, String) {
     (String::from_utf8_lossy(&bytes).into_owned(), kind)
 }
 
-/// T-14: whoever searches, verifies or exports the trail sees the rows of the own tenant alone, whatever is asked for
+/// T-14: a caller that searches, verifies or exports the trail sees the rows of its own tenant alone, whatever is asked for
 #[tokio::test]
 async fn a_tenant_sees_its_own_rows_alone() {
     let api = Api::open().await;
@@ -257,7 +257,7 @@ async fn planted_secrets_appear_nowhere() {
     assert!(leaked.is_empty(), "a secret is in the log: {leaked:#?}");
 }
 
-/// what is sent back as it was shown leaves the secrets as they are
+/// a value that is sent back as it was shown leaves the secrets as they are
 #[tokio::test]
 async fn what_was_shown_hidden_is_kept_when_it_is_sent_back() {
     let api = Api::open().await;

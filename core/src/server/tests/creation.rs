@@ -39,7 +39,7 @@ async fn of_many_creators_of_one_name_exactly_one_succeeds() {
     assert_eq!(api.total().await, 1);
 }
 
-/// D-05: no lost update: of two changes and two removals on what was read, one of each takes effect and the other hears 412.
+/// D-05: no lost update: of two changes and two removals of one revision, one of each takes effect and the other gets 412.
 #[tokio::test]
 async fn a_change_on_what_was_overtaken_is_412_and_changes_nothing() {
     let api = Api::open().await;

@@ -1,4 +1,4 @@
-//! What a program serves that mounts the surface in an application of its own.
+//! The routes of a program that mounts the surface in an application of its own.
 
 use super::*;
 use crate::server::Part;

@@ -1,4 +1,5 @@
-//! The same matrix on every door: which routes there are, and that what is forbidden is refused alike wherever it is asked.
+//! The same matrix on every entry point: which routes there are, and that a forbidden operation is refused alike wherever it is
+//! asked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +40,7 @@ impl Authenticator for Named {
 }
 
 impl Api {
-    /// A gateway for callers by name, with every door open.
+    /// A gateway for callers by name, with every entry point open.
     pub(super) async fn shared() -> Self {
         let clock: Arc<dyn Clock> = crate::clock::SystemClock::shared();
         let settings = gateway::Settings {
@@ -91,7 +92,7 @@ fn paths(router: &Router) -> BTreeSet<String> {
 
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
 
-/// every route and method of the router and of the MCP doors is in the permission matrix, and nothing else is.
+/// every route and method of the router and of the MCP entry points is in the permission matrix, and nothing else is.
 #[tokio::test]
 async fn every_route_and_method_is_in_the_permission_matrix() {
     let Api(service) = Api::shared().await;
@@ -181,8 +182,8 @@ fn refused(answer: &Value) -> (&Value, &Value) {
     (&answer["error"]["code"], &answer["error"]["data"]["kind"])
 }
 
-/// the same forbidden call is refused alike on every door: 2026-07-28, the four revisions before it, HTTP+SSE, stdio,
-/// `/mcp/proxy`, `/legacy/mcp`, with and without the version header; and other spellings of the path lead nowhere.
+/// the same forbidden call is refused alike on every entry point: 2026-07-28, the four revisions before it, HTTP+SSE,
+/// stdio, `/mcp/proxy`, `/legacy/mcp`, with and without the version header; and other spellings of the path lead nowhere.
 #[tokio::test]
 async fn a_forbidden_call_is_refused_alike_on_every_door() {
     let api = Api::shared().await;

@@ -1,4 +1,4 @@
-//! What one tenant has is nowhere in the answers to another, and its ids are as unknown there as random ones.
+//! One tenant's data is nowhere in the answers to another, and its ids are as unknown there as random ones.
 
 use super::*;
 use crate::auth::Gate;

@@ -18,7 +18,7 @@ impl Stream {
         let mut request = request.extension(peer(Ipv4Addr::LOCALHOST)).body(Body::empty()).unwrap();
         let response = match tenant {
             None => api.0.clone().oneshot(request).await.unwrap(),
-            // Behind the place where it is found out who calls.
+            // Behind the authentication.
             Some(tenant) => {
                 let tenant = TenantId::new(tenant).unwrap();
                 let principal = Principal::local(tenant);

@@ -16,7 +16,7 @@ impl Rows {
         found.ok_or_else(|| no_key(id))
     }
 
-    /// Revokes what was made for a server that is removed.
+    /// Revokes the keys that were made for a server that is removed.
     pub(super) fn revoke_keys_of(&mut self, server: ServerId, at: Timestamp) {
         let living = |key: &&mut ApiKey| key.server_id == Some(server) && key.revoked_at.is_none();
         for key in self.keys.iter_mut().filter(living) {

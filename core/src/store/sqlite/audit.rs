@@ -66,8 +66,8 @@ pub(super) async fn append(
     Ok(())
 }
 
-/// The chain that `entry` belongs to. What is found to be wrong with its signature is written into it before anything else, since
-/// the signature is made anew with the next row.
+/// The chain that `entry` belongs to. A fault of its signature is written into it before anything else, since the signature is
+/// made anew with the next row.
 async fn open(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,

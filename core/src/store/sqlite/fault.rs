@@ -1,4 +1,4 @@
-//! What went wrong in SQLite, in words that an operator can act on.
+//! Failures of SQLite, in words that an operator can act on.
 
 use std::error::Error as StdError;
 use std::path::Path;

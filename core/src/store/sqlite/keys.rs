@@ -92,7 +92,7 @@ async fn exists(tx: &mut SqliteConnection, at: DatabaseFile<'_>, tenant: &Tenant
     found.map(|_| ()).ok_or_else(|| no_key(id))
 }
 
-/// The number of changes of keys, by whichever process.
+/// The number of changes of keys, by any process.
 pub(super) async fn revision(readers: &SqlitePool, at: DatabaseFile<'_>) -> Result<u64> {
     let revision: i64 = sqlx::query_scalar(REVISION).fetch_one(readers).await.map_err(|e| at.reading(e))?;
     Ok(unsigned(revision))

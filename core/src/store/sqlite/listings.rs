@@ -1,4 +1,4 @@
-//! What servers offer: the table `mcp_capabilities`, and `initialize` in `mcp_servers`.
+//! The listings of servers: the table `mcp_capabilities`, and `initialize` in `mcp_servers`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) const OFFERED: &str = "SELECT c.server_id AS id, c.kind, c.name, c.de
     FROM mcp_servers s JOIN mcp_capabilities c ON c.server_id = s.id \
     WHERE s.deleted_at IS NULL ORDER BY s.seq, c.position";
 
-/// Replaces what the server offers; the caller has made sure that it lives.
+/// Replaces the listing of the server; the caller has made sure that it lives.
 pub(super) async fn put(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,

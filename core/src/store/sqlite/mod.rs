@@ -157,8 +157,8 @@ impl SqliteStore {
         migrations::down(&self.writer, &self.place(), target).await
     }
 
-    /// Refreshes the query planner's statistics and gives free space back to the file system. A dry run changes
-    /// nothing and says what would be done.
+    /// Refreshes the query planner's statistics and returns free space to the file system. A dry run changes
+    /// nothing and reports the changes that it would make.
     pub async fn optimize(&self, dry_run: bool) -> Result<OptimizeReport> {
         optimize::run(self, dry_run).await
     }
@@ -176,13 +176,13 @@ impl SqliteStore {
         Ok(self.write().await?.telling(&self.changes, kinds))
     }
 
-    /// Writes the audit row of what the transaction does.
+    /// Writes the audit row of the transaction.
     async fn log(&self, tx: &mut Write<'_>, audit: &AuditEntry) -> Result<()> {
         audit::append(tx, self.place(), &self.key, std::slice::from_ref(audit)).await
     }
 }
 
-/// Makes the folder and the file, both for this user alone. What exists keeps its permissions: they are the operator's.
+/// Makes the folder and the file, both for this user alone. Existing ones keep their permissions: they are the operator's.
 fn create(path: &Path) -> Result<()> {
     let failed = |what: &'static str, error: std::io::Error| {
         Error::new(ErrorKind::Storage, format!("{what}: {error}; check the path and its permissions"))
@@ -204,7 +204,7 @@ fn create(path: &Path) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        // Not opened to look at it: to close a database's file gives up the locks that the process has on it.
+        // Not opened to look at it: to close a database's file releases the locks that the process has on it.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             files::check(path).map_err(|fault| fault.into_error(ErrorKind::Storage, "the database", path))
         }
@@ -386,7 +386,7 @@ impl Store for SqliteStore {
             .fetch_one(&self.readers)
             .await
             .map_err(|e| self.place().reading(e))?;
-        // Takes the write lock and gives it back: no page changes, so that a probe costs no flush.
+        // Takes the write lock and releases it: no page changes, so that a probe costs no flush.
         self.write().await?.end(Ok(())).await
     }
 

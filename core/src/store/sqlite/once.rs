@@ -17,7 +17,7 @@ pub(super) const KEEP: &str = "INSERT INTO mcp_idempotency_keys (tenant_id, subj
 pub(super) const BOUND: &str = "DELETE FROM mcp_idempotency_keys WHERE seq = \
     (SELECT seq FROM mcp_idempotency_keys WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)";
 
-/// What was done under this key before. The same key for another request is an error.
+/// The earlier creation under this key. The same key for another request is an error.
 pub(super) async fn done(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 use super::SqliteStore;
 use crate::error::Result;
 
-/// What was done, or would be.
+/// The steps that were done, or would be.
 #[derive(Clone, Debug, Serialize)]
 pub struct OptimizeReport {
     /// The file.
@@ -26,7 +26,7 @@ pub struct OptimizeReport {
 pub struct OptimizeStep {
     /// The SQL that does it.
     pub command: &'static str,
-    /// What it does, or would do, to this file.
+    /// The effect that it has, or would have, on this file.
     pub effect: String,
 }
 
@@ -54,7 +54,7 @@ async fn plan(connection: &mut SqliteConnection, store: &SqliteStore) -> sqlx::R
     let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")
         .fetch_one(&mut *connection)
         .await?;
-    // -1 lists what `optimize` would run and runs nothing (sqlite.org/pragma.html#pragma_optimize).
+    // -1 lists the statements that `optimize` would run and runs nothing (sqlite.org/pragma.html#pragma_optimize).
     let would = sqlx::query("PRAGMA optimize(-1)").fetch_all(&mut *connection).await?.len();
     let free = free_bytes(connection).await?;
     let log = log_bytes(store);
@@ -70,7 +70,7 @@ async fn work(connection: &mut SqliteConnection) -> sqlx::Result<Vec<OptimizeSte
     sqlx::query(ANALYZE).execute(&mut *connection).await?;
     sqlx::query(OPTIMIZE).fetch_all(&mut *connection).await?;
     let before = free_bytes(connection).await?;
-    // Gives back one page for each row that is fetched: stopping early would leave the rest.
+    // Frees one page for each row that is fetched: stopping early would leave the rest.
     sqlx::query(VACUUM).fetch_all(&mut *connection).await?;
     let freed = before.saturating_sub(free_bytes(connection).await?);
     let row = sqlx::query(CHECKPOINT).fetch_one(&mut *connection).await?;

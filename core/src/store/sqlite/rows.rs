@@ -21,7 +21,7 @@ pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// JSON of what is known to have a form in JSON.
+/// JSON of a value that is known to have a form in JSON.
 pub(super) fn json<T: serde::Serialize>(at: DatabaseFile<'_>, value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| at.writing(sqlx::Error::Encode(error.into())))
 }

@@ -1,4 +1,4 @@
-//! Every statement on what belongs to a tenant names the tenant; those that cannot are listed with their reason.
+//! Every statement on data of a tenant names the tenant; those that cannot are listed with their reason.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 /// Tables whose rows belong to a tenant.
 const TABLES: [&str; 3] = ["mcp_servers", "mcp_api_keys", "audit_logs"];
 
-/// Parts of statements that name no tenant, and why that shows nobody anything of another.
+/// Parts of statements that name no tenant, and why they disclose nothing of another tenant.
 const UNSCOPED: [(&str, &str); 9] = [
     (
         "FROM mcp_servers WHERE deleted_at IS NULL ORDER BY seq",

@@ -31,7 +31,7 @@ pub(super) const LIVING: &str = "SELECT id, tenant_id, name, service, endpoint, 
 
 type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// What can be changed of a server, in the order in which both statements name it.
+/// The columns of a server that can be changed, in the order in which both statements name them.
 fn described<'q>(
     statement: Statement<'q>,
     at: DatabaseFile<'_>,

@@ -1,4 +1,4 @@
-//! The plan of every statement of this folder, whoever wrote it: read from the sources, so that none can be forgotten.
+//! The plan of every statement of this folder, read from the sources, so that none can be forgotten.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ fn statements(source: &str) -> Vec<String> {
             b'\'' if after.starts_with("\"'") => &after[2..],
             b'"' => {
                 let (text, next) = literal(after);
-                // What is put together of pieces cannot be read here; those statements are listed by hand in `tests.rs`.
+                // A statement put together of pieces cannot be read here; those statements are listed by hand in `tests.rs`.
                 let is_piece = rest[..place].trim_end().ends_with("concat!(");
                 let is_sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "]
                     .iter()
@@ -43,7 +43,7 @@ fn statements(source: &str) -> Vec<String> {
     found
 }
 
-/// The literal that begins here, and what follows it.
+/// The literal that begins here, and the text after it.
 fn literal(source: &str) -> (String, &str) {
     let (mut text, mut chars) = (String::new(), source.char_indices());
     while let Some((place, c)) = chars.next() {

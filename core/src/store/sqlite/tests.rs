@@ -1,4 +1,4 @@
-//! What is SQLite's own: the file, the settings, the migrations, the plans, and what happens when the disk fails.
+//! Tests of SQLite's own matters: the file, the settings, the migrations, the plans, and a disk that fails.
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use crate::model::{AuditEntry, ChainReport, TenantId};
 use crate::store::chain::{self, Chain, Follower, Raw, hex};
 use crate::store::signing::SigningKey;
 
-/// All of them: for jobs, which nobody waits for.
+/// All of them: for background jobs.
 const CHAINS: &str = "SELECT tenant_id AS id, ordinal, first_number, first_hash, last_number, last_hash, \
     hold, key_id, signature FROM audit_chains ORDER BY tenant_id";
 /// Rows of a tenant from a number on, in order.
@@ -93,7 +93,7 @@ pub(super) async fn verify(
     Ok(reports)
 }
 
-/// What is wrong with the trail as a whole.
+/// The fault of the trail as a whole, if it has one.
 async fn whole(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,

@@ -1,4 +1,4 @@
-//! What happens to the audit trail when somebody who can write the database does.
+//! The audit trail after changes by somebody who can write the database.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ impl Trail {
         self.folder.path().join("gateway.audit-key")
     }
 
-    /// Does what whoever has the file can do: triggers do not stop them.
+    /// Does what a process with access to the file can do: triggers do not stop it.
     async fn tamper(&self, sql: &str) {
         for trigger in ["audit_logs_unchanged", "audit_logs_kept"] {
             self.run(&format!("DROP TRIGGER IF EXISTS {trigger}")).await.unwrap();
@@ -56,7 +56,7 @@ impl Trail {
         reports.swap_remove(0)
     }
 
-    /// The row that following the chain of `a` names, and what it says of it.
+    /// The row that following the chain of `a` names, and the problem reported for it.
     async fn found(&self) -> (Option<u64>, String) {
         assert_eq!(self.report("b").await.problem, None, "the chains of others are as they were");
         let report = self.report("a").await;
@@ -64,7 +64,7 @@ impl Trail {
     }
 }
 
-/// D-10: a chain that nobody touched holds, from its first row to its signed end
+/// D-10: an untouched chain holds, from its first row to its signed end
 #[tokio::test]
 async fn a_chain_that_nobody_touched_holds() {
     let trail = Trail::new().await;
@@ -198,7 +198,7 @@ async fn left(store: &dyn Store, of: &str) -> Vec<String> {
     rows.into_iter().rev().map(|entry| entry.action).collect()
 }
 
-/// D-09: rows go in bounded batches from the beginning alone; what is left can still be followed, also when the job is cut
+/// D-09: rows go in bounded batches from the beginning alone; the rest can still be followed, also when the job is cut
 #[tokio::test]
 async fn retention_removes_from_the_beginning_in_batches_and_the_chain_holds() {
     let folder = tempfile::tempdir().unwrap();
@@ -282,7 +282,7 @@ async fn a_full_disk_acknowledges_nothing_and_leaves_the_chain_whole() {
     assert_eq!(trail.found().await.0, None);
 }
 
-/// B-26: what a stranger sends is kept bounded and comes back as data: line breaks, escapes, a megabyte
+/// B-26: text that a stranger sends is kept bounded and comes back as data: line breaks, escapes, a megabyte
 #[tokio::test]
 async fn hostile_text_is_bounded_and_stays_data() {
     let trail = Trail::new().await;

@@ -37,7 +37,7 @@ impl<'a> Write<'a> {
         self
     }
 
-    /// Commits what `outcome` is good of, and takes it back otherwise.
+    /// Commits if `outcome` is good, and rolls back otherwise.
     pub(super) async fn end<T>(mut self, outcome: Result<T>) -> Result<T> {
         let at = self.at;
         if outcome.is_ok() {

@@ -91,7 +91,7 @@ pub async fn a_tenant_is_written_once_and_changed_from_the_revision_that_is_stor
     assert_eq!((again.kind(), stale.kind()), (ErrorKind::Conflict, ErrorKind::Conflict));
     store.put_tenant(&gone, Some(1), &audit(&tenant("default"), "tenant.delete")).await.unwrap();
     assert_eq!(store.tenants().await.unwrap(), [gone]);
-    // The failures left no trace, and what the trail has of the tenant stays.
+    // The failures left no trace, and the rows of the tenant in the trail stay.
     assert_eq!(store.audit(&tenant("default"), 10).await.unwrap().len(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! The contract suite: what every store must do, for whoever brings one.
+//! The contract suite: the behaviour that every store must have, for authors of stores.
 //!
 //! The feature `testing` makes it public. A store runs all of it by one line in its tests:
 //!
@@ -44,8 +44,8 @@ pub use self::fixtures::{audit, listing, server};
 #[doc(inline)]
 pub use crate::store_contract;
 
-/// Makes a module of this name whose tests are the contract. The second argument names an async function beside it that gives an
-/// empty store, as `Arc<dyn Store>`, and a value that must live as long as the store.
+/// Makes a module of this name whose tests are the contract. The second argument names an async function beside it that returns
+/// an empty store, as `Arc<dyn Store>`, and a value that must live as long as the store.
 #[macro_export]
 macro_rules! store_contract {
     ($name:ident, $open:ident) => {

@@ -78,7 +78,7 @@ pub async fn a_failed_change_and_an_observation_are_not_told(store: Arc<dyn Stor
     store.record_health(&[(one.id, observation(1))]).await.unwrap();
     store.append_audit(&row).await.unwrap();
     store.remove_claim(&t, "x://never").await.unwrap();
-    // The next change of another kind is the first that is heard, but for keys, which a store may ask for as it begins.
+    // The next change of another kind is the first one received, but for keys, which a store may ask for as it begins.
     let last = [ChangeKind::Claims];
     loop {
         let change = tokio::time::timeout(AT_ONCE, watch.next()).await.unwrap().unwrap().unwrap();

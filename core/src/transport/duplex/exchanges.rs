@@ -1,4 +1,4 @@
-//! Who gets which message: requests under way by id, and what the server sends to nobody in particular.
+//! Delivers messages: to requests under way by id, and those that belong to no exchange.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ impl Slip {
     }
 }
 
-/// Why a link carries nothing any more, as told to whoever asks.
+/// Why a link carries nothing any more, as reported to its requests.
 #[derive(Clone, Debug)]
 pub(in crate::transport) struct Ending {
     pub(in crate::transport) message: Cow<'static, str>,
@@ -43,7 +43,7 @@ pub(in crate::transport) struct Ending {
 }
 
 impl Ending {
-    /// The error of a request: what was not begun can go elsewhere.
+    /// The error of a request: a request that was not begun can go elsewhere.
     fn error(&self, started: bool) -> Error {
         let kind = if started { ErrorKind::BadUpstream } else { ErrorKind::Unavailable };
         let mut error = Error::new(kind, self.message.clone());
@@ -61,7 +61,7 @@ struct PendingExchange {
     order: u64,
     slip: Arc<Slip>,
     mailbox: Arc<Mailbox>,
-    /// It only listens: what does not name it is not its.
+    /// It only listens: a message that does not name it does not belong to it.
     listens: bool,
 }
 
@@ -77,18 +77,18 @@ pub(in crate::transport) struct Exchanges {
     /// One client's link: a message of no exchange may go to any of them.
     own: bool,
     open: Mutex<Open>,
-    /// What belongs to no exchange, for [`Link::listen`](crate::transport::Link::listen).
+    /// Messages that belong to no exchange, for [`Link::listen`](crate::transport::Link::listen).
     pub(in crate::transport) unasked: Mailbox,
 }
 
-/// What became of a message of the server's.
+/// The outcome of a message from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Receipt {
-    /// It lies in a mailbox.
+    /// It is in a mailbox.
     Kept,
-    /// It lies in the mailbox of what nobody asked for, out of which so many old ones had to go.
+    /// It is in the mailbox for messages of no exchange, from which this many old ones were dropped.
     Displaced(usize),
-    /// It answers nothing that is under way, or tells of its progress.
+    /// It is the answer to, or the progress of, no request that is under way.
     Late,
     /// The reader of this exchange is too slow: the exchange was ended.
     Overrun(u64),
@@ -99,8 +99,8 @@ impl Exchanges {
         Self { own, open: Mutex::default(), unasked: Mailbox::default() }
     }
 
-    /// Opens the exchange `id`; `listens` if it only listens to what names it. Fails, `NotSent`, when the link has ended or
-    /// the id is in use.
+    /// Opens the exchange `id`; `listens` if it only listens to messages that name it. Fails, `NotSent`, when the link has ended
+    /// or the id is in use.
     pub(in crate::transport) fn begin(
         &self,
         id: u64,
@@ -123,12 +123,12 @@ impl Exchanges {
         Ok(mailbox)
     }
 
-    /// Closes the exchange `id`: what still comes for it is late. Whether it was open.
+    /// Closes the exchange `id`: a message that still comes for it is late. Returns whether it was open.
     pub(in crate::transport) fn forget(&self, id: u64) -> bool {
         self.lock().asked.remove(&id).is_some()
     }
 
-    /// Puts a message of the server's where it belongs.
+    /// Delivers a message from the server.
     pub(in crate::transport) fn receive(&self, message: Message) -> Receipt {
         match message.method() {
             None => self.answer(message),
@@ -153,7 +153,7 @@ impl Exchanges {
         }
     }
 
-    /// Fails all that is under way. The first ending counts.
+    /// Fails all requests under way. The first ending counts.
     pub(in crate::transport) fn end(&self, ending: Ending) {
         let mut open = self.lock();
         if open.ending.is_some() {
@@ -251,7 +251,7 @@ mod tests {
         Some(mailbox.next().await?.unwrap().method()?.as_str().to_owned())
     }
 
-    /// T-07: what belongs to one client reaches that client alone.
+    /// T-07: a message that belongs to one client reaches that client alone.
     #[tokio::test]
     async fn an_answer_goes_to_its_question_and_an_unknown_one_nowhere() {
         let exchanges = Exchanges::new(false);

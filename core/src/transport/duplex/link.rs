@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method};
 use crate::transport::{Exchange, Link, Outgoing};
 
-/// How long a message may wait for the server to read what stands before it.
+/// How long a message may wait for the server to read the messages before it.
 pub(in crate::transport) const QUEUE_WAIT: Duration = Duration::from_secs(10);
 /// Messages that may wait to be written.
 pub(in crate::transport) const QUEUE: usize = 256;
@@ -26,11 +26,11 @@ pub(in crate::transport) const QUEUE: usize = 256;
 pub(in crate::transport) struct Item {
     pub(in crate::transport) body: Bytes,
     pub(in crate::transport) slip: Arc<Slip>,
-    /// Told when the first byte is about to be written.
+    /// Is notified when the first byte is about to be written.
     pub(in crate::transport) begun: oneshot::Sender<()>,
 }
 
-/// What the link, its streams and the tasks of its connection share.
+/// The state that the link, its streams and the tasks of its connection share.
 pub(in crate::transport) struct Conversation {
     /// The server's name, for logs.
     pub(in crate::transport) name: Arc<str>,
@@ -65,7 +65,7 @@ impl Conversation {
         })
     }
 
-    /// Has the connection ended. Once, whoever asks first.
+    /// Has the connection ended: once, at the first call.
     pub(in crate::transport) fn leave(&self) {
         if !self.asked_to_leave.swap(true, Ordering::AcqRel) {
             self.leaving.fetch_add(1, Ordering::AcqRel);
@@ -116,7 +116,7 @@ impl Conversation {
     }
 }
 
-/// Has the connection ended when the last that needs it is gone.
+/// Has the connection ended when its last user is gone.
 struct Needed(Arc<Conversation>);
 
 impl Drop for Needed {

@@ -47,7 +47,7 @@ pub(in crate::transport) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Puts `message` in, unless the mailbox is full. Whether there was room.
+    /// Puts `message` in, unless the mailbox is full. Returns whether there was room.
     pub(in crate::transport) fn offer(&self, message: Message) -> bool {
         let room = self.change(|contents| {
             let room = !contents.is_full_for(&message);
@@ -60,7 +60,7 @@ impl Mailbox {
         room
     }
 
-    /// Puts `message` in and throws out the oldest as far as there is no room. How many were thrown out.
+    /// Puts `message` in and throws out the oldest as far as there is no room. Returns how many were thrown out.
     pub(in crate::transport) fn push(&self, message: Message) -> usize {
         let dropped = self.change(|contents| {
             let mut dropped = 0;

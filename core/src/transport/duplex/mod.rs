@@ -1,6 +1,6 @@
-//! What every connection that carries messages both ways has: a child's pipes, a WebSocket, a stream of events beside POSTs.
+//! The parts of every connection that carries messages both ways: a child's pipes, a WebSocket, a stream of events beside POSTs.
 //!
-//! Answers find their questions by id; what waits for a reader is bounded; when the connection ends, every question under
+//! Answers find their requests by id; messages that wait for a reader are bounded; when the connection ends, every request under
 //! way is told whether the server can have seen it.
 
 mod exchanges;

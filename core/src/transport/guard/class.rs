@@ -1,4 +1,4 @@
-//! What kind of address an address is, however it is written.
+//! The class of an address, however it is written.
 //!
 //! The networks are those of the IANA special-purpose registries (RFC 6890 and its updates). An IPv6 address that carries an
 //! IPv4 address inside leads to that one, so it is judged as that one.
@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 /// A kind of address that is not just any machine of the internet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Gives credentials of the machine to whoever asks.
+    /// Returns credentials of the machine to any client.
     Metadata,
     Loopback,
     Private,
@@ -21,7 +21,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// How the rule is called in errors.
+    /// The rule's name in errors.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Metadata => "cloud metadata",

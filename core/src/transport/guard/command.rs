@@ -1,9 +1,9 @@
 //! `[stdio]`: which programs may be started for servers that the operator's own configuration does not name.
 //!
-//! Whoever chooses a command, its arguments, its environment or its folder runs what they like with the rights of the gateway.
-//! So a shared gateway starts nothing but what this section lists: a program by its whole path, with the arguments that its
-//! entry describes, in a folder of `folders`, with variables of `env`. There is no shell in between, so nothing in an argument
-//! is taken apart.
+//! A user who chooses a command, its arguments, its environment or its folder runs any code with the rights of the gateway. So a
+//! shared gateway starts only the programs that this section lists: a program by its whole path, with the arguments that its
+//! entry describes, in a folder of `folders`, with variables of `env`. There is no shell in between, so nothing in an argument is
+//! taken apart.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,7 +49,7 @@ struct Entry {
     args: Vec<String>,
 }
 
-/// The name of a variable that changes nothing but what the program itself makes of it.
+/// The name of a variable that affects only the program itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Variable(String);
@@ -82,7 +82,7 @@ const RUNNERS: [&str; 19] = [
     "zsh",
 ];
 
-/// Variables by which whoever sets them has other code loaded, or another program run.
+/// Variables that have other code loaded, or another program run.
 const LOADERS: [&str; 27] = [
     "BASH_ENV",
     "CDPATH",
@@ -131,7 +131,7 @@ const LOADER_FAMILIES: [&str; 13] = [
 ];
 
 impl Stdio {
-    /// Refuses what is not listed.
+    /// Refuses a command that is not listed.
     pub(super) fn judge(
         &self,
         command: &str,
@@ -171,7 +171,7 @@ impl Program {
 
 impl Folder {
     /// Whether `path` is this folder or stands in it: as it is written, since one with `..` in it might lead out again, and as
-    /// symbolic links lead. What is not there leads nowhere; it is asked about again before anything is started in it.
+    /// symbolic links lead. A path that does not exist leads nowhere; it is checked again before anything is started in it.
     fn has(&self, path: &Path) -> bool {
         self.has_written(path)
             && match path.canonicalize() {
@@ -198,7 +198,7 @@ fn is_plain(path: &Path) -> bool {
     path.components().all(|part| !matches!(part, Component::ParentDir | Component::CurDir))
 }
 
-/// Whether `text` is what `pattern` describes; `*` stands for any text.
+/// Whether `text` matches `pattern`; `*` stands for any text.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut left) = text.strip_prefix(head) else { return false };

@@ -1,9 +1,10 @@
-//! What may be connected to and started: one guard for every URL and command that anybody can set.
+//! Judges connections and programs: one guard for every URL and command that anybody can set.
 //!
-//! Who registers a server, or names a key set, chooses what this machine connects to. While the gateway serves its own
-//! machine alone and knows no users, that is the user's own business. As soon as it is shared, [`Stance::Guarded`] holds:
-//! only machines of the internet, and what `[outbound]` lists. What the operator's own configuration names is the
-//! operator's choice, as long as it is named there. Addresses that hand out a cloud machine's credentials are nobody's.
+//! A user who registers a server, or names a key set, chooses the addresses that this machine connects to. While the gateway
+//! serves its own machine alone and knows no users, that is the user's own business. As soon as it is shared, [`Stance::Guarded`]
+//! holds: only machines of the internet, and the entries of `[outbound]`. An endpoint that the operator's own configuration names
+//! is the operator's choice, as long as it is named there. Addresses that return a cloud machine's credentials are nobody's
+//! choice.
 //!
 //! A URL is judged twice: as it is written when it is set ([`Watch::check_url`]), and by the addresses that its name has
 //! when a connection is opened ([`Watch::resolve`]). The addresses that were judged are the ones that are connected to, so
@@ -44,7 +45,7 @@ const METADATA_NAMES: [&str; 6] = [
     "instance-data.ec2.internal",
 ];
 
-/// Ports of services that can be made to act by what looks like HTTP to the sender: the "bad ports" of the Fetch standard
+/// Ports of services that can be made to act by bytes that look like HTTP to the sender: the "bad ports" of the Fetch standard
 /// (<https://fetch.spec.whatwg.org/#port-blocking>), and databases that take commands line by line.
 const OTHER_SERVICES: [u16; 86] = [
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103,
@@ -79,19 +80,19 @@ struct GuardCore {
     custom: ArcSwap<BTreeSet<String>>,
 }
 
-/// The guard as it judges what one party chose. Cheap to clone.
+/// The guard as it judges the choices of one party. Cheap to clone.
 #[derive(Clone)]
 pub struct Watch {
     guard: Guard,
     who: Chooser,
 }
 
-/// Who chose an address.
+/// The party that chose an address.
 #[derive(Clone)]
 enum Chooser {
     Operator,
     Tenant(TenantId),
-    /// Whoever registered this server, unless the operator named it.
+    /// The user who registered this server, unless the operator named it.
     Server(Arc<Registered>),
 }
 
@@ -154,17 +155,17 @@ impl Guard {
         files::in_time(move || folder.holds(&path)).await.unwrap_or(false)
     }
 
-    /// For what the operator's own configuration names.
+    /// For endpoints that the operator's own configuration names.
     pub fn for_operator(&self) -> Watch {
         Watch { guard: self.clone(), who: Chooser::Operator }
     }
 
-    /// For what somebody of `tenant` chose, or a server or issuer that is not the operator's.
+    /// For a choice of somebody of `tenant`, or a server or issuer that is not the operator's.
     pub fn for_tenant(&self, tenant: &TenantId) -> Watch {
         Watch { guard: self.clone(), who: Chooser::Tenant(tenant.clone()) }
     }
 
-    /// For the way to a registered server.
+    /// For connections to a registered server.
     pub fn for_server(&self, server: &Server) -> Watch {
         let key = (server.tenant_id.clone(), server.name.clone());
         let endpoint = server.endpoint.clone();
@@ -180,7 +181,7 @@ impl Watch {
         self.judge_url(url).map_err(|refusal| refusal.into_error(ErrorKind::PermissionDenied))
     }
 
-    /// Judges where a server is said to be: its URL as it is written, or the command that starts it.
+    /// Judges a server's endpoint: its URL as it is written, or the command that starts it.
     ///
     /// [`ErrorKind::PermissionDenied`], with the rule and the setting that would allow it.
     pub fn check_endpoint(&self, endpoint: &ServerEndpoint) -> Result<()> {
@@ -231,7 +232,7 @@ impl Watch {
         // One bad address spoils all: a name that leads inside and outside is there to be taken for the one and used as the other.
         for address in &found {
             if let Err(refusal) = self.judge_address(address.ip(), Some(host)) {
-                // Whoever registered the name need not learn what this machine's name servers know.
+                // The user who registered the name need not learn the answers of this machine's name servers.
                 tracing::warn!(%host, %address, "a name leads to an address that may not be connected to");
                 return Err(refused(refusal));
             }
@@ -239,7 +240,7 @@ impl Watch {
         Ok(found)
     }
 
-    /// Whether the operator's own configuration names what is watched.
+    /// Whether the operator's own configuration names the watched endpoint.
     pub fn is_operators(&self) -> bool {
         match &self.who {
             Chooser::Operator => true,
@@ -297,7 +298,7 @@ impl Watch {
         self.judge_address(IpAddr::from([127, 0, 0, 1]), Some(&name))
     }
 
-    /// Judges an address, to which `name` led if it is not what was written.
+    /// Judges an address; `name` led to it, unless the address itself was written.
     fn judge_address(&self, address: IpAddr, name: Option<&str>) -> Result<(), Refusal> {
         let Some(class) = class::class(address) else { return Ok(()) };
         let host = name.map_or_else(|| address.to_string(), bare);

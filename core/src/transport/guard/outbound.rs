@@ -1,4 +1,4 @@
-//! `[outbound]`: what may be connected to although it is not just any machine of the internet.
+//! `[outbound]`: addresses that may be connected to although they are not just any machine of the internet.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::class::effective;
 use super::command::Folder;
 use crate::error::{Error, ErrorKind};
 
-/// What may be connected to, besides the internet, once the gateway is shared.
+/// The addresses that may be connected to, besides the internet, once the gateway is shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]

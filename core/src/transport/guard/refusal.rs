@@ -1,4 +1,4 @@
-//! Why something may not be connected to or started, and what would allow it.
+//! Why something may not be connected to or started, and the setting that would allow it.
 
 use super::class::Class;
 use crate::error::{Error, ErrorKind};

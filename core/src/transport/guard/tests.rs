@@ -116,7 +116,7 @@ fn every_spelling_of_an_inner_address_is_refused() {
     }
 }
 
-/// B-20: what is listed is let through, for everybody or for one tenant, and the error says which line would do it.
+/// B-20: a listed address is let through, for everybody or for one tenant, and the error says which line would do it.
 #[test]
 fn listed_networks_and_names_are_let_through() {
     let guard = guarded(
@@ -150,7 +150,7 @@ fn a_gateway_of_one_machine_connects_to_all_but_metadata() {
     assert_eq!(rule(&guard, "http://169.254.169.254/").as_deref(), Some("cloud metadata"));
 }
 
-/// B-20: what the operator's configuration names is the operator's choice until somebody else points it elsewhere.
+/// B-20: a server that the operator's configuration names is the operator's choice until somebody else points it elsewhere.
 #[test]
 fn a_server_that_the_operator_names_is_the_operators_while_it_stays_where_it_was() {
     let guard = guarded("");
@@ -250,7 +250,7 @@ mod connections {
         tokio::time::timeout(Duration::from_millis(20), listener.accept()).await.is_err()
     }
 
-    /// B-21: what a name leads to is judged at each new connection, and the judged address is the one connected to: a listener
+    /// B-21: the address of a name is judged at each new connection, and the judged address is the one connected to: a listener
     /// to which the name is turned afterwards hears nothing.
     #[tokio::test]
     async fn a_name_that_is_turned_inside_later_leads_nowhere() {

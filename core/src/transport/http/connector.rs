@@ -1,4 +1,4 @@
-//! What is the same for every message to one server: where it is, its headers, its connections.
+//! The properties that all messages to one server share: its address, its headers, its connections.
 
 use std::sync::Arc;
 
@@ -56,13 +56,13 @@ pub struct HttpConnector {
     shown: Shown,
 }
 
-/// What the server is shown besides: it may change at any time.
+/// The credentials that are sent besides: they may change at any time.
 #[derive(Clone)]
 struct Shown {
     provider: Arc<dyn CredentialProvider>,
     server: ServerId,
     origin: Arc<str>,
-    /// Whose calls go this way alone, if it is one caller's.
+    /// The one caller that this connector serves, if it is a caller's own.
     subject: Option<Arc<str>>,
 }
 
@@ -81,7 +81,7 @@ impl HttpConnector {
         Self::with(server, &TransportContext::new(clock, tasks))
     }
 
-    /// As [`HttpConnector::new`], by other means.
+    /// As [`HttpConnector::new`], with another context.
     pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let url = server
             .endpoint
@@ -136,7 +136,7 @@ impl HttpConnector {
         CredentialRequest { server: *server, subject: subject.as_deref(), origin }
     }
 
-    /// What can be done about a server's refusal, if it is one to let the request in. `last`: the request is not sent again.
+    /// The advice on a server's refusal, if it is 401 or 403. `last`: the request is not sent again.
     pub(super) fn remedy(&self, status: StatusCode, headers: &HeaderMap, last: bool) -> RetryAdvice {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -146,7 +146,7 @@ impl HttpConnector {
         }
     }
 
-    /// What the server is shown in a request that is sent now.
+    /// The credentials of a request that is sent now.
     pub(super) async fn shown(&self) -> Result<Option<Arc<HeaderMap>>> {
         match self.shown.provider.headers(self.wanted()) {
             ProvidedCredentials::Nothing => Ok(None),
@@ -156,7 +156,7 @@ impl HttpConnector {
         }
     }
 
-    /// The headers `base` of a request that is sent now, and over them what the server is shown.
+    /// The headers `base` of a request that is sent now, and over them the credentials.
     pub(super) async fn dressed(&self, base: &HeaderMap) -> Result<HeaderMap> {
         let mut headers = base.clone();
         if let Some(shown) = self.shown().await? {
@@ -165,8 +165,8 @@ impl HttpConnector {
         Ok(headers)
     }
 
-    /// The same way for one caller's messages alone: what is shown is the caller's own, and no connection is used that carried
-    /// another's. All ways together have no more connections than one alone.
+    /// The same connector for one caller's messages alone: the credentials are the caller's own, and no connection is used that
+    /// carried another's. All such connectors together have no more connections than one alone.
     pub(in crate::transport) fn only_for(&self, subject: &Arc<str>) -> Self {
         let mut own = self.clone();
         own.shown.subject = Some(Arc::clone(subject));
@@ -220,7 +220,7 @@ impl Connector for HttpConnector {
     }
 }
 
-/// Puts `shown` over what `headers` have.
+/// Puts `shown` over `headers`.
 pub(super) fn wear(headers: &mut HeaderMap, shown: &HeaderMap) {
     for (name, value) in shown {
         headers.insert(name, value.clone());

@@ -77,7 +77,7 @@ impl Dial {
         })
     }
 
-    /// The server is not believed. What its certificate lacks stays as it is until somebody changes the configuration, or the
+    /// The server is not trusted. The fault of its certificate stays until somebody changes the configuration, or the
     /// certificate, so the error says that it is one of configuration.
     fn distrust(&self, error: io::Error) -> Error {
         let (message, configuration) = refusal(&error);

@@ -39,14 +39,14 @@ pub(super) struct Events {
     resume: Option<Resume>,
 }
 
-/// What it takes to ask for the rest of a stream.
+/// The data needed to ask for the rest of a stream.
 pub(super) struct Resume {
     pub(super) connector: Arc<HttpConnector>,
     /// Those of the session.
     pub(super) headers: Arc<HeaderMap>,
     /// Set when the server gives an event an id.
     pub(super) numbers: Arc<AtomicBool>,
-    /// Told when the server has ended a stream that can be taken up again.
+    /// Is notified when the server has ended a stream that can be taken up again.
     pub(super) pauses: Option<Arc<Notify>>,
 }
 
@@ -172,7 +172,7 @@ pub(super) fn check_id(response: Message, id: u64) -> Result<Message> {
     Err(if said.is_empty() { error } else { error.caused_by(said) })
 }
 
-/// What a server sent is no message: its fault, not the caller's.
+/// The error for bytes that are no message: the server's fault, not the caller's.
 pub(super) fn not_mcp(error: Error) -> Error {
     let message = format!("the server sent what is not an MCP message: {}", error.message());
     Error::new(ErrorKind::BadUpstream, message).caused_by(error)

@@ -1,5 +1,5 @@
-//! Asks something by one request, for what is no MCP: an issuer's keys and metadata, whose a token is, an access token. Redirects are
-//! not followed, so that what was judged is what is asked.
+//! Single requests that are not MCP: for an issuer's keys and metadata, a token's owner, an access token. Redirects are not
+//! followed, so that the URL that was judged is the one that is asked.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -95,7 +95,7 @@ async fn send(url: &Url, request: Request<Bytes>, watch: Watch, limit: usize) ->
     loop {
         tokio::select! {
             outcome = &mut reading => return outcome,
-            // What the end of the connection means is told by what was being read.
+            // The read under way tells the meaning of the connection's end.
             _ = &mut connection, if open => open = false,
         }
     }

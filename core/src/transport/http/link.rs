@@ -39,15 +39,15 @@ pub(super) struct HttpLink {
     /// The headers of every POST; replaced when the session id or the version becomes known.
     headers: ArcSwap<HeaderMap>,
     open: AtomicBool,
-    /// What was found out: nothing yet, [`LEGACY`] or [`MODERN`].
+    /// The era that was found: none yet, [`LEGACY`] or [`MODERN`].
     era: AtomicU8,
     /// The server gives its events ids.
     numbers: Arc<AtomicBool>,
-    /// The stream of what belongs to no request is open.
+    /// The stream of messages that belong to no request is open.
     listening: Arc<AtomicBool>,
 }
 
-/// What a message was answered with.
+/// The form of the answer to a message.
 pub(super) enum Kind {
     Json,
     Events,
@@ -110,7 +110,7 @@ impl HttpLink {
         self.headers.load().contains_key(&SESSION_ID)
     }
 
-    /// What a refused message is answered with, or the error that the refusal stands for.
+    /// The answer to a refused message, or the error that the refusal stands for.
     async fn refused(
         &self,
         held: PooledConnection,
@@ -207,7 +207,7 @@ impl Link for HttpLink {
             let refused = self.refused(held, response, None).await;
             return refused.map(drop).map_err(|error| remedied(remedy, error));
         }
-        // 202 has no body; whatever another success has is of no use.
+        // 202 has no body; the body of another success is of no use.
         held.release(Some(response.into_body()));
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Link for HttpLink {
     }
 }
 
-/// Holds the one place for a listener until it is dropped.
+/// Holds the one slot for a listener until it is dropped.
 struct Listening(Arc<AtomicBool>);
 
 impl Listening {
@@ -299,7 +299,7 @@ impl Drop for Listening {
     }
 }
 
-/// A listener's stream, its place, and where it comes from.
+/// A listener's stream, its slot, and its connector.
 type Unasked = (Events, Listening, Arc<HttpConnector>);
 
 async fn next_unasked((mut events, turn, connector): Unasked) -> Option<(Message, Unasked)> {
@@ -315,7 +315,7 @@ async fn next_unasked((mut events, turn, connector): Unasked) -> Option<(Message
 /// An answer that comes as events.
 async fn as_events(events: Events, outgoing: &Outgoing) -> Result<Exchange> {
     if outgoing.pauses.is_some() {
-        // It may end its stream before it has said anything, and whoever asks wants to know.
+        // The server may end its stream before it has sent anything, and the caller wants to be notified.
         return Ok(Exchange::Many(events::answer(None, events, outgoing.id).boxed()));
     }
     Ok(match events::begin(events, outgoing.id).await? {

@@ -1,5 +1,5 @@
-//! What the modern era wants of a POST: headers that repeat what the body says. There is no session, nothing to take up
-//! again, and a client cancels by closing the stream.
+//! The modern era's demands on a POST: headers that repeat the body. There is no session, nothing to take up again, and a client
+//! cancels by closing the stream.
 
 use http::header::HeaderMap;
 
@@ -30,8 +30,8 @@ pub(super) fn complete(base: &mut HeaderMap, outgoing: &Outgoing) -> Result<()> 
 }
 
 impl Refusal<'_> {
-    /// As [`Refusal::judge`], for a server that was found to be of the modern era. One that speaks as if it were not, any
-    /// more, has not looked at the request: [`ErrorKind::SessionNotFound`], not sent, and it must be asked anew.
+    /// As [`Refusal::judge`], for a server that was found to be of the modern era. A server that no longer answers like one has
+    /// not looked at the request: [`ErrorKind::SessionNotFound`], not sent, and it must be asked anew.
     pub(super) fn judge_modern(self, id: Option<u64>) -> Result<Message> {
         let changed = match (self.status.as_u16(), self.code()) {
             (405, _) | (404, None) | (_, Some(-32022)) => true,
@@ -46,7 +46,7 @@ impl Refusal<'_> {
     pub(super) fn judge_legacy(self, id: Option<u64>) -> Result<Message> {
         let changed = match (self.status.as_u16(), self.code()) {
             (_, Some(-32020 | -32022)) => true,
-            // A modern server that misses what every request must have there.
+            // A modern server that misses a member that every request must have there.
             (400, Some(-32602)) => self.says("_meta") || self.says("protocolversion"),
             _ => false,
         };

@@ -1,9 +1,9 @@
 //! The connections of one server: bounded, reused newest first and on the thread that opened them, closed when they have been idle for long.
 //!
-//! Invariant: a connection is either held with a permit or idle, and one is opened only when no idle one can be
-//! used; so calls never have more than `limit` connections open. Streams that only listen have permits of their
-//! own, and their connections are not reused, so that they cannot keep calls out. A connection that carried what is shown for
-//! one caller carries nothing else: some servers let a connection in, not a request.
+//! Invariant: a connection is either held with a permit or idle, and one is opened only when no idle one can be used; so calls
+//! never have more than `limit` connections open. Streams that only listen have permits of their own, and their connections are
+//! not reused, so that they cannot keep calls out. A connection that carried one caller's credentials carries nothing else: some
+//! servers authenticate a connection, not a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,9 +26,9 @@ use crate::tasks::Tasks;
 
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(90);
-/// For so long after its last answer, what a connection's own thread has heard of it is all there is to hear: a look at what
-/// the system knows costs a system call. A call that is written to a connection which the server has closed may have been executed,
-/// for all that anybody can tell.
+/// For this long after its last answer, the events that a connection's own thread has received are taken as complete: asking the
+/// system costs a system call. A call that is written to a connection which the server has closed may have been executed, for all
+/// that anybody can tell.
 const HEARD: Duration = Duration::from_millis(1);
 /// Time between two looks at the idle connections.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ type Wires = Vec<Box<Wire>>;
 /// while it is silent, and a client without one misses what its server has to say.
 const LISTENS_PER_CALL: usize = 20;
 
-/// What a connection is wanted for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Call,
@@ -52,7 +52,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// What a message of this method wants it for.
+    /// The purpose of a message of this method.
     pub(super) fn of(method: &Method) -> Self {
         match method {
             Method::Initialize | Method::Initialized | Method::Discover => Self::Begin,
@@ -81,7 +81,7 @@ pub(super) struct PooledConnection {
     permit: Permit,
 }
 
-/// Leave to have one more connection, given back when dropped. Not the semaphore's own, which would count its holders beside those
+/// A permit for one more connection, given back when dropped. Not the semaphore's own, which would count its holders beside those
 /// of the pool.
 struct Permit {
     pool: Arc<Pool>,
@@ -109,12 +109,12 @@ impl Pool {
         })
     }
 
-    /// Sends a request and gives the head of the answer, with the connection that the body will come on.
+    /// Sends a request and returns the head of the answer, with the connection that the body will come on.
     ///
-    /// [`ErrorKind::Unavailable`], not sent, if all connections stay in use for 1 s; else
-    /// [`ErrorKind::BadUpstream`], which says whether anything was sent. What was not written on a connection that
-    /// turns out to be closed is sent on a new one, once; so is what begins a session, written or not. `owner`: whose
-    /// calls alone the connection carries.
+    /// [`ErrorKind::Unavailable`], not sent, if all connections stay in use for 1 s; else [`ErrorKind::BadUpstream`], which says
+    /// whether anything was sent. A request that was not written on a connection that turns out to be closed is sent on a new
+    /// one, once; so is a message that begins a session, written or not. `owner`: the only caller whose calls the connection
+    /// carries.
     pub(super) async fn send(
         self: &Arc<Self>,
         purpose: Purpose,
@@ -193,7 +193,7 @@ impl Pool {
             }
         };
         if !busy.is_empty() || found.is_none() {
-            // Back where they were, oldest first; but the one about to be opened needs a place. A permit is given back after its
+            // Back where they were, oldest first; but the one about to be opened needs a slot. A permit is given back after its
             // connection was put among the idle ones: looked at in this order, none is overlooked.
             busy.reverse();
             let room = if found.is_some() { self.limit } else { self.calls.available_permits() };
@@ -242,7 +242,7 @@ impl Pool {
         self.clock.now().since(wire.idle_since) >= IDLE
     }
 
-    /// Closes what is too old or was closed by the server; whether any idle connection is left.
+    /// Closes idle connections that are too old or were closed by the server; returns whether any is left.
     pub(super) fn close_old(&self) -> bool {
         for idle in self.idle.all() {
             lock(idle).retain_mut(|wire| !self.is_old(wire) && wire.rest() != Rest::Dead);
@@ -280,7 +280,7 @@ impl Pool {
 }
 
 fn lock(idle: &Mutex<Wires>) -> MutexGuard<'_, Wires> {
-    // What the list holds is whole after any panic: wires are moved in and out.
+    // The list is consistent after any panic: wires are moved in and out.
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -299,7 +299,7 @@ impl PooledConnection {
         })
     }
 
-    /// Gives the connection back. `body` is what may still come of the answer and is not wanted.
+    /// Gives the connection back. `body` is the rest of the answer, which is not wanted.
     pub(super) fn release(self, body: Option<Incoming>) {
         let Self { mut wire, permit } = self;
         if let Some(body) = body {

@@ -1,4 +1,5 @@
-//! The bytes of a connection, plain or under TLS, with a mark for whether any were written, and a way to hear at once that it was closed.
+//! The bytes of a connection, plain or under TLS, with a mark for whether any were written, and a means to notice at once that it
+//! was closed.
 
 use std::io::{self, IoSlice, Read as _};
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Shared between a socket and who uses it through HTTP, which keeps the socket to itself.
+/// Shared between a socket and its user through HTTP, which keeps the socket to itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks(Arc<State>);
 
@@ -32,8 +33,8 @@ impl Marks {
         self.0.written.store(false, Ordering::Relaxed);
     }
 
-    /// While it is set, reads ask the system, also where the runtime has not heard of anything to read. It hears when it next
-    /// polls its sockets, and other threads have theirs polled by others.
+    /// While it is set, reads ask the system, also where the runtime was not notified of anything to read. It is notified when it
+    /// next polls its sockets, and other threads have theirs polled by others.
     pub(super) fn ask(&self, asks: bool) {
         self.0.asks.store(asks, Ordering::Relaxed);
     }

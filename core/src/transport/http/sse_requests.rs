@@ -1,4 +1,4 @@
-//! What the older transports borrow: a stream of events that is no answer, a POST that is only accepted, a bare connection.
+//! Requests of the older transports: a stream of events that is no answer, a POST that is only accepted, a bare connection.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ impl EventStream {
     }
 }
 
-/// A message that is only accepted: its answer comes another way.
+/// A message that is only accepted: its answer comes on another path.
 pub(in crate::transport) struct Delivery<'a> {
     /// Path and query to which it is posted.
     pub(in crate::transport) target: &'a Uri,
@@ -52,7 +52,7 @@ pub(in crate::transport) struct Delivery<'a> {
     /// The id in it, if it is a request.
     pub(in crate::transport) id: Option<u64>,
     pub(in crate::transport) correlation_id: Option<&'a str>,
-    /// The negotiated revision, where the server wants to hear it.
+    /// The negotiated revision, where the server demands it.
     pub(in crate::transport) version: Option<&'a HeaderValue>,
     /// Set before the first byte is written.
     pub(in crate::transport) begun: &'a AtomicBool,
@@ -67,7 +67,7 @@ impl HttpConnector {
         if !response.status().is_success() {
             let status = response.status();
             return Err(match self.refusal(held, response, None, false).await {
-                // What a path that takes POSTs only says to a GET.
+                // The answer to a GET from a path that takes only POSTs.
                 Err(_) if matches!(status.as_u16(), 400 | 404 | 405 | 406) => {
                     no_stream().status(status.as_u16())
                 }
@@ -138,7 +138,7 @@ impl HttpConnector {
     }
 }
 
-/// What a refusal is told as, by what can be done about it.
+/// The error that reports a refusal, by the advice on it.
 pub(super) fn remedied(remedy: RetryAdvice, error: Error) -> Error {
     match remedy {
         RetryAdvice::Because(because) => because,

@@ -1,4 +1,4 @@
-//! What an HTTP status other than success means for a call.
+//! The meaning for a call of an HTTP status other than success.
 
 use std::time::Duration;
 

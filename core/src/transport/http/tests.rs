@@ -26,7 +26,7 @@ use crate::tasks::Tasks;
 use crate::transport::guard::Guard;
 use crate::transport::{Connector as _, Exchange, Link, Outgoing};
 
-/// What the fake server does for one request.
+/// A step of the fake server in answering one request.
 enum Step {
     Write(Vec<u8>),
     /// Writes until the client closes.

@@ -1,5 +1,5 @@
-//! Whose certificates are believed: those that the machine's authorities signed, or those that the authorities of a
-//! server's own file signed.
+//! The certificates that are trusted: those that the machine's authorities signed, or those that the authorities of a server's
+//! own file signed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,16 @@ use crate::tasks;
 /// A file of authorities is at most so long, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// What users call the file of one server.
+/// The users' name for the file of one server.
 const CA_FILE: &str = "configuration.ca_file";
 
-/// What the machine trusts.
+/// The configuration that trusts the machine's authorities.
 static MACHINE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
 
 /// How one server's certificate is judged.
 #[derive(Clone)]
 pub(super) struct Tls {
-    /// What the certificate must name.
+    /// The name that the certificate must have.
     pub(super) name: ServerName<'static>,
     ca_file: Option<PathBuf>,
     /// Made of the file when the first connection is opened.
@@ -53,7 +53,7 @@ impl Tls {
     }
 }
 
-/// What the machine trusts, read once. Errors are [`ErrorKind::BadUpstream`].
+/// The configuration that trusts the machine's authorities, read once. Errors are [`ErrorKind::BadUpstream`].
 pub(crate) fn machine() -> Result<Arc<ClientConfig>> {
     if let Some(config) = MACHINE.get() {
         return Ok(config.clone());
@@ -83,7 +83,7 @@ async fn machine_in_time() -> Result<Arc<ClientConfig>> {
     })
 }
 
-/// The authorities of a file; `what` is what users call it. Errors are [`ErrorKind::BadUpstream`] and name the file.
+/// The authorities of a file; `what` is the users' name for it. Errors are [`ErrorKind::BadUpstream`] and name the file.
 pub(crate) fn of_file(path: &Path, what: &str) -> Result<RootCertStore> {
     let wrong = |message: &str| {
         let message = format!("{what} {message}");
@@ -110,7 +110,7 @@ fn configured(error: Error) -> Error {
     error.with("cause", "configuration").not_sent()
 }
 
-/// Believes what these authorities signed.
+/// Trusts certificates that these authorities signed.
 pub(crate) fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     // The provider is named here so that no process-wide default decides, or is missing.
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -121,7 +121,7 @@ pub(crate) fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// What to tell a user whose server was not believed, and whether it is the configuration, or the certificate, that has to change.
+/// The message for a user whose server was not trusted, and whether the configuration, or the certificate, has to change.
 pub(super) fn refusal(error: &io::Error) -> (&'static str, bool) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     let Some(rustls::Error::InvalidCertificate(problem)) = cause else {

@@ -1,4 +1,4 @@
-//! One connection, driven by whoever waits on it.
+//! One connection, driven by the task that waits on it.
 //!
 //! hyper gives a sender and a connection that must be polled for anything to happen. Usually a task polls it; here
 //! the two stay together and the connection is polled by the task that waits for the answer. Nothing polls an
@@ -22,7 +22,7 @@ use super::socket::{Marks, Socket};
 use crate::clock::Tick;
 use crate::per_thread::Stripe;
 
-/// A connection and what is known of it.
+/// A connection and its state.
 pub(super) struct Wire {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection<TokioIo<Socket>, Full<Bytes>>,
@@ -36,11 +36,11 @@ pub(super) struct Wire {
     pub(super) thread: ThreadId,
     /// The stripe of that thread.
     pub(super) stripe: Stripe,
-    /// Whose calls alone it carries; `None`: those that everybody's are like.
+    /// The only caller whose calls it carries; `None`: calls that are alike for everybody.
     pub(super) owner: Option<Arc<str>>,
 }
 
-/// What can be done with a connection that nobody waits on.
+/// The state of a connection that nobody waits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
     /// It can take a request.
@@ -132,7 +132,7 @@ impl Wire {
         if self.tail.is_none() && !self.ended && self.sender.is_ready() { Rest::Ready } else { self.rest() }
     }
 
-    /// As [`Wire::rest`], and asks the system, so that a close that has arrived is seen although nobody was told of it yet.
+    /// As [`Wire::rest`], and asks the system, so that a close that has arrived is seen although nobody was notified of it yet.
     pub(super) fn rest_asked(&mut self) -> Rest {
         self.marks.ask(true);
         let rest = self.rest();

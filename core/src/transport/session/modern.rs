@@ -14,8 +14,8 @@ use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Edit, Members, Message, Method, meta};
 use crate::transport::{Connector, Link, Outgoing};
 
-/// How long the answer to `server/discover` is waited for before `initialize` is tried beside it: some legacy servers
-/// never answer what they do not know.
+/// How long the answer to `server/discover` is waited for before `initialize` is tried beside it: some legacy servers never
+/// answer a method that they do not know.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The id of `server/discover` on a link of unknown era; `initialize` has the one before it.
@@ -23,11 +23,11 @@ const DISCOVER_ID: u64 = INITIALIZE_ID + 1;
 /// The id of a second `server/discover`; later ids count on from it.
 const AGAIN_ID: u64 = DISCOVER_ID + 1;
 
-/// What a server was found to be.
+/// The era of a server, as found.
 enum Found {
     Modern(Message),
-    /// Modern, and `initialize` was sent on the same link before that was known: what speaks both eras may be held to the
-    /// other one there.
+    /// Modern, and `initialize` was sent on the same link before that was known: a server that speaks both eras may be bound to
+    /// the other one there.
     Muddled,
     Legacy(Message, String),
 }
@@ -57,9 +57,9 @@ impl Hello {
 }
 
 impl Session {
-    /// Opens a link and finds out how the server wants to be spoken to: `server/discover` first, then, where the server
-    /// does not understand that, `initialize` on the same link. Errors as [`Session::open`]'s; and those of
-    /// `server/discover` where they say nothing of the server's era: it cannot be reached, or refuses the gateway.
+    /// Opens a link and finds out the server's era: `server/discover` first, then, where the server does not understand that,
+    /// `initialize` on the same link. Errors as [`Session::open`]'s; and those of `server/discover` where they say nothing of the
+    /// server's era: it cannot be reached, or refuses the gateway.
     pub async fn probe(
         connector: &dyn Connector,
         hello: &Hello,
@@ -106,7 +106,7 @@ impl Session {
             }
             Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, AGAIN_ID)),
             Err(error) if link.is_open() => Err(error),
-            // A child that left over a request that it did not know; another is asked as its elders were.
+            // A child that exited over a request that it did not know; another one gets the legacy handshake.
             Err(_) => {
                 let again = connector.connect(own).await?;
                 let shaken = handshake(again.as_ref(), hello).await;
@@ -142,7 +142,7 @@ impl Session {
         })
     }
 
-    /// The same session, whose own requests introduce somebody else. The ids stay one sequence.
+    /// The same session, with own requests that introduce another client. The ids stay one sequence.
     #[must_use]
     pub fn introduced_as(&self, hello: &Hello) -> Arc<Self> {
         Arc::new(Self {
@@ -192,7 +192,7 @@ async fn probe(link: &dyn Link, hello: &Hello) -> Result<Found> {
     tokio::select! {
         biased;
         outcome = &mut discovering => match verdict(outcome)? {
-            // Whoever speaks nothing else refuses the other, and soon: it stands behind the one that was answered.
+            // A server of this era alone refuses the other request, and soon: it stands behind the one that was answered.
             Some(answer) => match tokio::time::timeout(PATIENCE, shaking).await {
                 Ok(Err(_)) => Ok(Found::Modern(answer)),
                 Ok(Ok(_)) | Err(_) => Ok(Found::Muddled),

@@ -1,4 +1,4 @@
-//! Where messages are posted, as the server's first event says it.
+//! The endpoint that messages are posted to, as the server's first event names it.
 
 use http::Uri;
 use url::Url;
@@ -11,8 +11,8 @@ const LONGEST: usize = 8 * 1024;
 /// The path and query of the endpoint that `said` names, an absolute or relative reference seen from `base`, where the
 /// stream of events was opened.
 ///
-/// [`ErrorKind::BadUpstream`] if it is no URL, is longer than 8 KiB, or belongs to another origin: messages carry what was
-/// configured for this server, its credentials among it, and no other gets them.
+/// [`ErrorKind::BadUpstream`] if it is no URL, is longer than 8 KiB, or belongs to another origin: messages carry this server's
+/// configured headers, its credentials among them, and no other origin gets them.
 pub fn resolve(base: &Url, said: &[u8]) -> Result<Uri> {
     let wrong = |message: &'static str| Error::new(ErrorKind::BadUpstream, message);
     if said.len() > LONGEST {

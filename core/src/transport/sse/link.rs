@@ -22,7 +22,7 @@ use crate::transport::{Exchange, Link, Outgoing};
 /// How long a POST may still take to be accepted when its answer has come already.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What the link, its requests and the reader of its stream share.
+/// The state that the link, its requests and the reader of its stream share.
 struct Talk {
     http: Arc<HttpConnector>,
     /// The server's name, for logs.
@@ -59,7 +59,7 @@ impl Talk {
     }
 }
 
-/// Closes the stream when the last that needs it is gone.
+/// Closes the stream when its last user is gone.
 struct Needed(Arc<Talk>);
 
 impl Drop for Needed {
@@ -93,7 +93,7 @@ impl Reader {
         }
     }
 
-    /// Reads until the stream ends; why it did.
+    /// Reads until the stream ends; returns why it did.
     async fn read(&mut self) -> String {
         loop {
             let event = match self.events.next().await {

@@ -1,11 +1,11 @@
-//! HTTP+SSE of 2024-11-05: one stream of events brings all that the server says, messages are posted beside it.
+//! HTTP+SSE of 2024-11-05: one stream of events carries the server's messages; messages to the server are posted beside it.
 //!
 //! The stream is the session. Its first event names the endpoint, which must be of the same origin; when it ends, however it
 //! does, the session is over on both sides, so nothing is taken up again: requests under way fail, each with what is known of
 //! its delivery, and the next call opens a new link.
 //!
-//! What the server sends is read as it comes and waits for its reader in mailboxes that are bounded; an event over 1 MiB ends
-//! the link with an error that names the limit.
+//! The server's messages are read as they come and wait for their readers in bounded mailboxes; an event over 1 MiB ends the link
+//! with an error that names the limit.
 
 mod endpoint;
 mod link;
@@ -42,7 +42,7 @@ impl SseConnector {
         Self::with(server, &TransportContext::new(clock, tasks))
     }
 
-    /// As [`SseConnector::new`], by other means.
+    /// As [`SseConnector::new`], with another context.
     pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let http = Arc::new(HttpConnector::with(server, means)?);
         let base = server.endpoint.url().and_then(|url| Url::parse(url).ok());

@@ -20,10 +20,10 @@ use crate::transport::{Connector as _, Exchange, Link, Outgoing};
 const NOTE: &str =
     r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2,"progress":1}}"#;
 
-/// A server whose stream says what the test says, and that answers each POST with `status`.
+/// A server that sends the test's pieces on its stream and answers each POST with `status`.
 struct Fake {
     address: SocketAddr,
-    /// What is written to the newest stream; an empty piece closes it.
+    /// The pieces to write to the newest stream; an empty piece closes it.
     say: Arc<Mutex<Option<mpsc::UnboundedSender<Bytes>>>>,
     posts: Arc<Mutex<Vec<String>>>,
     posted: watch::Receiver<usize>,
@@ -151,7 +151,7 @@ async fn failure(link: &dyn Link, id: u64) -> Error {
     bounded(link.request(call(id))).await.err().expect("an error")
 }
 
-/// A request that is posted, then what `meanwhile` does, then what came of the request.
+/// Posts a request, runs `meanwhile`, then returns the outcome of the request.
 async fn asked(fake: &Fake, link: &dyn Link, id: u64, meanwhile: impl FnOnce()) -> Result<Exchange> {
     let before = *fake.posted.borrow();
     let then = async {

@@ -51,7 +51,7 @@ impl Trouble {
     }
 }
 
-/// Writes what is queued, one message a line, until the child is to leave.
+/// Writes queued messages, one a line, until the child is to leave.
 pub(super) async fn write(
     mut input: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Item>,
@@ -80,7 +80,7 @@ pub(super) async fn write(
     }
 }
 
-/// Reads what the child says and puts it where it belongs.
+/// Reads the child's messages and delivers them.
 pub(super) async fn read(
     output: impl AsyncRead + Unpin,
     talk: Arc<Conversation>,
@@ -193,7 +193,7 @@ impl Supervisor {
 
     /// The child ended by itself.
     async fn exited(&mut self, status: Option<ExitStatus>) {
-        // Its last answers may still be in the pipe; what it started itself may keep the pipe open for ever.
+        // Its last answers may still be in the pipe; processes that it started may keep the pipe open for ever.
         let [output, errors] = &self.heard;
         let heard = async { tokio::join!(output.cancelled(), errors.cancelled()) };
         let _ = tokio::time::timeout(MOMENT, heard).await;
@@ -243,7 +243,7 @@ impl Supervisor {
             let (server, reason) = (&self.talk.name, last_words.as_deref());
             tracing::warn!(%server, status, last_stderr = reason, "{message}");
         }
-        // First, so that who hears of the end and connects again finds it.
+        // First, so that a caller that is notified of the end and connects again finds it.
         self.backoff.ended(self.started, asked);
         let last_words = if asked { None } else { last_words };
         self.talk.exchanges.end(Ending { message: message.into(), status, last_words });

@@ -1,4 +1,4 @@
-//! What a child gets from the gateway's environment, and where its program is.
+//! The part of the gateway's environment that a child gets, and the path of its program.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Variables that every child inherits: what programs need to find their files, their language and their terminal.
-/// Anything else, the gateway's own secrets above all, stays here.
+/// Variables that every child inherits: those that programs need to find their files, their language and their terminal. Anything
+/// else, the gateway's own secrets above all, stays here.
 pub const INHERITED: [&str; 22] = [
     "PATH",
     "HOME",
@@ -46,7 +46,7 @@ pub fn inherited(
     })
 }
 
-/// The whole environment of a child: what it inherits, overlaid with what its registration says.
+/// The whole environment of a child: the inherited variables, overlaid with those of its registration.
 pub(super) fn of_child(configured: &BTreeMap<String, String>) -> BTreeMap<OsString, OsString> {
     // The one place outside `config` that reads the environment: this is not configuration, it is handed on unread.
     let mut all: BTreeMap<OsString, OsString> = inherited(std::env::vars_os()).collect();

@@ -1,4 +1,4 @@
-//! The process group of one child: what it started itself dies with it.
+//! The process group of one child: processes that it started die with it.
 
 use std::time::Duration;
 

@@ -1,15 +1,15 @@
 //! Outlives the gateway by a second, to end the children of a gateway that was killed.
 //!
-//! A gateway that gets SIGKILL can do nothing. Its children see the end of their input, and most leave; what they
-//! started themselves (`npx` and `uvx` start the real server as a grandchild) may not. `PR_SET_PDEATHSIG` is no
-//! answer: it reaches the direct child alone, it fires when the *thread* that started the child ends, which in a
-//! host program with a runtime of its own happens at any time, and Rust has no safe way to set it.
+//! A gateway that gets SIGKILL can do nothing. Its children see the end of their input, and most leave; processes that they
+//! started themselves (`npx` and `uvx` start the real server as a grandchild) may not. `PR_SET_PDEATHSIG` is no answer: it
+//! reaches the direct child alone, it fires when the *thread* that started the child ends, which in a host program with a runtime
+//! of its own happens at any time, and Rust has no safe way to set it.
 //!
-//! So one small POSIX shell per process, started with the first child, reads the numbers of the living process
-//! groups from a pipe. The kernel closes that pipe when the gateway ends in whatever way, and the shell then sends
-//! SIGTERM, and after a second SIGKILL, to the groups that are left. It stands in a group of its own, so that
-//! Ctrl-C in a terminal does not reach it, and ends with the last child. What it watches is the process, which is
-//! why all gateways in a process share it. Without a `/bin/sh` children still see the end of their input.
+//! So one small POSIX shell per process, started with the first child, reads the numbers of the living process groups from a
+//! pipe. The kernel closes that pipe when the gateway ends in whatever way, and the shell then sends SIGTERM, and after a second
+//! SIGKILL, to the groups that are left. It stands in a group of its own, so that Ctrl-C in a terminal does not reach it, and
+//! ends with the last child. It watches the process, which is why all gateways in a process share it. Without a `/bin/sh`
+//! children still see the end of their input.
 //!
 //! Two gaps remain: the microseconds between the start of a child and the line that names its group, and
 //! descendants that leave the group on purpose (`setsid`).

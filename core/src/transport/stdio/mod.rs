@@ -1,7 +1,7 @@
 //! Servers that are child processes: one JSON-RPC message a line on standard input and output.
 //!
-//! A link is a child. It is started without a shell, as the leader of a process group of its own, with an environment
-//! that holds what programs need to run ([`INHERITED`]) and what its registration says, nothing else.
+//! A link is a child. It is started without a shell, as the leader of a process group of its own, with an environment that holds
+//! the variables that programs need to run ([`INHERITED`]) and those of its registration, nothing else.
 //!
 //! - No child can hold up anything but itself: its standard error is always drained, what waits for it is bounded in
 //!   number and time, a message that it does not read fails as `NotSent`.
@@ -52,14 +52,14 @@ use crate::transport::{Connector, Link, TransportContext};
 /// Lines of a child's standard error, and of complaints about it, that are logged in 10 s.
 const LOG_LINES: u32 = 50;
 
-/// Hears of each program before it is started.
+/// Is notified of each program before it is started.
 #[async_trait]
 pub trait Starts: Send + Sync + fmt::Debug {
     /// `program` is about to be started for `server`. After an error it is not.
     async fn starting(&self, server: &Server, program: &Path) -> Result<()>;
 }
 
-/// Nobody hears of it.
+/// Notifies nobody.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unheard;
 
@@ -94,7 +94,8 @@ impl StdioConnector {
         Self::with(server, &TransportContext { random, ..TransportContext::new(clock, tasks) })
     }
 
-    /// As [`StdioConnector::new`], by other means: a child is started only if their guard lets it, and not unheard of.
+    /// As [`StdioConnector::new`], with another context: a child is started only if the context's guard lets it, and after a
+    /// notification.
     pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let ServerEndpoint::Command { command, args, env, cwd } = &server.endpoint else {
             return Err(Error::new(ErrorKind::InvalidParams, "a stdio server needs a `command`")
@@ -133,7 +134,7 @@ impl StdioConnector {
         Error::new(ErrorKind::Unavailable, message).with("server", &self.name).not_sent()
     }
 
-    /// Room for one more child; waits for those that are leaving already.
+    /// A permit for one more child; waits for those that are leaving already.
     async fn room(&self) -> Result<OwnedSemaphorePermit> {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
             return Ok(permit);

@@ -1,4 +1,4 @@
-//! What a child's link is made of, without the child: a test serves the other end of pipes in memory.
+//! The parts of a child's link, without the child: a test serves the other end of pipes in memory.
 
 use std::fmt;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ pub(super) async fn converse<S>(
         why = write(&mut sink, queued, &silence) => Some(why),
     };
     match why {
-        // Whoever does not hear the farewell sees the connection close.
+        // A peer that misses the farewell sees the connection close.
         None => drop(tokio::time::timeout(FAREWELL, sink.close()).await),
         Some(why) => {
             tracing::info!(server = %talk.name, "{why}");
@@ -70,7 +70,7 @@ pub(super) async fn converse<S>(
     drop(permit);
 }
 
-/// Reads what the server says; why it says nothing more.
+/// Reads the server's messages; returns why no more come.
 async fn read(
     mut source: impl Stream<Item = Result<Frame, Broken>> + Unpin,
     talk: &Conversation,
@@ -127,7 +127,7 @@ fn receive(talk: &Conversation, message: Message) {
     }
 }
 
-/// Writes what is queued, and pings into silence; why nothing more can be written.
+/// Writes queued messages, and pings into silence; returns why nothing more can be written.
 async fn write(
     sink: &mut (impl SinkExt<Frame, Error = Broken> + Unpin),
     mut queued: mpsc::Receiver<Item>,

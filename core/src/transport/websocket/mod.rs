@@ -35,7 +35,7 @@ pub const SUBPROTOCOL: &str = "mcp";
 
 /// Longest wait for one of the connections to come free.
 const WAIT: Duration = Duration::from_secs(1);
-/// What is read at once; a connection keeps such a buffer as long as it lives.
+/// Bytes that are read at once; a connection keeps such a buffer as long as it lives.
 const READ_BUFFER: usize = 8 * 1024;
 
 /// Reaches one server over WebSocket.
@@ -55,7 +55,7 @@ impl WebSocketConnector {
         Self::with(server, &TransportContext::new(clock, tasks))
     }
 
-    /// As [`WebSocketConnector::new`], by other means.
+    /// As [`WebSocketConnector::new`], with another context.
     pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let invalid = |message: &'static str| Error::new(ErrorKind::InvalidParams, message);
         let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());

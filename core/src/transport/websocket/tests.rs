@@ -91,7 +91,7 @@ async fn asked(link: &Arc<dyn Link>, peer: &mut Peer, answer: Option<Frame>) -> 
         let frame = peer.next().await.unwrap().unwrap();
         assert!(frame.is_text() && frame.to_text().unwrap().contains("tools/call"), "{frame}");
         match answer {
-            // What is too large is not read to its end.
+            // A message that is too large is not read to its end.
             Some(answer) => drop(peer.send(answer).await),
             None => peer.close(None).await.unwrap(),
         }

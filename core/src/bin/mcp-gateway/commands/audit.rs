@@ -46,7 +46,7 @@ enum Command {
         /// Only this tenant's
         #[arg(long)]
         tenant: Option<TenantId>,
-        /// Print what was found as JSON
+        /// Print the findings as JSON
         #[arg(long)]
         json: bool,
     },
@@ -58,7 +58,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// Whose rows
+    /// The tenant of the rows
     #[arg(long, default_value = "default")]
     tenant: TenantId,
     /// Not older than this, as 2026-01-31T00:00:00Z

@@ -19,7 +19,7 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const REVISION: &str = "2025-11-25";
 
-/// Calls a tool through a running gateway and prints what it answers. Exit code 1 if the tool says that it failed.
+/// Calls a tool through a running gateway and prints its answer. Exit code 1 if the tool says that it failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   mcp-gateway call calc__add '{\"a\": 1, \"b\": 2}'
@@ -56,7 +56,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     show(&result?, args.json)
 }
 
-/// What is called, and where.
+/// The tool to call, and its gateway.
 #[derive(Debug, PartialEq)]
 struct ToolChoice {
     path: String,
@@ -135,7 +135,7 @@ impl Session {
         self.client.send(Method::POST, &self.path, &self.headers, body, self.timeout).await
     }
 
-    /// The call is over: whether the session's end is heard changes nothing for it.
+    /// The call is over: whether the session's end is received changes nothing for it.
     async fn close(&self) {
         let _ =
             self.client.send(Method::DELETE, &self.path, &self.headers, None, Duration::from_secs(2)).await;

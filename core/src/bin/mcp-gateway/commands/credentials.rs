@@ -14,7 +14,7 @@ use crate::exit::Failure;
 use crate::table::{columns, print, print_json};
 use crate::wiring::Common;
 
-/// Sets, lists and removes what a server is shown before it lets the gateway in; logs in by OAuth.
+/// Sets, lists and removes credentials that the gateway sends to a server; logs in by OAuth.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pass show docs-token | mcp-gateway credentials set docs Authorization
@@ -30,13 +30,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Sets what a server is shown in a header, read from standard input, such as `Bearer …`
+    /// Sets the credential that a server gets in a header, read from standard input, such as `Bearer …`
     Set(One),
     /// Lets the gateway into a server by OAuth, in a browser
     Login(login::Login),
-    /// Lists what a server is shown, but the values
+    /// Lists the credentials of a server, without the values
     List(List),
-    /// Shows a server nothing in a header any more
+    /// Removes the credential that a server gets in a header
     Remove(One),
 }
 
@@ -70,7 +70,7 @@ struct ScopeArgs {
 struct List {
     /// The id or the name of the server
     server: String,
-    /// What it is shown in your calls alone
+    /// The credentials in your calls alone
     #[arg(long)]
     own: bool,
     /// Print the credentials as JSON

@@ -15,10 +15,10 @@ pub(crate) struct InitArgs {
     json: bool,
 }
 
-/// Refreshes the database's statistics and gives free space back.
+/// Refreshes the database's statistics and frees unused space.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OptimizeArgs {
-    /// Change nothing, print what would be done
+    /// Change nothing, print the changes that would be made
     #[arg(long)]
     dry_run: bool,
     /// Print the outcome as JSON

@@ -19,7 +19,7 @@ use crate::wiring::Common;
 pub(crate) struct Args {
     /// The file; `-` for standard input
     file: PathBuf,
-    /// Change nothing, print what would be registered
+    /// Change nothing, print the servers that would be registered
     #[arg(long)]
     dry_run: bool,
     /// Print the outcome as JSON

@@ -1,7 +1,7 @@
 //! `mcp-gateway keys`.
 //!
-//! Without a URL these commands work on the database itself, also while a gateway serves it, which takes up what changed within
-//! a second: whoever can write the database needs no key to make the first one.
+//! Without a URL these commands work on the database itself, also while a gateway serves it, which takes up the changes within
+//! a second: a user that can write the database needs no key to make the first one.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ struct Create {
     /// admin, manager, developer, analyst, viewer or guest
     #[arg(long, default_value = "viewer")]
     role: Role,
-    /// What the key is narrowed to; may be repeated [default: all that the role may]
+    /// A scope that the key is narrowed to; may be repeated [default: all that the role may]
     #[arg(long = "scope")]
     scopes: Vec<String>,
     /// The id or the name of the only server that it may be used for

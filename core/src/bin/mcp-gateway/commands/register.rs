@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// With --server-json: the value of an argument or of a `{variable}`; may be repeated
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair, requires = "server_json")]
     variables: Vec<(String, String)>,
-    /// The service whose replica it is [default: its name]
+    /// The service that it is a replica of [default: its name]
     #[arg(long)]
     service: Option<String>,
     /// http, sse, websocket or stdio [default: http with a URL, stdio with a command]
@@ -106,7 +106,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     ))
 }
 
-/// What is sent.
+/// The document that is sent.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Body {

@@ -29,7 +29,7 @@ const COLD: Duration = Duration::from_secs(10);
 const CUT: Duration = Duration::from_secs(1);
 
 /// Serves the gateway to one local client on standard input and output, as clients start it that only start programs.
-/// It knows the registered servers as of its start, and those given here; what it learns stays in its memory, so any number of
+/// It knows the registered servers as of its start, and those given here; it keeps its discoveries in memory, so any number of
 /// clients may each start one, beside a running `serve`. Log lines go to standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "In a client's configuration:
@@ -108,7 +108,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     std::process::exit(code)
 }
 
-/// A gateway on a copy of what is registered.
+/// A gateway on a copy of the registered servers.
 async fn open(common: &Common, config: &Config) -> Result<Gateway, Failure> {
     let registered = SqliteStore::open(&common.database(config)?).await?;
     let copied = MemoryStore::copy_of(&registered).await;

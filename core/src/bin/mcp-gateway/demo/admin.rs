@@ -1,4 +1,4 @@
-//! What the demo asks of the gateway's REST API: register, update, what was discovered, how routing sees a server.
+//! The demo's requests to the gateway's REST API: register, update, the discovered items, routing's record of a server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Admin {
         Self { http: Http::new(address, tasks), token: format!("Bearer {token}") }
     }
 
-    /// Registers a server and gives its id.
+    /// Registers a server and returns its id.
     pub(super) async fn register(&mut self, registration: &Value) -> Result<String> {
         let server = self.ask(Method::POST, "/api/v1/servers", Some(registration)).await?;
         let id = server["id"].as_str().map(String::from);

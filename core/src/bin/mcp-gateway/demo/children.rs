@@ -16,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One replica over HTTP.
 #[derive(Debug)]
 pub(super) struct Replica {
-    /// What it calls itself.
+    /// The name that it reports.
     pub(super) name: String,
     /// Where it listens; stays the same when it is started again.
     pub(super) address: SocketAddr,
-    /// Where it enters what it executed; survives a kill.
+    /// The file in which it enters its executions; survives a kill.
     pub(super) ledger: PathBuf,
     process: Child,
 }

@@ -85,16 +85,16 @@ pub(super) enum Sent {
     Answered,
 }
 
-/// What a request came to.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// Its result.
     Result(Value),
     /// A JSON-RPC error.
     Failure {
-        /// What the error says.
+        /// The error's message.
         message: String,
-        /// What the error says of the call.
+        /// The error's word on whether the call was sent.
         sent: Sent,
     },
 }

@@ -1,7 +1,7 @@
 //! A replica is killed while calls go on, and comes back.
 //!
 //! A call that was in flight on the killed replica is answered with `data.outcome: "unknown"`: the gateway never
-//! repeats a `tools/call` that a server may have seen. What a careful client does then is done here: it looks into
+//! repeats a `tools/call` that a server may have seen. The demo then acts as a careful client: it looks into
 //! the ledger, counts the call as executed if it stands there, and sends it again with the same id only if not.
 //!
 //! A call of which no byte reached a server is sent to another replica by the gateway itself, as long as its budget of
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 3;
 const PREFIX: &str = "failover";
 
-/// What the kill did, as the demo reports it.
+/// The effect of the kill, as the demo reports it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Failover {
     /// The replica that was killed.
@@ -64,7 +64,7 @@ pub(super) struct Failover {
     pub(super) broken: Option<String>,
 }
 
-/// The calls whose outcome was unknown.
+/// The calls with an unknown outcome.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct InFlight {
     /// All of them.
@@ -75,7 +75,7 @@ pub(super) struct InFlight {
     pub(super) sent_again: u64,
 }
 
-/// What the scenario works with.
+/// The parts of the scenario.
 pub(super) struct Scene<'a> {
     pub(super) admin: &'a mut Admin,
     pub(super) sessions: &'a mut [Session],
@@ -113,7 +113,7 @@ impl Tally {
     }
 }
 
-/// Kills the replica `victim` under load, starts it again, and settles what became of every call.
+/// Kills the replica `victim` under load, starts it again, and settles the outcome of every call.
 pub(super) async fn run(scene: Scene<'_>, victim: usize) -> Result<Failover> {
     let Scene { admin, sessions, replicas, ids, clock, screen } = scene;
     let tally = Tally::default();
@@ -234,7 +234,7 @@ impl Director<'_> {
     }
 }
 
-/// Finds out from the ledgers what became of the calls whose outcome is unknown, and sends again what had no effect.
+/// Finds the outcome of calls where it is unknown from the ledgers, and sends those again that had no effect.
 async fn settle(calls: Calls, session: &mut Session, ledgers: &[PathBuf]) -> Result<Failover> {
     let mut report =
         Failover { errors: calls.failed.len() as u64, not_sent: calls.not_sent, ..Failover::default() };

@@ -14,7 +14,7 @@ use mcp_registry_gateway::{Error, ErrorKind, Result, config, server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How long what is under way may take when the demo ends; nothing should be.
+/// How long work under way may take when the demo ends; there should be none.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A running gateway.

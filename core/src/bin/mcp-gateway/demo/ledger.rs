@@ -1,7 +1,7 @@
 //! The list of all calls that a demo server executed, kept where a kill of the server does not reach it.
 //!
-//! One line a call, written with one unbuffered `write` before the call takes effect: what a killed process
-//! has written stays in the operating system's hands, so a call that is not in the ledger had no effect.
+//! One line a call, written with one unbuffered `write` before the call takes effect: the lines of a killed process
+//! stay in the operating system's hands, so a call that is not in the ledger had no effect.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use mcp_registry_gateway::{Error, ErrorKind, Result};
 
-/// What one server executed, in order.
+/// The executions of one server, in order.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     state: Mutex<State>,

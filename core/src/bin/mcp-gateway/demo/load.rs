@@ -13,12 +13,12 @@ use serde_json::json;
 use super::client::{Answer, Sent, Session};
 use super::screen::Screen;
 
-/// What one call came to.
+/// The outcome of one call.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The right answer, from this replica.
     By(String),
-    /// An error after which nobody but the ledger knows whether the call was executed.
+    /// An error after which only the ledger tells whether the call was executed.
     Unknown(String),
     /// An error that says that no server has seen the call.
     NotSent(String),

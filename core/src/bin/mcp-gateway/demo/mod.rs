@@ -2,7 +2,7 @@
 //!
 //! Servers are child processes of this very program, the gateway runs in this process with its HTTP surface on a free
 //! loopback port and SQLite in a temporary folder, and the clients speak MCP over HTTP like any other. Nothing is
-//! taken from the inside of the gateway: what is shown is what its users can see.
+//! taken from the inside of the gateway: the demo shows the view of its users.
 
 mod admin;
 mod children;
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
             Ok(report) => end(&report, &screen, args.json),
             Err(error) => fail(&error),
         },
-        // What was started ends with the values that own it.
+        // Everything that was started ends with the values that own it.
         _ = tokio::signal::ctrl_c() => ExitCode::from(130),
     }
 }

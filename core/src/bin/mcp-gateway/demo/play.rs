@@ -32,7 +32,7 @@ const VICTIM: usize = 1;
 const NOTES: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs everything and stops everything, whatever came of it.
+/// Runs everything and stops everything, whatever the outcome.
 pub(super) async fn play(calls: u64, screen: &Screen) -> Result<Report> {
     let clock = SystemClock::shared();
     let tasks = Tasks::default();

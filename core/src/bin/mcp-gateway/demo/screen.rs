@@ -19,7 +19,7 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Everything that is on the screen.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    /// Where the gateway listens, and what stands behind it.
+    /// Where the gateway listens, and the servers behind it.
     pub(super) headline: String,
     /// The replicas in their order.
     pub(super) servers: Vec<String>,
@@ -36,7 +36,7 @@ pub(super) struct Board {
 pub(super) struct Row {
     /// Its name, with weights where they count.
     pub(super) title: String,
-    /// What was counted so far.
+    /// The counts so far.
     pub(super) counts: Counts,
     /// The judgement, once it is done.
     pub(super) run: Option<Run>,
@@ -45,7 +45,7 @@ pub(super) struct Row {
 /// The failover while it goes on.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// What happened, in order.
+    /// The events, in order.
     pub(super) steps: Vec<String>,
     /// Answers by replica.
     pub(super) per_server: BTreeMap<String, u64>,
@@ -85,7 +85,7 @@ impl Screen {
         Self { mode, color: !anstyle_query::no_color(), board: Arc::default(), drawn: Arc::default() }
     }
 
-    /// Changes what is shown.
+    /// Changes the board.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
         change(&mut lock(&self.board))
     }

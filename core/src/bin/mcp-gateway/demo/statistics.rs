@@ -1,4 +1,4 @@
-//! What each algorithm promises of its distribution, and whether a run kept it.
+//! The promises of each algorithm about its distribution, and whether a run kept them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,21 +28,21 @@ pub(super) struct Run {
     pub(super) weights: BTreeMap<String, u32>,
     /// Keys that reached more than one server; none but under consistent hashing.
     pub(super) moved_keys: u64,
-    /// What the algorithm promises, in words.
+    /// The promise of the algorithm, in words.
     pub(super) promise: String,
-    /// Which promise broke.
+    /// The promise that broke.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) broken: Option<String>,
 }
 
-/// What was counted during a run.
+/// The counts of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Calls sent and ended.
     pub(super) calls: u64,
     /// Calls without the right answer.
     pub(super) errors: u64,
-    /// What the first error said.
+    /// The message of the first error.
     pub(super) first_error: Option<String>,
     /// Right answers by server; has every server from the start.
     pub(super) per_server: BTreeMap<String, u64>,
@@ -53,7 +53,7 @@ pub(super) struct Counts {
 }
 
 impl Run {
-    /// Judges what was counted.
+    /// Judges the counts.
     pub(super) fn judge(algorithm: Algorithm, weights: &BTreeMap<String, u32>, mut counts: Counts) -> Self {
         let loads = Loads::new(weights, &counts.per_server);
         let (promise, kept) = loads.promise(algorithm);
@@ -123,7 +123,7 @@ impl Loads {
             Algorithm::Random => {
                 (format!("no count more than {:.0} off the mean", SIGMAS * sigma), most <= SIGMAS * sigma)
             }
-            // A replica that a busy machine lets wait is given less, which is what the algorithm is for: no tight bound holds.
+            // A replica that a busy machine lets wait gets less, which is the purpose of the algorithm: no tight bound holds.
             Algorithm::LeastConnections => {
                 let used = self.pairs.iter().all(|(calls, _)| *calls > 0.0);
                 ("every server is used, none above 3 of the mean".into(), used && within(3.0))
@@ -142,7 +142,7 @@ fn median(times: &mut [Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Three decimals: what a reader can use.
+/// Three decimals, enough for a reader.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -76,7 +76,7 @@ pub(super) fn lines(board: &Board, width: usize, color: bool) -> Vec<String> {
     all.into_iter().map(|line| line.fit(width, color)).collect()
 }
 
-/// One finished run as a line for those who have no terminal.
+/// One finished run as a line, for output without a terminal.
 pub(super) fn plain(run: &Run) -> String {
     let mut line = format!("{}: {} calls, {} errors", run.name, run.calls, run.errors);
     for (name, calls) in &run.per_server {
@@ -89,7 +89,7 @@ pub(super) fn plain(run: &Run) -> String {
     line
 }
 
-/// What the failover came to, in one line.
+/// The outcome of the failover, in one line.
 pub(super) fn settled(report: &Failover) -> String {
     let held = report.in_flight_at_kill;
     let mut text = format!(

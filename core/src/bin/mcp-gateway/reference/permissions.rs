@@ -1,4 +1,4 @@
-//! `permissions.md`: who may do what.
+//! `permissions.md`: the rights of each role.
 
 use mcp_registry_gateway::auth::PERMISSIONS;
 use toml::{Table, Value};

@@ -1,5 +1,5 @@
-//! What a legacy server asks outside of any call, such as the roots right after its handshake. A modern client can only be
-//! asked in the answer to a request: so the next request that may be answered so is, before its server sees it.
+//! Requests that a legacy server sends outside of any call, such as for the roots right after its handshake. A modern client
+//! can only get them in the answer to a request: so the next request that may be answered so is, before its server sees it.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::rpc::answer::result_response;
 use crate::transport::Session;
 
 impl Core {
-    /// Gives the server the answers that a retry brings, and asks the client of any other request what the server wants to
-    /// know: the response that does so, or `None` if the request can be sent.
+    /// Sends the server the answers that a retry brings, and answers any other request with the server's pending requests: the
+    /// response that does so, or `None` if the request can be sent.
     pub(crate) async fn ask_first(
         &self,
         session: &Arc<Session>,

@@ -1,7 +1,7 @@
-//! Calls of modern clients that wait for their retry: a server asked something in the middle of a call, the client was
-//! told so, and the call stands still until the client comes back with the answers.
+//! Calls of modern clients that wait for their retry: a server sent a request in the middle of a call, the client got it, and
+//! the call stands still until the client comes back with the answers.
 //!
-//! Invariant: a place is given once and taken once; whoever waits in it is told of at most one retry.
+//! Invariant: a slot is given once and taken once; the call that waits in it is notified of at most one retry.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,7 +18,7 @@ const MOST: usize = 4096;
 /// Calls of one principal that wait.
 const MOST_EACH: usize = 128;
 
-/// Where a call waits, and how many may wait there.
+/// The server at which a call waits, and how many may wait there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lot {
     server: ServerId,
@@ -26,8 +26,8 @@ pub(crate) struct Lot {
 }
 
 impl Lot {
-    /// At this server. Where each exchange has a connection of its own, a call that waits keeps one: half of them are for the calls
-    /// that do not.
+    /// At this server. Where each exchange has a connection of its own, a parked call keeps one: half of the connections are
+    /// for the calls that do not wait.
     pub(crate) fn at(replica: &Replica) -> Self {
         let server = &replica.server;
         let connections = usize::try_from(server.configuration.max_connections).unwrap_or(usize::MAX);
@@ -55,16 +55,11 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// Has a call wait at `replica`, a number that no other call has.
+    /// Has a call wait at `number`, a number that no other call has.
     ///
-    /// [`ErrorKind::RateLimited`] if too many calls of the principal wait, [`ErrorKind::Unavailable`] if too many do at that server,
-    /// or in all.
-    pub(crate) fn enter(
-        &self,
-        principal: &Principal,
-        lot: Lot,
-        replica: u64,
-    ) -> Result<oneshot::Receiver<T>> {
+    /// [`ErrorKind::RateLimited`] if too many calls of the principal wait, [`ErrorKind::Unavailable`] if too many do at that
+    /// server, or in all.
+    pub(crate) fn enter(&self, principal: &Principal, lot: Lot, number: u64) -> Result<oneshot::Receiver<T>> {
         let mut table = self.table();
         let wait = std::time::Duration::from_secs(10);
         if table.waiting.len() >= MOST {
@@ -87,14 +82,14 @@ impl<T> Parked<T> {
         *count += 1;
         *table.there.entry(lot.server).or_default() += 1;
         let (sender, receiver) = oneshot::channel();
-        table.waiting.insert(replica, (principal.clone(), lot.server, sender));
+        table.waiting.insert(number, (principal.clone(), lot.server, sender));
         Ok(receiver)
     }
 
-    /// Takes the call that waits at `replica`, to resume it or to leave it; `None` if there is none any more.
-    pub(crate) fn take(&self, replica: u64) -> Option<oneshot::Sender<T>> {
+    /// Takes the call that waits at `number`, to resume it or to leave it; `None` if there is none any more.
+    pub(crate) fn take(&self, number: u64) -> Option<oneshot::Sender<T>> {
         let mut table = self.table();
-        let (principal, server, sender) = table.waiting.remove(&replica)?;
+        let (principal, server, sender) = table.waiting.remove(&number)?;
         leave(&mut table.each, &principal);
         leave(&mut table.there, &server);
         Some(sender)
@@ -126,7 +121,7 @@ mod tests {
         let other = Principal { subject: "b".into(), ..one.clone() };
         let lot = Lot { server: ServerId::random(), most: usize::MAX };
         let most = MOST_EACH as u64;
-        let _waiting: Vec<_> = (1..=most).map(|replica| parked.enter(&one, lot, replica).unwrap()).collect();
+        let _waiting: Vec<_> = (1..=most).map(|number| parked.enter(&one, lot, number).unwrap()).collect();
         assert_eq!(parked.enter(&one, lot, most + 1).unwrap_err().kind(), ErrorKind::RateLimited);
         assert!(parked.enter(&other, lot, most + 2).is_ok());
         assert!(parked.take(1).is_some());

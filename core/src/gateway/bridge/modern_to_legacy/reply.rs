@@ -1,5 +1,5 @@
-//! What one round of a call tells its client: notes, then the last word. A last word that comes first is answered as plain
-//! JSON, so that its HTTP status can say what it is.
+//! The reply of one round of a call to its client: notes, then the last message. A last message that comes first is answered as
+//! plain JSON, so that its HTTP status can tell the outcome.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-/// The reply that consists of what `receiver` is told.
+/// The reply that consists of the messages on `receiver`.
 pub(crate) async fn replied(
     mut receiver: Receiver<Notification>,
     streams: bool,
@@ -62,7 +62,7 @@ pub(crate) async fn replied(
             Err(_) if streams => {
                 return Ok(Reply::Stream { messages: rest(receiver), server, numbering: None });
             }
-            // Whoever takes no stream hears the last word alone.
+            // A client that takes no stream gets the last message alone.
             Ok(Some(_)) | Err(_) => {}
             Ok(None) => return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down")),
         }
@@ -74,7 +74,7 @@ fn rest(mut receiver: Receiver<Notification>) -> BoxStream<'static, Bytes> {
         .boxed()
 }
 
-/// Whether nobody hears any more.
+/// Completes when nobody reads any more.
 pub(super) async fn left(sender: &tokio::sync::mpsc::Sender<Notification>) {
     sender.closed().boxed().await;
 }

@@ -1,11 +1,11 @@
-//! `requestState`: which parked call a retry resumes, sealed so that only this gateway can write it and only the request
-//! that it was given to can use it.
+//! `requestState`: names the parked call that a retry resumes, sealed so that only this gateway can write it and only the
+//! request that it was given to can use it.
 //!
 //! ChaCha20-Poly1305 with a key derived from that of the sealed credentials (HKDF, RFC 5869), so that all processes of one
 //! gateway read each other's states and a restart changes nothing; without one, with a key of the operating system's generator.
-//! What a state is bound to (principal, route, method, target, arguments) is not in it but authenticated with it: presented
-//! with anything else, it does not open. It is used once, since a call is parked under each number once. A call waits in the
-//! process that parked it, and no other takes its number for one of its own.
+//! The bond of a state (principal, route, method, target, arguments) is not in it but authenticated with it: presented with
+//! anything else, it does not open. It is used once, since a call is parked under each number once. A call waits in the process
+//! that parked it, and no other takes its number for one of its own.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{Context, SHA256};
@@ -20,31 +20,31 @@ use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Endpoint, Principal};
 
-/// What every state of this gateway's begins with; one of a server's own hardly does.
+/// The prefix of every state of this gateway; one of a server's own hardly has it.
 const MARK: &str = "mreg.2.";
 
-/// What the keys are derived for.
+/// The purpose for which the keys are derived.
 const PURPOSE: &[u8] = b"mcp requestState 1";
 
-/// What a state says.
+/// The content of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// Under which number the call is parked.
-    pub(crate) replica: u64,
-    /// Until when it is, to the millisecond.
+    /// The number under which the call is parked.
+    pub(crate) number: u64,
+    /// The end of the parking, to the millisecond.
     pub(crate) until: Timestamp,
 }
 
-/// A ticket that was shown.
+/// A ticket that a client presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// What it says.
+    /// The content.
     pub(crate) ticket: Ticket,
     /// Whether this very process made it.
     pub(crate) own: bool,
 }
 
-/// What a state is bound to, as a digest.
+/// The binding of a state, as a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bond([u8; 32]);
 
@@ -95,8 +95,7 @@ impl Seal {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(no_random)?;
         let until = ticket.until.as_millisecond();
-        let mut sealed =
-            [self.node.to_be_bytes(), ticket.replica.to_be_bytes(), until.to_be_bytes()].concat();
+        let mut sealed = [self.node.to_be_bytes(), ticket.number.to_be_bytes(), until.to_be_bytes()].concat();
         let unsealable = || Error::new(ErrorKind::Internal, "a requestState cannot be sealed");
         self.keys
             .first()
@@ -107,7 +106,7 @@ impl Seal {
         Ok(format!("{MARK}{}", URL_SAFE_NO_PAD.encode(whole)))
     }
 
-    /// What `state` says.
+    /// The ticket in `state`.
     ///
     /// [`ErrorKind::InvalidParams`] if it was not made here, was made for another request or principal, or is too old; the
     /// error does not say which.
@@ -119,9 +118,9 @@ impl Seal {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let plain = key.open_in_place(nonce, Aad::from(bond.0), sealed).ok()?;
             let (node, rest) = plain.split_first_chunk::<8>()?;
-            let (replica, until) = rest.split_first_chunk::<8>()?;
+            let (number, until) = rest.split_first_chunk::<8>()?;
             let until = Timestamp::from_millisecond(i64::from_be_bytes(until.try_into().ok()?)).ok()?;
-            let ticket = Ticket { replica: u64::from_be_bytes(*replica), until };
+            let ticket = Ticket { number: u64::from_be_bytes(*number), until };
             Some(Shown { ticket, own: u64::from_be_bytes(*node) == self.node })
         };
         let shown = whole.and_then(|whole| self.keys.iter().find_map(|key| opened(&whole, key)));
@@ -170,7 +169,7 @@ mod tests {
     }
 
     fn ticket() -> Ticket {
-        Ticket { replica: 7, until: now() + Duration::from_secs(60) }
+        Ticket { number: 7, until: now() + Duration::from_secs(60) }
     }
 
     /// T-06: sealed state fits one principal, route and request, and only in time.

@@ -1,5 +1,5 @@
-//! One call at one server, over all its rounds: a task that reads what the server says, tells the client of the round, and
-//! waits for the next round where the server has asked something.
+//! One call at one server, over all its rounds: a task that reads the server's messages, sends the client those of the round,
+//! and waits for the next round where the server has sent requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +27,13 @@ use crate::rpc::{Members, Message, Method, Shape};
 use crate::select::Lease;
 use crate::transport::Session;
 
-/// How long further questions are waited for after one: servers ask several things at once.
+/// How long further requests are waited for after one: servers send several at once.
 const MORE: Duration = Duration::from_millis(20);
-/// Questions that may be open at once.
+/// Requests that may be open at once.
 const MOST_ASKED: usize = 64;
-/// How long a client that is behind is waited for with the last word.
+/// How long a client that is behind is waited for with the last message.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// How long a server may take to hear that nobody waits any more.
+/// How long a server may take to accept the notice that nobody waits any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The call.
@@ -61,7 +61,7 @@ pub(super) struct Talk {
     pub(super) end: Option<End>,
 }
 
-/// A question of the server that waits for an answer.
+/// A server request that waits for an answer.
 #[derive(Debug)]
 pub(super) struct ServerRequest {
     key: String,
@@ -142,7 +142,7 @@ impl Talk {
         fail(round, error).await;
     }
 
-    /// Gives the server the answers that came with the round. Whether it still waits for others.
+    /// Sends the server the answers that came with the round. Whether it still waits for others.
     async fn pass_on(&mut self, round: &mut Round) -> bool {
         for asked in std::mem::take(&mut self.asked) {
             match round.answers.remove(&asked.key) {
@@ -153,7 +153,8 @@ impl Talk {
         !self.asked.is_empty()
     }
 
-    /// What the server asked and did not wait for had nothing to do with this call: it is asked before the next one.
+    /// Requests that the server sent without waiting for their answers do not belong to this call: the client gets them before
+    /// the next one.
     async fn leave_questions(&mut self) {
         for ServerRequest { raw_id, question, .. } in std::mem::take(&mut self.asked) {
             if !self.gateway.modern.ears.keep(&self.session, &raw_id, question) {
@@ -163,14 +164,14 @@ impl Talk {
         }
     }
 
-    /// Hears the server until the round ends.
+    /// Reads the server's messages until the round ends.
     async fn listen(&mut self, round: &Round) -> End {
         let deadline = round.deadline.max(self.started);
         let left_over = deadline.since(self.gateway.clock.now());
         let mut late = std::pin::pin!(tokio::time::sleep(left_over));
         let mut gone = std::pin::pin!(left(&round.sender));
         loop {
-            // Where something was asked already, what else is asked at the same time is asked with it.
+            // Requests that a server sends at the same time as the first are sent to the client together with it.
             let more = async {
                 if self.asked.is_empty() {
                     std::future::pending::<()>().await;
@@ -221,9 +222,9 @@ impl Talk {
         Ok(message)
     }
 
-    /// Takes a question of the server's: answers it where that can be done, or keeps it for the client.
+    /// Takes a request of the server: answers it where that can be done, or keeps it for the client.
     ///
-    /// [`ErrorKind::MissingCapability`] if the client has not declared that it can be asked this.
+    /// [`ErrorKind::MissingCapability`] if the client has not declared that it takes such requests.
     async fn ask(&mut self, message: &Message, capabilities: &str) -> Result<()> {
         let id = message.id().unwrap_or("null");
         if message.method() == Some(&Method::Ping) {
@@ -237,7 +238,7 @@ impl Talk {
             Err(Error::new(ErrorKind::MethodNotFound, "no client can be asked this"))
         };
         match missing {
-            // Such as a list: what is asked meanwhile belongs to no call, and is asked before the next one.
+            // Such as a list: a request meanwhile belongs to no call, and the client gets it before the next one.
             Ok(None) if !may_ask(&self.method) => {
                 if !self.gateway.modern.ears.keep(&self.session, id, question) {
                     let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
@@ -266,7 +267,7 @@ impl Talk {
         }
     }
 
-    /// A notification as the client hears it, if it does.
+    /// A notification as the client gets it, if it does.
     fn note(&mut self, message: &Message, round: &Round) -> Option<bytes::Bytes> {
         match message.method()? {
             Method::Progress => mapped_progress(message, Some((self.upstream_id, round.token.as_deref()?))),
@@ -278,7 +279,7 @@ impl Talk {
                 self.withdraw(message);
                 None
             }
-            // These are told on streams of their own.
+            // These are sent on streams of their own.
             Method::ToolsChanged
             | Method::PromptsChanged
             | Method::ResourcesChanged
@@ -292,7 +293,7 @@ impl Talk {
         }
     }
 
-    /// The server does not want an answer any more.
+    /// Drops the request that the server withdraws.
     fn withdraw(&mut self, message: &Message) {
         let params = message.params().and_then(|params| Members::parse(params).ok());
         if let Some(raw) = params.and_then(|params| params.get("requestId")) {
@@ -300,13 +301,13 @@ impl Talk {
         }
     }
 
-    /// Tells the client what is asked, and waits for its retry. `None` if it does not come in time, or cannot.
+    /// Sends the client the server's requests, and waits for its retry. `None` if the retry does not come in time, or cannot.
     async fn park(&mut self, round: Round, bond: Bond) -> Option<Round> {
         let gateway = Arc::clone(&self.gateway);
         let now = gateway.clock.now();
         self.lease.record(crate::breaker::Outcome::Success, now.since(self.started), now);
         let until = now + gateway.settings.input_wait;
-        let (replica, waiting, state) = match gateway.acquire_raw(&self.principal, self.lot, &bond).await {
+        let (number, waiting, state) = match gateway.reserve_slot(&self.principal, self.lot, &bond).await {
             Ok(taken) => taken,
             Err(error) => {
                 self.give_up().await;
@@ -320,12 +321,12 @@ impl Talk {
         let capabilities = capabilities.unwrap_or_else(|| "{}".into());
         let body = result_response(&round.client_id, &result);
         conclude(round, Answer { body, code: None }).await;
-        let next = self.wait_for_retry(replica, waiting, until, &capabilities).await;
-        gateway.cluster.parked.release(replica).get().await;
+        let next = self.wait_for_retry(number, waiting, until, &capabilities).await;
+        gateway.cluster.parked.release(number).get().await;
         next
     }
 
-    /// Hears the server until the retry comes. `None` if it does not come in time.
+    /// Reads the server's messages until the retry comes. `None` if it does not come in time.
     async fn wait_for_retry(
         &mut self,
         replica: u64,
@@ -354,7 +355,7 @@ impl Talk {
                         }
                     }
                     Ok(message) if message.method() == Some(&Method::Cancelled) => self.withdraw(&message),
-                    // Nobody hears.
+                    // Nobody reads these.
                     Ok(_) => {}
                     Err(end) => self.end = Some(end),
                 },
@@ -394,10 +395,10 @@ async fn fail(round: Round, error: Error) {
     conclude(round, Answer { body, code: Some(error.kind().row().rpc) }).await;
 }
 
-/// The last word of a round.
+/// The last message of a round.
 async fn conclude(round: Round, answer: Answer) {
     let Round { sender, context, .. } = round;
     drop(context);
-    // Whoever no longer reads has left.
+    // A client that no longer reads has left.
     let _ = tokio::time::timeout(LAST_WORD, sender.send(Notification::Last(answer))).await;
 }

@@ -1,5 +1,5 @@
-//! Messages of one era as the other has them, on the way from a modern client to a legacy server and back. What the eras do
-//! not disagree about keeps its bytes.
+//! Translates messages between the eras, from a modern client to a legacy server and back. Parts on which the eras agree keep
+//! their bytes.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
 use crate::rpc::{Edit, Members, Message, Method, meta};
 
-/// What legacy servers answer for a resource that they do not have.
+/// The error code of legacy servers for a resource that they do not have.
 const NO_RESOURCE: &str = "-32002";
-/// What legacy servers answer when the user has to visit a page first.
+/// The error code of legacy servers when the user has to visit a page first.
 const URL_ELICITATION_REQUIRED: &str = "-32042";
 
-/// A modern request as a legacy server wants it: with the gateway's own id and progress token, and the name that the
-/// server knows.
+/// A modern request as a legacy server expects it: with the gateway's own id and progress token, and the name that the server
+/// knows.
 pub(crate) fn request(message: &Message, id: u64, rename: Option<&(Range<usize>, String)>) -> Result<Bytes> {
     let mut splice = message.with_id(id.to_string());
     if let Some((range, name)) = rename {
@@ -59,7 +59,7 @@ pub(crate) fn answer(message: &Message, client_id: &str, method: &Method, legacy
     Answer { body: splice.apply(message.bytes()), code: code.or(raw.map(|_| 0)) }
 }
 
-/// A modern server's response with the scope `private`, if it says that others than who asked may be given it.
+/// A modern server's response with the scope `private`, if it says that others than its caller may be given it.
 pub(crate) fn withheld(message: &Message) -> Option<Message> {
     let result = message.result()?;
     let members = Members::parse(result).ok()?;
@@ -69,7 +69,7 @@ pub(crate) fn withheld(message: &Message) -> Option<Message> {
     Message::parse(splice.apply(message.bytes())).ok()
 }
 
-/// A question of a server, as it stands in `inputRequests`.
+/// A request of a server, as it stands in `inputRequests`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) method: String,
@@ -83,8 +83,8 @@ impl Question {
         Self { method, params: message.params().map(str::to_owned) }
     }
 
-    /// The capability that a client must have declared to be asked this, as in `requiredCapabilities`; `None` if it has
-    /// declared it. [`ErrorKind::MethodNotFound`] if no client can be asked this.
+    /// The capability that a client must have declared to get this request, as in `requiredCapabilities`; `None` if it has
+    /// declared it. [`ErrorKind::MethodNotFound`] if no client can get this request.
     pub(crate) fn missing(&self, capabilities: &str) -> Result<Option<&'static str>> {
         let params = self.params.as_deref().and_then(|params| Members::parse(params).ok());
         let by_url = params.and_then(|params| params.text("mode")).as_deref() == Some("url");
@@ -103,7 +103,7 @@ impl Question {
     }
 }
 
-/// The questions for which a legacy server wants the request again once they are settled: pages that the user has to visit.
+/// The requests after which a legacy server expects the client's request again: pages that the user has to visit.
 pub(crate) fn pages_to_visit(message: &Message) -> Option<Vec<Question>> {
     let error = Members::parse(message.error()?).ok()?;
     if error.get("code") != Some(URL_ELICITATION_REQUIRED) {
@@ -118,7 +118,7 @@ pub(crate) fn pages_to_visit(message: &Message) -> Option<Vec<Question>> {
     Some(pages.iter().map(question).collect()).filter(|pages: &Vec<_>| !pages.is_empty())
 }
 
-/// The result that tells a client what it is asked.
+/// The result that sends a client the server's requests.
 pub(crate) fn input_required<'a>(
     questions: impl Iterator<Item = (&'a str, &'a Question)>,
     state: &str,
@@ -149,7 +149,7 @@ pub(crate) fn responses(raw: Option<&str>) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// How grave a log message is; one without a level that is known is as grave as can be.
+/// The severity of a log message; one without a known level has the highest.
 pub(crate) fn gravity(message: &Message) -> usize {
     let level = || text(Members::parse(message.params()?).ok()?.get("level")?);
     level().and_then(|level| meta::gravity(&level)).unwrap_or(usize::MAX)
@@ -207,7 +207,7 @@ mod tests {
         );
     }
 
-    /// T-05: what a server labels `public` is withheld from everybody else where the operator wants that.
+    /// T-05: an answer that a server labels `public` is withheld from everybody else where the operator wants that.
     #[test]
     fn a_public_answer_is_made_private_and_nothing_else_of_it_changes() {
         let read = |scope: &str| {

@@ -15,7 +15,7 @@ use crate::transport::{Hello, Session};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Introduces itself, and takes all the time there is for a cancellation.
+/// A server that introduces itself, and never finishes accepting a cancellation.
 struct Server;
 
 #[async_trait]

@@ -6,7 +6,7 @@ fn text(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 
-/// What the stream has now.
+/// The messages that the stream has now.
 fn read(reader: &mut Reader) -> Vec<Bytes> {
     std::iter::from_fn(|| reader.next().now_or_never().flatten()).collect()
 }

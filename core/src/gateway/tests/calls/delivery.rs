@@ -44,7 +44,7 @@ enum Cut {
     Down(usize),
 }
 
-/// One server: what it executed, and what becomes of the next request's connection.
+/// One server: the calls that it executed, and the cut of the next request's connection.
 #[derive(Debug)]
 struct Replica {
     era: Era,
@@ -74,7 +74,7 @@ impl Replica {
         Arc::new(Self { era, lines, armed, fired, executed })
     }
 
-    /// How many bytes of `buffer` are the next request, and where its message begins.
+    /// The length of the next request in `buffer`, and the offset of its message.
     fn framed(&self, buffer: &[u8]) -> Option<(usize, usize)> {
         if self.lines {
             return Some((buffer.iter().position(|byte| *byte == b'\n')? + 1, 0));
@@ -95,7 +95,7 @@ impl Replica {
                 _ => usize::MAX,
             };
             let framed = self.framed(&buffer);
-            // What would come behind the cut was never received.
+            // Bytes after the cut were never received.
             if !buffer.is_empty() && framed.map_or(buffer.len(), |(size, _)| size) > up {
                 return self.fire(stream);
             }
@@ -115,7 +115,7 @@ impl Replica {
                 continue;
             };
             *self.armed.lock().unwrap() = down;
-            // The other side may be gone already; the cut is one all the same.
+            // The other side may be gone already; it counts as a cut all the same.
             let _ = stream.write_all(&answer[..after.min(answer.len())]).await;
             return self.fire(stream);
         }
@@ -128,7 +128,7 @@ impl Replica {
         *self.fired.lock().unwrap() += 1;
     }
 
-    /// Does what the message says; the answer as it goes over the wire.
+    /// Executes the message; returns the answer as it goes over the wire.
     fn answer(&self, body: &[u8]) -> Vec<u8> {
         let Ok(message) = Message::parse(Bytes::copy_from_slice(body)) else {
             return b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".to_vec();
@@ -149,7 +149,7 @@ impl Replica {
             (Era::Modern, "server/discover") => {
                 r#""result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"public"}"#
             }
-            // A server that says so itself, and for which no operator vouches (F-11).
+            // A server's own hint, for which no operator vouches (F-11).
             (_, "tools/list") => {
                 r#""result":{"tools":[{"name":"t","inputSchema":{"type":"object"},"annotations":{"idempotentHint":true,"readOnlyHint":true}}],"resultType":"complete","ttlMs":0,"cacheScope":"public"}"#
             }
@@ -185,7 +185,7 @@ struct Bed {
     gateway: Gateway,
     replicas: Vec<[Arc<Replica>; 2]>,
     tasks: Tasks,
-    /// Whether an operator vouches for what the servers say of their tools.
+    /// Whether an operator vouches for the servers' hints about their tools.
     trusted: bool,
 }
 
@@ -271,7 +271,7 @@ impl Bed {
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
     }
 
-    /// Calls of one lane: how many gave a result, and how many were delivered twice.
+    /// Calls of one lane: the number that returned a result, and the number delivered twice.
     async fn lane(&self, lane: usize, era: Era, runs: usize) -> (usize, usize) {
         let opening = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
         let session = match era {
@@ -331,7 +331,7 @@ impl Bed {
     }
 }
 
-/// Cuts the connections of so many calls; gives how many were delivered twice.
+/// Cuts the connections of so many calls; returns the number delivered twice.
 async fn cut_calls(era: Era, lines: bool, trusted: bool, runs: usize) -> usize {
     let bed = Bed::new(era, lines, trusted).await;
     let lanes = (0..LANES).map(|lane| bed.lane(lane, era, runs.div_ceil(LANES)));

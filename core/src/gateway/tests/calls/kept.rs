@@ -1,4 +1,4 @@
-//! What one may not use one does not see, and by its exact name it is as unknown as what never was.
+//! Items that a caller may not use are invisible to it, and by their exact names as unknown as items that never were.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ fn names(list: &serde_json::Value, member: &str) -> Vec<String> {
     items.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// what is kept from a caller is missing from its lists, on the aggregated route and on that of the service.
+/// items that are hidden from a caller are missing from its lists, on the aggregated route and on that of the service.
 #[tokio::test(start_paused = true)]
 async fn lists_show_only_what_the_caller_may_use() {
     let (house, _fakes, _servers) = house().await;
@@ -54,7 +54,7 @@ async fn lists_show_only_what_the_caller_may_use() {
     }
 }
 
-/// called by its exact name it is refused exactly as something unknown, at call time, and no server hears of it.
+/// called by its exact name it is refused exactly as an unknown one, at call time, and no server gets the call.
 #[tokio::test(start_paused = true)]
 async fn a_hidden_tool_cannot_be_told_from_one_that_does_not_exist() {
     let (house, fakes, _servers) = house().await;
@@ -76,7 +76,7 @@ async fn a_hidden_tool_cannot_be_told_from_one_that_does_not_exist() {
     assert_eq!(fakes[1].count("tools/call"), 0);
 }
 
-/// whoever saw a tool before does not use it after it was taken away, in the same session.
+/// a caller that saw a tool before cannot use it after the right was taken away, in the same session.
 #[tokio::test(start_paused = true)]
 async fn what_is_taken_away_is_refused_in_a_session_that_is_open() {
     let (house, fake) = (House::open().await, Fake::new(&["t"]));
@@ -111,7 +111,7 @@ async fn the_register_and_the_searches_keep_it_too() {
     assert!(removed.is_ok());
 }
 
-/// who may change a server may not thereby change who may use it.
+/// a caller that may change a server may not thereby change the rights to use it.
 #[tokio::test(start_paused = true)]
 async fn only_an_administrator_lifts_a_restriction() {
     let (house, _fakes, [pay, _vault]) = house().await;

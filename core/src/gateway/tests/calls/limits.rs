@@ -1,4 +1,4 @@
-//! What no server and no call can do to the others: last for ever, or take them along.
+//! No server and no call can last for ever, or take others down.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -36,7 +36,7 @@ async fn a_call_that_reports_progress_for_ever_ends_at_its_deadline() {
             let token =
                 fake.received("tools/call").last().map_or(Value::Null, |(_, call)| call["id"].clone());
             let params = json!({ "progressToken": token, "progress": progress });
-            // The call has ended, and nobody hears any more.
+            // The call has ended, and nobody reads any more.
             let _ =
                 said.send(json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }));
         }
@@ -104,7 +104,7 @@ impl Connector for Single {
     }
 }
 
-/// A modern child has nothing of one client's but what it logs, so that one serves everybody where there may be no other.
+/// A modern child has nothing of one client's but its log messages, so that one serves everybody where no other may be started.
 #[tokio::test(start_paused = true)]
 async fn one_child_of_a_modern_server_serves_all_where_no_other_may_be_started() {
     let (tasks, clock) = (Tasks::default(), ManualClock::shared());

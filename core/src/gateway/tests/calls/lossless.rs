@@ -1,5 +1,5 @@
-//! What passes the gateway is what was sent, byte for byte, but for what the eras demand: generated messages through all four
-//! pairs, over both routes, requests and what comes back alike.
+//! The gateway passes messages on byte for byte, but for the changes that the eras demand: generated messages through all four
+//! pairs, over both routes, requests and answers alike.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -35,7 +35,7 @@ const MODERN_RESULT: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 /// A server of one era whose answers the test writes.
 struct Server {
     era: Era,
-    /// What the next call is answered with: raw notifications, then `result` or `error` with its raw value.
+    /// The answer to the next call: raw notifications, then `result` or `error` with its raw value.
     says: Mutex<(Vec<String>, String)>,
     heard: Mutex<Option<Message>>,
 }
@@ -142,7 +142,8 @@ impl Pair {
         self.gateway.handle(call, &Credentials::Embedded(principal)).await.unwrap()
     }
 
-    /// Sends a call and gives what the server got, what the client got before the response, and the response.
+    /// Sends a call and returns the request that the server got, the messages that the client got before the response, and the
+    /// response.
     async fn pass(&self, sent: &Sent) -> (Message, Vec<Message>, Message) {
         *self.server.says.lock().unwrap() = (sent.notes.clone(), sent.answer.clone());
         let mut got = match self.send(sent.aggregated, sent.request(self.client)).await {
@@ -232,7 +233,7 @@ fn but(raw: &str, keys: &[&str]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// `message` with its id, its name and its token as a server gets them: what every pair changes, and nothing else.
+/// `message` with its id, its name and its token as a server gets them: the only changes that every pair makes.
 fn readdressed(message: &Message, heard: &Message) -> Bytes {
     let mut splice = message.with_id(heard.id().unwrap());
     let params = message.params_members().unwrap();

@@ -1,4 +1,4 @@
-//! What one replica keeps for a client is spoken of with that replica.
+//! Requests about the state that one replica keeps for a client go to that replica.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ async fn a_subscription_is_ended_at_the_replica_that_has_it() {
     for n in 0..5 {
         let params = json!({ "uri": format!("test://{n}") });
         client.request(1, "resources/subscribe", params.clone()).await;
-        // Something in between, so that the turn moves on.
+        // Other calls in between, so that the turn moves on.
         for _ in 0..n {
             client.call("t").await;
         }
@@ -62,7 +62,7 @@ async fn a_task_is_asked_for_at_the_replica_that_made_it() {
     assert_eq!(asked[0][0] + asked[1][0], 4);
 }
 
-/// What a task's id does not say, the gateway remembers: which service made it.
+/// The gateway remembers which service made a task, since the task's id does not name it.
 #[tokio::test(start_paused = true)]
 async fn on_the_aggregated_route_a_task_is_asked_for_at_the_service_that_made_it() {
     let (house, fakes) = (House::open().await, [Fake::new(&["t"]), Fake::new(&["t"])]);

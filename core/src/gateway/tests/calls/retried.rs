@@ -1,4 +1,4 @@
-//! Servers in trouble do not get much more to do than servers that are well.
+//! Failing servers do not get much more load than healthy ones.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::super::fake::{Fake, House};
 
-/// F-12: 500 lists a second for ten seconds, of which three of ten find no connection: second attempts stay below a fifth of the calls.
+/// F-12: 500 lists a second for ten seconds, of which three of ten find no connection: second attempts stay below a fifth of
+/// the calls.
 #[tokio::test(start_paused = true)]
 async fn unsteady_servers_are_not_asked_more_than_a_fifth_more_often() {
     const CALLS: usize = 5000;

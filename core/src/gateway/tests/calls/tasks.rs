@@ -48,7 +48,7 @@ async fn a_modern_clients_task_is_found_on_the_aggregated_route_by_who_made_it()
     assert_eq!((a.count("tasks/get"), b.count("tasks/get")), (1, 1));
 }
 
-/// T-03: a list of tasks shows nobody else's, and of those that it cannot tell whose they are only what the server keeps apart.
+/// T-03: a list of tasks shows nobody else's; tasks of unknown owner are shown only where the server keeps clients apart.
 #[tokio::test(start_paused = true)]
 async fn a_list_of_tasks_shows_nobody_elses() {
     let (house, [a, _]) = house().await;

@@ -1,4 +1,4 @@
-//! B-16: a resource stays with the service that had it first, whoever offers it later.
+//! B-16: a resource stays with the service that had it first, even if others offer it later.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Two {
         self.house.gateway.discover(&caller(), of.1.id).await.unwrap();
     }
 
-    /// Reads the resource on the aggregated route; how often the old one and the young one were asked so far.
+    /// Reads the resource on the aggregated route; returns the number of requests to the old one and the young one so far.
     async fn read(&self, house: &House) -> [usize; 2] {
         let client = house.client("", json!({})).await;
         client.request(1, "resources/read", json!({ "uri": SHARED })).await;

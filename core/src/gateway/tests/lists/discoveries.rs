@@ -1,4 +1,4 @@
-//! What servers offer is asked as of the last change, and clients hear of what changed.
+//! The gateway discovers servers' capabilities as of the last change, and clients are notified of changes.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn a_change_that_comes_while_the_server_is_asked_is_followed_by_another_qu
     let (house, fake) = (House::open().await, Fake::new(&["old"]));
     let id = house.add("a", "a", &fake).await.id;
     let shared = fake.opened.load(Ordering::SeqCst) - 1;
-    // The tools are read, then the resources hang: what is said of the tools is already old.
+    // The tools are read, then the resources hang: the answer about the tools is already old.
     fake.hold("resources/list");
     let asked = fake.count("resources/list");
     house.gateway.0.discover_soon(id);

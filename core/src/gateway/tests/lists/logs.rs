@@ -1,4 +1,4 @@
-//! What a server logs over a connection that several calls share reaches the call that it logged it for, and no other (T-07).
+//! A server's log messages over a connection that several calls share reach the call that they are for, and no other (T-07).
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::rpc::version::Era;
 use crate::store::MemoryStore;
 use crate::transport::stdio::pipes::Pipes;
 
-/// What each call is logged.
+/// The log messages of each call.
 const LINES: usize = 3;
 
 /// Serves one connection: logs the text of each call, line by line, in no order among the calls.
@@ -102,7 +102,7 @@ async fn gateway(era: Era) -> Gateway {
     gateway
 }
 
-/// The log lines that a modern call hears, which asks for them if `level` is given, and its answer.
+/// The log lines that a modern call gets, which asks for them if `level` is given, and its answer.
 async fn call(gateway: &Gateway, text: &str, level: Option<&str>) -> (Vec<Value>, Value) {
     let mut meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",

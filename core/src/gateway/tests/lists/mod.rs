@@ -1,4 +1,4 @@
-//! What lists show, and what clients hear of changes.
+//! The content of lists, and the notifications of changes to clients.
 
 mod claims;
 mod discoveries;

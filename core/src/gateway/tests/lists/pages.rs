@@ -1,4 +1,4 @@
-//! Long merged lists come page by page, in both eras, and a cursor that fits no more says so.
+//! Long merged lists come page by page, in both eras, and a cursor that is no longer valid is refused.
 
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn a_long_list_comes_in_pages_and_a_cursor_whose_item_is_gone_is_refused()
         cursors.push(cursor);
     }
     assert_eq!(cursors[0], cursors[1], "the same place in the same list");
-    // What comes and goes elsewhere changes nothing; the item that the cursor names does.
+    // Changes to other items do not matter; the removal of the item that the cursor names does.
     let without =
         |gone: &str| -> Vec<&str> { tools.iter().map(String::as_str).filter(|name| *name != gone).collect() };
     for (gone, goes_on) in [("t0500", true), ("t0999", false)] {

@@ -1,4 +1,4 @@
-//! A change of the register changes what routing knows of that, and nothing else.
+//! A change of the register changes the routing data of that, and nothing else.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What servers are shown: sealed at rest, never told, sent to the origin that it was given for and nowhere else.
+//! Credentials for servers: sealed at rest, never returned, sent to the origin that they were given for and nowhere else.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl House {
         self.gateway.set_credential(&caller(Role::Manager), id, CredentialScope::All, header, value).await
     }
 
-    /// What a request to `origin` carries, by header.
+    /// The headers that a request to `origin` carries.
     fn shown(&self, server: ServerId, origin: &str) -> Vec<(String, String)> {
         match self.gateway.0.book.headers(CredentialRequest { server, subject: None, origin }) {
             ProvidedCredentials::Now(headers) => headers
@@ -76,7 +76,7 @@ fn pair(header: &str, value: &str) -> (String, String) {
     (header.to_owned(), value.to_owned())
 }
 
-/// a server is shown what is set for it and its origin; another server, and another origin, are shown nothing.
+/// a server gets the credentials that are set for it and its origin; another server, and another origin, get none.
 #[tokio::test]
 async fn a_server_is_shown_what_is_set_for_it_at_the_origin_that_it_had() {
     let house = House::open(&Vault::new_key().unwrap()).await;
@@ -107,7 +107,7 @@ async fn a_server_is_shown_what_is_set_for_it_at_the_origin_that_it_had() {
     assert_eq!(house.store.credentials().await.unwrap(), []);
 }
 
-/// a value is not in the store, the trail or any answer; and after a restart it is shown again.
+/// a value is not in the store, the trail or any answer; and after a restart it is sent again.
 #[tokio::test]
 async fn a_value_is_kept_sealed_and_survives() {
     let (old, new) = (Vault::new_key().unwrap(), Vault::new_key().unwrap());
@@ -128,17 +128,17 @@ async fn a_value_is_kept_sealed_and_survives() {
     let actions: Vec<_> = trail.iter().map(|entry| (entry.action.as_str(), entry.outcome.as_str())).collect();
     assert_eq!(actions[..2], [("credential.set", "invalid_params"), ("credential.set", "ok")]);
 
-    // A newer key in front: what the old one sealed is opened, and sealed anew.
+    // A newer key in front: values that the old one sealed are opened, and sealed anew.
     let rotated = House::on(Arc::clone(&house.store), &format!("{new}{old}")).await;
     assert_eq!(rotated.shown(id, ORIGIN), [pair("authorization", "Bearer canary")]);
     let only_new = House::on(Arc::clone(&house.store), &new).await;
     assert_eq!(only_new.shown(id, ORIGIN), [pair("authorization", "Bearer canary")]);
-    // Without any of its keys nothing is shown, and nothing breaks.
+    // Without any of its keys nothing is sent, and nothing breaks.
     let stranger = House::on(Arc::clone(&house.store), &Vault::new_key().unwrap()).await;
     assert_eq!(stranger.shown(id, ORIGIN), []);
 }
 
-/// who may change a server but not read its secrets does not get them by pointing it to a place of their own.
+/// a caller that may change a server but not read its secrets does not get them by pointing it to an address of its own.
 #[tokio::test]
 async fn a_server_that_is_pointed_elsewhere_leaves_its_secrets_behind() {
     let house = House::open(&Vault::new_key().unwrap()).await;
@@ -161,7 +161,7 @@ async fn a_server_that_is_pointed_elsewhere_leaves_its_secrets_behind() {
     assert_eq!(house.shown(id, "https://evil.example:443"), []);
 }
 
-/// only those who may change credentials see or set them, and only those of their tenant's servers.
+/// only callers that may change credentials see or set them, and only those of their tenant's servers.
 #[tokio::test]
 async fn credentials_are_for_those_who_may_and_for_headers_that_may_be_sent() {
     let house = House::open(&Vault::new_key().unwrap()).await;
@@ -186,7 +186,7 @@ async fn credentials_are_for_those_who_may_and_for_headers_that_may_be_sent() {
     }
 }
 
-/// a caller's own credential is shown in that caller's calls alone, the gateway's own in none of them, and nothing at all
+/// a caller's own credential is sent in that caller's calls alone, the gateway's own in none of them, and nothing at all
 /// where a caller has none.
 #[tokio::test]
 async fn what_is_set_for_one_caller_is_shown_in_that_callers_calls_alone() {
@@ -224,8 +224,8 @@ async fn what_is_set_for_one_caller_is_shown_in_that_callers_calls_alone() {
     assert_eq!(shown(Some("user:b"), ORIGIN), Ok("b's".to_owned()));
 }
 
-/// who may change a server but not what it is shown cannot have the gateway's own credential shown in their calls; and a
-/// server that is shown the same in all calls, or nothing at all, takes nobody's own.
+/// a caller that may change a server but not its credentials cannot have the gateway's own credential sent in their
+/// calls; and a server that gets the same in all calls, or nothing at all, takes nobody's own.
 #[tokio::test]
 async fn whose_credentials_a_server_is_shown_is_for_those_to_say_who_set_them() {
     let house = House::open(&Vault::new_key().unwrap()).await;

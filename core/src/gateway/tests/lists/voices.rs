@@ -1,4 +1,4 @@
-//! What servers and clients say to each other outside of requests reaches whom it is for, or somebody hears that it does not.
+//! Messages of servers and clients outside of requests reach their recipient, or the sender is notified that they do not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

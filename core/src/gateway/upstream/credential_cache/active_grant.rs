@@ -16,20 +16,20 @@ use crate::clock::Clock;
 #[cfg(feature = "oauth")]
 use crate::tasks::awaited::Awaited;
 
-/// A token that a server refuses at a younger age is not renewed again: another one would be refused, too. Or it was an older one
-/// that the server refused.
+/// A token that a server refuses at a younger age is not renewed again: another one would be refused, too, or the server refused
+/// an older one.
 #[cfg(feature = "oauth")]
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 
-/// A grant, and what goes on about it.
+/// A grant, and the state of its renewal.
 #[derive(Debug)]
 pub(crate) struct ActiveGrant {
     pub(crate) grant: Grant,
-    /// From when on the token is not shown any more.
+    /// The time from which the token is no longer sent.
     until: Option<Timestamp>,
-    /// The server does not take the token any more, whatever its end.
+    /// The server no longer accepts the token, whatever its expiry.
     refused: AtomicBool,
-    /// The one renewal under way, for which all wait who need the token.
+    /// The one renewal in progress, for which every request that needs the token waits.
     #[cfg(feature = "oauth")]
     pub(crate) renewing: Mutex<Option<Awaited<Arc<HeaderMap>>>>,
 }
@@ -46,12 +46,12 @@ impl ActiveGrant {
         })
     }
 
-    /// Whether the token is not to be shown any more.
+    /// Whether the token must no longer be sent.
     pub(super) fn is_over(&self, clock: &dyn Clock) -> bool {
         self.refused.load(Ordering::Acquire) || self.until.is_some_and(|until| clock.timestamp() >= until)
     }
 
-    /// Takes note that the server did not take the token, or the one before it; whether what is shown next may be taken.
+    /// Records that the server refused the token, or the one before it; true if the next token may be accepted.
     #[cfg(feature = "oauth")]
     pub(crate) fn refuse(&self, now: Timestamp) -> bool {
         if self.grant.refresh_token.is_none() {

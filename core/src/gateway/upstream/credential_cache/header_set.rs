@@ -1,4 +1,4 @@
-//! What servers are shown, by whose calls and by origin.
+//! The credentials for servers, by caller and by origin.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,44 +10,44 @@ use super::ActiveGrant;
 use crate::error::Result;
 use crate::model::Credential;
 
-/// What one server is shown.
+/// The credentials for one server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServerCredentials {
-    /// In everybody's calls, or when the gateway asks for itself.
+    /// For everybody's calls, or for the gateway's own requests.
     pub(super) all: HeaderSet,
-    /// In the calls of each of these callers alone.
+    /// For the calls of each of these callers alone.
     pub(super) own: HashMap<Box<str>, Arc<HeaderSet>>,
 }
 
-/// What a server is shown in some calls.
+/// The credentials for a server in the calls of one caller, or of all.
 #[derive(Clone, Default)]
 pub(super) struct HeaderSet {
     pub(super) shown: Vec<Shown>,
-    /// What goes to each origin that a credential was set for; one, but for servers that moved.
+    /// The headers for each origin for which a credential was set; one, except for servers that moved.
     together: Vec<Worn>,
 }
 
-/// What goes to one origin.
+/// The headers for one origin.
 #[derive(Clone)]
 pub(super) struct Worn {
     origin: String,
     pub(super) headers: Arc<HeaderMap>,
-    /// Where one of the headers is an access token.
+    /// Present if one of the headers is an access token.
     pub(super) held: Option<Arc<ActiveGrant>>,
 }
 
-/// One credential, opened.
+/// One credential, unsealed.
 #[derive(Clone)]
 pub(crate) struct Shown {
     pub(crate) about: Credential,
     pub(super) name: HeaderName,
     pub(super) value: HeaderValue,
-    /// Where it is an access token.
+    /// Present if it is an access token.
     pub(crate) held: Option<Arc<ActiveGrant>>,
 }
 
 impl Shown {
-    /// What is sealed of it.
+    /// The part of it that is sealed.
     pub(super) fn secret(&self) -> Result<Vec<u8>> {
         match &self.held {
             None => Ok(self.value.as_bytes().to_vec()),
@@ -93,12 +93,12 @@ impl HeaderSet {
         self.shown.iter().map(|shown| shown.about.clone())
     }
 
-    /// What goes to this origin.
+    /// The headers for this origin.
     pub(super) fn at(&self, origin: &str) -> Option<&Worn> {
         self.together.iter().find(|worn| worn.origin == origin)
     }
 
-    /// What was granted, if anything was.
+    /// The grant, if there is one.
     #[cfg(feature = "oauth")]
     pub(super) fn held(&self) -> Option<&Arc<ActiveGrant>> {
         self.shown.iter().find_map(|shown| shown.held.as_ref())

@@ -1,4 +1,4 @@
-//! Arguments that a tool wants repeated in headers (`x-mcp-header` in its input schema): a modern client does that itself,
+//! Arguments that a tool wants repeated in headers (`x-mcp-header` in its input schema): a modern client repeats them itself,
 //! for a legacy client the gateway does.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::model::{CapabilityKind, Listing};
 use crate::rpc::object::text;
 use crate::rpc::{Members, Message, Method, headers};
 
-/// Which arguments of which tools of one server.
+/// The repeated arguments of one server's tools.
 #[derive(Debug, Default)]
 pub(crate) struct Mirrors(ArcSwap<HashMap<String, Vec<Mirror>>>);
 
@@ -25,12 +25,12 @@ struct Mirror {
 }
 
 impl Mirrors {
-    /// Learns from what the server offers now.
+    /// Learns from the server's current listing.
     pub(crate) fn learn(&self, listing: &Listing) {
         let tools = listing.of(CapabilityKind::Tool);
         let tools = tools.filter_map(|tool| {
             let raw = tool.definition.get();
-            // Nearly no tool has any.
+            // Hardly any tool has one.
             memchr::memmem::find(raw.as_bytes(), b"x-mcp-header")?;
             let mut found = Vec::new();
             collect(Members::parse(raw).ok()?.get("inputSchema")?, &mut Vec::new(), &mut found);
@@ -39,10 +39,10 @@ impl Mirrors {
         self.0.store(tools.collect::<HashMap<_, _>>().into());
     }
 
-    /// Whether a call of the tool `name` says in its headers what it says in its arguments; `message` may call the tool by
-    /// another name.
+    /// Checks that the headers of a call of the tool `name` agree with its arguments; `message` may use another name for the
+    /// tool.
     ///
-    /// [`ErrorKind::HeaderMismatch`] for a header that is missing, is there without an argument, or says something else.
+    /// [`ErrorKind::HeaderMismatch`] for a header that is missing, has no argument, or has another value.
     pub(crate) fn agree(&self, name: &str, message: &Message, given: &HeaderMap) -> Result<()> {
         let known = self.0.load();
         let Some(wanted) = known.get(name) else { return Ok(()) };
@@ -81,7 +81,7 @@ impl Mirrors {
 }
 
 /// Finds the annotated properties below `schema`, which is at `path`; only chains of `properties` are followed, as the
-/// specification has it.
+/// specification requires.
 fn collect(schema: &str, path: &mut Vec<String>, found: &mut Vec<Mirror>) {
     let Ok(members) = Members::parse(schema) else { return };
     let header = members.text("x-mcp-header").filter(|_| !path.is_empty());
@@ -97,7 +97,7 @@ fn collect(schema: &str, path: &mut Vec<String>, found: &mut Vec<Mirror>) {
     }
 }
 
-/// A string, integer or boolean as a header says it; absent, null and all else are left out.
+/// A string, integer or boolean as text for a header; absent, null and all other values are left out.
 fn value_at(arguments: &str, path: &[String]) -> Option<String> {
     let mut value = arguments;
     for key in path {
@@ -110,7 +110,7 @@ fn value_at(arguments: &str, path: &[String]) -> Option<String> {
     plain.then(|| value.to_owned())
 }
 
-/// Whether two values are the same, numbers by what they are worth.
+/// Whether two values are equal; numbers are compared by value.
 fn alike(said: &str, value: &str) -> bool {
     let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
     said == value || number(said).is_some_and(|said| number(value) == Some(said))

@@ -1,6 +1,6 @@
-//! One request of a legacy client at a modern server: the server's answer, or what it asks first. Questions go to the
-//! client as the requests that a legacy server would send, its answers go back with the request sent once more, under a
-//! new id, as often as the server asks.
+//! One request of a legacy client at a modern server: the server's answer, or the questions that it asks first. Questions
+//! go to the client as the requests that a legacy server would send; the client's answers go back with the request, which
+//! is sent once more under a new id, as often as the server asks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method, Shape};
 use crate::transport::{Exchange, Outgoing};
 
-/// How often one request may be asked about.
+/// The most rounds of questions about one request.
 const ROUNDS: u32 = 64;
 
-/// The wait before a request is sent again about which nothing was asked, for each round, and at most.
+/// The wait before a request without questions is sent again, for each round, and at most.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A request under way.
+/// A request in flight.
 pub(super) struct Rounds {
     bridge: Arc<AdapterState>,
-    /// As the server first got it.
+    /// The request as it was first sent to the server.
     request: Outgoing,
     message: Message,
     uri: Option<String>,
@@ -37,11 +37,11 @@ pub(super) struct Rounds {
 }
 
 enum RoundOutcome {
-    /// The server speaks.
+    /// The server sends messages.
     Hearing(BoxStream<'static, Result<Message>>),
-    /// It has spoken; not read yet.
+    /// The server has answered; the answer is not read yet.
     Answered(Message),
-    /// It wants to know something: these the client has not heard yet, those it has.
+    /// The server asks questions: `unheard` have not been sent to the client yet, `waiting` wait for its answers.
     Asking {
         unheard: VecDeque<Message>,
         waiting: Vec<(String, Waiting)>,
@@ -50,7 +50,7 @@ enum RoundOutcome {
     Over,
 }
 
-/// An answer of the client's that is waited for. Dropping it forgets the question.
+/// A pending answer of the client. Dropping it forgets the question.
 struct Waiting {
     bridge: Arc<AdapterState>,
     id: u64,
@@ -64,7 +64,7 @@ impl Drop for Waiting {
 }
 
 impl Rounds {
-    /// Sends the request and gives its answer or, where more than that comes, the stream that ends with it.
+    /// Sends the request and returns its answer or, if more messages come, the stream that ends with the answer.
     pub(super) async fn begin(bridge: Arc<AdapterState>, request: Outgoing) -> Result<Exchange> {
         let message = Message::parse(request.body.clone()).map_err(Error::not_sent)?;
         let uri = (request.method == Method::ResourcesRead).then(|| translate::uri(&message)).flatten();
@@ -130,13 +130,13 @@ impl Rounds {
 
     async fn ask_again(&mut self, answers: &[(String, String)], state: Option<&str>) -> Result<RoundOutcome> {
         if answers.is_empty() {
-            // The server only wants to be asked later: it gets longer and longer to be ready.
+            // The server only wants to be asked later: it is given longer and longer to be ready.
             tokio::time::sleep((PAUSE * self.asked).min(LONGEST_PAUSE)).await;
         }
         let id = self.bridge.session.next_id();
         let body = translate::retry(&self.message, id, answers, state)?;
         let outgoing = Outgoing { id, body, ..self.request.clone() };
-        // Its first round was executed, whatever became of this one.
+        // The first round was executed, whatever the outcome of this one.
         let delivered = |error: Error| {
             let lost = error.kind() == ErrorKind::SessionNotFound;
             let kind = if lost { ErrorKind::BadUpstream } else { error.kind() };
@@ -185,9 +185,9 @@ impl Rounds {
 }
 
 impl Waiting {
-    /// The raw result that the client answers with.
+    /// The raw result in the client's answer.
     ///
-    /// [`ErrorKind::InvalidRequest`] if it answers with an error: there is no way to tell a modern server of one.
+    /// [`ErrorKind::InvalidRequest`] if it answers with an error, which cannot be passed on to a modern server.
     async fn hear(&mut self) -> Result<String> {
         let gone = |_| Error::new(ErrorKind::Cancelled, "the client left before it answered the server");
         let answer = (&mut self.answer).await.map_err(gone)?;
@@ -200,7 +200,7 @@ impl Waiting {
     }
 }
 
-/// A response of the bridge's own.
+/// A response that the adapter makes itself.
 pub(super) fn own(id: u64, result: &str) -> Result<Exchange> {
     let body: Bytes = crate::rpc::answer::result_response(&id.to_string(), result);
     Message::parse(body).map(Exchange::One)

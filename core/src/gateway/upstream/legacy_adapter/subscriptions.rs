@@ -1,5 +1,5 @@
-//! What a modern server tells without being asked each time: streams of `subscriptions/listen`, which stand for the
-//! notifications of a legacy session. They are opened again when they break, and then what may have been missed is told.
+//! Notifications of a modern server: streams of `subscriptions/listen`, which stand for the notifications of a legacy
+//! session. They are opened again when they break, and then the client is notified of everything that it may have missed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::rpc::{Members, Message, Method, Shape};
 use crate::tasks::Tasks;
 use crate::transport::{Exchange, Outgoing};
 
-/// Resources that one client may be subscribed to at one server.
+/// Resources to which one client may be subscribed at one server.
 const MOST: usize = 256;
 /// Notifications that may wait for a client without a stream.
 const WAITING: usize = 64;
@@ -26,7 +26,7 @@ const WAITING: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Changes of a server's lists, as its shared watch hears of them.
+/// Changes of a server's lists, as its shared watch is notified of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Changes(broadcast::Sender<Message>);
 
@@ -36,12 +36,12 @@ impl Default for Changes {
     }
 }
 
-/// Where a link hears that lists changed.
+/// The source of a link's list-change notifications.
 #[derive(Clone, Debug)]
 pub(crate) enum Watching {
-    /// It asks the server itself, and tells the others.
+    /// The link asks the server itself, and notifies the others.
     Opens(Changes),
-    /// Another has asked.
+    /// Another link has asked.
     Follows(Changes),
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Subscriptions {
     tasks: Tasks,
     told: mpsc::Sender<Message>,
     unheard: Mutex<Option<mpsc::Receiver<Message>>>,
-    /// From the beginning, so that nothing is missed until the client listens.
+    /// Subscribed from the beginning, so that nothing is missed until the client listens.
     changed: Mutex<Option<broadcast::Receiver<Message>>>,
     /// By URI.
     open: Mutex<HashMap<String, CancellationToken>>,
@@ -81,7 +81,7 @@ impl Subscriptions {
         self.open().clear();
     }
 
-    /// What the client hears outside of its requests; once, as over stdio.
+    /// The messages for the client outside of its requests; returned once, as over stdio.
     pub(super) fn listen(bridge: &Arc<AdapterState>) -> Option<BoxStream<'static, Message>> {
         let this = &bridge.subscriptions;
         let mut unheard = this.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()?;
@@ -97,7 +97,7 @@ impl Subscriptions {
                     let standing = Standing::new(bridge, format!("{{{wanted}}}"), again);
                     standing
                         .messages()
-                        // Nobody may follow.
+                        // There may be no follower.
                         .inspect(move |message| drop(changes.0.send(message.clone())))
                         .boxed()
                 }
@@ -138,7 +138,7 @@ impl Subscriptions {
         this.tasks.spawn(async move {
             let mut messages = standing.messages().take_until(ended.cancelled_owned()).boxed();
             while let Some(message) = messages.next().await {
-                // A client that does not listen loses the oldest it would not have heard either.
+                // A client that does not listen loses messages.
                 let _ = told.try_send(message);
             }
         });
@@ -160,9 +160,9 @@ impl Subscriptions {
 
 /// Whether a stream was opened.
 enum Opened {
-    /// The server tells of at least some of what was asked for.
+    /// The server grants at least some of the requested notifications.
     Granted,
-    /// It tells of nothing; its error response if it gave one.
+    /// The server grants none; its error response if it sent one.
     Refused(Option<Message>),
 }
 
@@ -171,7 +171,7 @@ struct Standing {
     bridge: Arc<AdapterState>,
     /// The raw `notifications` of the request.
     wanted: String,
-    /// What is told when the stream was open anew.
+    /// The notifications for the client once the stream is open anew.
     again: Vec<Message>,
     due: Vec<Message>,
     messages: Option<BoxStream<'static, Result<Message>>>,
@@ -209,7 +209,7 @@ impl Standing {
         Ok(Opened::Granted)
     }
 
-    /// What the server tells; ends when it will tell nothing, or the link was closed.
+    /// The server's notifications; ends when the server will send no more, or the link was closed.
     fn messages(self) -> impl futures_util::Stream<Item = Message> + Send {
         stream::unfold(self, |mut this| async move { Some((this.next().await?, this)) })
     }
@@ -239,7 +239,7 @@ impl Standing {
         }
     }
 
-    /// Whether the stream stands again.
+    /// Tries to open the stream again; false if it cannot be opened any more.
     async fn reopen(&mut self) -> bool {
         let first = self.pause.is_zero();
         tokio::time::sleep(self.pause).await;
@@ -263,7 +263,7 @@ impl Standing {
     }
 }
 
-/// What was told before, each kind once, and what is told from now on.
+/// The earlier notifications, each kind once, and those from now on.
 fn follow(mut receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Message> {
     use broadcast::error::{RecvError, TryRecvError};
     let mut before: Vec<Message> = Vec::new();
@@ -286,8 +286,8 @@ fn follow(mut receiver: broadcast::Receiver<Message>) -> BoxStream<'static, Mess
     stream::iter(before).chain(later).boxed()
 }
 
-/// The members of `notifications` for the lists of which the server says that it tells when they change, and what is
-/// told for each.
+/// The members of `notifications` for the lists whose changes the server says that it announces, and the notification
+/// for each.
 fn wanted_lists(bridge: &AdapterState) -> Option<(String, Vec<Message>)> {
     let said = Members::parse(bridge.session.initialize_result()).ok()?;
     let capabilities = Members::parse(said.get("capabilities")?).ok()?;

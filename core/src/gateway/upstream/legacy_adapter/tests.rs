@@ -88,7 +88,7 @@ impl Handler for Server {
             _ => return,
         };
         let body = json!({"jsonrpc": "2.0", "id": message["id"], "result": result});
-        // Nobody reads what was cancelled.
+        // The answer to a cancelled request has no reader.
         let _ = replies.send(body.to_string().into()).await;
     }
 }
@@ -233,7 +233,7 @@ async fn subscriptions_tell_of_their_resource_until_they_end_and_are_opened_agai
     server.news.send(updated).unwrap();
     let told = news.next().await.unwrap();
     assert_eq!(told.params(), Some(r#"{"uri":"a"}"#));
-    // The server ends its streams; they come again, and tell what may have been missed.
+    // The server ends its streams; they are opened again, and announce everything that may have been missed.
     let opened = server.heard("subscriptions/listen").len();
     server.news.send(Value::Null).unwrap();
     let mut told = [news.next().await.unwrap(), news.next().await.unwrap()];

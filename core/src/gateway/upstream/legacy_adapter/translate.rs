@@ -1,5 +1,5 @@
-//! What changes in a message between a legacy client and a modern server: pure functions over bytes. Whatever the eras do
-//! not demand to be changed stays byte for byte.
+//! Translation of messages between a legacy client and a modern server: pure functions over bytes. Bytes that the eras do
+//! not require to be changed stay as they are.
 
 use bytes::Bytes;
 
@@ -8,28 +8,28 @@ use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
 use crate::rpc::{Edit, Members, Message, Method, Splice, meta, version};
 
-/// What 2025-11-25 and before answer for a resource that is not there.
+/// The error code of 2025-11-25 and before for a resource that does not exist.
 const NOT_FOUND_LEGACY: &str = "-32002";
 
-/// What a modern server answered.
+/// The answer of a modern server.
 #[derive(Debug)]
 pub(super) enum Answered {
     /// The response as a legacy client reads it.
     Complete(Message),
-    /// It needs to know something first.
+    /// The server asks questions first.
     Asks(ServerQuestions),
 }
 
-/// What a server wants to know before it answers.
+/// The questions that a server asks before it answers.
 #[derive(Debug, Default)]
 pub(super) struct ServerQuestions {
     /// Key, method and raw params of each.
     pub(super) asked: Vec<(String, Method, Option<String>)>,
-    /// What must come back with the answers, as it is.
+    /// The state that must be returned with the answers, unchanged.
     pub(super) state: Option<String>,
 }
 
-/// The request as a modern server wants it: with these members in `params._meta`.
+/// The request as a modern server expects it: with these members in `params._meta`.
 ///
 /// [`ErrorKind::InvalidRequest`] if `params` or `_meta` is not an object or has a key twice.
 pub(super) fn request(message: &Message, members: &[(&str, &str)]) -> Result<Bytes> {
@@ -38,8 +38,8 @@ pub(super) fn request(message: &Message, members: &[(&str, &str)]) -> Result<Byt
     Ok(splice.apply(message.bytes()))
 }
 
-/// The request once more, under a new id, with what was answered (keys and raw results) and the server's own state.
-/// Members of these names that stand there from an earlier round, or from the client, do not stay.
+/// The request once more, under a new id, with the answers (keys and raw results) and the server's own state. Members of
+/// the same names from an earlier round, or from the client, are not kept.
 pub(super) fn retry(
     request: &Message,
     id: u64,
@@ -84,7 +84,7 @@ fn edit_params(
 
 /// Reads the response to a request of this method.
 ///
-/// [`ErrorKind::BadUpstream`] for a result of a type that nobody asked for.
+/// [`ErrorKind::BadUpstream`] for a result of an unknown type.
 pub(super) fn answer(message: &Message, method: &Method, uri: Option<&str>) -> Result<Answered> {
     let Some(result) = message.result() else {
         return Ok(Answered::Complete(error(message, method, uri)?));
@@ -130,8 +130,8 @@ fn questions(result: &Members<'_>) -> Result<ServerQuestions> {
     Ok(questions)
 }
 
-/// The error response as a legacy client reads it: codes that only the modern era has become those that say the same
-/// there; `uri` is what `resources/read` asked for.
+/// The error response as a legacy client reads it: codes that only the modern era has become their legacy equivalents;
+/// `uri` is the URI that `resources/read` requested.
 fn error(message: &Message, method: &Method, uri: Option<&str>) -> Result<Message> {
     let Some((raw, error)) = message.error().and_then(|raw| Some((raw, Members::parse(raw).ok()?))) else {
         return Ok(message.clone());
@@ -140,7 +140,7 @@ fn error(message: &Message, method: &Method, uri: Option<&str>) -> Result<Messag
         Some("-32602") if *method == Method::ResourcesRead && is_absent(&error, uri) => NOT_FOUND_LEGACY,
         // The client declared its capabilities when the session began; for it, the request is one that it may not make.
         Some("-32021") => "-32600",
-        // The gateway made the headers and chose the version: that they do not please is not the client's doing.
+        // The gateway made the headers and chose the version: the client is not to blame for their refusal.
         Some(code @ ("-32020" | "-32022")) => {
             let said: String = error.text("message").unwrap_or_default().chars().take(200).collect();
             let message = "the server refuses the way in which the gateway speaks to it";
@@ -201,7 +201,7 @@ pub(crate) fn introduction(discovered: &str) -> Result<String> {
     Ok(edit.apply())
 }
 
-/// A question of the server's as a request to a legacy client.
+/// A server's question as a request to a legacy client.
 pub(super) fn question(id: u64, method: &Method, params: Option<&str>) -> Result<Message> {
     let params = match (method, params) {
         (Method::Elicit, Some(params)) => Some(named_elicitation(params)?),
@@ -210,7 +210,7 @@ pub(super) fn question(id: u64, method: &Method, params: Option<&str>) -> Result
     Message::parse(Message::request(Some(id), method.as_str(), params.as_deref()))
 }
 
-/// An elicitation by URL must have an id in 2025-11-25, and has none any more since.
+/// An elicitation by URL must have an id in 2025-11-25, and has none in later revisions.
 fn named_elicitation(params: &str) -> Result<String> {
     let mut edit = Edit::of(params)?;
     if edit.members().text("mode").as_deref() == Some("url") {
@@ -231,7 +231,7 @@ pub(super) fn may_ask(capabilities: &str, method: &Method, params: Option<&str>)
             };
             let mode = params.and_then(|params| Members::parse(params).ok()?.text("mode").map(String::from));
             match mode.as_deref() {
-                // Declared without a mode it is the form, which was the only one at first.
+                // A declaration without a mode means the form, which was the only mode at first.
                 None | Some("form") => modes.get("form").is_some() || modes.get("url").is_none(),
                 Some(mode) => modes.get(mode).is_some(),
             }
@@ -240,7 +240,7 @@ pub(super) fn may_ask(capabilities: &str, method: &Method, params: Option<&str>)
     }
 }
 
-/// The URI that `resources/read` asks for.
+/// The URI that `resources/read` requests.
 pub(super) fn uri(message: &Message) -> Option<String> {
     let params = message.params()?;
     text(Members::parse(params).ok()?.get("uri")?).map(String::from)

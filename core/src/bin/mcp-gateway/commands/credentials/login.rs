@@ -90,7 +90,7 @@ async fn logged_in(api: &Api, login: &Login) -> Result<(), Failure> {
     Err(Failure::failed("nobody came back from the authorization server within ten minutes".to_owned()))
 }
 
-/// What is told of the authorization that the server is shown, if there is one.
+/// The public part of the authorization that the server gets, if there is one.
 async fn granted(api: &Api, login: &Login, credentials: &str) -> Result<Value, Failure> {
     let listed = api.ask(Method::GET, credentials, None::<&Value>).await?;
     let own = |credential: &&Value| {

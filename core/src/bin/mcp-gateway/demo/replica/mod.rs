@@ -1,4 +1,4 @@
-//! A small MCP server that the demo runs as a child process: what it offers, and what it answers.
+//! A small MCP server that the demo runs as a child process: its items, and its answers.
 //!
 //! It speaks the revisions that open with `initialize`. Each `echo` stands in the ledger before it takes effect.
 
@@ -22,7 +22,7 @@ use super::ledger::Ledger;
 /// Arguments of the hidden subcommand that runs one demo server.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServerArgs {
-    /// What the server calls itself
+    /// The name that the server reports
     #[arg(long)]
     name: String,
     /// Loopback port of its streamable HTTP endpoint; 0 is any free one
@@ -48,7 +48,7 @@ enum Offer {
     Notes,
 }
 
-/// Runs one demo server until its standard input ends, so that it never outlives who started it.
+/// Runs one demo server until its standard input ends, so that it never outlives its parent process.
 pub(super) async fn serve(args: ServerArgs) -> Result<()> {
     let server = Replica {
         name: args.name,

@@ -178,7 +178,7 @@ proptest! {
                 prop_assert_eq!(found.get(key), Some(value.as_str()));
             }
         }
-        // Taking away what was added gives the very bytes back.
+        // Removing the added members restores the original bytes.
         let mut edit = Edit::of(sent.params().unwrap()).unwrap();
         meta::strip_request(&mut edit).unwrap();
         if !with_meta || !vendor.is_empty() {
