@@ -57,9 +57,9 @@ pub struct Entry {
 /// The request for one pick.
 ///
 /// ```
-/// use mcp_registry_gateway::Ask;
+/// use mcp_registry_gateway::BalanceRequest;
 ///
-/// let ask = Ask { key: None, exclude: &[0] };      // the first was tried already
+/// let ask = BalanceRequest { key: None, exclude: &[0] };      // the first was tried already
 /// assert!(!ask.allows(0) && ask.allows(1));
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,14 +83,14 @@ impl BalanceRequest<'_> {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use mcp_registry_gateway::{Ask, Balancer, Entry, Gateway};
+/// use mcp_registry_gateway::{BalanceRequest, Balancer, Entry, Gateway};
 ///
 /// /// The replica whose name comes first, as long as it can take calls.
 /// #[derive(Debug)]
 /// struct FirstByName(Arc<[Entry]>);
 ///
 /// impl Balancer for FirstByName {
-///     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+///     fn pick(&self, ask: &BalanceRequest<'_>) -> Option<usize> {
 ///         let allowed = (0..self.0.len()).filter(|place| ask.allows(*place));
 ///         allowed.min_by_key(|place| &self.0[*place].name)
 ///     }

@@ -147,7 +147,7 @@ impl GatewayBuilder {
 
     /// Balances the service of this name, of any tenant, by an algorithm of the program's own, whatever
     /// `configuration.algorithm` says. `make` makes a [`Balancer`] for each set of candidates; see [`CustomBalancer::new`]. An
-    /// [`Ask`](crate::balance::Ask) has a key where `configuration.algorithm` is `consistent_hash`.
+    /// [`BalanceRequest`](crate::balance::BalanceRequest) has a key where `configuration.algorithm` is `consistent_hash`.
     pub fn balancer(
         mut self,
         service: impl Into<String>,

@@ -1,6 +1,6 @@
 //! Which server offers which items: asking servers, and the index over their answers.
 //!
-//! An [`Index`] is immutable and follows from one [`State`](crate::registry::State) of the registry; the next one is
+//! An [`Index`] is immutable and follows from one [`RegistryState`](crate::registry::RegistryState) of the registry; the next one is
 //! made from it at the price of the changes. A lookup takes one hash and no lock.
 
 mod card;

@@ -79,10 +79,10 @@ impl InProcessServer {
 /// messages and send them as it likes:
 ///
 /// ```
-/// use mcp_registry_gateway::Visit;
+/// use mcp_registry_gateway::ServerConnection;
 ///
 /// /// Gives the ids of requests back, as an empty answer each.
-/// async fn serve(mut visit: Visit) {
+/// async fn serve(mut visit: ServerConnection) {
 ///     let answers = visit.answers();
 ///     while let Some(message) = visit.receive().await {
 ///         let message: serde_json::Value = serde_json::from_slice(&message).unwrap_or_default();
