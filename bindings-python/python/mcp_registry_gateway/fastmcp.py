@@ -64,7 +64,7 @@ def _trusted(trust: Trust | None) -> bool:
 
 
 def _caller() -> _Who | None:
-    """Whose request this runs in; ``None`` if it is in none of a FastMCP server's that came over HTTP, and in none of the gateway's."""
+    """The caller of the current request; ``None`` outside of a FastMCP server's HTTP request and of a request of the gateway."""
     if behind.get():
         return _NOBODY
     token, peer = get_access_token(), _peer()

@@ -1,9 +1,9 @@
-//! What a client connects to. Nothing outside of this file can match on the kinds of endpoints, so that a further kind, a
-//! selection of services for instance, is a change of this file alone.
+//! The endpoint that a client connects to. No code outside of this file can match on the kinds of endpoints, so a further kind, such
+//! as a selection of services, is a change of this file alone.
 
 use super::ServiceName;
 
-/// What a client connects to: everything that it may see, or one service.
+/// The target of a client connection: everything that the client may see, or one service.
 ///
 /// ```
 /// use mcp_registry_gateway::model::{Endpoint, ServiceName};

@@ -1,4 +1,4 @@
-//! What an endpoint comes to in the view of a caller.
+//! The resolution of an endpoint to a part of the view of a caller.
 
 use std::sync::Arc;
 
