@@ -3,17 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mcp_registry_gateway_tests::clock::Stopwatch;
 use mcp_registry_gateway_tests::fake::Act;
 use mcp_registry_gateway_tests::process::Gateway;
 use serde_json::json;
 
 use crate::one;
 
-/// Longer than the first open period, one second, with its jitter.
-const OPEN: Duration = Duration::from_millis(1600);
-
-/// F-03: an open breaker answers at once and sends nothing.
+/// F-03: an open breaker answers without a word to the server; `call-bench` has the time that this takes.
 #[tokio::test]
 async fn an_open_breaker_fails_fast_says_when_to_come_back_and_sends_nothing() {
     let (gateway, fake, id) = one().await;
@@ -27,13 +23,10 @@ async fn an_open_breaker_fails_fast_says_when_to_come_back_and_sends_nothing() {
         assert!(sent <= 5, "five failures in a row open it");
     }
     let before = fake.ledger().count("tools/call");
-    let watch = Stopwatch::start();
     let answer = client.call("echo", json!({ "text": "fast" })).await.expect("an answer");
-    let took = watch.elapsed();
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.retry_after.is_some_and(|seconds| (1..=60).contains(&seconds)), "{answer:?}");
     assert_eq!(answer.response["error"]["data"]["retryable"], true, "{answer:?}");
-    assert!(took <= Duration::from_millis(10), "took {took:?}");
     assert_eq!(fake.ledger().count("tools/call"), before, "nothing reaches a server whose breaker is open");
 }
 
@@ -116,7 +109,7 @@ async fn a_half_open_breaker_lets_exactly_three_calls_in_and_closes_when_they_su
     open(&gateway, &id, &client).await;
     fake.script().on("tools/call", Act::Delay(Duration::from_millis(500)));
     fake.ledger().clear();
-    tokio::time::sleep(OPEN).await;
+    gateway.breaker(&id, "half_open").await;
     let answers = join_all((0..50).map(|_| client.call("echo", json!({ "text": "probe" })))).await;
     let good = answers.iter().filter(|answer| answer.as_ref().expect("an answer").is_result()).count();
     let refused = answers.iter().filter(|answer| answer.as_ref().expect("an answer").status == 503).count();
@@ -130,7 +123,7 @@ async fn one_failure_while_half_open_opens_it_again() {
     let client = gateway.client("/mcp/one").await;
     fake.script().on("tools/call", Act::Status { code: 503, retry_after: None });
     open(&gateway, &id, &client).await;
-    tokio::time::sleep(OPEN).await;
+    gateway.breaker(&id, "half_open").await;
     fake.ledger().clear();
     client.call("echo", json!({ "text": "probe" })).await.expect("an answer");
     assert_eq!(gateway.metrics(&id).await["circuit_breaker_state"], "open");

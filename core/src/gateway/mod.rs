@@ -18,7 +18,7 @@ mod api;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -42,17 +42,16 @@ pub use self::call::builtin::{BuiltinCall, BuiltinItem, BuiltinService, CONFIG};
 #[cfg(feature = "server")]
 pub(crate) use self::call::proxy::read as read_proxied;
 pub use self::legacy::client_connection::ClientConnection;
-use self::routing::snapshot::{Snapshot, View};
 pub use self::settings::{SessionSettings, Settings};
 pub use crate::auth::Caller;
-use crate::auth::{Access, Authenticator, Credentials, Keys, LocalToken, Restrictions};
+use crate::auth::{Access, Authenticator, Credentials, Keys, LocalToken};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 pub use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::Monitor;
 use crate::limit::{Admission, Limiter};
-use crate::model::{Principal, Server, TenantId};
+use crate::model::{Server, TenantId};
 pub use crate::observe::Attempt;
 use crate::observe::{ActiveCalls, CallMetrics, Observer, Observers, Trail};
 use crate::random::Random;
@@ -110,9 +109,7 @@ struct Core {
     #[cfg(feature = "oauth")]
     logins: api::logins::Logins,
     overrides: upstream::overrides::Overrides,
-    /// Shared with holders that pick without holding the gateway: [`Picker`].
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    refreshing: std::sync::Mutex<()>,
+    router: routing::router::Router,
     sessions: session::sessions::Sessions,
     modern: modern::ModernState,
     calls: ActiveCalls,
@@ -361,11 +358,7 @@ impl Core {
             ),
             monitor: background::probe::monitor(this, &clock, &random, &parts.cluster),
             cluster: parts.cluster,
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot {
-                claims: parts.claims,
-                ..Snapshot::default()
-            })),
-            refreshing: std::sync::Mutex::default(),
+            router: routing::router::Router::new(parts.claims, settings.own.is_some()),
             sessions: session::sessions::Sessions::default(),
             modern: parts.modern,
             retries: call::retries::RetryBudget::default(),
@@ -395,42 +388,6 @@ impl Core {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Lends the current view of a caller to `with`. Unlike [`Core::view_for`] it shares no counter with other threads, unless
-    /// something is hidden from the caller.
-    fn with_view<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
-        self.snapshot.load().with_view(principal, |view| match view {
-            Some(view) => with(view),
-            None => with(&self.view_for(principal)),
-        })
-    }
-
-    /// The current view of a caller.
-    fn view_for(&self, principal: &Principal) -> Arc<View> {
-        self.view(&principal.tenant).for_principal(principal)
-    }
-
-    /// The current view of a tenant.
-    fn view(&self, tenant: &TenantId) -> Arc<View> {
-        let snapshot = self.snapshot.load();
-        let nothing = || {
-            Arc::new(View::new(
-                tenant.clone(),
-                BTreeMap::default(),
-                Arc::clone(&snapshot.index),
-                Restrictions::default(),
-                self.settings.own.is_some(),
-            ))
-        };
-        snapshot.tenants.get(tenant).cloned().unwrap_or_else(nothing)
-    }
-}
-
-impl Drop for Core {
-    /// Empties the snapshot: a remaining picker finds nothing, and keeps nothing in memory.
-    fn drop(&mut self) {
-        self.snapshot.store(Arc::default());
     }
 }
 

@@ -181,7 +181,7 @@ impl Gateway {
     pub fn list(&self, caller: &Caller, filter: &Filter) -> Result<Page> {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
-        let (snapshot, state) = (inner.snapshot.load(), inner.registry.state());
+        let (snapshot, state) = (inner.router.load(), inner.registry.state());
         let view = inner.view(&principal.tenant);
         if view.is_whole_for(principal) && !filter.restricts() {
             return state.list(&principal.tenant, filter);

@@ -114,7 +114,7 @@ impl Core {
         if principal.grant.as_deref().is_some_and(bound) {
             return false;
         }
-        if let Some(view) = self.snapshot.load().tenants.get(&principal.tenant) {
+        if let Some(view) = self.router.load().tenants.get(&principal.tenant) {
             return !view.denied_to(principal).named(service, kind, name);
         }
         // A tenant without a server has no view yet.

@@ -48,12 +48,12 @@ impl Gateway {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown service, [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no
     /// server can take a call.
     pub fn pick(&self, caller: &Caller, service: &str, key: Option<&str>) -> Result<Picked> {
-        pick(&self.0.snapshot, self.0.clock.now(), caller, service, key)
+        pick(self.0.router.snapshots(), self.0.clock.now(), caller, service, key)
     }
 
     /// Picks for `caller`, again and again.
     pub(crate) fn picker(&self, caller: Caller) -> Picker {
-        Picker { snapshot: Arc::clone(&self.0.snapshot), clock: Arc::clone(&self.0.clock), caller }
+        Picker { snapshot: Arc::clone(self.0.router.snapshots()), clock: Arc::clone(&self.0.clock), caller }
     }
 }
 

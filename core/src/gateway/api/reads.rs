@@ -98,7 +98,7 @@ impl Gateway {
             ));
         }
         let (inner, principal) = (&self.0, &caller.principal);
-        let mut found = inner.snapshot.load().index.find_all(&principal.tenant, kind, names);
+        let mut found = inner.router.load().index.find_all(&principal.tenant, kind, names);
         found.retain(|one| one.matches.iter().all(|item| inner.sees_item(principal, &one.server, item)));
         if matches!(kind, CapabilityKind::Resource) {
             // A URI that is hidden from the caller can match a template that is not.
@@ -111,7 +111,7 @@ impl Gateway {
     pub fn search(&self, caller: &Caller, query: &str, limit: usize) -> Result<Vec<Hit>> {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
-        let index = Arc::clone(&inner.snapshot.load().index);
+        let index = Arc::clone(&inner.router.load().index);
         let view = inner.view(&principal.tenant);
         if view.is_whole_for(principal) {
             return Ok(index.search(&principal.tenant, query, limit));

@@ -98,7 +98,7 @@ impl Core {
     }
 
     pub(crate) async fn close_upstreams(&self) {
-        let snapshot = self.snapshot.load_full();
+        let snapshot = Arc::clone(&self.router.load());
         let services = snapshot.tenants.values().flat_map(|view| view.services.values());
         join_all(services.flat_map(|service| &service.replicas).map(|replica| replica.upstream.close()))
             .await;

@@ -283,7 +283,7 @@ impl Core {
 
     pub(crate) fn replica(&self, id: ServerId) -> Option<Replica> {
         let server = Arc::clone(self.registry.state().server(id)?);
-        self.view(&server.tenant_id).services.get(&server.service)?.replica(id).cloned()
+        self.router.place(&server)
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) mod service;
 pub(super) mod snapshot;
 pub(super) mod endpoint;
 pub(super) mod claims;
+pub(super) mod router;
 pub(super) mod per_caller;
 pub(super) mod pages;
 pub(super) mod catalog;

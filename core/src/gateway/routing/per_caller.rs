@@ -42,7 +42,7 @@ impl Core {
 
     /// Closes the upstreams that no caller has used for long.
     pub(crate) fn leave_idle_callers(&self, now: Tick) {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.router.load();
         let services = snapshot.tenants.values().flat_map(|view| view.services.values());
         let replicas = services.flat_map(|service| &service.replicas);
         let callers = replicas.filter_map(|replica| replica.upstream.callers.as_ref());

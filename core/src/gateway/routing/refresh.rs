@@ -1,7 +1,7 @@
 //! Keeps the state of routing in step with the registry.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
@@ -22,9 +22,9 @@ impl Core {
     /// Makes the snapshot of the registry's current state, if that has changed, at a cost in proportion to the changes: unchanged
     /// tenants and services stay the very same.
     pub(crate) fn refresh(self: &Arc<Self>) {
-        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = self.router.change();
         let state = self.registry.state();
-        let before = self.snapshot.load_full();
+        let before = Arc::clone(&changing.before);
         let older = before.index.state();
         if older.version() == state.version() {
             return;
@@ -53,7 +53,7 @@ impl Core {
             }
         }
         let after = Arc::new(after);
-        self.snapshot.store(Arc::clone(&after));
+        changing.finish(Arc::clone(&after));
         self.announce(&before, &after, &touched);
         self.settle_claims(disputes);
         self.monitor.update(changes.iter().map(|(id, _, now)| {
@@ -158,8 +158,8 @@ impl Core {
 
     /// Replaces the rules of access, and leaves everything else as it is.
     pub(crate) fn restrict(&self, access: Access) {
-        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.snapshot.load_full();
+        let changing = self.router.change();
+        let before = &changing.before;
         let tenants = before.tenants.iter().map(|(tenant, view)| {
             let replicas = view.services.values().flat_map(|service| &service.replicas);
             let restrictions = Restrictions::of(&access, tenant, replicas.map(|replica| &*replica.server));
@@ -173,7 +173,7 @@ impl Core {
         let (claims, unreached) = (before.claims.clone(), before.unreached.clone());
         let after = Snapshot { tenants, index, claims, unreached };
         self.access.store(Arc::new(access));
-        self.snapshot.store(Arc::new(after));
+        changing.finish(Arc::new(after));
     }
 
     /// Closes the upstreams of servers that are gone or reached otherwise now, and asks the latter again.

@@ -14,7 +14,7 @@ use crate::cluster::counters::{Counted, Counters, Verdict, Want};
 use crate::cluster::{Broadcast, Deferred, Job, Leases, NodeId, Notice, Notices, Parked, Sessions};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::*;
-use crate::model::{Action, Call, Endpoint, HealthStatus, Reply, Role};
+use crate::model::{Action, Call, Endpoint, HealthStatus, Principal, Reply, Role};
 use crate::rpc::Message;
 
 fn local() -> Cluster {

@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::error::{Error, ErrorKind};
 use crate::gateway::*;
 use crate::limit;
-use crate::model::{Action, Call, Endpoint, Registration, Reply, TenantId};
+use crate::model::{Action, Call, Endpoint, Principal, Registration, Reply, TenantId};
 use crate::rpc::{Message, Shape};
 use crate::store::MemoryStore;
 use crate::transport::{Exchange, Link, Outgoing};

@@ -8,7 +8,7 @@ use crate::gateway::routing::snapshot::View;
 use crate::model::{CapabilityKind, Patch, Principal, Role, TenantId};
 
 fn view(house: &House, tenant: &TenantId) -> Arc<View> {
-    house.gateway.0.snapshot.load().tenants.get(tenant).cloned().unwrap()
+    house.gateway.0.router.load().tenants.get(tenant).cloned().unwrap()
 }
 
 fn services(house: &House) -> Vec<String> {
@@ -48,7 +48,7 @@ async fn what_a_change_is_not_about_stays_the_very_same() {
     assert_eq!(view(&house, &own).services["a"].replicas.len(), 1);
     assert!(Arc::ptr_eq(&foreigners, &view(&house, &other)));
     house.gateway.remove(&admin, foreign.id, None).await.unwrap();
-    assert!(!house.gateway.0.snapshot.load().tenants.contains_key(&other));
+    assert!(!house.gateway.0.router.load().tenants.contains_key(&other));
 }
 
 #[tokio::test(start_paused = true)]
