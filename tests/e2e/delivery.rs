@@ -4,12 +4,10 @@ use mcp_registry_gateway::random::Random;
 use mcp_registry_gateway_tests::fake::{Act, Fake};
 use mcp_registry_gateway_tests::process::Gateway;
 use mcp_registry_gateway_tests::proxy::{Proxy, Way};
+use mcp_registry_gateway_tests::rounds;
 use serde_json::json;
 
 use crate::one;
-
-/// Cuts that must have happened.
-const CUTS: usize = 500;
 
 /// F-10: a call that may have been executed is not sent again.
 #[tokio::test]
@@ -53,8 +51,10 @@ async fn no_call_is_delivered_twice_wherever_its_connection_is_cut() {
     }
     let client = gateway.client("/mcp/pair").await;
     let random = Random::seeded(20_261_121);
+    // Cuts that must have happened.
+    let cuts = rounds(100, 500);
     let (mut calls, mut results, mut lost) = (0, 0, 0);
-    while proxies.iter().map(Proxy::fired).sum::<usize>() < CUTS {
+    while proxies.iter().map(Proxy::fired).sum::<usize>() < cuts {
         // Three calls in four pass, so that the breakers stay closed and the cuts meet calls.
         let armed = calls % 4 == 0;
         if armed {
@@ -79,10 +79,10 @@ async fn no_call_is_delivered_twice_wherever_its_connection_is_cut() {
             proxy.disarm();
         }
         calls += 1;
-        assert!(calls < 20 * CUTS, "the cuts do not meet the calls");
+        assert!(calls < 20 * cuts, "the cuts do not meet the calls");
     }
     assert!(
-        lost > CUTS / 10 && results > calls / 2,
+        lost > cuts / 10 && results > calls / 2,
         "of {calls} calls {results} succeeded and {lost} were lost"
     );
 }

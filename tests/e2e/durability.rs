@@ -9,12 +9,12 @@ use http::Method;
 use mcp_registry_gateway::random::Random;
 use mcp_registry_gateway_tests::http::Http;
 use mcp_registry_gateway_tests::process::{Gateway, Options};
+use mcp_registry_gateway_tests::rounds;
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-const CYCLES: usize = 50;
 const WRITERS: usize = 8;
 /// From the start of a killed gateway's successor to its being ready.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -152,7 +152,8 @@ async fn no_acknowledged_write_is_lost_or_doubled_by_kill_nine_and_each_has_its_
     };
     let mut diaries: Vec<Diary> = (0..WRITERS).map(|_| Diary::default()).collect();
     let mut gateway = start().await;
-    for _ in 0..CYCLES {
+    let cycles = rounds(15, 50);
+    for _ in 0..cycles {
         let mut writing = JoinSet::new();
         let (written, mut heard) = watch::channel(0);
         for (writer, diary) in diaries.drain(..).enumerate() {
@@ -183,11 +184,11 @@ async fn no_acknowledged_write_is_lost_or_doubled_by_kill_nine_and_each_has_its_
     for (action, id) in diaries.iter().flat_map(|diary| &diary.acknowledged) {
         *wanted.entry(((*action).to_owned(), id.clone())).or_default() += 1;
     }
-    assert!(wanted.len() > CYCLES * WRITERS, "only {} writes were acknowledged", wanted.len());
+    assert!(wanted.len() > cycles * WRITERS, "only {} writes were acknowledged", wanted.len());
     for (row, count) in &wanted {
         let found = rows.get(row).copied().unwrap_or_default();
         // One change more may have happened in each cycle without having been acknowledged.
-        let most = if row.0 == "server.update" { count + CYCLES } else { *count };
+        let most = if row.0 == "server.update" { count + cycles } else { *count };
         assert!(
             (*count..=most).contains(&found),
             "{row:?}: {found} audit rows for {count} acknowledged changes"

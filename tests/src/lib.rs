@@ -19,3 +19,8 @@ pub mod modern;
 pub mod process;
 pub mod proxy;
 pub mod tls;
+
+/// How often a test repeats itself: `short` times, or `full` times where `FULL_TESTS` is set, as `tests/run --full` does.
+pub fn rounds(short: usize, full: usize) -> usize {
+    if std::env::var_os("FULL_TESTS").is_some() { full } else { short }
+}
