@@ -25,7 +25,7 @@ use crate::gateway::Core;
 use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
-use crate::rpc::{Message, Shape};
+use crate::rpc::{Message, Method, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
 
@@ -40,6 +40,8 @@ pub(crate) struct Answering {
     pub(crate) client_id: SmolStr,
     pub(crate) token: Option<String>,
     pub(crate) server: ServerId,
+    /// The method of the request.
+    pub(crate) method: Method,
     /// The answer is a list of tasks.
     pub(crate) lists_tasks: bool,
     handing: Handing,
@@ -175,7 +177,17 @@ impl Answering {
         server: ServerId,
     ) -> Self {
         let handing = Handing::default();
-        Self { relay, upstream_id, client_id: client_id.into(), token, server, lists_tasks: false, handing }
+        let method = Method::Ping;
+        Self {
+            relay,
+            upstream_id,
+            client_id: client_id.into(),
+            token,
+            server,
+            method,
+            lists_tasks: false,
+            handing,
+        }
     }
 
     /// The response with the client's own id.

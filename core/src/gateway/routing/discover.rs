@@ -40,7 +40,7 @@ enum Wish {
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
-    asked: DiscoveryTimes,
+    pub(super) asked: DiscoveryTimes,
     /// Locked while `under_way` is, where both are needed.
     first_round: Mutex<FirstRound>,
 }
@@ -199,15 +199,14 @@ impl Core {
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;
-            let found = replica.upstream.discover().await;
+            let found = self.listing_of(&replica).await;
             if !self.is_reached_so(&replica) {
                 // Another server answered, or failed to: the permit goes back unused.
                 self.refresh();
                 continue;
             }
             permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
-            self.registry.set_listing(id, found?).await?;
-            self.refresh();
+            self.take_up(&replica, found).await?;
             // The shared session is notified of later changes.
             let this = Arc::clone(self);
             let watching = async move {
@@ -223,7 +222,7 @@ impl Core {
     }
 
     /// Whether the server is still registered with the connection of `replica`.
-    fn is_reached_so(&self, replica: &Replica) -> bool {
+    pub(super) fn is_reached_so(&self, replica: &Replica) -> bool {
         let state = self.registry.state();
         let Some(server) = state.server(replica.server.id) else { return true };
         let now = self.replica(replica.server.id);
