@@ -129,6 +129,12 @@ pub trait Connector: Send + Sync + fmt::Debug {
         false
     }
 
+    /// The last lines that the program which was started last wrote to its standard error, at most 20, without secrets; empty if
+    /// nothing is started. They are for operators.
+    fn last_output(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The connector for one caller's messages alone, which sends the caller's own credentials; `None` if this transport sends no
     /// credentials.
     fn for_caller(&self, _subject: &Arc<str>) -> Option<Arc<dyn Connector>> {

@@ -35,7 +35,9 @@ impl Probe for Seen {
         let gateway = self.0.upgrade().ok_or_else(gone)?;
         let replica = gateway.replica(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
-        replica.upstream.probe(kind, move |session| watching.watch(id, session)).await
+        // A probe that the monitor ends counts against the server; a program that is starting has done nothing wrong.
+        let patience = replica.server.health_check.timeout.mul_f64(0.8);
+        replica.upstream.probe(kind, patience, move |session| watching.watch(id, session)).await
     }
 }
 

@@ -15,6 +15,7 @@ use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use super::context::CallContext;
+use super::limits::{Patience, TimeLimits};
 use super::ongoing::Departure;
 use super::relay::Relay;
 use super::sink::Sink;
@@ -25,7 +26,7 @@ use crate::gateway::Core;
 use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
-use crate::rpc::{Message, Shape};
+use crate::rpc::{Message, Method, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
 
@@ -74,6 +75,7 @@ pub(crate) struct Flow {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
+    pub(crate) limits: TimeLimits,
     pub(crate) context: CallContext,
     /// Notified each time that the server ends its stream and wants a request for the rest.
     pub(crate) pauses: Option<Arc<Notify>>,
@@ -109,6 +111,8 @@ impl Flow {
     async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
+        let in_all = (self.started + self.limits.total).since(clock.now());
+        let (limits, patience) = (self.limits, Patience::default());
         let gone = async {
             match sink {
                 Some(sink) if self.context.departure() == Departure::Cancels => sink.left().await,
@@ -121,12 +125,12 @@ impl Flow {
         let end = tokio::select! {
             biased;
             Some(never) = pausing => match never {},
-            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink) => end,
+            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink, &patience) => end,
             () = self.context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
-            () = tokio::time::sleep(left) => {
+            passed = patience.passed(limits, left, in_all) => {
                 late = true;
-                Err(Error::new(ErrorKind::Timeout, "the server did not finish in time"))
+                Err(limits.error(passed, gateway.name_of(self.answering.server).as_deref().unwrap_or("the server")))
             }
         };
         let now = clock.now();
@@ -141,7 +145,8 @@ impl Flow {
             }
             Err(_) if hindered => {
                 self.lease.record(Outcome::Ignored, took, now);
-                let text = "the call did not end in time, for most of which its stream was not read";
+                let seconds = took.as_secs();
+                let text = format!("timed out after {seconds} s; the client was not reading the stream");
                 Err(self.failed(gateway, Error::new(ErrorKind::Timeout, text)))
             }
             Err(error) => {
@@ -211,9 +216,13 @@ impl Answering {
         context: &CallContext,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&Sink>,
+        patience: &Patience,
     ) -> Result<Message> {
         while let Some(next) = messages.next().await {
             let message = next?;
+            if message.method() == Some(&Method::Progress) {
+                patience.renew();
+            }
             if message.shape() == Shape::Response {
                 if message.id_number() == Some(self.upstream_id) {
                     return Ok(message);

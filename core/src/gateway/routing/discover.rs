@@ -18,7 +18,7 @@ use crate::cluster::Job;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
-use crate::model::{Server, ServerId, Status};
+use crate::model::{HealthStatus, Server, ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
 
 /// Changes within this time of each other lead to one query. The time is doubled for a server whose lists keep changing.
@@ -199,7 +199,8 @@ impl Core {
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;
-            let found = replica.upstream.discover().await;
+            let this = Arc::clone(self);
+            let found = replica.upstream.discover(move |session| this.watch(id, session)).await;
             if !self.is_reached_so(&replica) {
                 // Another server answered, or failed to: the permit goes back unused.
                 self.refresh();
@@ -208,6 +209,7 @@ impl Core {
             permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
             self.registry.set_listing(id, found?).await?;
             self.refresh();
+            self.probe_started(&replica);
             // The shared session is notified of later changes.
             let this = Arc::clone(self);
             let watching = async move {
@@ -219,6 +221,15 @@ impl Core {
             };
             self.tasks.spawn(watching.in_current_span());
             return Ok(());
+        }
+    }
+
+    /// Probes a program that has just started: the probes that came meanwhile learned nothing.
+    fn probe_started(self: &Arc<Self>, replica: &Replica) {
+        let (server, checks) = (&replica.server, self.settings.probing && replica.server.health_check.enabled);
+        if checks && replica.upstream.starts_process() && server.health_status != HealthStatus::Healthy {
+            let (this, id) = (Arc::clone(self), server.id);
+            self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
         }
     }
 
@@ -279,6 +290,11 @@ impl Core {
                 let _ = self.discover_now(id).await;
             })
             .await;
+    }
+
+    /// The name of a server that can be called.
+    pub(crate) fn name_of(&self, id: ServerId) -> Option<String> {
+        self.replica(id).map(|replica| replica.server.name.clone())
     }
 
     pub(crate) fn replica(&self, id: ServerId) -> Option<Replica> {
