@@ -22,6 +22,8 @@ pub enum Cause {
     PoolExhausted,
     /// The call took as long as it may.
     DeadlinePassed,
+    /// The gateway puts the attempt off, after failures before it.
+    PutOff,
     /// The server's program has been started, and has not introduced itself yet; the server is not at fault.
     Starting,
     /// The server did not introduce itself within the time that it has for its start.

@@ -45,6 +45,7 @@ impl Probe for Seen {
 impl Sink for Seen {
     async fn observed(&self, records: Vec<(ServerId, HealthRecord)>) {
         let Some(gateway) = self.0.upgrade() else { return };
+        gateway.note_probes(&records);
         if let Err(error) = gateway.registry.record_health(records).await {
             tracing::warn!(%error, "health observations could not be written; routing goes by them all the same");
         }

@@ -136,7 +136,7 @@ impl Flow {
         let now = clock.now();
         let took = now.since(self.started);
         // A deadline that passes while the client does not read says nothing about the server.
-        let hindered = late && self.answering.handing.until(now) * 2 >= took;
+        let hindered = late && !took.is_zero() && self.answering.handing.until(now) * 2 >= took;
         match end {
             Ok(message) => {
                 self.lease.record(outcome_of_answer(&message), took, now);

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::error::Elapsed;
 
 use super::opening::tell_level;
+use crate::auth::Operation;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::builtin;
@@ -70,10 +71,8 @@ impl Core {
         let _ = self.while_starting(service, first).await;
         let view = self.view_for(principal);
         let service = view.service(name.as_str())?;
-        let unheard = || {
-            let message = "no server of this service has answered yet";
-            Error::new(ErrorKind::Unavailable, message).retry_after(std::time::Duration::from_secs(2))
-        };
+        let may_read = principal.may(Operation::ServersDiagnose).is_ok();
+        let unheard = || self.unheard(&service.replicas, may_read);
         let said = service
             .initialize()
             .ok_or_else(|| needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str())))?;

@@ -15,7 +15,7 @@ use super::refresh::is_reached_alike;
 use super::service::Replica;
 use crate::breaker::Outcome;
 use crate::cluster::Job;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
 use crate::model::{HealthStatus, Server, ServerId, Status};
@@ -178,6 +178,7 @@ impl Core {
                 outcome
             };
             let outcome = asking.instrument(run).await;
+            self.note_discovery(id, &outcome);
             let next = self.discoveries.end(id);
             promise.keep(outcome);
             let Some(next) = next else { return };
@@ -196,6 +197,7 @@ impl Core {
             self.discoveries.asked.note(id, self.clock.now());
             let permit = replica.state.breaker().try_acquire(self.clock.now()).map_err(|denied| {
                 Error::new(ErrorKind::Unavailable, "the server's breaker is open")
+                    .because(Cause::PutOff)
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;

@@ -54,7 +54,7 @@ impl DiscoveryTimes {
 }
 
 /// How long the server's answer stays fresh. A server that says 0 has no preference: it is asked as often as any.
-fn period(listing: &Listing, refresh: Duration) -> Duration {
+pub(crate) fn period(listing: &Listing, refresh: Duration) -> Duration {
     if listing.initialize.is_none() && listing.modern.is_none() {
         return refresh.min(UNHEARD);
     }

@@ -38,7 +38,7 @@ use crate::model::{Listing, ProbeKind, Server};
 use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::tasks::awaited::{Awaited, promise};
-use crate::transport::{Connector, Hello, Session};
+use crate::transport::{Connector, ExaminedStep, Hello, Session};
 
 /// How long an opening continues once the upstream is retired: a session that the server opens in that time is closed there.
 const LINGER: Duration = Duration::from_secs(2);
@@ -127,6 +127,11 @@ impl Upstream {
     /// Whether a session with the server is a program that the gateway starts; see [`Connector::starts_process`].
     pub(crate) fn starts_process(&self) -> bool {
         self.negotiator.connector.starts_process()
+    }
+
+    /// Examines the way to the server step by step; see [`Connector::examine`].
+    pub(crate) async fn examine(&self) -> Vec<ExaminedStep> {
+        self.negotiator.connector.examine().await
     }
 
     /// The starts of the server.

@@ -8,8 +8,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::clock::{Clock, Tick};
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::Server;
@@ -51,7 +49,6 @@ struct State {
 /// The last start that failed.
 #[derive(Debug)]
 pub(crate) struct StartFailure {
-    pub(crate) at: Timestamp,
     pub(crate) error: Error,
     /// The last lines of the program's standard error, redacted.
     pub(crate) output: Vec<String>,
@@ -197,7 +194,7 @@ impl Startup {
             error
         };
         // A start that the gateway puts off says less than the one that failed before it.
-        let put_off = error.retry_delay().is_some() || *error.cause() == Cause::PoolExhausted;
+        let put_off = matches!(error.cause(), Cause::PutOff | Cause::PoolExhausted);
         let mut state = self.state();
         if put_off && state.failure.is_some() {
             return error;
@@ -209,7 +206,7 @@ impl Startup {
             tracing::warn!(server = self.name, %error, "a program failed to start; its last lines:\n    | {lines}");
         }
         state.failures += 1;
-        state.failure = Some(StartFailure { at: self.clock.timestamp(), error: error.repeat(), output });
+        state.failure = Some(StartFailure { error: error.repeat(), output });
         error
     }
 
@@ -220,15 +217,19 @@ impl Startup {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             if let Some(starting) = self.under_way() {
-                tracing::info!(server = self.name, "{}", self.progress(starting));
+                tracing::info!(server = self.name, "{}: {}", self.name, self.words(starting));
             }
         }
     }
 
-    /// A start in one line, such as `files: starting, 12 s, npx is installing`.
-    fn progress(&self, starting: Starting) -> String {
+    /// The start of a program that is under way, such as `starting, 12 s, npx is installing`.
+    pub(crate) fn progress(&self) -> Option<String> {
+        Some(self.words(self.under_way()?))
+    }
+
+    fn words(&self, starting: Starting) -> String {
         let (comma, fetching) = self.fetching.as_deref().map_or(("", ""), |fetching| (", ", fetching));
-        format!("{}: starting, {} s{comma}{fetching}", self.name, starting.so_far.as_secs())
+        format!("starting, {} s{comma}{fetching}", starting.so_far.as_secs())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

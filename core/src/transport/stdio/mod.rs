@@ -261,6 +261,7 @@ impl Connector for StdioConnector {
         if let Some(wait) = self.backoff.remaining() {
             return Err(self
                 .refused("the server keeps ending right after its start; it is started again later")
+                .because(Cause::PutOff)
                 .retry_after(wait));
         }
         let permit = self.room().await?;
