@@ -27,6 +27,7 @@ use arc_swap::ArcSwap;
 
 pub use self::api::admitted::{AdmissionRequest, Admitted};
 pub use self::api::credentials::CredentialScope;
+pub use self::api::diagnose::{Diagnosis, DiagnosisStep, StepOutcome};
 pub use self::api::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
 pub use self::api::hosted::Hosted;
 #[cfg(feature = "oauth")]

@@ -1,6 +1,7 @@
 //! The parts of one call: how it is handled, the message to the server, the answer to the client, and the judgement of an
 //! attempt's end.
 
+pub(super) mod limits;
 pub(super) mod modern;
 pub(super) mod audit;
 pub(super) mod ongoing;

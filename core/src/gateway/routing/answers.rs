@@ -41,7 +41,8 @@ impl Core {
     pub(super) async fn listing_of(self: &Arc<Self>, replica: &Replica) -> Result<Fetched> {
         let parts = Parts::default();
         let heard = |part: &Fetched| parts.put(part);
-        let asking = replica.upstream.discover(&heard);
+        let (this, id) = (Arc::clone(self), replica.server.id);
+        let asking = replica.upstream.discover(&heard, move |session| this.watch(id, session));
         tokio::pin!(asking);
         tokio::select! {
             biased;

@@ -12,6 +12,7 @@ pub(super) mod pages;
 pub(super) mod catalog;
 pub(super) mod freshness;
 pub(super) mod problems;
+pub(super) mod condition;
 pub(super) mod announce;
 pub(super) mod refresh;
 mod introductions;

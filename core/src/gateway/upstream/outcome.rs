@@ -11,6 +11,8 @@ pub(crate) fn outcome_of(error: &Error) -> Outcome {
     let refused = error.upstream_status().is_some_and(|status| (400..500).contains(&status));
     let limited = *error.cause() == Cause::LimitExceeded;
     match error.kind() {
+        // A program that needs its time to start, such as one that is downloaded first, has done nothing wrong.
+        _ if *error.cause() == Cause::Starting => Outcome::Ignored,
         ErrorKind::BadUpstream if refused || limited => Outcome::Ignored,
         ErrorKind::Unavailable if error.retry_delay().is_none() => Outcome::Ignored,
         ErrorKind::BadUpstream | ErrorKind::Timeout | ErrorKind::Unavailable => Outcome::Failure,
