@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::fields::is_name;
-use super::schema;
+use super::{mirrored, schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind, Listing};
 use crate::rpc::Members;
@@ -82,7 +82,9 @@ fn item(kind: CapabilityKind, raw: &RawValue) -> Result<Capability, (String, Str
             Some("`inputSchema` is missing or not an object".to_owned())
         }
         CapabilityKind::Tool => ["inputSchema", "outputSchema"].iter().find_map(|member| {
-            let problem = schema::problem(members.get(member)?)?;
+            let raw = members.get(member)?;
+            let mirrored = || mirrored::problem(raw).filter(|_| *member == "inputSchema");
+            let problem = schema::problem(raw).or_else(mirrored)?;
             Some(format!("`{member}` cannot be used: {problem}"))
         }),
         CapabilityKind::Resource | CapabilityKind::ResourceTemplate

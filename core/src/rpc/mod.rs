@@ -16,6 +16,7 @@ pub mod object;
 mod scan;
 pub mod splice;
 pub mod sse;
+pub mod twice;
 pub mod version;
 
 pub use edit::Edit;
