@@ -255,6 +255,7 @@ impl Core {
         })?;
         Ok(match target {
             Destination::Server(forward) => {
+                forward.check_arguments()?;
                 ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
             }
             Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(context)),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::schema;
+use super::{mirrored, schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind, Listing};
 use crate::rpc::envelope::quote;
@@ -154,7 +154,9 @@ fn problem(kind: CapabilityKind, name: &str, members: &Members<'_>) -> Option<St
             "a name has 1 to {MAX_ITEM_NAME} characters, and none that is invisible or controls a terminal"
         )),
         CapabilityKind::Tool => ["inputSchema", "outputSchema"].iter().find_map(|member| {
-            let problem = schema::problem(members.get(member)?)?;
+            let raw = members.get(member)?;
+            let mirrored = || mirrored::problem(raw).filter(|_| *member == "inputSchema");
+            let problem = schema::problem(raw).or_else(mirrored)?;
             Some(format!("`{member}` cannot be used: {problem}"))
         }),
         CapabilityKind::Resource | CapabilityKind::ResourceTemplate

@@ -96,7 +96,7 @@ pub fn range_in(whole: &str, part: &str) -> Range<usize> {
 }
 
 /// A JSON string.
-pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
+struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -5,6 +5,7 @@
 //! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes its
 //! connection cancels the call, at once.
 
+mod codes;
 mod first;
 pub(crate) mod parked;
 mod reply;

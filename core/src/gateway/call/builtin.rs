@@ -23,6 +23,7 @@ use crate::gateway::routing::snapshot::View;
 use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{Action, CapabilityKind, Endpoint, Principal, Reply, ServiceName};
 use crate::rpc::answer::result_response;
+use crate::rpc::twice::unambiguous;
 use crate::rpc::version::Era;
 use crate::rpc::{Edit, Message, Method, meta};
 
@@ -225,7 +226,11 @@ impl Core {
         let own = BuiltinCall { gateway: Gateway(Arc::clone(self)), caller, context };
         let params = message.params_members()?;
         let result = match kind {
-            CapabilityKind::Tool => service.call(own, &name, params.get("arguments").unwrap_or("{}")).await?,
+            CapabilityKind::Tool => {
+                let arguments = params.get("arguments").unwrap_or("{}");
+                unambiguous(arguments, "arguments")?;
+                service.call(own, &name, arguments).await?
+            }
             _ => service.read(own, &name).await?,
         };
         let id = message.id().unwrap_or("null");

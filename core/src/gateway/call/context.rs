@@ -115,6 +115,13 @@ impl ForwardPlan {
     pub(crate) fn method(&self) -> &Method {
         self.message.method().unwrap_or(NONE)
     }
+
+    /// Refuses the call of a tool in whose arguments a key stands twice, if the gateway or an intermediary reads some of them.
+    pub(crate) fn check_arguments(&self) -> Result<()> {
+        let Some((CapabilityKind::Tool, name)) = &self.what else { return Ok(()) };
+        let mut replicas = self.service.replicas.iter();
+        replicas.try_for_each(|replica| replica.upstream.mirrors().check(name, &self.message))
+    }
 }
 
 /// The destination of a request that names something, or belongs to a service.

@@ -86,8 +86,9 @@ pub(super) struct Mended<'a> {
 ///
 /// Errors: the reason why the item cannot be used.
 pub(super) fn mended<'a>(kind: CapabilityKind, raw: &'a str) -> Result<Mended<'a>, String> {
-    if let Some(ambiguity) = twice::ambiguity(raw) {
-        return Err(ambiguity);
+    if let Some(key) = twice::key_twice(raw) {
+        let shown: String = key.chars().take(40).collect();
+        return Err(format!("the key {shown:?} stands twice in one object"));
     }
     let mut edit = Edit::of(raw).map_err(|error| error.message().to_owned())?;
     let mut changed = Vec::new();
