@@ -6,10 +6,12 @@ pub mod call;
 mod endpoint;
 pub mod capability;
 mod credential;
+mod condition;
 pub mod event;
 pub mod ids;
 pub mod key;
 pub mod principal;
+mod problem;
 pub mod redact;
 pub mod registration;
 pub mod server;
@@ -21,10 +23,12 @@ pub use call::{Action, Call, Numbering, Reply, RoutingHints};
 pub use capability::{Capability, CapabilityKind, Freshness, Listing, ModernListing};
 pub use credential::{Authorized, Credential, CredentialKind, CredentialsOf, SealedCredential};
 pub use endpoint::Endpoint;
+pub use condition::{Condition, ListSize, ServerState};
 pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
+pub use problem::{Problem, ProblemKind};
 pub use registration::{Patch, Registration};
 pub use server::{
     Affinity, Algorithm, CacheScope, Configuration, Drift, EraWish, HealthCheck, HealthStatus, ProbeKind,
