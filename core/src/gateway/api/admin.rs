@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::visible::seeing;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::routing::discover::is_asked;
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
 use crate::model::{Capability, Patch, Registration, Server, ServerEndpoint, ServerId};
@@ -24,7 +25,7 @@ impl Gateway {
         self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
-        if server.auto_discover {
+        if is_asked(&server) {
             inner.discover_soon(server.id);
         }
         Ok(server)
@@ -49,7 +50,7 @@ impl Gateway {
         let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
         if let Some(server) = &made.server {
             inner.refresh();
-            if server.auto_discover {
+            if is_asked(server) {
                 inner.discover_soon(server.id);
             }
         }
@@ -94,7 +95,7 @@ impl Gateway {
         let server =
             inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
-        if server.auto_discover && server.endpoint != before.endpoint {
+        if is_asked(&server) && (server.endpoint != before.endpoint || !is_asked(&before)) {
             inner.discover_soon(id);
         }
         Ok(server)
