@@ -10,6 +10,7 @@ pub mod event;
 pub mod ids;
 pub mod key;
 pub mod principal;
+mod problem;
 pub mod redact;
 pub mod registration;
 pub mod server;
@@ -26,6 +27,7 @@ pub use event::Event;
 pub use ids::{KeyId, ServerId, ServiceName, TenantId};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Grant, Principal, Role};
+pub use problem::{Problem, ProblemKind};
 pub use registration::{Patch, Registration};
 pub use server::{
     Affinity, Algorithm, CacheScope, Configuration, Drift, EraWish, HealthCheck, HealthStatus, ProbeKind,

@@ -10,6 +10,7 @@ pub(super) mod per_caller;
 pub(super) mod pages;
 pub(super) mod catalog;
 pub(super) mod freshness;
+pub(super) mod problems;
 pub(super) mod announce;
 pub(super) mod refresh;
 pub(super) mod discover;
