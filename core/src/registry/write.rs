@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::validate::{self, Checked};
 use super::{Actor, Registry, RegistryCore, no_server};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Event, Patch, Registration, Server, ServerEndpoint, ServerId, TenantId, redact};
+use crate::model::{Event, Patch, Registration, Server, ServerId, TenantId, redact};
 
 impl Registry {
     /// Registers a server.
