@@ -252,7 +252,8 @@ async fn look(gateway: &Gateway, row: &Row, upstream: &Upstream) -> Result<(), S
 /// A command of the program, with its own data.
 fn command(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(words).arg("--data-dir").arg(folder.join("data")).env("CANARY", CANARY).stdin(Stdio::null());
+    command.arg(words[0]).arg("--data-dir").arg(folder.join("data")).args(&words[1..]);
+    command.env("CANARY", CANARY).stdin(Stdio::null());
     command
 }
 

@@ -378,7 +378,7 @@ pub struct Configuration {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Texts in `endpoint_url`, `command`, `args` and `cwd` that are never shown, such as the values of variables that a file of
-    /// servers names. Not shown themselves, and kept as long as they stand there.
+    /// servers names. Not shown themselves, and kept as long as they stand there. Only an administrator adds one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
     /// Restricts the server's service to some callers, as `access.rules` does, without `service`. Only an administrator

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::discover::is_asked;
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Capability, Patch, Registration, Server, ServerEndpoint, ServerId};
+use crate::model::{Capability, Configuration, Patch, Registration, Server, ServerEndpoint, ServerId};
 use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
@@ -21,6 +21,7 @@ impl Gateway {
         if registration.command.is_some() {
             self.may_name_a_program(caller, "server.register", &registration.name).await?;
         }
+        may_hide(caller, registration.configuration.as_ref(), &[])?;
         let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
         self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
@@ -44,6 +45,7 @@ impl Gateway {
         if registration.command.is_some() {
             self.may_name_a_program(caller, "server.register", &registration.name).await?;
         }
+        may_hide(caller, registration.configuration.as_ref(), &[])?;
         let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
         self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let tenant = &caller.principal.tenant;
@@ -82,6 +84,7 @@ impl Gateway {
             // A caller that may change a server could otherwise have the gateway's own credential sent in their calls.
             caller.may(Operation::CredentialsWrite)?;
         }
+        may_hide(caller, patch.configuration.as_ref(), &before.configuration.secrets)?;
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
@@ -258,4 +261,10 @@ pub(crate) fn actor(caller: &Caller) -> Actor {
 
 fn unknown(id: ServerId) -> Error {
     Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}
+
+/// Whether the caller may hide more of an endpoint than is hidden: only an administrator, since the audit trail does not tell it either.
+fn may_hide(caller: &Caller, new: Option<&Configuration>, hidden: &[String]) -> Result<()> {
+    let more = new.is_some_and(|new| new.secrets.iter().any(|secret| !hidden.contains(secret)));
+    if more { caller.may(Operation::ServersRestrict) } else { Ok(()) }
 }

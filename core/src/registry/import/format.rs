@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::registration::MEMBERS;
 
 macro_rules! formats {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)+) => {
@@ -132,8 +133,9 @@ impl Format {
         if has("servers") || has("mcp.servers") {
             return Some(Self::VsCode);
         }
-        let one = has("name") && ["command", "endpoint_url", "url"].iter().any(|member| has(member));
-        one.then_some(Self::Registrations)
+        let endpoint = MEMBERS.iter().filter(|(name, _)| ["command", "endpoint_url"].contains(name));
+        let mut endpoint = endpoint.flat_map(|(name, others)| std::iter::once(name).chain(*others));
+        (has("name") && endpoint.any(|member| has(member))).then_some(Self::Registrations)
     }
 
     fn of_shared(root: &Map<String, Value>) -> Self {

@@ -215,7 +215,10 @@ fn targets(value: &Value, all: &mut Vec<Found>) {
                     _ => None,
                 };
                 match own {
-                    Some(list) => all.extend(list.iter().map(|one| target(all.len(), one))),
+                    Some(list) => {
+                        let before = all.len();
+                        all.extend(list.iter().enumerate().map(|(at, one)| target(before + at, one)));
+                    }
                     None => targets(value, all),
                 }
             }

@@ -13,7 +13,7 @@ mod option;
 mod variables;
 #[cfg(feature = "import")]
 mod yaml;
-#[cfg(test)]
+#[cfg(all(test, feature = "import"))]
 mod tests;
 
 use std::collections::BTreeMap;

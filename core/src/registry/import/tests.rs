@@ -222,7 +222,6 @@ fn codex_and_open_code() {
     assert_eq!(find(&import, "remote").transport_type, Some(TransportType::Http));
 }
 
-#[cfg(feature = "import")]
 #[test]
 fn libre_chat() {
     let import = named(
@@ -237,7 +236,6 @@ fn libre_chat() {
     assert!(reasons(&import).contains("\"user\" cannot be imported: `headers` has a `{{…}}`"), "{}", reasons(&import));
 }
 
-#[cfg(feature = "import")]
 #[test]
 fn docker_catalogs_and_profiles() {
     let catalog = "version: 3\nname: docker-mcp\nregistry:\n  github-official:\n    description: GitHub\n    title: GitHub Official\n    type: server\n    \
@@ -268,7 +266,6 @@ fn docker_catalogs_and_profiles() {
     assert!(reasons(&import).contains("--server-json"), "{}", reasons(&import));
 }
 
-#[cfg(feature = "import")]
 #[test]
 fn agentgateway() {
     let import = named(
@@ -362,7 +359,6 @@ fn a_file_of_variables_is_read_under_those_of_the_entry() {
 }
 
 /// Every client's text is read back as what it says, so that it is valid for that client.
-#[cfg(feature = "import")]
 #[test]
 fn what_is_exported_is_read_again() {
     let key = |name: &str| (name == "MCP_GATEWAY_KEY").then(|| "mcp_k".to_owned());
