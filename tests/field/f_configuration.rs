@@ -170,6 +170,7 @@ const ROWS: &[Row] = &[
     row("both-spellings", Over::Http, r#"{"type": "http", "transportType": "streamableHttp", "httpUrl": "URL", "timeout": 3}"#, Right::Served),
     row("sse", Over::Sse, r#"{"type": "sse", "serverUrl": "URL"}"#, Right::Served),
     row("neither", Over::Http, r#"{"timeout": 3}"#, Right::Excluded("`command` or a `url`")),
+    row("metadata", Over::Http, r#"{"url": "http://169.254.169.254/mcp"}"#, Right::Excluded("credentials of the machine")),
     row("no-object", Over::Http, "7", Right::Excluded("not an object")),
     row("bad-header", Over::Http, r#"{"url": "URL", "headers": {"Host": "canary-4711"}}"#, Right::Excluded("`Host` is set by the gateway")),
     row("unknown-type", Over::Http, r#"{"url": "URL", "type": "canary-4711"}"#, Right::Excluded("expected one of `http`")),

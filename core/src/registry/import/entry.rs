@@ -14,6 +14,7 @@ use crate::files;
 use crate::model::registration::MEMBERS;
 use crate::model::{Registration, ServerEndpoint, Status, TenantId, TransportType, redact};
 use crate::registry::validate;
+use crate::transport::guard::Guard;
 
 /// The members in which placeholders are replaced.
 const EXPANDED: [&str; 6] = ["command", "args", "env", "cwd", "endpoint_url", "headers"];
@@ -250,6 +251,12 @@ fn keep_secret(registration: &mut Registration, secrets: Vec<String>) {
 fn checked(registration: &Registration) -> Result<(), String> {
     let tenant = TenantId::default_tenant();
     match validate::registration(&tenant, registration.clone(), Timestamp::UNIX_EPOCH) {
+        // An operator's own file leads nowhere that nobody may lead.
+        Ok(checked) if checked.server.transport_type != TransportType::Custom => {
+            let judged = Guard::default().for_operator().check_endpoint(&checked.server.endpoint);
+            let secrets = &checked.server.configuration.secrets;
+            judged.map_err(|error| redact::covered(error.message(), secrets))
+        }
         Ok(_) => Ok(()),
         Err(error) if error.context().is_empty() => Err(error.message().to_owned()),
         Err(error) => {
