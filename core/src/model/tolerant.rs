@@ -98,7 +98,7 @@ pub(super) fn pairs<'de, D: Deserializer<'de>>(
         type Value = Option<BTreeMap<String, String>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object with texts as members")
+            f.write_str("a map")
         }
 
         fn visit_unit<E>(self) -> Result<Self::Value, E> {

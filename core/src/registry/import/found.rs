@@ -157,11 +157,12 @@ fn zed(mut found: Found) -> Found {
     found.entry = found.entry.and_then(|entry| {
         let Value::Object(mut entry) = entry else { return Ok(entry) };
         entry.remove("source");
-        if let Some(Value::Object(command)) = entry.remove("command") {
+        if entry.get("command").is_some_and(Value::is_object)
+            && let Some(Value::Object(command)) = entry.remove("command")
+        {
             for (member, value) in command {
                 entry.entry(if member == "path" { "command".into() } else { member }).or_insert(value);
             }
-            return Ok(Value::Object(entry));
         }
         Ok(Value::Object(entry))
     });

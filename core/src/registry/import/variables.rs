@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 const OWN: &str = "MREG_";
 /// How often a default may have a placeholder in it.
 const MAX_NESTED: usize = 8;
+/// The folders in which clients keep their files: such a file belongs to the folder around it.
+const INNER: [&str; 7] = [".claude", ".cursor", ".gemini", ".roo", ".vscode", ".windsurf", ".zed"];
 /// Placeholders in one text at most.
 const MAX_PLACEHOLDERS: usize = 256;
 /// Bytes of one text at most after its placeholders were replaced.
@@ -158,10 +160,9 @@ impl Expansion {
 /// Folders and signs that programs know without being told. None is a variable.
 fn predefined(name: &str, lookup: Lookup<'_>, variables: Variables<'_>) -> Option<Result<String, String>> {
     let folder = || {
-        // A file in `.vscode` or `.cursor` belongs to the folder around it.
         let own = variables.folder?;
-        let hidden = own.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let folder = if hidden { own.parent()? } else { own };
+        let inner = own.file_name().and_then(|name| name.to_str()).is_some_and(|name| INNER.contains(&name));
+        let folder = if inner { own.parent()? } else { own };
         Some(folder.to_path_buf())
     };
     let found = match name {
