@@ -90,8 +90,11 @@ fn toml(text: &str) -> Option<Value> {
 
 #[cfg(feature = "import")]
 fn json(text: &str) -> Result<Document, String> {
-    // Its words tell the place and never a value.
-    json5::from_str(text).map_err(|error| format!("the file is neither JSON nor JSON with comments: {error}"))
+    // Its words tell the place and never a value; what has no code of its own is about a limit.
+    json5::from_str(text).map_err(|error| match error.code() {
+        Some(_) => format!("the file is neither JSON nor JSON with comments: {error}"),
+        None => error.to_string(),
+    })
 }
 
 #[cfg(not(feature = "import"))]

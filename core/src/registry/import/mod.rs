@@ -146,7 +146,7 @@ pub fn read(text: &str, reading: &Reading<'_>) -> Result<Import> {
     let mut import = Import { format, ..Import::default() };
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     for mut one in found {
-        let name: String = one.name.chars().take(80).collect();
+        let name = shown(&one.name);
         let stands_twice = twice.iter().any(|path| path.starts_with(&one.path));
         let outcome = if stands_twice {
             Err("it, or a member of it, stands twice in the file; keep one".to_owned())
@@ -169,6 +169,15 @@ pub fn read(text: &str, reading: &Reading<'_>) -> Result<Import> {
         }
     }
     Ok(import)
+}
+
+/// A name of a file's author, cut to 80 characters and without those that change how the text around them is shown.
+fn shown(name: &str) -> String {
+    let misleads = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    name.chars().take(80).map(|c| if misleads(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A registration in a file that an operator named, or standard input: one server in the words of this gateway, or of a client.

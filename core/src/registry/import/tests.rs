@@ -88,12 +88,13 @@ fn every_entry_that_cannot_be_read_is_named_and_the_others_are_read() {
 fn what_stands_twice_is_refused_and_named() {
     let import = mcp_servers(
         r#"{"mcpServers": {"a": {"command": "x"}, "a": {"command": "evil"}, "b": {"command": "x", "command": "y"},
-            "c": {"command": "x", "env": {"A": 1, "A": 2}}, "d": {"command": "x"}, "e\u001b[2J": {"command": "x"}}}"#,
+            "c": {"command": "x", "env": {"A": 1, "A": 2}}, "d": {"command": "x"}, "e\u001b[2J": {"command": "x"}, "日\u202e\u0007": {}}}"#,
     )
     .unwrap();
     assert_eq!(names(&import), ["d", "e--2j"]);
-    assert_eq!(import.excluded.len(), 3, "{}", reasons(&import));
-    assert!(!notes(&import).contains('\u{1b}'), "a name moves no cursor");
+    assert_eq!(import.excluded.len(), 4, "{}", reasons(&import));
+    let said = notes(&import) + &reasons(&import);
+    assert!(!said.contains(['\u{1b}', '\u{202e}', '\u{7}']), "a name moves no cursor: {said}");
     let error = mcp_servers(r#"{"mcpServers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}"#).unwrap_err();
     assert!(error.message().contains("`mcpServers` stands twice"), "{error}");
 }
