@@ -98,20 +98,26 @@ const CASES: &[Case] = &[
         registration["args"] = json!([8080, true]);
         registration["cwd"] = json!(folder);
     }),
-    case("enabled-false", script, inactive!()).registered(|registration| registration["enabled"] = json!(false)),
-    case("disabled-true", script, inactive!()).registered(|registration| registration["disabled"] = json!("true")),
+    case("enabled-false", script, inactive!())
+        .registered(|registration| registration["enabled"] = json!(false)),
+    case("disabled-true", script, inactive!())
+        .registered(|registration| registration["disabled"] = json!("true")),
     case(
         "capabilities-as-names",
         script,
         sees!(|at| {
             let declared = at.record().await["capabilities"].clone();
-            assert_eq!((&declared["tools"], &declared["resources"]), (&json!(["read_file"]), &json!(["file://"])));
+            assert_eq!(
+                (&declared["tools"], &declared["resources"]),
+                (&json!(["read_file"]), &json!(["file://"]))
+            );
         }),
     )
     .http()
     .registered(|registration| {
         registration["auto_discover"] = json!(false);
-        registration["capabilities"] = json!({ "tools": ["read_file"], "resources": ["file://"], "logging": {} });
+        registration["capabilities"] =
+            json!({ "tools": ["read_file"], "resources": ["file://"], "logging": {} });
     }),
     case(
         "placeholder-over-rest",
@@ -154,26 +160,91 @@ const CANARY: &str = "canary-4711";
 const ROWS: &[Row] = &[
     row("plain", Over::Http, r#"{"url": "URL"}"#, Right::Served),
     row("comments", Over::Http, "{ // a comment\n /* another */ 'url': 'URL', }", Right::Served),
-    row("variable-in-header", Over::Http, r#"{"url": "URL", "headers": {"X-Key": "${CANARY}"}}"#, Right::Served),
+    row(
+        "variable-in-header",
+        Over::Http,
+        r#"{"url": "URL", "headers": {"X-Key": "${CANARY}"}}"#,
+        Right::Served,
+    ),
     row("variable-in-url", Over::Http, r#"{"url": "URL?key=${CANARY}&x=${env:CANARY}"}"#, Right::Served),
     row("variable-in-path", Over::Http, r#"{"url": "URL?${CANARY}"}"#, Right::Served),
     row("variable-default", Over::Http, r#"{"url": "${UNSET_OF_THE_TEST:-URL}"}"#, Right::Served),
-    row("variable-as-word", Over::Stdio, r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "env": {"K": "$CANARY"}}"#, Right::Served),
-    row("variable-in-cwd", Over::Stdio, r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "cwd": "${FOLDER}"}"#, Right::Served),
-    row("variable-missing", Over::Http, r#"{"url": "URL", "headers": {"X": "${UNSET_OF_THE_TEST}"}}"#, Right::Excluded("`UNSET_OF_THE_TEST` is not set")),
-    row("variable-of-the-gateway", Over::Http, r#"{"url": "URL", "headers": {"X": "${MREG_LOG}"}}"#, Right::Excluded("`MREG_LOG` is a variable of the gateway")),
-    row("variable-of-the-gateway-too", Over::Stdio, r#"{"command": "PROGRAM", "env": {"X": "$MREG_LOG"}}"#, Right::Excluded("`MREG_LOG`")),
-    row("input", Over::Http, r#"{"url": "URL", "headers": {"X": "${input:key}"}}"#, Right::Excluded("`${input:key}` asks a person")),
+    row(
+        "variable-as-word",
+        Over::Stdio,
+        r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "env": {"K": "$CANARY"}}"#,
+        Right::Served,
+    ),
+    row(
+        "variable-in-cwd",
+        Over::Stdio,
+        r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "cwd": "${FOLDER}"}"#,
+        Right::Served,
+    ),
+    row(
+        "variable-missing",
+        Over::Http,
+        r#"{"url": "URL", "headers": {"X": "${UNSET_OF_THE_TEST}"}}"#,
+        Right::Excluded("`UNSET_OF_THE_TEST` is not set"),
+    ),
+    row(
+        "variable-of-the-gateway",
+        Over::Http,
+        r#"{"url": "URL", "headers": {"X": "${MREG_LOG}"}}"#,
+        Right::Excluded("`MREG_LOG` is a variable of the gateway"),
+    ),
+    row(
+        "variable-of-the-gateway-too",
+        Over::Stdio,
+        r#"{"command": "PROGRAM", "env": {"X": "$MREG_LOG"}}"#,
+        Right::Excluded("`MREG_LOG`"),
+    ),
+    row(
+        "input",
+        Over::Http,
+        r#"{"url": "URL", "headers": {"X": "${input:key}"}}"#,
+        Right::Excluded("`${input:key}` asks a person"),
+    ),
     row("enabled-false", Over::Http, r#"{"url": "URL", "enabled": false}"#, Right::Inactive),
-    row("disabled-program", Over::Stdio, r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "disabled": true}"#, Right::Inactive),
-    row("program", Over::Stdio, r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "env": {"PORT": 8080}}"#, Right::Served),
-    row("both-spellings", Over::Http, r#"{"type": "http", "transportType": "streamableHttp", "httpUrl": "URL", "timeout": 3}"#, Right::Served),
+    row(
+        "disabled-program",
+        Over::Stdio,
+        r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "disabled": true}"#,
+        Right::Inactive,
+    ),
+    row(
+        "program",
+        Over::Stdio,
+        r#"{"command": "PROGRAM", "args": ["SCRIPT", "LOG"], "env": {"PORT": 8080}}"#,
+        Right::Served,
+    ),
+    row(
+        "both-spellings",
+        Over::Http,
+        r#"{"type": "http", "transportType": "streamableHttp", "httpUrl": "URL", "timeout": 3}"#,
+        Right::Served,
+    ),
     row("sse", Over::Sse, r#"{"type": "sse", "serverUrl": "URL"}"#, Right::Served),
     row("neither", Over::Http, r#"{"timeout": 3}"#, Right::Excluded("`command` or a `url`")),
-    row("metadata", Over::Http, r#"{"url": "http://169.254.169.254/mcp"}"#, Right::Excluded("credentials of the machine")),
+    row(
+        "metadata",
+        Over::Http,
+        r#"{"url": "http://169.254.169.254/mcp"}"#,
+        Right::Excluded("credentials of the machine"),
+    ),
     row("no-object", Over::Http, "7", Right::Excluded("not an object")),
-    row("bad-header", Over::Http, r#"{"url": "URL", "headers": {"Host": "canary-4711"}}"#, Right::Excluded("`Host` is set by the gateway")),
-    row("unknown-type", Over::Http, r#"{"url": "URL", "type": "canary-4711"}"#, Right::Excluded("expected one of `http`")),
+    row(
+        "bad-header",
+        Over::Http,
+        r#"{"url": "URL", "headers": {"Host": "canary-4711"}}"#,
+        Right::Excluded("`Host` is set by the gateway"),
+    ),
+    row(
+        "unknown-type",
+        Over::Http,
+        r#"{"url": "URL", "type": "canary-4711"}"#,
+        Right::Excluded("expected one of `http`"),
+    ),
 ];
 
 /// One file with an entry a row, as `serve --import` reads it.
@@ -211,7 +282,8 @@ async fn a_file_is_read_as_its_author_means_it() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     for path in ["/api/v1/servers?limit=200", "/api/v1/audit?limit=200", "/mcp/tools", "/metrics"] {
-        let sent = gateway.http().send(http::Method::GET, path, &[], bytes::Bytes::new()).await.expect("an answer");
+        let sent =
+            gateway.http().send(http::Method::GET, path, &[], bytes::Bytes::new()).await.expect("an answer");
         let body = String::from_utf8_lossy(&sent.body).into_owned();
         assert!(!body.contains(CANARY), "{path}: {body}");
     }
@@ -231,7 +303,9 @@ async fn look(gateway: &Gateway, row: &Row, upstream: &Upstream) -> Result<(), S
         (Right::Excluded(reason), None) => {
             let log = gateway.log();
             let said = log.lines().find(|line| line.contains(&format!("{:?} cannot be imported", row.name)));
-            let said = said.or_else(|| log.lines().find(|line| line.contains(row.name) && line.contains("cannot be imported")));
+            let said = said.or_else(|| {
+                log.lines().find(|line| line.contains(row.name) && line.contains("cannot be imported"))
+            });
             said.filter(|line| line.contains(reason)).map(drop).ok_or(log)
         }
         (Right::Inactive, Some(server)) if server["status"] == "inactive" => {
@@ -273,7 +347,18 @@ fn import_says_what_it_did_with_each_entry() {
     let dry = command(folder.path(), &["import", "--dry-run", path]).output().expect("it runs");
     let table = said(&dry);
     assert_eq!(dry.status.code(), Some(1), "{table}");
-    for part in ["NAME", "TRANSPORT", "ACTION", "REASON", "would be registered", "would be registered, inactive", "excluded", "`gallery`", "dry run", "vscode"] {
+    for part in [
+        "NAME",
+        "TRANSPORT",
+        "ACTION",
+        "REASON",
+        "would be registered",
+        "would be registered, inactive",
+        "excluded",
+        "`gallery`",
+        "dry run",
+        "vscode",
+    ] {
         assert!(table.contains(part), "{part} in {table}");
     }
     assert!(!folder.path().join("data").join("gateway.db").exists(), "a dry run makes nothing");
@@ -282,9 +367,16 @@ fn import_says_what_it_did_with_each_entry() {
     let action = |name: &str| {
         let rows = outcome["servers"].as_array().expect("rows");
         let row = rows.iter().find(|row| row["name"] == name).cloned().unwrap_or_default();
-        format!("{} {}", row["transport"].as_str().unwrap_or_default(), row["action"].as_str().unwrap_or_default())
+        format!(
+            "{} {}",
+            row["transport"].as_str().unwrap_or_default(),
+            row["action"].as_str().unwrap_or_default()
+        )
     };
-    assert_eq!(["web", "off", "asks"].map(action), ["http registered", "stdio registered, inactive", "- excluded"]);
+    assert_eq!(
+        ["web", "off", "asks"].map(action),
+        ["http registered", "stdio registered, inactive", "- excluded"]
+    );
     let again = command(folder.path(), &["import", path]).output().expect("it runs");
     assert!(said(&again).contains("exists"), "{}", said(&again));
     let listed = command(folder.path(), &["list", "--json"]).output().expect("it runs");
@@ -295,7 +387,8 @@ fn import_says_what_it_did_with_each_entry() {
     let text = servers.to_string();
     assert!(text.contains("http://127.0.0.1:9/***/mcp") && text.contains(r#""status":"inactive""#), "{text}");
     let one = folder.path().join("one.json");
-    std::fs::write(&one, "{ // one\n 'name': 'From', 'serverUrl': 'http://127.0.0.1:9/${CANARY}', }").expect("a file");
+    std::fs::write(&one, "{ // one\n 'name': 'From', 'serverUrl': 'http://127.0.0.1:9/${CANARY}', }")
+        .expect("a file");
     let from = command(folder.path(), &["register", "--json", "--from"]).arg(&one).output().expect("it runs");
     assert!(from.status.success() && said(&from).contains("http://127.0.0.1:9/***"), "{}", said(&from));
 }
@@ -303,12 +396,18 @@ fn import_says_what_it_did_with_each_entry() {
 #[test]
 fn export_prints_what_a_client_reads() {
     let folder = tempfile::tempdir().expect("a folder");
-    for client in ["vscode", "claude", "claude-code", "cursor", "windsurf", "zed", "cline", "gemini", "opencode"] {
-        let words = ["export", "--for", client, "--service", "docs", "--url", "https://gw.example", "--key", "mcp_k"];
+    for client in
+        ["vscode", "claude", "claude-code", "cursor", "windsurf", "zed", "cline", "gemini", "opencode"]
+    {
+        let words =
+            ["export", "--for", client, "--service", "docs", "--url", "https://gw.example", "--key", "mcp_k"];
         let output = command(folder.path(), &words).output().expect("it runs");
         let text: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let text = text.to_string();
-        assert!(text.contains("https://gw.example/mcp/docs") && text.contains("Bearer mcp_k"), "{client}: {text}");
+        assert!(
+            text.contains("https://gw.example/mcp/docs") && text.contains("Bearer mcp_k"),
+            "{client}: {text}"
+        );
     }
     let output = command(folder.path(), &["export", "--for", "codex"]).output().expect("it runs");
     assert!(said(&output).contains("url = \"http://127.0.0.1:8000/mcp\""), "{}", said(&output));
@@ -330,9 +429,20 @@ fn x_31_a_hostile_file_is_refused_at_once() {
         ("deep", format!("{{\"mcpServers\": {}", "[".repeat(1_000_000)), "64 levels"),
         ("deep-yaml", format!("mcpServers: {}", "[".repeat(1_000_000)), ""),
         ("bomb", bomb(), "200000 values"),
-        ("huge", format!("{{\"mcpServers\": {{\"a\": \"{}\"}}}}", "x".repeat(5 * 1024 * 1024)), "larger than the limit"),
+        (
+            "huge",
+            format!("{{\"mcpServers\": {{\"a\": \"{}\"}}}}", "x".repeat(5 * 1024 * 1024)),
+            "larger than the limit",
+        ),
         ("twice", r#"{"mcpServers": {}, "mcpServers": {"a": {"command": "x"}}}"#.to_owned(), "stands twice"),
-        ("dollars", format!(r#"{{"mcpServers": {{"a": {{"command": "x", "args": ["{}"]}}}}}}"#, "${".repeat(1_000_000)), "256 placeholders"),
+        (
+            "dollars",
+            format!(
+                r#"{{"mcpServers": {{"a": {{"command": "x", "args": ["{}"]}}}}}}"#,
+                "${".repeat(1_000_000)
+            ),
+            "256 placeholders",
+        ),
         ("text", "just text".to_owned(), "mcpServers"),
         ("binary", "\u{0}\u{1}\u{2}".to_owned(), ""),
     ];

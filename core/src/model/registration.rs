@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::tolerant;
 use super::server::{Configuration, HealthCheck, ServerEndpoint, Status, TransportType};
+use super::tolerant;
 
 pub use document::MEMBERS;
 
@@ -30,9 +30,11 @@ pub use document::MEMBERS;
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(
     feature = "server",
-    schema(description = "A registration. Unknown members are refused, so that a misspelt one is noticed. The \
+    schema(
+        description = "A registration. Unknown members are refused, so that a misspelt one is noticed. The \
         members of MCP clients' own files are read as well: `url`, `serverUrl`, `httpUrl`, `type`, `transportType`, `headers`, `enabled`, \
-        `disabled`.")
+        `disabled`."
+    )
 )]
 pub struct Registration {
     /// Required. 1 to 128 of `A-Z a-z 0-9 _ . -`; unique within the tenant.

@@ -246,7 +246,8 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
         "`access` has at most 64 restrictions of 64 names of 1 to 256 bytes each",
     );
     let secrets = &configuration.secrets;
-    let bounded = secrets.len() <= MAX_SECRETS && secrets.iter().all(|text| (1..=MAX_DESCRIPTION).contains(&text.len()));
+    let bounded = secrets.len() <= MAX_SECRETS
+        && secrets.iter().all(|text| (1..=MAX_DESCRIPTION).contains(&text.len()));
     problems.unless(bounded, MEMBER, "`secrets` has at most 256 texts of 1 to 8192 bytes each");
     problems.unless(configuration.headers.len() <= MAX_HEADERS, MEMBER, "at most 64 `headers`");
     let mut seen = HashSet::new();

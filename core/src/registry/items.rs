@@ -118,7 +118,10 @@ pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
     for (member, list) in members.iter() {
         let member = if member == "resource_templates" { "resourceTemplates" } else { member };
         let names_none = list.starts_with('{') || matches!(list, "true" | "false" | "null");
-        if names_none && (CAPABILITIES.contains(&&*member) || CapabilityKind::ALL.iter().any(|kind| kind.list_member() == member)) {
+        if names_none
+            && (CAPABILITIES.contains(&&*member)
+                || CapabilityKind::ALL.iter().any(|kind| kind.list_member() == member))
+        {
             continue;
         }
         let Some(kind) = CapabilityKind::ALL.into_iter().find(|kind| kind.list_member() == member) else {
@@ -231,9 +234,13 @@ mod tests {
             .unwrap();
         let definitions: Vec<_> = named.items.iter().map(|item| item.definition.get()).collect();
         let tool = r#"{"name":"read_file","inputSchema":{"type":"object"}}"#;
-        let resources = [r#"{"uri":"file://","name":"file://"}"#, r#"{"uriTemplate":"x:{y}","name":"x:{y}"}"#];
+        let resources =
+            [r#"{"uri":"file://","name":"file://"}"#, r#"{"uriTemplate":"x:{y}","name":"x:{y}"}"#];
         assert_eq!(definitions, [tool, resources[0], resources[1], r#"{"name":"p"}"#]);
-        assert_eq!(declared(r#"{"tools":{"listChanged":true},"prompts":null,"resources":true}"#).unwrap().items, []);
+        assert_eq!(
+            declared(r#"{"tools":{"listChanged":true},"prompts":null,"resources":true}"#).unwrap().items,
+            []
+        );
         assert_eq!(declared(r#"{"tool":[],"prompts":[{}],"resources":1}"#).unwrap_err().len(), 3);
         assert_eq!(declared("[]").unwrap_err().len(), 1);
     }

@@ -332,8 +332,7 @@ fn keep_endpoint(patch: &mut Patch, current: &Server) -> bool {
         ServerEndpoint::Command { command, args, cwd, .. } => {
             let program = keep(&mut patch.command, shown.command.as_ref(), command);
             let arguments = keep(&mut patch.args, shown.args.as_ref(), args);
-            let folder =
-                cwd.as_ref().is_some_and(|cwd| keep(&mut patch.cwd, shown.cwd.as_ref(), cwd));
+            let folder = cwd.as_ref().is_some_and(|cwd| keep(&mut patch.cwd, shown.cwd.as_ref(), cwd));
             program || arguments || folder
         }
     }

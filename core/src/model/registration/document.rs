@@ -165,7 +165,11 @@ mod tests {
                     serde_json::to_value(read(&document)).unwrap()
                 };
                 assert_eq!(with(other), with(member), "{other}");
-                assert_ne!(with(other), serde_json::to_value(read(&json!({ "name": "a" }))).unwrap(), "{other}");
+                assert_ne!(
+                    with(other),
+                    serde_json::to_value(read(&json!({ "name": "a" }))).unwrap(),
+                    "{other}"
+                );
             }
         }
     }
@@ -195,7 +199,9 @@ mod tests {
         assert_eq!(read_one.args, ["-y", "8080", "true", "1.5", "x"]);
         let env: Vec<_> = read_one.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(env, ["DEBUG=false", "PORT=8080"]);
-        let listed = read(&json!({ "name": "a", "command": "npx -y pkg", "args": "--x 'y z'", "env": ["A=b=c", {"name": "B", "value": 1}] }));
+        let listed = read(
+            &json!({ "name": "a", "command": "npx -y pkg", "args": "--x 'y z'", "env": ["A=b=c", {"name": "B", "value": 1}] }),
+        );
         assert_eq!(listed.args, ["-y", "pkg", "--x", "y z"]);
         assert_eq!((listed.env["A"].as_str(), listed.env["B"].as_str()), ("b=c", "1"));
         assert!(refused(&json!({ "name": "a", "args": [{}] })).contains("a text, a number or a boolean"));
@@ -216,7 +222,9 @@ mod tests {
             assert_eq!(read(&document).status, status, "{document}");
         }
         assert!(refused(&json!({ "name": "a", "enabled": true, "disabled": true })).contains("contradict"));
-        assert!(refused(&json!({ "name": "a", "status": "active", "disabled": true })).contains("contradicts"));
+        assert!(
+            refused(&json!({ "name": "a", "status": "active", "disabled": true })).contains("contradicts")
+        );
     }
 
     #[test]
@@ -225,7 +233,10 @@ mod tests {
             "configuration": {"headers": {"X-B": "2"}} }));
         let headers = read.configuration.unwrap().headers;
         assert_eq!((headers["X-A"].as_str(), headers["X-B"].as_str()), ("1", "2"));
-        assert!(refused(&json!({ "name": "a", "url": "http://h", "serverUrl": "http://h" })).contains("duplicate"));
+        assert!(
+            refused(&json!({ "name": "a", "url": "http://h", "serverUrl": "http://h" }))
+                .contains("duplicate")
+        );
         assert!(refused(&json!({ "name": "a", "wieght": 1 })).contains("unknown field `wieght`"));
     }
 }

@@ -73,7 +73,8 @@ fn described(name: &str, server: &Value, config: &Value) -> Result<Value, String
     }
     let remote = &server["remote"];
     if let Some(url) = remote["url"].as_str().or(server["sseEndpoint"].as_str()) {
-        let kind = if remote["url"].is_null() { "sse" } else { remote["transport_type"].as_str().unwrap_or("http") };
+        let kind =
+            if remote["url"].is_null() { "sse" } else { remote["transport_type"].as_str().unwrap_or("http") };
         entry.insert("url".into(), url.into());
         entry.insert("type".into(), kind.into());
         entry.insert("headers".into(), remote["headers"].clone());
@@ -83,7 +84,9 @@ fn described(name: &str, server: &Value, config: &Value) -> Result<Value, String
         return Err("its tools are containers that run once, and no MCP server".into());
     }
     let Some(image) = server["image"].as_str() else {
-        return Err("it names neither an image nor a remote server; import the catalog that describes it".into());
+        return Err(
+            "it names neither an image nor a remote server; import the catalog that describes it".into()
+        );
     };
     let (args, env) = run(name, image, server, config)?;
     entry.insert("command".into(), "docker".into());
@@ -116,7 +119,10 @@ fn run(
     }
     for volume in server["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         for volume in filled(volume)? {
-            args.extend(["-v".to_owned(), if volume.contains(':') { volume } else { format!("{volume}:{volume}") }]);
+            args.extend([
+                "-v".to_owned(),
+                if volume.contains(':') { volume } else { format!("{volume}:{volume}") },
+            ]);
         }
     }
     if let Some(user) = server["user"].as_str() {
@@ -141,7 +147,8 @@ fn fill(name: &str, text: &str, config: &Value) -> Result<Vec<String>, String> {
     let (inside, after) = rest.split_once("}}").ok_or("a `{{` in it is not closed")?;
     let key = inside.split('|').next().unwrap_or(inside).trim();
     let path = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(key);
-    let steps = [config, &config[name]].map(|root| path.split('.').try_fold(root, |value, step| value.get(step)));
+    let steps =
+        [config, &config[name]].map(|root| path.split('.').try_fold(root, |value, step| value.get(step)));
     let value = steps.into_iter().flatten().next().ok_or_else(|| {
         format!("`{{{{{key}}}}}` has no value in the file; put the value in its place, or import a profile that sets it")
     })?;

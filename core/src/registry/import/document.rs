@@ -56,7 +56,9 @@ impl Budget {
 
 /// The error of a value that lies too deep.
 pub(super) fn too_deep() -> String {
-    format!("the file has more than {MAX_DEPTH} levels of objects and lists in each other; no file of servers does")
+    format!(
+        "the file has more than {MAX_DEPTH} levels of objects and lists in each other; no file of servers does"
+    )
 }
 
 /// Reads `text` in the notation that it looks like.
@@ -112,7 +114,8 @@ fn yaml(text: &str) -> Result<Document, String> {
 
 #[cfg(not(feature = "import"))]
 fn yaml(_: &str) -> Result<Document, String> {
-    Err("the file is not JSON, and this build reads no other notation; build with the feature `import`".into())
+    Err("the file is not JSON, and this build reads no other notation; build with the feature `import`"
+        .into())
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -207,7 +210,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
             if all.insert(key, value).is_some() {
                 self.0.twice.push(self.0.path.clone());
                 if self.0.twice.len() > MAX_TWICE {
-                    return Err(de::Error::custom(format!("more than {MAX_TWICE} members stand twice in their object")));
+                    return Err(de::Error::custom(format!(
+                        "more than {MAX_TWICE} members stand twice in their object"
+                    )));
                 }
             }
             self.0.path.pop();
@@ -228,9 +233,13 @@ mod tests {
 
     #[test]
     fn comments_trailing_commas_quotes_and_a_byte_order_mark_are_read() {
-        let text = "\u{feff}// a\n{ /* b */ 'a': [1, 2.5, -3,], b: true, // c\n \"d\": null, e: 'x\\u00e4', }\n";
+        let text =
+            "\u{feff}// a\n{ /* b */ 'a': [1, 2.5, -3,], b: true, // c\n \"d\": null, e: 'x\\u00e4', }\n";
         assert_eq!(value(text), json!({ "a": [1, 2.5, -3], "b": true, "d": null, "e": "xä" }));
-        assert_eq!(value("[mcp_servers.a]\ncommand = 'x'\n"), json!({ "mcp_servers": { "a": { "command": "x" } } }));
+        assert_eq!(
+            value("[mcp_servers.a]\ncommand = 'x'\n"),
+            json!({ "mcp_servers": { "a": { "command": "x" } } })
+        );
         assert_eq!(value("a: 1\n"), json!({ "a": 1 }));
     }
 

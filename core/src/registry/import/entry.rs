@@ -106,7 +106,11 @@ fn canonical(
         match document.get(name) {
             Some(other) if name == "transport_type" && same_transport(other, &value) => {}
             Some(other) if *other == value || name == "display_name" => {}
-            Some(_) => return Err(format!("`{member}` says something else than another name of the same member; keep one")),
+            Some(_) => {
+                return Err(format!(
+                    "`{member}` says something else than another name of the same member; keep one"
+                ));
+            }
             None => drop(document.insert(name.to_owned(), value)),
         }
     }
@@ -134,7 +138,9 @@ fn one_endpoint(document: &mut Map<String, Value>) -> Result<(), String> {
     }
     if document.contains_key("endpoint_url") {
         // Many clients write an empty list and an empty object beside a URL.
-        let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty);
+        let empty = |value: &Value| {
+            value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
+        };
         document.retain(|member, value| !(["args", "env"].contains(&&**member) && empty(value)));
     }
     Ok(())
@@ -240,8 +246,10 @@ fn keep_secret(registration: &mut Registration, secrets: Vec<String>) {
             std::iter::once(command).chain(args).chain(cwd).collect()
         }
     };
-    let stand: Vec<String> =
-        secrets.into_iter().filter(|secret| texts.iter().any(|text| text.contains(secret.as_str()))).collect();
+    let stand: Vec<String> = secrets
+        .into_iter()
+        .filter(|secret| texts.iter().any(|text| text.contains(secret.as_str())))
+        .collect();
     if !stand.is_empty() {
         registration.configuration.get_or_insert_default().secrets.extend(stand);
     }

@@ -121,7 +121,8 @@ pub fn export(client: Client, target: &Target<'_>) -> String {
     let env = format!("${{env:{VARIABLE}}}");
     let document = match client {
         Client::VsCode => {
-            let entry = target.with_headers(json!({ "type": "http", "url": url }), "${input:mcp-gateway-key}");
+            let entry =
+                target.with_headers(json!({ "type": "http", "url": url }), "${input:mcp-gateway-key}");
             let mut file = under("servers", entry);
             if target.guarded && target.key.is_none() {
                 let ask = json!({ "type": "promptString", "id": "mcp-gateway-key", "password": true,
@@ -155,7 +156,9 @@ pub fn export(client: Client, target: &Target<'_>) -> String {
 /// The header's value is a variable of its own: on some systems arguments with blanks are taken apart.
 fn claude(target: &Target<'_>) -> Value {
     let mut args = vec!["-y", "mcp-remote", target.url];
-    let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|own| target.url.starts_with(own));
+    let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+        .iter()
+        .any(|own| target.url.starts_with(own));
     if target.url.starts_with("http://") && !loopback {
         args.push("--allow-http");
     }
@@ -170,7 +173,10 @@ fn codex(target: &Target<'_>) -> String {
     let mut text = format!("[mcp_servers.{}]\nurl = {}\n", quoted(target.name), quoted(target.url));
     match (target.key, target.guarded) {
         (Some(key), _) => {
-            text.push_str(&format!("http_headers = {{ \"Authorization\" = {} }}\n", quoted(&format!("Bearer {key}"))));
+            text.push_str(&format!(
+                "http_headers = {{ \"Authorization\" = {} }}\n",
+                quoted(&format!("Bearer {key}"))
+            ));
         }
         (None, true) => text.push_str(&format!("bearer_token_env_var = \"{VARIABLE}\"\n")),
         (None, false) => {}

@@ -109,7 +109,9 @@ impl Format {
         if has("mcp_servers") {
             return Some(Self::Codex);
         }
-        if has("registry") || is_list("servers") && (has("id") || root["servers"].get(0).is_some_and(is_of_docker)) {
+        if has("registry")
+            || is_list("servers") && (has("id") || root["servers"].get(0).is_some_and(is_of_docker))
+        {
             return Some(Self::Docker);
         }
         if has("entities") {

@@ -47,9 +47,9 @@ pub(super) fn entries(root: &Value, format: Format) -> Result<Vec<Found>, String
             targets(root, &mut all);
             (!all.is_empty()).then_some(all)
         }
-        Format::ContextForge => root["entities"]["gateways"].as_array().map(|all| {
-            all.iter().enumerate().map(|(at, gateway)| context_forge(at, gateway)).collect()
-        }),
+        Format::ContextForge => root["entities"]["gateways"]
+            .as_array()
+            .map(|all| all.iter().enumerate().map(|(at, gateway)| context_forge(at, gateway)).collect()),
         Format::ClaudeCode => claude_code(root),
         Format::Registrations => registrations(root),
         Format::Gemini => members(root, &["mcpServers"]).map(|all| gemini(root, all)),
@@ -84,7 +84,10 @@ fn members(root: &Value, path: &[&str]) -> Option<Vec<Found>> {
             let found = all.iter().enumerate().map(|(at, entry)| {
                 let mut entry = entry.clone();
                 let name = entry.as_object_mut().and_then(|entry| entry.remove("name"));
-                let name = name.as_ref().and_then(Value::as_str).map_or_else(|| format!("entry-{}", at + 1), str::to_owned);
+                let name = name
+                    .as_ref()
+                    .and_then(Value::as_str)
+                    .map_or_else(|| format!("entry-{}", at + 1), str::to_owned);
                 Found::new(&name, &path, Ok(entry))
             });
             Some(found.collect())
@@ -122,7 +125,9 @@ fn claude_code(root: &Value) -> Option<Vec<Found>> {
                 found.entry = found.entry.map(switched_off);
             }
             let shown: String = folder.chars().take(80).collect();
-            all.push(found.noted(format!("it belongs to the project {shown:?}, and is served everywhere here")));
+            all.push(
+                found.noted(format!("it belongs to the project {shown:?}, and is served everywhere here")),
+            );
         }
     }
     (root.get("mcpServers").is_some() || projects.is_some()).then_some(all)
@@ -247,7 +252,8 @@ fn target(before: usize, target: &Value) -> Found {
     };
     let found = Found::new(&name, &["targets", "[]"], entry);
     if target.get("policies").is_some() || target["mcp"].get("policies").is_some() {
-        return found.noted("its `policies` were passed over; set credentials with `mcp-gateway credentials set`");
+        return found
+            .noted("its `policies` were passed over; set credentials with `mcp-gateway credentials set`");
     }
     found
 }

@@ -106,7 +106,10 @@ pub struct Reading<'a> {
 
 impl fmt::Debug for Reading<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reading").field("format", &self.format).field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Reading")
+            .field("format", &self.format)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,7 +136,10 @@ pub fn read(text: &str, reading: &Reading<'_>) -> Result<Import> {
         return one(&root);
     }
     let found = found::entries(&root, format).map_err(bad)?;
-    if let Some(path) = twice.iter().find(|path| found.iter().any(|one| one.path.len() > path.len() && one.path.starts_with(path))) {
+    if let Some(path) = twice
+        .iter()
+        .find(|path| found.iter().any(|one| one.path.len() > path.len() && one.path.starts_with(path)))
+    {
         return Err(bad(format!("`{}` stands twice in the file; keep one", path.join("."))));
     }
     let variables = Variables {
@@ -189,7 +195,10 @@ pub fn registration(text: &str, reading: &Reading<'_>) -> Result<(Registration, 
     match (import.registrations.pop(), import.registrations.len(), import.excluded.pop()) {
         (Some(registration), 0, None) => Ok((registration, import.notes)),
         (None, _, Some(excluded)) if import.excluded.is_empty() => Err(bad(excluded.to_string())),
-        _ => Err(bad("the file has other than one server; `mcp-gateway import FILE` registers all of a file".into())),
+        _ => {
+            Err(bad("the file has other than one server; `mcp-gateway import FILE` registers all of a file"
+                .into()))
+        }
     }
 }
 

@@ -15,7 +15,8 @@ fn variables(name: &str) -> Option<String> {
 }
 
 fn named(text: &str) -> Import {
-    let reading = Reading { variables: Some(&variables), folder: Some(Path::new("/srv/app")), ..Reading::default() };
+    let reading =
+        Reading { variables: Some(&variables), folder: Some(Path::new("/srv/app")), ..Reading::default() };
     read(text, &reading).unwrap()
 }
 
@@ -52,7 +53,10 @@ fn the_file_of_a_desktop_client_is_read() {
     assert_eq!(import.format, Format::McpServers);
     assert_eq!(names(&import), ["my-server", "files", "off", "old", "web"]);
     let files = find(&import, "files");
-    assert_eq!((files.command.as_deref(), files.args.len(), &files.env["A"]), (Some("npx"), 3, &"b".to_owned()));
+    assert_eq!(
+        (files.command.as_deref(), files.args.len(), &files.env["A"]),
+        (Some("npx"), 3, &"b".to_owned())
+    );
     assert_eq!(find(&import, "old").transport_type, Some(TransportType::Sse));
     assert_eq!(find(&import, "web").transport_type, Some(TransportType::Http));
     assert_eq!(header(find(&import, "web"), "Authorization"), "Bearer x");
@@ -74,7 +78,16 @@ fn every_entry_that_cannot_be_read_is_named_and_the_others_are_read() {
     assert_eq!(names(&import), ["x-y", "good"]);
     let reasons = reasons(&import);
     assert_eq!(import.excluded.len(), 12, "{reasons}");
-    for name in ["\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"日\"", "\"x-y\" cannot be imported: it becomes `x-y`, as \"X y\"", "\"e\"", "\"f\""] {
+    for name in [
+        "\"a\"",
+        "\"b\"",
+        "\"c\"",
+        "\"d\"",
+        "\"日\"",
+        "\"x-y\" cannot be imported: it becomes `x-y`, as \"X y\"",
+        "\"e\"",
+        "\"f\"",
+    ] {
         assert!(reasons.contains(name), "{name} in {reasons}");
     }
     assert!(!reasons.contains("hush"), "{reasons}");
@@ -95,7 +108,9 @@ fn what_stands_twice_is_refused_and_named() {
     assert_eq!(import.excluded.len(), 4, "{}", reasons(&import));
     let said = notes(&import) + &reasons(&import);
     assert!(!said.contains(['\u{1b}', '\u{202e}', '\u{7}']), "a name moves no cursor: {said}");
-    let error = mcp_servers(r#"{"mcpServers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}"#).unwrap_err();
+    let error =
+        mcp_servers(r#"{"mcpServers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}"#)
+            .unwrap_err();
     assert!(error.message().contains("`mcpServers` stands twice"), "{error}");
 }
 
@@ -117,7 +132,10 @@ fn vs_code() {
     let local = find(&import, "local");
     assert_eq!((local.command.as_deref(), local.args[1].as_str()), (Some("/srv/app/run"), "8080"));
     assert!(reasons(&import).contains("\"asks\" cannot be imported: `${input:key}` asks a person"));
-    for settings in [r#"{"mcp": {"servers": {"a": {"command": "x"}}}}"#, r#"{"mcp.servers": {"a": {"command": "x"}}, "editor.tabSize": 2}"#] {
+    for settings in [
+        r#"{"mcp": {"servers": {"a": {"command": "x"}}}}"#,
+        r#"{"mcp.servers": {"a": {"command": "x"}}, "editor.tabSize": 2}"#,
+    ] {
         assert_eq!(names(&named(settings)), ["a"], "{settings}");
     }
 }
@@ -178,7 +196,10 @@ fn zed() {
         }"#,
     );
     assert_eq!((import.format, names(&import)), (Format::Zed, vec!["older", "own", "remote"]));
-    assert_eq!((find(&import, "older").command.as_deref(), find(&import, "older").args.len()), (Some("node"), 1));
+    assert_eq!(
+        (find(&import, "older").command.as_deref(), find(&import, "older").args.len()),
+        (Some("node"), 1)
+    );
     assert_eq!(find(&import, "remote").status, Some(Status::Inactive));
     assert!(reasons(&import).contains("\"extension\"") && !reasons(&import).contains("hush"));
 }
@@ -218,8 +239,14 @@ fn codex_and_open_code() {
     );
     assert_eq!((import.format, names(&import)), (Format::OpenCode, vec!["local", "remote"]));
     let local = find(&import, "local");
-    assert_eq!((local.command.as_deref(), local.args.as_slice()), (Some("bun"), ["x", "pkg"].map(str::to_owned).as_slice()));
-    assert_eq!((local.env["K"].as_str(), local.transport_type), ("canary-of-a-token", Some(TransportType::Stdio)));
+    assert_eq!(
+        (local.command.as_deref(), local.args.as_slice()),
+        (Some("bun"), ["x", "pkg"].map(str::to_owned).as_slice())
+    );
+    assert_eq!(
+        (local.env["K"].as_str(), local.transport_type),
+        ("canary-of-a-token", Some(TransportType::Stdio))
+    );
     assert_eq!(find(&import, "remote").transport_type, Some(TransportType::Http));
 }
 
@@ -234,7 +261,11 @@ fn libre_chat() {
     let files = find(&import, "files");
     assert_eq!((files.env["PORT"].as_str(), files.env["KEY"].as_str()), ("8080", "canary-of-a-token"));
     assert_eq!(find(&import, "everything").transport_type, Some(TransportType::Sse));
-    assert!(reasons(&import).contains("\"user\" cannot be imported: `headers` has a `{{…}}`"), "{}", reasons(&import));
+    assert!(
+        reasons(&import).contains("\"user\" cannot be imported: `headers` has a `{{…}}`"),
+        "{}",
+        reasons(&import)
+    );
 }
 
 #[test]
@@ -247,7 +278,10 @@ fn docker_catalogs_and_profiles() {
     let import = named(catalog);
     assert_eq!((import.format, names(&import)), (Format::Docker, vec!["github-official", "linear", "old"]));
     let github = find(&import, "github-official");
-    assert_eq!(github.args.join(" "), "run -i --rm --init -e GITHUB_PERSONAL_ACCESS_TOKEN ghcr.io/github/server@sha256:abc stdio");
+    assert_eq!(
+        github.args.join(" "),
+        "run -i --rm --init -e GITHUB_PERSONAL_ACCESS_TOKEN ghcr.io/github/server@sha256:abc stdio"
+    );
     assert_eq!(github.env["GITHUB_PERSONAL_ACCESS_TOKEN"], "canary-of-a-token");
     assert_eq!(github.display_name.as_deref(), Some("GitHub Official"));
     assert_eq!(find(&import, "linear").transport_type, Some(TransportType::Http));
@@ -275,9 +309,13 @@ fn agentgateway() {
          - name: remote\n            mcp:\n              host: https://mcp.example/mcp\n          - name: parts\n            sse: {host: localhost, port: 9000, path: /sse}\n          \
          - name: pets\n            openapi: {host: localhost}\n    - backends:\n      - mcp:\n          targets:\n          - name: second\n            mcp: {host: localhost, port: 443}\n",
     );
-    assert_eq!((import.format, names(&import)), (Format::AgentGateway, vec!["everything", "remote", "parts", "second"]));
+    assert_eq!(
+        (import.format, names(&import)),
+        (Format::AgentGateway, vec!["everything", "remote", "parts", "second"])
+    );
     assert_eq!(find(&import, "everything").env["KEY"], "canary-of-a-token");
-    let urls: Vec<_> = import.registrations[1..].iter().map(|one| one.endpoint_url.as_deref().unwrap()).collect();
+    let urls: Vec<_> =
+        import.registrations[1..].iter().map(|one| one.endpoint_url.as_deref().unwrap()).collect();
     assert_eq!(urls, ["https://mcp.example/mcp", "http://localhost:9000/sse", "https://localhost:443/mcp"]);
     assert_eq!(find(&import, "parts").transport_type, Some(TransportType::Sse));
     assert!(reasons(&import).contains("openapi"));
@@ -296,22 +334,42 @@ fn context_forge() {
     );
     assert_eq!((import.format, names(&import)), (Format::ContextForge, vec!["peer", "off"]));
     let peer = find(&import, "peer");
-    assert_eq!((peer.transport_type, peer.tags.as_slice()), (Some(TransportType::Sse), ["a", "b"].map(str::to_owned).as_slice()));
-    assert_eq!((find(&import, "off").transport_type, find(&import, "off").status), (Some(TransportType::Http), Some(Status::Inactive)));
-    assert!(notes(&import).contains("credentials set") && !notes(&import).contains("sealed\""), "{}", notes(&import));
+    assert_eq!(
+        (peer.transport_type, peer.tags.as_slice()),
+        (Some(TransportType::Sse), ["a", "b"].map(str::to_owned).as_slice())
+    );
+    assert_eq!(
+        (find(&import, "off").transport_type, find(&import, "off").status),
+        (Some(TransportType::Http), Some(Status::Inactive))
+    );
+    assert!(
+        notes(&import).contains("credentials set") && !notes(&import).contains("sealed\""),
+        "{}",
+        notes(&import)
+    );
 }
 
 #[test]
 fn registrations_of_this_gateway_and_server_json() {
-    let import = named(r#"[{"name": "A", "endpoint_url": "http://h/${TENANT}"}, {"name": "b", "command": "npx -y x", "capabilities": {"tools": ["t"]}}]"#);
+    let import = named(
+        r#"[{"name": "A", "endpoint_url": "http://h/${TENANT}"}, {"name": "b", "command": "npx -y x", "capabilities": {"tools": ["t"]}}]"#,
+    );
     assert_eq!((import.format, names(&import)), (Format::Registrations, vec!["A", "b"]));
     assert_eq!(find(&import, "b").args, ["-y", "x"]);
-    let (one, _) = registration(r#"{"name": "one", "url": "http://h/mcp", "weight": 3}"#, &Reading::default()).unwrap();
+    let (one, _) =
+        registration(r#"{"name": "one", "url": "http://h/mcp", "weight": 3}"#, &Reading::default()).unwrap();
     assert_eq!((one.name.as_str(), one.weight), ("one", Some(3)));
-    for bad in [r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "y"}}}"#, r#"{"name": "a", "command": ""}"#, r#"{"name": "a", "url": "http://h", "wieght": 1}"#] {
+    for bad in [
+        r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "y"}}}"#,
+        r#"{"name": "a", "command": ""}"#,
+        r#"{"name": "a", "url": "http://h", "wieght": 1}"#,
+    ] {
         assert_eq!(registration(bad, &Reading::default()).unwrap_err().kind(), ErrorKind::InvalidParams);
     }
-    assert_eq!(read(r#"{"packages": []}"#, &Reading::default()).unwrap_err().kind(), ErrorKind::InvalidParams);
+    assert_eq!(
+        read(r#"{"packages": []}"#, &Reading::default()).unwrap_err().kind(),
+        ErrorKind::InvalidParams
+    );
     let forced = Reading { format: Some(Format::Zed), ..Reading::default() };
     let error = read(r#"{"mcpServers": {}}"#, &forced).unwrap_err();
     assert!(error.message().contains("`context_servers`"), "{error}");
@@ -330,12 +388,15 @@ fn variables_are_replaced_in_files_that_an_operator_named_and_are_secret() {
     assert_eq!(names(&import), ["args", "url"]);
     let url = find(&import, "url");
     assert_eq!(url.endpoint_url.as_deref(), Some("https://canary-tenant.example/mcp?k=canary-of-a-token"));
-    let secrets = |registration: &Registration| registration.configuration.clone().unwrap_or_default().secrets;
+    let secrets =
+        |registration: &Registration| registration.configuration.clone().unwrap_or_default().secrets;
     assert_eq!(secrets(url), ["canary-of-a-token", "canary-tenant"]);
     assert_eq!(secrets(find(&import, "args")), ["canary-of-a-token"]);
     assert_eq!(find(&import, "args").args, ["--token", "canary-of-a-token", "fallback"]);
     let reasons = reasons(&import);
-    for part in ["`FIRST` is not set", "`SECOND` is not set", "`MREG_AUTH__API_KEYS` is a variable of the gateway"] {
+    for part in
+        ["`FIRST` is not set", "`SECOND` is not set", "`MREG_AUTH__API_KEYS` is a variable of the gateway"]
+    {
         assert!(reasons.contains(part), "{part} in {reasons}");
     }
     let unnamed = mcp_servers(file).unwrap();
@@ -347,7 +408,8 @@ fn variables_are_replaced_in_files_that_an_operator_named_and_are_secret() {
 fn a_file_of_variables_is_read_under_those_of_the_entry() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".env"), "# c\nexport A='one'\nB=\"two\"\nC=${TOKEN}\n\n").unwrap();
-    let file = r#"{"servers": {"a": {"command": "x", "envFile": "${workspaceFolder}/.env", "env": {"B": "own"}}}}"#;
+    let file =
+        r#"{"servers": {"a": {"command": "x", "envFile": "${workspaceFolder}/.env", "env": {"B": "own"}}}}"#;
     let reading = Reading { variables: Some(&variables), folder: Some(folder.path()), ..Reading::default() };
     let import = read(file, &reading).unwrap();
     let env = &find(&import, "a").env;
@@ -379,7 +441,9 @@ fn what_is_exported_is_read_again() {
             let said = match (given, guarded, client) {
                 (Some(key), ..) => Some(format!("Bearer {key}")),
                 (None, false, _) => None,
-                (None, true, Client::Zed | Client::Cline | Client::Claude) => Some("Bearer YOUR_KEY".to_owned()),
+                (None, true, Client::Zed | Client::Cline | Client::Claude) => {
+                    Some("Bearer YOUR_KEY".to_owned())
+                }
                 (None, true, _) => Some("Bearer mcp_k".to_owned()),
             };
             if *client == Client::Claude {

@@ -84,13 +84,20 @@ impl Expansion {
             rest = after;
             out.push_str(&piece);
             if out.len() > MAX_EXPANDED {
-                return Err(format!("it has more than {MAX_EXPANDED} bytes after its variables are replaced"));
+                return Err(format!(
+                    "it has more than {MAX_EXPANDED} bytes after its variables are replaced"
+                ));
             }
         }
         Ok(out)
     }
 
-    fn value(&self, asked: &Placeholder<'_>, variables: Variables<'_>, nested: usize) -> Result<String, String> {
+    fn value(
+        &self,
+        asked: &Placeholder<'_>,
+        variables: Variables<'_>,
+        nested: usize,
+    ) -> Result<String, String> {
         let Some(lookup) = variables.lookup else {
             self.left.borrow_mut().insert(asked.shown());
             return Ok(asked.text.to_owned());
@@ -256,7 +263,11 @@ mod tests {
     }
 
     fn variables() -> Variables<'static> {
-        Variables { lookup: Some(&lookup), folder: Some(Path::new("/work/app/.vscode")), ..Variables::default() }
+        Variables {
+            lookup: Some(&lookup),
+            folder: Some(Path::new("/work/app/.vscode")),
+            ..Variables::default()
+        }
     }
 
     #[test]

@@ -52,11 +52,17 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let texts = style != ScalarStyle::Plain || tag.is_some_and(|tag| is_text(&tag.to_string()));
-                builder.value(if texts { text.into_owned().into() } else { plain(&text) }, anchor).map_err(at)?;
+                builder
+                    .value(if texts { text.into_owned().into() } else { plain(&text) }, anchor)
+                    .map_err(at)?;
             }
             Event::Alias(anchor) => builder.alias(anchor).map_err(at)?,
-            Event::SequenceStart(_, anchor, _) => builder.begin(Value::Array(Vec::new()), anchor).map_err(at)?,
-            Event::MappingStart(_, anchor, _) => builder.begin(Value::Object(Map::new()), anchor).map_err(at)?,
+            Event::SequenceStart(_, anchor, _) => {
+                builder.begin(Value::Array(Vec::new()), anchor).map_err(at)?
+            }
+            Event::MappingStart(_, anchor, _) => {
+                builder.begin(Value::Object(Map::new()), anchor).map_err(at)?
+            }
             Event::SequenceEnd | Event::MappingEnd => builder.end().map_err(at)?,
             _ => {}
         }

@@ -58,7 +58,9 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
 fn base(common: &Common, config: &Config, args: &Args) -> Result<String, Failure> {
     if let Some(url) = &args.url {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Failure::usage(format!("--url {url}: expected a URL such as https://gateway.example.com")));
+            return Err(Failure::usage(format!(
+                "--url {url}: expected a URL such as https://gateway.example.com"
+            )));
         }
         return Ok(url.trim_end_matches('/').to_owned());
     }

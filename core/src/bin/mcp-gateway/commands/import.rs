@@ -17,7 +17,8 @@ use crate::wiring::Common;
 
 /// Registers the servers of a file of an MCP client or of another gateway. Those whose names are registered already are passed over.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Files are read in JSON, JSON with comments, JSON5, YAML and TOML. Where the file has ${VAR}, ${VAR:-default}, ${env:VAR} or
+#[command(
+    after_help = "Files are read in JSON, JSON with comments, JSON5, YAML and TOML. Where the file has ${VAR}, ${VAR:-default}, ${env:VAR} or
 $VAR, the variable of this command's environment is put in; it is never shown. An entry that cannot be used costs no other entry.
 
 Examples:
@@ -26,7 +27,8 @@ Examples:
   mcp-gateway import --format docker profile.yaml
 
 Exit codes: 0 if every entry is registered or was before, 1 if an entry could not be used or registered, 2 if the file as a whole
-cannot be read; then nothing was begun.")]
+cannot be read; then nothing was begun."
+)]
 pub(crate) struct Args {
     /// The file; `-` for standard input
     file: PathBuf,
@@ -71,7 +73,11 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let import = servers_of(&args.file, format)?;
     let (mut outcomes, place) = if args.dry_run {
         let would = |r: &Registration| {
-            let action = if r.status == Some(Status::Inactive) { "would be registered, inactive" } else { "would be registered" };
+            let action = if r.status == Some(Status::Inactive) {
+                "would be registered, inactive"
+            } else {
+                "would be registered"
+            };
             outcome(&import, r, action, String::new())
         };
         (import.registrations.iter().map(would).collect(), "nothing, as this is a dry run".to_owned())
@@ -98,15 +104,24 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
 /// The line of a server that can be registered: `detail`, and the notes about its entry.
 fn outcome(import: &Import, registration: &Registration, action: &'static str, detail: String) -> Outcome {
     let notes = import.notes.iter().filter(|note| note.registered == registration.name);
-    let texts: Vec<String> =
-        std::iter::once(detail).filter(|text| !text.is_empty()).chain(notes.map(|note| note.text.clone())).collect();
+    let texts: Vec<String> = std::iter::once(detail)
+        .filter(|text| !text.is_empty())
+        .chain(notes.map(|note| note.text.clone()))
+        .collect();
     let transport = match (registration.transport_type, &registration.command) {
         (Some(transport), _) => transport.as_str(),
         (None, Some(_)) => "stdio",
-        (None, None) if registration.endpoint_url.as_ref().is_some_and(|url| url.starts_with("ws")) => "websocket",
+        (None, None) if registration.endpoint_url.as_ref().is_some_and(|url| url.starts_with("ws")) => {
+            "websocket"
+        }
         (None, None) => "http",
     };
-    Outcome { name: registration.name.clone(), transport: transport.to_owned(), action, reason: texts.join("; ") }
+    Outcome {
+        name: registration.name.clone(),
+        transport: transport.to_owned(),
+        action,
+        reason: texts.join("; "),
+    }
 }
 
 async fn register_all(api: &Api, import: &Import) -> Result<Vec<Outcome>, Failure> {
@@ -118,7 +133,9 @@ async fn register_all(api: &Api, import: &Import) -> Result<Vec<Outcome>, Failur
                 ("registered, inactive", String::new())
             }
             StatusCode::CREATED => ("registered", String::new()),
-            StatusCode::CONFLICT => ("exists", "a server of this name is registered, and was left as it is".to_owned()),
+            StatusCode::CONFLICT => {
+                ("exists", "a server of this name is registered, and was left as it is".to_owned())
+            }
             _ => ("failed", api::message(status, &answer)),
         };
         outcomes.push(outcome(import, registration, action, detail));
