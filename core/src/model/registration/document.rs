@@ -82,7 +82,7 @@ struct Document {
     disabled: Option<bool>,
 }
 
-/// Reads a registration in the words of whoever wrote it.
+/// Reads a registration, in the words of this gateway or of a client.
 pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Registration, D::Error> {
     let document = Document::deserialize(deserializer)?;
     let status = document.status().map_err(D::Error::custom)?;

@@ -77,7 +77,7 @@ impl FromStr for Client {
     }
 }
 
-/// What a client is to connect to.
+/// The endpoint that a client is to connect to.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The name of the entry.

@@ -154,7 +154,7 @@ impl Format {
         }
     }
 
-    /// What a file of this format has, for the message that it is missing.
+    /// The member that a file of this format has, for the message that it is missing.
     pub(super) const fn member(self) -> &'static str {
         match self {
             Self::VsCode => "`servers`, or `mcp.servers`",

@@ -15,7 +15,7 @@ pub(super) struct Found {
     pub(super) path: Path,
     /// The entry in the members of a client's file, or why it cannot be used.
     pub(super) entry: Result<Value, String>,
-    /// What became of parts of it: one sentence each.
+    /// The outcome for parts of it: one sentence each.
     pub(super) notes: Vec<String>,
 }
 

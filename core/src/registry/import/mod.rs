@@ -49,7 +49,7 @@ pub struct Import {
 }
 
 impl Import {
-    /// Logs what became of the file.
+    /// Logs the entries that cannot be used, and the notes.
     pub fn tell(&self) {
         for excluded in &self.excluded {
             tracing::warn!("{excluded}");
@@ -75,7 +75,7 @@ impl fmt::Display for Excluded {
     }
 }
 
-/// What became of a part of an entry.
+/// The outcome for a part of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The entry's name in the file, cut to 80 characters.

@@ -46,7 +46,7 @@ impl fmt::Debug for Variables<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Expansion {
     secrets: RefCell<BTreeSet<String>>,
-    /// What stays as it is, because nobody's variables are read.
+    /// The placeholders that stay as they are, because nobody's variables are read.
     pub(super) left: RefCell<BTreeSet<String>>,
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use super::document::{Budget, MAX_DEPTH, too_deep};
 
-/// What an alias stands for, with what it costs.
+/// The value of an anchor, with its cost.
 struct Anchored {
     value: Value,
     values: usize,
