@@ -141,7 +141,7 @@ async fn a_file_is_read_as_its_author_means_it() {
         let arg = |at: usize| registration["args"][at].as_str().unwrap_or_default().to_owned();
         let entry = row.entry.replace("URL", upstream.url()).replace("PROGRAM", PROGRAM);
         let entry = entry.replace("SCRIPT", &arg(0)).replace("LOG\"]", &format!("{}\"]", arg(1)));
-        text.push_str(&format!("{}: {entry},\n", json!(row.name)));
+        text.extend([json!(row.name).to_string(), ": ".to_owned(), entry, ",\n".to_owned()]);
         upstreams.push(upstream);
     }
     text.push_str("}}\n");
@@ -167,7 +167,8 @@ async fn a_file_is_read_as_its_author_means_it() {
     for path in ["/api/v1/servers?limit=200", "/api/v1/audit?limit=200", "/mcp/tools", "/metrics"] {
         let sent =
             gateway.http().send(http::Method::GET, path, &[], bytes::Bytes::new()).await.expect("an answer");
-        let body = String::from_utf8_lossy(&sent.body).into_owned();
+        let body = sent.bytes().await.expect("a body");
+        let body = String::from_utf8_lossy(&body).into_owned();
         assert!(!body.contains(CANARY), "{path}: {body}");
     }
     assert!(!gateway.output().contains(CANARY), "{}", gateway.output());
@@ -301,17 +302,16 @@ fn export_prints_what_a_client_reads() {
 #[test]
 fn x_31_a_hostile_file_is_refused_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let bomb = || {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for n in 1..20 {
-            text.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", ")));
-        }
-        text + "mcpServers: *a19\n"
-    };
+    let level = |n: i32| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "));
+    let bomb = format!(
+        "a0: &a0 [{}]\n{}mcpServers: *a19\n",
+        ["x"; 10].join(", "),
+        (1..20).map(level).collect::<String>()
+    );
     let files = [
         ("deep", format!("{{\"mcpServers\": {}", "[".repeat(1_000_000)), "64 levels"),
         ("deep-yaml", format!("mcpServers: {}", "[".repeat(1_000_000)), ""),
-        ("bomb", bomb(), "200000 values"),
+        ("bomb", bomb, "200000 values"),
         (
             "huge",
             format!("{{\"mcpServers\": {{\"a\": \"{}\"}}}}", "x".repeat(5 * 1024 * 1024)),

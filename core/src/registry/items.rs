@@ -119,7 +119,7 @@ pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
         let member = if member == "resource_templates" { "resourceTemplates" } else { member };
         let names_none = list.starts_with('{') || matches!(list, "true" | "false" | "null");
         if names_none
-            && (CAPABILITIES.contains(&&*member)
+            && (CAPABILITIES.contains(&member)
                 || CapabilityKind::ALL.iter().any(|kind| kind.list_member() == member))
         {
             continue;

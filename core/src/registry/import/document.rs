@@ -221,7 +221,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-#[cfg(all(test, feature = "import"))]
+#[cfg(test)]
+#[cfg(feature = "import")]
 mod tests {
     use serde_json::json;
 

@@ -41,7 +41,7 @@ pub(super) fn registration(
     if name != found.name {
         found.notes.push(format!("it is registered as `{name}`"));
     }
-    let (mut document, passed, env_file) = canonical(members)?;
+    let Canonical { mut document, passed, env_file } = canonical(members)?;
     if !passed.is_empty() {
         let shown = passed.iter().take(20).map(|member| member.chars().take(40).collect::<String>());
         let list = shown.map(|member| format!("`{}`", member.escape_debug())).collect::<Vec<_>>().join(", ");
@@ -73,10 +73,17 @@ pub(super) fn registration(
     Ok(registration)
 }
 
-/// The members by their own names, those that mean nothing here, and the file of variables.
-fn canonical(
-    mut members: Map<String, Value>,
-) -> Result<(Map<String, Value>, Vec<String>, Option<String>), String> {
+/// The members of an entry, told apart.
+struct Canonical {
+    /// Those of a registration, by their own names.
+    document: Map<String, Value>,
+    /// The names of those that mean nothing here.
+    passed: Vec<String>,
+    /// The file of variables that the entry names.
+    env_file: Option<String>,
+}
+
+fn canonical(mut members: Map<String, Value>) -> Result<Canonical, String> {
     if members.get("httpUrl").is_some_and(Value::is_string) {
         // As Gemini has it, which reads `url` as the address of HTTP+SSE.
         members.remove("url");
@@ -93,7 +100,7 @@ fn canonical(
             // A name beside the entry's own is one for people.
             Some(("name", _)) => "display_name",
             // Some clients keep there how they found the server.
-            Some(("status", _)) if !value.as_str().is_some_and(|word| Status::of_word(word).is_some()) => {
+            Some(("status", _)) if value.as_str().is_none_or(|word| Status::of_word(word).is_none()) => {
                 passed.push(member);
                 continue;
             }
@@ -114,7 +121,7 @@ fn canonical(
             None => drop(document.insert(name.to_owned(), value)),
         }
     }
-    Ok((document, passed, env_file))
+    Ok(Canonical { document, passed, env_file })
 }
 
 fn same_transport(one: &Value, other: &Value) -> bool {

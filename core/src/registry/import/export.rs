@@ -54,9 +54,9 @@ clients! {
     Gemini = "gemini", "~/.gemini/settings.json, or .gemini/settings.json",
     /// Codex.
     Codex = "codex", "~/.codex/config.toml",
-    /// OpenCode.
+    /// `OpenCode`.
     OpenCode = "opencode", "opencode.json",
-    /// LibreChat.
+    /// `LibreChat`.
     LibreChat = "librechat", "librechat.yaml",
 }
 
@@ -170,30 +170,31 @@ fn claude(target: &Target<'_>) -> Value {
 }
 
 fn codex(target: &Target<'_>) -> String {
-    let mut text = format!("[mcp_servers.{}]\nurl = {}\n", quoted(target.name), quoted(target.url));
-    match (target.key, target.guarded) {
+    let mut lines =
+        vec![format!("[mcp_servers.{}]", quoted(target.name)), format!("url = {}", quoted(target.url))];
+    lines.extend(match (target.key, target.guarded) {
         (Some(key), _) => {
-            text.push_str(&format!(
-                "http_headers = {{ \"Authorization\" = {} }}\n",
-                quoted(&format!("Bearer {key}"))
-            ));
+            let value = quoted(&format!("Bearer {key}"));
+            Some(format!("http_headers = {{ \"Authorization\" = {value} }}"))
         }
-        (None, true) => text.push_str(&format!("bearer_token_env_var = \"{VARIABLE}\"\n")),
-        (None, false) => {}
-    }
-    text.trim_end().to_owned()
+        (None, true) => Some(format!("bearer_token_env_var = \"{VARIABLE}\"")),
+        (None, false) => None,
+    });
+    lines.join("\n")
 }
 
 fn librechat(target: &Target<'_>, variable: &str) -> String {
-    let mut text = format!(
-        "mcpServers:\n  {}:\n    type: streamable-http\n    url: {}\n",
-        quoted(target.name),
-        quoted(target.url)
-    );
+    let mut lines = vec![
+        "mcpServers:".to_owned(),
+        format!("  {}:", quoted(target.name)),
+        "    type: streamable-http".to_owned(),
+        format!("    url: {}", quoted(target.url)),
+    ];
     if let Some(value) = target.authorization(variable) {
-        text.push_str(&format!("    headers:\n      Authorization: {}\n", quoted(&value)));
+        lines.push("    headers:".to_owned());
+        lines.push(format!("      Authorization: {}", quoted(&value)));
     }
-    text.trim_end().to_owned()
+    lines.join("\n")
 }
 
 /// A text in quotes, as JSON, TOML and YAML have it alike.

@@ -48,15 +48,15 @@ formats! {
     Gemini = "gemini",
     /// Codex: `[mcp_servers.NAME]` in `config.toml`.
     Codex = "codex",
-    /// OpenCode: `mcp` in `opencode.json`.
+    /// `OpenCode`: `mcp` in `opencode.json`.
     OpenCode = "opencode",
-    /// LibreChat: `mcpServers` in `librechat.yaml`.
+    /// `LibreChat`: `mcpServers` in `librechat.yaml`.
     LibreChat = "librechat",
     /// Docker's MCP Toolkit: a catalog, or a profile.
     Docker = "docker",
     /// agentgateway: the `targets` of its MCP backends.
     AgentGateway = "agentgateway",
-    /// ContextForge: the `gateways` of an export.
+    /// `ContextForge`: the `gateways` of an export.
     ContextForge = "contextforge",
     /// A `server.json` of the official registry.
     ServerJson = "server-json",
@@ -83,7 +83,7 @@ impl FromStr for Format {
 
 /// The members at the root of Gemini's settings that no other client's file with `mcpServers` has.
 const GEMINI: [&str; 5] = ["selectedAuthType", "security", "general", "contextFileName", "coreTools"];
-/// The same for LibreChat.
+/// The same for `LibreChat`.
 const LIBRECHAT: [&str; 4] = ["endpoints", "interface", "registration", "fileConfig"];
 
 impl Format {

@@ -159,17 +159,17 @@ fn switched_off(mut entry: Value) -> Value {
 
 /// `command` may be an object with the path; a server of an extension has neither command nor URL.
 fn zed(mut found: Found) -> Found {
-    found.entry = found.entry.and_then(|entry| {
-        let Value::Object(mut entry) = entry else { return Ok(entry) };
-        entry.remove("source");
-        if entry.get("command").is_some_and(Value::is_object)
-            && let Some(Value::Object(command)) = entry.remove("command")
+    found.entry = found.entry.map(|mut entry| {
+        let Some(members) = entry.as_object_mut() else { return entry };
+        members.remove("source");
+        if members.get("command").is_some_and(Value::is_object)
+            && let Some(Value::Object(command)) = members.remove("command")
         {
             for (member, value) in command {
-                entry.entry(if member == "path" { "command".into() } else { member }).or_insert(value);
+                members.entry(if member == "path" { "command".into() } else { member }).or_insert(value);
             }
         }
-        Ok(Value::Object(entry))
+        entry
     });
     found
 }
@@ -285,7 +285,9 @@ fn context_forge(at: usize, gateway: &Value) -> Found {
     // Tags are texts, or objects with an id and a label.
     if let Some(Value::Array(tags)) = entry.get_mut("tags") {
         let text = |tag: &Value| tag["id"].as_str().or(tag["label"].as_str()).map(Value::from);
-        tags.iter_mut().for_each(|tag| *tag = text(tag).unwrap_or_else(|| tag.take()));
+        for tag in tags {
+            *tag = text(tag).unwrap_or_else(|| tag.take());
+        }
     }
     let found = Found::new(&name, &["entities", "gateways", "[]"], Ok(Value::Object(entry)));
     if gateway["auth_value"].is_null() {

@@ -13,7 +13,8 @@ mod option;
 mod variables;
 #[cfg(feature = "import")]
 mod yaml;
-#[cfg(all(test, feature = "import"))]
+#[cfg(test)]
+#[cfg(feature = "import")]
 mod tests;
 
 use std::collections::BTreeMap;

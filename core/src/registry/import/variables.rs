@@ -73,12 +73,11 @@ impl Expansion {
         let (mut out, mut rest) = (String::with_capacity(text.len().min(MAX_EXPANDED)), text);
         let mut before = None;
         while let Some(next) = rest.chars().next() {
-            let (piece, after) = match placeholder(rest, before, variables) {
-                Some((placeholder, after)) => (self.value(&placeholder, variables, nested)?, after),
-                None => {
-                    let (piece, after) = rest.split_at(next.len_utf8());
-                    (piece.to_owned(), after)
-                }
+            let (piece, after) = if let Some((asked, after)) = placeholder(rest, before, variables) {
+                (self.value(&asked, variables, nested)?, after)
+            } else {
+                let (piece, after) = rest.split_at(next.len_utf8());
+                (piece.to_owned(), after)
             };
             before = rest[..rest.len() - after.len()].chars().next_back();
             rest = after;

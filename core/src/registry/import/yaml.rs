@@ -58,10 +58,10 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             }
             Event::Alias(anchor) => builder.alias(anchor).map_err(at)?,
             Event::SequenceStart(_, anchor, _) => {
-                builder.begin(Value::Array(Vec::new()), anchor).map_err(at)?
+                builder.begin(Value::Array(Vec::new()), anchor).map_err(at)?;
             }
             Event::MappingStart(_, anchor, _) => {
-                builder.begin(Value::Object(Map::new()), anchor).map_err(at)?
+                builder.begin(Value::Object(Map::new()), anchor).map_err(at)?;
             }
             Event::SequenceEnd | Event::MappingEnd => builder.end().map_err(at)?,
             _ => {}
@@ -214,16 +214,12 @@ mod tests {
     /// aliases cost what they stand for, so that a bomb is refused before it is built.
     #[test]
     fn bombs_and_knots_are_refused() {
-        let mut laughs = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
-        for n in 1..12 {
-            let list = vec![format!("*a{}", n - 1); 10].join(", ");
-            laughs.push_str(&format!("a{n}: &a{n} [{list}]\n"));
-        }
+        let level = |n: i32| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "));
+        let laughs =
+            format!("a0: &a0 [{}]\n{}", ["lol"; 10].join(", "), (1..12).map(level).collect::<String>());
         assert!(read(&laughs).unwrap_err().contains("values"), "a billion laughs");
-        let mut deep = "a0: &a0 [x]\n".to_owned();
-        for n in 1..5_000 {
-            deep.push_str(&format!("a{n}: &a{n} [*a{}]\n", n - 1));
-        }
+        let step = |n: i32| format!("a{n}: &a{n} [*a{}]\n", n - 1);
+        let deep = format!("a0: &a0 [x]\n{}", (1..5_000).map(step).collect::<String>());
         assert!(read(&deep).unwrap_err().contains("64 levels"), "a ladder of aliases");
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(1_000));
         assert!(read(&long).unwrap_err().contains("bytes of text"), "a long text, repeated");

@@ -46,7 +46,7 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
     if let Some(service) = &args.service {
         let service = ServiceName::asked(service)
             .map_err(|error| Failure::usage(format!("--service {service}: {error}")))?;
-        url.push_str(&format!("/{service}"));
+        url = format!("{url}/{service}");
     }
     let guarded = config.auth.is_configured();
     let target = Target { name: &args.name, url: &url, guarded, key: args.key.as_deref() };
