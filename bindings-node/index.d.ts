@@ -465,7 +465,10 @@ export interface OpenOptions {
   url?: string
   /** Where relative paths lead. */
   dataDir?: string
-  /** Registrations, or what desktop clients keep as `mcpServers`. */
+  /**
+   * Registrations, or what clients keep as `mcpServers`; an entry that cannot be used is logged and costs itself alone. Placeholders such
+   * as `${VAR}` stay as they are: they are replaced only in a file that the configuration names by `import`.
+   */
   servers?: Registration[] | { mcpServers: Record<string, JsonObject> }
 }
 

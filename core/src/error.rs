@@ -262,6 +262,26 @@ impl Error {
         self
     }
 
+    /// The same error with each of its texts, and that of its source, as `change` makes them.
+    #[must_use]
+    pub fn map_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let parts = &mut *self.0;
+        parts.message = change(&parts.message).into();
+        for (_, value) in &mut parts.facts.context {
+            *value = change(value);
+        }
+        if let Some(source) = parts.source.take() {
+            let mut texts = vec![source.to_string()];
+            let mut next = source.source();
+            while let Some(cause) = next {
+                texts.push(cause.to_string());
+                next = cause.source();
+            }
+            parts.source = Some(change(&texts.join(": ")).into());
+        }
+        self
+    }
+
     /// The same error for another waiter for the same thing; the source stays with the first.
     #[must_use]
     pub fn repeat(&self) -> Self {

@@ -12,5 +12,6 @@ mod case;
 mod d_reasons;
 mod e_tolerance;
 mod f_configuration;
+mod f_files;
 mod g_prefix;
 mod official;

@@ -118,7 +118,8 @@ class Gateway(Verbs, _Common):
 
         ``config`` is the path of a configuration file, or the configuration itself. ``url`` says where servers are kept, such as
         ``sqlite:gateway.db``; without it, where the configuration says, else in memory. ``servers`` is a list of registrations, or what
-        desktop clients write: ``{"mcpServers": {…}}``.
+        clients write: ``{"mcpServers": {…}}``, of which an entry that cannot be used is logged and costs itself alone. Placeholders
+        such as ``${VAR}`` stay as they are: they are replaced only in a file that the configuration names by ``import``.
         """
         return Opening(_members(config, url, data_dir, servers))
 

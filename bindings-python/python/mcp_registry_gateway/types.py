@@ -75,6 +75,7 @@ class RegistrationMembers(TypedDict, total=False):
     auto_discover: bool | None
     health_check: dict[str, Any] | None
     configuration: dict[str, Any] | None
+    status: Status | None
 
 
 class KeyMembers(TypedDict, total=False):

@@ -134,14 +134,14 @@ impl GatewayBuilder {
         self
     }
 
-    /// The same for the servers of a JSON document with `mcpServers`, as desktop clients write it.
+    /// The same for the servers of a document with `mcpServers`, as desktop clients write it, or in another format that
+    /// [`import::read`] knows. An entry that cannot be used is logged and costs itself alone. Placeholders such as `${VAR}` stay as
+    /// they are: they are replaced only in a file that the configuration names by `import`.
     ///
-    /// [`ErrorKind::InvalidParams`] or [`ErrorKind::Parse`] if it is none.
+    /// [`ErrorKind::InvalidParams`] if it is none.
     pub fn mcp_servers(self, document: &str) -> Result<Self> {
         let import = import::mcp_servers(document)?;
-        for note in import.notes {
-            tracing::warn!("{note}");
-        }
+        import.tell();
         Ok(self.servers(import.registrations))
     }
 
@@ -205,9 +205,7 @@ impl GatewayBuilder {
         let folder = self.data_dir.or_else(|| self.config.folder()).unwrap_or_default();
         let config = self.config.load()?;
         let declared = config.declared()?;
-        for note in declared.notes {
-            tracing::warn!("{note}");
-        }
+        declared.tell();
         let said = match (self.url.as_deref(), &config.store.path) {
             (Some(url), _) => Some(StoreLocation::parse(url)?),
             (None, path) => path.clone().map(StoreLocation::File),

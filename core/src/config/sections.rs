@@ -66,7 +66,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// Which programs may be started once others can register servers.
     pub stdio: Stdio,
-    /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
+    /// A file of an MCP client or of another gateway, whose servers are registered too. `${VAR}` in it stands for a variable of the
+    /// process that reads it.
     pub import: Option<PathBuf>,
     /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -126,7 +126,8 @@ impl Facade {
     /// - `config`: the path of a configuration file, or the configuration itself under the same keys;
     /// - `url`: the store, `sqlite:PATH` or `memory:`; without it, the one that the configuration names, else memory;
     /// - `data_dir`: where relative paths lead; without it, the folder of the configuration file, or else the working directory;
-    /// - `servers`: a list of registrations, or an object with `mcpServers`.
+    /// - `servers`: a list of registrations, or an object with `mcpServers`, of which an entry that cannot be used is logged and costs
+    ///   itself alone. Placeholders such as `${VAR}` stay as they are.
     ///
     /// Neither the environment nor a file that is not named is read. Blocks until the gateway is open.
     ///

@@ -16,6 +16,7 @@ pub mod redact;
 pub mod registration;
 pub mod server;
 pub mod tenant;
+mod tolerant;
 
 pub use access::Restriction;
 pub use audit::{AuditEntry, AuditQuery, AuditRow, ChainReport};

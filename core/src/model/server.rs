@@ -15,10 +15,17 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A plain enum whose names in JSON, in the stores and on the command line are the same.
 macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal $(| $other:literal)*,)+ }) => {
         $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::of_word(&word).ok_or_else(|| serde::de::Error::unknown_variant(&word, &[$($word,)+]))
+            }
+        }
 
         impl $name {
             /// Every value.
@@ -27,6 +34,13 @@ macro_rules! words {
             /// The word for it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The value that a word means, in whatever case it is written and with `-`, `_` or blanks between its parts; `None` for others.
+            pub fn of_word(word: &str) -> Option<Self> {
+                let word = bare(word);
+                $(if [$word $(, $other)*].iter().any(|known| bare(known) == word) { return Some(Self::$variant); })+
+                None
             }
         }
 
@@ -54,7 +68,7 @@ macro_rules! words {
         impl FromStr for $name {
             type Err = Error;
             fn from_str(text: &str) -> Result<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                Self::of_word(text).ok_or_else(|| {
                     let words: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
                     Error::new(ErrorKind::InvalidParams, format!("expected one of {}", words.join(", "))).with("found", text)
                 })
@@ -63,17 +77,23 @@ macro_rules! words {
     };
 }
 
+/// A word without what people write differently.
+fn bare(word: &str) -> String {
+    let kept = word.chars().filter(|c| !matches!(c, '-' | '_' | ' '));
+    kept.map(|c| c.to_ascii_lowercase()).collect()
+}
+
 words! {
     /// How a server is reached.
     TransportType {
         /// Streamable HTTP.
-        Http = "http",
+        Http = "http" | "https" | "streamable-http" | "http-stream" | "streamable" | "remote",
         /// HTTP+SSE of 2024-11-05.
-        Sse = "sse",
+        Sse = "sse" | "http+sse",
         /// One JSON-RPC message a text frame.
-        Websocket = "websocket",
+        Websocket = "websocket" | "ws" | "wss",
         /// A child process.
-        Stdio = "stdio",
+        Stdio = "stdio" | "local" | "command",
         /// Within the program that embeds the gateway.
         Memory = "memory",
         /// By a connector that the program which embeds the gateway brings, for the scheme of the URL.
@@ -86,7 +106,7 @@ words! {
     Status {
         /// Takes calls.
         Active = "active",
-        /// Drained: finishes its calls, takes no new ones, is still probed.
+        /// Drained: finishes its calls and takes no new ones. A server at a URL is still probed; a program is not started.
         Inactive = "inactive",
         /// Takes nothing, is not probed.
         Maintenance = "maintenance",
@@ -366,6 +386,10 @@ pub struct Configuration {
     /// Headers sent with every request to the server. Values are stored and never shown.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// Texts in `endpoint_url`, `command`, `args` and `cwd` that are never shown, such as the values of variables that a file of
+    /// servers names. Not shown themselves, and kept as long as they stand there. Only an administrator adds one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Restricts the server's service to some callers, as `access.rules` does, without `service`. Only an administrator
     /// changes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -390,6 +414,7 @@ impl Default for Configuration {
             trusted: false,
             ca_file: None,
             headers: BTreeMap::new(),
+            secrets: Vec::new(),
             access: Vec::new(),
         }
     }

@@ -19,6 +19,7 @@ const MAX_DESCRIPTION: usize = 8 * 1024;
 const MAX_URL: usize = 4 * 1024;
 const MAX_ARGS: usize = 1024;
 const MAX_HEADERS: usize = 64;
+const MAX_SECRETS: usize = 256;
 /// Restrictions of a server, and names in each list of one, at most.
 const MAX_PATTERNS: usize = 64;
 const MAX_PATTERN: usize = 256;
@@ -244,6 +245,10 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
         MEMBER,
         "`access` has at most 64 restrictions of 64 names of 1 to 256 bytes each",
     );
+    let secrets = &configuration.secrets;
+    let bounded = secrets.len() <= MAX_SECRETS
+        && secrets.iter().all(|text| (1..=MAX_DESCRIPTION).contains(&text.len()));
+    problems.unless(bounded, MEMBER, "`secrets` has at most 256 texts of 1 to 8192 bytes each");
     problems.unless(configuration.headers.len() <= MAX_HEADERS, MEMBER, "at most 64 `headers`");
     let mut seen = HashSet::new();
     for (name, value) in &configuration.headers {

@@ -29,6 +29,9 @@ pub const MAX_URI: usize = 8 * 1024;
 /// Characters of the name of a tool or prompt at most.
 pub const MAX_ITEM_NAME: usize = 512;
 
+/// Capabilities of servers that have no items.
+const CAPABILITIES: [&str; 6] = ["completions", "experimental", "extensions", "logging", "sampling", "tasks"];
+
 /// Something of a list that is not used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excluded {
@@ -188,8 +191,9 @@ fn is_item_name(name: &str) -> bool {
     !name.trim().is_empty() && name.chars().count() <= MAX_ITEM_NAME && !name.contains(deceives)
 }
 
-/// The listing that a registration declares: `{tools, resources, resourceTemplates, prompts}`, each optional. A tool that is
-/// declared without an `inputSchema` gets `{"type":"object"}`.
+/// The listing that a registration declares: `{tools, resources, resourceTemplates, prompts}`, each optional: a list of items, or
+/// of their names. A tool that is declared without an `inputSchema` gets `{"type":"object"}`. An object, `true` or `null` in the
+/// place of a list, as servers write their capabilities, declares no item.
 ///
 /// Errors: every problem; unlike a server, the author of a registration can correct it.
 pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
@@ -197,6 +201,14 @@ pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
     let mut problems = Vec::new();
     let mut listing = Listing::default();
     for (member, list) in members.iter() {
+        let member = if member == "resource_templates" { "resourceTemplates" } else { member };
+        let names_none = list.starts_with('{') || matches!(list, "true" | "false" | "null");
+        if names_none
+            && (CAPABILITIES.contains(&member)
+                || CapabilityKind::ALL.iter().any(|kind| kind.list_member() == member))
+        {
+            continue;
+        }
         let Some(kind) = CapabilityKind::ALL.into_iter().find(|kind| kind.list_member() == member) else {
             let shown: String = member.chars().take(40).collect();
             problems.push(format!(
@@ -204,7 +216,8 @@ pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
             ));
             continue;
         };
-        let list = if kind == CapabilityKind::Tool { with_schemas(list) } else { list.to_owned() };
+        let list = from_names(kind, list);
+        let list = if kind == CapabilityKind::Tool { with_schemas(&list) } else { list };
         match items(kind, &list) {
             Ok(found) => {
                 listing.items.extend(found.items);
@@ -217,6 +230,20 @@ pub(super) fn declared(raw: &str) -> Result<Listing, Vec<String>> {
         problems.push(format!("{} items; a server has at most {MAX_ITEMS}", listing.items.len()));
     }
     if problems.is_empty() { Ok(listing) } else { Err(problems) }
+}
+
+/// `list` with an item in the place of each name; as it is if it is no list.
+fn from_names(kind: CapabilityKind, list: &str) -> String {
+    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(list) else { return list.to_owned() };
+    let items = items.iter().map(|item| {
+        let name = item.get();
+        match kind.key() {
+            _ if !name.starts_with('"') => name.to_owned(),
+            "name" => format!(r#"{{"name":{name}}}"#),
+            key => format!(r#"{{"{key}":{name},"name":{name}}}"#),
+        }
+    });
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
 }
 
 /// `list` with an `inputSchema` in each tool that has none; as it is if it is no list.
@@ -296,6 +323,17 @@ mod tests {
         let first = r#"{"name":"a", "x":1.0,"inputSchema":{"type":"object"}}"#;
         assert_eq!(definitions, [first, r#"{"name":"b","inputSchema":{"type":"object","x":1}}"#]);
         assert_eq!(listing.initialize, None);
+        let named = declared(r#"{"tools":["read_file"],"resources":["file://"],"resource_templates":["x:{y}"],"prompts":["p"],"logging":{}}"#)
+            .unwrap();
+        let definitions: Vec<_> = named.items.iter().map(|item| item.definition.get()).collect();
+        let tool = r#"{"name":"read_file","inputSchema":{"type":"object"}}"#;
+        let resources =
+            [r#"{"uri":"file://","name":"file://"}"#, r#"{"uriTemplate":"x:{y}","name":"x:{y}"}"#];
+        assert_eq!(definitions, [tool, resources[0], resources[1], r#"{"name":"p"}"#]);
+        assert_eq!(
+            declared(r#"{"tools":{"listChanged":true},"prompts":null,"resources":true}"#).unwrap().items,
+            []
+        );
         assert_eq!(declared(r#"{"tool":[],"prompts":[{}],"resources":1}"#).unwrap_err().len(), 3);
         assert_eq!(declared("[]").unwrap_err().len(), 1);
     }

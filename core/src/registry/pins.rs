@@ -3,12 +3,13 @@
 //! `npx foo` runs the program that is published as `foo` at the moment of the start. A registration of that kind is accepted,
 //! since people keep such commands in their files, and is flagged wherever the server is shown.
 
-use crate::model::{ServerEndpoint, redact};
+use crate::model::{Server, ServerEndpoint, redact};
 
 /// What an operator should know of the way in which a server is started: one sentence each.
-pub fn warnings(endpoint: &ServerEndpoint) -> Vec<String> {
-    let ServerEndpoint::Command { command, args, .. } = endpoint else { return Vec::new() };
-    unpinned(command, args).into_iter().collect()
+pub fn warnings(server: &Server) -> Vec<String> {
+    let ServerEndpoint::Command { command, args, .. } = &server.endpoint else { return Vec::new() };
+    let warning = unpinned(command, args);
+    warning.iter().map(|text| redact::covered(text, &server.configuration.secrets)).collect()
 }
 
 /// The work of a command that fetches its program before it runs it, such as `npx is installing`; `None` for any other.

@@ -7,6 +7,7 @@
 //! A link does not interpret messages beyond what it needs to bring an answer to its question.
 
 mod connect;
+mod discreet;
 mod duplex;
 pub mod guard;
 #[cfg(feature = "http")]

@@ -19,7 +19,7 @@ use super::condition::ProblemView;
 use crate::registry::{Drifted, Filter, pins};
 
 /// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so are parts of `endpoint_url` and
-/// `args` that may be secret.
+/// `args` that may be secret, and the values of variables that a file of servers named.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Server))]
@@ -186,24 +186,24 @@ impl ServerView {
     }
 
     fn new(server: &Server, offers: &[Capability], condition: Condition) -> Self {
-        let (command, args, env, cwd) = match &server.endpoint {
-            ServerEndpoint::Url { .. } => (None, None, None, None),
-            ServerEndpoint::Command { command, args, env, cwd } => {
-                (Some(command.clone()), Some(redact::args(args)), Some(hidden(env)), cwd.clone())
-            }
+        let env = match &server.endpoint {
+            ServerEndpoint::Url { .. } => None,
+            ServerEndpoint::Command { env, .. } => Some(hidden(env)),
         };
+        let shown = redact::endpoint(server);
         let mut configuration = server.configuration.clone();
         configuration.headers = hidden(&configuration.headers);
+        configuration.secrets = Vec::new();
         Self {
             id: *server.id.as_uuid(),
             tenant_id: server.tenant_id.to_string(),
             name: server.name.clone(),
             service: server.service.to_string(),
-            endpoint_url: server.endpoint.url().map(redact::url),
-            command,
-            args,
+            endpoint_url: shown.endpoint_url,
+            command: shown.command,
+            args: shown.args,
             env,
-            cwd,
+            cwd: shown.cwd,
             transport_type: server.transport_type,
             version: server.version.clone(),
             display_name: server.display_name.clone(),
@@ -227,7 +227,7 @@ impl ServerView {
             last_error: condition.last_error,
             progress: condition.progress,
             last_output: condition.output,
-            warnings: pins::warnings(&server.endpoint),
+            warnings: pins::warnings(server),
             drift: None,
             tools: None,
             resources: None,
@@ -338,20 +338,7 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
         ServerEndpoint::Url { .. } => &nothing,
     };
     let mut kept = false;
-    match &current.endpoint {
-        ServerEndpoint::Url { endpoint_url } => {
-            if patch.endpoint_url.as_ref().is_some_and(|new| *new == redact::url(endpoint_url)) {
-                kept |= patch.endpoint_url.as_ref().is_some_and(|new| new.contains(HIDDEN));
-                patch.endpoint_url = Some(endpoint_url.clone());
-            }
-        }
-        ServerEndpoint::Command { args, .. } => {
-            if patch.args.as_ref().is_some_and(|new| *new == redact::args(args)) {
-                kept |= patch.args.iter().flatten().any(|arg| arg.contains(HIDDEN));
-                patch.args = Some(args.clone());
-            }
-        }
-    }
+    kept |= keep_endpoint(patch, current);
     if let Some(env) = &mut patch.env {
         kept |= keep(env, stored, "env")?;
     }
@@ -359,6 +346,29 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
         kept |= keep(&mut configuration.headers, &current.configuration.headers, "configuration.headers")?;
     }
     Ok(kept)
+}
+
+/// Puts the stored parts of the endpoint where the patch has them as they were shown; says whether that hid something.
+fn keep_endpoint(patch: &mut Patch, current: &Server) -> bool {
+    fn keep<T: PartialEq + Clone>(new: &mut Option<T>, shown: Option<&T>, stored: &T) -> bool {
+        let same = new.is_some() && new.as_ref() == shown;
+        if same {
+            *new = Some(stored.clone());
+        }
+        same && shown.is_some_and(|shown| shown != stored)
+    }
+    let shown = redact::endpoint(current);
+    match &current.endpoint {
+        ServerEndpoint::Url { endpoint_url } => {
+            keep(&mut patch.endpoint_url, shown.endpoint_url.as_ref(), endpoint_url)
+        }
+        ServerEndpoint::Command { command, args, cwd, .. } => {
+            let program = keep(&mut patch.command, shown.command.as_ref(), command);
+            let arguments = keep(&mut patch.args, shown.args.as_ref(), args);
+            let folder = cwd.as_ref().is_some_and(|cwd| keep(&mut patch.cwd, shown.cwd.as_ref(), cwd));
+            program || arguments || folder
+        }
+    }
 }
 
 fn keep(new: &mut BTreeMap<String, String>, stored: &BTreeMap<String, String>, field: &str) -> Result<bool> {

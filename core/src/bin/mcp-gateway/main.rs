@@ -52,8 +52,10 @@ enum Command {
     List(commands::list::Args),
     /// Calls a tool through a running gateway
     Call(commands::call::Args),
-    /// Registers the servers of an `mcpServers` file, as desktop clients keep it
+    /// Registers the servers of a file of an MCP client or of another gateway
     Import(commands::import::Args),
+    /// Prints what an MCP client needs to reach this gateway
+    Export(commands::export::Args),
     /// Asks a running gateway whether it works, or probes one server now
     Healthcheck(commands::healthcheck::Args),
     /// Examines servers step by step and says what to do
@@ -89,6 +91,7 @@ async fn main() -> ExitCode {
         Command::List(args) => commands::list::run(&common, args).await,
         Command::Call(args) => commands::call::run(&common, args).await,
         Command::Import(args) => commands::import::run(&common, args).await,
+        Command::Export(args) => commands::export::run(&common, &args),
         Command::Healthcheck(args) => commands::healthcheck::run(&common, args).await,
         Command::Doctor(args) => commands::doctor::run(&common, args).await,
         Command::Validate(args) => commands::validate::run(&common, &args),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::visible::seeing;
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::routing::discover::is_asked;
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Capability, Patch, Registration, Server, ServerEndpoint, ServerId};
+use crate::model::{Capability, Configuration, Patch, Registration, Server, ServerEndpoint, ServerId};
 use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};
 use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
@@ -20,11 +21,12 @@ impl Gateway {
         if registration.command.is_some() {
             self.may_name_a_program(caller, "server.register", &registration.name).await?;
         }
+        may_hide(caller, registration.configuration.as_ref(), &[])?;
         let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
         self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
         inner.refresh();
-        if server.auto_discover {
+        if is_asked(&server) {
             inner.discover_soon(server.id);
         }
         Ok(server)
@@ -43,13 +45,14 @@ impl Gateway {
         if registration.command.is_some() {
             self.may_name_a_program(caller, "server.register", &registration.name).await?;
         }
+        may_hide(caller, registration.configuration.as_ref(), &[])?;
         let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
         self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let tenant = &caller.principal.tenant;
         let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
         if let Some(server) = &made.server {
             inner.refresh();
-            if server.auto_discover {
+            if is_asked(server) {
                 inner.discover_soon(server.id);
             }
         }
@@ -81,6 +84,7 @@ impl Gateway {
             // A caller that may change a server could otherwise have the gateway's own credential sent in their calls.
             caller.may(Operation::CredentialsWrite)?;
         }
+        may_hide(caller, patch.configuration.as_ref(), &before.configuration.secrets)?;
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
@@ -94,7 +98,7 @@ impl Gateway {
         let server =
             inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
         inner.refresh();
-        if server.auto_discover && server.endpoint != before.endpoint {
+        if is_asked(&server) && (server.endpoint != before.endpoint || !is_asked(&before)) {
             inner.discover_soon(id);
         }
         Ok(server)
@@ -267,4 +271,10 @@ pub(crate) fn actor(caller: &Caller) -> Actor {
 
 fn unknown(id: ServerId) -> Error {
     Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}
+
+/// Whether the caller may hide more of an endpoint than is hidden: only an administrator, since the audit trail does not tell it either.
+fn may_hide(caller: &Caller, new: Option<&Configuration>, hidden: &[String]) -> Result<()> {
+    let more = new.is_some_and(|new| new.secrets.iter().any(|secret| !hidden.contains(secret)));
+    if more { caller.may(Operation::ServersRestrict) } else { Ok(()) }
 }

@@ -58,6 +58,7 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
         configuration: differing(wanted.configuration.as_ref(), &current.configuration),
         // Compared where the server's own declarations are known: the register writes nothing if they are the same.
         capabilities: wanted.capabilities.clone(),
+        status: differing(wanted.status.as_ref(), &current.status),
         ..Patch::default()
     };
     if wanted.endpoint().is_some_and(|endpoint| endpoint != current.endpoint) {

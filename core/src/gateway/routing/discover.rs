@@ -304,6 +304,6 @@ impl Core {
 }
 
 /// Whether a server is asked automatically what it offers.
-fn is_asked(server: &Server) -> bool {
+pub(crate) fn is_asked(server: &Server) -> bool {
     server.status == Status::Active && server.auto_discover
 }

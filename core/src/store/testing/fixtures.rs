@@ -67,6 +67,7 @@ pub fn server(tenant_id: &TenantId, name: &str) -> Server {
             trusted: true,
             ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
+            secrets: vec!["secret".into()],
             access: vec![Restriction {
                 tools: vec!["t*".into()],
                 subjects: vec!["key:1".into()],

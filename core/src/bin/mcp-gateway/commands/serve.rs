@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Register a server, or change it if it is registered: NAME=URL or NAME=COMMAND; may be repeated
     #[arg(long = "server", value_name = "NAME=URL|NAME=COMMAND", value_parser = server_of)]
     servers: Vec<Registration>,
-    /// Register the servers of an `mcpServers` file
+    /// Register the servers of a file of an MCP client or of another gateway; see `import`
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
 }

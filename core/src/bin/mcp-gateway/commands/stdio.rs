@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// A server besides the registered ones: NAME=URL or NAME=COMMAND; may be repeated
     #[arg(long = "server", value_name = "NAME=URL|NAME=COMMAND", value_parser = server_of)]
     servers: Vec<Registration>,
-    /// The servers of an `mcpServers` file, too
+    /// The servers of a file of an MCP client or of another gateway, too; see `import`
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
 }
