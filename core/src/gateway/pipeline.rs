@@ -106,6 +106,7 @@ impl Core {
             }
             found => found?,
         };
+        let keeps_streams = client.is_some();
         let Call { route, action, headers, correlation_id, streams, resumes, hints, .. } = *call;
         let context = CallContext {
             principal,
@@ -113,7 +114,7 @@ impl Core {
             correlation_id,
             headers,
             streams,
-            resumes,
+            resumes: resumes && keeps_streams,
             hints,
             record: Arc::clone(record),
             modern,
@@ -142,6 +143,9 @@ impl Core {
             return Ok(None);
         }
         let Some(id) = &call.session else {
+            if stands_alone(&call.action) {
+                return Ok(None);
+            }
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
                 "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it gives",
@@ -191,6 +195,10 @@ impl Core {
                     ResolvedCall::Modern(Box::new(resolved), Box::new(context))
                 }
             });
+        }
+        if context.client.is_none() && message.shape() == Shape::Notification {
+            // Without a session there is nothing that it could be about.
+            return Ok(ResolvedCall::Modern(Box::new(modern::ModernCall::Ignore), Box::new(context)));
         }
         if message.shape() != Shape::Request {
             let client = client_in(&context)?;
@@ -377,6 +385,16 @@ fn held_open(reply: Reply, context: CallContext) -> Reply {
         let _ = &record;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
+}
+
+/// Whether a message can be understood without a session: since 2025-03-26 a server need not open one. A client that changes what
+/// a session keeps, or answers what was asked in it, must have one.
+fn stands_alone(action: &Action) -> bool {
+    let Action::Send(message) = action else { return false };
+    match message.method() {
+        Some(Method::SetLevel | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe) | None => false,
+        Some(_) => true,
+    }
 }
 
 /// The session of a call that makes no sense without one.

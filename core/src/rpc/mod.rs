@@ -8,6 +8,7 @@ pub mod edit;
 pub mod envelope;
 #[cfg(test)]
 pub(crate) mod generated;
+pub mod incoming;
 pub mod lines;
 pub mod headers;
 pub mod meta;
@@ -16,6 +17,7 @@ pub mod object;
 mod scan;
 pub mod splice;
 pub mod sse;
+mod surrogates;
 pub mod twice;
 pub mod version;
 

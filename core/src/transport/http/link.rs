@@ -10,19 +10,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::Incoming as Body;
 
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
+use super::encoding::Encoding;
 use super::events::{self, Events, Resume, check_id, not_mcp};
 use super::pool::{PooledConnection, Purpose};
 use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
 use crate::error::{Error, ErrorKind, Result};
-use crate::rpc::Message;
+use crate::rpc::incoming::Incoming;
+use crate::rpc::sse::Decoder;
 use crate::rpc::version::Era;
+use crate::rpc::{Message, Shape};
 use crate::transport::credential_provider::RetryAdvice;
 use crate::transport::{Exchange, Link, Outgoing};
 
@@ -79,7 +82,7 @@ impl HttpLink {
         purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
-    ) -> Result<(PooledConnection, Response<Incoming>)> {
+    ) -> Result<(PooledConnection, Response<Body>)> {
         let shown = self.connector.shown().await?;
         let request = || {
             let mut headers = HeaderMap::clone(base);
@@ -114,16 +117,21 @@ impl HttpLink {
     async fn refused(
         &self,
         held: PooledConnection,
-        response: Response<Incoming>,
+        response: Response<Body>,
         id: Option<u64>,
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
         let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = Encoding::of(&head.headers)
+            .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
+            .unwrap_or_default();
         let now = self.connector.clock.timestamp();
+        let era = self.era.load(Ordering::Acquire);
+        let (in_session, initialized) = (self.in_session(), era == LEGACY);
         let refusal =
-            Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
-        let judged = match self.era.load(Ordering::Acquire) {
+            Refusal { status: head.status, headers: &head.headers, body, in_session, initialized, now };
+        let judged = match era {
             MODERN => refusal.judge_modern(id),
             LEGACY => refusal.judge_legacy(id),
             _ => refusal.judge(id),
@@ -171,12 +179,9 @@ impl Link for HttpLink {
         }
         match kind_of(&response)? {
             Kind::Json => {
+                let encoding = Encoding::of(response.headers())?;
                 let bytes = body::read(held, response.into_body(), MAX_BODY).await?;
-                if bytes.is_empty() {
-                    return Err(unanswered());
-                }
-                let message = Message::parse(bytes).map_err(not_mcp)?;
-                check_id(message, outgoing.id).map(Exchange::One)
+                whole(encoding.open(bytes, MAX_BODY)?, outgoing.id)
             }
             Kind::Events => {
                 // A modern stream that breaks is over: nothing can be asked for again.
@@ -186,7 +191,7 @@ impl Link for HttpLink {
                     numbers: self.numbers.clone(),
                     pauses: outgoing.pauses.clone(),
                 });
-                let events = Events::new(held, response.into_body(), resume);
+                let events = Events::new(held, response, resume)?;
                 Box::pin(as_events(events, &outgoing)).await
             }
             Kind::Nothing => Err(unanswered()),
@@ -235,7 +240,7 @@ impl Link for HttpLink {
             }
             return None;
         }
-        let events = Events::new(held, response.into_body(), None);
+        let events = Events::new(held, response, None).ok()?;
         let place = self.connector.clone();
         Some(stream::unfold((events, turn, place), next_unasked).boxed())
     }
@@ -324,25 +329,75 @@ async fn as_events(events: Events, outgoing: &Outgoing) -> Result<Exchange> {
     })
 }
 
-pub(super) fn kind_of(response: &Response<Incoming>) -> Result<Kind> {
-    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let message = "the server compressed its answer, which it was not asked to do";
-        return Err(Error::new(ErrorKind::BadUpstream, message));
+/// An answer that came as one body.
+fn whole(bytes: Bytes, id: u64) -> Result<Exchange> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(unanswered());
     }
-    if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-        return Ok(Kind::Nothing);
+    let received = if looks_like_events(&bytes) { from_events(bytes)? } else { received(bytes)? };
+    let mut messages = match received {
+        Incoming::One(message) => return check_id(message, id).map(Exchange::One),
+        Incoming::Many(messages) => messages,
+    };
+    // A batch: the answer ends the exchange, wherever it stood.
+    let is_answer = |message: &Message| message.shape() == Shape::Response && message.id_number() == Some(id);
+    let Some(at) = messages.iter().position(is_answer) else { return Err(unanswered()) };
+    let answer = messages.remove(at);
+    messages.retain(|message| message.shape() != Shape::Response);
+    if messages.is_empty() {
+        return Ok(Exchange::One(answer));
     }
-    let Some(value) = response.headers().get(CONTENT_TYPE) else { return Ok(Kind::Json) };
+    messages.push(answer);
+    Ok(Exchange::Many(stream::iter(messages.into_iter().map(Ok)).boxed()))
+}
+
+fn received(bytes: Bytes) -> Result<Incoming> {
+    Incoming::read(bytes).map_err(|unread| not_mcp(unread.error))
+}
+
+/// Whether a body whose type does not say so is a stream of events.
+fn looks_like_events(bytes: &Bytes) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    [&b"data:"[..], b"event:", b"id:", b"retry:", b":"].iter().any(|begin| text.starts_with(begin))
+}
+
+fn from_events(bytes: Bytes) -> Result<Incoming> {
+    let mut decoder = Decoder::with_limit(MAX_BODY);
+    decoder.push(bytes);
+    // The last event may lack the blank line behind it.
+    decoder.push(Bytes::from_static(b"\n\n"));
+    let mut messages = Vec::new();
+    while let Some(event) = decoder.next()? {
+        if event.is_message() && !event.data.is_empty() {
+            messages.extend(received(event.data)?.into_messages());
+        }
+    }
+    Ok(Incoming::Many(messages))
+}
+
+pub(super) fn kind_of<B: http_body::Body>(response: &Response<B>) -> Result<Kind> {
+    let value = response.headers().get(CONTENT_TYPE);
+    let is_empty = response.body().size_hint().exact() == Some(0);
+    match response.status() {
+        StatusCode::NO_CONTENT => return Ok(Kind::Nothing),
+        // Some servers accept a request and answer it all the same.
+        StatusCode::ACCEPTED if value.is_none() || is_empty => return Ok(Kind::Nothing),
+        _ => {}
+    }
+    let Some(value) = value else { return Ok(Kind::Json) };
     let value = value.to_str().unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Ok(Kind::Json)
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Ok(Kind::Events)
-    } else {
-        let message =
-            "the server answered with a type that is neither JSON nor a stream of events; check endpoint_url";
-        Err(Error::new(ErrorKind::BadUpstream, message).with("content_type", essence))
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match &*essence {
+        "text/event-stream" => Ok(Kind::Events),
+        // Types that name no other form; the body tells.
+        "" | "application/json" | "text/json" | "text/plain" | "application/octet-stream" => Ok(Kind::Json),
+        json if json.starts_with("application/json") || json.ends_with("+json") => Ok(Kind::Json),
+        _ => {
+            let message = format!(
+                "the server answered with {essence:?}, which is neither JSON nor a stream of events; check endpoint_url"
+            );
+            Err(Error::new(ErrorKind::BadUpstream, message).with("content_type", essence))
+        }
     }
 }
 

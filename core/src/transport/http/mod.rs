@@ -7,12 +7,15 @@
 mod body;
 mod connector;
 mod dial;
+mod encoding;
 mod events;
 mod fetch;
 mod sse_requests;
 mod link;
+mod lost;
 mod modern;
 mod pool;
+mod redirects;
 mod socket;
 mod status;
 pub(crate) mod trust;
