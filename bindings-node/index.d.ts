@@ -90,10 +90,56 @@ export interface Server {
   updated_at: string
   /** Counts changes. */
   revision: number
+  /** Whether it serves, in one word. */
+  state: ServerState
+  /** Everything that is wrong with it; texts in general terms for callers below a manager. */
+  problems: Problem[]
+  /** How long the last start took. */
+  last_start_ms: number | null
+  /** How much its definitions take; tokens are estimated. */
+  size: { bytes: number; tokens: number }
+  /** The last error in one sentence, with the next step. */
+  last_error: string | null
+  /** While it starts, such as `starting, 12 s, npx is installing`. */
+  progress?: string
+  /** The last lines of standard error of a program that failed to start; for managers and above. */
+  last_output?: string[]
   warnings?: string[]
   drift?: { waits: boolean; differences: { kind: string; name: string; replica?: string }[] }
   tools?: JsonObject[]
   resources?: JsonObject[]
+}
+
+/** Whether a server serves. */
+export type ServerState = 'starting' | 'ready' | 'partial' | 'unreachable' | 'unauthorized' | 'paused'
+
+/** Something that is wrong with a server, or with a part of it. */
+export interface Problem {
+  what: 'server' | 'unauthorized' | 'list' | 'item' | 'repaired'
+  /** The part; `null` for the whole server. */
+  item: string | null
+  reason: string
+  since: string
+  next_attempt: string | null
+}
+
+/** The examination of a server, step by step. */
+export interface Diagnosis {
+  server_id: string
+  name: string
+  /** Whether nothing is wrong. */
+  ok: boolean
+  state: ServerState
+  steps: {
+    step: string
+    outcome: 'ok' | 'warning' | 'failed' | 'skipped'
+    took_ms: number | null
+    found: string
+    /** What a person should do. */
+    advice: string | null
+  }[]
+  problems: Problem[]
+  last_output: string[]
 }
 
 /** One page of servers, ordered by name. */
@@ -173,6 +219,7 @@ export interface Stats {
   servers_by_status: Partial<Record<Status, number>>
   servers_by_transport: Record<string, number>
   servers_by_health: Partial<Record<Health, number>>
+  servers_by_state: Partial<Record<ServerState, number>>
   sessions: number
   active_requests: number
   /** The same and more of all tenants together; `null` for who administers one alone. */
@@ -360,7 +407,7 @@ export interface Identity {
 /** A change of a server, as `/api/v1/events` has it. */
 export interface ServerEvent {
   /** `lagged`: events were missed, read the list of servers anew. */
-  type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.health' | 'lagged'
+  type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.state' | 'server.health' | 'lagged'
   timestamp: string
   /** Absent for `lagged`. */
   server_id?: string
@@ -369,6 +416,7 @@ export interface ServerEvent {
   service?: string
   status?: Status
   health_status?: Health
+  state?: ServerState
   revision?: number
   /** For `server.health`: the health before. */
   from?: Health
@@ -497,6 +545,8 @@ export declare class Gateway implements AsyncDisposable {
   discover(server: string, options?: { signal?: AbortSignal }): Promise<Capabilities>
   /** Probes a server now. */
   health(server: string, options?: { signal?: AbortSignal }): Promise<HealthCheck>
+  /** Examines a server step by step, and says what to do. */
+  diagnose(server: string, options?: { signal?: AbortSignal }): Promise<Diagnosis>
   healthHistory(server: string, options?: { limit?: number }): Promise<HealthHistory>
   stats(): Promise<Stats>
   metrics(): Promise<RouterMetrics>

@@ -77,6 +77,7 @@ class Gateway {
   capabilities(server) { return this.perform('capabilities', { server }) }
   discover(server, { signal } = {}) { return this.perform('discover', { server }, { signal }) }
   health(server, { signal } = {}) { return this.perform('health', { server }, { signal }) }
+  diagnose(server, { signal } = {}) { return this.perform('diagnose', { server }, { signal }) }
   healthHistory(server, { limit } = {}) { return this.perform('health_history', { server, limit }) }
   stats() { return this.perform('stats', {}) }
   metrics() { return this.perform('metrics', {}) }

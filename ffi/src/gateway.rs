@@ -56,6 +56,8 @@ verbs! {
     discover;
     /// Probes a server now: `{server}`.
     health;
+    /// Examines a server step by step, and says what to do: `{server}`.
+    diagnose;
     /// What probes of a server found, newest first: `{server, limit?}`.
     health_history;
     /// Makes an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.

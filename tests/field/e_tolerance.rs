@@ -43,7 +43,11 @@ fn forgetting(status: u16, text: &str) -> Script {
 
 async fn is_good(at: &Seen<'_>) {
     for client in [&at.all, &at.alone().await] {
-        let name = if std::ptr::eq(client, &raw const at.all) { format!("{}__good", at.name) } else { "good".into() };
+        let name = if std::ptr::eq(client, &raw const at.all) {
+            format!("{}__good", at.name)
+        } else {
+            "good".into()
+        };
         let answer = client.call(&name, json!({})).await.expect("an answer");
         assert_eq!(answer.text(), "good", "{answer:?}");
     }

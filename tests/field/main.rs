@@ -10,6 +10,8 @@ mod b_names;
 mod c_limits;
 mod case;
 mod d_reasons;
+mod d_wire;
 mod e_tolerance;
 mod f_configuration;
 mod g_prefix;
+mod official;

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Credential,
         CredentialList,
         Definitions,
+        Diagnosis,
         Found,
         Health,
         HealthHistory,
@@ -100,6 +101,10 @@ class Verbs:
     async def health(self, server: str, /) -> Health:
         """Probes a server now."""
         return await self._perform("health", {"server": server})  # type: ignore[no-any-return]
+
+    async def diagnose(self, server: str, /) -> Diagnosis:
+        """Examines a server step by step, and says what to do."""
+        return await self._perform("diagnose", {"server": server})  # type: ignore[no-any-return]
 
     async def health_history(self, server: str, /, *, limit: int | None = None) -> HealthHistory:
         """What probes of a server found, newest first."""

@@ -18,6 +18,7 @@ __all__ = [
     "Credential",
     "CredentialList",
     "Definitions",
+    "Diagnosis",
     "Event",
     "Found",
     "Health",
@@ -29,6 +30,7 @@ __all__ = [
     "Opened",
     "Page",
     "Part",
+    "Problem",
     "Registration",
     "KeyMembers",
     "RegistrationMembers",
@@ -48,6 +50,7 @@ Result = dict[str, Any]
 
 Transport = Literal["http", "sse", "websocket", "stdio", "memory"]
 Status = Literal["active", "inactive", "maintenance", "error"]
+ServerState = Literal["starting", "ready", "partial", "unreachable", "unauthorized", "paused"]
 HealthStatus = Literal["healthy", "degraded", "unhealthy", "unreachable", "unknown"]
 Part = Literal["rest", "events", "metrics", "docs", "health", "builtin"]
 Role = Literal["admin", "manager", "developer", "analyst", "viewer", "guest"]
@@ -109,6 +112,16 @@ class CallWishes(TypedDict, total=False):
     """The credential to call with, such as ``Bearer mcp_…``; without it, the program's own rights."""
 
 
+class Problem(TypedDict):
+    """Something that is wrong with a server, or with a part of it."""
+
+    what: Literal["server", "unauthorized", "list", "item", "repaired"]
+    item: str | None
+    reason: str
+    since: str
+    next_attempt: str | None
+
+
 class Server(TypedDict):
     """A registered server. Secrets are shown as ``***``."""
 
@@ -133,6 +146,14 @@ class Server(TypedDict):
     created_at: str
     updated_at: str
     revision: int
+    state: ServerState
+    problems: list[Problem]
+    last_start_ms: int | None
+    size: dict[str, int]
+    """``bytes``, and ``tokens`` as estimated."""
+    last_error: str | None
+    progress: NotRequired[str]
+    last_output: NotRequired[list[str]]
     command: NotRequired[str]
     args: NotRequired[list[str]]
     env: NotRequired[dict[str, str]]
@@ -141,6 +162,19 @@ class Server(TypedDict):
     drift: NotRequired[dict[str, Any]]
     tools: NotRequired[list[dict[str, Any]]]
     resources: NotRequired[list[dict[str, Any]]]
+
+
+class Diagnosis(TypedDict):
+    """The examination of a server, step by step."""
+
+    server_id: str
+    name: str
+    ok: bool
+    state: ServerState
+    steps: list[dict[str, Any]]
+    """Each has ``step``, ``outcome``, ``took_ms``, ``found`` and ``advice``."""
+    problems: list[Problem]
+    last_output: list[str]
 
 
 class Page(TypedDict):
@@ -361,6 +395,7 @@ class Stats(TypedDict):
     servers_by_status: dict[str, int]
     servers_by_transport: dict[str, int]
     servers_by_health: dict[str, int]
+    servers_by_state: dict[str, int]
     sessions: int
     active_requests: int
 

@@ -49,6 +49,7 @@ operations! {
     ServersRemove "servers.remove",
     ServersRestrict "servers.restrict",
     ServersProbe "servers.probe",
+    ServersDiagnose "servers.diagnose",
     TenantsRead "tenants.read",
     TenantsWrite "tenants.write",
     StatsRead "stats.read",

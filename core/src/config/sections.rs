@@ -208,11 +208,26 @@ pub struct Upstream {
     #[serde(rename = "refresh_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub refresh: Duration,
+    /// Seconds that a program may take from its start to its answer to `initialize`, as long as it is alive: `npx` and its like
+    /// download first. `configuration.start_timeout_seconds` of a server takes precedence.
+    #[serde(rename = "start_timeout_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    pub start_timeout: Duration,
+    /// Seconds that a call may take in all, however often its server reports progress. `configuration.max_timeout_seconds` of a
+    /// server takes precedence.
+    #[serde(rename = "max_timeout_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    pub max_timeout: Duration,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { list_budget: Duration::from_secs(2), refresh: Duration::from_mins(5) }
+        Self {
+            list_budget: Duration::from_secs(2),
+            refresh: Duration::from_mins(5),
+            start_timeout: Duration::from_mins(2),
+            max_timeout: Duration::from_mins(10),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{OpenGateway, identity, mcp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Registration;
 use crate::store::HEALTH_HISTORY;
+use crate::views::diagnosis::DiagnosisView;
 use crate::views::found::{
     OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
 };
@@ -61,6 +62,7 @@ table! {
     "capabilities" Capabilities,
     "discover" Discover,
     "health" Health,
+    "diagnose" Diagnose,
     "health_history" HealthHistory,
     "create_key" CreateKey,
     "get_key" GetKey,
@@ -152,6 +154,10 @@ impl Own {
             Self::Health => {
                 let id = one(house, input)?;
                 written(&HealthCheckAnswer::new(*id.as_uuid(), gateway.health_check(caller, id).await?))
+            }
+            Self::Diagnose => {
+                let diagnosis = gateway.diagnose(caller, one(house, input)?).await?;
+                written(&DiagnosisView::from(diagnosis))
             }
             Self::HealthHistory => {
                 let asked: History = read(input)?;

@@ -13,12 +13,13 @@ use tokio::sync::Notify;
 use super::Core;
 use super::legacy::opening::apart;
 use crate::clock::Tick;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Cause, Delivery, Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::{Course, translate};
 use crate::gateway::bridge::modern_to_modern;
 use crate::gateway::call::answering::{Answering, Flow};
 use crate::gateway::call::attempts::{Attempts, throttle};
 use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
+use crate::gateway::call::limits::TimeLimits;
 use crate::gateway::call::relay::{Relay, progress_token};
 use crate::gateway::call::verdict::is_repeatable;
 use crate::gateway::routing::service::Replica;
@@ -46,12 +47,13 @@ impl Core {
     /// Sends a request to a server and returns its answer.
     pub(crate) async fn forward(self: Arc<Self>, mut request: Box<ForwardRequest>) -> Result<Reply> {
         track(&mut request)?;
-        let mut attempts = Attempts::of(&mut request, self.clock.now());
+        let mut attempts = Attempts::of(&mut request, self.settings.max_timeout, self.clock.now());
         loop {
             let ForwardRequest { forward, context } = &*request;
             let (mut lease, replica) = attempts.next(&self, forward, context)?;
-            let (started, deadline) = (attempts.started, attempts.deadline);
+            let (started, deadline, limits) = (attempts.started, attempts.deadline, attempts.limits);
             let sent = self.attempt(forward, context, &replica, deadline).await;
+            let sent = sent.map_err(|error| explained(error, &replica, limits));
             self.observers.attempted(context.record.active(), || AttemptEnd {
                 service: forward.service.name.as_str(),
                 server: &replica.server.name,
@@ -60,7 +62,7 @@ impl Core {
             });
             let error = match sent {
                 Ok(Sent { exchange, answering, asks_first, .. }) if context.modern.is_some() => {
-                    let course = Course { exchange, answering, lease, started, deadline, asks_first };
+                    let course = Course { exchange, answering, lease, started, deadline, limits, asks_first };
                     return Box::pin(self.answer_downward(course, request)).await;
                 }
                 Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
@@ -72,7 +74,8 @@ impl Core {
                 }
                 Ok(Sent { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
                     let context = request.context;
-                    let flow = Flow { answering, messages, lease, started, deadline, context, pauses };
+                    let flow =
+                        Flow { answering, messages, lease, started, deadline, limits, context, pauses };
                     return Box::pin(self.follow(flow)).await;
                 }
                 Err(error) => {
@@ -200,9 +203,25 @@ impl Core {
             biased;
             result = work => result,
             () = context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
-            () = tokio::time::sleep(left) => Err(Error::new(ErrorKind::Timeout, "the server did not answer in time")),
+            () = tokio::time::sleep(left) => {
+                let late = Error::new(ErrorKind::Timeout, "the server did not answer in time");
+                Err(late.because(Cause::DeadlinePassed))
+            }
         }
     }
+}
+
+/// The error with the setting that would have let the call go on, if it was its deadline that ended it.
+fn explained(error: Error, replica: &Replica, limits: TimeLimits) -> Error {
+    if *error.cause() != Cause::DeadlinePassed {
+        return error;
+    }
+    let told = replica.upstream.starting().map_or_else(
+        || limits.silent(&replica.server.name),
+        |starting| starting.still(&replica.server.name, limits.idle),
+    );
+    let sent = error.delivery() == Delivery::Unknown;
+    if sent { told } else { told.not_sent() }
 }
 
 /// Registers the call in its client's session, so that it can be cancelled.
@@ -266,5 +285,6 @@ fn compose(
     let relay = Relay { client: context.caller().cloned(), session: Arc::clone(session), server };
     let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), server);
     answering.lists_tasks = *forward.method() == Method::TasksList;
+    answering.method = forward.method().clone();
     Ok((outgoing, answering))
 }

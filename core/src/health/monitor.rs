@@ -199,6 +199,12 @@ impl Monitor {
         })
     }
 
+    /// The time until the next probe of a server on schedule, if one is planned.
+    pub fn next_probe(&self, id: ServerId) -> Option<Duration> {
+        let now = self.clock.now();
+        self.lock().schedule.due(id).map(|due| due.since(now))
+    }
+
     fn take_due(&self) -> Option<ServerId> {
         let now = self.clock.now();
         self.lock().schedule.take_due(now)

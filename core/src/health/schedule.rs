@@ -79,6 +79,11 @@ impl Schedule {
         self.queue.first().map(|(due, _)| *due)
     }
 
+    /// When the next probe of a server is due; `None` while it is being probed.
+    pub fn due(&self, id: ServerId) -> Option<Tick> {
+        self.entries.get(&id)?.due
+    }
+
     /// A server that is due; it is not due again before [`Schedule::probed`].
     pub fn take_due(&mut self, now: Tick) -> Option<ServerId> {
         let (_, id) = self.queue.first().copied().filter(|(due, _)| *due <= now)?;

@@ -322,10 +322,27 @@ pub struct Configuration {
     /// The key of `consistent_hash`: `session`, `principal`, `{header = "NAME"}`, or `{argument = "/json/pointer"}` into the
     /// arguments. A call without that header or argument goes by its session.
     pub affinity: Affinity,
-    /// Seconds to wait for an answer.
+    /// Seconds to wait for an answer. A report of progress begins them anew, up to `max_timeout_seconds` in all.
     #[serde(rename = "timeout_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
+    /// Seconds that a call may take in all, however often the server reports progress. Without it: `upstream.max_timeout_seconds`.
+    #[serde(
+        rename = "max_timeout_seconds",
+        with = "seconds::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
+    pub max_timeout: Option<Duration>,
+    /// Seconds that the server may take to start and to answer `initialize`. Without it: `upstream.start_timeout_seconds` for a
+    /// program, 10 for a URL.
+    #[serde(
+        rename = "start_timeout_seconds",
+        with = "seconds::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
+    pub start_timeout: Option<Duration>,
     /// Connections at most; children at most, for a command. A call that finds none free for 1 s fails with 503.
     pub max_connections: u32,
     /// The clients that share one upstream session. `session`: none. `shared`: all, so that the server cannot ask its clients
@@ -370,6 +387,8 @@ impl Default for Configuration {
             max_load: None,
             affinity: Affinity::default(),
             timeout: Duration::from_secs(30),
+            max_timeout: None,
+            start_timeout: None,
             max_connections: 50,
             sharing: Sharing::Auto,
             era: EraWish::Auto,
@@ -475,5 +494,31 @@ pub mod seconds {
             return Err(D::Error::custom("expected seconds from 0.001 to 86400"));
         }
         Ok(Duration::from_secs_f64(value))
+    }
+
+    /// The same for a duration that may be missing.
+    pub mod optional {
+        use std::time::Duration;
+
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        #[derive(Deserialize)]
+        struct Seconds(#[serde(with = "super")] Duration);
+
+        /// Writes seconds, or `null`.
+        pub fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => super::serialize(duration, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads seconds, or `null`.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+            Ok(Option::<Seconds>::deserialize(deserializer)?.map(|Seconds(duration)| duration))
+        }
     }
 }

@@ -123,6 +123,12 @@ impl Registry {
         self.inner.events.subscribe()
     }
 
+    /// Tells the subscribers of a change that is not one of the register itself.
+    pub(crate) fn tell(&self, event: Event) {
+        // Fails only if there are no subscribers.
+        drop(self.inner.events.send(event));
+    }
+
     /// A living server of this tenant.
     pub fn get(&self, tenant: &TenantId, id: ServerId) -> Option<Arc<Server>> {
         let state = self.inner.state.load();

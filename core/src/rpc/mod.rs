@@ -16,9 +16,9 @@ pub mod method;
 pub mod object;
 mod scan;
 pub mod splice;
-pub mod sse;
 mod surrogates;
 pub mod twice;
+pub mod sse;
 pub mod version;
 
 pub use edit::Edit;

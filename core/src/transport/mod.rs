@@ -100,6 +100,9 @@ pub trait Link: Send + Sync + fmt::Debug {
     async fn close(&self);
 }
 
+/// A step on the way to a server, `program`, `resolve`, `connect` or `tls`, and what was found.
+pub type ExaminedStep = (&'static str, Result<String>);
+
 /// Opens links to one server.
 #[async_trait]
 pub trait Connector: Send + Sync + fmt::Debug {
@@ -109,6 +112,16 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// Whether the server can be reached at all: opens a connection and closes it; for stdio, whether the program can be started.
     async fn check(&self) -> Result<()>;
+
+    /// As [`Connector::check`], step by step: the name of each step, and what was found. The first that fails is the last.
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        let (step, found) = if self.starts_process() {
+            ("program", "the program is there and may be started")
+        } else {
+            ("connect", "it can be reached")
+        };
+        vec![(step, self.check().await.map(|()| found.to_owned()))]
+    }
 
     /// Whether all messages of a link, those of both sides, pass over one connection that lasts as long as the link. Else each
     /// exchange has a connection of its own, and so has [`Link::listen`]: it costs one more, and a message that comes in an
@@ -127,6 +140,12 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// Whether a link is a process of its own, which was started for it and ends with it.
     fn starts_process(&self) -> bool {
         false
+    }
+
+    /// The last lines that the program which was started last wrote to its standard error, at most 20, without secrets; empty if
+    /// nothing is started. They are for operators.
+    fn last_output(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The connector for one caller's messages alone, which sends the caller's own credentials; `None` if this transport sends no

@@ -89,11 +89,9 @@ impl Session {
         timeout: Duration,
     ) -> Result<Arc<Self>> {
         let late = || {
-            let seconds = timeout.as_secs_f64();
-            Error::new(
-                ErrorKind::Timeout,
-                format!("the server did not finish its initialization within {seconds} s"),
-            )
+            let message =
+                format!("the server did not answer `initialize` within {} s", timeout.as_secs_f64());
+            Error::new(ErrorKind::Timeout, message).because(Cause::StartTimeout)
         };
         let mut opened = None;
         let begun = async {

@@ -3,7 +3,9 @@
 //! Secrets are left out or hidden here, once. Nothing here knows of HTTP.
 
 pub(crate) mod audit;
+pub(crate) mod condition;
 pub(crate) mod credential;
+pub(crate) mod diagnosis;
 pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod found;

@@ -8,11 +8,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::condition::ProblemView;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{
-    Capability, CapabilityKind, Configuration, HealthCheck, HealthStatus, Patch, Server, ServerEndpoint,
-    Status, TransportType,
+    Capability, CapabilityKind, Condition, Configuration, HealthCheck, HealthStatus, ListSize, Patch, Server,
+    ServerEndpoint, ServerState, Status, TransportType,
     redact::{self, HIDDEN},
 };
 use crate::registry::{Drifted, Filter, pins};
@@ -61,6 +62,24 @@ pub(crate) struct ServerView {
     updated_at: Timestamp,
     /// Counts changes; the `ETag` of this record.
     revision: u64,
+    /// Whether it serves, in one word.
+    state: ServerState,
+    /// Everything that is wrong with it, or with a part of it.
+    problems: Vec<ProblemView>,
+    /// Milliseconds that the last start took: of a program, or the first answer of another server; `null` before.
+    last_start_ms: Option<u64>,
+    /// How much its definitions take in a client's context.
+    size: ListSize,
+    /// The last error in one sentence, with the next step; `null` if there is none.
+    last_error: Option<String>,
+    /// While it starts: how long that has taken, and what it may be doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    progress: Option<String>,
+    /// For managers and above: the last lines that a program which failed to start wrote to its standard error, without secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    last_output: Vec<String>,
     /// Warnings for an operator, such as that its command can run another program tomorrow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "server", schema(required = false))]
@@ -161,7 +180,12 @@ fn definitions(items: &[Capability], kind: CapabilityKind) -> Vec<Arc<RawValue>>
 }
 
 impl ServerView {
-    pub(crate) fn new(server: &Server, offers: &[Capability]) -> Self {
+    /// A server that was registered this moment.
+    pub(crate) fn of_new(server: &Server, offers: &[Capability]) -> Self {
+        Self::new(server, offers, Condition::of_new(server, offers))
+    }
+
+    fn new(server: &Server, offers: &[Capability], condition: Condition) -> Self {
         let (command, args, env, cwd) = match &server.endpoint {
             ServerEndpoint::Url { .. } => (None, None, None, None),
             ServerEndpoint::Command { command, args, env, cwd } => {
@@ -196,6 +220,13 @@ impl ServerView {
             created_at: server.created_at,
             updated_at: server.updated_at,
             revision: server.revision,
+            state: condition.state,
+            problems: condition.problems.into_iter().map(ProblemView::from).collect(),
+            last_start_ms: condition.last_start.map(|took| took.as_millis().try_into().unwrap_or(u64::MAX)),
+            size: condition.size,
+            last_error: condition.last_error,
+            progress: condition.progress,
+            last_output: condition.output,
             warnings: pins::warnings(&server.endpoint),
             drift: None,
             tools: None,
@@ -238,7 +269,8 @@ impl ServerView {
         // A server that is removed this very moment offers nothing.
         let offers = gateway.capabilities(caller, server.id).unwrap_or_default();
         let drift = gateway.drift(caller, server.id).ok().flatten();
-        Self::new(server, &offers).drifted(drift.as_deref())
+        let condition = gateway.condition_of(caller, server, &offers);
+        Self::new(server, &offers, condition).drifted(drift.as_deref())
     }
 }
 
@@ -266,7 +298,8 @@ impl ListAnswer {
         let view = |server: &Arc<Server>| match gateway.capabilities(caller, server.id) {
             Ok(offers) => {
                 let drift = gateway.drift(caller, server.id).ok().flatten();
-                let shown = ServerView::new(server, &offers).with(&offers, tools, resources);
+                let condition = gateway.condition_of(caller, server, &offers);
+                let shown = ServerView::new(server, &offers, condition).with(&offers, tools, resources);
                 Some(Ok(shown.drifted(drift.as_deref())))
             }
             // Removed since the page was cut.

@@ -169,7 +169,18 @@ impl Api {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<Value, Failure> {
-        let (status, answer) = self.send(method, path, body).await?;
+        self.ask_within(method, path, body, TIMEOUT).await
+    }
+
+    /// The same with a longest wait of its own, for answers that take their time.
+    pub(crate) async fn ask_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
+        let (status, answer) = self.send_within(method, path, body, timeout).await?;
         if status.is_success() { Ok(answer) } else { Err(Failure::failed(message(status, &answer))) }
     }
 
@@ -180,11 +191,21 @@ impl Api {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<(StatusCode, Value), Failure> {
+        self.send_within(method, path, body, TIMEOUT).await
+    }
+
+    async fn send_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Value), Failure> {
         let body =
             body.map(serde_json::to_vec).transpose().map_err(|error| Failure::failed(error.to_string()))?;
         let body = body.map(Bytes::from);
         let reply = match self {
-            Self::Running(client) => client.send(method, path, &[], body, TIMEOUT).await?,
+            Self::Running(client) => client.send(method, path, &[], body, timeout).await?,
             Self::Opened { service, .. } => in_process(service, method, path, body).await?,
         };
         if reply.body.is_empty() {

@@ -56,6 +56,8 @@ enum Command {
     Import(commands::import::Args),
     /// Asks a running gateway whether it works, or probes one server now
     Healthcheck(commands::healthcheck::Args),
+    /// Examines servers step by step and says what to do
+    Doctor(commands::doctor::Args),
     /// Checks the configuration and prints everything that is wrong with it
     Validate(commands::validate::Args),
     /// Makes the database, or brings it to the newest version
@@ -88,6 +90,7 @@ async fn main() -> ExitCode {
         Command::Call(args) => commands::call::run(&common, args).await,
         Command::Import(args) => commands::import::run(&common, args).await,
         Command::Healthcheck(args) => commands::healthcheck::run(&common, args).await,
+        Command::Doctor(args) => commands::doctor::run(&common, args).await,
         Command::Validate(args) => commands::validate::run(&common, &args),
         Command::InitDb(args) => commands::database::init(&common, &args).await,
         Command::OptimizeDb(args) => commands::database::optimize(&common, &args).await,

@@ -224,7 +224,7 @@ impl Gateway {
     pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
         caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;
-        self.0.monitor.probe_now(server.id).await
+        Ok(readable(caller, self.0.monitor.probe_now(server.id).await?))
     }
 
     /// The newest observations of a server's health first, at most `limit` and at most as many as are kept.
@@ -236,7 +236,8 @@ impl Gateway {
     ) -> Result<Vec<HealthRecord>> {
         caller.may(Operation::ServersRead)?;
         self.visible(caller, id)?;
-        self.0.registry.health_history(&caller.principal.tenant, id, limit).await
+        let records = self.0.registry.health_history(&caller.principal.tenant, id, limit).await?;
+        Ok(records.into_iter().map(|record| readable(caller, record)).collect())
     }
 
     /// Asks a server now for its capabilities.
@@ -246,6 +247,15 @@ impl Gateway {
         self.0.discover_afresh(server.id).await?;
         self.capabilities(caller, id)
     }
+}
+
+/// The record without the texts of the server, for callers that may not read those.
+fn readable(caller: &Caller, record: HealthRecord) -> HealthRecord {
+    if caller.may(Operation::ServersDiagnose).is_ok() {
+        return record;
+    }
+    let error = record.error.as_ref().map(|_| "the probe failed; a manager can read the reason".to_owned());
+    HealthRecord { error, ..record }
 }
 
 pub(crate) fn actor(caller: &Caller) -> Actor {

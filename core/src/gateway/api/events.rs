@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Credentials, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Core, Gateway};
-use crate::model::{Event, HealthStatus, Principal, Server, ServerId};
+use crate::model::{Event, HealthStatus, Principal, Server, ServerId, ServerState};
 
 /// Watchers at most, over the whole gateway: each holds a connection.
 pub const MAX_WATCHERS: usize = 1000;
@@ -38,7 +38,8 @@ pub enum Heard {
 /// A change of one server.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered` or `server.health`.
+    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered`, `server.state` or
+    /// `server.health`.
     pub kind: &'static str,
     /// When it was passed on.
     pub at: Timestamp,
@@ -46,6 +47,8 @@ pub struct Change {
     pub id: ServerId,
     /// How it is now, with what came after this change; `None` if it is gone.
     pub server: Option<Arc<Server>>,
+    /// In which state it is now; `None` if it is gone.
+    pub state: Option<ServerState>,
     /// For `server.health`: before, and now.
     pub health: Option<(HealthStatus, HealthStatus)>,
 }
@@ -162,6 +165,7 @@ impl Events {
             Event::Updated { tenant_id, id } => (tenant_id, "server.updated", id, None),
             Event::Removed { tenant_id, id } => (tenant_id, "server.removed", id, None),
             Event::Discovered { tenant_id, id } => (tenant_id, "server.discovered", id, None),
+            Event::State { tenant_id, id } => (tenant_id, "server.state", id, None),
             Event::Health { tenant_id, id, from, to } => (tenant_id, "server.health", id, Some((from, to))),
         };
         if tenant != self.principal.tenant {
@@ -175,7 +179,8 @@ impl Events {
             None if !gateway.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
             Some(_) | None => {}
         }
-        Some(Heard::Change(Change { kind, at: gateway.clock.timestamp(), id, server, health }))
+        let state = server.as_ref().map(|server| gateway.condition(server, &[]).state);
+        Some(Heard::Change(Change { kind, at: gateway.clock.timestamp(), id, server, state, health }))
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Stats {
     pub servers_by_transport: BTreeMap<&'static str, u64>,
     /// By observed health.
     pub servers_by_health: BTreeMap<&'static str, u64>,
+    /// By whether they serve.
+    pub servers_by_state: BTreeMap<&'static str, u64>,
     /// Client sessions of the tenant that are open.
     pub sessions: u64,
     /// Calls of the tenant under way, and streams that its clients hold open.
@@ -143,7 +145,7 @@ impl Gateway {
         for service in view.services.values() {
             for (replica, item) in service.offers(kind) {
                 if total >= skip && page.len() < limit {
-                    let name = if named { service.full_name(&item.name) } else { item.name.clone() };
+                    let name = if named { view.name_of(service, &item.name) } else { item.name.clone() };
                     page.push((name, Arc::clone(&replica.server), item.clone()));
                 }
                 total += 1;
@@ -167,6 +169,8 @@ impl Gateway {
             *stats.servers_by_status.entry(server.status.as_str()).or_default() += 1;
             *stats.servers_by_transport.entry(server.transport_type.as_str()).or_default() += 1;
             *stats.servers_by_health.entry(server.health_status.as_str()).or_default() += 1;
+            let state = self.0.condition(server, &[]).state;
+            *stats.servers_by_state.entry(state.as_str()).or_default() += 1;
         }
         let (inner, tenant) = (&self.0, &caller.principal.tenant);
         stats.sessions = inner.sessions.count_of(tenant) as u64;

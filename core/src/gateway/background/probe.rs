@@ -35,7 +35,9 @@ impl Probe for Seen {
         let gateway = self.0.upgrade().ok_or_else(gone)?;
         let replica = gateway.replica(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
-        replica.upstream.probe(kind, move |session| watching.watch(id, session)).await
+        // A probe that the monitor ends counts against the server; a program that is starting has done nothing wrong.
+        let patience = replica.server.health_check.timeout.mul_f64(0.8);
+        replica.upstream.probe(kind, patience, move |session| watching.watch(id, session)).await
     }
 }
 
@@ -43,6 +45,7 @@ impl Probe for Seen {
 impl Sink for Seen {
     async fn observed(&self, records: Vec<(ServerId, HealthRecord)>) {
         let Some(gateway) = self.0.upgrade() else { return };
+        gateway.note_probes(&records);
         if let Err(error) = gateway.registry.record_health(records).await {
             tracing::warn!(%error, "health observations could not be written; routing goes by them all the same");
         }

@@ -31,6 +31,8 @@ use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::answering::Answering;
 use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
+use crate::gateway::call::limits::TimeLimits;
+use crate::gateway::call::lists;
 use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
@@ -102,6 +104,7 @@ pub(crate) struct Course {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
+    pub(crate) limits: TimeLimits,
     /// The server has not seen the call: the client first gets the requests in `exchange`.
     pub(crate) asks_first: bool,
 }
@@ -139,7 +142,7 @@ impl Core {
         course: Course,
         request: Box<ForwardRequest>,
     ) -> Result<Reply> {
-        let Course { exchange, answering, mut lease, started, deadline, asks_first } = course;
+        let Course { exchange, answering, mut lease, started, deadline, limits, asks_first } = course;
         let ForwardRequest { forward, context } = *request;
         let context = Arc::new(context);
         let legacy = answering.relay.session.era() == Era::Legacy;
@@ -159,7 +162,7 @@ impl Core {
         let (sender, receiver) = mpsc::channel(WAITING);
         let streams = context.streams;
         let round = Round::first(sender, &answering, deadline, &context);
-        let talk = self.talk(&forward, &context, &answering, messages, lease, started)?;
+        let talk = Talk { limits, ..self.talk(&forward, &context, &answering, messages, lease, started)? };
         self.tasks.spawn(talk.go_on(round));
         replied(receiver, streams, Some(server)).await
     }
@@ -174,7 +177,6 @@ impl Core {
         lease: Lease,
         started: Tick,
     ) -> Result<Talk> {
-        let first = forward.service.replicas.first();
         let replica = forward.service.replica(answering.server);
         let replica = replica
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a call went to no server of its service"))?;
@@ -187,7 +189,7 @@ impl Core {
             message: forward.message.clone(),
             principal: context.principal.clone(),
             lot: Lot::at(replica),
-            time_limit: first.map(|replica| replica.server.configuration.timeout).unwrap_or_default(),
+            limits: TimeLimits::of(Some(&replica.server.configuration), None, self.settings.max_timeout),
             _pooled: context.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
             messages,
             lease,
@@ -217,6 +219,9 @@ impl Core {
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
         self.owners.note(&context.principal, message, server);
+        let mended = lists::mended(method, message);
+        let message = mended.as_ref().unwrap_or(message);
+        self.note_given(context, message, server);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else {

@@ -15,6 +15,7 @@ use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use super::context::CallContext;
+use super::limits::{Patience, TimeLimits};
 use super::ongoing::Departure;
 use super::relay::Relay;
 use super::sink::Sink;
@@ -25,7 +26,7 @@ use crate::gateway::Core;
 use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
-use crate::rpc::{Message, Shape};
+use crate::rpc::{Message, Method, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
 
@@ -40,6 +41,8 @@ pub(crate) struct Answering {
     pub(crate) client_id: SmolStr,
     pub(crate) token: Option<String>,
     pub(crate) server: ServerId,
+    /// The method of the request.
+    pub(crate) method: Method,
     /// The answer is a list of tasks.
     pub(crate) lists_tasks: bool,
     handing: Handing,
@@ -74,6 +77,7 @@ pub(crate) struct Flow {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
+    pub(crate) limits: TimeLimits,
     pub(crate) context: CallContext,
     /// Notified each time that the server ends its stream and wants a request for the rest.
     pub(crate) pauses: Option<Arc<Notify>>,
@@ -109,6 +113,8 @@ impl Flow {
     async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
+        let in_all = (self.started + self.limits.total).since(clock.now());
+        let (limits, patience) = (self.limits, Patience::default());
         let gone = async {
             match sink {
                 Some(sink) if self.context.departure() == Departure::Cancels => sink.left().await,
@@ -121,18 +127,18 @@ impl Flow {
         let end = tokio::select! {
             biased;
             Some(never) = pausing => match never {},
-            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink) => end,
+            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink, &patience) => end,
             () = self.context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
-            () = tokio::time::sleep(left) => {
+            passed = patience.passed(limits, left, in_all) => {
                 late = true;
-                Err(Error::new(ErrorKind::Timeout, "the server did not finish in time"))
+                Err(limits.error(passed, gateway.name_of(self.answering.server).as_deref().unwrap_or("the server")))
             }
         };
         let now = clock.now();
         let took = now.since(self.started);
         // A deadline that passes while the client does not read says nothing about the server.
-        let hindered = late && self.answering.handing.until(now) * 2 >= took;
+        let hindered = late && !took.is_zero() && self.answering.handing.until(now) * 2 >= took;
         match end {
             Ok(message) => {
                 self.lease.record(outcome_of_answer(&message), took, now);
@@ -141,7 +147,8 @@ impl Flow {
             }
             Err(_) if hindered => {
                 self.lease.record(Outcome::Ignored, took, now);
-                let text = "the call did not end in time, for most of which its stream was not read";
+                let seconds = took.as_secs();
+                let text = format!("timed out after {seconds} s; the client was not reading the stream");
                 Err(self.failed(gateway, Error::new(ErrorKind::Timeout, text)))
             }
             Err(error) => {
@@ -175,7 +182,17 @@ impl Answering {
         server: ServerId,
     ) -> Self {
         let handing = Handing::default();
-        Self { relay, upstream_id, client_id: client_id.into(), token, server, lists_tasks: false, handing }
+        let method = Method::Ping;
+        Self {
+            relay,
+            upstream_id,
+            client_id: client_id.into(),
+            token,
+            server,
+            method,
+            lists_tasks: false,
+            handing,
+        }
     }
 
     /// The response with the client's own id.
@@ -211,9 +228,13 @@ impl Answering {
         context: &CallContext,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&Sink>,
+        patience: &Patience,
     ) -> Result<Message> {
         while let Some(next) = messages.next().await {
             let message = next?;
+            if message.method() == Some(&Method::Progress) {
+                patience.renew();
+            }
             if message.shape() == Shape::Response {
                 if message.id_number() == Some(self.upstream_id) {
                     return Ok(message);

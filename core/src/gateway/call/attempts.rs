@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::context::{CallContext, ForwardPlan, ForwardRequest};
+use super::limits::TimeLimits;
 use super::retries::Retrying;
 use super::{affinity, proxy};
 use crate::clock::Tick;
@@ -28,6 +29,8 @@ const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 pub(crate) struct Attempts<'g> {
     /// When the call must have ended.
     pub(crate) deadline: Tick,
+    /// The limits that progress moves, or does not.
+    pub(crate) limits: TimeLimits,
     /// When the attempt under way began.
     pub(crate) started: Tick,
     /// The key that keeps related calls together.
@@ -61,20 +64,20 @@ impl Deref for Reached<'_> {
 }
 
 impl<'g> Attempts<'g> {
-    /// No attempt yet. The headers of a legacy call are dropped: nothing needs them after this.
-    pub(crate) fn of(request: &mut ForwardRequest, now: Tick) -> Self {
+    /// No attempt yet; `longest`: how long a call may take in all where its server is not configured. The headers of a legacy call are dropped: nothing needs them after this.
+    pub(crate) fn of(request: &mut ForwardRequest, longest: Duration, now: Tick) -> Self {
         let ForwardRequest { forward, context } = request;
         let first = forward.service.replicas.first().map(|replica| &replica.server);
-        let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
         let wished = context.hints.as_ref().and_then(|hints| hints.timeout);
-        let timeout = wished.map_or(configured, |wish| wish.min(configured));
+        let limits = TimeLimits::of(first.map(|server| &server.configuration), wished, longest);
         let key = first.and_then(|server| affinity::key(server, context, &forward.message));
         if context.modern.is_none() {
             // They are slices of the connection's read buffer, which is used again once nobody holds it.
             context.headers = HeaderMap::new();
         }
         Self {
-            deadline: now + timeout,
+            deadline: now + limits.idle,
+            limits,
             started: now,
             key,
             excluded: Vec::new(),

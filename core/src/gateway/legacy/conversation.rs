@@ -6,8 +6,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::error::Elapsed;
 
 use super::opening::tell_level;
+use crate::auth::Operation;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::builtin;
@@ -15,6 +17,7 @@ use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::{TAKING, client_progress};
 use crate::gateway::routing::names;
 use crate::gateway::routing::names::shown_method;
+use crate::gateway::routing::service::Service;
 use crate::gateway::session::client::Client;
 use crate::model::{Endpoint, Principal, Reply};
 use crate::rpc::answer::result_response;
@@ -65,17 +68,32 @@ impl Core {
             }
         };
         // Enough time for a server that starts only now; the client's own timeout ends about here too.
-        let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
+        let _ = self.while_starting(service, first).await;
         let view = self.view_for(principal);
         let service = view.service(name.as_str())?;
-        let unheard = || {
-            let message = "no server of this service has answered yet";
-            Error::new(ErrorKind::Unavailable, message).retry_after(std::time::Duration::from_secs(2))
-        };
+        let may_read = principal.may(Operation::ServersDiagnose).is_ok();
+        let unheard = || self.unheard(&service.replicas, may_read);
         let said = service
             .initialize()
             .ok_or_else(|| needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str())))?;
         Ok(with_version(said, negotiated))
+    }
+
+    /// Waits for the first answer of a service: within the budget for introductions, and for a program that is still starting
+    /// then as long as its calls would.
+    async fn while_starting(
+        &self,
+        service: &Service,
+        first: impl Future<Output = ()>,
+    ) -> Result<(), Elapsed> {
+        let mut first = std::pin::pin!(first);
+        let budget = self.settings.introduction_budget;
+        if tokio::time::timeout(budget, &mut first).await.is_ok() {
+            return Ok(());
+        }
+        let starting = service.unheard().filter(|replica| replica.upstream.starting().is_some());
+        let patience = starting.map(|replica| replica.server.configuration.timeout).max().unwrap_or_default();
+        tokio::time::timeout(patience.saturating_sub(budget), first).await
     }
 
     /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if

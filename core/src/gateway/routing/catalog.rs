@@ -157,6 +157,7 @@ fn items(view: &View, kind: CapabilityKind) -> String {
 
 /// An item of a merged list.
 pub(crate) struct Item<'a> {
+    view: &'a View,
     service: &'a Service,
     capability: &'a Capability,
 }
@@ -169,14 +170,14 @@ impl<'a> Item<'a> {
 
     /// The definition under its full name.
     pub(crate) fn render(&self) -> String {
-        under_full_name(self.service, self.capability)
+        under_full_name(self.view, self.service, self.capability)
     }
 }
 
 /// The items of a merged list, in order.
 pub(crate) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
     let all = view.services.values().flat_map(|service| {
-        service.offers(kind).into_iter().map(move |(_, capability)| Item { service, capability })
+        service.offers(kind).into_iter().map(move |(_, capability)| Item { view, service, capability })
     });
     if !matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
         return all.collect();
@@ -198,13 +199,22 @@ pub(crate) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
     kept
 }
 
-/// The definition, byte for byte but for its name.
-fn under_full_name(service: &Service, item: &Capability) -> String {
+/// The definition, byte for byte but for its name. If that is spelled otherwise than the service spells it, the title has the
+/// original, for people.
+fn under_full_name(view: &View, service: &Service, item: &Capability) -> String {
     let raw = item.definition.get();
     if matches!(item.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
         return raw.to_owned();
     }
-    under_name(raw, &service.full_name(&item.name))
+    let name = view.name_of(service, &item.name);
+    if name == names::full(service.name.as_str(), &item.name) {
+        return under_name(raw, &name);
+    }
+    let titled = Edit::of(raw).map(|mut edit| {
+        edit.set("name", quote(&name)).set_if_absent("title", quote(&item.name));
+        edit.apply()
+    });
+    titled.unwrap_or_else(|_| under_name(raw, &name))
 }
 
 /// A definition under another name, byte for byte but for that.

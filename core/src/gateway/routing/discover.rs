@@ -15,10 +15,10 @@ use super::refresh::is_reached_alike;
 use super::service::Replica;
 use crate::breaker::Outcome;
 use crate::cluster::Job;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
-use crate::model::{Server, ServerId, Status};
+use crate::model::{HealthStatus, Server, ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
 
 /// Changes within this time of each other lead to one query. The time is doubled for a server whose lists keep changing.
@@ -40,7 +40,7 @@ enum Wish {
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
-    asked: DiscoveryTimes,
+    pub(super) asked: DiscoveryTimes,
     /// Locked while `under_way` is, where both are needed.
     first_round: Mutex<FirstRound>,
 }
@@ -178,6 +178,7 @@ impl Core {
                 outcome
             };
             let outcome = asking.instrument(run).await;
+            self.note_discovery(id, &outcome);
             let next = self.discoveries.end(id);
             promise.keep(outcome);
             let Some(next) = next else { return };
@@ -196,18 +197,19 @@ impl Core {
             self.discoveries.asked.note(id, self.clock.now());
             let permit = replica.state.breaker().try_acquire(self.clock.now()).map_err(|denied| {
                 Error::new(ErrorKind::Unavailable, "the server's breaker is open")
+                    .because(Cause::PutOff)
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;
-            let found = replica.upstream.discover().await;
+            let found = self.listing_of(&replica).await;
             if !self.is_reached_so(&replica) {
                 // Another server answered, or failed to: the permit goes back unused.
                 self.refresh();
                 continue;
             }
             permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
-            self.registry.set_listing(id, found?).await?;
-            self.refresh();
+            self.take_up(&replica, found).await?;
+            self.probe_started(&replica);
             // The shared session is notified of later changes.
             let this = Arc::clone(self);
             let watching = async move {
@@ -222,8 +224,18 @@ impl Core {
         }
     }
 
+    /// Probes a program that has just started: the probes that came meanwhile learned nothing.
+    fn probe_started(self: &Arc<Self>, replica: &Replica) {
+        let (server, checks) =
+            (&replica.server, self.settings.probing && replica.server.health_check.enabled);
+        if checks && replica.upstream.starts_process() && server.health_status != HealthStatus::Healthy {
+            let (this, id) = (Arc::clone(self), server.id);
+            self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
+        }
+    }
+
     /// Whether the server is still registered with the connection of `replica`.
-    fn is_reached_so(&self, replica: &Replica) -> bool {
+    pub(super) fn is_reached_so(&self, replica: &Replica) -> bool {
         let state = self.registry.state();
         let Some(server) = state.server(replica.server.id) else { return true };
         let now = self.replica(replica.server.id);
@@ -279,6 +291,11 @@ impl Core {
                 let _ = self.discover_now(id).await;
             })
             .await;
+    }
+
+    /// The name of a server that can be called.
+    pub(crate) fn name_of(&self, id: ServerId) -> Option<String> {
+        self.replica(id).map(|replica| replica.server.name.clone())
     }
 
     pub(crate) fn replica(&self, id: ServerId) -> Option<Replica> {

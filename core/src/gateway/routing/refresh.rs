@@ -142,7 +142,13 @@ impl Core {
         let (upstream, state) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
             (Arc::clone(&old.upstream), Arc::clone(&old.state))
         } else {
-            let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
+            let upstream = Upstream::new(
+                Arc::clone(server),
+                (self.connect)(server)?,
+                Arc::clone(&self.clock),
+                self.settings.start_timeout,
+                self.tasks.clone(),
+            );
             upstream.learn(listing);
             let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
             (upstream, Arc::new(ReplicaState::new(server.id, server.name.as_str(), breaker)))
@@ -230,6 +236,7 @@ pub(crate) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     let spread_alike = Configuration {
         algorithm: is.algorithm,
         max_load: is.max_load,
+        max_timeout: is.max_timeout,
         affinity: is.affinity.clone(),
         trusted: is.trusted,
         access: is.access.clone(),

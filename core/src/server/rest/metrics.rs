@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::schema::Refused;
 use crate::gateway::{Caller, GatewayStats, ServiceMetrics, Stats};
-use crate::model::{HealthStatus, Status, TransportType};
+use crate::model::{HealthStatus, ServerState, Status, TransportType};
 use crate::server::AppState;
 use crate::server::answer::Failure;
 
@@ -55,6 +55,7 @@ metrics! {
     SERVERS = "gauge" "servers" ["status"] "Registered servers by what the operator wants.";
     BY_HEALTH = "gauge" "servers_by_health" ["health"] "Registered servers by observed health.";
     BY_TRANSPORT = "gauge" "servers_by_transport" ["transport"] "Registered servers by transport.";
+    BY_STATE = "gauge" "servers_by_state" ["state"] "Registered servers by whether they serve.";
     SESSIONS = "gauge" "sessions" [] "Client sessions of the tenant that are open.";
     ACTIVE = "gauge" "active_requests" [] "Calls of the tenant in flight, and streams that its clients hold open.";
     ALL_SESSIONS = "gauge" "all_sessions" [] "Client sessions of all tenants that are open.", whole;
@@ -157,11 +158,13 @@ fn servers(page: &mut Page, stats: &Stats) {
     };
     let status: Vec<_> = Status::ALL.iter().map(|word| word.as_str()).collect();
     let health: Vec<_> = HealthStatus::ALL.iter().map(|word| word.as_str()).collect();
+    let state: Vec<_> = ServerState::ALL.iter().map(|word| word.as_str()).collect();
     let transport: Vec<_> = TransportType::ALL.iter().map(|word| word.as_str()).collect();
     for (metric, counts) in [
         (&SERVERS, words(&status, &stats.servers_by_status)),
         (&BY_HEALTH, words(&health, &stats.servers_by_health)),
         (&BY_TRANSPORT, words(&transport, &stats.servers_by_transport)),
+        (&BY_STATE, words(&state, &stats.servers_by_state)),
     ] {
         page.metric(metric);
         for (word, count) in counts {

@@ -60,6 +60,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::approve))
         .routes(routes!(servers::health))
+        .routes(routes!(servers::diagnosis))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(credentials::list_own, credentials::set_own, credentials::remove_own))
         .routes(routes!(servers::capabilities))

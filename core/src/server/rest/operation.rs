@@ -122,6 +122,7 @@ pub(crate) struct StatsAnswer {
     servers_by_status: BTreeMap<&'static str, u64>,
     servers_by_transport: BTreeMap<&'static str, u64>,
     servers_by_health: BTreeMap<&'static str, u64>,
+    servers_by_state: BTreeMap<&'static str, u64>,
     /// Client sessions of the tenant that are open.
     sessions: u64,
     /// Calls of the tenant under way.
@@ -209,6 +210,7 @@ pub(crate) async fn stats(State(door): State<AppState>, caller: Caller) -> Resul
         servers_by_status: stats.servers_by_status,
         servers_by_transport: stats.servers_by_transport,
         servers_by_health: stats.servers_by_health,
+        servers_by_state: stats.servers_by_state,
         sessions: stats.sessions,
         active_requests: stats.active_requests,
         gateway: stats.gateway.map(Into::into),

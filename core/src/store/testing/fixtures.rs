@@ -59,6 +59,8 @@ pub fn server(tenant_id: &TenantId, name: &str) -> Server {
             max_load: Some(1.25),
             affinity: Affinity::Header("X-Who".into()),
             timeout: Duration::from_secs(3),
+            max_timeout: Some(Duration::from_secs(70)),
+            start_timeout: Some(Duration::from_millis(1500)),
             max_connections: 9,
             sharing: Sharing::Session,
             era: crate::model::EraWish::Modern,

@@ -22,7 +22,7 @@ use crate::transport::credential_provider::{
     CredentialProvider, CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice, origin,
 };
 use crate::transport::guard::Watch;
-use crate::transport::{Connector, Link, TransportContext};
+use crate::transport::{Connector, ExaminedStep, Link, TransportContext};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -226,6 +226,10 @@ impl Connector for HttpConnector {
 
     async fn check(&self) -> Result<()> {
         self.pool.dial.open().await.map(drop)
+    }
+
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.pool.dial.examine().await
     }
 
     fn is_duplex(&self) -> bool {

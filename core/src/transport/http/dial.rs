@@ -12,6 +12,7 @@ use super::socket::{ReadableSocket, Socket};
 pub(super) use super::trust::Tls;
 use super::trust::refusal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::transport::ExaminedStep;
 use crate::transport::guard::Watch;
 
 /// Longest wait for name, TCP and TLS together.
@@ -50,6 +51,41 @@ impl Dial {
             Ok(outcome) => outcome,
             Err(_) => Err(self.failure("the server cannot be connected to within 5 s")),
         }
+    }
+
+    /// As [`Dial::open`], step by step.
+    pub(super) async fn examine(&self) -> Vec<ExaminedStep> {
+        let mut steps = Vec::new();
+        let addresses = self.in_time(self.watch.resolve(&self.host, self.port)).await;
+        let is_resolved = addresses.is_ok();
+        steps.push((
+            "resolve",
+            addresses.map(|found| format!("`{}` has {} addresses", self.host, found.len())),
+        ));
+        if !is_resolved {
+            return steps;
+        }
+        let stream = match self.in_time(self.tcp()).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                steps.push(("connect", Err(error)));
+                return steps;
+            }
+        };
+        steps.push(("connect", Ok(format!("connected to port {}", self.port))));
+        let Some(tls) = &self.tls else { return steps };
+        let trusted = self.in_time(async {
+            let connector = TlsConnector::from(tls.config().await?);
+            let connecting = connector.connect(tls.name.clone(), ReadableSocket::new(stream));
+            connecting.await.map_err(|error| self.distrust(error)).map(drop)
+        });
+        steps.push(("tls", trusted.await.map(|()| "the certificate is trusted".to_owned())));
+        steps
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| Err(self.failure("the server cannot be connected to within 5 s"));
+        tokio::time::timeout(CONNECT_TIMEOUT, work).await.unwrap_or_else(late)
     }
 
     async fn connect(&self, tls: Option<(TlsConnector, ServerName<'static>)>) -> Result<Socket> {

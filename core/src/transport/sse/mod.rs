@@ -20,7 +20,7 @@ use url::Url;
 
 use self::link::SseLink;
 use super::http::HttpConnector;
-use super::{Connector, Link, TransportContext};
+use super::{Connector, ExaminedStep, Link, TransportContext};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
@@ -91,6 +91,10 @@ impl Connector for SseConnector {
 
     async fn check(&self) -> Result<()> {
         self.http.check().await
+    }
+
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.http.examine().await
     }
 
     fn remembers_clients(&self) -> bool {

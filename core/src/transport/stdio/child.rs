@@ -1,7 +1,7 @@
 //! One child: its pipes, its life, its end.
 
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::budget::Budget;
 use super::group::Group;
+use super::tail::Tail;
 use crate::clock::Tick;
 use crate::model::redact::Secrets;
 use crate::rpc::lines::{Line, Lines, excerpt, framed};
@@ -120,14 +121,11 @@ pub(super) async fn read(
     let _ = troubles.try_send(Trouble::ClosedOutput);
 }
 
-/// The last line that a child wrote to its standard error.
-pub(super) type LastWords = Arc<Mutex<Option<String>>>;
-
 /// Drains standard error, so that the child never waits for it.
 pub(super) async fn drain(
     errors: impl AsyncRead + Unpin,
     server: Arc<str>,
-    last: LastWords,
+    tail: Tail,
     secrets: Secrets,
     mut budget: Budget,
 ) {
@@ -143,8 +141,7 @@ pub(super) async fn drain(
         }
         // Short, because this runs for each line of a flood.
         let words = excerpt(&line[..line.len().min(512)], 512);
-        let words = secrets.hide(&words).chars().take(200).collect();
-        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        tail.push(secrets.hide(&words).into_owned());
     }
 }
 
@@ -157,7 +154,7 @@ pub(super) struct Supervisor {
     pub(super) stop: CancellationToken,
     /// Standard output and standard error were read to their ends.
     pub(super) heard: [CancellationToken; 2],
-    pub(super) last_words: LastWords,
+    pub(super) tail: Tail,
     pub(super) backoff: Arc<Backoff>,
     pub(super) started: Tick,
     pub(super) permit: OwnedSemaphorePermit,
@@ -236,7 +233,7 @@ impl Supervisor {
     fn end(&self, message: &'static str, status: Option<ExitStatus>, asked: bool) {
         // It may have been asked to leave while its exit was awaited.
         let asked = asked || self.talk.closing.is_cancelled();
-        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last_words = self.tail.last();
         let status = status.map(|status| status.to_string());
         if !asked {
             let (server, reason) = (&self.talk.name, last_words.as_deref());

@@ -18,6 +18,7 @@ mod group;
 mod guardian;
 #[cfg(test)]
 pub(crate) mod pipes;
+mod tail;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,8 +26,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +40,7 @@ use self::budget::Budget;
 use self::child::{GRACE, Supervisor};
 pub use self::environment::{INHERITED, inherited};
 use self::group::Group;
+use self::tail::Tail;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::redact::Secrets;
@@ -86,6 +88,8 @@ pub struct StdioConnector {
     limit: u32,
     free: Arc<Semaphore>,
     leaving: Arc<AtomicUsize>,
+    /// Of the child that was started last.
+    tail: Mutex<Tail>,
 }
 
 impl StdioConnector {
@@ -117,7 +121,12 @@ impl StdioConnector {
             limit,
             free: Arc::new(Semaphore::new(limit as usize)),
             leaving: Arc::default(),
+            tail: Mutex::default(),
         })
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn may_start(&self) -> Result<()> {
@@ -185,7 +194,7 @@ impl StdioConnector {
         let (queue, queued) = mpsc::channel(QUEUE);
         let (troubles, trouble) = mpsc::channel(4);
         let talk = Conversation::new(self.name.clone(), own, queue, self.leaving.clone());
-        let last_words = child::LastWords::default();
+        let tail = self.tail().clone();
         let heard = [CancellationToken::new(), CancellationToken::new()];
         let budget = || Budget::new(self.clock.clone(), LOG_LINES);
 
@@ -201,7 +210,7 @@ impl StdioConnector {
         }
         if let Some(errors) = child.stderr.take() {
             let secrets = Secrets::of(&self.server);
-            let draining = child::drain(errors, self.name.clone(), last_words.clone(), secrets, budget());
+            let draining = child::drain(errors, self.name.clone(), tail.clone(), secrets, budget());
             self.pump(&talk, &heard[1], draining);
         }
         let supervisor = Supervisor {
@@ -211,7 +220,7 @@ impl StdioConnector {
             troubles: trouble,
             stop: self.tasks.token().clone(),
             heard,
-            last_words,
+            tail,
             backoff: self.backoff.clone(),
             started: self.clock.now(),
             permit,
@@ -252,9 +261,11 @@ impl Connector for StdioConnector {
         if let Some(wait) = self.backoff.remaining() {
             return Err(self
                 .refused("the server keeps ending right after its start; it is started again later")
+                .because(Cause::PutOff)
                 .retry_after(wait));
         }
         let permit = self.room().await?;
+        *self.tail() = Tail::default();
         let program = self.program().inspect_err(|_| self.backoff.failed_to_start())?;
         self.starts
             .starting(&self.server, &program)
@@ -279,6 +290,10 @@ impl Connector for StdioConnector {
 
     fn starts_process(&self) -> bool {
         true
+    }
+
+    fn last_output(&self) -> Vec<String> {
+        self.tail().lines()
     }
 }
 

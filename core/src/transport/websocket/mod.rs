@@ -24,7 +24,7 @@ use url::Url;
 
 use super::duplex::{Conversation, DuplexLink, QUEUE};
 use super::http::{HttpConnector, MAX_BODY};
-use super::{Connector, Link, TransportContext};
+use super::{Connector, ExaminedStep, Link, TransportContext};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::Server;
@@ -141,6 +141,10 @@ impl Connector for WebSocketConnector {
 
     async fn check(&self) -> Result<()> {
         self.http.check().await
+    }
+
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.http.examine().await
     }
 
     fn remembers_clients(&self) -> bool {

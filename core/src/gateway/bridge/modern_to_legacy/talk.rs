@@ -17,6 +17,7 @@ use super::{Round, bond_of, may_ask, missing_capability, outcome_of_end};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
+use crate::gateway::call::limits::{Passed, Patience, TimeLimits};
 use crate::gateway::call::relay::mapped_progress;
 use crate::gateway::session::pool::Borrowed;
 use crate::gateway::upstream::outcome::outcome_of_answer;
@@ -49,7 +50,7 @@ pub(super) struct Talk {
     pub(super) principal: Principal,
     pub(super) lot: Lot,
     /// How long the server may take in each round.
-    pub(super) time_limit: Duration,
+    pub(super) limits: TimeLimits,
     /// Keeps the session in the pool.
     pub(super) _pooled: Option<Borrowed>,
     pub(super) messages: BoxStream<'static, Result<Message>>,
@@ -167,8 +168,9 @@ impl Talk {
     /// Reads the server's messages until the round ends.
     async fn listen(&mut self, round: &Round) -> End {
         let deadline = round.deadline.max(self.started);
-        let left_over = deadline.since(self.gateway.clock.now());
-        let mut late = std::pin::pin!(tokio::time::sleep(left_over));
+        let (now, patience) = (self.gateway.clock.now(), Patience::default());
+        let in_all = (self.started + self.limits.total).since(now);
+        let mut late = std::pin::pin!(patience.passed(self.limits, deadline.since(now), in_all));
         let mut gone = std::pin::pin!(left(&round.sender));
         loop {
             // Requests that a server sends at the same time as the first are sent to the client together with it.
@@ -187,14 +189,15 @@ impl Talk {
                     return End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled"));
                 }
                 () = more => return End::AwaitsAnswers,
-                () = &mut late => {
-                    return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
-                }
+                passed = &mut late => return self.late(passed),
             };
             let message = match self.sorted(next) {
                 Ok(message) => message,
                 Err(end) => return end,
             };
+            if message.method() == Some(&Method::Progress) {
+                patience.renew();
+            }
             if message.shape() == Shape::Request {
                 let capabilities = round.context.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
                 if let Err(error) = self.ask(&message, capabilities).await {
@@ -204,12 +207,16 @@ impl Talk {
                 tokio::select! {
                     biased;
                     sent = round.sender.send(Notification::Note(note)) => if sent.is_err() { return End::Left },
-                    () = &mut late => {
-                        return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
-                    }
+                    passed = &mut late => return self.late(passed),
                 }
             }
         }
+    }
+
+    /// The end of a call that took too long.
+    fn late(&self, passed: Passed) -> End {
+        let name = self.gateway.name_of(self.lease.server_id());
+        End::Broken(self.limits.error(passed, name.as_deref().unwrap_or("the server")))
     }
 
     /// The server's next message, if it is not the end.
@@ -366,7 +373,7 @@ impl Talk {
     fn begin(&mut self, round: Round) -> Round {
         let now = self.gateway.clock.now();
         self.started = now;
-        Round { deadline: now + self.time_limit, ..round }
+        Round { deadline: now + self.limits.idle, ..round }
     }
 
     async fn tell_server(&mut self, message: bytes::Bytes) {

@@ -6,4 +6,5 @@ mod limits;
 mod lossless;
 mod replicas;
 mod retried;
+mod starts;
 mod tasks;
