@@ -20,7 +20,7 @@ use crate::model::Server;
 use crate::rpc::{Message, Method};
 use crate::tasks::Tasks;
 use crate::transport::http::HttpConnector;
-use crate::transport::{Connector, Exchange, Link, Outgoing, TransportContext};
+use crate::transport::{Connector, ExaminedStep, Exchange, Link, Outgoing, TransportContext};
 
 /// How long a server may take to open a stream of events and to name its endpoint, once it has refused a POST.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -113,6 +113,10 @@ impl Connector for FallbackConnector {
 
     async fn check(&self) -> Result<()> {
         self.0.http.check().await
+    }
+
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.0.http.examine().await
     }
 
     fn is_duplex(&self) -> bool {
