@@ -9,6 +9,7 @@
 //! `tests/architecture` lets only those files read the context that write an error down.
 
 mod cause;
+mod in_full;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -334,29 +335,6 @@ impl fmt::Display for Error {
     }
 }
 
-/// An error with what caused it, for a log: sentences, the latest first.
-#[derive(Clone, Copy)]
-pub(crate) struct InFull<'e>(&'e Error);
-
-impl Error {
-    /// The error with its causes, which only operators may read.
-    pub(crate) fn in_full(&self) -> InFull<'_> {
-        InFull(self)
-    }
-}
-
-impl fmt::Display for InFull<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = std::error::Error::source(self.0);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
-}
-
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)?;
@@ -390,13 +368,6 @@ mod tests {
     fn display_never_prints_the_source() {
         let error = Error::new(ErrorKind::Internal, "boom").caused_by("secret");
         assert_eq!(error.to_string(), "boom");
-    }
-
-    #[test]
-    fn a_log_line_has_the_causes_in_words() {
-        let inner = Error::new(ErrorKind::Parse, "the body is cut").caused_by("unexpected end");
-        let error = Error::new(ErrorKind::Internal, "boom").with("server", "s").caused_by(inner);
-        assert_eq!(error.in_full().to_string(), "boom (server: s): the body is cut: unexpected end");
     }
 
     /// An error with every fact set.

@@ -144,7 +144,7 @@ impl Core {
             return Ok(None);
         }
         let Some(id) = &call.session else {
-            if stands_alone(&call.action) {
+            if call.action.stands_alone() {
                 return Ok(None);
             }
             return Err(Error::new(
@@ -388,16 +388,6 @@ fn held_open(reply: Reply, context: CallContext) -> Reply {
         let _ = &record;
     });
     Reply::Stream { messages: messages.boxed(), server, numbering }
-}
-
-/// Whether a message can be understood without a session: since 2025-03-26 a server need not open one. A client that changes what
-/// a session keeps, or answers what was asked in it, must have one.
-fn stands_alone(action: &Action) -> bool {
-    let Action::Send(message) = action else { return false };
-    match message.method() {
-        Some(Method::SetLevel | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe) | None => false,
-        Some(_) => true,
-    }
 }
 
 /// The session of a call that makes no sense without one.

@@ -17,9 +17,9 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
+use super::answer::{Kind, kind_of};
 use super::connector::HttpConnector;
 use super::encoding::Opener;
-use super::link::{Kind, kind_of};
 use super::pool::{PooledConnection, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::headers::LAST_EVENT_ID;

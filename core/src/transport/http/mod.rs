@@ -4,6 +4,7 @@
 //! because each server's share of connections is bounded. A connection is driven by the task that waits for the
 //! answer: there is no task for each connection and no waking across threads.
 
+mod answer;
 mod body;
 mod connector;
 mod dial;

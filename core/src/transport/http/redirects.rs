@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::header::LOCATION;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use url::Url;
@@ -31,8 +31,8 @@ impl HttpConnector {
         if status.is_redirection() {
             return Box::pin(self.follow(purpose, request, answered)).await;
         }
-        if matches!(status.as_u16(), 404 | 405 | 410) {
-            // Should the endpoint have moved back: the next request finds out.
+        // Should the endpoint have moved back, the next request finds out. Other methods than POST are refused by many servers.
+        if is_nothing(status) && self.place.load().is_some() && request().method() == Method::POST {
             self.place.store(None);
         }
         Ok(answered)
@@ -58,8 +58,7 @@ impl HttpConnector {
             };
             answered = self.pool.send(purpose, self.subject(), moved).await?;
             if !answered.1.status().is_redirection() {
-                let lost = matches!(answered.1.status().as_u16(), 404 | 405 | 410);
-                if asked == self.target() && !lost {
+                if asked == self.target() && !is_nothing(answered.1.status()) {
                     self.place.store(Some(next.into()));
                 }
                 return Ok(answered);
@@ -68,6 +67,11 @@ impl HttpConnector {
         }
         Ok(answered)
     }
+}
+
+/// Whether a server says that it takes nothing here.
+fn is_nothing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 404 | 405 | 410)
 }
 
 fn location(response: &Response<Incoming>) -> Option<&str> {

@@ -8,10 +8,10 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, Response, Uri};
 use hyper::body::Incoming;
 
+use super::answer::{Kind, kind_of};
 use super::body;
 use super::connector::{HttpConnector, PROTOCOL_VERSION};
 use super::encoding::{Encoding, Opener};
-use super::link::{Kind, kind_of};
 use super::pool::{PooledConnection, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
 use crate::error::{Error, ErrorKind, Result};
