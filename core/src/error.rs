@@ -9,6 +9,7 @@
 //! `tests/architecture` lets only those files read the context that write an error down.
 
 mod cause;
+mod in_full;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -10,6 +10,7 @@ mod b_names;
 mod c_limits;
 mod case;
 mod d_reasons;
+mod d_wire;
 mod e_tolerance;
 mod f_configuration;
 mod f_files;

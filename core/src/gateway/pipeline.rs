@@ -107,6 +107,7 @@ impl Core {
             }
             found => found?,
         };
+        let keeps_streams = client.is_some();
         let Call { route, action, headers, correlation_id, streams, resumes, hints, .. } = *call;
         let context = CallContext {
             principal,
@@ -114,7 +115,7 @@ impl Core {
             correlation_id,
             headers,
             streams,
-            resumes,
+            resumes: resumes && keeps_streams,
             hints,
             record: Arc::clone(record),
             modern,
@@ -143,6 +144,9 @@ impl Core {
             return Ok(None);
         }
         let Some(id) = &call.session else {
+            if call.action.stands_alone() {
+                return Ok(None);
+            }
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
                 "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it gives",
@@ -192,6 +196,10 @@ impl Core {
                     ResolvedCall::Modern(Box::new(resolved), Box::new(context))
                 }
             });
+        }
+        if context.client.is_none() && message.shape() == Shape::Notification {
+            // Without a session there is nothing that it could be about.
+            return Ok(ResolvedCall::Modern(Box::new(modern::ModernCall::Ignore), Box::new(context)));
         }
         if message.shape() != Shape::Request {
             let client = client_in(&context)?;

@@ -168,7 +168,7 @@ impl Record {
             None => tracing::debug!(method, correlation_id = id, millis, "call"),
             Some(error) if error.kind() == ErrorKind::Internal => {
                 let (service, server) = (fact(error, "service"), fact(error, "server"));
-                tracing::error!(method, correlation_id = id, service, server, millis, ?error, "call failed");
+                tracing::error!(method, correlation_id = id, service, server, millis, error = %error.in_full(), "call failed");
             }
             Some(error) => {
                 let (service, server) = (fact(error, "service"), fact(error, "server"));

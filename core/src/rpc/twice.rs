@@ -5,19 +5,61 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-
+use super::object::text;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The first key that stands twice in one object of `json`, if there is one; `None` also for text that is no JSON.
+/// The first key that stands twice in one object of `json`, a part of a message that was read; `None` if there is none.
+///
+/// Nothing is made of the values: a number that no parser can hold ends no search.
 pub fn key_twice(json: &str) -> Option<String> {
-    let mut found = None;
-    let mut reader = serde_json::Deserializer::from_str(json);
-    // The error only ends the search.
-    let _ = Search { found: &mut found }.deserialize(&mut reader);
-    found
+    // The keys of each object that is open; `None` for an array.
+    let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
+    let mut wants_key = false;
+    let mut at = 0;
+    while let Some(byte) = json.as_bytes().get(at) {
+        match byte {
+            b'{' => open.push(Some(HashSet::new())),
+            b'[' => open.push(None),
+            b'}' | b']' => drop(open.pop()),
+            b'"' => {
+                let raw = string(json, at)?;
+                at += raw.len() - 1;
+                if let (true, Some(Some(keys))) = (wants_key, open.last_mut()) {
+                    let key = text(raw)?;
+                    if keys.contains(&key) {
+                        return Some(key.into_owned());
+                    }
+                    keys.insert(key);
+                }
+            }
+            _ => {}
+        }
+        // A key stands behind `{`, and behind `,` in an object; a blank changes nothing.
+        wants_key = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => wants_key,
+            b'{' | b',' => true,
+            _ => false,
+        };
+        at += 1;
+    }
+    None
+}
+
+/// The string that begins at `at`, with its quotes.
+fn string(json: &str, at: usize) -> Option<&str> {
+    let bytes = &json.as_bytes()[at + 1..];
+    let mut end = 0;
+    loop {
+        end += memchr::memchr2(b'"', b'\\', &bytes[end..])?;
+        if bytes[end] == b'"' {
+            return json.get(at..at + end + 2);
+        }
+        end += 2;
+        if end > bytes.len() {
+            return None;
+        }
+    }
 }
 
 /// Refuses the value of `member` if a key stands twice in one object of it: its reader may take the other value.
@@ -28,68 +70,6 @@ pub fn unambiguous(json: &str, member: &str) -> Result<()> {
     let shown: String = key.chars().take(40).collect();
     let message = format!("the key {shown:?} stands twice in one object of `{member}`; send it once");
     Err(Error::new(ErrorKind::InvalidParams, message))
-}
-
-struct Search<'f> {
-    found: &'f mut Option<String>,
-}
-
-impl<'de> DeserializeSeed<'de> for Search<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Search<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<(), A::Error> {
-        while items.next_element_seed(Search { found: &mut *self.found })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
-        let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
-        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
-            if seen.contains(&key) {
-                *self.found = Some(key.into_owned());
-                return Err(A::Error::custom("a key stands twice"));
-            }
-            seen.insert(key);
-            members.next_value_seed(Search { found: &mut *self.found })?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -104,6 +84,8 @@ mod tests {
             (r#"[[{"k":null,"j":1e400,"k":0}]]"#, Some("k")),
             (r#"{"a":{"a":{"a":[]}},"b":[{"a":1},{"a":1}]}"#, None),
             (r#"{"n":12345678901234567890123,"m":-1.5,"s":"\ud83d\ude00"}"#, None),
+            (r#"{"a":"\"a\\","b":{},"c":[{},"a"],"a":0}"#, Some("a")),
+            (r#"{"" : "", "b":"" }"#, None),
             ("1", None),
             ("", None),
         ] {

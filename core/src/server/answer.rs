@@ -170,7 +170,7 @@ pub(super) fn status_of(kind: ErrorKind) -> StatusCode {
 
 fn log(error: &Error, status: StatusCode) {
     if status.is_server_error() {
-        tracing::error!(status = status.as_u16(), ?error, "request failed");
+        tracing::error!(status = status.as_u16(), error = %error.in_full(), "request failed");
     } else {
         tracing::debug!(status = status.as_u16(), %error, "request refused");
     }

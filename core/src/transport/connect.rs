@@ -88,7 +88,7 @@ pub fn connect(server: &Server, means: &TransportContext) -> Result<Arc<dyn Conn
 fn plain(server: &Server, means: &TransportContext) -> Result<Arc<dyn Connector>> {
     match server.transport_type {
         #[cfg(feature = "http")]
-        TransportType::Http => Ok(Arc::new(super::http::HttpConnector::with(server, means)?)),
+        TransportType::Http => Ok(Arc::new(super::sse::FallbackConnector::with(server, means)?)),
         #[cfg(not(feature = "http"))]
         TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "http")]

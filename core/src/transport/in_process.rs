@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt};
+use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt, Strange, deliver};
 use super::{Connector, Link, TransportContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, TenantId};
@@ -230,13 +230,19 @@ async fn converse(
 
 async fn read(mut heard: mpsc::Receiver<Bytes>, talk: &Conversation) -> String {
     while let Some(bytes) = heard.recv().await {
-        let message = match Message::parse(bytes) {
-            Ok(message) => message,
-            Err(error) => return format!("the server sent what is not an MCP message: {}", error.message()),
-        };
-        match talk.exchanges.receive(message) {
-            Receipt::Overrun(id) => talk.cancel(id),
-            Receipt::Kept | Receipt::Late | Receipt::Displaced(_) => {}
+        let told = deliver(&talk.exchanges, bytes, |receipt| {
+            if let Receipt::Overrun(id) = receipt {
+                talk.cancel(id);
+            }
+        });
+        match told {
+            Ok(()) => {}
+            Err(Strange { error, is_aside: true }) => {
+                tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
+            }
+            Err(Strange { error, .. }) => {
+                return format!("the server sent what is not an MCP message: {}", error.message());
+            }
         }
     }
     "the server ended the conversation".to_owned()

@@ -233,7 +233,7 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
     let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
     let outgoing =
         Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None, pauses: None };
-    let answer = ask(link, outgoing).await?;
+    let answer = ask(link, outgoing).await.map_err(|error| about(&Method::Initialize, error))?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
     let version =
         Members::parse(result).ok().and_then(|members| members.text("protocolVersion").map(String::from));
@@ -245,8 +245,19 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
         return Err(unsupported(&version, hello));
     }
     link.set_version(&version);
-    link.notify(Message::request(None, Method::Initialized.as_str(), None)).await?;
+    let initialized = Message::request(None, Method::Initialized.as_str(), None);
+    link.notify(initialized).await.map_err(|error| about(&Method::Initialized, error))?;
     Ok((answer, version))
+}
+
+/// An error of the handshake that says which message failed.
+fn about(method: &Method, error: Error) -> Error {
+    let message = match error.upstream_status() {
+        Some(status) => format!("the server answered `{method}` with HTTP {status}: {}", error.message()),
+        None => format!("`{method}` failed: {}", error.message()),
+    };
+    let kind = error.kind();
+    error.recast(kind, message)
 }
 
 /// Sends a request and waits for its response.

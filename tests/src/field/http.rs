@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -83,10 +83,12 @@ async fn answer(request: Request<Incoming>, server: Arc<Server>) -> io::Result<R
         Reply::Reset | Reply::After(..) => Err(io::ErrorKind::ConnectionReset.into()),
         Reply::Http(code, headers, body) => {
             let mut response = Response::builder().status(code);
+            let mut body = fill(&body, &id);
             for (name, value) in headers {
+                body = if name == "content-encoding" { packed(&value, body)? } else { body };
                 response = response.header(name, value);
             }
-            response.body(whole(fill(&body, &id))).map_err(io::Error::other)
+            response.body(whole(body)).map_err(io::Error::other)
         }
         reply => {
             let messages = reply.messages(&id).unwrap_or_default();
@@ -134,6 +136,24 @@ fn push(server: &Server, session: &str, messages: &[Vec<u8>]) -> io::Result<Resp
         drop(stream.map(|stream| stream.send(Bytes::from(event(message)))));
     }
     status(202)
+}
+
+/// `body` in this encoding; as it is in one that is not known.
+fn packed(encoding: &str, body: Vec<u8>) -> io::Result<Vec<u8>> {
+    let level = flate2::Compression::default();
+    match encoding {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(&body)?;
+            encoder.finish()
+        }
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(&body)?;
+            encoder.finish()
+        }
+        _ => Ok(body),
+    }
 }
 
 fn event(message: &[u8]) -> Vec<u8> {

@@ -226,7 +226,8 @@ impl Core {
 
     /// Probes a program that has just started: the probes that came meanwhile learned nothing.
     fn probe_started(self: &Arc<Self>, replica: &Replica) {
-        let (server, checks) = (&replica.server, self.settings.probing && replica.server.health_check.enabled);
+        let (server, checks) =
+            (&replica.server, self.settings.probing && replica.server.health_check.enabled);
         if checks && replica.upstream.starts_process() && server.health_status != HealthStatus::Healthy {
             let (this, id) = (Arc::clone(self), server.id);
             self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });

@@ -153,6 +153,13 @@ impl Exchanges {
         }
     }
 
+    /// Fails the request `id`, whose answer cannot be read. Returns whether it was under way.
+    pub(in crate::transport) fn fail(&self, id: u64, error: Error) -> bool {
+        let Some(asked) = self.lock().asked.remove(&id) else { return false };
+        asked.mailbox.close(Some(error));
+        true
+    }
+
     /// Fails all requests under way. The first ending counts.
     pub(in crate::transport) fn end(&self, ending: Ending) {
         let mut open = self.lock();
@@ -257,11 +264,15 @@ mod tests {
         let exchanges = Exchanges::new(false);
         let (one, two) = (begin(&exchanges, 1), begin(&exchanges, 2));
         assert_eq!(exchanges.receive(response("2")), Receipt::Kept);
-        for unknown in ["2", "3", "\"1\"", "-1"] {
+        for unknown in ["2", "3", "\"x\"", "\"+1\"", "-1"] {
             assert_eq!(exchanges.receive(response(unknown)), Receipt::Late, "{unknown}");
         }
-        assert_eq!(exchanges.receive(response("1")), Receipt::Kept);
-        assert_eq!(one.next().await.unwrap().unwrap().id(), Some("1"));
+        assert_eq!(
+            exchanges.receive(response("\"1\"")),
+            Receipt::Kept,
+            "some servers send numbers back as text"
+        );
+        assert_eq!(one.next().await.unwrap().unwrap().id_number(), Some(1));
         assert_eq!(two.next().await.unwrap().unwrap().id(), Some("2"));
         assert!(two.next().await.is_none());
     }

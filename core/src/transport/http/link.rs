@@ -10,12 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::Incoming as Body;
 
+use super::answer::{Kind, kind_of, unanswered, whole};
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
-use super::events::{self, Events, Resume, check_id, not_mcp};
+use super::encoding::Encoding;
+use super::events::{self, Events, Resume};
 use super::pool::{PooledConnection, Purpose};
 use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
@@ -47,13 +49,6 @@ pub(super) struct HttpLink {
     listening: Arc<AtomicBool>,
 }
 
-/// The form of the answer to a message.
-pub(super) enum Kind {
-    Json,
-    Events,
-    Nothing,
-}
-
 impl fmt::Debug for HttpLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("HttpLink").field(&self.connector.pool.dial).finish()
@@ -79,7 +74,7 @@ impl HttpLink {
         purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
-    ) -> Result<(PooledConnection, Response<Incoming>)> {
+    ) -> Result<(PooledConnection, Response<Body>)> {
         let shown = self.connector.shown().await?;
         let request = || {
             let mut headers = HeaderMap::clone(base);
@@ -114,16 +109,21 @@ impl HttpLink {
     async fn refused(
         &self,
         held: PooledConnection,
-        response: Response<Incoming>,
+        response: Response<Body>,
         id: Option<u64>,
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
         let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = Encoding::of(&head.headers)
+            .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
+            .unwrap_or_default();
         let now = self.connector.clock.timestamp();
+        let era = self.era.load(Ordering::Acquire);
+        let (in_session, initialized) = (self.in_session(), era == LEGACY);
         let refusal =
-            Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
-        let judged = match self.era.load(Ordering::Acquire) {
+            Refusal { status: head.status, headers: &head.headers, body, in_session, initialized, now };
+        let judged = match era {
             MODERN => refusal.judge_modern(id),
             LEGACY => refusal.judge_legacy(id),
             _ => refusal.judge(id),
@@ -171,12 +171,9 @@ impl Link for HttpLink {
         }
         match kind_of(&response)? {
             Kind::Json => {
+                let encoding = Encoding::of(response.headers())?;
                 let bytes = body::read(held, response.into_body(), MAX_BODY).await?;
-                if bytes.is_empty() {
-                    return Err(unanswered());
-                }
-                let message = Message::parse(bytes).map_err(not_mcp)?;
-                check_id(message, outgoing.id).map(Exchange::One)
+                whole(encoding.open(bytes, MAX_BODY)?, outgoing.id)
             }
             Kind::Events => {
                 // A modern stream that breaks is over: nothing can be asked for again.
@@ -186,7 +183,7 @@ impl Link for HttpLink {
                     numbers: self.numbers.clone(),
                     pauses: outgoing.pauses.clone(),
                 });
-                let events = Events::new(held, response.into_body(), resume);
+                let events = Events::new(held, response, resume)?;
                 Box::pin(as_events(events, &outgoing)).await
             }
             Kind::Nothing => Err(unanswered()),
@@ -235,7 +232,7 @@ impl Link for HttpLink {
             }
             return None;
         }
-        let events = Events::new(held, response.into_body(), None);
+        let events = Events::new(held, response, None).ok()?;
         let place = self.connector.clone();
         Some(stream::unfold((events, turn, place), next_unasked).boxed())
     }
@@ -322,30 +319,4 @@ async fn as_events(events: Events, outgoing: &Outgoing) -> Result<Exchange> {
         (response, None) => Exchange::One(response),
         (first, Some(events)) => Exchange::Many(events::answer(Some(first), events, outgoing.id).boxed()),
     })
-}
-
-pub(super) fn kind_of(response: &Response<Incoming>) -> Result<Kind> {
-    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let message = "the server compressed its answer, which it was not asked to do";
-        return Err(Error::new(ErrorKind::BadUpstream, message));
-    }
-    if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-        return Ok(Kind::Nothing);
-    }
-    let Some(value) = response.headers().get(CONTENT_TYPE) else { return Ok(Kind::Json) };
-    let value = value.to_str().unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Ok(Kind::Json)
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Ok(Kind::Events)
-    } else {
-        let message =
-            "the server answered with a type that is neither JSON nor a stream of events; check endpoint_url";
-        Err(Error::new(ErrorKind::BadUpstream, message).with("content_type", essence))
-    }
-}
-
-fn unanswered() -> Error {
-    Error::new(ErrorKind::BadUpstream, "the server accepted the request and gave no answer")
 }

@@ -8,9 +8,10 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, Response, Uri};
 use hyper::body::Incoming;
 
+use super::answer::{Kind, kind_of};
 use super::body;
 use super::connector::{HttpConnector, PROTOCOL_VERSION};
-use super::link::{Kind, kind_of};
+use super::encoding::{Encoding, Opener};
 use super::pool::{PooledConnection, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +25,7 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 pub(in crate::transport) struct EventStream {
     held: PooledConnection,
     body: Incoming,
+    opener: Opener,
     decoder: Decoder,
 }
 
@@ -39,7 +41,8 @@ impl EventStream {
             let Some(chunk) = poll_fn(|cx| self.held.poll_chunk(&mut self.body, cx)).await else {
                 return Ok(None);
             };
-            self.decoder.push(chunk?);
+            let chunk = self.opener.push(chunk?)?;
+            self.decoder.push(chunk);
         }
     }
 }
@@ -76,7 +79,10 @@ impl HttpConnector {
             });
         }
         match kind_of(&response)? {
-            Kind::Events => Ok(EventStream { held, body: response.into_body(), decoder: Decoder::default() }),
+            Kind::Events => {
+                let opener = Opener::of(response.headers())?;
+                Ok(EventStream { held, body: response.into_body(), opener, decoder: Decoder::default() })
+            }
             Kind::Json | Kind::Nothing => Err(no_stream()),
         }
     }
@@ -115,12 +121,6 @@ impl HttpConnector {
         Ok((self.pool.dial.open().await?, headers))
     }
 
-    /// Path and query of `endpoint_url`.
-    #[cfg(feature = "websocket")]
-    pub(in crate::transport) fn target(&self) -> &Uri {
-        &self.uri
-    }
-
     async fn refusal(
         &self,
         held: PooledConnection,
@@ -131,9 +131,14 @@ impl HttpConnector {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
         let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = Encoding::of(&head.headers)
+            .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
+            .unwrap_or_default();
         let now = self.clock.timestamp();
         let remedy = self.remedy(head.status, &head.headers, true);
-        let refusal = Refusal { status: head.status, headers: &head.headers, body, in_session, now };
+        let initialized = in_session;
+        let refusal =
+            Refusal { status: head.status, headers: &head.headers, body, in_session, initialized, now };
         refusal.judge(id).map_err(|error| remedied(remedy, error))
     }
 }

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use url::Url;
 
+use super::lost::says_lost;
 use crate::error::{Error, ErrorKind};
-use crate::rpc::{Members, Message, Shape};
+use crate::rpc::{Members, Message, Shape, incoming};
 
 /// How much of a refusal's body is read, in bytes.
 pub(super) const MAX_REFUSAL: usize = 64 * 1024;
@@ -18,8 +20,10 @@ pub(super) struct Refusal<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Bytes,
-    /// The request belonged to a session.
+    /// The request belonged to a session that has an id.
     pub(super) in_session: bool,
+    /// The server has seen the handshake of a session before.
+    pub(super) initialized: bool,
     pub(super) now: Timestamp,
 }
 
@@ -27,9 +31,9 @@ impl Refusal<'_> {
     /// The server's own JSON-RPC answer to the request `id`, if the body is one; else the error that says what the
     /// status means. It keeps the status.
     pub(super) fn judge(self, id: Option<u64>) -> Result<Message, Error> {
-        let message = Message::parse(self.body.clone()).ok();
+        let message = incoming::one(self.body.clone());
         let answer = message.as_ref().filter(|message| message.shape() == Shape::Response);
-        if self.in_session && self.is_lost_session(answer) {
+        if self.is_lost_session(answer) {
             let text = "the server has forgotten the session";
             return Err(self.error(ErrorKind::SessionNotFound, text).not_sent());
         }
@@ -56,16 +60,7 @@ impl Refusal<'_> {
                 let error = self.error(ErrorKind::RateLimited, "the server limits the rate of calls");
                 self.delayed(error)
             }
-            300..=399 => {
-                let error = self.error(
-                    ErrorKind::BadUpstream,
-                    "the server redirects, which is not followed; register the URL that it names",
-                );
-                match self.headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
-                    Some(location) => error.with_private("location", location),
-                    None => error,
-                }
-            }
+            300..=399 => self.redirected(),
             503 => {
                 let error = self.error(ErrorKind::BadUpstream, "the server says that it is not available");
                 self.delayed(error)
@@ -74,18 +69,35 @@ impl Refusal<'_> {
         })
     }
 
-    /// 404 says so by the specification; several SDKs say 400 and explain it in words.
+    /// Whether a session that was there before is lost. A server without ids of sessions can only say so in words.
     fn is_lost_session(&self, answer: Option<&Message>) -> bool {
         let code =
             answer.and_then(|answer| Members::parse(answer.error()?).ok()?.get("code")?.parse::<i32>().ok());
-        match self.status {
-            // A method that is not known is answered 404 too, by servers that are ahead of their sessions.
-            StatusCode::NOT_FOUND => code != Some(-32601),
-            StatusCode::BAD_REQUEST => {
-                matches!(code, None | Some(-32000 | -32001))
-                    && memchr::memmem::find(&self.body.to_ascii_lowercase(), b"session").is_some()
+        let by_words = self.status == StatusCode::BAD_REQUEST && self.initialized;
+        (self.in_session || by_words) && says_lost(self.status, code, &self.body)
+    }
+
+    /// A redirect that is not followed: one to another origin, or one that does not keep the message.
+    fn redirected(&self) -> Error {
+        let location = self.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let status = self.status.as_u16();
+        let message = match location.map(Url::parse) {
+            None => {
+                format!("the server redirects with HTTP {status} and does not say where; check endpoint_url")
             }
-            _ => false,
+            Some(Ok(url)) => format!(
+                "the server redirects with HTTP {status} to {}, which is not followed; register the URL that it names, if it is \
+                 the same server",
+                url.origin().ascii_serialization()
+            ),
+            Some(Err(_)) => format!(
+                "the server redirects with HTTP {status} to another page of its own, which takes no messages; check endpoint_url"
+            ),
+        };
+        let error = Error::new(ErrorKind::BadUpstream, message).status(status);
+        match location {
+            Some(location) => error.with_private("location", location),
+            None => error,
         }
     }
 
@@ -134,7 +146,8 @@ mod tests {
     ) -> Result<Message, Error> {
         let status = StatusCode::from_u16(status).unwrap();
         let now = Timestamp::constant(1_445_412_470, 0);
-        Refusal { status, headers, body: body.into(), in_session, now }.judge(Some(7))
+        Refusal { status, headers, body: body.into(), in_session, initialized: in_session, now }
+            .judge(Some(7))
     }
 
     #[test]

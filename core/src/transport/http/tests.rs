@@ -371,7 +371,7 @@ async fn an_answer_to_another_request_is_the_servers_fault() {
     let items: Vec<_> = bounded(stream.collect()).await;
     assert_eq!(items.len(), 2);
     assert_eq!(items[1].as_ref().unwrap_err().kind(), ErrorKind::BadUpstream);
-    assert_eq!(failure(&*link, 5).await.kind(), ErrorKind::BadUpstream);
+    assert!(response(&*link, 5).await.error().is_some(), "an error without an id answers what was asked");
 }
 
 #[tokio::test]

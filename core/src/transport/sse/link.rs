@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method};
 use crate::tasks::Tasks;
-use crate::transport::duplex::{Ending, Exchanges, Mailbox, Receipt, Slip};
+use crate::transport::duplex::{Ending, Exchanges, Mailbox, Receipt, Slip, Strange, deliver};
 use crate::transport::http::{Delivery, EventStream, HttpConnector};
 use crate::transport::{Exchange, Link, Outgoing};
 
@@ -106,18 +106,21 @@ impl Reader {
             if !event.is_message() || event.data.is_empty() {
                 continue;
             }
-            match Message::parse(event.data) {
-                Ok(message) => self.receive(message),
-                Err(error) => {
+            match deliver(&self.talk.exchanges, event.data, |receipt| self.note(receipt)) {
+                Ok(()) => {}
+                Err(Strange { error, is_aside: true }) => {
+                    tracing::warn!(server = %self.talk.name, %error, "passed over a message that cannot be read");
+                }
+                Err(Strange { error, .. }) => {
                     return format!("the server sent what is not an MCP message: {}", error.message());
                 }
             }
         }
     }
 
-    fn receive(&self, message: Message) {
+    fn note(&self, receipt: Receipt) {
         let server = &self.talk.name;
-        match self.talk.exchanges.receive(message) {
+        match receipt {
             Receipt::Kept => {}
             Receipt::Late => {
                 tracing::debug!(%server, "dropped a message for a request that is not under way");

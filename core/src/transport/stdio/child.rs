@@ -15,9 +15,8 @@ use super::group::Group;
 use super::tail::Tail;
 use crate::clock::Tick;
 use crate::model::redact::Secrets;
-use crate::rpc::Message;
 use crate::rpc::lines::{Line, Lines, excerpt, framed};
-use crate::transport::duplex::{Conversation, Ending, Item, Receipt};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Strange, deliver};
 
 /// Longest line that a child may write to its standard output.
 pub(super) const MAX_LINE: usize = 16 * 1024 * 1024;
@@ -98,25 +97,25 @@ pub(super) async fn read(
             continue;
         }
         let server = &talk.name;
-        match Message::parse(line.clone()).map(|message| talk.exchanges.receive(message)) {
-            Ok(Receipt::Kept) => {}
-            Ok(Receipt::Overrun(id)) => talk.cancel(id),
-            Ok(Receipt::Late) => {
+        let told = deliver(&talk.exchanges, line.clone(), |receipt| match receipt {
+            Receipt::Kept => {}
+            Receipt::Overrun(id) => talk.cancel(id),
+            Receipt::Late => {
                 if let Some(suppressed) = budget.take() {
                     tracing::debug!(%server, suppressed, "dropped a message for a request that is not under way");
                 }
             }
-            Ok(Receipt::Displaced(dropped)) => {
+            Receipt::Displaced(dropped) => {
                 if let Some(suppressed) = budget.take() {
                     tracing::warn!(%server, dropped, suppressed, "nobody reads what the server sends unasked; dropped the oldest");
                 }
             }
-            Err(error) => {
-                if let Some(suppressed) = budget.take() {
-                    let line = excerpt(&line, 200);
-                    tracing::warn!(%server, %error, line, suppressed, "ignored a line on standard output that is no message; log to standard error instead");
-                }
-            }
+        });
+        if let Err(Strange { error, .. }) = told
+            && let Some(suppressed) = budget.take()
+        {
+            let line = excerpt(&line, 200);
+            tracing::warn!(%server, %error, line, suppressed, "ignored a line on standard output that is no message; log to standard error instead");
         }
     }
     let _ = troubles.try_send(Trouble::ClosedOutput);

@@ -11,8 +11,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as Broken};
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 
-use crate::rpc::Message;
-use crate::transport::duplex::{Conversation, Ending, Item, Receipt};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Strange, deliver};
 
 /// Silence after which the peer is pinged.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -89,12 +88,17 @@ async fn read(
         };
         pinged = false;
         match next {
-            Some(Ok(Frame::Text(text))) => match Message::parse(Bytes::from(text)) {
-                Ok(message) => receive(talk, message),
-                Err(error) => {
-                    return format!("the server sent what is not an MCP message: {}", error.message());
+            Some(Ok(Frame::Text(text))) => {
+                match deliver(&talk.exchanges, Bytes::from(text), |receipt| note(talk, &receipt)) {
+                    Ok(()) => {}
+                    Err(Strange { error, is_aside: true }) => {
+                        tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
+                    }
+                    Err(Strange { error, .. }) => {
+                        return format!("the server sent what is not an MCP message: {}", error.message());
+                    }
                 }
-            },
+            }
             Some(Ok(Frame::Binary(_))) => {
                 return "the server sent a binary frame; MCP messages are text".to_owned();
             }
@@ -115,11 +119,11 @@ async fn read(
     }
 }
 
-fn receive(talk: &Conversation, message: Message) {
+fn note(talk: &Conversation, receipt: &Receipt) {
     let server = &talk.name;
-    match talk.exchanges.receive(message) {
+    match receipt {
         Receipt::Kept => {}
-        Receipt::Overrun(id) => talk.cancel(id),
+        Receipt::Overrun(id) => talk.cancel(*id),
         Receipt::Late => tracing::debug!(%server, "dropped a message for a request that is not under way"),
         Receipt::Displaced(dropped) => {
             tracing::debug!(%server, dropped, "nobody reads what the server sends unasked; dropped the oldest");

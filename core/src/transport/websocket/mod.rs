@@ -111,7 +111,8 @@ impl Connector for WebSocketConnector {
         let key = HeaderValue::from_str(&generate_key()).map_err(|error| internal(error.into()))?;
         // The library wants to see a whole URL, and sends its path.
         let authority = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        let target = self.http.target().path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = self.http.target();
+        let target = target.path_and_query().map_or("/", PathAndQuery::as_str);
         let uri = Uri::builder().scheme("ws").authority(authority).path_and_query(target);
         let uri = uri.build().map_err(internal)?;
         headers.extend([
