@@ -326,8 +326,11 @@ pub struct Configuration {
     #[serde(rename = "timeout_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
-    /// Connections at most; children at most, for a command. A call that finds none free for 1 s fails with 503.
+    /// Connections at most; children at most, for a command. One caller has at most four fifths of the connections, so that some
+    /// are left for others. A call over HTTP that finds none free waits for its turn, as long as its deadline allows.
     pub max_connections: u32,
+    /// Calls that may wait for a connection at once; one caller at most half of them. Further calls are refused with 503.
+    pub max_queued: u32,
     /// The clients that share one upstream session. `session`: none. `shared`: all, so that the server cannot ask its clients
     /// anything. `auto`: none over HTTP; over other transports all but clients that can be asked things, set a log level or
     /// subscribe.
@@ -371,6 +374,7 @@ impl Default for Configuration {
             affinity: Affinity::default(),
             timeout: Duration::from_secs(30),
             max_connections: 50,
+            max_queued: 1000,
             sharing: Sharing::Auto,
             era: EraWish::Auto,
             cache_scope: CacheScope::Auto,

@@ -15,3 +15,4 @@ pub(super) mod affinity;
 pub(super) mod owners;
 pub(super) mod answering;
 pub(super) mod attempts;
+pub(super) mod reads;

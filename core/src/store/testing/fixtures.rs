@@ -60,6 +60,7 @@ pub fn server(tenant_id: &TenantId, name: &str) -> Server {
             affinity: Affinity::Header("X-Who".into()),
             timeout: Duration::from_secs(3),
             max_connections: 9,
+            max_queued: 90,
             sharing: Sharing::Session,
             era: crate::model::EraWish::Modern,
             trusted: true,

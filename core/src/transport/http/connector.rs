@@ -22,7 +22,7 @@ use crate::transport::credential_provider::{
     CredentialProvider, CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice, origin,
 };
 use crate::transport::guard::Watch;
-use crate::transport::{Connector, Link, TransportContext};
+use crate::transport::{Connector, Link, QueueStats, Queued, TransportContext};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -124,8 +124,8 @@ impl HttpConnector {
             let (name, value) = configured(name, text)?;
             headers.insert(name, value);
         }
-        let (clock, limit) = (means.clock.clone(), server.configuration.max_connections);
-        let pool = Pool::new(dial, limit, clock.clone(), means.tasks.clone());
+        let clock = means.clock.clone();
+        let pool = Pool::new(dial, server, clock.clone(), means.tasks.clone());
         let (provider, origin) = (means.provider.clone(), origin(url).into());
         let shown = Shown { provider, server: server.id, origin, subject: None };
         Ok(Self { pool, uri, headers, clock, shown })
@@ -177,9 +177,10 @@ impl HttpConnector {
     pub(super) fn send(
         &self,
         purpose: Purpose,
+        queued: Option<Queued>,
         request: impl Fn() -> Request<Full<Bytes>>,
     ) -> impl Future<Output = Result<(PooledConnection, Response<Incoming>)>> {
-        self.pool.send(purpose, self.shown.subject.as_ref(), request)
+        self.pool.send(purpose, self.shown.subject.as_ref(), queued, request)
     }
 
     pub(super) fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
@@ -213,6 +214,10 @@ impl Connector for HttpConnector {
 
     fn is_duplex(&self) -> bool {
         false
+    }
+
+    fn queue(&self) -> Option<QueueStats> {
+        Some(self.pool.calls.stats())
     }
 
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {

@@ -7,3 +7,4 @@ mod lossless;
 mod replicas;
 mod retried;
 mod tasks;
+mod shared_reads;

@@ -1,0 +1,489 @@
+//! The queue for the connections of one server: shared fairly between callers, first come first served within one caller.
+//!
+//! A caller may take a connection while it holds fewer than [`SHARE`] times as many as are free (the dynamic threshold of
+//! Choudhury and Hahne, as in `limit/concurrency.rs`). So one caller alone has four of five connections, and the rest is left
+//! for others, however slow its calls are. A call that may not take one waits for as long as its deadline allows; a connection
+//! that comes free goes to the waiting caller with the fewest, and among equals to the one that was served least recently.
+//!
+//! Invariants:
+//! - Never more than `limit` connections are taken. Each occupies a slot that names its caller.
+//! - A connection that is free at once costs atomics only: no lock, no allocation. The lock is taken by calls that wait, and by
+//!   calls that end while others wait.
+//! - Whoever fails to take a connection hands out free ones afterwards, under the lock: its own attempt may have made another
+//!   one fail.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{QueueStats, Queued};
+use crate::clock::Clock;
+use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::model::Configuration;
+
+/// How many times as many connections as are free one caller may hold.
+const SHARE: usize = 4;
+/// The share of the gateway's own messages: probes, openings of sessions, notifications.
+const GATEWAY: u64 = 1;
+/// How long messages of the gateway's own wait.
+const OWN_PATIENCE: Duration = Duration::from_secs(10);
+/// A call leaves the queue this long before its deadline, so that the caller learns the reason in time.
+const LAST_MOMENT: Duration = Duration::from_millis(10);
+/// When a caller that was refused may try again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The connections of one server, and the calls that wait for one.
+#[derive(Debug)]
+pub(crate) struct ConnectionQueue {
+    server: Arc<str>,
+    limit: usize,
+    most_waiting: usize,
+    clock: Arc<dyn Clock>,
+    /// The caller that holds each connection; 0: nobody.
+    slots: Box<[AtomicU64]>,
+    taken: AtomicUsize,
+    /// Calls in the queue: a call that ends takes the lock only if there are any.
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+    waits: AtomicU64,
+    waited_nanos: AtomicU64,
+    refusals: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The waiting calls of each caller that has any.
+    callers: HashMap<u64, VecDeque<Waiter>>,
+    /// Those callers; the one served least recently is first.
+    round: VecDeque<u64>,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    served: oneshot::Sender<Slot>,
+}
+
+/// A taken connection; its owner gives it back with [`ConnectionQueue::release`], once.
+#[derive(Debug)]
+pub(crate) struct Slot(usize);
+
+impl ConnectionQueue {
+    /// The queue for the connections of the server of this name.
+    pub(crate) fn new(server: &str, configuration: &Configuration, clock: Arc<dyn Clock>) -> Self {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let limit = count(configuration.max_connections.max(1));
+        Self {
+            server: server.into(),
+            limit,
+            most_waiting: count(configuration.max_queued),
+            clock,
+            slots: (0..limit).map(|_| AtomicU64::new(0)).collect(),
+            taken: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            state: Mutex::default(),
+            waits: AtomicU64::new(0),
+            waited_nanos: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+        }
+    }
+
+    /// The most connections.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Connections that are not taken.
+    pub(crate) fn free(&self) -> usize {
+        self.limit.saturating_sub(self.taken.load(SeqCst))
+    }
+
+    /// The name of the server.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    pub(crate) fn stats(&self) -> QueueStats {
+        QueueStats {
+            taken: self.taken.load(Relaxed).min(self.limit) as u64,
+            waiting: self.waiting.load(Relaxed) as u64,
+            waits: self.waits.load(Relaxed),
+            waited: Duration::from_nanos(self.waited_nanos.load(Relaxed)),
+            refusals: self.refusals.load(Relaxed),
+        }
+    }
+
+    /// A connection, if the caller may have one at once. Calls that wait already come first.
+    #[inline]
+    pub(crate) fn try_take(&self, queued: Option<Queued>) -> Option<Slot> {
+        if self.waiting.load(SeqCst) > 0 {
+            return None;
+        }
+        self.take(caller_of(queued))
+    }
+
+    /// A connection as soon as it is the call's turn.
+    ///
+    /// [`ErrorKind::Unavailable`], not sent, with [`Cause::PoolExhausted`], if the queue is full or the deadline has come.
+    pub(crate) async fn wait(&self, queued: Option<Queued>) -> Result<Slot> {
+        let caller = caller_of(queued);
+        let begun = self.clock.now();
+        let patience = queued.map_or(OWN_PATIENCE, |queued| queued.deadline.since(begun));
+        let mut waiting = self.enter(caller)?;
+        let turn = tokio::time::timeout(patience.saturating_sub(LAST_MOMENT), &mut waiting.turn).await;
+        let waited = self.clock.now().since(begun);
+        self.waits.fetch_add(1, Relaxed);
+        self.waited_nanos.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        match turn {
+            Ok(Ok(slot)) => {
+                waiting.over = true;
+                Ok(slot)
+            }
+            _ => Err(self.late(patience)),
+        }
+    }
+
+    /// Gives a connection back.
+    #[inline]
+    pub(crate) fn release(&self, Slot(at): Slot) {
+        if let Some(slot) = self.slots.get(at) {
+            slot.store(0, SeqCst);
+        }
+        self.taken.fetch_sub(1, SeqCst);
+        if self.waiting.load(SeqCst) > 0 {
+            self.hand_out(&mut self.state());
+        }
+    }
+
+    /// Puts a call into the queue of its caller.
+    fn enter(&self, caller: u64) -> Result<Waiting<'_>> {
+        let mut state = self.state();
+        let own = state.callers.get(&caller).map_or(0, VecDeque::len);
+        let refusal = if self.waiting.load(SeqCst) >= self.most_waiting {
+            Some(self.full())
+        } else if own >= (self.most_waiting / 2).max(1) {
+            Some(self.share_full(own))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            self.refusals.fetch_add(1, Relaxed);
+            self.hand_out(&mut state);
+            return Err(error);
+        }
+        let (served, turn) = oneshot::channel();
+        state.tickets += 1;
+        let ticket = state.tickets;
+        let queue = state.callers.entry(caller).or_default();
+        queue.push_back(Waiter { ticket, served });
+        if own == 0 {
+            state.round.push_back(caller);
+        }
+        self.waiting.fetch_add(1, SeqCst);
+        self.hand_out(&mut state);
+        drop(state);
+        Ok(Waiting { queue: self, caller, ticket, turn, over: false })
+    }
+
+    /// Takes a connection for the caller, if it may have one more.
+    fn take(&self, caller: u64) -> Option<Slot> {
+        let taken = self.taken.fetch_add(1, SeqCst);
+        let most = self.limit.saturating_sub(taken).saturating_mul(SHARE);
+        // As long as few are taken in all, nobody can have too many.
+        let may = taken < most || (most > 0 && self.held(caller) < most);
+        if !may {
+            self.taken.fetch_sub(1, SeqCst);
+            return None;
+        }
+        Some(self.occupy(caller, taken))
+    }
+
+    /// Writes the caller into a free slot. There is one: fewer slots are occupied than connections are taken.
+    fn occupy(&self, caller: u64, near: usize) -> Slot {
+        let start = (caller as usize).wrapping_add(near) % self.limit;
+        loop {
+            for at in (start..self.limit).chain(0..start) {
+                let slot = &self.slots[at];
+                if slot.load(Relaxed) == 0 && slot.compare_exchange(0, caller, SeqCst, Relaxed).is_ok() {
+                    return Slot(at);
+                }
+            }
+            // Only while another thread gives a slot back behind this one's search.
+            std::hint::spin_loop();
+        }
+    }
+
+    fn held(&self, caller: u64) -> usize {
+        self.slots.iter().filter(|slot| slot.load(Relaxed) == caller).count()
+    }
+
+    /// Hands out free connections to calls that wait.
+    fn hand_out(&self, state: &mut State) {
+        while let Some(at) = self.next_in(state) {
+            let Some(caller) = state.round.get(at).copied() else { return };
+            // It has the fewest: if it may not have one more, neither may the others.
+            let Some(slot) = self.take(caller) else { return };
+            state.round.remove(at);
+            let Some(queue) = state.callers.get_mut(&caller) else { return self.release_unseen(slot) };
+            let waiter = queue.pop_front();
+            if queue.is_empty() {
+                state.callers.remove(&caller);
+            } else {
+                state.round.push_back(caller);
+            }
+            let Some(waiter) = waiter else { return self.release_unseen(slot) };
+            self.waiting.fetch_sub(1, SeqCst);
+            // A waiter leaves under the lock before its end of the channel goes, so that this cannot fail.
+            if let Err(slot) = waiter.served.send(slot) {
+                self.release_unseen(slot);
+            }
+        }
+    }
+
+    /// Gives a connection back under the lock, by code that hands out again itself.
+    fn release_unseen(&self, Slot(at): Slot) {
+        if let Some(slot) = self.slots.get(at) {
+            slot.store(0, SeqCst);
+        }
+        self.taken.fetch_sub(1, SeqCst);
+    }
+
+    /// The position in the round of the caller with the fewest connections.
+    fn next_in(&self, state: &State) -> Option<usize> {
+        if state.round.len() < 2 {
+            return (!state.round.is_empty()).then_some(0);
+        }
+        let mut held: HashMap<u64, usize> = HashMap::with_capacity(self.limit);
+        for slot in &self.slots {
+            *held.entry(slot.load(Relaxed)).or_default() += 1;
+        }
+        let held = |caller: &u64| held.get(caller).copied().unwrap_or(0);
+        (0..state.round.len()).min_by_key(|at| state.round.get(*at).map_or(usize::MAX, held))
+    }
+
+    fn full(&self) -> Error {
+        let Self { server, limit, most_waiting, .. } = self;
+        self.refused(format!(
+            "the queue for the {limit} connections to server `{server}` is full: {most_waiting} calls wait, as many as \
+             `configuration.max_queued` allows; send fewer calls at once, or raise `configuration.max_connections`"
+        ))
+    }
+
+    fn share_full(&self, own: usize) -> Error {
+        let Self { server, limit, most_waiting, .. } = self;
+        self.refused(format!(
+            "{own} calls of this caller wait for the {limit} connections to server `{server}`, as many as one caller may have \
+             in the queue: half of `configuration.max_queued` ({most_waiting}); send fewer calls at once"
+        ))
+    }
+
+    fn late(&self, patience: Duration) -> Error {
+        let Self { server, limit, .. } = self;
+        let seconds = patience.as_secs_f64();
+        self.refused(format!(
+            "all {limit} connections to server `{server}`, or the caller's share of them, stayed in use for the {seconds} s \
+             that the call could wait; raise `configuration.max_connections`, or send fewer calls at once"
+        ))
+    }
+
+    fn refused(&self, message: String) -> Error {
+        Error::new(ErrorKind::Unavailable, message)
+            .because(Cause::PoolExhausted)
+            .retry_after(RETRY)
+            .not_sent()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The caller as slots name it.
+fn caller_of(queued: Option<Queued>) -> u64 {
+    queued.map_or(GATEWAY, |queued| queued.caller.max(GATEWAY + 1))
+}
+
+/// A call in the queue; leaves it when dropped.
+struct Waiting<'a> {
+    queue: &'a ConnectionQueue,
+    caller: u64,
+    ticket: u64,
+    turn: oneshot::Receiver<Slot>,
+    over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let mut state = self.queue.state();
+        let left = state.callers.get_mut(&self.caller).and_then(|queue| {
+            let at = queue.iter().position(|waiter| waiter.ticket == self.ticket)?;
+            queue.remove(at)?;
+            Some(queue.is_empty())
+        });
+        let Some(last) = left else {
+            // Served, and never told.
+            drop(state);
+            if let Ok(slot) = self.turn.try_recv() {
+                self.queue.release(slot);
+            }
+            return;
+        };
+        self.queue.waiting.fetch_sub(1, SeqCst);
+        if last {
+            state.callers.remove(&self.caller);
+            state.round.retain(|caller| *caller != self.caller);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::clock::{ManualClock, Tick};
+    use crate::error::Delivery;
+
+    fn queue(max_connections: u32, max_queued: u32) -> ConnectionQueue {
+        let configuration = Configuration { max_connections, max_queued, ..Configuration::default() };
+        ConnectionQueue::new("docs", &configuration, ManualClock::shared())
+    }
+
+    fn of(caller: u64) -> Option<Queued> {
+        Some(Queued { caller: caller + 10, deadline: Tick::default() + Duration::from_secs(30) })
+    }
+
+    fn taken(queue: &ConnectionQueue, caller: u64) -> Vec<Slot> {
+        std::iter::from_fn(|| queue.try_take(of(caller))).collect()
+    }
+
+    #[test]
+    fn one_caller_alone_has_four_of_five_and_leaves_the_rest_to_others() {
+        for (limit, most) in [(1, 1), (2, 2), (4, 4), (5, 4), (10, 8), (50, 40), (1000, 800)] {
+            let queue = queue(limit, 10);
+            let held = taken(&queue, 1);
+            assert_eq!(held.len(), most, "of {limit}");
+            if limit > 5 {
+                assert!(queue.try_take(of(2)).is_some() && queue.try_take(None).is_some(), "of {limit}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_of_one_caller_are_served_in_order_and_callers_in_turn_to_the_one_with_the_fewest() {
+        let queue = queue(4, 100);
+        let mut held = taken(&queue, 1);
+        assert_eq!(held.len(), 4);
+        let waiting: Vec<_> = [1, 1, 2, 1, 3, 2].into_iter().map(|caller| queue.wait(of(caller))).collect();
+        let mut waiting: Vec<_> = waiting.into_iter().map(Box::pin).collect();
+        for call in &mut waiting {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        let mut order = Vec::new();
+        while let Some(slot) = held.pop() {
+            queue.release(slot);
+            for (number, call) in waiting.iter_mut().enumerate() {
+                if !order.contains(&number)
+                    && let Some(served) = call.as_mut().now_or_never()
+                {
+                    order.push(number);
+                    // Kept: who was served holds it.
+                    std::mem::forget(served);
+                }
+            }
+        }
+        assert_eq!(order, [2, 4, 0, 5], "callers 2 and 3 first, which have none; then 1 and 2, in order");
+        assert_eq!(queue.stats().waiting, 2);
+        drop(waiting);
+        assert_eq!(queue.stats().waiting, 0, "who gives up leaves the queue");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_queue_is_bounded_and_one_caller_has_half_of_it() {
+        let queue = queue(1, 4);
+        let _held = taken(&queue, 1);
+        let mut first = (pin!(queue.wait(of(1))), pin!(queue.wait(of(1))));
+        assert!(first.0.as_mut().now_or_never().is_none() && first.1.as_mut().now_or_never().is_none());
+        let refused = queue.wait(of(1)).await.expect_err("half of it");
+        assert!(refused.message().contains("half of `configuration.max_queued` (4)"), "{refused}");
+        let mut second = (pin!(queue.wait(of(2))), pin!(queue.wait(None)));
+        assert!(second.0.as_mut().now_or_never().is_none() && second.1.as_mut().now_or_never().is_none());
+        let refused = queue.wait(of(3)).await.expect_err("full");
+        for part in ["server `docs`", "4 calls wait", "`configuration.max_queued`"] {
+            assert!(refused.message().contains(part), "{refused}");
+        }
+        assert_eq!((refused.kind(), refused.delivery()), (ErrorKind::Unavailable, Delivery::NotSent));
+        assert_eq!((refused.cause(), refused.retry_delay()), (&Cause::PoolExhausted, Some(RETRY)));
+        assert_eq!(queue.stats().refusals, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_of_length_zero_refuses_at_once() {
+        let queue = queue(1, 0);
+        let held = taken(&queue, 1);
+        assert!(queue.wait(of(2)).await.is_err());
+        drop(held.into_iter().map(|slot| queue.release(slot)).collect::<Vec<_>>());
+        assert!(queue.try_take(of(2)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_waits_until_just_before_its_deadline_and_learns_why() {
+        let queue = queue(1, 4);
+        let _held = taken(&queue, 1);
+        let late = tokio::time::timeout(Duration::from_millis(29_995), queue.wait(of(2)));
+        let late = late.await.expect("before the deadline").expect_err("none came free");
+        assert!(late.message().contains("all 1 connections to server `docs`"), "{late}");
+        assert!(late.message().contains("for the 30 s"), "{late}");
+        assert_eq!(queue.stats().waiting, 0);
+    }
+
+    /// Connections come free, calls give up, on several threads: nothing is lost, and never are there more than may be.
+    #[test]
+    fn no_connection_is_lost_between_threads() {
+        let (queue, most) = (queue(3, 1000), AtomicUsize::new(0));
+        let at_once = AtomicUsize::new(0);
+        let one = async |caller: u64, gives_up: bool| {
+            let slot = match queue.try_take(of(caller)) {
+                Some(slot) => slot,
+                None if gives_up => {
+                    let mut waiting = Box::pin(queue.wait(of(caller)));
+                    let Some(served) = waiting.as_mut().now_or_never() else { return };
+                    served.expect("a connection")
+                }
+                None => queue.wait(of(caller)).await.expect("a connection"),
+            };
+            most.fetch_max(at_once.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::task::yield_now().await;
+            at_once.fetch_sub(1, SeqCst);
+            queue.release(slot);
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let one = &one;
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                    runtime.expect("a runtime").block_on(async {
+                        for round in 0..200 {
+                            join_all((0..5).map(|n| one(thread % 3, (n + round) % 4 == 0))).await;
+                        }
+                    });
+                });
+            }
+        });
+        assert!(most.load(SeqCst) <= 3);
+        assert_eq!((queue.free(), queue.stats().waiting), (3, 0));
+        assert!(queue.slots.iter().all(|slot| slot.load(SeqCst) == 0));
+    }
+}
