@@ -10,6 +10,7 @@ use http::Method;
 use mcp_registry_gateway_tests::clock::{Stopwatch, eventually};
 use mcp_registry_gateway_tests::fake::{Act, Fake};
 use mcp_registry_gateway_tests::mcp::Client;
+use mcp_registry_gateway_tests::modern::Modern;
 use mcp_registry_gateway_tests::process::{Gateway, Options, binary};
 use serde_json::{Value, json};
 
@@ -51,6 +52,28 @@ async fn a_thousand_equal_lists_at_once_are_one_fetch() {
     fake.script().clear();
     assert!(client.request("tools/list", json!({})).await.expect("an answer").is_result());
     assert_eq!(fake.ledger().count("tools/list") - before, 2, "nothing is kept");
+}
+
+/// the same for clients that have no session.
+#[tokio::test]
+async fn equal_lists_of_a_modern_client_are_one_fetch_and_others_ask_alone() {
+    let (gateway, fake, _) = one().await;
+    let client = Modern::new(gateway.address(), "/mcp/one");
+    let other = Modern::new(gateway.address(), "/mcp/one").with(json!({ "sampling": {} }));
+    for client in [&client, &other] {
+        assert!(client.call("echo", json!({ "text": "warm" })).await.expect("an answer").is_result());
+    }
+    let before = fake.ledger().count("tools/list");
+    fake.script().on("tools/list", Act::Delay(Duration::from_secs(5)));
+    let asking = (0..100).map(|n| {
+        let (client, id) = (if n % 10 == 0 { &other } else { &client }, json!(format!("id-{n}")));
+        async move {
+            let answer = client.request_as(&id, "tools/list", json!({})).await.expect("an answer");
+            assert!(answer.is_result() && answer.response["id"] == id, "{answer:?}");
+        }
+    });
+    join_all(asking).await;
+    assert_eq!(fake.ledger().count("tools/list") - before, 2, "one for each of the two");
 }
 
 /// From FIELD.md: 300 calls of 0.2 s at a server with 50 connections.

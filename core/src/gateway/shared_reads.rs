@@ -15,7 +15,7 @@ use crate::model::Reply;
 
 /// The outcome of waiting for another one's fetch.
 enum Joined {
-    Told(Result<Reply>),
+    Answered(Result<Reply>),
     /// The fetch was given up: one of those that waited is to fetch.
     Again,
     /// The answer is for another caller alone.
@@ -33,7 +33,7 @@ impl Core {
         request.since = Some(since);
         let deadline = since + time_limit(&request.forward, &request.context);
         loop {
-            match self.reads.join(&key) {
+            match self.reads.join(&key, &request.forward.service) {
                 Part::Leads(leading) => {
                     request.context.landing = None;
                     // A stream that can be taken up again is one that nobody else can be answered with.
@@ -43,7 +43,7 @@ impl Core {
                     return outcome;
                 }
                 Part::Joins(end) => match self.wait_for_end(end, &mut request, deadline).await {
-                    Joined::Told(outcome) => return outcome,
+                    Joined::Answered(outcome) => return outcome,
                     Joined::Again => {}
                     Joined::Alone => {
                         request.context.landing = None;
@@ -63,18 +63,18 @@ impl Core {
         if request.context.landing.is_none()
             && let Err(error) = track(request)
         {
-            return Joined::Told(Err(error));
+            return Joined::Answered(Err(error));
         }
         let ForwardRequest { forward, context, .. } = &*request;
         let told = async { Ok(end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone())) };
         match self.in_time(deadline, context, told).await {
-            Ok(Some(end)) => end.reply_to(forward, context).map_or(Joined::Alone, Joined::Told),
+            Ok(Some(end)) => end.reply_to(forward, context).map_or(Joined::Alone, Joined::Answered),
             Ok(None) if deadline <= self.clock.now() => {
                 let late = Error::new(ErrorKind::Timeout, "the server did not answer in time");
-                Joined::Told(Err(context.settle(late.with("service", &forward.service.name))))
+                Joined::Answered(Err(context.settle(late.with("service", &forward.service.name))))
             }
             Ok(None) => Joined::Again,
-            Err(error) => Joined::Told(Err(context.settle(error.with("service", &forward.service.name)))),
+            Err(error) => Joined::Answered(Err(context.settle(error.with("service", &forward.service.name)))),
         }
     }
 }

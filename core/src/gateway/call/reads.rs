@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +37,7 @@ pub(crate) struct SharedReads {
 
 #[derive(Debug)]
 struct SharedRead {
+    service: Arc<Service>,
     end: watch::Receiver<Option<End>>,
 }
 
@@ -55,9 +55,10 @@ pub(crate) enum End {
 }
 
 /// Everything that tells reads apart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReadKey {
-    service: Arc<Service>,
+    /// Where the view of the service lies in memory, which is kept as long as reads of it are under way.
+    service: usize,
     caller: (TenantId, Arc<str>, Role, Option<KeyId>),
     session: Option<Arc<str>>,
     era: Era,
@@ -65,29 +66,6 @@ pub(crate) struct ReadKey {
     affinity: Option<u64>,
     method: Method,
     text: String,
-}
-
-impl PartialEq for ReadKey {
-    fn eq(&self, other: &Self) -> bool {
-        let facts = |key: &Self| (key.era, key.maker, key.affinity);
-        Arc::ptr_eq(&self.service, &other.service)
-            && facts(self) == facts(other)
-            && self.caller == other.caller
-            && self.session == other.session
-            && self.method == other.method
-            && self.text == other.text
-    }
-}
-
-impl Eq for ReadKey {}
-
-impl Hash for ReadKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.service).hash(state);
-        self.caller.1.hash(state);
-        self.session.hash(state);
-        self.text.hash(state);
-    }
 }
 
 impl ReadKey {
@@ -108,7 +86,7 @@ impl ReadKey {
         let principal = &context.principal;
         let first = forward.service.replicas.first();
         Some(Self {
-            service: Arc::clone(&forward.service),
+            service: Arc::as_ptr(&forward.service).addr(),
             caller: (
                 principal.tenant.clone(),
                 Arc::clone(&principal.subject),
@@ -193,15 +171,15 @@ pub(crate) struct Leading<'r> {
 }
 
 impl SharedReads {
-    /// The part of a read of this key.
-    pub(crate) fn join(&self, key: &ReadKey) -> Part<'_> {
+    /// The part of a read of this key, which is one of `service`.
+    pub(crate) fn join(&self, key: &ReadKey, service: &Arc<Service>) -> Part<'_> {
         let mut reads = self.lock();
         if let Some(read) = reads.get(key) {
             self.joined.fetch_add(1, Ordering::Relaxed);
             return Part::Joins(read.end.clone());
         }
         let (end, receiver) = watch::channel(None);
-        reads.insert(key.clone(), SharedRead { end: receiver });
+        reads.insert(key.clone(), SharedRead { service: Arc::clone(service), end: receiver });
         self.open.store(reads.len(), Ordering::SeqCst);
         Part::Leads(Leading { reads: self, key: key.clone(), end })
     }
@@ -212,7 +190,7 @@ impl SharedReads {
             return;
         }
         let mut reads = self.lock();
-        reads.retain(|key, _| key.service.replica(server).is_none());
+        reads.retain(|_, read| read.service.replica(server).is_none());
         self.open.store(reads.len(), Ordering::SeqCst);
     }
 

@@ -1,4 +1,4 @@
-//! equal reads at once are one fetch, and whoever may not have the same answer asks alone.
+//! equal reads at once are one fetch; a caller that may not have the same answer asks alone.
 
 use std::sync::Arc;
 
