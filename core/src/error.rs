@@ -172,7 +172,7 @@ pub struct Row {
 /// Whether the server can have seen the call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Delivery {
-    /// No byte of the call was written: it is safe to send elsewhere.
+    /// No byte of the call was written, or the server refused it unread: it is safe to send elsewhere.
     NotSent,
     /// Something was written: its effect on the server is unknown.
     #[default]

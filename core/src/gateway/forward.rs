@@ -12,27 +12,31 @@ use tokio::sync::Notify;
 
 use super::Core;
 use super::legacy::opening::apart;
+use crate::balance::key_of;
 use crate::clock::Tick;
 use crate::error::{Cause, Delivery, Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::{Course, translate};
 use crate::gateway::bridge::modern_to_modern;
 use crate::gateway::call::answering::{Answering, Flow};
-use crate::gateway::call::attempts::{Attempts, throttle};
+use crate::gateway::call::attempts::{Attempts, note_refusal};
 use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
 use crate::gateway::call::limits::TimeLimits;
 use crate::gateway::call::relay::{Relay, progress_token};
 use crate::gateway::call::verdict::is_repeatable;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::{Client, ended};
-use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
+use crate::gateway::upstream::outcome::{record_answer, record_error};
 use crate::model::Reply;
 use crate::observe::AttemptEnd;
 use crate::rpc::Method;
 use crate::rpc::version::Era;
-use crate::transport::{Exchange, Outgoing, Session};
+use crate::transport::{Exchange, Outgoing, Queued, Session};
 
 /// How long a call waits for its turn to be sent a second time.
 const RETRY_PATIENCE: Duration = Duration::from_millis(500);
+
+/// When a caller may try again that found too many requests waiting.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// The result of one attempt.
 struct Sent {
@@ -49,7 +53,7 @@ impl Core {
         track(&mut request)?;
         let mut attempts = Attempts::of(&mut request, self.settings.max_timeout, self.clock.now());
         loop {
-            let ForwardRequest { forward, context } = &*request;
+            let ForwardRequest { forward, context, .. } = &*request;
             let (mut lease, replica) = attempts.next(&self, forward, context)?;
             let (started, deadline, limits) = (attempts.started, attempts.deadline, attempts.limits);
             let sent = self.attempt(forward, context, &replica, deadline).await;
@@ -67,8 +71,11 @@ impl Core {
                 }
                 Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
-                    lease.record(outcome_of_answer(&message), now.since(started), now);
+                    record_answer(&mut lease, &message, now.since(started), now);
                     let message = self.of_tasks(context, &answering, message);
+                    if !forward.method().is_cacheable() {
+                        self.reads.part_from(answering.server);
+                    }
                     let server = Some(answering.server);
                     return Ok(Reply::Message { body: answering.response(&message), session: None, server });
                 }
@@ -83,10 +90,10 @@ impl Core {
                 }
             };
             let now = self.clock.now();
-            lease.record(outcome_of(&error), now.since(started), now);
+            record_error(&mut lease, &error, now.since(started), now);
             drop(lease);
             attempts.started = now;
-            throttle(&replica, &error, now);
+            note_refusal(&replica, &error, now);
             if !attempts.renews_session(&error, context) {
                 Box::pin(self.turn_elsewhere(&mut attempts, forward, context, &replica, error)).await?;
             }
@@ -106,7 +113,10 @@ impl Core {
         let now = attempts.started;
         let safe = (error.delivery() == Delivery::NotSent || is_repeatable(forward, replica))
             && !(context.modern.is_some() && modern_to_modern::resumes(&forward.message));
-        if !safe || attempts.are_exhausted(context) || !self.retries.allows(self.call_metrics.begun(), now) {
+        // A refusal cost the server nothing, and the second attempt is the first that runs.
+        let refused = error.kind() == ErrorKind::RateLimited;
+        let allowed = || refused || self.retries.allows(self.call_metrics.begun(), now);
+        if !safe || attempts.are_exhausted(context) || !allowed() {
             return Err(context.settle(error));
         }
         let room = async { Ok(self.retries.take(self.calls.calls()).await) };
@@ -136,7 +146,7 @@ impl Core {
         if let Some(client) = &context.client {
             client.bound.asked(&forward.message, replica.server.id);
         }
-        let (outgoing, answering) = compose(forward, context, replica, &session)?;
+        let (outgoing, answering) = compose(forward, context, replica, &session, deadline)?;
         if let Some(modern) = context.modern.as_ref().filter(|_| session.era() == Era::Legacy) {
             let asking = Box::pin(self.ask_first(&session, modern, context, &forward.message));
             if let Some(first) = self.in_time(deadline, context, asking).await.map_err(Error::not_sent)? {
@@ -176,7 +186,7 @@ impl Core {
             let opening = self.session_for(context.client.as_ref(), replica, Some(&context.correlation_id));
             self.in_time(deadline, context, opening).await
         };
-        opened.map_err(Error::not_sent)
+        opened.map_err(|error| crowded(error, replica).not_sent())
     }
 
     fn forget(&self, client: Option<&Arc<Client>>, replica: &Replica, session: Arc<Session>) {
@@ -192,7 +202,7 @@ impl Core {
     }
 
     /// Runs `work`, unless the deadline passes or the call is cancelled first.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         deadline: Tick,
         context: &CallContext,
@@ -225,8 +235,8 @@ fn explained(error: Error, replica: &Replica, limits: TimeLimits) -> Error {
 }
 
 /// Registers the call in its client's session, so that it can be cancelled.
-fn track(request: &mut ForwardRequest) -> Result<()> {
-    let ForwardRequest { forward, context } = request;
+pub(super) fn track(request: &mut ForwardRequest) -> Result<()> {
+    let ForwardRequest { forward, context, .. } = request;
     if let Some(client) = &context.client {
         let raw_id = forward.message.id().unwrap_or("null");
         context.landing = Some(client.track(raw_id, context.record.active()));
@@ -246,12 +256,27 @@ fn ready_session(context: &CallContext, replica: &Replica) -> Option<Arc<Session
     client.session_with(replica.upstream.number)
 }
 
+/// The error of a session that was not opened in time: if requests wait for the server's connections, the server is not at fault.
+fn crowded(error: Error, replica: &Replica) -> Error {
+    let waiting = replica.upstream.queue().map_or(0, |queue| queue.waiting);
+    if error.kind() != ErrorKind::Timeout || waiting == 0 {
+        return error;
+    }
+    let message = format!(
+        "no session with server `{}` could be opened in time, while {waiting} requests wait for one of its connections; raise \
+         `configuration.max_connections`",
+        replica.server.name
+    );
+    error.recast(ErrorKind::Unavailable, message).because(Cause::PoolExhausted).retry_after(CROWDED)
+}
+
 /// The request as the server gets it in `session`, and the state that returns its answer.
 fn compose(
     forward: &ForwardPlan,
     context: &CallContext,
     replica: &Replica,
     session: &Arc<Session>,
+    deadline: Tick,
 ) -> Result<(Outgoing, Answering)> {
     let message = &forward.message;
     let id = session.next_id();
@@ -279,6 +304,7 @@ fn compose(
         headers,
         // Hardly any server numbers its messages; only then are pauses to mirror.
         pauses: (context.resumes && session.numbers()).then(Arc::<Notify>::default),
+        queued: Some(Queued { caller: key_of(&context.principal.subject), deadline }),
     };
     let raw_id = message.id().unwrap_or("null");
     let server = replica.server.id;

@@ -13,6 +13,7 @@ mod bridge;
 mod modern;
 mod settings;
 mod forward;
+mod shared_reads;
 mod pipeline;
 mod api;
 #[cfg(test)]
@@ -122,6 +123,7 @@ struct Core {
     limiter: Limiter,
     trail: Arc<Trail>,
     retries: call::retries::RetryBudget,
+    reads: call::reads::SharedReads,
     overdue: routing::catalog::Overdue,
     monitor: Arc<Monitor>,
     discoveries: routing::discover::Discoveries,
@@ -365,6 +367,7 @@ impl Core {
             sessions: session::sessions::Sessions::default(),
             modern: parts.modern,
             retries: call::retries::RetryBudget::default(),
+            reads: call::reads::SharedReads::default(),
             overdue: routing::catalog::Overdue::default(),
             #[cfg(feature = "oauth")]
             logins: api::logins::Logins::default(),

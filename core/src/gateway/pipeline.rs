@@ -18,6 +18,7 @@ use crate::gateway::call::context;
 use crate::gateway::call::context::{CallContext, Destination, ForwardRequest};
 use crate::gateway::call::lists::list_kind;
 use crate::gateway::call::ongoing::{Ongoing, conclude};
+use crate::gateway::call::reads::ReadKey;
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
@@ -190,7 +191,7 @@ impl Core {
         if context.modern.is_some() {
             return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut context)? {
                 modern::ModernDestination::Forward(forward) => {
-                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
+                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, context, since: None }))
                 }
                 modern::ModernDestination::Own(resolved) => {
                     ResolvedCall::Modern(Box::new(resolved), Box::new(context))
@@ -264,7 +265,7 @@ impl Core {
         Ok(match target {
             Destination::Server(forward) => {
                 forward.check_arguments()?;
-                ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
+                ResolvedCall::Forward(Box::new(ForwardRequest { forward, context, since: None }))
             }
             Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(context)),
         })
@@ -282,6 +283,10 @@ impl Core {
                     let _ = record.active().target.set(request.forward.target());
                 }
                 let departure = request.context.departure();
+                if let Some(key) = ReadKey::of(&request) {
+                    let work = Box::pin(Arc::clone(self).read_once(key, request));
+                    return Ongoing::new(work, record, &self.tasks, departure).await;
+                }
                 let work = Box::pin(Arc::clone(self).forward(request));
                 Ongoing::new(work, record, &self.tasks, departure).await
             }

@@ -363,8 +363,11 @@ pub struct Configuration {
     )]
     #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
     pub start_timeout: Option<Duration>,
-    /// Connections at most; children at most, for a command. A call that finds none free for 1 s fails with 503.
+    /// Connections at most; children at most, for a command. One caller has at most four fifths of the connections, so that some
+    /// are left for others. A call over HTTP that finds none free waits for its turn, as long as its deadline allows.
     pub max_connections: u32,
+    /// Calls that may wait for a connection at once; one caller at most half of them. Further calls are refused with 503.
+    pub max_queued: u32,
     /// The clients that share one upstream session. `session`: none. `shared`: all, so that the server cannot ask its clients
     /// anything. `auto`: none over HTTP; over other transports all but clients that can be asked things, set a log level or
     /// subscribe.
@@ -414,6 +417,7 @@ impl Default for Configuration {
             max_timeout: None,
             start_timeout: None,
             max_connections: 50,
+            max_queued: 1000,
             sharing: Sharing::Auto,
             era: EraWish::Auto,
             cache_scope: CacheScope::Auto,

@@ -24,6 +24,7 @@ const MAX_SECRETS: usize = 256;
 const MAX_PATTERNS: usize = 64;
 const MAX_PATTERN: usize = 256;
 const MAX_CONNECTIONS: u32 = 1000;
+const MAX_QUEUED: u32 = 100_000;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), or that the gateway itself sets.
 const OWN_HEADERS: [&str; 18] = [
@@ -217,6 +218,8 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
     const MEMBER: &str = "configuration";
     let connections = (1..=MAX_CONNECTIONS).contains(&configuration.max_connections);
     problems.unless(connections, MEMBER, "`max_connections` is 1 to 1000");
+    let queued = configuration.max_queued <= MAX_QUEUED;
+    problems.unless(queued, MEMBER, "`max_queued` is 0 to 100000");
     let load = configuration.max_load.is_none_or(|load| (1.0..=100.0).contains(&load));
     problems.unless(load, MEMBER, "`max_load` is a factor from 1 to 100");
     match &configuration.affinity {

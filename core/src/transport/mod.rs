@@ -15,6 +15,8 @@ pub mod http;
 pub mod memory;
 pub mod in_process;
 pub mod pipe;
+#[cfg(feature = "http")]
+mod queue;
 pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;
@@ -25,6 +27,7 @@ pub mod websocket;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::HeaderMap;
 use async_trait::async_trait;
@@ -32,6 +35,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Notify;
 
+use crate::clock::Tick;
 use crate::error::Result;
 use crate::rpc::{Message, Method};
 
@@ -54,6 +58,32 @@ pub struct Outgoing {
     /// Is notified each time that the server ends the stream of its answer and wants to be asked for the rest of it, where the
     /// caller wants to do likewise.
     pub pauses: Option<Arc<Notify>>,
+    /// How the request waits for a connection, if it is a caller's.
+    pub queued: Option<Queued>,
+}
+
+/// A request as the queue for a server's connections looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// The same number for all requests of one caller, and another for each other caller.
+    pub caller: u64,
+    /// When the request must have its answer.
+    pub deadline: Tick,
+}
+
+/// The connections of one server and the queue for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Connections in use.
+    pub taken: u64,
+    /// Calls that wait for one.
+    pub waiting: u64,
+    /// Calls that have waited, those that waited in vain included.
+    pub waits: u64,
+    /// The time that they waited, added up.
+    pub waited: Duration,
+    /// Calls that were refused because the queue was full.
+    pub refusals: u64,
 }
 
 /// A server's answer to a request.
@@ -147,6 +177,11 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// nothing is started. They are for operators.
     fn last_output(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The connections in use and the queue for them; `None` where calls need no connection of their own.
+    fn queue(&self) -> Option<QueueStats> {
+        None
     }
 
     /// The connector for one caller's messages alone, which sends the caller's own credentials; `None` if this transport sends no

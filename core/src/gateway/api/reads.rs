@@ -41,6 +41,8 @@ pub struct GatewayStats {
     pub sessions: u64,
     /// Calls under way, and streams that clients hold open.
     pub active_requests: u64,
+    /// Reads that were answered by the fetch of an equal one.
+    pub shared_reads: u64,
     /// The refusals and the current holdings of the limits.
     pub limits: LimitStats,
     /// The outcomes of audit rows that belong to no mutation.
@@ -179,6 +181,7 @@ impl Gateway {
         stats.gateway = sees_all(caller).then(|| GatewayStats {
             sessions: inner.sessions.len() as u64,
             active_requests: inner.calls.count() as u64,
+            shared_reads: inner.reads.joined(),
             limits: inner.limiter.stats(),
             audit: inner.trail.stats(),
         });

@@ -25,7 +25,6 @@ pub(crate) use self::reply::{Notification, replied};
 use self::sealed::{Bond, Seal, Ticket};
 use self::talk::Talk;
 use crate::auth::Vault;
-use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
@@ -36,7 +35,7 @@ use crate::gateway::call::lists;
 use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
-use crate::gateway::upstream::outcome::outcome_of_answer;
+use crate::gateway::upstream::outcome::record_answer;
 use crate::model::{Endpoint, Principal, Reply, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
@@ -143,7 +142,7 @@ impl Core {
         request: Box<ForwardRequest>,
     ) -> Result<Reply> {
         let Course { exchange, answering, mut lease, started, deadline, limits, asks_first } = course;
-        let ForwardRequest { forward, context } = *request;
+        let ForwardRequest { forward, context, .. } = *request;
         let context = Arc::new(context);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
@@ -151,7 +150,7 @@ impl Core {
             Exchange::One(message) if asks_first => return Ok(Reply::own(answering.response(&message))),
             Exchange::One(message) => {
                 let now = self.clock.now();
-                lease.record(outcome_of_answer(&message), now.since(started), now);
+                record_answer(&mut lease, &message, now.since(started), now);
                 let (id, method) = (&answering.client_id, forward.method());
                 let bond = || bond_of(&context, &forward.message);
                 let answer = self.last_word(&message, id, method, legacy, &context, server, bond)?;
@@ -222,6 +221,9 @@ impl Core {
         let mended = lists::mended(method, message);
         let message = mended.as_ref().unwrap_or(message);
         self.note_given(context, message, server);
+        if !method.is_cacheable() {
+            self.reads.part_from(server);
+        }
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else {
@@ -333,12 +335,4 @@ pub(crate) fn missing_capability(required: &str) -> Error {
     Error::new(ErrorKind::MissingCapability, message)
         .because(Cause::MissingCapabilities(required.to_owned()))
         .with("requiredCapabilities", required)
-}
-
-/// The outcome for its server of a call that did not end with an answer.
-fn outcome_of_end(error: &Error) -> Outcome {
-    match error.kind() {
-        ErrorKind::Cancelled | ErrorKind::MissingCapability => Outcome::Ignored,
-        _ => Outcome::Failure,
-    }
 }

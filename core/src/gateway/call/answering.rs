@@ -23,7 +23,7 @@ use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
-use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
+use crate::gateway::upstream::outcome::{record_answer, record_error};
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
 use crate::rpc::{Message, Method, Shape};
@@ -141,8 +141,9 @@ impl Flow {
         let hindered = late && !took.is_zero() && self.answering.handing.until(now) * 2 >= took;
         match end {
             Ok(message) => {
-                self.lease.record(outcome_of_answer(&message), took, now);
+                record_answer(&mut self.lease, &message, took, now);
                 let message = gateway.of_tasks(&self.context, &self.answering, message);
+                gateway.reads.part_from(self.answering.server);
                 Ok(self.answering.response(&message))
             }
             Err(_) if hindered => {
@@ -152,7 +153,7 @@ impl Flow {
                 Err(self.failed(gateway, Error::new(ErrorKind::Timeout, text)))
             }
             Err(error) => {
-                self.lease.record(outcome_of(&error), took, now);
+                record_error(&mut self.lease, &error, took, now);
                 Err(self.failed(gateway, error))
             }
         }

@@ -12,6 +12,7 @@ use super::given::Givers;
 use super::modern::Modern;
 use super::ongoing::Departure;
 use super::verdict;
+use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names::shown;
 use crate::gateway::routing::service::{Replica, Service};
@@ -90,6 +91,8 @@ impl CallContext {
 pub(crate) struct ForwardRequest {
     pub(crate) forward: ForwardPlan,
     pub(crate) context: CallContext,
+    /// When it began to wait for another one's answer, if it did.
+    pub(crate) since: Option<Tick>,
 }
 
 /// A request that goes to a server of a service.

@@ -18,3 +18,4 @@ pub(super) mod given;
 pub(super) mod owners;
 pub(super) mod answering;
 pub(super) mod attempts;
+pub(super) mod reads;

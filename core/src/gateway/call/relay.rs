@@ -64,6 +64,7 @@ impl Core {
     ) -> Result<()> {
         if let Some(list) = changed_list(message) {
             self.discover_changed(relay.server);
+            self.reads.part_from(relay.server);
             if relay.client.is_none() {
                 self.tell_change(relay.server, list);
             }

@@ -132,7 +132,9 @@ impl Core {
             Some(old) if unchanged(old, &replicas) => Some(Arc::clone(old)),
             old => {
                 let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
-                Some(Arc::new(Service::new(name.clone(), replicas, balancing, Arc::clone(&self.clock), old)))
+                let service = Service::new(name.clone(), replicas, balancing, Arc::clone(&self.clock), old);
+                service.compare_replicas();
+                Some(Arc::new(service))
             }
         }
     }

@@ -17,7 +17,9 @@ use crate::model::{
     Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Restriction, Server, ServerId, ServiceName,
     Status,
 };
-use crate::select::{Hold, Lease, Member, PickRequest, Pool, ReplicaState, Settings as PoolSettings, key_of};
+use crate::select::{
+    Comparison, Hold, Lease, Member, PickRequest, Pool, ReplicaState, Settings as PoolSettings, key_of,
+};
 
 /// One replica.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Service {
     partly: HashMap<(CapabilityKind, String), Arc<Pool>>,
     /// The pools in `partly`, by the replicas they consist of.
     subsets: HashMap<Vec<usize>, Arc<Pool>>,
+    /// Compares how well the replicas answer.
+    pub(crate) comparison: Arc<Comparison>,
     /// Its balancing as long as nothing is configured.
     balancing: PoolSettings,
     /// The part that is hidden from some callers, if this is their view of the service.
@@ -93,7 +97,16 @@ impl Service {
             partly.insert(key, Arc::clone(made));
         }
         let by_id = replicas.iter().enumerate().map(|(i, replica)| (replica.server.id, i)).collect();
-        Self { name, replicas, by_id, everyone, partly, subsets, balancing, veil: None, clock }
+        let comparison = previous.map_or_else(Arc::default, |service| Arc::clone(&service.comparison));
+        Self { name, replicas, by_id, everyone, partly, subsets, comparison, balancing, veil: None, clock }
+    }
+
+    /// Compares the replicas with each other from now on; a single one is compared with nothing.
+    pub(crate) fn compare_replicas(&self) {
+        let comparison = Some(&self.comparison).filter(|_| self.replicas.len() > 1);
+        for replica in &self.replicas {
+            replica.state.compare_in(comparison);
+        }
     }
 
     /// The service as seen by a caller that may use only the replicas for which `reaches` is true, and nothing that `denied` is

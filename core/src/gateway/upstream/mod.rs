@@ -38,7 +38,7 @@ use crate::model::{Listing, ProbeKind, Server};
 use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::tasks::awaited::{Awaited, promise};
-use crate::transport::{Connector, ExaminedStep, Hello, Session};
+use crate::transport::{Connector, ExaminedStep, Hello, QueueStats, Session};
 
 /// How long an opening continues once the upstream is retired: a session that the server opens in that time is closed there.
 const LINGER: Duration = Duration::from_secs(2);
@@ -92,6 +92,11 @@ impl Upstream {
     /// Whether all messages of a session pass over one connection; see [`Connector::is_duplex`].
     pub(crate) fn is_duplex(&self) -> bool {
         self.negotiator.connector.is_duplex()
+    }
+
+    /// The connections in use and the queue for them; see [`Connector::queue`].
+    pub(crate) fn queue(&self) -> Option<QueueStats> {
+        self.negotiator.connector.queue()
     }
 
     /// Whether each client has a session of its own by default; see [`Connector::remembers_clients`].

@@ -69,6 +69,7 @@ metrics! {
     AUDIT_WAITING = "gauge" "audit_waiting" [] "Audit rows that wait to be written.", whole;
     AUDIT_LOST = "counter" "audit_lost_total" [] "Audit rows that were never written.", whole;
     AUDIT_FAILURES = "counter" "audit_failures_total" [] "Writes of audit rows that failed.", whole;
+    SHARED_READS = "counter" "shared_reads_total" [] "Lists and resources answered by the fetch of an equal request.", whole;
     REFUSALS = "counter" "limit_refusals_total" ["reason"]
         "Requests refused by a limit: `rate` for too many a minute, `crowd` for too many at once.", whole;
     SERVICE_SERVERS = "gauge" "service_servers" ["service"] "Servers of a service.";
@@ -77,6 +78,15 @@ metrics! {
     REQUESTS = "counter" "service_requests_total" ["service"] "Calls sent to servers.";
     RESULTS = "counter" "service_results_total" ["service", "result"] "Calls that servers answered or failed.";
     RESPONSE = "summary" "service_response_seconds" ["service"] "Times to the first byte of an answer.";
+    SET_ASIDE = "gauge" "service_set_aside" ["service"]
+        "Servers whose calls other replicas take, except for probes: they refused calls (429), or are outliers.";
+    PAUSES = "counter" "service_pauses_total" ["service"] "Pauses of servers that refused calls (429).";
+    EJECTIONS = "counter" "service_ejections_total" ["service"] "Servers that became outliers among their replicas.";
+    CONNECTIONS = "gauge" "service_connections" ["service"] "Connections to servers that carry a call.";
+    QUEUED = "gauge" "service_queued" ["service"] "Calls that wait for a connection.";
+    QUEUE_WAIT = "summary" "service_queue_seconds" ["service"] "Times that calls waited for a connection.";
+    QUEUE_REFUSALS = "counter" "service_queue_refusals_total" ["service"]
+        "Calls refused because the queue for connections was full (`configuration.max_queued`).";
 }
 
 /// Shows counts in the text format of Prometheus
@@ -192,6 +202,19 @@ fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
         page.sample(&format!("{name}_sum"), &of, service.latency.as_secs_f64());
         page.sample(&format!("{name}_count"), &of, service.successes + service.failures);
     }
+    page.by_service(&SET_ASIDE, services, |service| service.set_aside);
+    page.by_service(&PAUSES, services, |service| service.pauses);
+    page.by_service(&EJECTIONS, services, |service| service.ejections);
+    page.by_service(&CONNECTIONS, services, |service| service.connections);
+    page.by_service(&QUEUED, services, |service| service.queued);
+    page.metric(&QUEUE_WAIT);
+    let name = QUEUE_WAIT.name;
+    for service in services {
+        let of = [("service", label(service))];
+        page.sample(&format!("{name}_sum"), &of, service.queue_wait.as_secs_f64());
+        page.sample(&format!("{name}_count"), &of, service.queue_waits);
+    }
+    page.by_service(&QUEUE_REFUSALS, services, |service| service.queue_refusals);
 }
 
 /// The metrics of all tenants together.
@@ -209,6 +232,7 @@ fn whole(page: &mut Page, all: &GatewayStats) {
         (&AUDIT_WAITING, audit.waiting),
         (&AUDIT_LOST, audit.lost),
         (&AUDIT_FAILURES, audit.failures),
+        (&SHARED_READS, all.shared_reads),
     ] {
         page.number(metric, value);
     }

@@ -62,6 +62,7 @@ pub fn server(tenant_id: &TenantId, name: &str) -> Server {
             max_timeout: Some(Duration::from_secs(70)),
             start_timeout: Some(Duration::from_millis(1500)),
             max_connections: 9,
+            max_queued: 90,
             sharing: Sharing::Session,
             era: crate::model::EraWish::Modern,
             trusted: true,

@@ -308,6 +308,7 @@ mod connections {
                         correlation_id: None,
                         headers: None,
                         pauses: None,
+                        queued: None,
                     };
                     link.request(outgoing).await.err().unwrap()
                 };

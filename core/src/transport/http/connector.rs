@@ -22,7 +22,7 @@ use crate::transport::credential_provider::{
     CredentialProvider, CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice, origin,
 };
 use crate::transport::guard::Watch;
-use crate::transport::{Connector, ExaminedStep, Link, TransportContext};
+use crate::transport::{Connector, ExaminedStep, Link, QueueStats, TransportContext};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -129,8 +129,8 @@ impl HttpConnector {
             let (name, value) = configured(name, text)?;
             headers.insert(name, value);
         }
-        let (clock, limit) = (means.clock.clone(), server.configuration.max_connections);
-        let pool = Pool::new(dial, limit, clock.clone(), means.tasks.clone());
+        let clock = means.clock.clone();
+        let pool = Pool::new(dial, server, clock.clone(), means.tasks.clone());
         let (provider, origin) = (means.provider.clone(), origin(url).into());
         let shown = Shown { provider, server: server.id, origin, subject: None };
         let (base, place) = (Arc::new(url.clone()), Arc::default());
@@ -234,6 +234,10 @@ impl Connector for HttpConnector {
 
     fn is_duplex(&self) -> bool {
         false
+    }
+
+    fn queue(&self) -> Option<QueueStats> {
+        Some(self.pool.calls.stats())
     }
 
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {

@@ -157,7 +157,7 @@ impl Resume {
         let mut headers = HttpConnector::listen_headers(&headers);
         headers.insert(LAST_EVENT_ID, id.clone());
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = self.connector.send(Purpose::Call, request).await?;
+        let (held, response) = self.connector.send(Purpose::Call, None, request).await?;
         if response.status().is_success() && matches!(kind_of(&response), Ok(Kind::Events)) {
             let opener = Opener::of(response.headers())?;
             Ok(Some((held, response.into_body(), opener)))

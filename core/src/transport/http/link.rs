@@ -22,11 +22,11 @@ use super::pool::{PooledConnection, Purpose};
 use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
 use crate::transport::credential_provider::RetryAdvice;
-use crate::transport::{Exchange, Link, Outgoing};
+use crate::transport::{Exchange, Link, Outgoing, Queued};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Longest wait for the server to confirm the end of a session.
@@ -74,6 +74,7 @@ impl HttpLink {
         purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
+        queued: Option<Queued>,
     ) -> Result<(PooledConnection, Response<Body>)> {
         let shown = self.connector.shown().await?;
         let request = || {
@@ -86,7 +87,7 @@ impl HttpLink {
             }
             self.connector.build(Method::POST, headers, message.clone())
         };
-        self.connector.send(purpose, request).await
+        self.connector.send(purpose, queued, request).await
     }
 
     fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
@@ -150,8 +151,9 @@ impl Link for HttpLink {
         }
         let mut last = false;
         let (held, response) = loop {
+            let cause = outgoing.correlation_id.as_deref();
             let (held, response) =
-                self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
+                self.post(&headers, purpose, &outgoing.body, cause, outgoing.queued).await?;
             if response.status().is_success() {
                 break (held, response);
             }
@@ -198,7 +200,8 @@ impl Link for HttpLink {
         let headers = self.headers.load_full();
         let begins =
             Message::parse(message.clone()).ok().and_then(|message| message.method().map(Purpose::of));
-        let (held, response) = self.post(&headers, begins.unwrap_or(Purpose::Call), &message, None).await?;
+        let (held, response) =
+            self.post(&headers, begins.unwrap_or(Purpose::Call), &message, None, None).await?;
         if !response.status().is_success() {
             let remedy = self.connector.remedy(response.status(), response.headers(), true);
             let refused = self.refused(held, response, None).await;
@@ -217,7 +220,7 @@ impl Link for HttpLink {
         let headers = self.connector.dressed(&self.headers.load_full()).await.ok()?;
         let headers = HttpConnector::listen_headers(&headers);
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = match self.connector.send(Purpose::Listen, request).await {
+        let (held, response) = match self.connector.send(Purpose::Listen, None, request).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(server = ?self.connector.pool.dial, %error, "the server's stream cannot be opened");
@@ -267,7 +270,7 @@ impl Link for HttpLink {
         let Ok(mut headers) = self.connector.dressed(&self.headers.load_full()).await else { return };
         headers.remove(CONTENT_TYPE);
         let request = || self.connector.build(Method::DELETE, headers.clone(), Bytes::new());
-        let sent = self.connector.send(Purpose::Call, request);
+        let sent = self.connector.send(Purpose::Call, None, request);
         match tokio::time::timeout(CLOSE_TIMEOUT, sent).await {
             Ok(Ok((held, response))) => held.release(Some(response.into_body())),
             // The session is over for us in any case; the server ends it by its own idle time.

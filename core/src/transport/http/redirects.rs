@@ -13,6 +13,7 @@ use url::Url;
 use super::connector::HttpConnector;
 use super::pool::{PooledConnection, Purpose};
 use crate::error::Result;
+use crate::transport::Queued;
 
 /// Redirects of one request that are followed.
 const HOPS: usize = 5;
@@ -24,12 +25,13 @@ impl HttpConnector {
     pub(super) async fn send(
         &self,
         purpose: Purpose,
+        queued: Option<Queued>,
         request: impl Fn() -> Request<Full<Bytes>> + Send,
     ) -> Result<Answered> {
-        let answered = self.pool.send(purpose, self.subject(), &request).await?;
+        let answered = self.pool.send(purpose, self.subject(), queued, &request).await?;
         let status = answered.1.status();
         if status.is_redirection() {
-            return Box::pin(self.follow(purpose, request, answered)).await;
+            return Box::pin(self.follow(purpose, queued, request, answered)).await;
         }
         // Should the endpoint have moved back, the next request finds out. Other methods than POST are refused by many servers.
         if is_nothing(status) && self.place.load().is_some() && request().method() == Method::POST {
@@ -41,6 +43,7 @@ impl HttpConnector {
     async fn follow(
         &self,
         purpose: Purpose,
+        queued: Option<Queued>,
         request: impl Fn() -> Request<Full<Bytes>> + Send,
         mut answered: Answered,
     ) -> Result<Answered> {
@@ -56,7 +59,7 @@ impl HttpConnector {
                 *request.uri_mut() = next.clone();
                 request
             };
-            answered = self.pool.send(purpose, self.subject(), moved).await?;
+            answered = self.pool.send(purpose, self.subject(), queued, moved).await?;
             if !answered.1.status().is_redirection() {
                 if asked == self.target() && !is_nothing(answered.1.status()) {
                     self.place.store(Some(next.into()));

@@ -66,7 +66,7 @@ impl HttpConnector {
     pub(in crate::transport) async fn open_events(&self) -> Result<EventStream> {
         let headers = Self::listen_headers(&self.dressed(&self.headers).await?);
         let request = || self.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = self.send(Purpose::Listen, request).await?;
+        let (held, response) = self.send(Purpose::Listen, None, request).await?;
         if !response.status().is_success() {
             let status = response.status();
             return Err(match self.refusal(held, response, None, false).await {
@@ -101,7 +101,7 @@ impl HttpConnector {
             *request.uri_mut() = delivery.target.clone();
             request
         };
-        let (held, response) = self.send(Purpose::Call, request).await?;
+        let (held, response) = self.send(Purpose::Call, None, request).await?;
         if response.status().is_success() {
             held.release(Some(response.into_body()));
             return Ok(None);

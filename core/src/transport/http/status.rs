@@ -37,6 +37,12 @@ impl Refusal<'_> {
             let text = "the server has forgotten the session";
             return Err(self.error(ErrorKind::SessionNotFound, text).not_sent());
         }
+        // A refusal of the whole request, also where its body is a JSON-RPC error: nothing ran, so that another replica can be
+        // asked.
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            let error = self.error(ErrorKind::RateLimited, "the server limits the rate of calls");
+            return Err(self.delayed(error).not_sent());
+        }
         if let Some(answer) = answer
             && answer.error().is_some()
             && id.is_some()
@@ -56,10 +62,6 @@ impl Refusal<'_> {
                 ErrorKind::BadUpstream,
                 "the server takes no POST at this path; check endpoint_url and transport_type",
             ),
-            429 => {
-                let error = self.error(ErrorKind::RateLimited, "the server limits the rate of calls");
-                self.delayed(error)
-            }
             300..=399 => self.redirected(),
             503 => {
                 let error = self.error(ErrorKind::BadUpstream, "the server says that it is not available");
@@ -118,15 +120,24 @@ impl Refusal<'_> {
     }
 }
 
-/// The delay that a `Retry-After` header asks for: seconds, or a date. At most a day.
+/// The longest delay that is believed.
+const LONGEST_DELAY: Duration = Duration::from_secs(86_400);
+
+/// The delay that a `Retry-After` header asks for: seconds, or a date in one of the three forms of RFC 9110, section 5.6.7. At
+/// most a day; none for a date that has passed.
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let delay = if let Ok(seconds) = text.parse() {
-        Duration::from_secs(seconds)
-    } else {
-        let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        Duration::try_from(at.duration_since(now)).unwrap_or_default()
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number of seconds has is a long time, too.
+        return Some(text.parse().map_or(LONGEST_DELAY, Duration::from_secs).min(LONGEST_DELAY));
+    }
+    let obsolete = |format: &str| {
+        let date = jiff::civil::DateTime::strptime(format, text).ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
-    Some(delay.min(Duration::from_secs(86_400)))
+    let at = jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
+    let at =
+        at.or_else(|| obsolete("%A, %d-%b-%y %H:%M:%S GMT")).or_else(|| obsolete("%a %b %e %H:%M:%S %Y"))?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST_DELAY))
 }
 
 #[cfg(test)]
@@ -188,13 +199,29 @@ mod tests {
         for (text, seconds) in [
             ("12", Some(12)),
             ("Wed, 21 Oct 2015 07:28:00 GMT", Some(10)),
+            ("Wednesday, 21-Oct-15 07:28:00 GMT", Some(10)),
+            ("Wed Oct 21 07:28:00 2015", Some(10)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("0", Some(0)),
+            ("99999999999999999999999", Some(86_400)),
             ("soon", None),
+            ("-1", None),
+            ("", None),
             ("9999999", Some(86_400)),
         ] {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
             let error = judge_with(429, "", true, &headers).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::RateLimited);
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::RateLimited, Delivery::NotSent));
             assert_eq!(error.retry_delay(), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_with_a_json_rpc_body_is_a_refusal() {
+        let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32000,"message":"slow down"}}"#;
+        for in_session in [true, false] {
+            let error = judge(429, body, in_session).unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::RateLimited, Delivery::NotSent));
         }
     }
 

@@ -163,6 +163,10 @@ fn refused(error: Broken) -> Error {
     let message = match &error {
         Broken::Http(response) => {
             let status = response.status().as_u16();
+            if status == 429 {
+                let message = "the server limits the rate of calls";
+                return Error::new(ErrorKind::RateLimited, message).status(status).not_sent();
+            }
             let message = match status {
                 401 | 403 => {
                     "the server refuses the gateway's credentials; set those it wants in configuration.headers"

@@ -13,14 +13,14 @@ use super::reply::{Notification, left};
 use super::sealed::Bond;
 use super::translate;
 use super::translate::{Answer, Question};
-use super::{Round, bond_of, may_ask, missing_capability, outcome_of_end};
+use super::{Round, bond_of, may_ask, missing_capability};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::limits::{Passed, Patience, TimeLimits};
 use crate::gateway::call::relay::mapped_progress;
 use crate::gateway::session::pool::Borrowed;
-use crate::gateway::upstream::outcome::outcome_of_answer;
+use crate::gateway::upstream::outcome::{record_answer, record_error};
 use crate::model::Principal;
 use crate::rpc::answer::{error_response, result_response};
 use crate::rpc::version::Era;
@@ -114,7 +114,7 @@ impl Talk {
     /// Ends the call with its answer.
     async fn finish(mut self, message: &Message, round: Round) {
         let now = self.gateway.clock.now();
-        self.lease.record(outcome_of_answer(message), now.since(self.started), now);
+        record_answer(&mut self.lease, message, now.since(self.started), now);
         self.leave_questions().await;
         let word = self.gateway.last_word(
             message,
@@ -135,7 +135,7 @@ impl Talk {
     /// Ends the call without an answer.
     async fn break_off(mut self, error: Error, round: Round) {
         let now = self.gateway.clock.now();
-        self.lease.record(outcome_of_end(&error), now.since(self.started), now);
+        record_error(&mut self.lease, &error, now.since(self.started), now);
         if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout | ErrorKind::MissingCapability) {
             self.give_up().await;
         }

@@ -8,3 +8,4 @@ mod replicas;
 mod retried;
 mod starts;
 mod tasks;
+mod shared_reads;

@@ -1,3 +1,5 @@
+mod outliers;
+
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -366,13 +368,4 @@ fn a_lease_that_is_given_back_counts_as_no_call_and_frees_its_place() {
     pick(&pool, at(0.0)).expect("a server").give_back();
     let stats = members[0].replica.stats();
     assert_eq!((stats.total, stats.in_flight), (0, 0));
-}
-
-#[test]
-fn a_server_is_throttled_for_the_longest_time_that_it_asked_for() {
-    let replica = replica(1);
-    assert!(!replica.is_throttled(at(0.0)));
-    replica.throttle(at(5.0));
-    replica.throttle(at(2.0));
-    assert!(replica.is_throttled(at(4.9)) && !replica.is_throttled(at(5.0)));
 }
