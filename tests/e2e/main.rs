@@ -8,6 +8,7 @@ mod calls;
 mod configuration;
 mod credentials;
 mod delivery;
+mod doctor;
 mod doors;
 mod drift;
 mod durability;

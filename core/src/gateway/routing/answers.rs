@@ -90,6 +90,7 @@ impl Core {
             }
         }
         self.registry.set_listing(id, fetched.listing).await?;
+        self.discoveries.lock_unconfirmed().remove(&id);
         self.refresh();
         Ok(())
     }

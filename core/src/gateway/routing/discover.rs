@@ -43,6 +43,8 @@ pub(crate) struct Discoveries {
     pub(super) asked: DiscoveryTimes,
     /// Locked while `under_way` is, where both are needed.
     first_round: Mutex<FirstRound>,
+    /// Servers whose listing was stored before the start, and that have not answered since.
+    unconfirmed: Mutex<HashSet<ServerId>>,
 }
 
 /// The rest of the first round of discovery.
@@ -89,6 +91,26 @@ impl Discoveries {
         {
             servers.insert(id);
         }
+    }
+
+    /// Whether the first query of a server that was known at the start has not ended.
+    pub(crate) fn is_first(&self, id: ServerId) -> bool {
+        matches!(&*self.lock_first_round(), FirstRound::Awaits(servers) if servers.contains(&id))
+    }
+
+    /// Whether a server's listing is that of before the start.
+    pub(crate) fn is_unconfirmed(&self, id: ServerId) -> bool {
+        self.lock_unconfirmed().contains(&id)
+    }
+
+    /// Whether every server has answered whose listing was stored.
+    pub(crate) fn are_confirmed(&self) -> bool {
+        self.lock_unconfirmed().is_empty()
+    }
+
+    pub(super) fn lock_unconfirmed(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        // As for the map: each change is one insert or remove.
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_first_round(&self) -> MutexGuard<'_, FirstRound> {
@@ -252,7 +274,13 @@ impl Core {
 
     /// The same for every server of the registry.
     pub(crate) fn await_first_discoveries(&self) {
-        self.registry.state().servers().for_each(|server| self.await_first_discovery(server));
+        let state = self.registry.state();
+        for server in state.servers() {
+            self.await_first_discovery(server);
+            if is_asked(server) && state.listing(server.id).initialize.is_some() {
+                self.discoveries.lock_unconfirmed().insert(server.id);
+            }
+        }
     }
 
     /// The number of servers that were known at the start and whose first query has not ended. Once it is 0, it stays 0.
