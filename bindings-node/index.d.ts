@@ -348,7 +348,12 @@ export interface LoginWish {
 }
 
 /** A login that has begun: where a person goes, and until when they have to be back. */
-export interface Login { authorization_url: string; expires_at: string }
+export interface Login {
+  authorization_url: string
+  /** Below the page that was named: where this authorization server, and no other, sends the browser back to. */
+  redirect_uri: string
+  expires_at: string
+}
 
 /** Which rows of the audit trail are asked for; what is left out asks for all. */
 export interface AuditSearch {
@@ -581,7 +586,7 @@ export declare class Gateway implements AsyncDisposable {
   /** Begins to let the gateway into a server by OAuth. */
   beginLogin(server: string, wish: LoginWish): Promise<Login>
   /** Ends a login with what the browser brought to `redirectUri`. */
-  finishLogin(answer: { state: string; code: string; iss?: string }): Promise<Credential>
+  finishLogin(answer: { state: string; code: string; iss?: string; redirectUri?: string }): Promise<Credential>
 
   /** A page of the audit trail, newest first. */
   audit(search?: AuditSearch): Promise<AuditPage>

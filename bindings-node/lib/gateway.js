@@ -104,7 +104,7 @@ class Gateway {
     return this.perform('remove_credential', { server, header, subject })
   }
   beginLogin(server, wish) { return this.perform('begin_login', { server, ...renamed(wish, LOGIN) }) }
-  finishLogin({ state, code, iss }) { return this.perform('finish_login', { state, code, iss }) }
+  finishLogin({ state, code, iss, redirectUri }) { return this.perform('finish_login', { state, code, iss, redirect_uri: redirectUri }) }
 
   audit(search = {}) { return this.perform('audit', search) }
   verifyAudit() { return this.perform('verify_audit', {}) }

@@ -199,12 +199,17 @@ class Verbs:
         await self._perform("remove_credential", {"server": server, "header": header, "subject": subject})
 
     async def begin_login(self, server: str, /, **wish: Unpack[LoginWish]) -> Login:
-        """Begins to let the gateway into a server by OAuth: a person goes to ``authorization_url`` and is sent back to ``redirect_uri``."""
+        """Begins to let the gateway into a server by OAuth: a person goes to ``authorization_url`` and is sent back to
+        the ``redirect_uri`` of the answer, which is below the page that was named and for this authorization server alone."""
         return await self._perform("begin_login", {"server": server, **wish})  # type: ignore[no-any-return]
 
-    async def finish_login(self, *, state: str, code: str, iss: str | None = None) -> Credential:
-        """Ends a login with what the browser brought to ``redirect_uri``."""
-        return await self._perform("finish_login", {"state": state, "code": code, "iss": iss})  # type: ignore[no-any-return]
+    async def finish_login(
+        self, *, state: str, code: str, iss: str | None = None, redirect_uri: str | None = None
+    ) -> Credential:
+        """Ends a login with what the browser brought to ``redirect_uri``, the one that ``begin_login`` answered."""
+        return await self._perform(  # type: ignore[no-any-return]
+            "finish_login", {"state": state, "code": code, "iss": iss, "redirect_uri": redirect_uri}
+        )
 
     async def audit(self, **search: Unpack[AuditSearch]) -> AuditPage:
         """A page of the audit trail, newest first."""

@@ -335,6 +335,7 @@ class Login(TypedDict):
     """A login that has begun."""
 
     authorization_url: str
+    redirect_uri: str
     expires_at: str
 
 

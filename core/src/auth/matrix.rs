@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) least: Role,
     /// The scopes that a caller with scopes needs, all together.
     pub(super) scopes: Vec<String>,
+    /// Whether a credential that is for one server or service may do it, with that server or service.
+    pub(super) narrowed: bool,
     /// Whether a loopback address alone is not enough, while no authentication is configured.
     pub(super) local_token: bool,
 }
@@ -66,10 +68,11 @@ struct ScopeText {
     implies: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct OperationText {
     least: Role,
     scopes: Vec<String>,
+    narrowed: bool,
     #[serde(default)]
     local_token: bool,
 }
@@ -83,7 +86,8 @@ impl Matrix {
         }
         let row = |operation: &Operation| {
             let text = file.operations.get(operation.as_str())?;
-            Some(Row { least: text.least, scopes: text.scopes.clone(), local_token: text.local_token })
+            let OperationText { least, scopes, narrowed, local_token } = text.clone();
+            Some(Row { least, scopes, narrowed, local_token })
         };
         let gate = |(route, name): (&String, &String)| Some((route.clone(), Gate::named(name)?));
         Ok(Self {

@@ -2,6 +2,7 @@
 //! is in [`permission`].
 
 pub mod access;
+pub mod authority;
 mod caller;
 mod checkpoint;
 mod credentials;

@@ -27,8 +27,8 @@
 //! | `set_credential` | `server`, `credential`: `header`, `value`, `subject?` | its description, never the value |
 //! | `list_credentials` | `server` | the description of each |
 //! | `remove_credential` | `server`, `header`, `subject?` | `null` |
-//! | `begin_login` | `server`, `redirect_uri`, `subject?`, `client_id?`, `client_secret?`, `client_metadata_url?`, `scopes?` | where a person goes |
-//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them to `redirect_uri` | its description |
+//! | `begin_login` | `server`, `redirect_uri`, `subject?`, `client_id?`, `client_secret?`, `client_metadata_url?`, `scopes?` | where a person goes, and the `redirect_uri` below the page that they come back to |
+//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them, and the `redirect_uri` that it came back to | its description |
 //! | `audit` | `from?`, `to?`, `actor?`, `action?`, `target?`, `outcome?`, `before?`, `limit?` | a page, newest first |
 //! | `verify_audit` | | the outcome of following the chain of the trail |
 //! | `stats`, `metrics`, `active_requests` | | counts; routing's records of each server; the calls under way |

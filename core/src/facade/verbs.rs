@@ -37,7 +37,7 @@ macro_rules! table {
         pub(super) enum $enum { $($(#[$attribute])* $verb,)+ }
 
         impl $enum {
-            const ALL: &'static [(&'static str, Self)] = &[$($(#[$attribute])* ($name, Self::$verb),)+];
+            pub(super) const ALL: &'static [(&'static str, Self)] = &[$($(#[$attribute])* ($name, Self::$verb),)+];
 
             pub(super) fn named(name: &str) -> Option<Self> {
                 Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, verb)| *verb)

@@ -249,7 +249,7 @@ impl Gateway {
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         self.0.gone.check(&principal)?;
-        Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
+        Ok(Caller::sent(principal, Arc::clone(correlation_id)))
     }
 
     /// The settings.

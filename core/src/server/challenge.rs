@@ -24,7 +24,8 @@ const FIRST_SCOPES: &str = "mcp:read mcp:call";
 /// Whether a path is open to everybody.
 pub(super) fn is_public(path: &str) -> bool {
     // A request that comes back from an authorization server names the login that it belongs to.
-    matches!(path, "/health" | "/ready" | "/startup" | logins::CALLBACK)
+    matches!(path, "/health" | "/ready" | "/startup")
+        || logins::is_callback(path)
         || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

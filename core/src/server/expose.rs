@@ -110,7 +110,8 @@ fn belongs(path: &str) -> Option<Belongs> {
         "/docs" | "/openapi.json" => Part::Docs,
         _ if path.strip_prefix("/docs/").is_some_and(|asset| !asset.is_empty()) => Part::Docs,
         "/health" | "/ready" | "/startup" => Part::Health,
-        "/mcp/tools" | "/mcp/resources" | logins::CALLBACK => Part::Rest,
+        "/mcp/tools" | "/mcp/resources" => Part::Rest,
+        _ if logins::is_callback(path) => Part::Rest,
         _ if below("/api/v1") || below("/v0.1") => Part::Rest,
         _ if mcp::McpRoute::of(path).is_some() || below("/sse") || path == sse::MESSAGES => {
             return Some(Belongs::Mcp);

@@ -17,6 +17,7 @@ mod creation;
 mod exposed;
 #[cfg(feature = "oauth")]
 mod logins;
+mod narrowed;
 mod registry_v01;
 mod roles;
 mod tenants;
@@ -26,6 +27,7 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     json: Value,
+    text: String,
 }
 
 struct Api(Service);
@@ -53,7 +55,8 @@ impl Api {
         let streams = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let bytes = if streams { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
         let json = serde_json::from_slice(&bytes).unwrap_or_default();
-        Answer { status: head.status, headers: head.headers, json }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: head.status, headers: head.headers, json, text }
     }
 
     async fn get(&self, path: &str) -> Answer {

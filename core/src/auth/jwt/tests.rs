@@ -1,5 +1,7 @@
 //! A local issuer signs real tokens with keys that it makes, and publishes them.
 
+mod presets;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tenants::sees_all;
-use super::visible::seeing;
+use super::visible::{Object, seeing};
 use crate::auth::Operation;
 use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::{Caller, Core, Gateway};
 use crate::limit::LimitStats;
-use crate::model::{Capability, CapabilityKind, Server, ServerId};
+use crate::model::{Capability, CapabilityKind, Principal, Server, ServerId};
 use crate::observe::{Active, AuditStats};
 
 /// Counts over the register.
@@ -174,10 +174,9 @@ impl Gateway {
             let state = self.0.condition(server, &[]).state;
             *stats.servers_by_state.entry(state.as_str()).or_default() += 1;
         }
-        let (inner, tenant) = (&self.0, &caller.principal.tenant);
-        stats.sessions = inner.sessions.count_of(tenant) as u64;
-        let is_own = |active: &Active| active.principal.get().is_some_and(|who| who.tenant == *tenant);
-        stats.active_requests = inner.calls.count_of(is_own) as u64;
+        let inner = &self.0;
+        stats.sessions = inner.sessions.count_of(|principal| inner.is_known(caller, principal)) as u64;
+        stats.active_requests = inner.calls.count_of(|active| inner.is_of(caller, active)) as u64;
         stats.gateway = sees_all(caller).then(|| GatewayStats {
             sessions: inner.sessions.len() as u64,
             active_requests: inner.calls.count() as u64,
@@ -222,7 +221,7 @@ impl Gateway {
             .iter()
             .filter_map(|active| {
                 let principal = active.principal.get()?;
-                (principal.tenant == caller.principal.tenant).then(|| ActiveRequest {
+                self.0.is_of(caller, active).then(|| ActiveRequest {
                     request_id: active.correlation_id.to_string(),
                     method: active.method.to_string(),
                     duration_seconds: now.since(active.since).as_secs_f64(),
@@ -237,10 +236,8 @@ impl Gateway {
     pub fn cancel(&self, caller: &Caller, request_id: &str) -> Result<()> {
         caller.may(Operation::RequestsCancel)?;
         let calls = self.0.calls.active();
-        let call = calls.iter().find(|active| {
-            &*active.correlation_id == request_id
-                && active.principal.get().is_some_and(|principal| principal.tenant == caller.principal.tenant)
-        });
+        let call =
+            calls.iter().find(|active| &*active.correlation_id == request_id && self.0.is_of(caller, active));
         let call = call.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such request is under way"))?;
         call.cancel.cancel();
         Ok(())
@@ -251,5 +248,17 @@ impl Gateway {
         let database = self.0.store.check().await.err().map(|error| error.to_string());
         let router = self.0.is_stopping().then(|| "shutting down".to_owned());
         vec![("database", database), ("registry", None), ("router", router)]
+    }
+}
+
+impl Core {
+    /// Whether the activity of `principal` is within the caller's reach: all of its tenant, or its own.
+    fn is_known(&self, caller: &Caller, principal: &Principal) -> bool {
+        principal.tenant == caller.principal.tenant && self.reaches(&caller.principal, Object::Of(principal))
+    }
+
+    /// The same for the principal of a call under way.
+    fn is_of(&self, caller: &Caller, active: &Active) -> bool {
+        active.principal.get().is_some_and(|principal| self.is_known(caller, principal))
     }
 }

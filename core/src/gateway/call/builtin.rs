@@ -222,7 +222,7 @@ impl Core {
             may_use(&principal, item).then_some(service)
         });
         let service = known.ok_or_else(|| unknown_name(kind, &name, &message))?;
-        let caller = Caller { principal, correlation_id: Arc::clone(&context.correlation_id) };
+        let caller = Caller::sent(principal, Arc::clone(&context.correlation_id));
         let own = BuiltinCall { gateway: Gateway(Arc::clone(self)), caller, context };
         let params = message.params_members()?;
         let result = match kind {

@@ -16,7 +16,7 @@ use crate::auth::Restrictions;
 use crate::auth::access::Denied;
 use crate::discovery::Index;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CapabilityKind, Grant, Principal, Role, Server, ServerId, ServiceName, TenantId};
+use crate::model::{CapabilityKind, Principal, Role, Server, ServerId, ServiceName, TenantId};
 
 /// The most callers whose views are remembered; beyond that they are looked up anew.
 const MOST_REMEMBERED: usize = 4096;
@@ -123,8 +123,7 @@ impl View {
 
     /// Whether `principal` sees all of it.
     pub(crate) fn is_whole_for(&self, principal: &Principal) -> bool {
-        (principal.role == Role::Admin || self.restrictions.is_empty())
-            && principal.grant.as_ref().is_none_or(|grant| !is_bound(grant))
+        (principal.role == Role::Admin || self.restrictions.is_empty()) && !principal.is_narrowed()
     }
 
     /// Whether there is anything that not everybody may use.
@@ -295,9 +294,4 @@ pub(crate) fn page_in(meta: &Value) -> Option<&str> {
 #[cold]
 pub(crate) fn no_such_service(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, "no such service").with("service", names::shown(name))
-}
-
-/// Whether the credential is for one server or service only.
-fn is_bound(grant: &Arc<Grant>) -> bool {
-    grant.server.is_some() || grant.service.is_some()
 }

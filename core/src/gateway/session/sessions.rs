@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::client::Client;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Endpoint, Principal, TenantId};
+use crate::model::{Endpoint, Principal};
 use crate::transport::Hello;
 
 /// How long sessions live and how many there may be.
@@ -135,10 +135,10 @@ impl Sessions {
         }
     }
 
-    /// How many sessions a tenant has open.
-    pub(crate) fn count_of(&self, tenant: &TenantId) -> usize {
+    /// How many sessions such principals have open.
+    pub(crate) fn count_of(&self, is_such: impl Fn(&Principal) -> bool) -> usize {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.each.iter().filter(|(principal, _)| principal.tenant == *tenant).map(|(_, count)| count).sum()
+        table.each.iter().filter(|(principal, _)| is_such(principal)).map(|(_, count)| count).sum()
     }
 
     /// All sessions.

@@ -1,4 +1,4 @@
-//! `/api/v1/servers/{id}/credentials/login` and `/mcp/oauth/callback`: a person lets the gateway into a server by OAuth, in a
+//! `/api/v1/servers/{id}/credentials/login` and `/mcp/oauth/callback/{issuer}`: a person lets the gateway into a server by OAuth, in a
 //! browser.
 //!
 //! The page that the authorization server sends the browser back to asks once more, and says who began the login and for whom it
@@ -29,8 +29,13 @@ pub(crate) fn routes(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState>
     router.routes(routes!(begin)).routes(routes!(begin_own)).routes(routes!(ask, finish))
 }
 
-/// Where authorization servers send browsers back to.
+/// Authorization servers send browsers back to a path below this one, each to its own.
 pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
+
+/// Whether an authorization server sends browsers back to this path.
+pub(crate) fn is_callback(path: &str) -> bool {
+    path.strip_prefix(CALLBACK).and_then(|rest| rest.strip_prefix('/')).is_some_and(|id| !id.contains('/'))
+}
 
 /// How to log in. The gateway finds out members that are left out by itself.
 #[derive(Deserialize, ToSchema)]
@@ -136,7 +141,8 @@ pub(crate) struct Sent {
 }
 
 /// Asks whoever comes back from an authorization server whether the login is theirs
-#[utoipa::path(get, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
+#[utoipa::path(get, path = "/mcp/oauth/callback/{issuer}", tag = "servers",
+    params(Sent, ("issuer" = String, Path, description = "The name of the authorization server that sends the browser back")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
 pub(crate) async fn ask(
     State(door): State<AppState>,
@@ -147,26 +153,29 @@ pub(crate) async fn ask(
         // The rest of its message is left out: anybody can write such a link.
         let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing")
             .with("error", error);
-        return Ok(refusal(&door.gateway.give_up_login(&sent.state).err().unwrap_or(why)));
+        return Ok(refusal(&door.gateway.give_up_login(&sent.state, Some(uri.path())).err().unwrap_or(why)));
     }
-    Ok(match door.gateway.login_asked(&sent.state) {
-        Ok(asked) => question(&asked, uri.query().unwrap_or_default()),
+    Ok(match door.gateway.login_asked(&sent.state, Some(uri.path())) {
+        Ok(asked) => question(&asked, uri.path(), uri.query().unwrap_or_default()),
         Err(error) => refusal(&error),
     })
 }
 
 /// Ends a login: from now on the server is shown what was granted
-#[utoipa::path(post, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
+#[utoipa::path(post, path = "/mcp/oauth/callback/{issuer}", tag = "servers",
+    params(Sent, ("issuer" = String, Path, description = "The name of the authorization server that sends the browser back")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
 pub(crate) async fn finish(
     State(door): State<AppState>,
+    uri: Uri,
     Query(sent): Query<Sent>,
 ) -> Result<Response<Body>, Failure> {
     let code = sent.code.as_deref().ok_or_else(|| {
         Error::new(ErrorKind::InvalidParams, "the authorization server sent no code")
             .with("parameter", "code")
     })?;
-    let answer = LoginAnswer { state: &sent.state, code, issuer: sent.iss.as_deref() };
+    let (issuer, redirect_uri) = (sent.iss.as_deref(), Some(uri.path()));
+    let answer = LoginAnswer { state: &sent.state, code, issuer, redirect_uri };
     Ok(match Box::pin(door.gateway.finish_login(&answer)).await {
         Ok(credential) => {
             let text =
@@ -201,7 +210,7 @@ pub(crate) enum Page {
     Unavailable(String),
 }
 
-fn question(asked: &LoginAsked, query: &str) -> Response<Body> {
+fn question(asked: &LoginAsked, path: &str, query: &str) -> Response<Body> {
     let LoginAsked { server, origin, issuer, scopes, begun_by, subject } = asked;
     let mut text = format!(
         "<p>This gateway is about to use your account{} for its server <b>{}</b>: {} will be shown an access token in {}.</p><table>",
@@ -220,8 +229,9 @@ fn question(asked: &LoginAsked, query: &str) -> Response<Body> {
     }
     let _ = write!(
         text,
-        "</table><p>If it was not you who began this, close the page.</p><form method=\"post\" action=\"{CALLBACK}?{}\">\
+        "</table><p>If it was not you who began this, close the page.</p><form method=\"post\" action=\"{}?{}\">\
          <button>Let the gateway in</button></form>",
+        escape(path),
         escape(query),
     );
     page(StatusCode::OK, "Let the gateway in?", &text)

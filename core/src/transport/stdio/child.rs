@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::budget::Budget;
 use super::group::Group;
+use super::strays::Processes;
 use super::tail::Tail;
 use crate::clock::Tick;
 use crate::model::redact::Secrets;
@@ -154,6 +155,8 @@ pub(super) struct Supervisor {
     pub(super) stop: CancellationToken,
     /// Standard output and standard error were read to their ends.
     pub(super) heard: [CancellationToken; 2],
+    /// Cancelled when the child may see the end of its input: its descendants were looked for.
+    pub(super) looked: CancellationToken,
     pub(super) tail: Tail,
     pub(super) backoff: Arc<Backoff>,
     pub(super) started: Tick,
@@ -175,13 +178,19 @@ impl Supervisor {
                 false
             }
         };
+        // While their parents live.
+        let mut descendants = Processes::default();
         if asked {
             self.end("the link was closed", None, true);
+            descendants = self.child.id().map(Processes::below).unwrap_or_default();
+            self.looked.cancel();
             self.see_out().await;
         }
+        self.looked.cancel();
         self.group.kill();
         // Waiting cannot fail for a child that was not reaped, and returns at once for one that was.
         let _ = self.child.wait().await;
+        self.group.sweep(&descendants, GRACE).await;
         drop(self.group);
         drop(self.permit);
         self.talk.finish();

@@ -1,12 +1,12 @@
 //! Servers that are child processes: one JSON-RPC message a line on standard input and output.
 //!
 //! A link is a child. It is started without a shell, as the leader of a process group of its own, with an environment that holds
-//! the variables that programs need to run ([`INHERITED`]) and those of its registration, nothing else.
+//! the variables that programs need to run ([`INHERITED`]), those of its registration, and one by which it is known (`strays.rs`).
 //!
 //! - No child can hold up anything but itself: its standard error is always drained, what waits for it is bounded in
 //!   number and time, a message that it does not read fails as `NotSent`.
 //! - No child is left: closing a link, dropping it, and stopping the [`Tasks`] each end the whole group (end of input,
-//!   2 s, SIGTERM, 2 s, SIGKILL) and reap the child. After a SIGKILL of the gateway the guardian ends the groups
+//!   2 s, SIGTERM, 2 s, SIGKILL), then what left the group on purpose (on Linux: SIGTERM, 2 s, SIGKILL), and reap the child. After a SIGKILL of the gateway the guardian ends the groups
 //!   (`guardian.rs` says how, and what it cannot do).
 //! - A server that keeps dying is not started again and again: see `backoff.rs`.
 
@@ -16,6 +16,7 @@ mod child;
 mod environment;
 mod group;
 mod guardian;
+mod strays;
 #[cfg(test)]
 pub(crate) mod pipes;
 mod tail;
@@ -40,6 +41,7 @@ use self::budget::Budget;
 use self::child::{GRACE, Supervisor};
 pub use self::environment::{INHERITED, inherited};
 use self::group::Group;
+use self::strays::Mark;
 use self::tail::Tail;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
@@ -166,12 +168,13 @@ impl StdioConnector {
             .retry_after(Duration::from_secs(1)))
     }
 
-    fn spawn(&self, program: &Path) -> Result<Child> {
+    fn spawn(&self, program: &Path, mark: &Mark) -> Result<Child> {
         let mut command = Command::new(program);
         command
             .args(&self.args)
             .env_clear()
             .envs(&self.environment)
+            .env(strays::VARIABLE, mark.value())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -189,19 +192,30 @@ impl StdioConnector {
     }
 
     /// Starts the tasks around `child`.
-    fn attend(&self, mut child: Child, own: bool, permit: OwnedSemaphorePermit) -> Arc<dyn Link> {
-        let group = Group::of(child.id());
+    fn attend(
+        &self,
+        mut child: Child,
+        group: Group,
+        own: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<dyn Link> {
         let (queue, queued) = mpsc::channel(QUEUE);
         let (troubles, trouble) = mpsc::channel(4);
         let talk = Conversation::new(self.name.clone(), own, queue, self.leaving.clone());
         let tail = self.tail().clone();
         let heard = [CancellationToken::new(), CancellationToken::new()];
+        let looked = CancellationToken::new();
         let budget = || Budget::new(self.clock.clone(), LOG_LINES);
 
         if let Some(input) = child.stdin.take() {
-            let (talk, writing) = (talk.clone(), child::write(input, queued, troubles.clone()));
+            let (talk, looked) = (talk.clone(), looked.clone());
+            let writing = child::write(input, queued, troubles.clone());
             self.tasks.spawn_to_end(async move {
-                tokio::select! { () = talk.closing.cancelled() => {}, () = writing => {} }
+                let mut writing = std::pin::pin!(writing);
+                tokio::select! {
+                    () = talk.closing.cancelled() => looked.cancelled().await,
+                    () = &mut writing => {}
+                }
             });
         }
         if let Some(output) = child.stdout.take() {
@@ -220,6 +234,7 @@ impl StdioConnector {
             troubles: trouble,
             stop: self.tasks.token().clone(),
             heard,
+            looked,
             tail,
             backoff: self.backoff.clone(),
             started: self.clock.now(),
@@ -272,9 +287,11 @@ impl Connector for StdioConnector {
             .await
             .map_err(|error| error.with("server", &self.name).not_sent())?;
         let guardian = guardian::Ready::new();
-        let child = self.spawn(&program).inspect_err(|_| self.backoff.failed_to_start())?;
+        let mark = Mark::new();
+        let child = self.spawn(&program, &mark).inspect_err(|_| self.backoff.failed_to_start())?;
         tracing::info!(server = %self.name, pid = child.id(), "started the server's process");
-        let link = self.attend(child, own, permit);
+        let group = Group::of(child.id(), mark);
+        let link = self.attend(child, group, own, permit);
         drop(guardian);
         Ok(link)
     }

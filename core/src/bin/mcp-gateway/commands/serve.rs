@@ -70,10 +70,9 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let gateway = common.open(&config, Some(&own_url), &args.servers).await?;
     gateway.tasks().spawn(trim_caches());
     let service = gateway.service().exposing(Exposed::EVERYTHING);
-    let caller = Caller {
-        principal: Principal::local(TenantId::default_tenant()),
-        correlation_id: Arc::from(format!("serve-{address}")),
-    };
+    // Not as an embedding program: a server is trusted as long as the configuration names it, and no longer.
+    let caller =
+        Caller::sent(Principal::local(TenantId::default_tenant()), Arc::from(format!("serve-{address}")));
 
     let grace = config.server.grace;
     let mut running = Running {

@@ -62,10 +62,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let gateway = open(&common, &config).await?;
     let principal = Principal::local(TenantId::default_tenant());
-    let caller = Caller {
-        principal: principal.clone(),
-        correlation_id: Arc::from(format!("stdio-{}", std::process::id())),
-    };
+    // Not as an embedding program: a server is trusted as long as the configuration names it, and no longer.
+    let caller = Caller::sent(principal.clone(), Arc::from(format!("stdio-{}", std::process::id())));
     let (grace, max_line) = (config.server.grace, config.server.max_body_bytes);
     let own = args.servers;
     let mut running = Running {

@@ -52,7 +52,11 @@ impl Bond {
     /// The bond of a request: who sends it where, what it asks for, and `parts` of its params.
     pub(crate) fn new(principal: &Principal, route: &Endpoint, method: &str, parts: &[&str]) -> Self {
         let mut digest = Context::new(&SHA256);
-        let fixed = [principal.tenant.as_str(), &*principal.subject, route.describe(), method];
+        let (server, service) = principal.reach();
+        let server = server.map(|id| id.to_string()).unwrap_or_default();
+        let reach = [&*server, service.map_or("", |name| name.as_str())];
+        let fixed =
+            [principal.tenant.as_str(), &*principal.subject, reach[0], reach[1], route.describe(), method];
         for part in fixed.iter().chain(parts) {
             digest.update(&(part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());
