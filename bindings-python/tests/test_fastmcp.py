@@ -267,4 +267,4 @@ async def test_x_19_a_server_behind_the_gateway_calls_it_as_nobody_unless_it_say
     await gateway.register_inprocess("back", back)
     await gateway.discover("back")
     assert (await gateway.capabilities("back"))["tools"][0]["name"] == "around"
-    assert (await gateway.call_tool("back__around", {}))["isError"]
+    assert (await gateway.call_tool("back__around", {}, raise_on_error=False)).is_error

@@ -32,6 +32,9 @@ class SyncVerbs:
     async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         raise NotImplementedError
 
+    _listed = Verbs._listed
+    _converse = Verbs._converse
+
     register = _waited(Verbs.register)
     update = _waited(Verbs.update)
     remove = _waited(Verbs.remove)
@@ -70,7 +73,7 @@ class SyncVerbs:
     remove_credential = _waited(Verbs.remove_credential)
     begin_login = _waited(Verbs.begin_login)
     finish_login = _waited(Verbs.finish_login)
-    audit = _waited(Verbs.audit)
+    search_audit = _waited(Verbs.search_audit)
     verify_audit = _waited(Verbs.verify_audit)
     stats = _waited(Verbs.stats)
     metrics = _waited(Verbs.metrics)
