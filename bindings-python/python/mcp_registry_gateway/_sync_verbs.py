@@ -48,6 +48,7 @@ class SyncVerbs:
     capabilities = _waited(Verbs.capabilities)
     discover = _waited(Verbs.discover)
     health = _waited(Verbs.health)
+    diagnose = _waited(Verbs.diagnose)
     health_history = _waited(Verbs.health_history)
     call_tool = _waited(Verbs.call_tool)
     read_resource = _waited(Verbs.read_resource)
