@@ -282,7 +282,15 @@ mod tests {
 
     fn ping() -> Outgoing {
         let body = Message::request(Some(1), "ping", None);
-        Outgoing { id: 1, method: Method::Ping, body, correlation_id: None, headers: None, pauses: None }
+        Outgoing {
+            id: 1,
+            method: Method::Ping,
+            body,
+            correlation_id: None,
+            headers: None,
+            pauses: None,
+            call: None,
+        }
     }
 
     #[tokio::test]

@@ -206,6 +206,7 @@ mod tests {
             correlation_id: None,
             headers: None,
             pauses: None,
+            call: None,
         })
         .await
     }

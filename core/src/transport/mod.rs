@@ -13,6 +13,7 @@ pub mod guard;
 pub mod http;
 pub mod memory;
 pub mod in_process;
+pub mod unread;
 pub mod pipe;
 pub mod session;
 #[cfg(feature = "http")]
@@ -53,6 +54,8 @@ pub struct Outgoing {
     /// Is notified each time that the server ends the stream of its answer and wants to be asked for the rest of it, where the
     /// caller wants to do likewise.
     pub pauses: Option<Arc<Notify>>,
+    /// The call that it is sent for, if its answer counts among what its caller leaves unread.
+    pub call: Option<Arc<dyn unread::HasRoom>>,
 }
 
 /// A server's answer to a request.

@@ -171,8 +171,15 @@ impl Session {
         let id = self.next_id();
         let dressed = self.hello.as_ref().map(|hello| hello.dress(params)).transpose()?;
         let body = Message::request(Some(id), method.as_str(), dressed.as_deref().or(params));
-        let outgoing =
-            Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None, pauses: None };
+        let outgoing = Outgoing {
+            id,
+            method: method.clone(),
+            body,
+            correlation_id: None,
+            headers: None,
+            pauses: None,
+            call: None,
+        };
         let late = || {
             let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
             Error::new(ErrorKind::Timeout, message)
@@ -233,8 +240,15 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
     );
     let method = Method::Initialize;
     let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
-    let outgoing =
-        Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None, pauses: None };
+    let outgoing = Outgoing {
+        id: INITIALIZE_ID,
+        method,
+        body,
+        correlation_id: None,
+        headers: None,
+        pauses: None,
+        call: None,
+    };
     let answer = ask(link, outgoing).await?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
     let version =

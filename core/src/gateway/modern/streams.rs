@@ -218,8 +218,15 @@ async fn across(session: &Arc<Session>, tasks: &Tasks, filter: &str) -> Result<(
     let id = session.next_id();
     let params = hello("{}").dress(Some(&format!(r#"{{"notifications":{filter}}}"#)))?;
     let body = Message::request(Some(id), Method::Listen.as_str(), Some(&params));
-    let outgoing =
-        Outgoing { id, method: Method::Listen, body, correlation_id: None, headers: None, pauses: None };
+    let outgoing = Outgoing {
+        id,
+        method: Method::Listen,
+        body,
+        correlation_id: None,
+        headers: None,
+        pauses: None,
+        call: None,
+    };
     let refused = || Error::new(ErrorKind::BadUpstream, "the server does not tell of changes");
     let opened = Opened { session: Arc::clone(session), id, tasks: tasks.clone() };
     let opening = async {

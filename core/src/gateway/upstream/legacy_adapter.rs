@@ -123,6 +123,7 @@ impl AdapterState {
             correlation_id: None,
             headers: None,
             pauses: None,
+            call: None,
         })
     }
 

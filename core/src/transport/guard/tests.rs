@@ -304,6 +304,7 @@ mod connections {
                         correlation_id: None,
                         headers: None,
                         pauses: None,
+                        call: None,
                     };
                     link.request(outgoing).await.err().unwrap()
                 };

@@ -119,7 +119,7 @@ impl HttpLink {
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
-        let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = body::read(held, incoming, MAX_REFUSAL, None).await.unwrap_or_default();
         let now = self.connector.clock.timestamp();
         let refusal =
             Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
@@ -171,7 +171,8 @@ impl Link for HttpLink {
         }
         match kind_of(&response)? {
             Kind::Json => {
-                let bytes = body::read(held, response.into_body(), MAX_BODY).await?;
+                let bytes =
+                    body::read(held, response.into_body(), MAX_BODY, outgoing.call.as_deref()).await?;
                 if bytes.is_empty() {
                     return Err(unanswered());
                 }

@@ -160,7 +160,7 @@ fn server(url: &str, configuration: Configuration) -> Server {
 fn call(id: u64) -> Outgoing {
     let method = Method::ToolsCall;
     let body = Message::request(Some(id), method.as_str(), Some(r#"{"name":"t"}"#));
-    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None, pauses: None }
+    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None, pauses: None, call: None }
 }
 
 fn initialize() -> Outgoing {
@@ -172,6 +172,7 @@ fn initialize() -> Outgoing {
         correlation_id: None,
         headers: None,
         pauses: None,
+        call: None,
     }
 }
 

@@ -216,7 +216,11 @@ async fn discover(link: &dyn Link, hello: &Hello) -> Result<Message> {
     let asked = async |id| {
         let method = Method::Discover;
         let body = Message::request(Some(id), method.as_str(), Some(&params));
-        ask(link, Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None }).await
+        ask(
+            link,
+            Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None, call: None },
+        )
+        .await
     };
     let answer = asked(DISCOVER_ID).await?;
     if refuses_what_it_speaks(&answer) { asked(AGAIN_ID).await } else { Ok(answer) }

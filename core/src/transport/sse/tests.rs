@@ -140,7 +140,7 @@ async fn bounded<T>(work: impl Future<Output = T>) -> T {
 fn call(id: u64) -> Outgoing {
     let method = Method::ToolsCall;
     let body = Message::request(Some(id), method.as_str(), Some(r#"{"name":"t"}"#));
-    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None, pauses: None }
+    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None, pauses: None, call: None }
 }
 
 fn result(id: u64) -> String {

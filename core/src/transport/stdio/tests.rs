@@ -110,6 +110,7 @@ fn outgoing(id: u64, method: &str, params: Option<&str>) -> Outgoing {
         correlation_id: None,
         headers: None,
         pauses: None,
+        call: None,
     }
 }
 
