@@ -2,11 +2,13 @@
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
 mod affinity;
+mod behind_nginx;
 mod breaker;
 mod callers;
 mod calls;
 mod configuration;
 mod credentials;
+mod crowds;
 mod delivery;
 mod doctor;
 mod doors;

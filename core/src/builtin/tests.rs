@@ -57,6 +57,7 @@ async fn ask(
         resumes: false,
         hints: (era == Era::Legacy).then(RoutingHints::default),
         builtin: true,
+        over_network: false,
     };
     match gateway.handle(call, &Credentials::Embedded(who.clone())).await {
         Ok(Reply::Message { body, .. }) => serde_json::from_slice::<Value>(&body).unwrap()["result"].take(),

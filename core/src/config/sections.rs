@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::vault::Credentials;
@@ -108,6 +109,10 @@ pub struct Server {
     /// Values of the header `Origin` that are served besides the gateway's own, such as `https://app.example.com`. Pages of
     /// these origins may read answers (CORS).
     pub allowed_origins: Vec<String>,
+    /// Networks and addresses of proxies, such as `10.1.0.0/16`. Of their requests, and of nobody else's, the headers
+    /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` count; a forwarded host only if `allowed_hosts` has it. While it is set no
+    /// request is taken for one of a process of this machine.
+    pub trusted_proxies: Vec<String>,
     /// Threads that serve connections; 0 for one each core.
     pub workers: usize,
     /// Largest request body, in bytes.
@@ -132,12 +137,26 @@ impl Default for Server {
             sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             workers: 0,
             max_body_bytes: 4 * 1024 * 1024,
             tls: Tls::default(),
             grace: Duration::from_secs(30),
         }
     }
+}
+
+impl Server {
+    /// The networks of `trusted_proxies`; one that cannot be read is none.
+    pub fn proxies(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().filter_map(|text| network(text)).collect()
+    }
+}
+
+/// The network that `text` names: an address is one of its own.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()));
+    text.parse::<IpNet>().ok().or_else(address).map(|network| network.trunc())
 }
 
 /// The certificate, if the gateway itself speaks TLS. Both files are PEM; a change of them is taken up while it runs.

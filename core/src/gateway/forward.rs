@@ -30,6 +30,7 @@ use crate::model::Reply;
 use crate::observe::AttemptEnd;
 use crate::rpc::Method;
 use crate::rpc::version::Era;
+use crate::transport::unread::{HasRoom, SMALL, unread};
 use crate::transport::{Exchange, Outgoing, Queued, Session};
 
 /// How long a call waits for its turn to be sent a second time.
@@ -76,8 +77,12 @@ impl Core {
                     if !forward.method().is_cacheable() {
                         self.reads.part_from(answering.server);
                     }
-                    let server = Some(answering.server);
-                    return Ok(Reply::Message { body: answering.response(&message), session: None, server });
+                    let (body, server) = (answering.response(&message), Some(answering.server));
+                    if body.len() > SMALL {
+                        // The server and the gateway have the call until its last byte was written.
+                        Arc::clone(&context.record).keep((lease, request.context.admission));
+                    }
+                    return Ok(Reply::Message { body, session: None, server });
                 }
                 Ok(Sent { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
                     let context = request.context;
@@ -161,6 +166,11 @@ impl Core {
         let pauses = outgoing.pauses.clone();
         match self.in_time(deadline, context, session.request(outgoing)).await {
             Ok(exchange) => Ok(Sent { exchange, answering, asks_first: false, pauses }),
+            Err(error) if error.kind() == ErrorKind::Timeout && context.record.is_starved() => {
+                answering.give_up(&self.tasks, context);
+                // Nobody's fault but the caller's: it counts against no server.
+                Err(Error::new(ErrorKind::Unavailable, unread().message().to_owned()))
+            }
             Err(error) => {
                 match error.kind() {
                     ErrorKind::SessionNotFound => self.forget(context.caller(), replica, session),
@@ -303,6 +313,7 @@ fn compose(
         correlation_id: Some(Arc::clone(&context.correlation_id)),
         headers,
         // Hardly any server numbers its messages; only then are pauses to mirror.
+        call: Some(Arc::clone(&context.record) as Arc<dyn HasRoom>),
         pauses: (context.resumes && session.numbers()).then(Arc::<Notify>::default),
         queued: Some(Queued { caller: key_of(&context.principal.subject), deadline }),
     };

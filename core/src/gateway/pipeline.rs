@@ -22,6 +22,7 @@ use crate::gateway::call::reads::ReadKey;
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
+use crate::gateway::session::open_streams::OpenStream;
 use crate::model::{Action, Call, CapabilityKind, Endpoint, Principal, Reply};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
@@ -29,6 +30,7 @@ use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
+use crate::transport::unread::{HasRoom as _, SMALL};
 
 /// The longest self-description of a client, in bytes: it is kept as long as its session.
 const MAX_INTRODUCTION: usize = 8 * 1024;
@@ -70,12 +72,17 @@ impl Gateway {
     async fn carry_out(&self, call: Box<Call>, credentials: &Credentials) -> Result<Reply> {
         let inner = &self.0;
         let record = inner.calls.begin(&call);
+        let era = call.era;
         let outcome = match inner.admit(call, credentials, &record).await {
             Ok((route, resolved)) => {
                 let running = AssertUnwindSafe(inner.run(&route, resolved, &record)).catch_unwind();
                 running.await.unwrap_or_else(|_| Err(panicked()))
             }
             Err(error) => Err(error),
+        };
+        let outcome = match outcome {
+            Ok(reply) if counts(&reply, era) => Box::pin(counted(reply, &record)).await,
+            outcome => outcome,
         };
         conclude(&record, &outcome);
         match &outcome {
@@ -309,8 +316,14 @@ impl Core {
                 Box::pin(self.note(&note.0, &client, &note.1.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            ResolvedCall::Listen(client, context) => Ok(held_open(self.listen(&client), *context)),
-            ResolvedCall::Resume(client, id, context) => Ok(held_open(take_up(&client, &id)?, *context)),
+            ResolvedCall::Listen(client, context) => {
+                let open = self.open_stream(&context.principal)?;
+                Ok(held_open(self.listen(&client), *context, open))
+            }
+            ResolvedCall::Resume(client, id, context) => {
+                let open = self.open_stream(&context.principal)?;
+                Ok(held_open(take_up(&client, &id)?, *context, open))
+            }
             ResolvedCall::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
@@ -380,8 +393,41 @@ fn panicked() -> Error {
     Error::new(ErrorKind::Internal, "the call failed inside the gateway; its log has the place")
 }
 
+/// Whether the reply has bytes that may have to be counted until they were read. The messages of a legacy client's streams are
+/// counted where they wait for it.
+fn counts(reply: &Reply, era: Era) -> bool {
+    match reply {
+        Reply::Message { body, .. } | Reply::Refused { body, .. } => body.len() > SMALL,
+        Reply::Stream { .. } => era == Era::Modern,
+        Reply::Accepted => false,
+    }
+}
+
+/// The reply, whose large messages count as unread until their last byte was written.
+async fn counted(reply: Reply, record: &Record) -> Result<Reply> {
+    Ok(match reply {
+        Reply::Message { body, session, server } => {
+            Reply::Message { body: record.counted(body).await?, session, server }
+        }
+        Reply::Refused { body, code, server } => {
+            Reply::Refused { body: record.counted(body).await?, code, server }
+        }
+        Reply::Stream { messages, server, numbering } => {
+            let Some(room) = record.room() else {
+                return Ok(Reply::Stream { messages, server, numbering });
+            };
+            let messages = messages.then(move |message| {
+                let room = Arc::clone(&room);
+                async move { if message.len() > SMALL { room.hold_in_time(message).await } else { message } }
+            });
+            Reply::Stream { messages: messages.boxed(), server, numbering }
+        }
+        Reply::Accepted => Reply::Accepted,
+    })
+}
+
 /// A stream that counts among the calls under way for as long as it is open, and that can be cancelled as any call.
-fn held_open(reply: Reply, context: CallContext) -> Reply {
+fn held_open(reply: Reply, context: CallContext, open: OpenStream) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
     // A stream has no failure that its record could tell; it counts as ended well from the start.
     context.record.outcome(None);
@@ -389,9 +435,15 @@ fn held_open(reply: Reply, context: CallContext) -> Reply {
     // Lasts for hours, and is none of the calls that may be under way: a session has one stream, which another ends.
     drop(context.admission);
     let record = context.record;
-    let messages = messages.take_until(cancelled).inspect(move |_| {
-        let _ = &record;
-    });
+    let over = async move {
+        // Here for as long as the stream is.
+        let _record = record;
+        tokio::select! {
+            () = cancelled => {}
+            () = open.ended() => {}
+        }
+    };
+    let messages = messages.take_until(Box::pin(over));
     Reply::Stream { messages: messages.boxed(), server, numbering }
 }
 

@@ -73,6 +73,8 @@ pub struct Call {
     pub hints: Option<RoutingHints>,
     /// Whether the entry point that it came in by offers the gateway's own service.
     pub builtin: bool,
+    /// Whether its answer is written to a connection: large ones then count as unread until their last byte was written.
+    pub over_network: bool,
 }
 
 /// The reply to a call, if there is one.

@@ -129,6 +129,9 @@ impl PartialEq for Principal {
     }
 }
 
+/// The beginning of the subjects of callers without a credential; those of credentials begin otherwise.
+const ANONYMOUS: &str = "anonymous:";
+
 impl Eq for Principal {}
 
 impl Hash for Principal {
@@ -172,6 +175,16 @@ impl Principal {
     /// Whether it is this machine's operator, or a process of this machine while no authentication is configured.
     pub fn is_local(&self) -> bool {
         &*self.subject == "local"
+    }
+
+    /// A caller without a credential, known by its address alone.
+    pub fn anonymous(tenant: TenantId, address: std::net::IpAddr) -> Self {
+        Self::new(tenant, format!("{ANONYMOUS}{address}"), Role::Guest)
+    }
+
+    /// Whether it is one without a credential.
+    pub fn is_anonymous(&self) -> bool {
+        self.subject.starts_with(ANONYMOUS)
     }
 
     /// Requests a minute, if its credential has a limit of its own.

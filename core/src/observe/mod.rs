@@ -6,18 +6,21 @@ mod observer;
 pub mod export;
 mod refusals;
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
 pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
 pub use self::observer::{Attempt, AttemptEnd, CallMetrics, Observer, Observers};
 use crate::clock::{Clock, Tick};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Principal};
 use crate::per_thread::PerThread;
 use crate::rpc::Method;
+use crate::transport::unread::{CallRoom, HasRoom, SMALL, UnreadBytes};
 
 /// The calls under way.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct ActiveCalls {
 struct Table {
     clock: Arc<dyn Clock>,
     observers: Observers,
+    unread: Arc<UnreadBytes>,
     under_way: Mutex<Slab<Arc<Active>>>,
 }
 
@@ -66,14 +70,19 @@ pub struct Record {
     key: usize,
     active: Arc<Active>,
     failed: std::sync::OnceLock<ErrorKind>,
+    /// Whether its answer counts until it was read.
+    counts: bool,
+    room: std::sync::OnceLock<Arc<CallRoom>>,
+    kept: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl ActiveCalls {
-    /// None yet; `observers` are told of their beginnings and ends.
-    pub fn new(clock: &Arc<dyn Clock>, observers: &Observers) -> Self {
-        let table = || {
-            let (clock, observers) = (Arc::clone(clock), observers.clone());
-            Arc::new(Table { clock, observers, under_way: Mutex::default() })
+    /// None yet; `observers` are told of their beginnings and ends, and large answers count among the `unread`.
+    pub fn new(clock: &Arc<dyn Clock>, observers: &Observers, unread: Arc<UnreadBytes>) -> Self {
+        let (clock, observers) = (Arc::clone(clock), observers.clone());
+        let table = move || {
+            let (clock, observers, unread) = (Arc::clone(&clock), observers.clone(), Arc::clone(&unread));
+            Arc::new(Table { clock, observers, unread, under_way: Mutex::default() })
         };
         Self { tables: PerThread::new(table) }
     }
@@ -99,7 +108,15 @@ impl ActiveCalls {
         });
         let key = table.calls().insert(Arc::clone(&active));
         table.observers.started(&active);
-        Arc::new(Record { table, key, active, failed: std::sync::OnceLock::new() })
+        Arc::new(Record {
+            table,
+            key,
+            active,
+            failed: std::sync::OnceLock::new(),
+            counts: call.over_network,
+            room: std::sync::OnceLock::new(),
+            kept: Mutex::default(),
+        })
     }
 
     /// The calls under way, oldest first.
@@ -152,6 +169,27 @@ impl Record {
         &self.active
     }
 
+    /// Whether the call's time ran out while it waited for its caller to read other answers.
+    pub fn is_starved(&self) -> bool {
+        self.room.get().is_some_and(|room| room.is_starved())
+    }
+
+    /// What is to be kept until the last byte of the answer was written.
+    pub fn keep<K: Send + 'static>(&self, kept: K) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(kept));
+    }
+
+    /// The answer, which counts as unread until its last byte was written, if it is large.
+    ///
+    /// [`ErrorKind::RateLimited`] if its caller left too much unread.
+    pub async fn counted(&self, answer: Bytes) -> Result<Bytes> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match self.room().filter(|_| answer.len() > SMALL) {
+            Some(room) => room.hold(answer, kept).await,
+            None => Ok(answer),
+        }
+    }
+
     /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
     pub fn outcome(&self, error: Option<&Error>) {
         if let Some(error) = error {
@@ -181,6 +219,13 @@ impl Record {
 /// The fact of this name in the context of an error.
 fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
     error.context().iter().find(|(key, _)| *key == name).map(|(_, fact)| fact.as_str())
+}
+
+impl HasRoom for Record {
+    fn room(&self) -> Option<Arc<CallRoom>> {
+        let principal = self.active.principal.get().filter(|_| self.counts)?;
+        Some(Arc::clone(self.room.get_or_init(|| self.table.unread.room(principal))))
+    }
 }
 
 impl Drop for Record {

@@ -4,10 +4,9 @@
 //! asks for the rest by name. Which route belongs to which part is decided here alone: a route that belongs to none is not served.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use super::rest::logins;
-use super::{Service, ServiceState, challenge, mcp, sse};
+use super::{Service, challenge, mcp, sse};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A part of the HTTP surface that is served where it is asked for.
@@ -138,8 +137,7 @@ impl Service {
     /// ```
     #[must_use]
     pub fn exposing(&self, exposed: Exposed) -> Self {
-        let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self { place: Arc::new(ServiceState { shared, router, peer: self.place.peer, exposed }) }
+        self.with_exposed(exposed)
     }
 
     /// The parts that it serves beside MCP.

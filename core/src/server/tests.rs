@@ -1,4 +1,5 @@
 mod access;
+mod held_open;
 mod audit;
 
 use std::collections::BTreeSet;

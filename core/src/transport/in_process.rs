@@ -296,6 +296,7 @@ mod tests {
             headers: None,
             pauses: None,
             queued: None,
+            call: None,
         }
     }
 

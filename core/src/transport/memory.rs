@@ -207,6 +207,7 @@ mod tests {
             headers: None,
             pauses: None,
             queued: None,
+            call: None,
         })
         .await
     }

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod http;
 pub mod memory;
 pub mod in_process;
+pub mod unread;
 pub mod pipe;
 #[cfg(feature = "http")]
 mod queue;
@@ -60,6 +61,8 @@ pub struct Outgoing {
     pub pauses: Option<Arc<Notify>>,
     /// How the request waits for a connection, if it is a caller's.
     pub queued: Option<Queued>,
+    /// The call that it is sent for, if its answer counts among what its caller leaves unread.
+    pub call: Option<Arc<dyn unread::HasRoom>>,
 }
 
 /// A request as the queue for a server's connections looks at it.

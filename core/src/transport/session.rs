@@ -177,6 +177,7 @@ impl Session {
             headers: None,
             pauses: None,
             queued: None,
+            call: None,
         };
         let late = || {
             let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
@@ -246,6 +247,7 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
         headers: None,
         pauses: None,
         queued: None,
+        call: None,
     };
     let answer = ask(link, outgoing).await.map_err(|error| about(&Method::Initialize, error))?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };

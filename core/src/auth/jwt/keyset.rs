@@ -51,8 +51,9 @@ pub trait Fetch: Send + Sync + fmt::Debug {
 pub(super) enum Source {
     /// Here.
     Keys(Url),
-    /// In its metadata (OpenID Connect Discovery 1.0 section 4), which is at `metadata` and must name `issuer`.
-    Metadata { metadata: Url, issuer: String },
+    /// In its metadata, which is at one of `metadata` (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3.1) and must name
+    /// `issuer`.
+    Metadata { metadata: Vec<Url>, issuer: String },
 }
 
 pub(super) struct KeySet {
@@ -173,14 +174,14 @@ impl KeySet {
     }
 
     /// Where the keys are, as the metadata says: asked for as seldom as the keys themselves need be.
-    async fn place(&self, metadata: &Url, issuer: &str) -> Result<Url> {
+    async fn place(&self, documents: &[Url], issuer: &str) -> Result<Url> {
         let now = self.clock.now();
         if let Some((url, at)) = self.place.load().as_deref()
             && now.since(*at) < FRESH
         {
             return Ok(url.clone());
         }
-        let url = self.discover(metadata, issuer).await?;
+        let url = self.keys_of(documents, issuer).await?;
         self.place.store(Some(Arc::new((url.clone(), now))));
         Ok(url)
     }
@@ -197,6 +198,18 @@ impl KeySet {
             before.as_ref().map_or(0, |before| before.generation + u64::from(before.text != text));
         self.loaded.store(Some(Arc::new(Loaded { keys, at: self.clock.now(), generation, text })));
         Ok(())
+    }
+
+    /// Where the keys are by the first of these documents that can be used; the error is that of the first.
+    async fn keys_of(&self, documents: &[Url], issuer: &str) -> Result<Url> {
+        let mut first = None;
+        for metadata in documents {
+            match self.discover(metadata, issuer).await {
+                Ok(keys) => return Ok(keys),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or_else(unavailable))
     }
 
     async fn discover(&self, metadata: &Url, issuer: &str) -> Result<Url> {

@@ -232,12 +232,20 @@ fn sources(issuer: &Issuer) -> Result<Vec<(Vec<String>, Source)>> {
             let source = if let Some(keys) = own {
                 Source::Keys(keys)
             } else {
-                let metadata = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
-                Source::Metadata { metadata: parse(&metadata)?, issuer: name.clone() }
+                let openid = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
+                let metadata = vec![parse(&openid)?, authorization_server(parse(&name)?)];
+                Source::Metadata { metadata, issuer: name.clone() }
             };
             Ok(vec![(vec![name], source)])
         }
     }
+}
+
+/// Where the metadata of an issuer is by RFC 8414 (section 3.1): the well-known part stands in front of its path.
+fn authorization_server(mut issuer: Url) -> Url {
+    let path = issuer.path().trim_end_matches('/').to_owned();
+    issuer.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
+    issuer
 }
 
 fn refused(message: &'static str) -> Error {

@@ -191,6 +191,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.builtin_service`", was.builtin_service != is.builtin_service),
         ("`server.builtin_commands`", was.builtin_commands != is.builtin_commands),
         ("`server.sse`", was.sse != is.sse),
+        ("`server.trusted_proxies`", was.trusted_proxies != is.trusted_proxies),
         ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),

@@ -155,6 +155,7 @@ impl Gateway {
             resumes: false,
             hints: Some(hints),
             builtin: true,
+            over_network: false,
         };
         match self.handle(call, credentials).await? {
             Reply::Message { body, .. } | Reply::Refused { body, .. } => result_of(body),

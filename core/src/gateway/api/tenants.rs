@@ -18,9 +18,12 @@ use crate::model::{Principal, Tenant, TenantId, TenantStatus};
 pub(crate) struct Gone(ArcSwap<HashSet<TenantId>>);
 
 impl Gone {
-    pub(crate) fn take_up(&self, tenants: &[Tenant]) {
+    /// Takes up the state of all tenants; returns those that are gone only now.
+    pub(crate) fn take_up(&self, tenants: &[Tenant]) -> Vec<TenantId> {
         let gone = tenants.iter().filter(|tenant| tenant.status != TenantStatus::Active);
-        self.0.store(std::sync::Arc::new(gone.map(|tenant| tenant.id.clone()).collect()));
+        let gone: HashSet<_> = gone.map(|tenant| tenant.id.clone()).collect();
+        let before = self.0.swap(std::sync::Arc::new(gone.clone()));
+        gone.difference(&before).cloned().collect()
     }
 
     /// [`ErrorKind::PermissionDenied`] for a principal of a tenant that is disabled or deleted.
@@ -132,7 +135,7 @@ impl Gateway {
     ) -> Result<Tenant> {
         let (registry, by) = (&self.0.registry, &caller.principal.tenant);
         let tenant = registry.change_tenant(by, &actor(caller), id, action, change).await?;
-        self.0.gone.take_up(&registry.tenants().await?);
+        self.0.take_up_tenants().await?;
         if tenant.status != TenantStatus::Active {
             self.0.turn_out(id).await;
         }
@@ -157,8 +160,17 @@ impl Gateway {
 }
 
 impl Core {
+    /// Takes up the state of all tenants, and ends what the principals of those hold open that are gone since.
+    pub(crate) async fn take_up_tenants(&self) -> Result<()> {
+        for gone in self.gone.take_up(&self.registry.tenants().await?) {
+            self.turn_out(&gone).await;
+        }
+        Ok(())
+    }
+
     /// Ends the open calls, streams and sessions of a tenant's principals.
     async fn turn_out(&self, tenant: &TenantId) {
+        self.streams.end(|principal| principal.tenant == *tenant);
         for active in self.calls.active() {
             if active.principal.get().is_some_and(|principal| principal.tenant == *tenant) {
                 active.cancel.cancel();

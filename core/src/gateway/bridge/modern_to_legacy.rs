@@ -41,6 +41,7 @@ use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
 use crate::select::Lease;
+use crate::transport::unread::SMALL;
 use crate::transport::{Exchange, Session};
 
 /// Messages that wait for a slow reader before its server is slowed down.
@@ -154,6 +155,9 @@ impl Core {
                 let (id, method) = (&answering.client_id, forward.method());
                 let bond = || bond_of(&context, &forward.message);
                 let answer = self.last_word(&message, id, method, legacy, &context, server, bond)?;
+                if answer.body.len() > SMALL {
+                    context.record.keep(lease);
+                }
                 return Ok(answer.reply(Some(server)));
             }
             Exchange::Many(messages) => messages,

@@ -24,6 +24,7 @@ use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::{record_answer, record_error};
+use crate::limit::Admission;
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
 use crate::rpc::{Message, Method, Shape};
@@ -89,7 +90,10 @@ impl Core {
     pub(crate) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
         let server = Some(flow.answering.server);
         if !flow.context.streams {
-            let body = flow.run(self, None).await?;
+            let record = Arc::clone(&flow.context.record);
+            let (body, kept) = flow.run(self, None).await;
+            let body = body?;
+            record.keep(kept);
             return Ok(Reply::Message { body, session: None, server });
         }
         let (sink, messages, numbering) = Sink::of(&flow.context);
@@ -97,7 +101,11 @@ impl Core {
         self.tasks.spawn(async move {
             let (id, era) = (flow.answering.client_id.clone(), flow.context.era());
             let record = Arc::clone(&flow.context.record);
-            let outcome = flow.run(&gateway, Some(&sink)).await;
+            let (outcome, kept) = flow.run(&gateway, Some(&sink)).await;
+            let outcome = match outcome {
+                Ok(answer) => sink.answer(answer, kept).await,
+                failed => failed,
+            };
             record.outcome(outcome.as_ref().err());
             let now = gateway.clock.now();
             drop((record, gateway));
@@ -109,8 +117,14 @@ impl Core {
 }
 
 impl Flow {
-    /// Reads the server's messages up to its answer, which it returns with the client's own id; earlier messages go to `sink`.
-    async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
+    /// Reads the server's messages up to its answer, which it returns with the client's own id, and with what the call holds;
+    /// earlier messages go to `sink`.
+    async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> (Result<Bytes>, (Lease, Admission)) {
+        let outcome = self.read(gateway, sink).await;
+        (outcome, (self.lease, self.context.admission))
+    }
+
+    async fn read(&mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
         let in_all = (self.started + self.limits.total).since(clock.now());

@@ -242,6 +242,7 @@ impl ConnectionState {
             resumes: false,
             hints: None,
             builtin: self.builtin,
+            over_network: false,
         };
         self.gateway.handle(call, &self.credentials.load_full()).await
     }
@@ -276,6 +277,7 @@ impl ConnectionState {
             resumes: false,
             hints: None,
             builtin: self.builtin,
+            over_network: false,
         };
         if let Err(error) = self.gateway.handle(call, &self.credentials.load_full()).await {
             tracing::debug!(%error, "the session had ended already");

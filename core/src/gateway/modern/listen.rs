@@ -15,7 +15,6 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::open_streams::Hold;
 use super::streams;
 use super::streams::Heard;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +22,7 @@ use crate::gateway::Core;
 use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::changed_list;
 use crate::gateway::routing::service::Service;
+use crate::gateway::session::open_streams::OpenStream;
 use crate::gateway::session::outbox::List;
 use crate::model::{Endpoint, Reply, ServerId, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
@@ -230,7 +230,7 @@ struct Listening {
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
     context: CallContext,
-    _hold: Hold,
+    open: OpenStream,
 }
 
 impl Core {
@@ -258,8 +258,7 @@ impl Core {
             return Err(Error::new(ErrorKind::MediaType, message));
         }
         let mut filter = Filter::of(message)?;
-        // A tenant can have half of the calls that may be under way, and one of its principals half of that.
-        let hold = self.modern.held.enter(&context.principal, (self.settings.limits.max_calls / 4).max(1))?;
+        let open = self.open_stream(&context.principal)?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = context.principal.tenant.clone();
         let view = self.view_for(&context.principal);
@@ -288,7 +287,7 @@ impl Core {
             heard,
             sender,
             context,
-            _hold: hold,
+            open,
         };
         self.tasks.spawn(listening.run());
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
@@ -324,6 +323,7 @@ impl Listening {
                 () = self.sender.closed() => return,
                 () = ending.cancelled() => break,
                 () = self.context.cancel().cancelled() => break,
+                () = self.open.ended() => break,
                 () = &mut pause, if !due.is_empty() => {
                     for message in std::mem::take(&mut due).told(&self.id) {
                         if self.sender.send(message).await.is_err() {

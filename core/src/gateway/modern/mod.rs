@@ -3,7 +3,6 @@
 
 mod discover;
 mod notification_reader;
-mod open_streams;
 mod listen;
 mod lists;
 mod streams;
@@ -14,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::listen::Changes;
 pub(crate) use self::notification_reader::NotificationReader;
-use self::open_streams::OpenStreams;
 use super::Core;
 use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +36,6 @@ use crate::rpc::{Message, Method, Shape};
 #[derive(Debug)]
 pub(crate) struct ModernState {
     pub(crate) modern_to_legacy: ModernToLegacy,
-    held: OpenStreams,
     pub(crate) changes: Changes,
     pub(crate) ears: NotificationReader,
     /// Cancelled when the gateway shuts down: streams that clients hold open end.
@@ -50,7 +47,6 @@ impl ModernState {
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
             modern_to_legacy: ModernToLegacy::new(vault)?,
-            held: OpenStreams::default(),
             changes: Changes::default(),
             ears: NotificationReader::default(),
             ending: CancellationToken::new(),

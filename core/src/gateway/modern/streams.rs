@@ -226,6 +226,7 @@ async fn across(session: &Arc<Session>, tasks: &Tasks, filter: &str) -> Result<(
         headers: None,
         pauses: None,
         queued: None,
+        call: None,
     };
     let refused = || Error::new(ErrorKind::BadUpstream, "the server does not tell of changes");
     let opened = Opened { session: Arc::clone(session), id, tasks: tasks.clone() };

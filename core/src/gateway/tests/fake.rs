@@ -370,6 +370,7 @@ impl House {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         heard(self.gateway.handle(call, &Credentials::Embedded(principal.clone())).await, &json!(1)).await
     }
@@ -438,6 +439,7 @@ impl Client {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         self.gateway.handle(call, &Credentials::Embedded(self.principal.clone())).await
     }

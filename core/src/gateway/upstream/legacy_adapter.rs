@@ -124,6 +124,7 @@ impl AdapterState {
             headers: None,
             pauses: None,
             queued: None,
+            call: None,
         })
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use axum::body::Body;
 use axum::extract::State;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, REFERRER_POLICY};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY};
 use http::{Response, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -20,8 +20,9 @@ use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Caller, CredentialScope, LoginAnswer, LoginAsked, LoginWish};
 use crate::model::ServerId;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json, status_of};
-use crate::server::{AppState, challenge};
+use crate::server::forwarding::OwnUrl;
 use crate::views::credential::{LoginView, whose};
 
 /// Adds the routes of logins.
@@ -114,7 +115,7 @@ async fn begun(
     own: OwnLogin,
 ) -> Result<Response<Body>, Failure> {
     let OwnLogin { client_id, client_secret, client_metadata_url, scopes } = own;
-    let redirect_uri = format!("{}{CALLBACK}", challenge::base(door, headers.get(HOST)));
+    let redirect_uri = format!("{}{CALLBACK}", OwnUrl::of(headers).get(door));
     let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
     let begun = Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await;
     let begun = begun.map_err(|error| match error.kind() {

@@ -23,7 +23,7 @@ use crate::gateway::{Caller, Published, PublishedFilter};
 use crate::model::ServiceName;
 use crate::server::answer;
 use crate::server::answer::Failure;
-use crate::server::challenge;
+use crate::server::forwarding::OwnUrl;
 use crate::server::{AppState, Shared};
 
 /// Entries a page, unless said.
@@ -110,7 +110,7 @@ impl Base {
             && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-'));
         let namespace =
             if is_name { labels.into_iter().rev().collect::<Vec<_>>().join(".") } else { LOCAL.to_owned() };
-        Self { url: challenge::base(shared, headers.get(HOST)), namespace }
+        Self { url: OwnUrl::of(headers).get(shared), namespace }
     }
 
     fn entry(&self, published: Published) -> RegistryEntry {

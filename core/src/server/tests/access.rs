@@ -9,7 +9,7 @@ use crate::model::TenantId;
 use crate::store::Store as _;
 
 /// A gateway that takes API keys, and its administrator's key.
-async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String) {
+pub(super) async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String) {
     let clock: Arc<dyn Clock> = ManualClock::shared();
     let store = Arc::new(MemoryStore::new());
     let mut settings = gateway::Settings::default();
@@ -23,13 +23,13 @@ async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String
     (api, store, key.as_str().unwrap().to_owned())
 }
 
-fn local() -> Principal {
+pub(super) fn local() -> Principal {
     Principal::local(TenantId::default_tenant())
 }
 
 impl Api {
     /// Makes a key as `maker`.
-    async fn key_of(&self, maker: &Principal, wish: Value) -> Value {
+    pub(super) async fn key_of(&self, maker: &Principal, wish: Value) -> Value {
         let request = Request::builder()
             .method("POST")
             .uri("/api/v1/api-keys")
@@ -43,7 +43,7 @@ impl Api {
         serde_json::from_slice(&body.to_bytes()).unwrap()
     }
 
-    async fn with_key(&self, method: &str, path: &str, key: &str, body: &Value) -> Answer {
+    pub(super) async fn with_key(&self, method: &str, path: &str, key: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {key}");
         let headers =
             [("host", "localhost"), ("content-type", "application/json"), ("authorization", bearer.as_str())];

@@ -414,6 +414,7 @@ mod connections {
                         headers: None,
                         pauses: None,
                         queued: None,
+                        call: None,
                     };
                     link.request(outgoing).await.err().unwrap()
                 };

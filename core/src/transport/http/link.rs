@@ -115,7 +115,7 @@ impl HttpLink {
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
-        let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = body::read(held, incoming, MAX_REFUSAL, None).await.unwrap_or_default();
         let body = Encoding::of(&head.headers)
             .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
             .unwrap_or_default();
@@ -174,7 +174,8 @@ impl Link for HttpLink {
         match kind_of(&response)? {
             Kind::Json => {
                 let encoding = Encoding::of(response.headers())?;
-                let bytes = body::read(held, response.into_body(), MAX_BODY).await?;
+                let bytes =
+                    body::read(held, response.into_body(), MAX_BODY, outgoing.call.as_deref()).await?;
                 whole(encoding.open(bytes, MAX_BODY)?, outgoing.id)
             }
             Kind::Events => {

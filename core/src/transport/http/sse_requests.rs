@@ -130,7 +130,7 @@ impl HttpConnector {
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
-        let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = body::read(held, incoming, MAX_REFUSAL, None).await.unwrap_or_default();
         let body = Encoding::of(&head.headers)
             .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
             .unwrap_or_default();

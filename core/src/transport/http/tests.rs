@@ -168,6 +168,7 @@ fn call(id: u64) -> Outgoing {
         headers: None,
         pauses: None,
         queued: None,
+            call: None,
     }
 }
 
@@ -181,6 +182,7 @@ fn initialize() -> Outgoing {
         headers: None,
         pauses: None,
         queued: None,
+        call: None,
     }
 }
 

@@ -218,7 +218,7 @@ async fn discover(link: &dyn Link, hello: &Hello) -> Result<Message> {
         let body = Message::request(Some(id), method.as_str(), Some(&params));
         ask(
             link,
-            Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None, queued: None },
+            Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None, queued: None, call: None },
         )
         .await
     };

@@ -111,6 +111,7 @@ fn outgoing(id: u64, method: &str, params: Option<&str>) -> Outgoing {
         headers: None,
         pauses: None,
         queued: None,
+        call: None,
     }
 }
 

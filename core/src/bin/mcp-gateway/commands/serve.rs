@@ -8,8 +8,8 @@ use mcp_registry_gateway::config;
 use mcp_registry_gateway::gateway::Caller;
 use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
-use mcp_registry_gateway::server::Exposed;
 use mcp_registry_gateway::server::tls::Certificate;
+use mcp_registry_gateway::server::{Exposed, Serving};
 use mcp_registry_gateway::tasks::{Workers, trim_caches};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -97,9 +97,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         tokio::join!(
             server::serve(
                 listener,
-                |peer| service.for_peer(peer),
-                certificate,
-                Some(&workers),
+                |accepted| service.for_connection(accepted),
+                Serving { tls: certificate, workers: Some(&workers), connections: service.connections() },
                 stop.clone(),
                 grace
             ),

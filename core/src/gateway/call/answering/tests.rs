@@ -75,6 +75,7 @@ impl World {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         let principal = Principal::local(TenantId::default_tenant());
         let admission = match inner.limiter.admit(&principal) {

@@ -145,6 +145,7 @@ async fn one_child_of_a_modern_server_serves_all_where_no_other_may_be_started()
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         match gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap() {
             Reply::Message { body, session, .. } => {
@@ -223,6 +224,7 @@ async fn a_panic_in_a_call_is_that_calls_error_and_the_others_go_on() {
             resumes: true,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         let reply = gateway.handle(call, &Credentials::Embedded(caller().principal)).await;
         if let Ok(Reply::Message { session: Some(opened), .. }) = &reply {

@@ -130,6 +130,7 @@ async fn send(session: &Session, method: &str, params: &str) -> Result<Exchange>
             headers: None,
             pauses: None,
             queued: None,
+            call: None,
         })
         .await
 }
