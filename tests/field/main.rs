@@ -13,3 +13,4 @@ mod d_reasons;
 mod e_tolerance;
 mod f_configuration;
 mod g_prefix;
+mod official;

@@ -149,9 +149,15 @@ impl Index {
         if !exact.is_empty() {
             return Cow::Borrowed(exact);
         }
-        let templates = self.templates(tenant, uri);
-        let mut lists = templates
-            .map(|template| self.offering(tenant, CapabilityKind::ResourceTemplate, template.text()));
+        let lists = |accepts| {
+            let templates = self.templates(tenant, uri, accepts);
+            templates.map(|template| self.offering(tenant, CapabilityKind::ResourceTemplate, template.text()))
+        };
+        let mut matching = lists(Template::matches).peekable();
+        let mut lists = match matching.peek() {
+            Some(_) => matching,
+            None => lists(Template::fits).peekable(),
+        };
         let Some(first) = lists.next() else { return Cow::Borrowed(&[]) };
         let mut all = Cow::Borrowed(first);
         for list in lists {
@@ -222,11 +228,16 @@ impl Index {
     }
 
     /// The templates that match `uri`, longest first text first.
-    fn templates<'a>(&'a self, tenant: &TenantId, uri: &'a str) -> impl Iterator<Item = &'a Arc<Template>> {
+    fn templates<'a>(
+        &'a self,
+        tenant: &TenantId,
+        uri: &'a str,
+        accepts: fn(&Template, &str) -> bool,
+    ) -> impl Iterator<Item = &'a Arc<Template>> {
         self.tenants.get(tenant).into_iter().flat_map(move |own| {
             let beginnings = own.lengths.keys().rev().filter_map(|length| uri.get(..*length));
             let templates = beginnings.filter_map(|beginning| own.templates.get(beginning));
-            templates.flat_map(|list| list.iter()).filter(|template| template.matches(uri))
+            templates.flat_map(|list| list.iter()).filter(move |template| accepts(template, uri))
         })
     }
 
@@ -241,8 +252,8 @@ impl Index {
         if exact.is_some() || kind != CapabilityKind::Resource {
             return exact;
         }
-        let mut templates = self.templates(&entry.server.tenant_id, name);
-        templates.find_map(|template| {
+        let templates = |accepts| self.templates(&entry.server.tenant_id, name, accepts);
+        templates(Template::matches).chain(templates(Template::fits)).find_map(|template| {
             entry.listing.of(CapabilityKind::ResourceTemplate).find(|item| *item.name == **template.text())
         })
     }

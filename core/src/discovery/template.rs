@@ -72,6 +72,15 @@ impl Template {
 
     /// Whether `uri` can have come from this template. Never for a URI longer than [`MAX_MATCHED`].
     pub fn matches(&self, uri: &str) -> bool {
+        self.can_make(uri, false)
+    }
+
+    /// As [`Template::matches`]; a plain name stands for several segments, too, as many servers mean it.
+    pub fn fits(&self, uri: &str) -> bool {
+        self.can_make(uri, true)
+    }
+
+    fn can_make(&self, uri: &str, slashes: bool) -> bool {
         let uri = uri.as_bytes();
         if uri.len() > MAX_MATCHED {
             return false;
@@ -92,7 +101,7 @@ impl Template {
                 Part::Some { slash } => {
                     let mut running = false;
                     for (at, byte) in uri.iter().enumerate() {
-                        running = (running || reached[at]) && (*slash || *byte != b'/');
+                        running = (running || reached[at]) && (slashes || *slash || *byte != b'/');
                         next[at + 1] = running;
                     }
                 }
@@ -153,6 +162,14 @@ mod tests {
         assert!(!matches("test://template/{id}/data", "test://template/1/2/data"));
         assert!(!matches("test://template/{id}/data", "test://template/1/data/more"));
         assert!(!matches("test://x/{id}", "test://y/1"));
+    }
+
+    #[test]
+    fn a_plain_name_fits_several_segments_where_no_template_matches() {
+        let fits = |template: &str, uri: &str| Template::parse(template).unwrap().fits(uri);
+        assert!(fits("kb://{path}", "kb://a/b/c.md") && fits("kb://{path}", "kb://a"));
+        assert!(fits("kb://{area}/x/{path}", "kb://a/x/b/c"));
+        assert!(!fits("kb://{path}", "kb://") && !fits("kb://{path}", "other://a/b"));
     }
 
     #[test]

@@ -285,5 +285,6 @@ fn compose(
     let relay = Relay { client: context.caller().cloned(), session: Arc::clone(session), server };
     let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), server);
     answering.lists_tasks = *forward.method() == Method::TasksList;
+    answering.method = forward.method().clone();
     Ok((outgoing, answering))
 }

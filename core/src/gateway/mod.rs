@@ -135,6 +135,7 @@ struct Core {
     /// The access rules beyond roles, as they were configured last.
     access: ArcSwap<Access>,
     owners: call::owners::Owners,
+    given_uris: call::given::GivenUris,
     opened_at: jiff::Timestamp,
     /// Keeps other processes out of the database, if this gateway does so.
     presence: std::sync::Mutex<Option<Presence>>,
@@ -382,6 +383,7 @@ impl Core {
             gone: api::tenants::Gone::default(),
             access: ArcSwap::from_pointee(settings.access.clone()),
             owners: call::owners::Owners::default(),
+            given_uris: call::given::GivenUris::default(),
             opened_at: clock.timestamp(),
             presence: std::sync::Mutex::default(),
             settings,

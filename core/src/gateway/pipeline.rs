@@ -16,6 +16,7 @@ use crate::gateway::call::audit::is_refusal;
 use crate::gateway::call::builtin;
 use crate::gateway::call::context;
 use crate::gateway::call::context::{CallContext, Destination, ForwardRequest};
+use crate::gateway::call::lists::list_kind;
 use crate::gateway::call::ongoing::{Ongoing, conclude};
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::routing::service::Replica;
@@ -247,11 +248,14 @@ impl Core {
             _ => None,
         };
         let maker = maker.or(latest);
+        let givers = self.givers_of(route, &context, &message);
         let target = self.with_view(&context.principal, |view| {
-            context::forward(view, &context.principal, route, maker.as_ref(), context.hints.as_ref(), message)
+            let hints = context.hints.as_ref();
+            context::forward(view, &context.principal, route, maker.as_ref(), hints, givers.as_ref(), message)
         })?;
         Ok(match target {
             Destination::Server(forward) => {
+                forward.check_arguments()?;
                 ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
             }
             Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(context)),
@@ -382,9 +386,4 @@ fn held_open(reply: Reply, context: CallContext) -> Reply {
 fn client_in(context: &CallContext) -> Result<Arc<Client>> {
     let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
     context.client.clone().ok_or_else(missing)
-}
-
-/// The kind that a list method lists.
-fn list_kind(method: &Method) -> Option<CapabilityKind> {
-    CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str())
 }

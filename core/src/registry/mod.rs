@@ -9,6 +9,7 @@
 
 pub mod import;
 pub mod items;
+mod mirrored;
 mod observe;
 mod once;
 pub mod pins;

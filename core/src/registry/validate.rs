@@ -256,7 +256,7 @@ mod tests {
             "tags": ["", "x".repeat(65)], "description": "x".repeat(8193),
             "configuration": {"max_connections": 0, "max_load": 0.5, "ca_file": "ca.pem", "headers": {"Host": "x", "a b": "c", "X": "a\nb"}},
             "health_check": {"unhealthy_after": 0},
-            "capabilities": {"tools": [{"name": "a b"}], "other": []},
+            "capabilities": {"tools": [{"name": "a\u{200b}b"}], "other": []},
         });
         let expected = [
             "name",

@@ -15,6 +15,7 @@ pub mod method;
 pub mod object;
 mod scan;
 pub mod splice;
+pub mod twice;
 pub mod sse;
 pub mod version;
 

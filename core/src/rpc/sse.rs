@@ -11,8 +11,8 @@ use memchr::{memchr, memchr2};
 
 use crate::error::{Cause, Error, ErrorKind, Result};
 
-/// Bytes of one event at most, as they are sent: 1 MiB.
-pub const MAX_EVENT: usize = 1024 * 1024;
+/// Bytes of one event at most, as they are sent: 16 MiB, as a whole answer.
+pub const MAX_EVENT: usize = 16 * 1024 * 1024;
 
 /// A comment that keeps intermediaries from closing idle connections.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");

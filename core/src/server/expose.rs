@@ -23,7 +23,7 @@ pub enum Part {
     Docs,
     /// `health`: `/health`, `/ready` and `/startup`.
     Health,
-    /// `builtin`: the gateway's own service, as `/mcp/gateway` and as `gateway__…` on `/mcp`.
+    /// `builtin`: the gateway's own service, as `/mcp/gateway` and as `gateway__find_tools` on `/mcp`.
     Builtin,
 }
 

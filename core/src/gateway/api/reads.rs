@@ -145,7 +145,7 @@ impl Gateway {
         for service in view.services.values() {
             for (replica, item) in service.offers(kind) {
                 if total >= skip && page.len() < limit {
-                    let name = if named { service.full_name(&item.name) } else { item.name.clone() };
+                    let name = if named { view.name_of(service, &item.name) } else { item.name.clone() };
                     page.push((name, Arc::clone(&replica.server), item.clone()));
                 }
                 total += 1;

@@ -5,6 +5,7 @@
 //! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes its
 //! connection cancels the call, at once.
 
+mod codes;
 mod first;
 pub(crate) mod parked;
 mod reply;
@@ -31,6 +32,7 @@ use crate::gateway::Core;
 use crate::gateway::call::answering::Answering;
 use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
 use crate::gateway::call::limits::TimeLimits;
+use crate::gateway::call::lists;
 use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
@@ -217,6 +219,9 @@ impl Core {
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
         self.owners.note(&context.principal, message, server);
+        let mended = lists::mended(method, message);
+        let message = mended.as_ref().unwrap_or(message);
+        self.note_given(context, message, server);
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else {

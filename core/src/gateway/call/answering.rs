@@ -41,6 +41,8 @@ pub(crate) struct Answering {
     pub(crate) client_id: SmolStr,
     pub(crate) token: Option<String>,
     pub(crate) server: ServerId,
+    /// The method of the request.
+    pub(crate) method: Method,
     /// The answer is a list of tasks.
     pub(crate) lists_tasks: bool,
     handing: Handing,
@@ -180,7 +182,17 @@ impl Answering {
         server: ServerId,
     ) -> Self {
         let handing = Handing::default();
-        Self { relay, upstream_id, client_id: client_id.into(), token, server, lists_tasks: false, handing }
+        let method = Method::Ping;
+        Self {
+            relay,
+            upstream_id,
+            client_id: client_id.into(),
+            token,
+            server,
+            method,
+            lists_tasks: false,
+            handing,
+        }
     }
 
     /// The response with the client's own id.

@@ -13,6 +13,8 @@ pub(super) mod relay;
 pub(super) mod sink;
 pub(super) mod retries;
 pub(super) mod affinity;
+pub(super) mod lists;
+pub(super) mod given;
 pub(super) mod owners;
 pub(super) mod answering;
 pub(super) mod attempts;

@@ -115,7 +115,10 @@ impl Core {
             return Ok(ModernDestination::Own(ModernCall::Resume(ticket, message)));
         }
         let view = self.view_for(&context.principal);
-        let forward = match context::forward(&view, &context.principal, route, maker, None, message)? {
+        let givers = self.givers_of(route, context, &message);
+        let destination =
+            context::forward(&view, &context.principal, route, maker, None, givers.as_ref(), message)?;
+        let forward = match destination {
             Destination::Server(forward) => forward,
             Destination::Own(ask) => return Ok(ModernDestination::Own(ModernCall::Own(ask))),
         };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join_all, select};
 use tokio_util::sync::CancellationToken;
 
+use super::names;
 use super::service::{Replica, Service};
 use super::snapshot::View;
 use crate::breaker::BreakerState;
@@ -20,7 +21,7 @@ use crate::gateway::Core;
 use crate::model::{Capability, CapabilityKind, Endpoint, HealthStatus, Principal, ServerId, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
-use crate::rpc::{Members, Splice};
+use crate::rpc::{Edit, Members, Splice};
 use crate::select::ReplicaState;
 
 /// The key in `_meta` under which a list names the services that did not answer.
@@ -90,16 +91,18 @@ impl Core {
         // The rest of the time is for making the list from the answers.
         let time_limit = self.settings.list_budget.mul_f64(0.95);
         let is_known = |replica: &Replica| replica.server.health_status == HealthStatus::Healthy;
-        let answered = view.services.values().any(|service| {
-            service.initialize().is_some() || service.unheard().any(is_known)
-        });
+        let answered = view
+            .services
+            .values()
+            .any(|service| service.initialize().is_some() || service.unheard().any(is_known));
         // Right after the start, servers that were not healthy before it do not delay the list of those that were.
         let unheard: Vec<_> = unheard.iter().flat_map(|service| service.unheard()).collect();
         let (awaited, others): (Vec<_>, Vec<_>) = unheard.into_iter().partition(|replica| {
             is_known(replica) || !answered || !self.discoveries.is_first(replica.server.id)
         });
         let cut = CancellationToken::new();
-        let hear = |replica: &Replica| self.hear_server(replica.server.id, replica.state.clone(), time_limit, &cut);
+        let hear =
+            |replica: &Replica| self.hear_server(replica.server.id, replica.state.clone(), time_limit, &cut);
         let known = std::pin::pin!(join_all(awaited.into_iter().map(hear)));
         let rest = std::pin::pin!(join_all(others.into_iter().map(hear)));
         match select(known, rest).await {
@@ -219,6 +222,7 @@ fn items(view: &View, kind: CapabilityKind) -> String {
 
 /// An item of a merged list.
 pub(crate) struct Item<'a> {
+    view: &'a View,
     service: &'a Service,
     capability: &'a Capability,
 }
@@ -231,14 +235,14 @@ impl<'a> Item<'a> {
 
     /// The definition under its full name.
     pub(crate) fn render(&self) -> String {
-        under_full_name(self.service, self.capability)
+        under_full_name(self.view, self.service, self.capability)
     }
 }
 
 /// The items of a merged list, in order.
 pub(crate) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
     let all = view.services.values().flat_map(|service| {
-        service.offers(kind).into_iter().map(move |(_, capability)| Item { service, capability })
+        service.offers(kind).into_iter().map(move |(_, capability)| Item { view, service, capability })
     });
     if !matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
         return all.collect();
@@ -260,13 +264,22 @@ pub(crate) fn items_of(view: &View, kind: CapabilityKind) -> Vec<Item<'_>> {
     kept
 }
 
-/// The definition, byte for byte but for its name.
-fn under_full_name(service: &Service, item: &Capability) -> String {
+/// The definition, byte for byte but for its name. If that is spelled otherwise than the service spells it, the title has the
+/// original, for people.
+fn under_full_name(view: &View, service: &Service, item: &Capability) -> String {
     let raw = item.definition.get();
     if matches!(item.kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) {
         return raw.to_owned();
     }
-    under_name(raw, &service.full_name(&item.name))
+    let name = view.name_of(service, &item.name);
+    if name == names::full(service.name.as_str(), &item.name) {
+        return under_name(raw, &name);
+    }
+    let titled = Edit::of(raw).map(|mut edit| {
+        edit.set("name", quote(&name)).set_if_absent("title", quote(&item.name));
+        edit.apply()
+    });
+    titled.unwrap_or_else(|_| under_name(raw, &name))
 }
 
 /// A definition under another name, byte for byte but for that.

@@ -40,7 +40,7 @@ enum Wish {
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
     under_way: Mutex<HashMap<ServerId, UnderWay>>,
-    asked: DiscoveryTimes,
+    pub(super) asked: DiscoveryTimes,
     /// Locked while `under_way` is, where both are needed.
     first_round: Mutex<FirstRound>,
     /// Servers whose listing was stored before the start, and that have not answered since.
@@ -223,17 +223,15 @@ impl Core {
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;
-            let this = Arc::clone(self);
-            let found = replica.upstream.discover(move |session| this.watch(id, session)).await;
+            let found = self.listing_of(&replica).await;
             if !self.is_reached_so(&replica) {
                 // Another server answered, or failed to: the permit goes back unused.
                 self.refresh();
                 continue;
             }
             permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
-            self.registry.set_listing(id, found?).await?;
+            self.take_up(&replica, found).await?;
             self.discoveries.lock_unconfirmed().remove(&id);
-            self.refresh();
             self.probe_started(&replica);
             // The shared session is notified of later changes.
             let this = Arc::clone(self);
@@ -251,7 +249,8 @@ impl Core {
 
     /// Probes a program that has just started: the probes that came meanwhile learned nothing.
     fn probe_started(self: &Arc<Self>, replica: &Replica) {
-        let (server, checks) = (&replica.server, self.settings.probing && replica.server.health_check.enabled);
+        let (server, checks) =
+            (&replica.server, self.settings.probing && replica.server.health_check.enabled);
         if checks && replica.upstream.starts_process() && server.health_status != HealthStatus::Healthy {
             let (this, id) = (Arc::clone(self), server.id);
             self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
@@ -259,7 +258,7 @@ impl Core {
     }
 
     /// Whether the server is still registered with the connection of `replica`.
-    fn is_reached_so(&self, replica: &Replica) -> bool {
+    pub(super) fn is_reached_so(&self, replica: &Replica) -> bool {
         let state = self.registry.state();
         let Some(server) = state.server(replica.server.id) else { return true };
         let now = self.replica(replica.server.id);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::names;
 use crate::clock::{Clock, Tick};
 use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
@@ -140,7 +139,7 @@ impl Service {
             CapabilityKind::Resource | CapabilityKind::ResourceTemplate => {
                 let expands = || {
                     !veil.denied.iter().any(|one| one.is_about(kind, name))
-                        && veil.templates.iter().any(|template| template.matches(name))
+                        && veil.templates.iter().any(|template| template.fits(name))
                 };
                 listed(CapabilityKind::Resource) || listed(CapabilityKind::ResourceTemplate) || expands()
             }
@@ -243,11 +242,6 @@ impl Service {
     /// The `initialize` result of the first replica that has answered.
     pub(crate) fn initialize(&self) -> Option<&str> {
         self.replicas.iter().find_map(|replica| replica.listing.initialize.as_deref())
-    }
-
-    /// The full name of a tool or prompt of this service.
-    pub(crate) fn full_name(&self, name: &str) -> String {
-        names::join(self.name.as_str(), name)
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) mod legacy_adapter;
 pub(super) mod era_negotiator;
 pub(super) mod per_caller;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use self::era_negotiator::{EraNegotiator, hello};
 use self::per_caller::PerCallerUpstreams;
 use self::startup::{Starting, Startup};
 use crate::clock::Clock;
-use crate::discovery::{self, Fetched};
+use crate::discovery::{self, Fetched, Heard};
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{Listing, ProbeKind, Server};
 use crate::rpc::{Members, Method};
@@ -42,6 +42,9 @@ use crate::transport::{Connector, ExaminedStep, Hello, Session};
 
 /// How long an opening continues once the upstream is retired: a session that the server opens in that time is closed there.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a list may take once another list of the server was not answered in time.
+const AFTER_A_LATE_LIST: Duration = Duration::from_secs(5);
 
 /// A server and the paths to it.
 #[derive(Debug)]
@@ -271,32 +274,27 @@ impl Upstream {
     }
 
     /// Asks the server for everything that it offers: a program in the shared session, which calls will use, since another start
-    /// would be for this alone; any other server as a client that can be asked anything. `opened` as for [`Upstream::shared`].
-    /// The future must run to completion.
+    /// would be for this alone; any other server as a client that can be asked anything. `heard` is told after each list, and
+    /// `opened` as for [`Upstream::shared`]. The future must run to completion.
     pub(crate) async fn discover(
         self: &Arc<Self>,
+        heard: Heard<'_>,
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
-    ) -> Result<Listing> {
+    ) -> Result<Fetched> {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let hello = hello(capabilities);
-        let fetched = if let Some(modern) = self.negotiator.modern_alone().await? {
-            self.unless_retired(self.fetch_modern(&modern, &hello)).await
-        } else if self.starts_process() {
-            let session = self.shared(opened).await?;
-            self.unless_retired(self.fetch(&session, &hello)).await
-        } else {
-            let session = self.own(&hello).await?;
-            let fetched = self.unless_retired(self.fetch(&session, &hello)).await;
-            session.close().await;
-            fetched
-        };
-        let fetched = fetched?;
-        self.learn(&fetched.listing);
-        for item in &fetched.excluded {
-            tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
+        if let Some(modern) = self.negotiator.modern_alone().await? {
+            return self.unless_retired(self.fetch_modern(&modern, &hello, heard)).await;
         }
-        Ok(fetched.listing)
+        if self.starts_process() {
+            let session = self.shared(opened).await?;
+            return self.unless_retired(self.fetch(&session, &hello, heard)).await;
+        }
+        let session = self.own(&hello).await?;
+        let fetched = self.unless_retired(self.fetch(&session, &hello, heard)).await;
+        session.close().await;
+        fetched
     }
 
     /// As [`EraNegotiator::want_legacy`].
@@ -317,22 +315,24 @@ impl Upstream {
         }
     }
 
-    async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+    async fn fetch(&self, session: &Session, hello: &Hello, heard: Heard<'_>) -> Result<Fetched> {
         let timeout = self.server.configuration.timeout;
         match self.negotiator.modern().await? {
             Some(modern) => {
                 // The server speaks both eras: legacy clients are sent the server's own introduction.
-                let mut fetched = self.fetch_modern(&modern, hello).await?;
+                let mut fetched = self.fetch_modern(&modern, hello, heard).await?;
                 fetched.listing.initialize = Some(session.initialize_result().to_owned());
                 Ok(fetched)
             }
-            None => discovery::fetch(&Asking { session, timeout }, session.initialize_result()).await,
+            None => discovery::fetch(&Asking::of(session, timeout), session.initialize_result(), heard).await,
         }
     }
 
-    async fn fetch_modern(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+    async fn fetch_modern(&self, session: &Session, hello: &Hello, heard: Heard<'_>) -> Result<Fetched> {
         let (session, timeout) = (session.introduced_as(hello), self.server.configuration.timeout);
-        let mut fetched = discovery::fetch_modern(&Asking { session: &session, timeout }).await?;
+        // Its introduction is made once its lists are known.
+        let heard = |part: &Fetched| part.listing.initialize.iter().for_each(|_| heard(part));
+        let mut fetched = discovery::fetch_modern(&Asking::of(&session, timeout), &heard).await?;
         if let Some(modern) = &fetched.listing.modern {
             fetched.listing.initialize = Some(legacy_adapter::introduction(&modern.discover)?);
         }
@@ -454,12 +454,26 @@ pub(crate) fn replaced() -> Error {
 struct Asking<'a> {
     session: &'a Session,
     timeout: Duration,
+    /// Set once a list was not answered in time.
+    is_late: AtomicBool,
+}
+
+impl<'a> Asking<'a> {
+    fn of(session: &'a Session, timeout: Duration) -> Self {
+        Self { session, timeout, is_late: AtomicBool::new(false) }
+    }
 }
 
 #[async_trait]
 impl discovery::ListSource for Asking<'_> {
     async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
-        let answer = self.session.ask(&Method::of(method), params.as_deref(), self.timeout).await?;
+        let late = self.is_late.load(Ordering::Relaxed);
+        let timeout = if late { self.timeout.min(AFTER_A_LATE_LIST) } else { self.timeout };
+        let answer = self.session.ask(&Method::of(method), params.as_deref(), timeout).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout) {
+            self.is_late.store(true, Ordering::Relaxed);
+        }
+        let answer = answer?;
         match answer.result() {
             Some(result) => Ok(result.to_owned()),
             None => Err(refused(answer.error().unwrap_or("{}"))),
@@ -472,7 +486,12 @@ fn refused(error: &str) -> Error {
     let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
     let kind =
         if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
-    Error::new(kind, "the server refused to list what it offers")
+    let message = Members::parse(error).ok().and_then(|members| members.text("message").map(String::from));
+    let error = Error::new(kind, "the server refused to list what it offers")
         .because(Cause::Refused)
-        .with("code", code.as_deref().unwrap_or("?"))
+        .with("code", code.as_deref().unwrap_or("?"));
+    match message {
+        Some(message) => error.with("said", message.chars().take(200).collect::<String>()),
+        None => error,
+    }
 }

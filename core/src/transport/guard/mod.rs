@@ -13,8 +13,11 @@
 mod class;
 mod command;
 mod outbound;
+mod pattern;
+mod program;
 mod refusal;
 mod resolve;
+mod runner;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -26,8 +29,9 @@ use arc_swap::ArcSwap;
 use url::{Host, Url};
 
 use self::class::Class;
-pub use self::command::{Folder, Program, Stdio, Variable};
+pub use self::command::{Folder, Stdio, Variable};
 pub use self::outbound::{Allowed, Outbound};
+pub use self::program::Program;
 use self::refusal::Refusal;
 pub use self::resolve::{Resolve, System};
 use super::in_process;
