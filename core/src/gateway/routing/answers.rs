@@ -42,8 +42,7 @@ impl Core {
         let parts = Parts::default();
         let heard = |part: &Fetched| parts.put(part);
         let (this, id) = (Arc::clone(self), replica.server.id);
-        let asking = replica.upstream.discover(&heard, move |session| this.watch(id, session));
-        tokio::pin!(asking);
+        let mut asking = Box::pin(replica.upstream.discover(&heard, move |session| this.watch(id, session)));
         tokio::select! {
             biased;
             found = &mut asking => return found,

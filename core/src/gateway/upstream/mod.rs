@@ -303,12 +303,12 @@ impl Upstream {
         }
         if self.starts_process() {
             let session = self.shared(opened).await?;
-            let mut fetched = self.unless_retired(self.fetch(&session, &hello, heard)).await?;
+            let mut fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await?;
             self.further.add_to(&mut fetched.listing);
             return Ok(fetched);
         }
         let session = self.own(&hello).await?;
-        let fetched = self.unless_retired(self.fetch(&session, &hello, heard)).await;
+        let fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await;
         session.close().await;
         fetched
     }

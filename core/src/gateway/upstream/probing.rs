@@ -23,13 +23,11 @@ impl Upstream {
         if !self.starts_process() {
             return opening.await;
         }
-        match tokio::time::timeout(patience, opening).await {
-            Ok(session) => session,
-            Err(_) => {
-                let starting = Starting { so_far: patience, limit: self.startup().limit() };
-                Err(self.starting().unwrap_or(starting).still(&self.server.name, patience))
-            }
+        if let Ok(session) = tokio::time::timeout(patience, opening).await {
+            return session;
         }
+        let starting = Starting { so_far: patience, limit: self.startup().limit() };
+        Err(self.starting().unwrap_or(starting).still(&self.server.name, patience))
     }
 
     /// Probes the server, and waits `patience` for a program that starts. A probe that fails, or is dropped before it has its answer, is the last that uses the shared session.
