@@ -36,7 +36,9 @@ async fn good_servers_pass_every_step() {
         let steps = server["steps"].as_array().expect("steps");
         steps.iter().map(|step| step["step"].as_str().unwrap_or_default().to_owned()).collect()
     };
-    for (name, first) in [("far", ["resolve", "connect", "initialize"]), ("near", ["program", "start", "initialize"])] {
+    for (name, first) in
+        [("far", ["resolve", "connect", "initialize"]), ("near", ["program", "start", "initialize"])]
+    {
         let steps = steps(name);
         assert_eq!(steps[..3], first, "{found}");
         for step in ["tools/list", "items", "ping"] {
@@ -57,7 +59,8 @@ async fn a_program_that_fails_to_start_is_told_with_its_last_lines_and_without_s
         record["last_output"].is_array().then_some(record)
     })
     .await;
-    let lines: Vec<_> = record["last_output"].as_array().expect("lines").iter().filter_map(Value::as_str).collect();
+    let lines: Vec<_> =
+        record["last_output"].as_array().expect("lines").iter().filter_map(Value::as_str).collect();
     assert_eq!(lines.len(), 20, "{record}");
     assert!(lines[19].starts_with("no space left for"), "{record}");
     assert_eq!(record["state"], "unreachable", "{record}");
@@ -82,7 +85,11 @@ async fn what_stands_in_the_way_is_named_with_the_next_step() {
             "program",
             "install the program",
         ),
-        (json!({ "name": "unknown", "endpoint_url": "http://name.invalid/mcp" }), "resolve", "correct the host"),
+        (
+            json!({ "name": "unknown", "endpoint_url": "http://name.invalid/mcp" }),
+            "resolve",
+            "correct the host",
+        ),
     ] {
         gateway.register(&server).await;
         let output = doctor(&gateway, &[server["name"].as_str().expect("a name"), "--json"]);
@@ -107,8 +114,7 @@ async fn a_server_that_is_switched_off_is_not_started() {
     gateway.http().json(http::Method::PUT, &path, Some(&patch)).await.expect("an answer");
     let record = gateway.http().get(&path).await.expect("an answer").1;
     assert_eq!(record["state"], "paused", "{record}");
-    let found: Value =
-        serde_json::from_slice(&doctor(&gateway, &["off", "--json"]).stdout).expect("JSON");
+    let found: Value = serde_json::from_slice(&doctor(&gateway, &["off", "--json"]).stdout).expect("JSON");
     let steps = found["servers"][0]["steps"].as_array().expect("steps");
     assert_eq!((steps.len(), &steps[0]["outcome"]), (1, &json!("skipped")), "{found}");
 }

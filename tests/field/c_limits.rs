@@ -43,9 +43,7 @@ const CASES: &[Case] = &[
         || slow(3600),
         sees!(|at| {
             let reason = at
-                .until("its failure", async || {
-                    at.record().await["last_error"].as_str().map(str::to_owned)
-                })
+                .until("its failure", async || at.record().await["last_error"].as_str().map(str::to_owned))
                 .await;
             assert!(reason.contains("did not answer `initialize` within 2 s"), "{reason}");
             assert!(reason.contains("start_timeout_seconds"), "{reason}");

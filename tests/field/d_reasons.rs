@@ -31,7 +31,10 @@ const CASES: &[Case] = &[
             let path = format!("/mcp/{}", at.name);
             let refused = Client::connect(at.gateway.address(), &path).await.expect_err("no introduction");
             let refused = refused.to_string();
-            assert!(refused.contains("as the script says") && refused.contains("asked again in"), "{refused}");
+            assert!(
+                refused.contains("as the script says") && refused.contains("asked again in"),
+                "{refused}"
+            );
         }),
     ),
     case(

@@ -191,7 +191,7 @@ impl Core {
         deadline: Tick,
     ) -> Result<Arc<Session>> {
         let opened = if let Some(modern) = &context.modern {
-            self.in_time(deadline, context, self.session_downward(context, modern, replica)).await
+            self.in_time(deadline, context, Box::pin(self.session_downward(context, modern, replica))).await
         } else {
             let opening = self.session_for(context.client.as_ref(), replica, Some(&context.correlation_id));
             self.in_time(deadline, context, opening).await

@@ -115,7 +115,7 @@ impl Condition {
         self.last_error = self.last_error.and(told).map(|kind| kind.in_general().to_owned());
         for problem in &mut self.problems {
             problem.item = None;
-            problem.reason = problem.what.in_general().to_owned();
+            problem.what.in_general().clone_into(&mut problem.reason);
         }
         // Several of a kind are alike without their texts.
         self.problems.dedup_by(|a, b| a.what == b.what && a.next_attempt == b.next_attempt);

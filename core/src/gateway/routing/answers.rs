@@ -42,8 +42,7 @@ impl Core {
         let parts = Parts::default();
         let heard = |part: &Fetched| parts.put(part);
         let (this, id) = (Arc::clone(self), replica.server.id);
-        let asking = replica.upstream.discover(&heard, move |session| this.watch(id, session));
-        tokio::pin!(asking);
+        let mut asking = Box::pin(replica.upstream.discover(&heard, move |session| this.watch(id, session)));
         tokio::select! {
             biased;
             found = &mut asking => return found,
@@ -85,6 +84,7 @@ impl Core {
         replica.upstream.learn(&fetched.listing);
         let found = self.problems_of(replica, &fetched);
         if self.problems.replace(id, &ProblemKind::FOUND_BY_LISTS, found) {
+            self.tell_state(&replica.server);
             for problem in self.problems.of(id) {
                 tracing::warn!(server = replica.server.name, kind = problem.what.as_str(), %problem, "a part of a server is not as it must be");
             }

@@ -91,16 +91,18 @@ impl Core {
         // The rest of the time is for making the list from the answers.
         let time_limit = self.settings.list_budget.mul_f64(0.95);
         let is_known = |replica: &Replica| replica.server.health_status == HealthStatus::Healthy;
-        let answered = view.services.values().any(|service| {
-            service.initialize().is_some() || service.unheard().any(is_known)
-        });
+        let answered = view
+            .services
+            .values()
+            .any(|service| service.initialize().is_some() || service.unheard().any(is_known));
         // Right after the start, servers that were not healthy before it do not delay the list of those that were.
         let unheard: Vec<_> = unheard.iter().flat_map(|service| service.unheard()).collect();
         let (awaited, others): (Vec<_>, Vec<_>) = unheard.into_iter().partition(|replica| {
             is_known(replica) || !answered || !self.discoveries.is_first(replica.server.id)
         });
         let cut = CancellationToken::new();
-        let hear = |replica: &Replica| self.hear_server(replica.server.id, replica.state.clone(), time_limit, &cut);
+        let hear =
+            |replica: &Replica| self.hear_server(replica.server.id, replica.state.clone(), time_limit, &cut);
         let known = std::pin::pin!(join_all(awaited.into_iter().map(hear)));
         let rest = std::pin::pin!(join_all(others.into_iter().map(hear)));
         match select(known, rest).await {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::freshness::period;
 use super::service::Replica;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
@@ -60,7 +59,11 @@ impl Core {
             return;
         }
         let listing = state.listing(id);
-        let wait = error.retry_delay().unwrap_or_default().max(period(&listing, self.settings.refresh));
+        let wait = error.retry_delay().unwrap_or_default().max(self.discoveries.asked.next(
+            id,
+            &listing,
+            self.settings.refresh,
+        ));
         let problem = Problem {
             what: if is_unauthorized(error) { ProblemKind::Unauthorized } else { ProblemKind::Server },
             item: None,

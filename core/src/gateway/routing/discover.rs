@@ -307,6 +307,7 @@ impl Core {
                 .map(|server| (server.id, state.listing(server.id)))
                 .collect();
             let servers = listings.iter().map(|(id, listing)| (*id, &**listing));
+            self.problems.retain(|id| state.server(id).is_some());
             self.discoveries.asked.due(servers, self.settings.refresh, self.clock.now())
         };
         futures_util::stream::iter(due)

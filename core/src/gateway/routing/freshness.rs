@@ -84,7 +84,7 @@ fn pause(times: u32) -> Duration {
 }
 
 /// How long the server's answer stays fresh. A server that says 0 has no preference: it is asked as often as any.
-pub(crate) fn period(listing: &Listing, refresh: Duration) -> Duration {
+fn period(listing: &Listing, refresh: Duration) -> Duration {
     if listing.initialize.is_none() && listing.modern.is_none() {
         return refresh.min(UNHEARD);
     }

@@ -9,6 +9,8 @@
 pub(super) mod outcome;
 pub(super) mod starts;
 pub(super) mod startup;
+mod further;
+mod probing;
 pub(super) mod overrides;
 pub(super) mod credential_cache;
 #[cfg(feature = "oauth")]
@@ -25,16 +27,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::era_negotiator::{EraNegotiator, hello};
+use self::further::FurtherItems;
 use self::per_caller::PerCallerUpstreams;
 use self::startup::{Starting, Startup};
 use crate::clock::Clock;
 use crate::discovery::{self, Fetched, Heard};
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::model::{Listing, ProbeKind, Server};
+use crate::model::{Listing, Server};
+use crate::rpc::version::Era;
 use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::tasks::awaited::{Awaited, promise};
@@ -54,6 +57,7 @@ pub(crate) struct Upstream {
     pub(crate) server: Arc<Server>,
     negotiator: Arc<EraNegotiator>,
     shared: Mutex<SharedState>,
+    further: FurtherItems,
     /// Cancelled when the server must no longer be reached over this upstream.
     retired: CancellationToken,
     tasks: Tasks,
@@ -86,7 +90,16 @@ impl Upstream {
         let startup = Startup::new(&server, &*connector, clock, start_timeout);
         let negotiator = EraNegotiator::new(&server, connector, startup, tasks.clone());
         let callers = (!server.configuration.credentials.is_shared()).then(PerCallerUpstreams::default);
-        Arc::new(Self { number, server, negotiator, shared: Mutex::default(), retired, tasks, callers })
+        Arc::new(Self {
+            number,
+            server,
+            negotiator,
+            shared: Mutex::default(),
+            further: FurtherItems::default(),
+            retired,
+            tasks,
+            callers,
+        })
     }
 
     /// Whether all messages of a session pass over one connection; see [`Connector::is_duplex`].
@@ -117,6 +130,7 @@ impl Upstream {
             server: Arc::clone(&self.server),
             negotiator: self.negotiator.with(connector),
             shared: Mutex::default(),
+            further: FurtherItems::default(),
             retired: self.retired.child_token(),
             tasks: self.tasks.clone(),
             callers: None,
@@ -294,12 +308,29 @@ impl Upstream {
         }
         if self.starts_process() {
             let session = self.shared(opened).await?;
-            return self.unless_retired(self.fetch(&session, &hello, heard)).await;
+            let mut fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await?;
+            self.further.add_to(&mut fetched.listing);
+            return Ok(fetched);
         }
         let session = self.own(&hello).await?;
-        let fetched = self.unless_retired(self.fetch(&session, &hello, heard)).await;
+        let fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await;
         session.close().await;
         fetched
+    }
+
+    /// Asks a program, in the session of a client that can be asked, for the items that the shared session does not show: once.
+    /// Whether it was asked.
+    pub(crate) async fn ask_further(&self, session: &Session) -> bool {
+        if !self.starts_process() || session.era() != Era::Legacy || !self.further.begin() {
+            return false;
+        }
+        let asking = Asking::of(session, self.server.configuration.timeout);
+        let fetching = discovery::fetch(&asking, session.initialize_result(), &|_| {});
+        match self.unless_retired(fetching).await {
+            Ok(fetched) => self.further.keep(fetched.listing.items),
+            Err(_) => self.further.give_up(),
+        }
+        true
     }
 
     /// As [`EraNegotiator::want_legacy`].
@@ -349,56 +380,6 @@ impl Upstream {
         self.negotiator.mirrors.learn(listing);
     }
 
-    /// The shared session for a probe that waits `patience` at most for a program that starts.
-    async fn probed(
-        self: &Arc<Self>,
-        patience: Duration,
-        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
-    ) -> Result<Arc<Session>> {
-        let opening = self.shared(opened);
-        if !self.starts_process() {
-            return opening.await;
-        }
-        match tokio::time::timeout(patience, opening).await {
-            Ok(session) => session,
-            Err(_) => {
-                let starting = Starting { so_far: patience, limit: self.startup().limit() };
-                Err(self.starting().unwrap_or(starting).still(&self.server.name, patience))
-            }
-        }
-    }
-
-    /// Probes the server, and waits `patience` for a program that starts. A probe that fails, or is dropped before it has its answer, is the last that uses the shared session.
-    pub(crate) async fn probe(
-        self: &Arc<Self>,
-        kind: ProbeKind,
-        patience: Duration,
-        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
-    ) -> Result<()> {
-        if kind == ProbeKind::Connect {
-            return self.negotiator.connector.check().await;
-        }
-        let session = self.probed(patience, opened).await?;
-        let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
-        // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
-        let time_limit = Duration::from_secs(60);
-        let answer = match self.negotiator.modern_session() {
-            Some(modern) => {
-                let answer = modern.ask(&Method::Discover, None, time_limit).await;
-                // Every server of the modern era answers this: the era of one that does not is found out anew.
-                if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
-                    modern.close().await;
-                }
-                answer
-            }
-            None => session.ask(&Method::Ping, None, time_limit).await,
-        };
-        if answer.is_ok() {
-            unanswered.session = None;
-        }
-        answer.map(drop)
-    }
-
     /// No session is opened from now on, and none that is being opened stays open.
     pub(crate) fn retire(&self) {
         self.retired.cancel();
@@ -434,21 +415,6 @@ impl Upstream {
 fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Forgets the session of a probe that was dropped, unless it was answered.
-struct Unanswered<'a> {
-    upstream: &'a Upstream,
-    session: Option<&'a Arc<Session>>,
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        // Without a runtime there is nothing left that could use the session.
-        if let (Some(session), Ok(_)) = (self.session, Handle::try_current()) {
-            self.upstream.forget(session);
-        }
-    }
 }
 
 /// The error for a caller that still uses a retired upstream.
