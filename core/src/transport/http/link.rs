@@ -22,7 +22,7 @@ use super::pool::{PooledConnection, Purpose};
 use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
 use crate::transport::credential_provider::RetryAdvice;
