@@ -13,7 +13,7 @@ use super::envelope::quote;
 use super::object::text;
 use super::surrogates;
 use super::{Edit, Message, meta};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The value of the mark: the part that was replaced.
 const MARK: &str = r#"["text"]"#;
@@ -51,7 +51,13 @@ impl Incoming {
     /// Reads what a server sent.
     pub fn read(bytes: Bytes) -> Result<Self, Unread> {
         match Message::parse(bytes.clone()) {
-            Ok(message) => Ok(Self::One(message)),
+            Ok(message) if message.result() != Some("null") && message.error() != Some("null") => {
+                Ok(Self::One(message))
+            }
+            Ok(_) => {
+                let message = "a response has a `result` that is an object, or an `error` that is one";
+                repaired(&bytes, Error::new(ErrorKind::InvalidRequest, message))
+            }
             Err(error) => repaired(&bytes, error),
         }
     }
