@@ -12,7 +12,7 @@ use crate::model::{ApiKey, Principal, Role, ServerId, ServiceName};
 
 /// The rights and limits of a credential within its tenant.
 #[derive(Clone, Debug)]
-pub struct Authority<'a> {
+pub(crate) struct Authority<'a> {
     role: Role,
     /// `None`: all that the role may.
     scopes: Option<Vec<&'a str>>,
@@ -28,7 +28,7 @@ pub struct Authority<'a> {
 
 impl<'a> Authority<'a> {
     /// The authority of a caller.
-    pub fn of(principal: &'a Principal) -> Self {
+    pub(crate) fn of(principal: &'a Principal) -> Self {
         let (server, service) = principal.reach();
         Self {
             role: principal.role,
@@ -41,7 +41,7 @@ impl<'a> Authority<'a> {
     }
 
     /// The authority of an API key.
-    pub fn of_key(key: &'a ApiKey) -> Self {
+    pub(crate) fn of_key(key: &'a ApiKey) -> Self {
         Self {
             role: key.role,
             scopes: key.scopes.as_ref().map(|scopes| scopes.iter().map(String::as_str).collect()),
@@ -53,7 +53,7 @@ impl<'a> Authority<'a> {
     }
 
     /// The authority that a new API key is to have, without its end.
-    pub fn wished(new: &'a NewKey) -> Self {
+    pub(crate) fn wished(new: &'a NewKey) -> Self {
         Self {
             role: new.role,
             scopes: new.scopes.as_ref().map(|scopes| scopes.iter().map(String::as_str).collect()),
@@ -69,7 +69,7 @@ impl<'a> Authority<'a> {
     /// register to say; a key for no server in particular is not.
     ///
     /// [`ErrorKind::PermissionDenied`], which names the part that is too much.
-    pub fn covers(&self, key: &Self) -> Result<()> {
+    pub(crate) fn covers(&self, key: &Self) -> Result<()> {
         let denied = |message: String| Err(Error::new(ErrorKind::PermissionDenied, message));
         if !self.role.includes(key.role) {
             return denied("a key cannot have a role above your own".into());
@@ -92,12 +92,12 @@ impl<'a> Authority<'a> {
     }
 
     /// The end of what this makes, where `wished` is asked for: its own end at the latest.
-    pub fn end_of(&self, wished: Timestamp) -> Timestamp {
+    pub(crate) fn end_of(&self, wished: Timestamp) -> Timestamp {
         self.end.map_or(wished, |own| own.min(wished))
     }
 
     /// The requests a minute of what this makes: at most its own, if it has a limit of its own.
-    pub fn rate_of(&self, wished: Option<u32>) -> Option<u32> {
+    pub(crate) fn rate_of(&self, wished: Option<u32>) -> Option<u32> {
         match (self.requests_per_minute, wished) {
             (Some(own), Some(wished)) => Some(own.min(wished)),
             (own, wished) => own.or(wished),

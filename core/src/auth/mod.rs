@@ -2,7 +2,7 @@
 //! is in [`permission`].
 
 pub mod access;
-pub mod authority;
+pub(crate) mod authority;
 mod caller;
 mod checkpoint;
 mod credentials;

@@ -25,8 +25,8 @@ const MAX_KEYS: usize = 100;
 const FRESH: Duration = Duration::from_hours(1);
 /// Keys that are older are not used.
 const USABLE: Duration = Duration::from_hours(24);
-/// Time between two fetches for keys that are not there, whether the first found something or not: whoever makes up names of keys,
-/// from however many addresses, has the issuer asked no more often.
+/// Time between two fetches for keys that are not there, whether the first found something or not: names of keys that are made
+/// up, from however many addresses, have the issuer asked no more often.
 const PAUSE: Duration = Duration::from_secs(30);
 /// The same while there are no keys that can be used: until then nobody is let in.
 const RETRY: Duration = Duration::from_secs(10);

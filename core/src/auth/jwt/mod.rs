@@ -127,7 +127,7 @@ impl Tokens {
         let now = self.clock.timestamp();
         let service = self.audience(&trusted.issuer, &form.claims)?;
         let end = end_of(&form.claims, now)?;
-        // What it makes ends with the token itself; the leeway is for the difference of two clocks alone.
+        // A key that it makes ends with the token itself; the leeway is for the difference of two clocks alone.
         let grant = Grant { service, expires_at: Some(end), ..Grant::default() };
         let principal = identity::principal(&trusted.issuer, &form.claims, grant)?;
         self.remembered.keep(hash, principal.clone(), later(end), index, generation, now);

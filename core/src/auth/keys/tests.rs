@@ -182,7 +182,7 @@ async fn a_key_has_no_more_life_and_no_more_rate_than_its_maker() {
             .await
             .unwrap();
         assert_eq!((made.expires_at, made.requests_per_minute), (lives, Some(at_most)));
-        // What it makes of itself is no longer, either.
+        // One in its own place lives no longer, either.
         let itself = keys.recognize(secret.reveal().as_bytes()).unwrap();
         clock.advance(Duration::from_hours(1));
         let (next, secret) = keys.rotate(&itself, made.id, None).await.unwrap();

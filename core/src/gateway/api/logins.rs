@@ -287,9 +287,9 @@ impl Gateway {
         .await
         .map_err(|error| error.with("server", &server.name))?;
         let now = inner.clock.timestamp();
-        let patience = now.round(jiff::Unit::Second).unwrap_or(now) + PATIENCE;
-        // What a credential begins ends with it.
-        let expires_at = Authority::of(&caller.principal).end_of(patience);
+        let latest = now.round(jiff::Unit::Second).unwrap_or(now) + PATIENCE;
+        // A login ends with the credential that began it.
+        let expires_at = Authority::of(&caller.principal).end_of(latest);
         let (state, authorization_url) = (login.state.clone(), login.url.clone());
         let redirect_uri = login.redirect_uri.clone();
         let waiting = Waiting {

@@ -1,4 +1,4 @@
-//! What a credential that is for one server or one service may do: with that server or service what its role may, and nothing
+//! The rights of a credential that is for one server or one service: with that server or service what its role may, and nothing
 //! beside it, on any route.
 
 use std::collections::BTreeMap;

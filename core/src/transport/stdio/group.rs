@@ -53,8 +53,8 @@ impl Group {
     }
 
     /// Ends what left the group, and those of `others` that still run.
-    pub(super) async fn sweep(&mut self, others: &Processes, patience: Duration) {
-        self.mark.end(others, patience).await;
+    pub(super) async fn sweep(&mut self, others: &Processes, grace: Duration) {
+        self.mark.end(others, grace).await;
         self.swept = true;
     }
 

@@ -48,9 +48,9 @@ impl Mark {
         &self.0
     }
 
-    /// Asks the processes with this mark, and `others`, to end, and kills those that have not after `patience`.
+    /// Asks the processes with this mark, and `others`, to end, and kills those that have not after `grace`.
     #[cfg(target_os = "linux")]
-    pub(super) async fn end(&self, others: &Processes, patience: Duration) {
+    pub(super) async fn end(&self, others: &Processes, grace: Duration) {
         let mut left = self.living(others);
         if left.is_empty() {
             return;
@@ -62,7 +62,7 @@ impl Mark {
                 left = self.living(others);
             }
         };
-        if tokio::time::timeout(patience, asked).await.is_ok() {
+        if tokio::time::timeout(grace, asked).await.is_ok() {
             return;
         }
         for _ in 0..ROUNDS {

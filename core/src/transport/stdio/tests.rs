@@ -442,7 +442,7 @@ fn runs(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// What left the group of the child, and how.
+/// Processes that leave the group of the child, each in its own way.
 #[cfg(target_os = "linux")]
 const LEAVERS: [(&str, &str); 5] = [
     ("a session of its own", "setsid sh -c 'echo $$ > FILE; exec sleep 1000' &"),

@@ -15,7 +15,7 @@ column *narrowed*, with its server or the servers of its service alone. Others a
 under way and sessions it sees its own; of API keys itself, and those that it made for such a server. It registers servers in its own
 service only, and moves none. The other operations are about the whole tenant or the gateway's machine, and are refused.
 
-What a credential makes is at most what it is: a key has no role, scope, server or rate beyond its maker's and ends when its maker's
+A credential gives at most its own authority: a key has no role, scope, server or rate beyond its maker's and ends when its maker's
 credential does, also one that replaces another.
 
 The methods of the library and of the bindings ask the same table: each method that takes a `Caller` names its operation in its
