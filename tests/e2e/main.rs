@@ -31,6 +31,7 @@ mod named_files;
 mod names;
 mod offers;
 mod proxied;
+mod recovery;
 mod reload;
 mod resumption;
 mod served_tls;
