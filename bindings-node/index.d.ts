@@ -419,6 +419,8 @@ export interface OpenOptions {
   dataDir?: string
   /** Registrations, or what desktop clients keep as `mcpServers`. */
   servers?: Registration[] | { mcpServers: Record<string, JsonObject> }
+  /** Go on with a database that lacks what was acknowledged, for one start; else it is refused, and the error says what is missing. */
+  acceptDataLoss?: boolean
 }
 
 /** A server that was picked, busy until it is released: by one of these methods, at the end of `using`, or by the garbage collector. */

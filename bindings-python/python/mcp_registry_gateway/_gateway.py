@@ -67,10 +67,11 @@ def _members(
     url: str | None,
     data_dir: Path | str | None,
     servers: Sequence[Registration] | Mapping[str, Any] | None,
+    accept_data_loss: bool,
 ) -> dict[str, Any]:
     paths = {"config": config, "data_dir": data_dir}
     told = {key: str(value) if isinstance(value, Path) else value for key, value in paths.items()}
-    return {**told, "url": url, "servers": servers}
+    return {**told, "url": url, "servers": servers, "accept_data_loss": accept_data_loss}
 
 
 class _Common:
@@ -113,14 +114,16 @@ class Gateway(Verbs, _Common):
         url: str | None = None,
         data_dir: Path | str | None = None,
         servers: Sequence[Registration] | Mapping[str, Any] | None = None,
+        accept_data_loss: bool = False,
     ) -> Opening:
         """Opens a gateway: ``async with Gateway.open(…) as gateway``, or ``gateway = await Gateway.open(…)``.
 
         ``config`` is the path of a configuration file, or the configuration itself. ``url`` says where servers are kept, such as
         ``sqlite:gateway.db``; without it, where the configuration says, else in memory. ``servers`` is a list of registrations, or what
-        desktop clients write: ``{"mcpServers": {…}}``.
+        desktop clients write: ``{"mcpServers": {…}}``. A database that lacks what was acknowledged is refused, and the error says what is
+        missing; ``accept_data_loss`` goes on with what is there, for one start.
         """
-        return Opening(_members(config, url, data_dir, servers))
+        return Opening(_members(config, url, data_dir, servers, accept_data_loss))
 
     @classmethod
     def open_sync(
@@ -130,9 +133,10 @@ class Gateway(Verbs, _Common):
         url: str | None = None,
         data_dir: Path | str | None = None,
         servers: Sequence[Registration] | Mapping[str, Any] | None = None,
+        accept_data_loss: bool = False,
     ) -> SyncGateway:
         """As :meth:`open`, for threads that wait: ``with Gateway.open_sync(…) as gateway``."""
-        return SyncGateway(_opened(_members(config, url, data_dir, servers)))
+        return SyncGateway(_opened(_members(config, url, data_dir, servers, accept_data_loss)))
 
     async def aclose(self) -> None:
         """Ends the gateway: calls under way may go on for the configuration's ``server.grace_seconds``. Again, it does nothing."""
