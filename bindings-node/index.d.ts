@@ -475,6 +475,8 @@ export interface OpenOptions {
    * as `${VAR}` stay as they are: they are replaced only in a file that the configuration names by `import`.
    */
   servers?: Registration[] | { mcpServers: Record<string, JsonObject> }
+  /** Go on with a database that lacks what was acknowledged, for one start; else it is refused, and the error says what is missing. */
+  acceptDataLoss?: boolean
 }
 
 /** A server that was picked, busy until it is released: by one of these methods, at the end of `using`, or by the garbage collector. */

@@ -41,7 +41,7 @@ const LOGIN = {
   scopes: 'scopes',
 }
 
-const OPENED = { config: 'config', url: 'url', dataDir: 'data_dir', servers: 'servers' }
+const OPENED = { config: 'config', url: 'url', dataDir: 'data_dir', servers: 'servers', acceptDataLoss: 'accept_data_loss' }
 
 class Gateway {
   #native

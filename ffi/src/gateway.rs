@@ -128,7 +128,7 @@ verbs! {
 
 #[uniffi::export]
 impl Gateway {
-    /// Opens a gateway: `{config?, url?, data_dir?, servers?}`; with `{}` it is all in memory.
+    /// Opens a gateway: `{config?, url?, data_dir?, servers?, accept_data_loss?}`; with `{}` it is all in memory.
     #[uniffi::constructor]
     #[expect(clippy::needless_pass_by_value, reason = "as it crosses")]
     pub fn open(document: String) -> Result<Arc<Self>, GatewayError> {

@@ -35,6 +35,7 @@ mod names;
 mod offers;
 mod proxied;
 mod queue;
+mod recovery;
 mod reload;
 mod resumption;
 mod served_tls;

@@ -135,6 +135,8 @@ class Gateway(Groups, Verbs, _Common):
     servers
         Servers by name: ``Http(…)``, ``Stdio(…)``, ``Sse(…)``, ``WebSocket(…)``, a URL, a command line, the members of a
         registration, or a FastMCP server of this process. Also a list of registrations, or ``{"mcpServers": {…}}``.
+    accept_data_loss
+        A database that lacks acknowledged records is refused, and the error says what is missing; ``True`` goes on with what is there.
 
     Examples
     --------
@@ -152,8 +154,9 @@ class Gateway(Groups, Verbs, _Common):
         config: Config = None,
         data_dir: Url = None,
         servers: Servers = None,
+        accept_data_loss: bool = False,
     ) -> None:
-        self._members: dict[str, Any] = members(config, url, data_dir, servers)
+        self._members: dict[str, Any] = members(config, url, data_dir, servers, accept_data_loss)
         self._in_process = in_process(servers)
         self._residents: set[asyncio.Task[None]] = set()
         self._apps: weakref.WeakSet[GatewayApp] = weakref.WeakSet()
@@ -167,12 +170,13 @@ class Gateway(Groups, Verbs, _Common):
         url: Url = None,
         data_dir: Url = None,
         servers: Servers = None,
+        accept_data_loss: bool = False,
     ) -> Opening:
         """Opens a gateway: ``gateway = await Gateway.open(…)``, or ``async with Gateway.open(…) as gateway``.
 
         The parameters are those of :class:`Gateway`, with ``config`` first.
         """
-        return Opening(cls(url, config=config, data_dir=data_dir, servers=servers))
+        return Opening(cls(url, config=config, data_dir=data_dir, servers=servers, accept_data_loss=accept_data_loss))
 
     @classmethod
     def open_sync(
@@ -182,11 +186,12 @@ class Gateway(Groups, Verbs, _Common):
         url: Url = None,
         data_dir: Url = None,
         servers: Servers = None,
+        accept_data_loss: bool = False,
     ) -> SyncGateway:
         """As :meth:`open`, for threads that wait: ``with Gateway.open_sync(…) as gateway``."""
         if local := in_process(servers):
             raise TypeError(f"`{next(iter(local))}` is a server of this process, which needs an event loop: use `async with Gateway(…)`")
-        return SyncGateway(_opened(members(config, url, data_dir, servers)))
+        return SyncGateway(_opened(members(config, url, data_dir, servers, accept_data_loss)))
 
     def __getattr__(self, name: str) -> Any:
         if name in ("_native", "_pumps"):

@@ -52,7 +52,7 @@ def in_process(servers: Servers) -> dict[str, Any]:
     return {name: server for name, server in servers.items() if not _is_definition(server)}
 
 
-def members(config: Config, url: Url, data_dir: Url, servers: Servers) -> dict[str, Any]:
+def members(config: Config, url: Url, data_dir: Url, servers: Servers, accept_data_loss: bool) -> dict[str, Any]:
     """The document that opens the gateway."""
     if config is not None and not isinstance(config, (str, PathLike, Mapping)):
         raise TypeError(f"`config` is a path or a mapping, not {type(config).__name__}")
@@ -68,5 +68,6 @@ def members(config: Config, url: Url, data_dir: Url, servers: Servers) -> dict[s
         "url": store_url(url),
         "data_dir": None if data_dir is None else fspath(data_dir),
         "servers": listed,
+        "accept_data_loss": accept_data_loss,
     }
 

@@ -21,7 +21,7 @@ use crate::model::{Registration, Server, ServiceName};
 use crate::observe::Observer;
 use crate::registry::{SCHEMES, import};
 use crate::store::presence::{Holder, Presence};
-use crate::store::{Store, StoreLocation};
+use crate::store::{DataLoss, Store, StoreLocation};
 use crate::transport::{Connector, ConnectorFactory};
 
 /// Collects the parts of a gateway in this process. Without any it keeps all in memory and knows no servers.
@@ -57,6 +57,7 @@ pub struct GatewayBuilder {
     observers: Vec<Arc<dyn Observer>>,
     clock: Option<Arc<dyn Clock>>,
     cluster: Option<Cluster>,
+    loss: DataLoss,
 }
 
 /// Where the configuration is.
@@ -188,6 +189,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// What to do with a SQLite database that lacks what was acknowledged; else it is refused. To accept the loss is a decision for one
+    /// start, after the error that says what is missing.
+    pub fn data_loss(mut self, loss: DataLoss) -> Self {
+        self.loss = loss;
+        self
+    }
+
     /// Opens the gateway, and begins to probe and to discover. Must be called within a tokio runtime, on which it runs.
     ///
     /// Errors: [`ErrorKind::InvalidParams`] with all mistakes in the settings, [`ErrorKind::Conflict`] where
@@ -227,6 +235,7 @@ impl GatewayBuilder {
             observers: self.observers,
             clock: self.clock,
             cluster: self.cluster,
+            loss: self.loss,
         })
     }
 }
@@ -269,6 +278,7 @@ pub(crate) struct Prepared {
     observers: Vec<Arc<dyn Observer>>,
     clock: Option<Arc<dyn Clock>>,
     cluster: Option<Cluster>,
+    loss: DataLoss,
 }
 
 impl Prepared {
@@ -286,6 +296,7 @@ impl Prepared {
             observers: self.observers,
             clock: self.clock,
             cluster: self.cluster,
+            loss: self.loss,
             ..Assembly::of(&self.config)
         };
         let (gateway, presence) = assembly.open_apart().await?;

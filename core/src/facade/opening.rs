@@ -11,6 +11,7 @@ use crate::builder::{GatewayBuilder, Prepared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::Registration;
+use crate::store::DataLoss;
 use crate::views;
 
 /// Threads that a gateway in a host program works on at most, unless its configuration says how many.
@@ -24,6 +25,7 @@ struct Document {
     url: Option<String>,
     data_dir: Option<PathBuf>,
     servers: Option<Value>,
+    accept_data_loss: bool,
 }
 
 /// A gateway that is about to be opened: everything that can be wrong without asking anybody was looked at.
@@ -44,6 +46,9 @@ impl Opening {
         }
         if let Some(url) = document.url {
             builder = builder.url(url);
+        }
+        if document.accept_data_loss {
+            builder = builder.data_loss(DataLoss::Accept);
         }
         if let Some(given) = &document.servers {
             builder = servers_of(builder, given)?;

@@ -15,7 +15,7 @@ use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::caller_tls::Trust;
 use mcp_registry_gateway::server::{ActingAs, Exposed, Peer, Service};
-use mcp_registry_gateway::store::{StoreLocation, presence};
+use mcp_registry_gateway::store::{DataLoss, StoreLocation, presence};
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -149,7 +149,7 @@ impl Api {
     async fn open(common: &Common) -> Result<Self, Failure> {
         let config = common.configuration()?;
         let place = common.location(&config)?.to_string();
-        let gateway = common.open(&config, None, &[]).await?;
+        let gateway = common.open(&config, None, &[], DataLoss::Refuse).await?;
         let service = Box::new(gateway.service().exposing(Exposed::EVERYTHING));
         Ok(Self::Opened { gateway, service, place })
     }

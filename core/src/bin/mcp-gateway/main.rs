@@ -66,6 +66,10 @@ enum Command {
     InitDb(commands::database::InitArgs),
     /// Refreshes the database's statistics and frees unused space
     OptimizeDb(commands::database::OptimizeArgs),
+    /// Writes a copy of the database
+    Backup(commands::database::BackupArgs),
+    /// Puts a backup in the place of the database
+    Restore(commands::database::RestoreArgs),
     /// Shows, exports and verifies the audit trail
     Audit(commands::audit::Args),
     /// Shows the gateway at work on servers of its own
@@ -97,6 +101,8 @@ async fn main() -> ExitCode {
         Command::Validate(args) => commands::validate::run(&common, &args),
         Command::InitDb(args) => commands::database::init(&common, &args).await,
         Command::OptimizeDb(args) => commands::database::optimize(&common, &args).await,
+        Command::Backup(args) => commands::database::backup(&common, &args).await,
+        Command::Restore(args) => commands::database::restore(&common, &args).await,
         Command::Audit(args) => commands::audit::run(&common, args).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::DemoServer(args) => return demo::serve(args).await,

@@ -133,7 +133,7 @@ pub(super) fn observation(n: i64) -> HealthRecord {
     HealthRecord { at: at(n), status, latency_ms: u64::try_from(n).unwrap(), error }
 }
 
-pub(super) fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential {
+pub(crate) fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential {
     SealedCredential {
         tenant_id: server.tenant_id.clone(),
         about: Credential {
@@ -152,7 +152,7 @@ pub(super) fn credential(server: &Server, header: &str, sealed: &[u8]) -> Sealed
 }
 
 /// A key of which every member differs from its default.
-pub(super) fn key(tenant_id: &TenantId, second: i64) -> ApiKey {
+pub(crate) fn key(tenant_id: &TenantId, second: i64) -> ApiKey {
     let id = KeyId::random();
     let mut hash = [7; 32];
     hash[..16].copy_from_slice(id.as_uuid().as_bytes());

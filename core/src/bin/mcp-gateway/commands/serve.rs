@@ -10,6 +10,7 @@ use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
 use mcp_registry_gateway::server::tls::Certificate;
 use mcp_registry_gateway::server::{Exposed, Serving};
+use mcp_registry_gateway::store::DataLoss;
 use mcp_registry_gateway::tasks::{Workers, trim_caches};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Register the servers of a file of an MCP client or of another gateway; see `import`
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
+    /// Go on with a database that lacks what was acknowledged, once; the audit trail tells of it
+    #[arg(long)]
+    accept_data_loss: bool,
 }
 
 pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
@@ -55,6 +59,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let level = logging::start(&config)?;
     reload::tell(&sources);
 
+    let loss = if args.accept_data_loss { DataLoss::Accept } else { DataLoss::Refuse };
     let certificate = Certificate::open(&config.server.tls)?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let wanted = SocketAddr::new(config.server.host, config.server.port);
@@ -67,7 +72,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
     let own_url = format!("{scheme}://{}", near(address));
-    let gateway = common.open(&config, Some(&own_url), &args.servers).await?;
+    let gateway = common.open(&config, Some(&own_url), &args.servers, loss).await?;
     gateway.tasks().spawn(trim_caches());
     let service = gateway.service().exposing(Exposed::EVERYTHING);
     // Not as an embedding program: a server is trusted as long as the configuration names it, and no longer.

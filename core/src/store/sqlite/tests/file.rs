@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
-use super::{SqliteStore, audit, credentials, health, keys, listings, once, servers, trail};
+use super::{SqliteStore, audit, audit_trail, credentials, health, keys, listings, once, servers};
 use crate::error::ErrorKind;
 use crate::model::{AuditEntry, Listing, Server, TenantId};
 use crate::store::testing::server;
@@ -308,12 +308,12 @@ async fn every_statement_finds_its_rows_by_an_index() {
         audit::TRAIL,
         audit::SAVE,
         audit::SAVE_TRAIL,
-        trail::ROWS,
-        trail::UNCHAINED,
-        trail::ENTER,
-        trail::STRAY,
-        trail::OLDEST,
-        trail::REMOVE,
+        audit_trail::ROWS,
+        audit_trail::UNCHAINED,
+        audit_trail::ENTER,
+        audit_trail::STRAY,
+        audit_trail::OLDEST,
+        audit_trail::REMOVE,
         credentials::PUT,
         credentials::REMOVE,
         credentials::FORGET,

@@ -114,8 +114,8 @@ async fn an_end_that_is_not_signed_is_found_and_stays_found() {
     assert!(row == Some(8) && problem.contains("signed"), "{problem}");
     trail.store.append_audit(&audit(&tenant("a"), "next")).await.unwrap();
     let (row, problem) = trail.found().await;
-    assert!(row == Some(9) && problem.contains("signature did not hold"), "{problem}");
-    assert_eq!(trail.report("a").await.last, 10);
+    assert!(row == Some(9) && problem.contains("missing"), "{problem}");
+    assert_eq!(trail.report("a").await.last, 12, "rows go on after the one that was written last");
 }
 
 /// D-10: a whole chain that was removed is missed
@@ -128,8 +128,9 @@ async fn a_chain_that_was_removed_is_missed() {
         )
         .await;
     let reports = trail.store.verify_audit(None).await.unwrap();
-    let problem = reports.iter().find_map(|report| report.problem.clone()).unwrap();
-    assert!(problem.contains("1 chains"), "{problem}");
+    let problems: Vec<_> = reports.iter().filter_map(|report| report.problem.clone()).collect();
+    assert!(problems.iter().any(|problem| problem.contains("1 chains")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("`a` is missing: its row 10")), "{problems:?}");
     trail.tamper("UPDATE audit_trail SET chains = 1").await;
     let reports = trail.store.verify_audit(None).await.unwrap();
     assert!(reports.iter().any(|report| report.problem.is_some()), "{reports:?}");
@@ -183,6 +184,8 @@ async fn rows_of_a_version_without_chains_are_chained_when_it_is_replaced() {
     let trail = Trail::new().await;
     trail.store.migrate_down(3).await.unwrap();
     trail.store.close().await;
+    // Such a version has no key.
+    std::fs::remove_file(trail.key()).unwrap();
     let store = SqliteStore::open(trail.store.path()).await.unwrap();
     let reports = store.verify_audit(None).await.unwrap();
     let ends: Vec<_> = reports.iter().map(|one| (&*one.tenant_id, one.last, one.problem.clone())).collect();
