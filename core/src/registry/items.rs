@@ -347,7 +347,7 @@ mod tests {
         let found = one(kind, raw);
         assert_eq!(found.excluded, [], "{raw}");
         let mut value: Value = serde_json::from_str(found.items[0].definition.get()).unwrap();
-        let mark = value["_meta"].as_object_mut().unwrap().remove(repair::REPAIRED).unwrap();
+        let mark = value["_meta"].as_object_mut().unwrap().remove(crate::rpc::meta::REPAIRED).unwrap();
         assert_eq!(mark, serde_json::json!(found.repaired[0].members), "{raw}");
         (value, found.repaired[0].members.clone())
     }

@@ -11,11 +11,9 @@ use serde_json::value::RawValue;
 
 use super::schema_repair::{self, is_empty_list};
 use crate::model::CapabilityKind;
+use crate::rpc::meta::REPAIRED;
 use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Members, object, twice};
-
-/// The key in `_meta` under which an item names its members that were repaired.
-pub(crate) const REPAIRED: &str = "io.github.mcp-registry-gateway/repaired";
 
 /// The form that a member must have.
 #[derive(Clone, Copy)]
