@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use mcp_registry_gateway_tests::clock::eventually;
 use mcp_registry_gateway_tests::field::{Over, Script, Upstream};
@@ -29,14 +29,14 @@ pub(crate) struct Case {
     /// Changes of the registration.
     pub(crate) register: fn(&mut Value),
     /// Fails unless the client sees what is right.
-    pub(crate) sees: for<'a> fn(&'a Seen<'a>) -> BoxFuture<'a, ()>,
+    pub(crate) sees: for<'a> fn(&'a Seen<'a>) -> LocalBoxFuture<'a, ()>,
 }
 
 /// A case over all transports, registered as it is.
 pub(crate) const fn case(
     name: &'static str,
     script: fn() -> Script,
-    sees: for<'a> fn(&'a Seen<'a>) -> BoxFuture<'a, ()>,
+    sees: for<'a> fn(&'a Seen<'a>) -> LocalBoxFuture<'a, ()>,
 ) -> Case {
     Case { name, over: &Over::ALL, script, register: |_| {}, sees }
 }

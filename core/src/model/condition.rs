@@ -128,8 +128,12 @@ impl ProblemKind {
     /// The kind in a sentence, for callers that may not read the reason.
     pub const fn in_general(self) -> &'static str {
         match self {
-            Self::Server => "the server could not be started, reached or asked; a manager can read the reason",
-            Self::Unauthorized => "the server wants credentials that the gateway does not have; ask a manager",
+            Self::Server => {
+                "the server could not be started, reached or asked; a manager can read the reason"
+            }
+            Self::Unauthorized => {
+                "the server wants credentials that the gateway does not have; ask a manager"
+            }
             Self::List => "a list of the server could not be read; a manager can read the reason",
             Self::Item => "an item of the server is left out; a manager can read the reason",
             Self::Repaired => "an item of the server is served in another form than the server sent it",

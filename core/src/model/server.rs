@@ -327,12 +327,20 @@ pub struct Configuration {
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
     /// Seconds that a call may take in all, however often the server reports progress. Without it: `upstream.max_timeout_seconds`.
-    #[serde(rename = "max_timeout_seconds", with = "seconds::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "max_timeout_seconds",
+        with = "seconds::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
     pub max_timeout: Option<Duration>,
     /// Seconds that the server may take to start and to answer `initialize`. Without it: `upstream.start_timeout_seconds` for a
     /// program, 10 for a URL.
-    #[serde(rename = "start_timeout_seconds", with = "seconds::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "start_timeout_seconds",
+        with = "seconds::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
     pub start_timeout: Option<Duration>,
     /// Connections at most; children at most, for a command. A call that finds none free for 1 s fails with 503.

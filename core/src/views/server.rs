@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::condition::ProblemView;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{
@@ -15,7 +16,6 @@ use crate::model::{
     ServerEndpoint, ServerState, Status, TransportType,
     redact::{self, HIDDEN},
 };
-use super::condition::ProblemView;
 use crate::registry::{Drifted, Filter, pins};
 
 /// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so are parts of `endpoint_url` and

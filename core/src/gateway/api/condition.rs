@@ -34,4 +34,3 @@ impl Gateway {
         if caller.may(Operation::ServersDiagnose).is_ok() { condition } else { condition.without_texts() }
     }
 }
-

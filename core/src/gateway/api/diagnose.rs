@@ -10,7 +10,7 @@ use crate::gateway::routing::condition::is_unauthorized;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{
-    Capability, CapabilityKind, Condition, Problem, ProblemKind, ProbeKind, Server, ServerId, Status,
+    Capability, CapabilityKind, Condition, ProbeKind, Problem, ProblemKind, Server, ServerId, Status,
 };
 use crate::rpc::Members;
 use crate::transport::Session;
@@ -124,7 +124,8 @@ impl Examination<'_> {
         };
         if replica.waits {
             let found = "its definitions differ from the approved ones, and `drift = \"pin\"` keeps it out";
-            let advice = "compare them in its record, and approve them with `POST /api/v1/servers/{id}/approve`";
+            let advice =
+                "compare them in its record, and approve them with `POST /api/v1/servers/{id}/approve`";
             self.push("status", StepOutcome::Warning, found.into(), Some(advice.into()));
         }
         Some(replica)
@@ -205,7 +206,9 @@ impl Examination<'_> {
             .collect();
         for problem in of_items.iter().take(MAX_ITEMS) {
             let advice = match problem.what {
-                ProblemKind::Item => Some("mend the definition at the server: clients do not see this item".into()),
+                ProblemKind::Item => {
+                    Some("mend the definition at the server: clients do not see this item".into())
+                }
                 _ => None,
             };
             self.push("items", StepOutcome::Warning, problem.to_string(), advice);
@@ -257,8 +260,12 @@ fn advice(step: &str, error: &Error, server: &str) -> String {
         (_, Cause::StartTimeout) => {
             "raise `configuration.start_timeout_seconds` of the server, or run its command by hand to see what it waits for"
         }
-        (_, Cause::PutOff) => "wait for the time that the message names; the last lines of its standard error say why it ended",
-        (_, Cause::PoolExhausted) => "raise `configuration.max_connections`, or end sessions that nobody needs",
+        (_, Cause::PutOff) => {
+            "wait for the time that the message names; the last lines of its standard error say why it ended"
+        }
+        (_, Cause::PoolExhausted) => {
+            "raise `configuration.max_connections`, or end sessions that nobody needs"
+        }
         ("program", _) => "install the program, or give its whole path as `command`",
         ("resolve", _) => "correct the host of `endpoint_url`, or the name servers of the gateway's machine",
         ("connect", _) => {

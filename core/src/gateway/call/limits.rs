@@ -40,7 +40,9 @@ impl TimeLimits {
         Error::new(
             ErrorKind::Timeout,
             if self.wished {
-                format!("`{server}` did not answer within the {seconds} s that the caller allowed for the call")
+                format!(
+                    "`{server}` did not answer within the {seconds} s that the caller allowed for the call"
+                )
             } else {
                 format!(
                     "`{server}` sent neither an answer nor progress for {seconds} s; raise \
@@ -113,7 +115,8 @@ mod tests {
 
     fn limits(timeout: u32, max: Option<u32>, wished: Option<u32>) -> TimeLimits {
         let max_timeout = max.map(|max| SECOND * max);
-        let configuration = Configuration { timeout: SECOND * timeout, max_timeout, ..Configuration::default() };
+        let configuration =
+            Configuration { timeout: SECOND * timeout, max_timeout, ..Configuration::default() };
         TimeLimits::of(Some(&configuration), wished.map(|wish| SECOND * wish), SECOND * 600)
     }
 
@@ -131,7 +134,10 @@ mod tests {
     #[test]
     fn the_error_names_the_setting_that_ended_the_call() {
         let told = |limits: TimeLimits, passed| limits.error(passed, "docs").message().to_owned();
-        assert!(told(limits(30, None, None), Passed::Idle).contains("30 s; raise `configuration.timeout_seconds`"));
+        assert!(
+            told(limits(30, None, None), Passed::Idle)
+                .contains("30 s; raise `configuration.timeout_seconds`")
+        );
         assert!(told(limits(30, None, None), Passed::Total).contains("600 s in all"));
         assert!(told(limits(30, None, None), Passed::Total).contains("`configuration.max_timeout_seconds`"));
         assert!(told(limits(30, None, Some(5)), Passed::Idle).contains("5 s that the caller allowed"));

@@ -81,7 +81,11 @@ impl Core {
 
     /// Waits for the first answer of a service: within the budget for introductions, and for a program that is still starting
     /// then as long as its calls would.
-    async fn while_starting(&self, service: &Service, first: impl Future<Output = ()>) -> Result<(), Elapsed> {
+    async fn while_starting(
+        &self,
+        service: &Service,
+        first: impl Future<Output = ()>,
+    ) -> Result<(), Elapsed> {
         let mut first = std::pin::pin!(first);
         let budget = self.settings.introduction_budget;
         if tokio::time::timeout(budget, &mut first).await.is_ok() {

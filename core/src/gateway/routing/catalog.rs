@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 
+use super::names;
 use super::service::Service;
 use super::snapshot::View;
 use crate::breaker::BreakerState;
@@ -17,7 +18,7 @@ use crate::gateway::Core;
 use crate::model::{Capability, CapabilityKind, Endpoint, Principal, ServerId, ServiceName};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::range_in;
-use crate::rpc::{Members, Splice};
+use crate::rpc::{Edit, Members, Splice};
 
 /// The key in `_meta` under which a list names the services that did not answer.
 const UNAVAILABLE: &str = "io.github.mcp-registry-gateway/unavailable";

@@ -9,8 +9,8 @@ use super::service::Replica;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::model::{
-    Capability, Condition, Event, HealthStatus, ListSize, Problem, ProblemKind, Server, ServerId, ServerState,
-    Status,
+    Capability, Condition, Event, HealthStatus, ListSize, Problem, ProblemKind, Server, ServerId,
+    ServerState, Status,
 };
 use crate::store::HealthRecord;
 
@@ -115,9 +115,13 @@ impl Core {
             return Error::new(ErrorKind::Unavailable, message).retry_after(Duration::from_secs(2));
         }
         let problems = self.problems.of(replica.server.id);
-        let Some(problem) = problems.iter().find(|problem| KINDS.contains(&problem.what)) else { return error };
+        let Some(problem) = problems.iter().find(|problem| KINDS.contains(&problem.what)) else {
+            return error;
+        };
         let reason = if may_read { problem.reason.as_str() } else { problem.what.in_general() };
-        let Some(next) = problem.next_attempt else { return Error::new(ErrorKind::Unavailable, reason.to_owned()) };
+        let Some(next) = problem.next_attempt else {
+            return Error::new(ErrorKind::Unavailable, reason.to_owned());
+        };
         let wait = next.duration_since(self.clock.timestamp()).unsigned_abs();
         let message = format!("{reason}; it is asked again in {} s", wait.as_secs());
         Error::new(ErrorKind::Unavailable, message).retry_after(wait.max(Duration::from_secs(1)))

@@ -226,7 +226,8 @@ impl Core {
 
     /// Probes a program that has just started: the probes that came meanwhile learned nothing.
     fn probe_started(self: &Arc<Self>, replica: &Replica) {
-        let (server, checks) = (&replica.server, self.settings.probing && replica.server.health_check.enabled);
+        let (server, checks) =
+            (&replica.server, self.settings.probing && replica.server.health_check.enabled);
         if checks && replica.upstream.starts_process() && server.health_status != HealthStatus::Healthy {
             let (this, id) = (Arc::clone(self), server.id);
             self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
@@ -272,6 +273,7 @@ impl Core {
     pub(crate) async fn rediscover(self: &Arc<Self>) {
         let due = {
             let state = self.registry.state();
+            self.problems.retain(|id| state.server(id).is_some());
             let listings: Vec<_> = state
                 .servers()
                 .filter(|server| is_asked(server))

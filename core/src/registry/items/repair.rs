@@ -15,7 +15,7 @@ use crate::rpc::envelope::quote;
 use crate::rpc::{Edit, Members, object, twice};
 
 /// The key in `_meta` under which an item names its members that were repaired.
-pub const REPAIRED: &str = "io.github.mcp-registry-gateway/repaired";
+pub(crate) const REPAIRED: &str = "io.github.mcp-registry-gateway/repaired";
 
 /// The form that a member must have.
 #[derive(Clone, Copy)]

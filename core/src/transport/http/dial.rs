@@ -58,7 +58,10 @@ impl Dial {
         let mut steps = Vec::new();
         let addresses = self.in_time(self.watch.resolve(&self.host, self.port)).await;
         let is_resolved = addresses.is_ok();
-        steps.push(("resolve", addresses.map(|found| format!("`{}` has {} addresses", self.host, found.len()))));
+        steps.push((
+            "resolve",
+            addresses.map(|found| format!("`{}` has {} addresses", self.host, found.len())),
+        ));
         if !is_resolved {
             return steps;
         }

@@ -81,7 +81,8 @@ fn written(diagnosis: &Value) -> String {
         .collect();
     let table = columns(["  STEP", "OUTCOME", "TIME", "FOUND"], &rows);
     let lines = diagnosis["last_output"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut all = vec![format!("{}: {}", plain(&text(&diagnosis["name"])), plain(&text(&diagnosis["state"]))), table];
+    let mut all =
+        vec![format!("{}: {}", plain(&text(&diagnosis["name"])), plain(&text(&diagnosis["state"]))), table];
     if !lines.is_empty() {
         all.push("  the last lines of its standard error:".to_owned());
         all.extend(lines.iter().map(|line| format!("    | {}", plain(&text(line)))));
@@ -99,7 +100,15 @@ mod tests {
         let diagnosis = json!({ "name": "files", "state": "unreachable", "ok": false, "steps": [step],
             "last_output": ["npm error 404", "\u{1b}[31mred"] });
         let text = written(&diagnosis);
-        for part in ["files: unreachable", "start", "failed", "12 ms", "→ run it by hand", "| npm error 404", "|  [31mred"] {
+        for part in [
+            "files: unreachable",
+            "start",
+            "failed",
+            "12 ms",
+            "→ run it by hand",
+            "| npm error 404",
+            "|  [31mred",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

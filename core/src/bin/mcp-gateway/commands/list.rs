@@ -82,7 +82,9 @@ fn remarks(servers: &[Value]) -> Vec<String> {
         }
         if problems.len() > SHOWN {
             let more = problems.len() - SHOWN;
-            lines.push(plain(&format!("{name}: {more} more problems; `mcp-gateway doctor {name}` shows them")));
+            lines.push(plain(&format!(
+                "{name}: {more} more problems; `mcp-gateway doctor {name}` shows them"
+            )));
         }
     }
     lines

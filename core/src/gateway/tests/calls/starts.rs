@@ -91,8 +91,7 @@ impl World {
         let (random, tasks) = (Arc::new(Random::seeded(1)), Tasks::default());
         let store = Arc::new(MemoryStore::default());
         let (clock, book) = (ManualClock::shared(), Arc::default());
-        let gateway =
-            Gateway::open_with(settings, store, clock, random, tasks, book, connect).await.unwrap();
+        let gateway = Gateway::open_with(settings, store, clock, random, tasks, book, connect).await.unwrap();
         let registration = Registration {
             name: "files".into(),
             command: Some("/bin/true".into()),
@@ -124,10 +123,8 @@ async fn discovery_probe_and_calls_share_one_start_and_wait_for_it() {
     assert_eq!(check.unwrap().status, HealthStatus::Unknown, "a start is no failure");
     until("the tools", || (!world.gateway.capabilities(&caller, world.id).unwrap().is_empty()).then_some(()))
         .await;
-    until("its health", || {
-        (world.replica().server.health_status == HealthStatus::Healthy).then_some(())
-    })
-    .await;
+    until("its health", || (world.replica().server.health_status == HealthStatus::Healthy).then_some(()))
+        .await;
     assert_eq!(world.started(), 1);
 }
 
