@@ -301,6 +301,7 @@ impl Core {
     pub(crate) async fn rediscover(self: &Arc<Self>) {
         let due = {
             let state = self.registry.state();
+            self.problems.retain(|id| state.server(id).is_some());
             let listings: Vec<_> = state
                 .servers()
                 .filter(|server| is_asked(server))

@@ -439,7 +439,7 @@ async fn an_answer_over_the_limit_is_cut_and_its_connection_closed() {
     })
     .await;
     let link = fake.link().await;
-    for (id, limit) in [(0, "16777216 bytes"), (1, "16777216 bytes"), (2, "1048576 bytes")] {
+    for (id, limit) in [(0, "16777216 bytes"), (1, "16777216 bytes"), (2, "16777216 bytes")] {
         let error = failure(&*link, id).await;
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::BadUpstream, Delivery::Unknown));
         assert!(error.message().contains(limit), "{error}");

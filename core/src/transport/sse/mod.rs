@@ -4,7 +4,7 @@
 //! does, the session is over on both sides, so nothing is taken up again: requests under way fail, each with what is known of
 //! its delivery, and the next call opens a new link.
 //!
-//! The server's messages are read as they come and wait for their readers in bounded mailboxes; an event over 1 MiB ends the link
+//! The server's messages are read as they come and wait for their readers in bounded mailboxes; an event over 16 MiB ends the link
 //! with an error that names the limit.
 
 mod endpoint;
