@@ -28,7 +28,11 @@ impl Guarded {
     pub(crate) async fn with(auth: &str, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("mcp-gateway.toml");
-        std::fs::write(&file, format!("[auth]\napi_keys = true\n{auth}\n{config}")).expect("a file");
+        std::fs::write(
+            &file,
+            format!("[auth]\napi_keys = true\n{auth}\n{config}\n[outbound]\nallow = ['127.0.0.1']\n"),
+        )
+        .expect("a file");
         let data = folder.path().join("data");
         let key = first_key(&data, &file);
         let args = vec!["--config".to_owned(), file.display().to_string()];
