@@ -104,7 +104,10 @@ impl Core {
             let (outcome, kept) = flow.run(&gateway, Some(&sink)).await;
             let outcome = match outcome {
                 Ok(answer) => sink.answer(answer, kept).await,
-                failed => failed,
+                failed => {
+                    drop(kept);
+                    failed
+                }
             };
             record.outcome(outcome.as_ref().err());
             let now = gateway.clock.now();

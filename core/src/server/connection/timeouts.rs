@@ -258,3 +258,30 @@ impl<B: Body + Unpin, K: Unpin> Body for Answering<B, K> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// who takes 1 KiB/s of what waits is waited for, who takes less is not; and less long once the gateway stops.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_waited_for_and_a_dead_one_is_not() {
+        let activity = ActivityMonitor::new();
+        let _request = activity.begin();
+        activity.waiting.store(true, Ordering::Relaxed);
+        let mut exhausted = Box::pin(Arc::clone(&activity).exhausted());
+        for second in 0..300 {
+            assert!(exhausted.as_mut().now_or_never().is_none(), "cut after {second} s");
+            activity.sent.fetch_add(1100, Ordering::Relaxed);
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(tokio::time::timeout(2 * STALL, exhausted.as_mut()).await.is_ok());
+
+        let mut stopping = Box::pin(Arc::clone(&activity).exhausted());
+        assert!(stopping.as_mut().now_or_never().is_none());
+        activity.stop();
+        assert!(tokio::time::timeout(2 * LAST_STALL, stopping.as_mut()).await.is_ok());
+    }
+}

@@ -161,24 +161,15 @@ async fn rest(stream: &mut TcpStream) -> usize {
     rest.len()
 }
 
-/// a client that takes nothing of its answer is cut after 30 s, and one that takes it slowly is not.
+/// a client that takes nothing of its answer is cut after 30 s.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_takes_is_cut_and_one_that_is_taken_slowly_is_not() {
+async fn an_answer_that_nobody_takes_is_cut() {
     let Served { address, ended, .. } = served().await;
     let reading = async {
         let mut dead = ask_for_much(address).await;
         tokio::time::sleep(Duration::from_secs(45)).await;
         let read = rest(&mut dead).await;
         assert!(read < LARGE, "{read}");
-
-        let mut slow = ask_for_much(address).await;
-        let (mut piece, mut read) = (vec![0; 256 * 1024], 0);
-        while read < LARGE {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            let size = slow.read(&mut piece).await.unwrap();
-            assert!(size > 0, "cut after {read} bytes");
-            read += size;
-        }
     };
     tokio::select! { () = ended => unreachable!(), () = reading => {} }
 }

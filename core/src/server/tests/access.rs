@@ -288,6 +288,7 @@ async fn a_revoked_key_loses_what_it_has_open() {
             tokio::time::timeout(std::time::Duration::from_secs(1), stream.into_body().collect()).await;
         assert!(ended.is_ok(), "the stream ends within a second");
     }
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let caller = Caller::new(local());
     assert_eq!(api.0.place.shared.gateway.stats(&caller).unwrap().sessions, 0);
 }
