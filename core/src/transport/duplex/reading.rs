@@ -1,4 +1,4 @@
-//! What came in one piece over a connection: its messages delivered, and a piece that is none told to the call that it was for.
+//! A piece that came over a connection: its messages are delivered, and a piece that is none is reported to its call.
 
 use bytes::Bytes;
 

@@ -1,8 +1,8 @@
 //! A server that is registered by its plain URL, and turns out to have the older transport alone.
 //!
 //! The specification describes how a client finds out (2025-03-26, Transports, "Backwards Compatibility"): where the POST of
-//! `initialize` is refused with 400, 404 or 405, it opens a stream by GET, and an `endpoint` event tells the older transport. What
-//! was found is remembered as long as streams can be opened.
+//! `initialize` is refused with 400, 404 or 405, it opens a stream by GET, and an `endpoint` event tells the older transport. The
+//! place that has it is remembered as long as streams can be opened.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
