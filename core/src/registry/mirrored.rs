@@ -24,12 +24,12 @@ pub(super) fn problem(schema: &str) -> Option<String> {
         return None;
     }
     let mut names = HashSet::new();
-    find(schema, Place::Root, &mut names).err()
+    find(schema, Position::Root, &mut names).err()
 }
 
 /// Where a value stands in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Position {
     Root,
     /// The schema of an argument, reached through `properties` alone.
     Argument,
@@ -46,41 +46,46 @@ const MAPS: [&str; 5] = ["patternProperties", "$defs", "definitions", "dependent
 /// Members of a schema that have data, without schemas in them.
 const DATA: [&str; 6] = ["const", "enum", "default", "example", "examples", "required"];
 
-fn find(value: &str, place: Place, names: &mut HashSet<String>) -> Result<(), String> {
+fn find(value: &str, place: Position, names: &mut HashSet<String>) -> Result<(), String> {
     if value.starts_with('[') {
         let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(value).unwrap_or_default();
-        return items.iter().try_for_each(|item| find(item.get(), Place::Elsewhere, names));
+        return items.iter().try_for_each(|item| find(item.get(), Position::Elsewhere, names));
     }
     if !value.starts_with('{') {
         return Ok(());
     }
     let members = Members::parse(value).map_err(|error| error.message().to_owned())?;
-    let named = matches!(place, Place::Properties | Place::NamedElsewhere);
+    let named = matches!(place, Position::Properties | Position::NamedElsewhere);
     if let Some(raw) = members.get(MEMBER).filter(|_| !named) {
         check(raw, &members, place, names)?;
     }
     for (key, child) in members.iter() {
         let below = match (place, key) {
-            (Place::Properties, _) => Place::Argument,
-            (Place::NamedElsewhere, _) => Place::Elsewhere,
+            (Position::Properties, _) => Position::Argument,
+            (Position::NamedElsewhere, _) => Position::Elsewhere,
             (_, MEMBER) => continue,
             (_, key) if DATA.contains(&key) => continue,
-            (Place::Root | Place::Argument, "properties") => Place::Properties,
-            (_, key) if key == "properties" || MAPS.contains(&key) => Place::NamedElsewhere,
-            _ => Place::Elsewhere,
+            (Position::Root | Position::Argument, "properties") => Position::Properties,
+            (_, key) if key == "properties" || MAPS.contains(&key) => Position::NamedElsewhere,
+            _ => Position::Elsewhere,
         };
         find(child, below, names)?;
     }
     Ok(())
 }
 
-fn check(raw: &str, schema: &Members<'_>, place: Place, names: &mut HashSet<String>) -> Result<(), String> {
+fn check(
+    raw: &str,
+    schema: &Members<'_>,
+    place: Position,
+    names: &mut HashSet<String>,
+) -> Result<(), String> {
     let shown = || raw.chars().take(80).collect::<String>();
     let Some(name) = text(raw) else { return Err(format!("its `{MEMBER}` {} is no text", shown())) };
     if !is_token(&name) {
         return Err(format!("its `{MEMBER}` {} is no name of a header", shown()));
     }
-    if place != Place::Argument {
+    if place != Position::Argument {
         return Err(format!(
             "its `{MEMBER}` {} stands where no argument is found by `properties` alone",
             shown()

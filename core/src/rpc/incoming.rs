@@ -1,8 +1,8 @@
 //! Messages of servers, as they are in use: read strictly first, and where that fails, put right as far as their meaning is plain.
 //!
 //! Everything behind this module sees messages that follow JSON-RPC 2.0, whatever the server wrote: policy, caches and clients
-//! never read another form than the one that was checked. What could mean two things is refused: a key that stands twice, two
-//! answers in one. Text that stood for no character is replaced and marked in `_meta`.
+//! never read another form than the one that was checked. A message that could mean two things is
+//! refused: a key that stands twice, two answers in one. Text that stood for no character is replaced and marked in `_meta`.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 /// The value of the mark: the part that was replaced.
 const MARK: &str = r#"["text"]"#;
 
-/// What a server sent in one piece.
+/// The messages of one piece that a server sent.
 #[derive(Debug)]
 pub enum Incoming {
     /// One message.
@@ -36,7 +36,7 @@ pub struct Unread {
     pub meant: Meant,
 }
 
-/// What a piece that is no message was meant to be.
+/// The kind of message that a piece was meant to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
     /// The answer to the request of this id.
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_becomes_what_the_specification_says() {
+    fn messages_in_use_become_those_of_the_specification() {
         let good = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
         for same in [
             good,
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_is_refused() {
+    fn a_message_that_could_mean_two_things_is_refused() {
         for two in [
             r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"m"}}"#,

@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt, Strange, deliver};
+use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt, Unreadable, deliver};
 use super::{Connector, Link, TransportContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, TenantId};
@@ -237,10 +237,10 @@ async fn read(mut heard: mpsc::Receiver<Bytes>, talk: &Conversation) -> String {
         });
         match told {
             Ok(()) => {}
-            Err(Strange { error, is_aside: true }) => {
+            Err(Unreadable { error, is_aside: true }) => {
                 tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
             }
-            Err(Strange { error, .. }) => {
+            Err(Unreadable { error, .. }) => {
                 return format!("the server sent what is not an MCP message: {}", error.message());
             }
         }

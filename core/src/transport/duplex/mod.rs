@@ -14,4 +14,4 @@ pub(in crate::transport) use exchanges::{Exchanges, Slip};
 pub(in crate::transport) use link::{Conversation, DuplexLink, Item, QUEUE};
 #[cfg(feature = "http")]
 pub(in crate::transport) use mailbox::Mailbox;
-pub(in crate::transport) use reading::{Strange, deliver};
+pub(in crate::transport) use reading::{Unreadable, deliver};

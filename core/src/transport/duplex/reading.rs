@@ -1,4 +1,4 @@
-//! What came in one piece over a connection: its messages delivered, and a piece that is none told to the call that it was for.
+//! A piece that came over a connection: its messages are delivered, and a piece that is none is reported to its call.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::rpc::incoming::{Incoming, Meant, Unread};
 
 /// A piece that no call under way was told of.
 #[derive(Debug)]
-pub(in crate::transport) struct Strange {
+pub(in crate::transport) struct Unreadable {
     /// Why it is no message.
     pub(in crate::transport) error: Error,
     /// It was meant as a notification or a request, so that nobody waits for it.
@@ -22,7 +22,7 @@ pub(in crate::transport) fn deliver(
     exchanges: &Exchanges,
     piece: Bytes,
     mut told: impl FnMut(Receipt),
-) -> Result<(), Strange> {
+) -> Result<(), Unreadable> {
     let mut receive = |message: Message| told(exchanges.receive(message));
     match Incoming::read(piece) {
         Ok(Incoming::One(message)) => receive(message),
@@ -33,7 +33,7 @@ pub(in crate::transport) fn deliver(
                 Meant::Message | Meant::Unknown => false,
             };
             if !answered {
-                return Err(Strange { error, is_aside: meant != Meant::Unknown });
+                return Err(Unreadable { error, is_aside: meant != Meant::Unknown });
             }
         }
     }
@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    fn deliver_all(exchanges: &Exchanges, piece: &str) -> Option<Strange> {
+    fn deliver_all(exchanges: &Exchanges, piece: &str) -> Option<Unreadable> {
         deliver(exchanges, Bytes::copy_from_slice(piece.as_bytes()), |_| {}).err()
     }
 

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_is_there_before_the_end() {
+    fn bytes_that_were_flushed_are_there_before_the_end() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(TEXT).unwrap();
         encoder.flush().unwrap();

@@ -1,8 +1,8 @@
 //! A server that is registered by its plain URL, and turns out to have the older transport alone.
 //!
 //! The specification describes how a client finds out (2025-03-26, Transports, "Backwards Compatibility"): where the POST of
-//! `initialize` is refused with 400, 404 or 405, it opens a stream by GET, and an `endpoint` event tells the older transport. What
-//! was found is remembered as long as streams can be opened.
+//! `initialize` is refused with 400, 404 or 405, it opens a stream by GET, and an `endpoint` event tells the older transport. The
+//! place that has it is remembered as long as streams can be opened.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -29,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const NOWHERE: u8 = u8::MAX;
 
 /// Reaches one server over streamable HTTP, or over HTTP+SSE if it has nothing else.
-pub struct FallbackConnector(Arc<Ways>);
+pub struct FallbackConnector(Arc<Transports>);
 
-struct Ways {
+struct Transports {
     http: HttpConnector,
     name: Arc<str>,
     tasks: Tasks,
@@ -46,11 +46,11 @@ impl FallbackConnector {
     pub fn with(server: &Server, means: &TransportContext) -> Result<Self> {
         let http = HttpConnector::with(server, means)?;
         let (name, tasks) = (server.name.as_str().into(), means.tasks.clone());
-        Ok(Self(Arc::new(Ways { http, name, tasks, found: Arc::new(AtomicU8::new(NOWHERE)) })))
+        Ok(Self(Arc::new(Transports { http, name, tasks, found: Arc::new(AtomicU8::new(NOWHERE)) })))
     }
 }
 
-impl Ways {
+impl Transports {
     fn is_older(&self) -> bool {
         self.found.load(Ordering::Acquire) != NOWHERE
     }
@@ -108,7 +108,7 @@ impl Connector for FallbackConnector {
             }
         }
         let first = self.0.http.connect(own).await?;
-        Ok(Arc::new(FallbackLink { ways: Arc::clone(&self.0), own, first, older: OnceLock::new() }))
+        Ok(Arc::new(FallbackLink { transports: Arc::clone(&self.0), own, first, older: OnceLock::new() }))
     }
 
     async fn check(&self) -> Result<()> {
@@ -128,16 +128,16 @@ impl Connector for FallbackConnector {
     }
 
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
-        let Ways { http, name, tasks, found } = &*self.0;
+        let Transports { http, name, tasks, found } = &*self.0;
         let (http, name, tasks, found) =
             (http.only_for(subject), name.clone(), tasks.clone(), Arc::clone(found));
-        Some(Arc::new(Self(Arc::new(Ways { http, name, tasks, found }))))
+        Some(Arc::new(Self(Arc::new(Transports { http, name, tasks, found }))))
     }
 }
 
 /// A link over streamable HTTP that becomes one over HTTP+SSE when the server refuses `initialize`.
 struct FallbackLink {
-    ways: Arc<Ways>,
+    transports: Arc<Transports>,
     own: bool,
     first: Arc<dyn Link>,
     older: OnceLock<Arc<dyn Link>>,
@@ -165,14 +165,14 @@ impl Link for FallbackLink {
             Err(error) if matches!(error.upstream_status(), Some(400 | 404 | 405 | 406 | 415 | 422)) => error,
             outcome => return outcome,
         };
-        match Box::pin(self.ways.older(self.own)).await {
+        match Box::pin(self.transports.older(self.own)).await {
             Ok(link) => {
-                tracing::info!(server = %self.ways.name, "the server has HTTP+SSE alone; register it with `transport_type` `sse` to have it tried first");
+                tracing::info!(server = %self.transports.name, "the server has HTTP+SSE alone; register it with `transport_type` `sse` to have it tried first");
                 // `initialize` is sent once.
                 self.older.get_or_init(|| link).request(outgoing).await
             }
             Err(why) => {
-                tracing::debug!(server = %self.ways.name, error = %why, "the server has no stream of events either");
+                tracing::debug!(server = %self.transports.name, error = %why, "the server has no stream of events either");
                 Err(error)
             }
         }

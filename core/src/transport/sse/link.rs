@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method};
 use crate::tasks::Tasks;
-use crate::transport::duplex::{Ending, Exchanges, Mailbox, Receipt, Slip, Strange, deliver};
+use crate::transport::duplex::{Ending, Exchanges, Mailbox, Receipt, Slip, Unreadable, deliver};
 use crate::transport::http::{Delivery, EventStream, HttpConnector};
 use crate::transport::{Exchange, Link, Outgoing};
 
@@ -108,10 +108,10 @@ impl Reader {
             }
             match deliver(&self.talk.exchanges, event.data, |receipt| self.note(receipt)) {
                 Ok(()) => {}
-                Err(Strange { error, is_aside: true }) => {
+                Err(Unreadable { error, is_aside: true }) => {
                     tracing::warn!(server = %self.talk.name, %error, "passed over a message that cannot be read");
                 }
-                Err(Strange { error, .. }) => {
+                Err(Unreadable { error, .. }) => {
                     return format!("the server sent what is not an MCP message: {}", error.message());
                 }
             }

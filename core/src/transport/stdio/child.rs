@@ -17,7 +17,7 @@ use super::tail::Tail;
 use crate::clock::Tick;
 use crate::model::redact::Secrets;
 use crate::rpc::lines::{Line, Lines, excerpt, framed};
-use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Strange, deliver};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Unreadable, deliver};
 
 /// Longest line that a child may write to its standard output.
 pub(super) const MAX_LINE: usize = 16 * 1024 * 1024;
@@ -112,7 +112,7 @@ pub(super) async fn read(
                 }
             }
         });
-        if let Err(Strange { error, .. }) = told
+        if let Err(Unreadable { error, .. }) = told
             && let Some(suppressed) = budget.take()
         {
             let line = excerpt(&line, 200);

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as Broken};
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 
-use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Strange, deliver};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Unreadable, deliver};
 
 /// Silence after which the peer is pinged.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -91,10 +91,10 @@ async fn read(
             Some(Ok(Frame::Text(text))) => {
                 match deliver(&talk.exchanges, Bytes::from(text), |receipt| note(talk, &receipt)) {
                     Ok(()) => {}
-                    Err(Strange { error, is_aside: true }) => {
+                    Err(Unreadable { error, is_aside: true }) => {
                         tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
                     }
-                    Err(Strange { error, .. }) => {
+                    Err(Unreadable { error, .. }) => {
                         return format!("the server sent what is not an MCP message: {}", error.message());
                     }
                 }
