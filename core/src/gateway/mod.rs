@@ -349,6 +349,7 @@ impl Core {
     fn of(this: &Weak<Self>, parts: Parts) -> Self {
         let Parts { settings, store, clock, random, tasks, book, connect, .. } = parts;
         let (call_metrics, audit, observers) = observers_of(&settings, &parts.trail, &clock);
+        let snapshot = Snapshot { claims: parts.claims, ..Snapshot::default() };
         Self {
             trail: parts.trail,
             calls: ActiveCalls::new(&clock, &observers),
@@ -364,10 +365,7 @@ impl Core {
             ),
             monitor: background::probe::monitor(this, &clock, &random, &parts.cluster),
             cluster: parts.cluster,
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot {
-                claims: parts.claims,
-                ..Snapshot::default()
-            })),
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             refreshing: std::sync::Mutex::default(),
             sessions: session::sessions::Sessions::default(),
             modern: parts.modern,
