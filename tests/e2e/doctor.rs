@@ -21,7 +21,8 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-#[tokio::test]
+// The command blocks a thread; the fake server runs on the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn good_servers_pass_every_step() {
     let (gateway, fake) = (Gateway::start().await, Fake::start("far").await);
     gateway.register(&json!({ "name": "far", "endpoint_url": fake.url() })).await;

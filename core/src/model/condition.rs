@@ -140,3 +140,39 @@ impl ProblemKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_below_a_manager_read_kinds_and_times_and_no_text_of_a_server() {
+        let problem = |what, item: Option<&str>| Problem {
+            what,
+            item: item.map(str::to_owned),
+            reason: "canary of the server".into(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+            next_attempt: Some(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let condition = Condition {
+            state: ServerState::Partial,
+            problems: vec![
+                problem(ProblemKind::List, Some("prompts/list")),
+                problem(ProblemKind::Item, Some("tool canary-a")),
+                problem(ProblemKind::Item, Some("tool canary-b")),
+            ],
+            last_start: None,
+            size: ListSize::default(),
+            last_error: Some("canary".into()),
+            progress: None,
+            output: vec!["canary".into()],
+        };
+        let told = condition.without_texts();
+        assert!(!format!("{told:?}").contains("canary"), "{told:?}");
+        assert_eq!(told.state, ServerState::Partial);
+        let kinds: Vec<_> = told.problems.iter().map(|problem| problem.what).collect();
+        assert_eq!(kinds, [ProblemKind::List, ProblemKind::Item]);
+        assert!(told.problems.iter().all(|problem| problem.next_attempt.is_some()));
+        assert!(told.last_error.is_some());
+    }
+}

@@ -192,7 +192,12 @@ impl Examination<'_> {
             }
             let count = listing.items.iter().filter(|item: &&Capability| item.kind == kind).count();
             if count > 0 {
-                self.push(method, StepOutcome::Ok, format!("{count} items"), None);
+                self.push(
+                    method,
+                    StepOutcome::Ok,
+                    format!("{count} {}", if count == 1 { "item" } else { "items" }),
+                    None,
+                );
             }
         }
         self.items(&problems);

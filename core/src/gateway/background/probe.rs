@@ -36,8 +36,8 @@ impl Probe for Seen {
         let replica = gateway.replica(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
         // A probe that the monitor ends counts against the server; a program that is starting has done nothing wrong.
-        let patience = replica.server.health_check.timeout.mul_f64(0.8);
-        replica.upstream.probe(kind, patience, move |session| watching.watch(id, session)).await
+        let start_wait = replica.server.health_check.timeout.mul_f64(0.8);
+        replica.upstream.probe(kind, start_wait, move |session| watching.watch(id, session)).await
     }
 }
 

@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use super::context::CallContext;
-use super::limits::{Patience, TimeLimits};
+use super::limits::{IdleTimer, TimeLimits};
 use super::ongoing::Departure;
 use super::relay::Relay;
 use super::sink::Sink;
@@ -131,7 +131,7 @@ impl Flow {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
         let in_all = (self.started + self.limits.total).since(clock.now());
-        let (limits, patience) = (self.limits, Patience::default());
+        let (limits, idle_timer) = (self.limits, IdleTimer::default());
         let gone = async {
             match sink {
                 Some(sink) if self.context.departure() == Departure::Cancels => sink.left().await,
@@ -144,10 +144,10 @@ impl Flow {
         let end = tokio::select! {
             biased;
             Some(never) = pausing => match never {},
-            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink, &patience) => end,
+            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink, &idle_timer) => end,
             () = self.context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
-            passed = patience.passed(limits, left, in_all) => {
+            passed = idle_timer.passed(limits, left, in_all) => {
                 late = true;
                 Err(limits.error(passed, gateway.name_of(self.answering.server).as_deref().unwrap_or("the server")))
             }
@@ -246,12 +246,12 @@ impl Answering {
         context: &CallContext,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&Sink>,
-        patience: &Patience,
+        idle_timer: &IdleTimer,
     ) -> Result<Message> {
         while let Some(next) = messages.next().await {
             let message = next?;
             if message.method() == Some(&Method::Progress) {
-                patience.renew();
+                idle_timer.renew();
             }
             if message.shape() == Shape::Response {
                 if message.id_number() == Some(self.upstream_id) {

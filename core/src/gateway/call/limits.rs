@@ -82,9 +82,9 @@ pub(crate) enum Passed {
 
 /// The time of silence of one call, which a report of progress begins anew.
 #[derive(Debug, Default)]
-pub(crate) struct Patience(Notify);
+pub(crate) struct IdleTimer(Notify);
 
-impl Patience {
+impl IdleTimer {
     /// The server has reported progress.
     pub(crate) fn renew(&self) {
         self.0.notify_one();
@@ -145,17 +145,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn progress_renews_the_time_of_silence_up_to_the_limit_in_all() {
-        let (limits, patience) = (limits(30, Some(100), None), Patience::default());
-        assert_eq!(patience.passed(limits, SECOND * 30, SECOND * 100).await, Passed::Idle);
+        let (limits, idle_timer) = (limits(30, Some(100), None), IdleTimer::default());
+        assert_eq!(idle_timer.passed(limits, SECOND * 30, SECOND * 100).await, Passed::Idle);
         let telling = async {
             for _ in 0..4 {
                 tokio::time::sleep(SECOND * 29).await;
-                patience.renew();
+                idle_timer.renew();
             }
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            passed = patience.passed(limits, SECOND * 30, SECOND * 100) => assert_eq!(passed, Passed::Total),
+            passed = idle_timer.passed(limits, SECOND * 30, SECOND * 100) => assert_eq!(passed, Passed::Total),
             () = telling => panic!("it ends"),
         }
     }

@@ -92,8 +92,8 @@ impl Core {
             return Ok(());
         }
         let starting = service.unheard().filter(|replica| replica.upstream.starting().is_some());
-        let patience = starting.map(|replica| replica.server.configuration.timeout).max().unwrap_or_default();
-        tokio::time::timeout(patience.saturating_sub(budget), first).await
+        let wait = starting.map(|replica| replica.server.configuration.timeout).max().unwrap_or_default();
+        tokio::time::timeout(wait.saturating_sub(budget), first).await
     }
 
     /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if

@@ -90,15 +90,6 @@ impl Core {
         if log_level(client) != told {
             tell_level(client, &session, cause).await;
         }
-        if client.can_be_asked() {
-            let (this, upstream, session) = (Arc::clone(self), Arc::clone(upstream), Arc::clone(&session));
-            let server = replica.server.id;
-            self.tasks.spawn(async move {
-                if upstream.ask_further(&session).await {
-                    this.discover_again(server);
-                }
-            });
-        }
         // Over one connection everything arrives anyway; otherwise a stream costs a connection, so only if the client listens.
         let hears = upstream.is_duplex() || client.outbox.is_attached();
         if hears && !client.is_pooled() && !client.can_be_asked() {

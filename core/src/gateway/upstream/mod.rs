@@ -9,7 +9,6 @@
 pub(super) mod outcome;
 pub(super) mod starts;
 pub(super) mod startup;
-mod further;
 mod probing;
 pub(super) mod overrides;
 pub(super) mod credential_cache;
@@ -30,14 +29,12 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use self::era_negotiator::{EraNegotiator, hello};
-use self::further::FurtherItems;
 use self::per_caller::PerCallerUpstreams;
 use self::startup::{Starting, Startup};
 use crate::clock::Clock;
 use crate::discovery::{self, Fetched, Heard};
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{Listing, Server};
-use crate::rpc::version::Era;
 use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::tasks::awaited::{Awaited, promise};
@@ -57,7 +54,6 @@ pub(crate) struct Upstream {
     pub(crate) server: Arc<Server>,
     negotiator: Arc<EraNegotiator>,
     shared: Mutex<SharedState>,
-    further: FurtherItems,
     /// Cancelled when the server must no longer be reached over this upstream.
     retired: CancellationToken,
     tasks: Tasks,
@@ -90,16 +86,7 @@ impl Upstream {
         let startup = Startup::new(&server, &*connector, clock, start_timeout);
         let negotiator = EraNegotiator::new(&server, connector, startup, tasks.clone());
         let callers = (!server.configuration.credentials.is_shared()).then(PerCallerUpstreams::default);
-        Arc::new(Self {
-            number,
-            server,
-            negotiator,
-            shared: Mutex::default(),
-            further: FurtherItems::default(),
-            retired,
-            tasks,
-            callers,
-        })
+        Arc::new(Self { number, server, negotiator, shared: Mutex::default(), retired, tasks, callers })
     }
 
     /// Whether all messages of a session pass over one connection; see [`Connector::is_duplex`].
@@ -130,7 +117,6 @@ impl Upstream {
             server: Arc::clone(&self.server),
             negotiator: self.negotiator.with(connector),
             shared: Mutex::default(),
-            further: FurtherItems::default(),
             retired: self.retired.child_token(),
             tasks: self.tasks.clone(),
             callers: None,
@@ -308,29 +294,12 @@ impl Upstream {
         }
         if self.starts_process() {
             let session = self.shared(opened).await?;
-            let mut fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await?;
-            self.further.add_to(&mut fetched.listing);
-            return Ok(fetched);
+            return Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await;
         }
         let session = self.own(&hello).await?;
         let fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await;
         session.close().await;
         fetched
-    }
-
-    /// Asks a program, in the session of a client that can be asked, for the items that the shared session does not show: once.
-    /// Whether it was asked.
-    pub(crate) async fn ask_further(&self, session: &Session) -> bool {
-        if !self.starts_process() || session.era() != Era::Legacy || !self.further.begin() {
-            return false;
-        }
-        let asking = Asking::of(session, self.server.configuration.timeout);
-        let fetching = discovery::fetch(&asking, session.initialize_result(), &|_| {});
-        match self.unless_retired(fetching).await {
-            Ok(fetched) => self.further.keep(fetched.listing.items),
-            Err(_) => self.further.give_up(),
-        }
-        true
     }
 
     /// As [`EraNegotiator::want_legacy`].

@@ -13,34 +13,34 @@ use crate::rpc::Method;
 use crate::transport::Session;
 
 impl Upstream {
-    /// The shared session for a probe that waits `patience` at most for a program that starts.
+    /// The shared session for a probe that waits `start_wait` at most for a program that starts.
     async fn probed(
         self: &Arc<Self>,
-        patience: Duration,
+        start_wait: Duration,
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
     ) -> Result<Arc<Session>> {
         let opening = self.shared(opened);
         if !self.starts_process() {
             return opening.await;
         }
-        if let Ok(session) = tokio::time::timeout(patience, opening).await {
+        if let Ok(session) = tokio::time::timeout(start_wait, opening).await {
             return session;
         }
-        let starting = Starting { so_far: patience, limit: self.startup().limit() };
-        Err(self.starting().unwrap_or(starting).still(&self.server.name, patience))
+        let starting = Starting { so_far: start_wait, limit: self.startup().limit() };
+        Err(self.starting().unwrap_or(starting).still(&self.server.name, start_wait))
     }
 
-    /// Probes the server, and waits `patience` for a program that starts. A probe that fails, or is dropped before it has its answer, is the last that uses the shared session.
+    /// Probes the server, and waits `start_wait` for a program that starts. A probe that fails, or is dropped before it has its answer, is the last that uses the shared session.
     pub(crate) async fn probe(
         self: &Arc<Self>,
         kind: ProbeKind,
-        patience: Duration,
+        start_wait: Duration,
         opened: impl FnOnce(&Arc<Session>) + Send + 'static,
     ) -> Result<()> {
         if kind == ProbeKind::Connect {
             return self.negotiator.connector.check().await;
         }
-        let session = self.probed(patience, opened).await?;
+        let session = self.probed(start_wait, opened).await?;
         let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
         // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
         let time_limit = Duration::from_secs(60);

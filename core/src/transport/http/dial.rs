@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -58,10 +59,7 @@ impl Dial {
         let mut steps = Vec::new();
         let addresses = self.in_time(self.watch.resolve(&self.host, self.port)).await;
         let is_resolved = addresses.is_ok();
-        steps.push((
-            "resolve",
-            addresses.map(|found| format!("`{}` has {} addresses", self.host, found.len())),
-        ));
+        steps.push(("resolve", addresses.map(|found| self.resolved(&found))));
         if !is_resolved {
             return steps;
         }
@@ -81,6 +79,11 @@ impl Dial {
         });
         steps.push(("tls", trusted.await.map(|()| "the certificate is trusted".to_owned())));
         steps
+    }
+
+    fn resolved(&self, addresses: &[SocketAddr]) -> String {
+        let all: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        format!("`{}` is {}", self.host, all.join(", "))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

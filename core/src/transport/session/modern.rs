@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{HandshakeMode, Hello, INITIALIZE_ID, Session, ask, declared, handshake, unsupported};
-use crate::error::{Delivery, ErrorKind, Result};
+use crate::error::{Cause, Delivery, ErrorKind, Result};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Edit, Members, Message, Method, meta};
 use crate::transport::{Connector, Link, Outgoing};
@@ -107,8 +107,13 @@ impl Session {
             Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, AGAIN_ID)),
             Err(error) if link.is_open() => Err(error),
             // A child that exited over a request that it did not know; another one gets the legacy handshake.
-            Err(_) => {
-                let again = connector.connect(own).await?;
+            Err(ended) => {
+                let again = match connector.connect(own).await {
+                    Ok(again) => again,
+                    // Why it ended says more than that its next start is put off.
+                    Err(error) if *error.cause() == Cause::PutOff => return Err(ended),
+                    Err(error) => return Err(error),
+                };
                 let shaken = handshake(again.as_ref(), hello).await;
                 if shaken.is_err() {
                     again.close().await;

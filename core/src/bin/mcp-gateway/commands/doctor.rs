@@ -39,12 +39,11 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
 }
 
 async fn examine(api: &Api, args: &Args) -> Result<bool, Failure> {
-    let ids = match &args.name {
-        Some(name) => vec![id_of(api, name).await?],
-        None => {
-            let servers = all(api, "").await?;
-            servers.iter().filter_map(|server| server["id"].as_str().map(str::to_owned)).collect()
-        }
+    let ids: Vec<_> = if let Some(name) = &args.name {
+        vec![id_of(api, name).await?]
+    } else {
+        let servers = all(api, "").await?;
+        servers.iter().filter_map(|server| server["id"].as_str().map(str::to_owned)).collect()
     };
     if ids.is_empty() && !args.json {
         print(&format!("no servers in {}", api.place()))?;

@@ -17,7 +17,7 @@ use super::{Round, bond_of, may_ask, missing_capability};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
-use crate::gateway::call::limits::{Passed, Patience, TimeLimits};
+use crate::gateway::call::limits::{IdleTimer, Passed, TimeLimits};
 use crate::gateway::call::relay::mapped_progress;
 use crate::gateway::session::pool::Borrowed;
 use crate::gateway::upstream::outcome::{record_answer, record_error};
@@ -168,9 +168,9 @@ impl Talk {
     /// Reads the server's messages until the round ends.
     async fn listen(&mut self, round: &Round) -> End {
         let deadline = round.deadline.max(self.started);
-        let (now, patience) = (self.gateway.clock.now(), Patience::default());
+        let (now, idle_timer) = (self.gateway.clock.now(), IdleTimer::default());
         let in_all = (self.started + self.limits.total).since(now);
-        let mut late = std::pin::pin!(patience.passed(self.limits, deadline.since(now), in_all));
+        let mut late = std::pin::pin!(idle_timer.passed(self.limits, deadline.since(now), in_all));
         let mut gone = std::pin::pin!(left(&round.sender));
         loop {
             // Requests that a server sends at the same time as the first are sent to the client together with it.
@@ -196,7 +196,7 @@ impl Talk {
                 Err(end) => return end,
             };
             if message.method() == Some(&Method::Progress) {
-                patience.renew();
+                idle_timer.renew();
             }
             if message.shape() == Shape::Request {
                 let capabilities = round.context.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
