@@ -581,11 +581,11 @@ export declare class Gateway implements AsyncDisposable {
   /** Deletes a tenant with its servers; its audit trail stays. */
   deleteTenant(tenant: string): Promise<null>
 
-  /** Sets what a server is shown; the value is kept sealed and never shown. */
+  /** Sets a credential that the gateway sends to a server; the value is kept sealed and never shown. */
   setCredential(server: string, credential: NewCredential): Promise<Credential>
   listCredentials(server: string): Promise<CredentialList>
   removeCredential(server: string, header: string, options?: { subject?: string }): Promise<null>
-  /** Begins to let the gateway into a server by OAuth. */
+  /** Begins an OAuth login of the gateway at a server. */
   beginLogin(server: string, wish: LoginWish): Promise<Login>
   /** Ends a login with what the browser brought to `redirectUri`. */
   finishLogin(answer: { state: string; code: string; iss?: string; redirectUri?: string }): Promise<Credential>

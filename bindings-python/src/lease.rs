@@ -47,7 +47,13 @@ impl Lease {
     #[getter]
     fn headers(&self) -> BTreeMap<String, String> {
         let picked = self.picked();
-        picked.server().configuration.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        picked
+            .server()
+            .configuration
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// Releases the server, which answered.

@@ -87,7 +87,7 @@ impl Checkpoint {
         }
         Err(Error::new(
             ErrorKind::Unauthenticated,
-            "this needs a credential; send `Authorization: Bearer` with an API key or a token",
+            "authentication required; send `Authorization: Bearer` with an API key or a token",
         ))
     }
 
@@ -152,9 +152,10 @@ impl Authenticator for Checkpoint {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         let answer = match credentials {
             // A stream that is held open for a key speaks for it long after the key was sent.
-            Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => {
-                Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
-            }
+            Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the credential was revoked or has expired; use another one",
+            )),
             Credentials::Embedded(principal) => Ok(principal.clone()),
             Credentials::Network { peer, forwarded, authorization } => match authorization {
                 Authorization::Absent => self.without_credential(*peer, forwarded.as_ref()),

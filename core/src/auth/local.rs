@@ -62,7 +62,7 @@ impl LocalToken {
 
     /// A token that ends with this process, for a gateway without a folder of its own.
     ///
-    /// [`ErrorKind::Internal`] if the system gives no random numbers.
+    /// [`ErrorKind::Internal`] if the operating system returned no random bytes.
     pub fn in_memory() -> Result<Self> {
         Ok(Self::of(random()?, None))
     }
@@ -162,7 +162,7 @@ pub(super) fn has_form(token: &[u8]) -> bool {
 
 fn random() -> Result<String> {
     let mut bytes = [0; RANDOM];
-    let none = |_| Error::new(ErrorKind::Internal, "the system gives no random numbers");
+    let none = |_| Error::new(ErrorKind::Internal, "the operating system returned no random bytes");
     SystemRandom::new().fill(&mut bytes).map_err(none)?;
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let digits = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16));

@@ -56,7 +56,7 @@ pub enum Gate {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct MatrixFile {
     roles: Vec<Role>,
     scopes: BTreeMap<String, ScopeText>,
     operations: BTreeMap<String, OperationText>,
@@ -79,7 +79,7 @@ struct OperationText {
 
 impl Matrix {
     fn parse(text: &str) -> Result<Self> {
-        let file = File::parse(text)?;
+        let file = MatrixFile::parse(text)?;
         if file.roles != Role::ALL {
             let text = "permissions.toml has other roles than this program, or in another order";
             return Err(Error::new(ErrorKind::Internal, text));
@@ -149,7 +149,7 @@ impl Gate {
     }
 }
 
-impl File {
+impl MatrixFile {
     fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
             Error::new(ErrorKind::Internal, "permissions.toml cannot be read").caused_by(error)

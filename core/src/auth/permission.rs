@@ -162,9 +162,12 @@ impl Principal {
 
     #[cold]
     fn denied(&self, operation: Operation) -> Error {
-        Error::new(ErrorKind::PermissionDenied, "your role may not do this; ask an administrator")
-            .with("operation", operation.as_str())
-            .with("role", self.role.as_str())
+        Error::new(
+            ErrorKind::PermissionDenied,
+            "your role does not allow this operation; ask an administrator",
+        )
+        .with("operation", operation.as_str())
+        .with("role", self.role.as_str())
     }
 }
 
@@ -192,6 +195,6 @@ fn unproven(operation: Operation, remedy: &str) -> Error {
 
 #[cold]
 fn undecided(operation: Operation) -> Error {
-    Error::new(ErrorKind::PermissionDenied, "the permission matrix does not have this operation")
+    Error::new(ErrorKind::PermissionDenied, "the permission matrix has no such operation")
         .with("operation", operation.as_str())
 }

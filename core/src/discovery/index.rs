@@ -28,12 +28,12 @@ pub struct Found {
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     state: Arc<RegistryState>,
-    tenants: HashMap<TenantId, Arc<Tenant>>,
+    tenants: HashMap<TenantId, Arc<TenantIndex>>,
     cards: Shards<ServerId, Arc<Card>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Tenant {
+struct TenantIndex {
     kinds: [Postings; 4],
     tags: Postings,
     services: Postings,
@@ -58,10 +58,10 @@ impl Clone for Reading {
 }
 
 /// Servers to be added to and removed from the lists of one map, by key.
-type Edits<'a> = HashMap<&'a str, Edit>;
+type Edits<'a> = HashMap<&'a str, IndexEdit>;
 
 #[derive(Default)]
-struct Edit {
+struct IndexEdit {
     add: Vec<ServerId>,
     remove: Vec<ServerId>,
 }
@@ -221,7 +221,7 @@ impl Index {
         search::search(cards, *documents, query, limit, shows_item)
     }
 
-    fn look(&self, tenant: &TenantId, map: impl Fn(&Tenant) -> &Postings, key: &str) -> &[ServerId] {
+    fn look(&self, tenant: &TenantId, map: impl Fn(&TenantIndex) -> &Postings, key: &str) -> &[ServerId] {
         let Some(tenant) = self.tenants.get(tenant) else { return &[] };
         // The closure borrows from the tenant, which lives as long as the index.
         map(tenant).get(key).map(|ids| &**ids).unwrap_or_default()
@@ -292,7 +292,7 @@ impl<'a> TenantEdits<'a> {
     }
 }
 
-impl Tenant {
+impl TenantIndex {
     fn apply(&mut self, edits: TenantEdits<'_>) {
         let [tools, resources, templates, prompts] = edits.kinds;
         for (kind, edits) in [
@@ -346,7 +346,7 @@ impl Tenant {
 }
 
 /// Makes one edit; whether there was a list before, and whether there is one now.
-fn apply(postings: &mut Postings, key: &str, mut edit: Edit) -> (bool, bool) {
+fn apply(postings: &mut Postings, key: &str, mut edit: IndexEdit) -> (bool, bool) {
     let old = postings.get(key).cloned().unwrap_or_default();
     edit.remove.sort_unstable();
     let stay = old.iter().copied().filter(|id| edit.remove.binary_search(id).is_err());

@@ -48,7 +48,8 @@ pub(super) async fn authorize(house: &OpenGateway, asked: &IdentityRequest) -> R
     let operation = Operation::ALL.iter().find(|operation| operation.as_str() == asked.operation);
     let operation = operation.ok_or_else(|| {
         let shown: String = asked.operation.chars().take(64).collect();
-        Error::new(ErrorKind::InvalidParams, "there is no such operation").with("operation", shown)
+        Error::new(ErrorKind::InvalidParams, "no such operation; `permissions` lists them")
+            .with("operation", shown)
     })?;
     let caller = caller(house, asked.authorization.as_deref()).await?;
     // It is about something of the host's.

@@ -20,7 +20,7 @@ const WORKERS: usize = 4;
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
-struct Document {
+struct OpeningDocument {
     config: Option<Value>,
     url: Option<String>,
     data_dir: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(super) struct Opening(Prepared);
 impl Opening {
     pub(super) fn read(document: &[u8]) -> Result<Self> {
         let document = if document.is_empty() { b"{}" } else { document };
-        let document: Document = views::read(document, "the document that opens the gateway")?;
+        let document: OpeningDocument = views::read(document, "the document that opens the gateway")?;
         let mut builder = GatewayBuilder::default();
         builder = match document.config {
             None => builder,
@@ -69,8 +69,7 @@ impl Opening {
             .enable_all()
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Internal, "the threads of the gateway cannot be started")
-                    .caused_by(error)
+                Error::new(ErrorKind::Internal, "the gateway's threads cannot be started").caused_by(error)
             })
     }
 

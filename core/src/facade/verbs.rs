@@ -84,7 +84,7 @@ impl Verb {
         let mcp = || mcp::Verb::named(name).map(Self::Mcp);
         own.or_else(governing).or_else(mcp).ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
-            Error::new(ErrorKind::MethodNotFound, "the gateway has no such verb").with("verb", shown)
+            Error::new(ErrorKind::MethodNotFound, "the gateway has no such operation").with("verb", shown)
         })
     }
 

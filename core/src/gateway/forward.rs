@@ -40,7 +40,7 @@ const RETRY_PATIENCE: Duration = Duration::from_millis(500);
 const CROWDED: Duration = Duration::from_secs(1);
 
 /// The result of one attempt.
-struct Sent {
+struct SentAttempt {
     exchange: Exchange,
     answering: Answering,
     /// Nothing was sent: a modern client gets requests to answer first.
@@ -66,11 +66,11 @@ impl Core {
                 error: sent.as_ref().err(),
             });
             let error = match sent {
-                Ok(Sent { exchange, answering, asks_first, .. }) if context.modern.is_some() => {
+                Ok(SentAttempt { exchange, answering, asks_first, .. }) if context.modern.is_some() => {
                     let course = Course { exchange, answering, lease, started, deadline, limits, asks_first };
                     return Box::pin(self.answer_downward(course, request)).await;
                 }
-                Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
+                Ok(SentAttempt { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
                     record_answer(&mut lease, &message, now.since(started), now);
                     let message = self.of_tasks(context, &answering, message);
@@ -84,7 +84,7 @@ impl Core {
                     }
                     return Ok(Reply::Message { body, session: None, server });
                 }
-                Ok(Sent { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
+                Ok(SentAttempt { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
                     let context = request.context;
                     let flow =
                         Flow { answering, messages, lease, started, deadline, limits, context, pauses };
@@ -143,7 +143,7 @@ impl Core {
         context: &CallContext,
         replica: &Replica,
         deadline: Tick,
-    ) -> Result<Sent> {
+    ) -> Result<SentAttempt> {
         let session = match ready_session(context, replica) {
             Some(session) => session,
             None => Box::pin(self.open_session_at(replica, context, deadline)).await?,
@@ -155,7 +155,7 @@ impl Core {
         if let Some(modern) = context.modern.as_ref().filter(|_| session.era() == Era::Legacy) {
             let asking = Box::pin(self.ask_first(&session, modern, context, &forward.message));
             if let Some(first) = self.in_time(deadline, context, asking).await.map_err(Error::not_sent)? {
-                return Ok(Sent {
+                return Ok(SentAttempt {
                     exchange: Exchange::One(first),
                     answering,
                     asks_first: true,
@@ -165,7 +165,7 @@ impl Core {
         }
         let pauses = outgoing.pauses.clone();
         match self.in_time(deadline, context, session.request(outgoing)).await {
-            Ok(exchange) => Ok(Sent { exchange, answering, asks_first: false, pauses }),
+            Ok(exchange) => Ok(SentAttempt { exchange, answering, asks_first: false, pauses }),
             Err(error) if error.kind() == ErrorKind::Timeout && context.record.is_starved() => {
                 answering.give_up(&self.tasks, context);
                 // Nobody's fault but the caller's: it counts against no server.
@@ -224,7 +224,7 @@ impl Core {
             result = work => result,
             () = context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = tokio::time::sleep(left) => {
-                let late = Error::new(ErrorKind::Timeout, "the server did not answer in time");
+                let late = Error::new(ErrorKind::Timeout, "the server did not answer in time; raise `timeout_seconds` if its calls need longer");
                 Err(late.because(Cause::DeadlinePassed))
             }
         }

@@ -157,7 +157,7 @@ impl Core {
             }
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
-                "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it gives",
+                "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it returns",
             ));
         };
         let client = self.sessions.find(id, principal, &call.route)?;
@@ -265,7 +265,7 @@ impl Core {
         };
         let maker = maker.or(latest);
         let givers = self.givers_of(route, &context, &message);
-        let target = self.with_view(&context.principal, |view| {
+        let target = self.router.with_view(&context.principal, |view| {
             let hints = context.hints.as_ref();
             context::forward(view, &context.principal, route, maker.as_ref(), hints, givers.as_ref(), message)
         })?;
@@ -340,7 +340,10 @@ impl Core {
     ) -> Result<Reply> {
         let resolved = self.resolve(&Endpoint::all(), action, context)?;
         if matches!(resolved, ResolvedCall::Own(..)) {
-            return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
+            return Err(Error::new(
+                ErrorKind::InvalidParams,
+                "the gateway's own tools cannot be called through `call_tool`; call them by name",
+            ));
         }
         Box::pin(self.run(&Endpoint::all(), resolved, record)).await
     }
@@ -390,7 +393,7 @@ impl Core {
 /// The error for the client of a call that panicked. All state that calls share is changed in single steps, so that other calls
 /// go on.
 fn panicked() -> Error {
-    Error::new(ErrorKind::Internal, "the call failed inside the gateway; its log has the place")
+    Error::new(ErrorKind::Internal, "the call failed inside the gateway; see the gateway's log")
 }
 
 /// Whether the reply has bytes that may have to be counted until they were read. The messages of a legacy client's streams are
@@ -449,6 +452,7 @@ fn held_open(reply: Reply, context: CallContext, open: OpenStream) -> Reply {
 
 /// The session of a call that makes no sense without one.
 fn client_in(context: &CallContext) -> Result<Arc<Client>> {
-    let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
+    let missing =
+        || Error::new(ErrorKind::InvalidRequest, "this method needs a session; send `initialize` first");
     context.client.clone().ok_or_else(missing)
 }

@@ -70,7 +70,10 @@ impl Core {
         match self.in_time(deadline, context, told).await {
             Ok(Some(end)) => end.reply_to(forward, context).map_or(Joined::Alone, Joined::Answered),
             Ok(None) if deadline <= self.clock.now() => {
-                let late = Error::new(ErrorKind::Timeout, "the server did not answer in time");
+                let late = Error::new(
+                    ErrorKind::Timeout,
+                    "the server did not answer in time; raise `timeout_seconds` if its calls need longer",
+                );
                 Joined::Answered(Err(context.settle(late.with("service", &forward.service.name))))
             }
             Ok(None) => Joined::Again,

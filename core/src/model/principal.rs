@@ -220,7 +220,7 @@ impl Principal {
         self.reach() != (None, None)
     }
 
-    /// Whether the credential was revoked or has ended by `now`.
+    /// Whether the credential was revoked or has expired; use another one by `now`.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.grant.as_ref().is_some_and(|grant| {
             grant.revoked.is_cancelled() || grant.expires_at.is_some_and(|end| end <= now)

@@ -210,7 +210,10 @@ fn taken(grant: Grant, token: &OAuthTokenResponse, now: Timestamp) -> Result<Gra
     }
     let access_token = text("access_token").filter(|token| http::HeaderValue::from_str(token).is_ok());
     let access_token = access_token.ok_or_else(|| {
-        Error::new(ErrorKind::BadUpstream, "the authorization server gives a token that no header can carry")
+        Error::new(
+            ErrorKind::BadUpstream,
+            "the authorization server returned a token with characters that no header can carry",
+        )
     })?;
     let life = token.get("expires_in").and_then(Value::as_i64).map(SignedDuration::from_secs);
     Ok(Grant {

@@ -25,12 +25,12 @@ use crate::transport::unread::{CallRoom, HasRoom, SMALL, UnreadBytes};
 /// The calls under way.
 #[derive(Debug)]
 pub struct ActiveCalls {
-    tables: PerThread<Arc<Table>>,
+    tables: PerThread<Arc<CallTable>>,
 }
 
 /// The calls that began on some of the threads.
 #[derive(Debug)]
-struct Table {
+struct CallTable {
     clock: Arc<dyn Clock>,
     observers: Observers,
     unread: Arc<UnreadBytes>,
@@ -66,7 +66,7 @@ impl Active {
 /// The record of one call; it ends when it is finished or, for a stream, when it is dropped with the stream.
 #[derive(Debug)]
 pub struct Record {
-    table: Arc<Table>,
+    table: Arc<CallTable>,
     key: usize,
     active: Arc<Active>,
     failed: std::sync::OnceLock<ErrorKind>,
@@ -82,7 +82,7 @@ impl ActiveCalls {
         let (clock, observers) = (Arc::clone(clock), observers.clone());
         let table = move || {
             let (clock, observers, unread) = (Arc::clone(&clock), observers.clone(), Arc::clone(&unread));
-            Arc::new(Table { clock, observers, unread, under_way: Mutex::default() })
+            Arc::new(CallTable { clock, observers, unread, under_way: Mutex::default() })
         };
         Self { tables: PerThread::new(table) }
     }
@@ -136,7 +136,7 @@ impl ActiveCalls {
 
     /// How many of the calls under way are such.
     pub fn count_of(&self, is_such: impl Fn(&Active) -> bool) -> usize {
-        let count = |table: &Table| table.calls().iter().filter(|(_, active)| is_such(active)).count();
+        let count = |table: &CallTable| table.calls().iter().filter(|(_, active)| is_such(active)).count();
         self.tables.all().map(|table| count(table)).sum()
     }
 
@@ -151,7 +151,7 @@ impl ActiveCalls {
     }
 }
 
-impl Table {
+impl CallTable {
     fn calls(&self) -> MutexGuard<'_, Slab<Arc<Active>>> {
         // A panic elsewhere cannot leave it half changed: every change is one insert or remove.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)

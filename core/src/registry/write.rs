@@ -147,8 +147,10 @@ impl RegistryCore {
         let state = self.state.load_full();
         let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
         let entry = entry.ok_or_else(|| no_server(id))?;
-        let nothing =
-            || Error::new(ErrorKind::Conflict, "nothing of this server waits for approval").with("id", id);
+        let nothing = || {
+            Error::new(ErrorKind::Conflict, "this server has no change that waits for approval")
+                .with("id", id)
+        };
         let (drift, listing) = entry.drift.as_ref().zip(entry.waiting()).ok_or_else(nothing)?;
         let mut server = (*entry.server).clone();
         server.updated_at = self.now();
@@ -212,7 +214,7 @@ fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Conflict,
-        "the server changed since it was read; read it again and repeat the change on what you find",
+        "the server was changed since you read it; read it again and repeat your change",
     )
     .with("id", server.id)
     .with("revision", server.revision))

@@ -214,10 +214,7 @@ fn invalid(message: &'static str) -> Error {
 }
 
 fn half() -> Error {
-    Error::new(
-        ErrorKind::Parse,
-        "an escape in the message is half of a surrogate pair, which is no character",
-    )
+    Error::new(ErrorKind::Parse, "an escape in the message is a lone surrogate, which is not a character")
 }
 
 #[cfg(test)]

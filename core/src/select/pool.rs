@@ -88,12 +88,12 @@ impl View {
 }
 
 /// A view in use.
-enum Seen<'a> {
+enum SeenReplica<'a> {
     First(&'a View),
     Later(Guard<Arc<View>>),
 }
 
-impl Deref for Seen<'_> {
+impl Deref for SeenReplica<'_> {
     type Target = View;
 
     #[inline]
@@ -228,13 +228,13 @@ impl Pool {
     }
 
     /// The view, made anew if it is out of date and no other thread is at it.
-    fn view(&self, now: Tick) -> Seen<'_> {
+    fn view(&self, now: Tick) -> SeenReplica<'_> {
         if let Some(first) = self.first.get().filter(|first| first.is_current(&self.signal, now)) {
-            return Seen::First(first);
+            return SeenReplica::First(first);
         }
         let view = self.view.load();
         if view.is_current(&self.signal, now) {
-            return Seen::Later(view);
+            return SeenReplica::Later(view);
         }
         if let Ok(_only_one) = self.looking.try_lock()
             && let Err(later) = self.first.set(self.look(now))
@@ -242,8 +242,8 @@ impl Pool {
             self.view.store(Arc::new(later));
         }
         match self.first.get() {
-            Some(first) if first.is_current(&self.signal, now) => Seen::First(first),
-            _ => Seen::Later(self.view.load()),
+            Some(first) if first.is_current(&self.signal, now) => SeenReplica::First(first),
+            _ => SeenReplica::Later(self.view.load()),
         }
     }
 

@@ -113,7 +113,7 @@ fn metadata(door: &AppState, headers: &HeaderMap, path: &str) -> Result<Response
     ))
 }
 
-/// Says how to get a token for this gateway
+/// Returns the protected resource metadata of this gateway (RFC 9728)
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource", tag = "operation",
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
 pub(super) async fn whole(
@@ -123,14 +123,14 @@ pub(super) async fn whole(
     metadata(&door, &headers, "")
 }
 
-/// Says how to get a token for `/mcp`
+/// Returns the protected resource metadata of `/mcp`
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp", tag = "operation",
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
 pub(super) async fn all(State(door): State<AppState>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
     metadata(&door, &headers, "/mcp")
 }
 
-/// Says how to get a token for `/mcp/{service}`, whether or not there is such a service
+/// Returns the protected resource metadata of `/mcp/{service}`, also for an unknown service
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp/{service}", tag = "operation",
     params(("service" = String, Path)),
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
@@ -140,6 +140,6 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     let service = ServiceName::asked(&service)
-        .map_err(|_| Error::new(ErrorKind::NotFound, "this is no name of a service"))?;
+        .map_err(|_| Error::new(ErrorKind::NotFound, "this is not a valid service name"))?;
     metadata(&door, &headers, &format!("/mcp/{service}"))
 }

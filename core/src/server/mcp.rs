@@ -297,7 +297,7 @@ fn check_version(headers: &HeaderMap) -> Result<()> {
         return Ok(());
     }
     let shown: String = text.chars().take(40).collect();
-    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not spoken here")
+    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not supported")
         .with("requested", shown))
 }
 

@@ -139,7 +139,7 @@ impl Room {
         let id = ids.next().map(|(_, id)| id);
         let found = id.and_then(|id| self.locked().get(&*id).cloned());
         found.filter(|seat| seat.principal == *principal && ids.next().is_none()).ok_or_else(|| {
-            Error::new(ErrorKind::SessionNotFound, "no such stream; open another with `GET /sse`")
+            Error::new(ErrorKind::SessionNotFound, "no such stream; open a new one with `GET /sse`")
         })
     }
 

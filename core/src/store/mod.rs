@@ -218,14 +218,14 @@ fn tenant_taken(id: &TenantId) -> Error {
 }
 
 fn tenant_changed(id: &TenantId) -> Error {
-    Error::new(ErrorKind::Conflict, "the tenant was changed by somebody else; read it again")
+    Error::new(ErrorKind::Conflict, "the tenant was changed since you read it; read it again")
         .with("tenant", id)
 }
 
 fn changed(id: ServerId, revision: u64) -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "the server changed since it was read; read it again and repeat the change on what you find",
+        "the server was changed since you read it; read it again and repeat your change",
     )
     .with("id", id)
     .with("revision", revision)

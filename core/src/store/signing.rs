@@ -49,7 +49,8 @@ impl SigningKey {
     }
 
     fn text() -> Result<String> {
-        let fault = |_| Error::new(ErrorKind::Internal, "the system gave no random bytes for a key");
+        let fault =
+            |_| Error::new(ErrorKind::Internal, "the operating system returned no random bytes for a key");
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(fault)?;
         Ok(BASE64_STANDARD.encode(document.as_ref()))
     }

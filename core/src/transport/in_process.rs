@@ -196,12 +196,12 @@ impl Connector for ResidentConnector {
     }
 }
 
-/// Ends the exchanges also where the task is dropped without coming to an end.
-struct Ends(Arc<Conversation>);
+/// PipeEnds the exchanges also where the task is dropped without coming to an end.
+struct PipeEnds(Arc<Conversation>);
 
-impl Drop for Ends {
+impl Drop for PipeEnds {
     fn drop(&mut self) {
-        let message = "the link was closed".into();
+        let message = "the connection was closed".into();
         self.0.exchanges.end(Ending { message, status: None, last_words: None });
         self.0.finish();
     }
@@ -214,7 +214,7 @@ async fn converse(
     heard: mpsc::Receiver<Bytes>,
     talk: Arc<Conversation>,
 ) {
-    let ends = Ends(Arc::clone(&talk));
+    let ends = PipeEnds(Arc::clone(&talk));
     // Side by side: a server that does not read must not keep the gateway from reading, or both would wait for ever.
     let why = tokio::select! {
         biased;

@@ -94,7 +94,7 @@ pub enum Exchange {
     /// It answers with one message, which is the response.
     One(Message),
     /// It sends notifications and requests of its own, then the response, with which the stream ends.
-    /// A stream that ends without the response was cut. Dropping it tells the transport that nobody waits any more.
+    /// A stream that ends without the response was cut. Dropping it tells the transport that the request has no waiting caller any more.
     Many(BoxStream<'static, Result<Message>>),
 }
 

@@ -188,8 +188,10 @@ impl KeySet {
 
     async fn keys_at(&self, url: &Url) -> Result<()> {
         let text = self.fetch.fetch(url).await?;
-        let wrong =
-            || Error::new(ErrorKind::BadUpstream, "the issuer's keys are no JWK set").with("url", url);
+        let wrong = || {
+            Error::new(ErrorKind::BadUpstream, "the issuer's `jwks_uri` did not return a JWK set")
+                .with("url", url)
+        };
         let document: Value = serde_json::from_slice(&text).map_err(|error| wrong().caused_by(error))?;
         let keys = document["keys"].as_array().filter(|keys| keys.len() <= MAX_KEYS).ok_or_else(wrong)?;
         let keys: Vec<_> = keys.iter().cloned().filter_map(PublicKey::read).collect();
@@ -263,7 +265,7 @@ impl Loaded {
 fn unavailable() -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        "the issuer's keys cannot be fetched, so its tokens cannot be judged; try again",
+        "the issuer's keys cannot be fetched, so its tokens cannot be verified; try again",
     )
     .retry_after(RETRY)
     .not_sent()

@@ -37,7 +37,7 @@ pub(crate) struct At {
     /// a command line, so rather say it by the variable
     #[arg(long, env = "MREG_KEY", hide_env_values = true)]
     key: Option<String>,
-    /// Authorities in PEM form whose certificate the gateway at the URL may show [default: this machine's]
+    /// Certificate authorities in PEM form that the CLI trusts for the gateway at the URL [default: this machine's]
     #[arg(long, env = "MREG_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }

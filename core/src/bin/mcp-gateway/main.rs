@@ -38,13 +38,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves the gateway until it is told to stop
+    /// Serves the gateway until it is stopped
     Serve(commands::serve::Args),
     /// Serves the gateway to one client on standard input and output
     Stdio(commands::stdio::Args),
     /// Registers a server
     Register(Box<commands::register::Args>),
-    /// Makes, lists, rotates and revokes API keys
+    /// Creates, lists, rotates and revokes API keys
     Keys(commands::keys::Args),
     /// Sets, lists and removes credentials that the gateway sends to a server
     Credentials(commands::credentials::Args),
@@ -56,13 +56,13 @@ enum Command {
     Import(commands::import::Args),
     /// Prints what an MCP client needs to reach this gateway
     Export(commands::export::Args),
-    /// Asks a running gateway whether it works, or probes one server now
+    /// Checks the health of a running gateway, or probes one server now
     Healthcheck(commands::healthcheck::Args),
     /// Examines servers step by step and says what to do
     Doctor(commands::doctor::Args),
     /// Checks the configuration and prints everything that is wrong with it
     Validate(commands::validate::Args),
-    /// Makes the database, or brings it to the newest version
+    /// Creates the database, or migrates it to the newest version
     InitDb(commands::database::InitArgs),
     /// Refreshes the database's statistics and frees unused space
     OptimizeDb(commands::database::OptimizeArgs),
@@ -70,9 +70,9 @@ enum Command {
     Backup(commands::database::BackupArgs),
     /// Puts a backup in the place of the database
     Restore(commands::database::RestoreArgs),
-    /// Shows, exports and verifies the audit trail
+    /// Lists, exports and verifies the audit trail
     Audit(commands::audit::Args),
-    /// Shows the gateway at work on servers of its own
+    /// Demonstrates the gateway on servers of its own
     Demo(demo::Args),
     #[command(hide = true)]
     DemoServer(demo::ServerArgs),

@@ -68,7 +68,7 @@ impl Gateway {
         let lifts = patch.configuration.as_ref().is_some_and(|new| new.access != before.configuration.access);
         // The rules refer to the service.
         let moves = patch.service.as_ref().is_some_and(|new| *new != before.service.as_str())
-            && inner.view(&caller.principal.tenant).is_restricted();
+            && inner.router.view(&caller.principal.tenant).is_restricted();
         if lifts || moves {
             // A caller that may change a server could otherwise lift rules that hide a part of it from others, or from the
             // caller.
@@ -211,7 +211,7 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
         let (snapshot, state) = (inner.router.load(), inner.registry.state());
-        let view = inner.view(&principal.tenant);
+        let view = inner.router.view(&principal.tenant);
         if view.is_whole_for(principal) && !filter.restricts() {
             return state.list(&principal.tenant, filter);
         }
@@ -229,7 +229,7 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let server = self.get(caller, id)?;
         let mut items = self.0.registry.state().listing(server.id).items.clone();
-        if !self.0.view(&caller.principal.tenant).is_whole_for(&caller.principal) {
+        if !self.0.router.view(&caller.principal.tenant).is_whole_for(&caller.principal) {
             items.retain(|item| self.0.sees_item(&caller.principal, &server, item));
         }
         Ok(items)

@@ -99,7 +99,7 @@ impl Core {
         principal.may(Operation::of_request(&ask.method))?;
         match (kind_of(&ask.method), &ask.name) {
             (Some(kind), Some(name)) if !self.leaves(&principal, &ask.service, kind, name) => {
-                let unknown = Error::new(ErrorKind::NotFound, "there is nothing of this name");
+                let unknown = Error::new(ErrorKind::NotFound, "no tool, prompt or resource has this name");
                 Err(unknown.with("name", crate::gateway::routing::names::shown(name)))
             }
             _ => Ok((principal, admission)),

@@ -126,7 +126,10 @@ impl Core {
         // Whoever ends the streams of a credential or a tenant has seen this one, or these see what was changed before that.
         self.gone.check(principal)?;
         if principal.is_over(self.clock.timestamp()) {
-            return Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"));
+            return Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the credential was revoked or has expired; use another one",
+            ));
         }
         Ok(open)
     }
@@ -204,7 +207,7 @@ impl Events {
         match &server {
             Some(server) if !gateway.sees(principal, server) => return None,
             // It is no longer known whether the server was hidden from a watcher that does not see everything.
-            None if !gateway.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
+            None if !gateway.router.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
             Some(_) | None => {}
         }
         let state = server.as_ref().map(|server| gateway.condition(server, &[]).state);

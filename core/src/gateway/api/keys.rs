@@ -10,7 +10,7 @@ use crate::model::{ApiKey, KeyId};
 use crate::store::KeyPage;
 
 impl Gateway {
-    /// Makes an API key for the caller's tenant. The key itself is in the answer and nowhere else.
+    /// Creates an API key for the caller's tenant. The key itself is in the answer and nowhere else.
     ///
     /// [`ErrorKind::PermissionDenied`] for a role, a scope or a server beyond the caller's own.
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<(ApiKey, Secret)> {

@@ -87,11 +87,11 @@ pub struct LoginAnswer<'a> {
 /// The logins under way, and the challenges of servers that require one.
 #[derive(Default)]
 pub(crate) struct Logins {
-    waiting: Mutex<HashMap<String, Arc<Waiting>>>,
+    waiting: Mutex<HashMap<String, Arc<PendingLogin>>>,
     challenges: Mutex<HashMap<(ServerId, Option<String>), Challenge>>,
 }
 
-struct Waiting {
+struct PendingLogin {
     login: oauth::Login,
     caller: Caller,
     server: ServerId,
@@ -102,7 +102,7 @@ struct Waiting {
     turn: tokio::sync::Mutex<()>,
 }
 
-impl Waiting {
+impl PendingLogin {
     /// Whether the address that the browser was sent back to is for the answers of this login's authorization server
     /// (RFC 9700 section 4.4.2).
     fn is_at(&self, redirect_uri: Option<&str>) -> Result<()> {
@@ -153,7 +153,7 @@ impl Logins {
         self.waiting().retain(|_, waiting| waiting.server != server);
     }
 
-    fn add(&self, state: String, waiting: Waiting, now: Timestamp) -> Result<()> {
+    fn add(&self, state: String, waiting: PendingLogin, now: Timestamp) -> Result<()> {
         let mut all = self.waiting();
         all.retain(|_, other| other.ends > now);
         let own = all.values().filter(|other| other.is_of(&waiting.caller.principal)).count();
@@ -169,7 +169,7 @@ impl Logins {
         Ok(())
     }
 
-    fn get(&self, state: &str, now: Timestamp) -> Result<Arc<Waiting>> {
+    fn get(&self, state: &str, now: Timestamp) -> Result<Arc<PendingLogin>> {
         let found = self.waiting().get(state).filter(|waiting| waiting.ends > now).cloned();
         found.filter(|waiting| !waiting.caller.principal.is_over(now)).ok_or_else(|| {
             let message = "no such login is under way: it has ended, or took longer than ten minutes; begin another one";
@@ -177,7 +177,7 @@ impl Logins {
         })
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Arc<Waiting>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Arc<PendingLogin>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -292,7 +292,7 @@ impl Gateway {
         let expires_at = Authority::of(&caller.principal).end_of(latest);
         let (state, authorization_url) = (login.state.clone(), login.url.clone());
         let redirect_uri = login.redirect_uri.clone();
-        let waiting = Waiting {
+        let waiting = PendingLogin {
             login,
             caller: caller.clone(),
             server: server.id,
@@ -305,7 +305,7 @@ impl Gateway {
         Ok(LoginBegun { authorization_url, redirect_uri, expires_at })
     }
 
-    async fn granted(&self, waiting: &Waiting, answer: &LoginAnswer<'_>) -> Result<Credential> {
+    async fn granted(&self, waiting: &PendingLogin, answer: &LoginAnswer<'_>) -> Result<Credential> {
         let inner = &self.0;
         let (caller, subject) = (&waiting.caller, waiting.subject.as_deref());
         let server = self.visible(caller, waiting.server)?;
@@ -332,7 +332,7 @@ impl Gateway {
 fn url_of(server: &Server) -> Result<Url> {
     let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
     url.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidParams, "a server that is a command is not authorized by OAuth")
+        Error::new(ErrorKind::InvalidParams, "OAuth applies to servers with a URL; this server is a command")
     })
 }
 

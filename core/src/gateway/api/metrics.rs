@@ -51,7 +51,7 @@ impl Gateway {
     /// Counts of the caller's services, ordered by name: at most [`MAX_SERVICES`] and one for all others.
     pub fn service_metrics(&self, caller: &Caller) -> Result<Vec<ServiceMetrics>> {
         caller.may(Operation::MetricsRead)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         let now = self.0.clock.now();
         let mut all: Vec<ServiceMetrics> = Vec::new();
         for (name, service) in &view.services {

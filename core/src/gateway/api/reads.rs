@@ -116,7 +116,7 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
         let index = Arc::clone(&inner.router.load().index);
-        let view = inner.view(&principal.tenant);
+        let view = inner.router.view(&principal.tenant);
         if view.is_whole_for(principal) {
             return Ok(index.search(&principal.tenant, query, limit));
         }
@@ -141,7 +141,7 @@ impl Gateway {
         limit: usize,
     ) -> Result<(Vec<Offered>, usize)> {
         caller.may(Operation::McpList)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
         let (mut page, mut total) = (Vec::new(), 0);
         for service in view.services.values() {
@@ -160,7 +160,7 @@ impl Gateway {
     pub fn stats(&self, caller: &Caller) -> Result<Stats> {
         caller.may(Operation::StatsRead)?;
         let mut stats = Stats::default();
-        let view = self.0.view(&caller.principal.tenant);
+        let view = self.0.router.view(&caller.principal.tenant);
         let shown = seeing(&view, &caller.principal);
         for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
             let server = &entry.server;
@@ -190,7 +190,7 @@ impl Gateway {
     /// The routing counters, by server.
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
         caller.may(Operation::MetricsRead)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         let now = self.0.clock.now();
         let replicas = view.services.values().flat_map(|service| &service.replicas);
         Ok(replicas
@@ -238,7 +238,7 @@ impl Gateway {
         let calls = self.0.calls.active();
         let call =
             calls.iter().find(|active| &*active.correlation_id == request_id && self.0.is_of(caller, active));
-        let call = call.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such request is under way"))?;
+        let call = call.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such request is in progress"))?;
         call.cancel.cancel();
         Ok(())
     }

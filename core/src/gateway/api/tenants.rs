@@ -75,7 +75,11 @@ impl Gateway {
     ) -> Result<Tenant> {
         self.may_govern(caller, None).await?;
         if id == TenantId::default_tenant() {
-            return Err(Error::new(ErrorKind::Conflict, "`default` is always there").with("tenant", id));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the tenant `default` exists already and cannot be created",
+            )
+            .with("tenant", id));
         }
         check_shown(display_name.as_deref())?;
         let (registry, by) = (&self.0.registry, &caller.principal.tenant);
@@ -89,7 +93,7 @@ impl Gateway {
         if *id == TenantId::default_tenant() && patch.enabled == Some(false) {
             return Err(Error::new(
                 ErrorKind::InvalidParams,
-                "`default` governs the others and stays enabled",
+                "the tenant `default` administers the others and cannot be disabled",
             ));
         }
         check_shown(patch.display_name.as_deref())?;
@@ -111,7 +115,10 @@ impl Gateway {
     pub async fn delete_tenant(&self, caller: &Caller, id: &TenantId) -> Result<()> {
         self.may_govern(caller, Some(id)).await?;
         if *id == TenantId::default_tenant() {
-            return Err(Error::new(ErrorKind::InvalidParams, "`default` governs the others and stays"));
+            return Err(Error::new(
+                ErrorKind::InvalidParams,
+                "the tenant `default` administers the others and cannot be deleted",
+            ));
         }
         self.change(caller, id, "tenant.delete", |tenant| tenant.status = TenantStatus::Deleted).await?;
         let state = self.0.registry.state();
@@ -150,7 +157,10 @@ impl Gateway {
         }
         let error = match id {
             Some(id) if *id != caller.principal.tenant => unknown(id),
-            _ => Error::new(ErrorKind::PermissionDenied, "only administrators of `default` change tenants"),
+            _ => Error::new(
+                ErrorKind::PermissionDenied,
+                "only administrators of the tenant `default` may change tenants",
+            ),
         };
         let target = id.map_or_else(String::new, ToString::to_string);
         let (registry, by) = (&self.0.registry, &caller.principal.tenant);

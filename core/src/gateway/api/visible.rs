@@ -74,7 +74,7 @@ impl Core {
 
     /// Whether the principal may know of this server of its tenant.
     pub(crate) fn sees(&self, principal: &Principal, server: &Server) -> bool {
-        seeing(&self.view(&principal.tenant), principal)(server)
+        seeing(&self.router.view(&principal.tenant), principal)(server)
     }
 
     /// Whether the principal may know of this server's item.
@@ -90,7 +90,7 @@ impl Core {
         kind: CapabilityKind,
         name: &str,
     ) -> bool {
-        let view = self.view(&principal.tenant);
+        let view = self.router.view(&principal.tenant);
         view.is_whole_for(principal) || !view.denied_to(principal).item(&server.service, kind, name)
     }
 }

@@ -15,7 +15,7 @@ use crate::store::HealthRecord;
 
 /// The gateway as the monitor sees it; weak, since the gateway owns the monitor.
 #[derive(Debug)]
-struct Seen(Weak<Core>);
+struct ProbeView(Weak<Core>);
 
 pub(crate) fn monitor(
     gateway: &Weak<Core>,
@@ -23,13 +23,13 @@ pub(crate) fn monitor(
     random: &Arc<Random>,
     cluster: &Cluster,
 ) -> Arc<Monitor> {
-    let seen = Arc::new(Seen(Weak::clone(gateway)));
+    let seen = Arc::new(ProbeView(Weak::clone(gateway)));
     let probe = Arc::clone(&seen) as Arc<dyn Probe>;
     Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&cluster.leases), probe, seen))
 }
 
 #[async_trait]
-impl Probe for Seen {
+impl Probe for ProbeView {
     async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()> {
         let gone = || Error::new(ErrorKind::NotFound, "the server is no longer registered");
         let gateway = self.0.upgrade().ok_or_else(gone)?;
@@ -42,7 +42,7 @@ impl Probe for Seen {
 }
 
 #[async_trait]
-impl Sink for Seen {
+impl Sink for ProbeView {
     async fn observed(&self, records: Vec<(ServerId, HealthRecord)>) {
         let Some(gateway) = self.0.upgrade() else { return };
         gateway.note_probes(&records);

@@ -182,7 +182,7 @@ impl Core {
     ) -> Result<Talk> {
         let replica = forward.service.replica(answering.server);
         let replica = replica
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a call went to no server of its service"))?;
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the call reached no replica of its service"))?;
         Ok(Talk {
             gateway: Arc::clone(self),
             legacy: answering.relay.session.era() == Era::Legacy,

@@ -31,7 +31,7 @@ use crate::rpc::{Message, Method, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
 
-/// How long a server may take to accept the notice that nobody waits any more.
+/// How long a server may take to accept the notice that the request has no waiting caller any more.
 const CANCELLING: Duration = Duration::from_secs(2);
 
 /// The state that the gateway needs to return an answer to its client.

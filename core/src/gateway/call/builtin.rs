@@ -185,7 +185,7 @@ impl Core {
         kind: CapabilityKind,
     ) -> String {
         let Some(service) = &self.settings.own else { return String::new() };
-        if !self.view_for(principal).has_builtin(principal) {
+        if !self.router.view_for(principal).has_builtin(principal) {
             return String::new();
         }
         let prefixed = kind == CapabilityKind::Tool && route.prefixes_names();

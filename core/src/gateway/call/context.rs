@@ -205,7 +205,7 @@ fn service_of(
         Some(name) => found(view, kind, name, message),
         None if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
             ErrorKind::InvalidParams,
-            "no task of yours has this id; ask for it on the route of its service",
+            "you have no task with this id; ask for it on the route of its service",
         )),
         None => Err(unknown_method(method)),
     }
@@ -295,8 +295,7 @@ fn given(view: &View, givers: Option<&Givers>, uri: &str, message: &Message) -> 
 pub(crate) fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
     let name = shown(name);
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
-        return Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")
-            .with("uri", name);
+        return Error::new(ErrorKind::ResourceNotFound, "no service offers this resource").with("uri", name);
     }
     let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
     let text = format!("Unknown {what}: {name}. Names on `/mcp` are `service__{what}`, as the list has them");

@@ -27,10 +27,10 @@ const MOST: usize = 65_536;
 
 /// The owners of tasks.
 #[derive(Debug, Default)]
-pub(crate) struct Owners(Mutex<Table>);
+pub(crate) struct Owners(Mutex<OwnerTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct OwnerTable {
     /// By tenant and id, as a hash only: ids and subjects can be long, and only equality matters.
     by_task: HashMap<u64, Vec<Made>>,
     order: VecDeque<u64>,
@@ -110,7 +110,7 @@ impl Owners {
         Some(made.owner == key_of(&principal.subject))
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, OwnerTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

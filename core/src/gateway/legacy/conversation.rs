@@ -48,7 +48,7 @@ impl Core {
                 env!("CARGO_PKG_VERSION"),
             ));
         };
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         if view.is_own(route, principal) {
             return Ok(builtin::introduction(negotiated));
         }
@@ -69,7 +69,7 @@ impl Core {
         };
         // Enough time for a server that starts only now; the client's own timeout ends about here too.
         let _ = self.while_starting(service, first).await;
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         let service = view.service(name.as_str())?;
         let may_read = principal.may(Operation::ServersDiagnose).is_ok();
         let unheard = || self.unheard(&service.replicas, may_read);
@@ -100,7 +100,7 @@ impl Core {
     /// they do: now one wants to know.
     pub(crate) async fn meet_as_legacy(self: &Arc<Self>, route: &Endpoint, principal: &Principal) {
         let Some(name) = route.service() else { return };
-        let view = self.view(&principal.tenant);
+        let view = self.router.view(&principal.tenant);
         let Ok(service) = view.service(name.as_str()) else { return };
         let strangers = service.replicas.iter().filter(|replica| replica.upstream.want_legacy());
         let asking: Vec<_> = strangers.map(|replica| self.discover_afresh(replica.server.id)).collect();
@@ -128,7 +128,7 @@ impl Core {
             client.set_apart();
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
-            let view = self.view_for(&context.principal);
+            let view = self.router.view_for(&context.principal);
             if let Some(service) = view.service_at(&client.route)? {
                 let service = Arc::clone(service);
                 let opening = service.replicas.iter().map(|replica| async move {

@@ -25,7 +25,7 @@ impl Core {
         let mut edit = Edit::of(&page)?;
         // Items of before the start are not to be kept for long: their servers are being asked.
         let is_stale = !self.discoveries.are_confirmed();
-        let ttl = if is_stale { 0 } else { ttl(&self.view_for(principal), kind) };
+        let ttl = if is_stale { 0 } else { ttl(&self.router.view_for(principal), kind) };
         edit.set("resultType", r#""complete""#)
             .set("ttlMs", ttl.to_string())
             .set("cacheScope", r#""private""#);

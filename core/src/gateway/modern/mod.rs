@@ -43,7 +43,7 @@ pub(crate) struct ModernState {
 }
 
 impl ModernState {
-    /// The key of states is derived from `vault`. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    /// The key of states is derived from `vault`. [`ErrorKind::Internal`] if the operating system returned no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
             modern_to_legacy: ModernToLegacy::new(vault)?,
@@ -110,7 +110,7 @@ impl Core {
         if let Some(ticket) = self.ticket_of(&message, context)? {
             return Ok(ModernDestination::Own(ModernCall::Resume(ticket, message)));
         }
-        let view = self.view_for(&context.principal);
+        let view = self.router.view_for(&context.principal);
         let givers = self.givers_of(route, context, &message);
         let destination =
             context::forward(&view, &context.principal, route, maker, None, givers.as_ref(), message)?;

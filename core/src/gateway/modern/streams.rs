@@ -84,7 +84,7 @@ impl Core {
         context: &CallContext,
         heard: &mut SelectAll<Heard>,
     ) -> Result<BTreeSet<String>> {
-        let view = self.view_for(&context.principal);
+        let view = self.router.view_for(&context.principal);
         let mut by_service: BTreeMap<_, (Arc<Service>, BTreeSet<String>)> = BTreeMap::new();
         for uri in wanted {
             let service = view.service_at(route)?.or_else(|| view.service_of_resource(&uri));
@@ -228,7 +228,7 @@ async fn across(session: &Arc<Session>, tasks: &Tasks, filter: &str) -> Result<(
         queued: None,
         call: None,
     };
-    let refused = || Error::new(ErrorKind::BadUpstream, "the server does not tell of changes");
+    let refused = || Error::new(ErrorKind::BadUpstream, "the server does not send notifications of changes");
     let opened = Opened { session: Arc::clone(session), id, tasks: tasks.clone() };
     let opening = async {
         let Exchange::Many(mut messages) = session.request(outgoing).await? else { return Err(refused()) };

@@ -35,9 +35,9 @@ impl Core {
     /// Whether the lists of a service are answered from memory, since the caller may not see all of it, or since it is the
     /// gateway's own.
     pub(crate) fn is_veiled(&self, principal: &Principal, service: &ServiceName) -> bool {
-        self.with_view(principal, |view| {
+        self.router.with_view(principal, |view| {
             view.services.get(service).is_some_and(|service| service.is_veiled())
-        }) || service.is_gateway() && self.view_for(principal).has_builtin(principal)
+        }) || service.is_gateway() && self.router.view_for(principal).has_builtin(principal)
     }
 
     /// The `result` of a list that the gateway answers itself.
@@ -48,7 +48,7 @@ impl Core {
         kind: CapabilityKind,
     ) -> Result<String> {
         let Some(name) = route.service() else { return self.merged_list(principal, kind).await };
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         if view.is_own(route, principal) {
             return Ok(format!(
                 r#"{{"{}":[{}]}}"#,
@@ -68,11 +68,11 @@ impl Core {
         kind: CapabilityKind,
     ) -> Result<String> {
         let silent = self.hear_everyone(principal).await;
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         // The earlier declarations of a silent service count until it answers; no data at all is not an empty list.
         let nothing = || view.services.values().all(|service| service.offers(kind).is_empty());
         if !view.services.is_empty() && silent.len() == view.services.len() && nothing() {
-            return Err(Error::new(ErrorKind::Unavailable, "none of the services answers")
+            return Err(Error::new(ErrorKind::Unavailable, "no service answered")
                 .with("services", silent.into_iter().collect::<Vec<_>>().join(", "))
                 .retry_after(Duration::from_secs(1)));
         }
@@ -82,7 +82,7 @@ impl Core {
 
     /// Asks every server that has never answered, within the list budget; returns the services that stay silent.
     async fn hear_everyone(self: &Arc<Self>, principal: &Principal) -> BTreeSet<String> {
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         let unheard: Vec<_> =
             view.services.values().filter(|service| service.initialize().is_none()).collect();
         if unheard.is_empty() {
@@ -114,7 +114,7 @@ impl Core {
             }
             Either::Right((_, known)) => drop(known.await),
         }
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         let silent =
             |service: &&Arc<Service>| service.initialize().is_none() && service.unheard().next().is_some();
         view.services.values().filter(silent).map(|service| service.name.to_string()).collect()

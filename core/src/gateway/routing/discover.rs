@@ -27,7 +27,7 @@ const LONGEST_SETTLE: Duration = Duration::from_secs(2);
 
 /// The freshness that a caller needs, by its knowledge of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum DiscoveryRequest {
     /// It knows of none: any answer will do, also that of a query in progress.
     Known,
     /// The listing may have changed by now, so the query must begin after this moment.
@@ -39,7 +39,7 @@ enum Wish {
 /// The queries in progress, by server.
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
-    under_way: Mutex<HashMap<ServerId, UnderWay>>,
+    under_way: Mutex<HashMap<ServerId, RunningDiscovery>>,
     pub(super) asked: DiscoveryTimes,
     /// Locked while `under_way` is, where both are needed.
     first_round: Mutex<FirstRound>,
@@ -63,7 +63,7 @@ impl Default for FirstRound {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct RunningDiscovery {
     answer: Awaited<()>,
     /// Whether the server may have begun to answer: the answer may lack changes from now on.
     begun: bool,
@@ -72,7 +72,7 @@ struct UnderWay {
 }
 
 impl Discoveries {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, UnderWay>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, RunningDiscovery>> {
         // A panic elsewhere cannot leave the map half changed: every change is one insert, remove or assignment.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,39 +138,39 @@ impl Discoveries {
 impl Core {
     /// Asks a server what it offers, or joins a query in progress, and waits until the registry has the answer.
     pub(crate) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
-        self.discovery(id, Wish::Known).outcome().await
+        self.discovery(id, DiscoveryRequest::Known).outcome().await
     }
 
     /// Asks a server what it offers as of now, and waits until the registry has the answer.
     pub(crate) async fn discover_afresh(self: &Arc<Self>, id: ServerId) -> Result<()> {
-        self.discovery(id, Wish::Fresh).outcome().await
+        self.discovery(id, DiscoveryRequest::Fresh).outcome().await
     }
 
     /// Asks in the background, unless a query is in progress.
     pub(crate) fn discover_soon(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id, Wish::Known));
+        drop(self.discovery(id, DiscoveryRequest::Known));
     }
 
     /// Asks in the background, after this moment: the server may have changed.
     pub(crate) fn discover_again(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id, Wish::Fresh));
+        drop(self.discovery(id, DiscoveryRequest::Fresh));
     }
 
     /// Asks in the background once the server has finished changing what it offers.
     pub(crate) fn discover_changed(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id, Wish::Settled));
+        drop(self.discovery(id, DiscoveryRequest::Settled));
     }
 
-    fn discovery(self: &Arc<Self>, id: ServerId, wish: Wish) -> Awaited<()> {
+    fn discovery(self: &Arc<Self>, id: ServerId, wish: DiscoveryRequest) -> Awaited<()> {
         let mut all = self.discoveries.lock();
         if let Some(under_way) = all.get_mut(&id) {
-            if wish == Wish::Known || !under_way.begun {
+            if wish == DiscoveryRequest::Known || !under_way.begun {
                 return under_way.answer.clone();
             }
             return under_way.next.get_or_insert_with(promise).1.clone();
         }
         let (promise, answer) = promise();
-        all.insert(id, UnderWay { answer: answer.clone(), begun: false, next: None });
+        all.insert(id, RunningDiscovery { answer: answer.clone(), begun: false, next: None });
         drop(all);
         // Continues when the first caller gives up: others may wait, and the session that it opens must be closed.
         let this = Arc::clone(self);
@@ -179,8 +179,8 @@ impl Core {
     }
 
     /// Asks until no change was reported after the last query began.
-    async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: Wish, mut promise: Promise<()>) {
-        let (mut settle, mut waits) = (SETTLE, wish == Wish::Settled);
+    async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: DiscoveryRequest, mut promise: Promise<()>) {
+        let (mut settle, mut waits) = (SETTLE, wish == DiscoveryRequest::Settled);
         loop {
             if waits {
                 tokio::select! {

@@ -57,7 +57,11 @@ impl OpenStreams {
         let mut state = self.state();
         let free = self.0.most.saturating_sub(state.open.len());
         if free == 0 {
-            return Err(refused(ErrorKind::Unavailable, "as many streams are open as may be", self.0.most));
+            return Err(refused(
+                ErrorKind::Unavailable,
+                "the limit of open streams is reached; close one and try again",
+                self.0.most,
+            ));
         }
         if !principal.is_local() {
             let own = state.principals.get(principal).copied().unwrap_or_default();

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::schema_repair::{self, is_empty_list};
 use crate::model::CapabilityKind;
-use crate::rpc::meta::REPAIRED;
 use crate::rpc::envelope::quote;
+use crate::rpc::meta::REPAIRED;
 use crate::rpc::{Edit, Members, object, twice};
 
 /// The form that a member must have.

@@ -66,7 +66,10 @@ fn a_declared_tool_gets_a_schema_and_its_other_bytes_stay() {
     let tool = r#"{"name":"read_file","inputSchema":{"type":"object"}}"#;
     let resources = [r#"{"uri":"file://","name":"file://"}"#, r#"{"uriTemplate":"x:{y}","name":"x:{y}"}"#];
     assert_eq!(definitions, [tool, resources[0], resources[1], r#"{"name":"p"}"#]);
-    assert_eq!(declared(r#"{"tools":{"listChanged":true},"prompts":null,"resources":true}"#).unwrap().items, []);
+    assert_eq!(
+        declared(r#"{"tools":{"listChanged":true},"prompts":null,"resources":true}"#).unwrap().items,
+        []
+    );
     assert_eq!(declared(r#"{"tool":[],"prompts":[{}],"resources":1}"#).unwrap_err().len(), 3);
     assert_eq!(declared("[]").unwrap_err().len(), 1);
 }

@@ -71,7 +71,7 @@ pub(crate) struct NewLogin {
     scopes: Vec<String>,
 }
 
-/// Begins to let the gateway into a server by OAuth
+/// Begins an OAuth login of the gateway at a server
 ///
 /// Finds the server's authorization server, gets known there, and says where a person goes to grant access. The granted token is
 /// sent to the server as `Authorization: Bearer …` from then on, and renewed when it ends.
@@ -141,7 +141,7 @@ pub(crate) struct Sent {
     error: Option<String>,
 }
 
-/// Asks whoever comes back from an authorization server whether the login is theirs
+/// Asks the person who returns from an authorization server to confirm the login
 #[utoipa::path(get, path = "/mcp/oauth/callback/{issuer}", tag = "servers",
     params(Sent, ("issuer" = String, Path, description = "The name of the authorization server that sends the browser back")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
@@ -152,7 +152,7 @@ pub(crate) async fn ask(
 ) -> Result<Response<Body>, Failure> {
     if let Some(error) = &sent.error {
         // The rest of its message is left out: anybody can write such a link.
-        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing")
+        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server refused the login")
             .with("error", error);
         return Ok(refusal(&door.gateway.give_up_login(&sent.state, Some(uri.path())).err().unwrap_or(why)));
     }
@@ -162,7 +162,7 @@ pub(crate) async fn ask(
     })
 }
 
-/// Ends a login: from now on the server is shown what was granted
+/// Completes a login; from now on the gateway sends the granted token to the server
 #[utoipa::path(post, path = "/mcp/oauth/callback/{issuer}", tag = "servers",
     params(Sent, ("issuer" = String, Path, description = "The name of the authorization server that sends the browser back")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]

@@ -52,7 +52,7 @@ macro_rules! metrics {
 
 metrics! {
     BUILD_INFO = "gauge" "build_info" ["version"] "The version of the gateway.";
-    SERVERS = "gauge" "servers" ["status"] "Registered servers by what the operator wants.";
+    SERVERS = "gauge" "servers" ["status"] "Registered servers by their configured status.";
     BY_HEALTH = "gauge" "servers_by_health" ["health"] "Registered servers by observed health.";
     BY_TRANSPORT = "gauge" "servers_by_transport" ["transport"] "Registered servers by transport.";
     BY_STATE = "gauge" "servers_by_state" ["state"] "Registered servers by whether they serve.";
@@ -89,7 +89,7 @@ metrics! {
         "Calls refused because the queue for connections was full (`configuration.max_queued`).";
 }
 
-/// Shows counts in the text format of Prometheus
+/// Returns the metrics in the text format of Prometheus
 ///
 /// The servers, services, sessions and calls of the caller's tenant; for administrators of `default` the limits and the audit trail
 /// of the whole gateway as well. Of more than 500 services, those beyond are counted together as `_others`.
@@ -105,9 +105,9 @@ pub(crate) async fn metrics(State(door): State<AppState>, caller: Caller) -> Res
 
 /// A text under way. Values of labels need no escapes: they are words of this program or names of services.
 #[derive(Default)]
-struct Page(String);
+struct MetricsPage(String);
 
-impl Page {
+impl MetricsPage {
     /// Begins a metric.
     fn metric(&mut self, metric: &Metric) {
         let Metric { name, kind, help, .. } = metric;
@@ -148,7 +148,7 @@ fn label(service: &ServiceMetrics) -> &str {
 }
 
 fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
-    let mut page = Page::default();
+    let mut page = MetricsPage::default();
     page.metric(&BUILD_INFO);
     page.sample(BUILD_INFO.name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     servers(&mut page, stats);
@@ -162,7 +162,7 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
 }
 
 /// The registered servers by their states.
-fn servers(page: &mut Page, stats: &Stats) {
+fn servers(page: &mut MetricsPage, stats: &Stats) {
     let words = |all: &[&'static str], counts: &std::collections::BTreeMap<&'static str, u64>| {
         all.iter().map(|word| (*word, counts.get(word).copied().unwrap_or(0))).collect::<Vec<_>>()
     };
@@ -184,7 +184,7 @@ fn servers(page: &mut Page, stats: &Stats) {
 }
 
 /// The counts of each service.
-fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
+fn by_service(page: &mut MetricsPage, services: &[ServiceMetrics]) {
     page.by_service(&SERVICE_SERVERS, services, |service| service.servers);
     page.by_service(&BREAKERS, services, |service| service.breakers_open);
     page.by_service(&IN_FLIGHT, services, |service| service.in_flight);
@@ -218,7 +218,7 @@ fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
 }
 
 /// The metrics of all tenants together.
-fn whole(page: &mut Page, all: &GatewayStats) {
+fn whole(page: &mut MetricsPage, all: &GatewayStats) {
     let (limits, audit) = (&all.limits, &all.audit);
     for (metric, value) in [
         (&ALL_SESSIONS, all.sessions),

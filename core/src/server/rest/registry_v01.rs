@@ -221,21 +221,21 @@ pub(crate) async fn version(
     Ok(open(answer::json(StatusCode::OK, &base.entry(published))))
 }
 
-/// Tells a browser what it may ask
+/// Answers a browser's preflight request (CORS)
 #[utoipa::path(options, path = "/v0.1/servers", tag = "registry",
     responses((status = 204, description = "See the headers"), Refused))]
 pub(crate) async fn list_options() -> Response<Body> {
     preflight()
 }
 
-/// Tells a browser what it may ask
+/// Answers a browser's preflight request (CORS)
 #[utoipa::path(options, path = "/v0.1/servers/{name}/versions", tag = "registry", params(("name" = String, Path)),
     responses((status = 204, description = "See the headers"), Refused))]
 pub(crate) async fn versions_options() -> Response<Body> {
     preflight()
 }
 
-/// Tells a browser what it may ask
+/// Answers a browser's preflight request (CORS)
 #[utoipa::path(options, path = "/v0.1/servers/{name}/versions/{version}", tag = "registry",
     params(("name" = String, Path), ("version" = String, Path)),
     responses((status = 204, description = "See the headers"), Refused))]

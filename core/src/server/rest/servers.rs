@@ -134,7 +134,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Approves what a server defines otherwise than it did
+/// Approves the changed definitions of a server
 ///
 /// Where `configuration.drift` is `pin`, such a server gets no calls until this.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/approve", tag = "servers", params(("id" = Uuid, Path)),
@@ -200,7 +200,7 @@ pub(crate) async fn health(
     Ok(json(StatusCode::OK, &HealthHistory::new(*id.as_uuid(), records)))
 }
 
-/// Shows what a server offers
+/// Lists the tools, resources and prompts of a server
 #[utoipa::path(get, path = "/api/v1/servers/{id}/capabilities", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The definitions as the server gave them", body = Definitions),
         Refused, Missing))]

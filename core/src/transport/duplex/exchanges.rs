@@ -112,9 +112,12 @@ impl Exchanges {
             return Err(ending.error(false));
         }
         if open.asked.contains_key(&id) {
-            return Err(Error::new(ErrorKind::Internal, "a request with this id is under way on the link")
-                .with("id", id)
-                .not_sent());
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a request with this id is in progress on the connection",
+            )
+            .with("id", id)
+            .not_sent());
         }
         open.count += 1;
         let mailbox = Arc::new(Mailbox::default());
@@ -198,7 +201,7 @@ impl Exchanges {
         }
         let error = Error::new(
             ErrorKind::TooLarge,
-            "more than 1024 messages or 32 MiB of this call wait to be read; read faster",
+            "more than 1024 messages or 32 MiB of this call wait for the client; the client must read faster",
         );
         asked.mailbox.close(Some(error));
         open.asked.remove(&id);

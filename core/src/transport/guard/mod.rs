@@ -221,7 +221,9 @@ impl Watch {
                 Ok(url) if url.scheme() == in_process::SCHEME => Ok(()),
                 Ok(url) if self.guard.0.custom.load().contains(url.scheme()) => Ok(()),
                 Ok(url) => self.check_url(&url),
-                Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
+                Err(error) => {
+                    Err(Error::new(ErrorKind::PermissionDenied, "this is not a valid URL").caused_by(error))
+                }
             },
             ServerEndpoint::Command { command, args, env, cwd } => {
                 let judged = self.judge_command(command, args, env, cwd.as_deref());

@@ -94,5 +94,5 @@ pub(super) fn kind_of<B: http_body::Body>(response: &Response<B>) -> Result<Kind
 }
 
 pub(super) fn unanswered() -> Error {
-    Error::new(ErrorKind::BadUpstream, "the server accepted the request and gave no answer")
+    Error::new(ErrorKind::BadUpstream, "the server accepted the request and never answered it")
 }

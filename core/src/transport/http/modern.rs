@@ -55,7 +55,10 @@ impl Refusal<'_> {
     }
 
     fn changed(&self) -> Error {
-        let error = Error::new(ErrorKind::SessionNotFound, "the server no longer speaks as it did");
+        let error = Error::new(
+            ErrorKind::SessionNotFound,
+            "the server no longer speaks the protocol version that it spoke before",
+        );
         error.status(self.status.as_u16()).not_sent()
     }
 

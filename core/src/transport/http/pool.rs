@@ -81,18 +81,18 @@ pub(super) struct Pool {
 pub(super) struct PooledConnection {
     wire: Box<Wire>,
     // Behind the wire, so that the connection is closed before another may be opened.
-    permit: Permit,
+    permit: ConnectionPermit,
 }
 
 /// A permit for one more connection, given back when dropped. Not the semaphore's own, which would count its holders beside those
 /// of the pool.
-struct Permit {
+struct ConnectionPermit {
     pool: Arc<Pool>,
     /// The connection of a call; a stream that only listens has none.
     slot: Option<Slot>,
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         match self.slot.take() {
             Some(slot) => self.pool.calls.release(slot),
@@ -136,7 +136,7 @@ impl Pool {
                 None => Some(Box::pin(self.calls.wait(queued)).await?),
             },
         };
-        let permit = Permit { pool: Arc::clone(self), slot };
+        let permit = ConnectionPermit { pool: Arc::clone(self), slot };
         if purpose != Purpose::Listen
             && let Some(mut wire) = self.take_idle(owner)
         {

@@ -154,6 +154,6 @@ pub(super) fn remedied(remedy: RetryAdvice, error: Error) -> Error {
 fn no_stream() -> Error {
     Error::new(
         ErrorKind::BadUpstream,
-        "the server answers with no stream of events here; is its transport `http` rather than `sse`?",
+        "the server did not answer with an event stream; its transport may be `http` rather than `sse`",
     )
 }

@@ -148,7 +148,7 @@ fn call(id: u64) -> Outgoing {
         headers: None,
         pauses: None,
         queued: None,
-            call: None,
+        call: None,
     }
 }
 

@@ -181,7 +181,7 @@ impl Supervisor {
         // While their parents live.
         let mut descendants = Processes::default();
         if asked {
-            self.end("the link was closed", None, true);
+            self.end("the connection was closed", None, true);
             descendants = self.child.id().map(Processes::below).unwrap_or_default();
             self.looked.cancel();
             self.see_out().await;

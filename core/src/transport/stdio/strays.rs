@@ -5,7 +5,7 @@
 //! so that a process of the same number that comes later is never meant. When a link is closed, the living descendants are found
 //! by their parents, too, for those that empty their environment.
 //!
-//! A process that empties its environment *and* whose parent ended before the link was closed is not found. Other systems have no
+//! A process that empties its environment *and* whose parent ended before the connection was closed is not found. Other systems have no
 //! `/proc` to look into: there the group is all that is ended.
 
 #[cfg(target_os = "linux")]

@@ -33,7 +33,7 @@ impl Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.with("the link was closed".to_owned());
+        self.with("the connection was closed".to_owned());
         self.0.finish();
     }
 }
@@ -142,7 +142,7 @@ async fn write(
             () = silence.notified() => Frame::Ping(Bytes::new()),
             item = queued.recv() => {
                 // The conversation holds the other end, and this task holds the conversation.
-                let Some(item) = item else { return "the link was closed".to_owned() };
+                let Some(item) = item else { return "the connection was closed".to_owned() };
                 // Every message was checked or made as text.
                 let Ok(text) = Utf8Bytes::try_from(item.body) else { continue };
                 if !item.slip.start() {

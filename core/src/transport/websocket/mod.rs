@@ -104,7 +104,7 @@ impl Connector for WebSocketConnector {
         let permit = self.room().await?;
         let (socket, mut headers) = self.http.open_raw().await?;
         let internal = |error: http::Error| {
-            Error::new(ErrorKind::Internal, "no handshake can be made for the server")
+            Error::new(ErrorKind::Internal, "the WebSocket handshake cannot be made from the server's URL")
                 .caused_by(error)
                 .not_sent()
         };

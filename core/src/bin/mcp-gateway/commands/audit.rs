@@ -13,7 +13,7 @@ use crate::wiring::Common;
 /// Rows that are read at once.
 const PAGE: u32 = 1000;
 
-/// Shows, exports and verifies the audit trail.
+/// Lists, exports and verifies the audit trail.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::table::{columns, print, print_json};
 use crate::wiring::Common;
 
-/// Makes the database, or brings it to the newest version.
+/// Creates the database, or migrates it to the newest version.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
     /// Print the outcome as JSON

@@ -23,7 +23,7 @@ use crate::table::print;
 use crate::wiring::Common;
 use crate::{logging, welcome};
 
-/// Serves the gateway until it is told to stop: SIGTERM or Ctrl-C lets calls under way end, a second one does not.
+/// Serves the gateway until it is stopped: SIGTERM or Ctrl-C lets calls under way end, a second one does not.
 /// A changed configuration file is taken up by itself, and on SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

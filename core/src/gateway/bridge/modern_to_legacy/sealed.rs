@@ -83,7 +83,7 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Keys derived from those of `vault`, or a new one. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    /// Keys derived from those of `vault`, or a new one. [`ErrorKind::Internal`] if the operating system returned no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         let random = SystemRandom::new();
         let (mut fresh, mut node) = ([0; 32], [0; 8]);
@@ -152,7 +152,7 @@ pub(crate) fn refused() -> Error {
 }
 
 fn no_random(_: ring::error::Unspecified) -> Error {
-    Error::new(ErrorKind::Internal, "the operating system gives no random bytes")
+    Error::new(ErrorKind::Internal, "the operating system returned no random bytes")
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const MORE: Duration = Duration::from_millis(20);
 const MOST_ASKED: usize = 64;
 /// How long a client that is behind is waited for with the last message.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// How long a server may take to accept the notice that nobody waits any more.
+/// How long a server may take to accept the notice that the request has no waiting caller any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The call.
@@ -159,7 +159,10 @@ impl Talk {
     async fn leave_questions(&mut self) {
         for ServerRequest { raw_id, question, .. } in std::mem::take(&mut self.asked) {
             if !self.gateway.modern.ears.keep(&self.session, &raw_id, question) {
-                let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
+                let error = Error::new(
+                    ErrorKind::MethodNotFound,
+                    "the server sent a request of a kind that no client answers",
+                );
                 self.tell_server(error_response(Some(&raw_id), &error, Era::Legacy)).await;
             }
         }
@@ -242,13 +245,19 @@ impl Talk {
         let missing = if self.legacy && self.asked.len() < MOST_ASKED {
             question.missing(capabilities)
         } else {
-            Err(Error::new(ErrorKind::MethodNotFound, "no client can be asked this"))
+            Err(Error::new(
+                ErrorKind::MethodNotFound,
+                "the server sent a request of a kind that no client answers",
+            ))
         };
         match missing {
             // Such as a list: a request meanwhile belongs to no call, and the client gets it before the next one.
             Ok(None) if !may_ask(&self.method) => {
                 if !self.gateway.modern.ears.keep(&self.session, id, question) {
-                    let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
+                    let error = Error::new(
+                        ErrorKind::MethodNotFound,
+                        "the server sent a request of a kind that no client answers",
+                    );
                     self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
                 }
                 Ok(())

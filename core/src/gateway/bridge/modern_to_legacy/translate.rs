@@ -104,7 +104,12 @@ impl Question {
             "elicitation/create" if by_url => (&["elicitation", "url"], r#"{"elicitation":{"url":{}}}"#),
             "elicitation/create" => (&["elicitation"], r#"{"elicitation":{"form":{}}}"#),
             "roots/list" => (&["roots"], r#"{"roots":{}}"#),
-            _ => return Err(Error::new(ErrorKind::MethodNotFound, "no client can be asked this")),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::MethodNotFound,
+                    "the server sent a request of a kind that no client answers",
+                ));
+            }
         };
         let mut at = Some(capabilities);
         for key in path {
