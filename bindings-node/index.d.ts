@@ -36,18 +36,18 @@ export interface Registration {
   /** Unique within the tenant. */
   name: string
   /** For `http`, `sse` and `websocket`. */
-  endpoint_url?: string
+  endpointUrl?: string
   /** For `stdio`: the program, its arguments, its environment and its working directory. */
   command?: string
   args?: string[]
   env?: Record<string, string>
   cwd?: string
   /** `http` with a URL and `stdio` with a command, unless said. */
-  transport_type?: Transport
+  transportType?: Transport
   /** The service whose replica it is; its own name, unless said. */
   service?: string
   version?: string
-  display_name?: string
+  displayName?: string
   description?: string
   /** What it offers, until it answers for itself. */
   capabilities?: { tools?: Json[]; resources?: Json[]; resourceTemplates?: Json[]; prompts?: Json[] }
@@ -55,8 +55,8 @@ export interface Registration {
   /** 1 unless said; 0 is drained. */
   weight?: number
   /** Whether it is asked what it offers; true unless said. */
-  auto_discover?: boolean
-  health_check?: JsonObject
+  autoDiscover?: boolean
+  healthCheck?: JsonObject
   configuration?: JsonObject
   status?: Status
 }
@@ -64,36 +64,82 @@ export interface Registration {
 /** A registered server. Values of `env` and of `configuration.headers` are `***`. */
 export interface Server {
   id: string
-  tenant_id: string
+  tenantId: string
   name: string
   service: string
-  endpoint_url: string | null
+  endpointUrl: string | null
   command?: string
   args?: string[]
   env?: Record<string, string>
   cwd?: string
-  transport_type: Transport | 'memory'
+  transportType: Transport | 'memory'
   version: string | null
-  display_name: string | null
+  displayName: string | null
   description: string | null
   /** The names of what it offers. */
   capabilities: { tools: string[]; resources: string[]; resourceTemplates: string[]; prompts: string[] }
   tags: string[]
   weight: number
-  auto_discover: boolean
-  health_check: JsonObject
+  autoDiscover: boolean
+  healthCheck: JsonObject
   configuration: JsonObject
   status: Status
-  health_status: Health
-  last_health_check: string | null
-  created_at: string
-  updated_at: string
+  healthStatus: Health
+  lastHealthCheck: string | null
+  createdAt: string
+  updatedAt: string
   /** Counts changes. */
   revision: number
+  /** Whether it serves, in one word. */
+  state: ServerState
+  /** Everything that is wrong with it; texts in general terms for callers below a manager. */
+  problems: Problem[]
+  /** How long the last start took. */
+  lastStartMs: number | null
+  /** How much its definitions take; tokens are estimated. */
+  size: { bytes: number; tokens: number }
+  /** The last error in one sentence, with the next step. */
+  lastError: string | null
+  /** While it starts, such as `starting, 12 s, npx is installing`. */
+  progress?: string
+  /** The last lines of standard error of a program that failed to start; for managers and above. */
+  lastOutput?: string[]
   warnings?: string[]
   drift?: { waits: boolean; differences: { kind: string; name: string; replica?: string }[] }
   tools?: JsonObject[]
   resources?: JsonObject[]
+}
+
+/** Whether a server serves. */
+export type ServerState = 'starting' | 'ready' | 'partial' | 'unreachable' | 'unauthorized' | 'paused'
+
+/** Something that is wrong with a server, or with a part of it. */
+export interface Problem {
+  what: 'server' | 'unauthorized' | 'list' | 'item' | 'repaired'
+  /** The part; `null` for the whole server. */
+  item: string | null
+  reason: string
+  since: string
+  nextAttempt: string | null
+}
+
+/** The examination of a server, step by step. */
+export interface Diagnosis {
+  serverId: string
+  name: string
+  /** Whether nothing is wrong. */
+  ok: boolean
+  state: ServerState
+  steps: {
+    step: string
+    outcome: 'ok' | 'warning' | 'failed' | 'skipped'
+    tookMs: number | null
+    found: string
+    /** What a person should do. */
+    advice: string | null
+  }[]
+  problems: Problem[]
+  lastOutput: string[]
 }
 
 /** One page of servers, ordered by name. */
@@ -117,8 +163,8 @@ export interface FoundServer {
   id: string
   name: string
   service: string
-  endpoint_url: string | null
-  health_status: Health
+  endpointUrl: string | null
+  healthStatus: Health
 }
 
 /** What of a server was looked for. */
@@ -127,7 +173,7 @@ export interface Match { name: string; description: string | null }
 /** One result of a search. */
 export interface SearchHit {
   service: string
-  server_id: string
+  serverId: string
   kind: 'server' | 'tool' | 'resource' | 'resource_template' | 'prompt'
   name: string
   description: string | null
@@ -153,47 +199,48 @@ export interface Capabilities {
 
 /** What a probe found. */
 export interface HealthCheck {
-  server_id: string
-  health_status: Health
-  response_time_ms: number
-  checked_at: string
+  serverId: string
+  healthStatus: Health
+  responseTimeMs: number
+  checkedAt: string
   /** Why it failed; `null` if it did not. */
   error: string | null
 }
 
 /** Observations of a server's health, newest first. */
 export interface HealthHistory {
-  server_id: string
-  history: Omit<HealthCheck, 'server_id'>[]
+  serverId: string
+  history: Omit<HealthCheck, 'serverId'>[]
 }
 
 /** Counts over the register. */
 export interface Stats {
-  total_servers: number
-  servers_by_status: Partial<Record<Status, number>>
-  servers_by_transport: Record<string, number>
-  servers_by_health: Partial<Record<Health, number>>
+  totalServers: number
+  serversByStatus: Partial<Record<Status, number>>
+  serversByTransport: Record<string, number>
+  serversByHealth: Partial<Record<Health, number>>
+  serversByState: Partial<Record<ServerState, number>>
   sessions: number
-  active_requests: number
+  activeRequests: number
   /** The same and more of all tenants together; `null` for who administers one alone. */
   gateway: {
     sessions: number
-    active_requests: number
-    limits: Record<'calls' | 'max_calls' | 'waiting' | 'rate_refusals' | 'crowd_refusals' | 'bans' | 'windows', number>
+    activeRequests: number
+    limits: Record<'calls' | 'maxCalls' | 'waiting' | 'rateRefusals' | 'crowdRefusals' | 'bans' | 'windows', number>
     audit: Record<'written' | 'waiting' | 'lost' | 'failures', number>
   } | null
 }
 
 /** What routing knows of one server since this process started. */
 export interface ServerMetrics {
-  server_name: string
-  active_connections: number
-  total_requests: number
-  success_rate: number
-  error_rate: number
-  avg_response_time_ms: number
-  circuit_breaker_state: 'closed' | 'open' | 'half_open'
-  failure_count: number
+  serverName: string
+  activeConnections: number
+  totalRequests: number
+  successRate: number
+  errorRate: number
+  avgResponseTimeMs: number
+  circuitBreakerState: 'closed' | 'open' | 'half_open'
+  failureCount: number
 }
 
 /** What routing knows, by server id. */
@@ -202,15 +249,15 @@ export interface RouterMetrics { metrics: Record<string, ServerMetrics> }
 /** One call under way. */
 export interface ActiveRequest {
   /** Its correlation id. */
-  request_id: string
+  requestId: string
   method: string
-  duration_seconds: number
-  tenant_id: string
-  user_id: string
+  durationSeconds: number
+  tenantId: string
+  userId: string
 }
 
 /** The calls under way. */
-export interface ActiveRequests { active_request_count: number; requests: ActiveRequest[] }
+export interface ActiveRequests { activeRequestCount: number; requests: ActiveRequest[] }
 
 /** What a key is to be: the body of `POST /api/v1/api-keys`. */
 export interface KeyWish {
@@ -220,34 +267,34 @@ export interface KeyWish {
   /** What it is narrowed to; all that its role may, unless said. */
   scopes?: string[]
   /** 90 unless said. */
-  expires_in_days?: number
+  expiresInDays?: number
   /** The only server that it may be used for. */
-  server_id?: string
-  requests_per_minute?: number
+  serverId?: string
+  requestsPerMinute?: number
 }
 
 /** An API key, without the key. */
 export interface ApiKey {
   id: string
-  tenant_id: string
+  tenantId: string
   name: string
   role: Role
   scopes: string[] | null
-  server_id: string | null
-  requests_per_minute: number | null
+  serverId: string | null
+  requestsPerMinute: number | null
   /** Whether it holds now. */
   active: boolean
   prefix: string
   /** Its last four characters. */
   hint: string
-  created_by: string
-  created_at: string
-  expires_at: string
-  last_used_at: string | null
+  createdBy: string
+  createdAt: string
+  expiresAt: string
+  lastUsedAt: string | null
   uses: number
   /** The key that replaced it. */
-  rotated_to: string | null
-  revoked_at: string | null
+  rotatedTo: string | null
+  revokedAt: string | null
 }
 
 /** An API key that was just made: `key` is shown here and nowhere else. */
@@ -259,10 +306,10 @@ export interface ApiKeyPage { keys: ApiKey[]; total: number; page: number; limit
 /** A tenant. */
 export interface Tenant {
   id: string
-  display_name: string | null
+  displayName: string | null
   status: 'active' | 'disabled' | 'deleted'
-  created_at: string
-  updated_at: string
+  createdAt: string
+  updatedAt: string
 }
 
 /** The tenants, ordered by id. */
@@ -280,10 +327,10 @@ export interface Credential {
   subject?: string
   /** The origin that it is sent to, and no other. */
   origin: string
-  key_id: string
-  created_by: string
-  created_at: string
-  authorized?: { issuer?: string; scopes: string[]; expires_at?: string; renewable: boolean }
+  keyId: string
+  createdBy: string
+  createdAt: string
+  authorized?: { issuer?: string; scopes: string[]; expiresAt?: string; renewable: boolean }
 }
 
 /** A server's credentials, by subject and header. */
@@ -301,7 +348,12 @@ export interface LoginWish {
 }
 
 /** A login that has begun: where a person goes, and until when they have to be back. */
-export interface Login { authorization_url: string; expires_at: string }
+export interface Login {
+  authorizationUrl: string
+  /** Below the page that was named: where this authorization server, and no other, sends the browser back to. */
+  redirectUri: string
+  expiresAt: string
+}
 
 /** Which rows of the audit trail are asked for; what is left out asks for all. */
 export interface AuditSearch {
@@ -322,12 +374,12 @@ export interface AuditSearch {
 export interface AuditRow {
   number: number
   at: string
-  tenant_id: string
+  tenantId: string
   actor: string
   action: string
   target: string
   outcome: string
-  correlation_id: string | null
+  correlationId: string | null
   detail: Json
   hash: string
 }
@@ -340,7 +392,7 @@ export interface AuditChain {
   first: number
   last: number
   hash: string
-  key_id: string
+  keyId: string
   hold: boolean
   intact: boolean
   row: number | null
@@ -354,21 +406,22 @@ export interface Identity {
   role: Role
   /** `null`: all that the role may. */
   scopes: string[] | null
-  expires_at: string | null
+  expiresAt: string | null
 }
 
 /** A change of a server, as `/api/v1/events` has it. */
 export interface ServerEvent {
   /** `lagged`: events were missed, read the list of servers anew. */
-  type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.health' | 'lagged'
+  type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.state' | 'server.health' | 'lagged'
   timestamp: string
   /** Absent for `lagged`. */
-  server_id?: string
+  serverId?: string
   /** The server as it is now; absent if it is gone. */
   name?: string
   service?: string
   status?: Status
-  health_status?: Health
+  healthStatus?: Health
+  state?: ServerState
   revision?: number
   /** For `server.health`: the health before. */
   from?: Health
@@ -417,8 +470,13 @@ export interface OpenOptions {
   url?: string
   /** Where relative paths lead. */
   dataDir?: string
-  /** Registrations, or what desktop clients keep as `mcpServers`. */
+  /**
+   * Registrations, or what clients keep as `mcpServers`; an entry that cannot be used is logged and costs itself alone. Placeholders such
+   * as `${VAR}` stay as they are: they are replaced only in a file that the configuration names by `import`.
+   */
   servers?: Registration[] | { mcpServers: Record<string, JsonObject> }
+  /** Go on with a database that lacks what was acknowledged, for one start; else it is refused, and the error says what is missing. */
+  acceptDataLoss?: boolean
 }
 
 /** A server that was picked, busy until it is released: by one of these methods, at the end of `using`, or by the garbage collector. */
@@ -497,6 +555,8 @@ export declare class Gateway implements AsyncDisposable {
   discover(server: string, options?: { signal?: AbortSignal }): Promise<Capabilities>
   /** Probes a server now. */
   health(server: string, options?: { signal?: AbortSignal }): Promise<HealthCheck>
+  /** Examines a server step by step, and says what to do. */
+  diagnose(server: string, options?: { signal?: AbortSignal }): Promise<Diagnosis>
   healthHistory(server: string, options?: { limit?: number }): Promise<HealthHistory>
   stats(): Promise<Stats>
   metrics(): Promise<RouterMetrics>
@@ -517,18 +577,18 @@ export declare class Gateway implements AsyncDisposable {
   createTenant(id: string, options?: { displayName?: string }): Promise<Tenant>
   getTenant(tenant: string): Promise<Tenant>
   listTenants(): Promise<TenantList>
-  updateTenant(tenant: string, changes: { display_name?: string; enabled?: boolean }): Promise<Tenant>
+  updateTenant(tenant: string, changes: { displayName?: string; enabled?: boolean }): Promise<Tenant>
   /** Deletes a tenant with its servers; its audit trail stays. */
   deleteTenant(tenant: string): Promise<null>
 
-  /** Sets what a server is shown; the value is kept sealed and never shown. */
+  /** Sets a credential that the gateway sends to a server; the value is kept sealed and never shown. */
   setCredential(server: string, credential: NewCredential): Promise<Credential>
   listCredentials(server: string): Promise<CredentialList>
   removeCredential(server: string, header: string, options?: { subject?: string }): Promise<null>
-  /** Begins to let the gateway into a server by OAuth. */
+  /** Begins an OAuth login of the gateway at a server. */
   beginLogin(server: string, wish: LoginWish): Promise<Login>
   /** Ends a login with what the browser brought to `redirectUri`. */
-  finishLogin(answer: { state: string; code: string; iss?: string }): Promise<Credential>
+  finishLogin(answer: { state: string; code: string; iss?: string; redirectUri?: string }): Promise<Credential>
 
   /** A page of the audit trail, newest first. */
   audit(search?: AuditSearch): Promise<AuditPage>
@@ -559,7 +619,7 @@ export declare class Gateway implements AsyncDisposable {
   registerInprocess(
     name: string,
     upstream: ConnectableServer | PerLink | MessageHandler,
-    registration?: Omit<Registration, 'name' | 'endpoint_url' | 'command'>,
+    registration?: Omit<Registration, 'name' | 'endpointUrl' | 'command'>,
   ): Promise<{ /** The server is not there any more, but registered still. */ close(): void }>
 
   /** Whether it was closed. */

@@ -46,7 +46,7 @@ const LOGIN = {
   scopes: 'scopes',
 }
 
-const OPENED = { config: 'config', url: 'url', dataDir: 'data_dir', servers: 'servers' }
+const OPENED = { config: 'config', url: 'url', dataDir: 'data_dir', servers: 'servers', acceptDataLoss: 'accept_data_loss' }
 
 const AUDIT = ['from', 'to', 'actor', 'action', 'target', 'outcome', 'before', 'limit']
 
@@ -117,6 +117,7 @@ class Gateway {
   async capabilities(server) { return this.perform('capabilities', { server }) }
   async discover(server, options = {}) { return this.perform('discover', { server }, checked('`discover`', options, ['signal'])) }
   async health(server, options = {}) { return this.#record('health', { server }, checked('`health`', options, ['signal'])) }
+  async diagnose(server, options = {}) { return this.#record('diagnose', { server }, checked('`diagnose`', options, ['signal'])) }
   async healthHistory(server, options = {}) {
     const { limit } = checked('`healthHistory`', options, ['limit'])
     return this.#record('health_history', { server, limit })
@@ -156,7 +157,9 @@ class Gateway {
     return this.perform('remove_credential', { server, header, subject })
   }
   async beginLogin(server, login) { return this.#record('begin_login', { server, ...renamed('`beginLogin`', login, LOGIN) }) }
-  async finishLogin({ state, code, iss }) { return this.#record('finish_login', { state, code, iss }) }
+  async finishLogin({ state, code, iss, redirectUri }) {
+    return this.#record('finish_login', { state, code, iss, redirect_uri: redirectUri })
+  }
 
   async audit(search = {}) { return this.#record('audit', checked('`audit`', search, AUDIT)) }
   async verifyAudit() { return this.#record('verify_audit', {}) }

@@ -1,8 +1,10 @@
 //! A server that was picked.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mcp_registry_gateway::gateway::Picked;
+use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 
 use crate::exit::Exit;
@@ -41,6 +43,19 @@ impl Lease {
         self.picked().server().endpoint.url().map(str::to_owned)
     }
 
+    /// The headers that requests to the server must have, by name.
+    #[getter]
+    fn headers(&self) -> BTreeMap<String, String> {
+        let picked = self.picked();
+        picked
+            .server()
+            .configuration
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Releases the server, which answered.
     fn succeeded(&self) {
         let mut picked = self.picked();
@@ -64,6 +79,21 @@ impl Lease {
         this
     }
 
+    fn __aenter__(this: Py<Self>) -> Ready {
+        Ready(Some(this.into_any()))
+    }
+
+    fn __aexit__(
+        &self,
+        py: Python<'_>,
+        kind: Option<&Bound<'_, PyAny>>,
+        value: Option<Bound<'_, PyAny>>,
+        traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Ready> {
+        self.__exit__(py, kind, value, traceback)?;
+        Ok(Ready(None))
+    }
+
     fn __exit__(
         &self,
         py: Python<'_>,
@@ -71,11 +101,30 @@ impl Lease {
         _value: Option<Bound<'_, PyAny>>,
         _traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        match Exit::of(py, kind)? {
+        match Exit::of_transport(py, kind)? {
             Exit::Ended => self.succeeded(),
             Exit::Failed => self.failed(),
             Exit::Cut => self.release(),
         }
         Ok(())
+    }
+}
+
+/// An awaitable that is over at once.
+#[pyclass(module = "mcp_registry_gateway")]
+pub(crate) struct Ready(Option<Py<PyAny>>);
+
+#[pymethods]
+impl Ready {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&mut self) -> PyResult<Py<PyAny>> {
+        Err(PyStopIteration::new_err((self.0.take(),)))
     }
 }

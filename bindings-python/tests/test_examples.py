@@ -24,7 +24,7 @@ def load(path: Path) -> ModuleType:
 def test_fastapi() -> None:
     app = load(EXAMPLES / "fastapi" / "app.py").app
     with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as http:
-        assert http.get("/double/21").json() == {"n": 21, "doubled": "42"}
+        assert http.get("/double/21").json() == {"n": 21, "doubled": 42}
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
         assert http.post("/mcp/proxy", json=call).json()["result"]["tools"][0]["name"] == "numbers__double"
 

@@ -230,10 +230,10 @@ async def test_x_19_a_caller_has_the_rights_of_its_key_behind_the_provider() -> 
             for _ in range(2):
                 async with server.client(auth=keys["admin"]) as client:
                     names = {tool.name for tool in await client.list_tools()}
-                    assert {"calc__add", "gateway__remove_server"} <= names
+                    assert {name for name in names if name.startswith("gateway__")} == {"gateway__find_tools"}
+                    assert "calc__add" in names
                     assert (await client.call_tool("calc__add", {"a": 2, "b": 3})).data == 5
-                    with pytest.raises(ToolError, match="server.builtin_commands"):
-                        await client.call_tool("gateway__register_server", SHELL)
+                    await refused(client, "gateway__register_server", SHELL)
                 async with server.client(auth=keys["viewer"]) as client:
                     assert not any(tool.name.startswith("gateway__") for tool in await client.list_tools())
                     await refused(client, "gateway__remove_server", {"server": "calc"})
@@ -267,4 +267,4 @@ async def test_x_19_a_server_behind_the_gateway_calls_it_as_nobody_unless_it_say
     await gateway.register_inprocess("back", back)
     await gateway.discover("back")
     assert (await gateway.capabilities("back"))["tools"][0]["name"] == "around"
-    assert (await gateway.call_tool("back__around", {}))["isError"]
+    assert (await gateway.call_tool("back__around", {}, raise_on_error=False)).is_error

@@ -9,6 +9,7 @@
 //! `tests/architecture` lets only those files read the context that write an error down.
 
 mod cause;
+mod in_full;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -171,7 +172,7 @@ pub struct Row {
 /// Whether the server can have seen the call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Delivery {
-    /// No byte of the call was written: it is safe to send elsewhere.
+    /// No byte of the call was written, or the server refused it unread: it is safe to send elsewhere.
     NotSent,
     /// Something was written: its effect on the server is unknown.
     #[default]
@@ -259,6 +260,26 @@ impl Error {
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.0.facts.retry_after = Some(delay);
+        self
+    }
+
+    /// The same error with each of its texts, and that of its source, as `change` makes them.
+    #[must_use]
+    pub fn map_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let parts = &mut *self.0;
+        parts.message = change(&parts.message).into();
+        for (_, value) in &mut parts.facts.context {
+            *value = change(value);
+        }
+        if let Some(source) = parts.source.take() {
+            let mut texts = vec![source.to_string()];
+            let mut next = source.source();
+            while let Some(cause) = next {
+                texts.push(cause.to_string());
+                next = cause.source();
+            }
+            parts.source = Some(change(&texts.join(": ")).into());
+        }
         self
     }
 

@@ -30,6 +30,9 @@ fn a_call_from_pick_to_end_allocates_nothing_with_any_algorithm() {
                 for _ in 0..100 {
                     let lease = pool.pick(&ask, now).expect("all are closed");
                     lease.finish(Outcome::Success, Duration::ZERO, now);
+                    let mut lease = pool.pick(&ask, now).expect("all are closed");
+                    lease.set_subject(1);
+                    lease.record_answer(false, Duration::ZERO, now);
                 }
             });
             assert_eq!(used.count_total, 0, "{algorithm:?}, {servers} servers");

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastmcp import FastMCP
 
-from mcp_registry_gateway import Gateway, Link
+from mcp_registry_gateway import Gateway
 
-
-async def numbers(link: Link) -> None:
-    """An MCP server as a function. Yours is more likely one that is registered by its URL or its command."""
-    tools = [{"name": "double", "description": "Doubles a number", "inputSchema": {"type": "object"}}]
-    while (received := await link.receive()) is not None:
-        message = json.loads(received)
-        match message.get("method"):
-            case "initialize":
-                information = {"name": "numbers", "version": "1"}
-                result: Any = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": information}
-            case "tools/list":
-                result = {"tools": tools}
-            case "tools/call":
-                doubled = message["params"]["arguments"]["n"] * 2
-                result = {"content": [{"type": "text", "text": str(doubled)}]}
-            case "ping":
-                result = {}
-            case _:
-                result = None
-        if "id" in message:
-            answer = {"result": result} if result is not None else {"error": {"code": -32601, "message": "unknown"}}
-            await link.send(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}).encode())
+numbers = FastMCP("numbers")
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with Gateway.open() as gateway:
-        await gateway.register_inprocess("numbers", numbers)
-        # await gateway.register("docs", endpoint_url="http://127.0.0.1:9000/mcp")
-        await gateway.discover("numbers")
-        gateway.attach(app, "/mcp")
-        app.state.gateway = gateway
-        yield
+@numbers.tool
+def double(n: int) -> int:
+    """Doubles a number."""
+    return 2 * n
 
 
-app = FastAPI(lifespan=lifespan)
+# A server of this process. Others are Http("http://127.0.0.1:9000/mcp") or Stdio("npx", "-y", "@acme/server").
+gateway = Gateway(servers={"numbers": numbers})
+app = FastAPI(lifespan=gateway.lifespan)
+gateway.attach(app, "/mcp")
 
 
 @app.get("/double/{n}")
-async def double(n: int) -> dict[str, Any]:
-    result = await app.state.gateway.call_tool("numbers__double", {"n": n})
-    return {"n": n, "doubled": result["content"][0]["text"]}
+async def doubled(n: int, gateway: Annotated[Gateway, Depends(gateway)]) -> dict[str, Any]:
+    result = await gateway.call_tool("numbers__double", {"n": n}, timeout=5)
+    return {"n": n, "doubled": result.data}

@@ -56,9 +56,11 @@ verbs! {
     discover;
     /// Probes a server now: `{server}`.
     health;
+    /// Examines a server step by step, and says what to do: `{server}`.
+    diagnose;
     /// What probes of a server found, newest first: `{server, limit?}`.
     health_history;
-    /// Makes an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
+    /// Creates an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
     create_key;
     /// The record of an API key: `{key}`, its id.
     get_key;
@@ -78,13 +80,13 @@ verbs! {
     update_tenant;
     /// Deletes a tenant with its servers: `{tenant}`; its audit trail stays.
     delete_tenant;
-    /// Sets what a server is shown: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
+    /// Sets a credential that the gateway sends to a server: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
     set_credential;
     /// What a server is shown, without the values: `{server}`.
     list_credentials;
     /// Shows a server nothing in a header any more: `{server, header, subject?}`.
     remove_credential;
-    /// Begins to let the gateway into a server by OAuth: `{server, redirect_uri, scopes?, …}`; says where a person goes.
+    /// Begins an OAuth login of the gateway at a server: `{server, redirect_uri, scopes?, …}`; says where a person goes.
     begin_login;
     /// Ends a login with what the browser brought to `redirect_uri`: `{state, code, iss?}`.
     finish_login;
@@ -126,7 +128,7 @@ verbs! {
 
 #[uniffi::export]
 impl Gateway {
-    /// Opens a gateway: `{config?, url?, data_dir?, servers?}`; with `{}` it is all in memory.
+    /// Opens a gateway: `{config?, url?, data_dir?, servers?, accept_data_loss?}`; with `{}` it is all in memory.
     #[uniffi::constructor]
     #[expect(clippy::needless_pass_by_value, reason = "as it crosses")]
     pub fn open(document: String) -> Result<Arc<Self>, GatewayError> {

@@ -572,7 +572,7 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func authorize(document: String) async throws  -> String
     
     /**
-     * Begins to let the gateway into a server by OAuth: `{server, redirect_uri, scopes?, …}`; says where a person goes.
+     * Begins an OAuth login of the gateway at a server: `{server, redirect_uri, scopes?, …}`; says where a person goes.
      */
     func beginLogin(document: String) async throws  -> String
     
@@ -597,7 +597,7 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func complete(document: String) async throws  -> String
     
     /**
-     * Makes an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
+     * Creates an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
      */
     func createKey(document: String) async throws  -> String
     
@@ -747,7 +747,7 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func search(document: String) async throws  -> String
     
     /**
-     * Sets what a server is shown: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
+     * Sets a credential that the gateway sends to a server: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
      */
     func setCredential(document: String) async throws  -> String
     
@@ -946,7 +946,7 @@ open func authorize(document: String)async throws  -> String  {
 }
     
     /**
-     * Begins to let the gateway into a server by OAuth: `{server, redirect_uri, scopes?, …}`; says where a person goes.
+     * Begins an OAuth login of the gateway at a server: `{server, redirect_uri, scopes?, …}`; says where a person goes.
      */
 open func beginLogin(document: String)async throws  -> String  {
     return
@@ -1041,7 +1041,7 @@ open func complete(document: String)async throws  -> String  {
 }
     
     /**
-     * Makes an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
+     * Creates an API key: the body of `POST /api/v1/api-keys`; the answer alone has the plain key.
      */
 open func createKey(document: String)async throws  -> String  {
     return
@@ -1606,7 +1606,7 @@ open func search(document: String)async throws  -> String  {
 }
     
     /**
-     * Sets what a server is shown: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
+     * Sets a credential that the gateway sends to a server: `{server, credential: {header, value, subject?}}`; the value is kept sealed.
      */
 open func setCredential(document: String)async throws  -> String  {
     return

@@ -81,3 +81,45 @@ async fn a_page_of_a_foreign_origin_gets_no_websocket() {
     let own = format!("http://{}", gateway.address());
     assert!(socket(&gateway, Some(&own)).await.is_ok());
 }
+
+/// What a handshake with these lines in place of some of its own is answered with.
+async fn handshake(gateway: &Gateway, request_line: &str, lines: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let token = std::fs::read_to_string(gateway.data().join("local.token")).expect("the local token");
+    let request = format!(
+        "{request_line}\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{lines}\r\n\r\n",
+        gateway.address(),
+        token.trim()
+    );
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = vec![0; 1024];
+    let read =
+        tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.expect("in time").expect("an answer");
+    String::from_utf8_lossy(&answer[..read]).lines().next().unwrap_or_default().to_owned()
+}
+
+/// a WebSocket is opened by a whole handshake and by nothing less.
+#[tokio::test]
+async fn a_websocket_takes_a_whole_handshake() {
+    let gateway = Gateway::start().await;
+    let get = format!("GET {PATH} HTTP/1.1");
+    let (upgrade, connection) = ("Upgrade: websocket", "Connection: Upgrade");
+    let (version, key) = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+    let whole = [upgrade, connection, version, key].join("\r\n");
+    assert!(handshake(&gateway, &get, &whole).await.starts_with("HTTP/1.1 101"));
+    for (lines, status) in [
+        ([upgrade, version, key].join("\r\n"), "400"),
+        ([upgrade, "Connection: close", version, key].join("\r\n"), "400"),
+        ([upgrade, connection, version, "Sec-WebSocket-Key: x"].join("\r\n"), "400"),
+        ([upgrade, connection, version].join("\r\n"), "400"),
+        ([upgrade, connection, key].join("\r\n"), "426"),
+        ([upgrade, connection, version, key, "Content-Length: 5\r\n\r\nhello"].join("\r\n"), "400"),
+        ([upgrade, connection, version, key, "Transfer-Encoding: chunked\r\n\r\n0"].join("\r\n"), "400"),
+    ] {
+        let answer = handshake(&gateway, &get, &lines).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{lines:?}: {answer}");
+    }
+    let old = handshake(&gateway, &format!("GET {PATH} HTTP/1.0"), &whole).await;
+    assert!(!old.contains(" 101 "), "{old}");
+}

@@ -98,6 +98,44 @@ async fn a_request_with_two_lengths_is_refused_and_the_last_on_its_connection() 
     assert_eq!((fake.ledger().deliveries("first"), fake.ledger().deliveries("second")), (1, 0));
 }
 
+/// a line that ends without CR LF is refused, wherever it stands, and nothing behind it is a request.
+#[tokio::test]
+async fn a_line_that_does_not_end_with_cr_lf_is_refused() {
+    let (gateway, fake, client) = place().await;
+    let (body, hidden) = (call("bare"), call("hidden"));
+    let plain = post(&client, "1.1", &format!("Content-Length: {}", body.len()), &body);
+    let (head, _) = plain.split_once("\r\n\r\n").expect("a head");
+    let bare = [
+        plain.replacen("\r\n", "\n", 1),
+        plain.replace("\r\nHost", "\nHost"),
+        plain.replace("\r\nContent-Type", "\rContent-Type"),
+        format!("{}\n\n{body}", head.replace("\r\n", "\n")),
+        format!("{head}\r\n\n{body}"),
+        format!("\n{plain}"),
+        post(&client, "1.1", &format!("X: a\nContent-Length: {}", body.len()), &body),
+        post(&client, "1.1", &format!("X: a\rContent-Length: {}", body.len()), &body),
+        post(&client, "1.1", &format!("Content-Length: {0}\r\nContent-Length: {0}", body.len()), &body),
+        post(
+            &client,
+            "1.1",
+            "Transfer-Encoding: gzip, chunked",
+            &format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+        ),
+    ];
+    for request in bare {
+        let behind = post(&client, "1.1", &format!("Content-Length: {}", hidden.len()), &hidden);
+        let (answer, closed) = exchange(&gateway, &format!("{request}{behind}")).await;
+        assert!(closed && !answer.contains("HTTP/1.1 200"), "{request:?}: {answer}");
+        assert_eq!(
+            (fake.ledger().deliveries("bare"), fake.ledger().deliveries("hidden")),
+            (0, 0),
+            "{request:?}"
+        );
+    }
+    let (answer, _) = exchange(&gateway, &format!("{plain}{plain}")).await;
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
+}
+
 /// B-06: a body that is refused before it was read does not become the next request.
 #[tokio::test]
 async fn what_is_left_of_a_refused_body_is_no_request() {

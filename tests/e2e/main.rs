@@ -2,12 +2,15 @@
 #![expect(clippy::expect_used, reason = "a panic in a test is a failed test")]
 
 mod affinity;
+mod behind_nginx;
 mod breaker;
 mod callers;
 mod calls;
 mod configuration;
 mod credentials;
+mod crowds;
 mod delivery;
+mod doctor;
 mod doors;
 mod drift;
 mod durability;
@@ -31,6 +34,8 @@ mod named_files;
 mod names;
 mod offers;
 mod proxied;
+mod queue;
+mod recovery;
 mod reload;
 mod resumption;
 mod served_tls;

@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod fake;
+pub mod field;
 pub mod http;
 pub mod load;
 pub mod mcp;

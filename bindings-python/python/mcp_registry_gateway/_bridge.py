@@ -18,13 +18,11 @@ from .errors import error_of
 
 P = ParamSpec("P")
 
+# Bytes of a document beyond which work is begun on another thread.
+_LARGE = 256 * 1024
+
 # A ticket; or whether the work has succeeded, and what it came to.
 Begun: TypeAlias = int | tuple[bool, Any]
-
-
-def document(members: Any) -> bytes:
-    """A document as the core reads it."""
-    return json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class Pump:
@@ -37,7 +35,11 @@ class Pump:
 
     async def do(self, begin: Callable[Concatenate[_native.Queue, P], Begun], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Begins work and waits for it. A task that is cancelled cancels it."""
-        ticket = begin(self._queue, *args, **kwargs)
+        if any(isinstance(argument, bytes) and len(argument) > _LARGE for argument in args):
+            # The core reads the document when work is begun; a large one would hold up the loop.
+            ticket = await self._begun_apart(begin, *args, **kwargs)
+        else:
+            ticket = begin(self._queue, *args, **kwargs)
         if isinstance(ticket, tuple):
             # Over at once. A turn of the loop all the same: or else a task that calls again and again would let no other have one, and
             # could not be cancelled.
@@ -52,6 +54,20 @@ class Pump:
             raise
         finally:
             del self._waiting[ticket]
+
+    async def _begun_apart(
+        self, begin: Callable[Concatenate[_native.Queue, P], Begun], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Begun:
+        begun = asyncio.ensure_future(asyncio.to_thread(begin, self._queue, *args, **kwargs))
+        try:
+            return await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            begun.add_done_callback(self._cancel_begun)
+            raise
+
+    def _cancel_begun(self, begun: asyncio.Future[Begun]) -> None:
+        if not begun.cancelled() and begun.exception() is None and isinstance(ticket := begun.result(), int):
+            self._queue.cancel(ticket)
 
     def in_flight(self) -> int:
         """How much is under way."""

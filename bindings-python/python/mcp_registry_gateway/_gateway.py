@@ -5,30 +5,35 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
+import inspect
 import json
 import os
+import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, cast
 
 from . import _native
-from ._bridge import Begun, Pumps, Waiter, document
+from ._bridge import Begun, Pumps, Waiter
+from ._conversation import Conversation
+from ._groups import Groups, SyncGroups
+from ._json import document
+from ._opening import Config, Servers, Url, in_process, members
 from ._sync_verbs import SyncVerbs
 from ._verbs import Verbs
-from .errors import CancelledError, GatewayError, UnavailableError
+from .errors import CallCancelled, GatewayError, UnavailableError
+from .models import Event, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
     from ._native import Gateway as NativeGateway
     from ._native import Lease
-    from .asgi import GatewayApp
-    from .types import Event, Part, Registration, RegistrationMembers
+    from .asgi import GatewayApp, Lifespan
+    from .types import Part
 
 P = ParamSpec("P")
 
@@ -62,108 +67,281 @@ def _opened(members: dict[str, Any]) -> _native.Gateway:
     return native
 
 
-def _members(
-    config: Path | str | Mapping[str, Any] | None,
-    url: str | None,
-    data_dir: Path | str | None,
-    servers: Sequence[Registration] | Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    paths = {"config": config, "data_dir": data_dir}
-    told = {key: str(value) if isinstance(value, Path) else value for key, value in paths.items()}
-    return {**told, "url": url, "servers": servers}
-
-
 class _Common:
-    def __init__(self, native: NativeGateway) -> None:
+    _name = "Gateway"
+    _native: NativeGateway
+
+    def _take(self, native: NativeGateway) -> None:
         self._native = native
         # The compiled method takes the place of the one below: a frame of Python's around it would cost a fifth of it.
         self.pick = native.pick  # type: ignore[method-assign]
 
     def pick(self, service: str, key: str | None = None) -> Lease:
-        """Picks a server of a service that can take a call now, for who talks to it himself. It waits for nothing.
+        """Picks a server of a service that can take a call now, for a program that talks to the server itself. It waits for nothing.
 
-        The server counts as busy until the lease is released; its breaker learns from how that is done. As a context manager it is
-        released at the end: an exception is the server's failure. ``key`` is what consistent hashing goes by.
+        Parameters
+        ----------
+        service
+            The service.
+        key
+            The key of consistent hashing: equal keys reach the same server.
+
+        Returns
+        -------
+        Lease
+            The server. It counts as busy until the lease is released; as a context manager the lease is released at the end.
+            A transport error within the ``with`` block counts as the server's failure, and so does ``lease.failed()``;
+            other exceptions do not.
+
+        Raises
+        ------
+        UnavailableError
+            No server of the service can take a call; ``context["retry_after_seconds"]`` is the time to wait.
         """
         return self._native.pick(service, key)
 
     @property
     def is_closed(self) -> bool:
         """Whether the gateway was closed."""
-        return self._native.is_closed()
+        return "_native" in self.__dict__ and self._native.is_closed()
+
+    def _state(self) -> str:
+        if "_native" not in self.__dict__:
+            return "not open"
+        return "closed" if self._native.is_closed() else "open"
+
+    def __repr__(self) -> str:
+        return f"<{self._name} {self._state()}>"
 
 
-class Gateway(Verbs, _Common):
-    """A gateway in this process. Its methods may be called from tasks of any event loop.
+class Gateway(Groups, Verbs, _Common):
+    """A gateway in this process, for tasks of any event loop.
 
-    It runs on threads of its own; what is not over at once holds neither the GIL nor the event loop. A task that is cancelled cancels its call.
-    After ``fork()`` the child's copy only tells that it belongs to another process.
+    ``async with Gateway("gateway.db", servers={…}) as gateway`` opens it and closes it. An object that is made once, at import time, can
+    be entered again after it was closed, as by a test or by ``lifespan``.
+
+    The gateway runs on threads of its own. A call that waits holds neither the GIL nor the event loop; a task that is cancelled cancels
+    its call. After ``fork()`` the child's copy raises :class:`UnavailableError`.
+
+    Parameters
+    ----------
+    url
+        The store: a path such as ``"gateway.db"``, a URL as SQLAlchemy writes it (``sqlite:///gateway.db``), or ``":memory:"``. By
+        default the store of the configuration, else memory.
+    config
+        The path of a configuration file, or the configuration itself as a mapping.
+    data_dir
+        The folder of the database and of the key files.
+    servers
+        Servers by name: ``Http(…)``, ``Stdio(…)``, ``Sse(…)``, ``WebSocket(…)``, a URL, a command line, the members of a
+        registration, or a FastMCP server of this process. Also a list of registrations, or ``{"mcpServers": {…}}``.
+    accept_data_loss
+        A database that lacks acknowledged records is refused, and the error says what is missing; ``True`` goes on with what is there.
+
+    Examples
+    --------
+    ::
+
+        gateway = Gateway("gateway.db", servers={"docs": Http("http://127.0.0.1:9000/mcp"), "calc": my_fastmcp_server})
+        app = FastAPI(lifespan=gateway.lifespan)
+        app.mount("/mcp", gateway.mcp_app())
     """
 
-    def __init__(self, native: _native.Gateway) -> None:
-        super().__init__(native)
-        self._pumps = Pumps(native)
+    def __init__(
+        self,
+        url: Url = None,
+        *,
+        config: Config = None,
+        data_dir: Url = None,
+        servers: Servers = None,
+        accept_data_loss: bool = False,
+    ) -> None:
+        self._members: dict[str, Any] = members(config, url, data_dir, servers, accept_data_loss)
+        self._in_process = in_process(servers)
         self._residents: set[asyncio.Task[None]] = set()
+        self._apps: weakref.WeakSet[GatewayApp] = weakref.WeakSet()
+        self._entered = 0
 
     @classmethod
     def open(
         cls,
-        config: Path | str | Mapping[str, Any] | None = None,
+        config: Config = None,
         *,
-        url: str | None = None,
-        data_dir: Path | str | None = None,
-        servers: Sequence[Registration] | Mapping[str, Any] | None = None,
+        url: Url = None,
+        data_dir: Url = None,
+        servers: Servers = None,
+        accept_data_loss: bool = False,
     ) -> Opening:
-        """Opens a gateway: ``async with Gateway.open(…) as gateway``, or ``gateway = await Gateway.open(…)``.
+        """Opens a gateway: ``gateway = await Gateway.open(…)``, or ``async with Gateway.open(…) as gateway``.
 
-        ``config`` is the path of a configuration file, or the configuration itself. ``url`` says where servers are kept, such as
-        ``sqlite:gateway.db``; without it, where the configuration says, else in memory. ``servers`` is a list of registrations, or what
-        desktop clients write: ``{"mcpServers": {…}}``.
+        The parameters are those of :class:`Gateway`, with ``config`` first.
         """
-        return Opening(_members(config, url, data_dir, servers))
+        return Opening(cls(url, config=config, data_dir=data_dir, servers=servers, accept_data_loss=accept_data_loss))
 
     @classmethod
     def open_sync(
         cls,
-        config: Path | str | Mapping[str, Any] | None = None,
+        config: Config = None,
         *,
-        url: str | None = None,
-        data_dir: Path | str | None = None,
-        servers: Sequence[Registration] | Mapping[str, Any] | None = None,
+        url: Url = None,
+        data_dir: Url = None,
+        servers: Servers = None,
+        accept_data_loss: bool = False,
     ) -> SyncGateway:
         """As :meth:`open`, for threads that wait: ``with Gateway.open_sync(…) as gateway``."""
-        return SyncGateway(_opened(_members(config, url, data_dir, servers)))
+        if local := in_process(servers):
+            raise TypeError(f"`{next(iter(local))}` is a server of this process, which needs an event loop: use `async with Gateway(…)`")
+        return SyncGateway(_opened(members(config, url, data_dir, servers, accept_data_loss)))
 
-    async def aclose(self) -> None:
-        """Ends the gateway: calls under way may go on for the configuration's ``server.grace_seconds``. Again, it does nothing."""
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_native", "_pumps"):
+            raise UnavailableError(
+                "the gateway is not open; use `async with gateway:`, `lifespan=gateway.lifespan`, or `await Gateway.open(…)`"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    async def _open(self) -> Self:
+        """Opens the gateway unless it is open."""
+        if self._state() == "open":
+            return self
+        self._take(await asyncio.to_thread(_opened, self._members))
+        self._pumps = Pumps(self._native)
         try:
-            await asyncio.to_thread(self._native.end)
+            for name, server in self._in_process.items():
+                await self.register_inprocess(name, server)
+        except BaseException:
+            await self.aclose(grace=0)
+            raise
+        return self
+
+    def __call__(self) -> Gateway:
+        """The gateway itself, for ``Depends(gateway)``."""
+        return self
+
+    @property
+    def lifespan(self) -> Lifespan:
+        """The lifespan of an application: ``FastAPI(lifespan=gateway.lifespan)``.
+
+        It opens the gateway when the application starts, and closes it when the application stops. Streams of MCP clients end as soon as
+        the server begins to stop, so that they do not hold it up.
+        """
+        from .asgi import Lifespan
+
+        return Lifespan(self)
+
+    def mcp_app(self, *, auth: Literal["keys"] | None = None, admin: bool = False, expose: Iterable[Part] = ()) -> GatewayApp:
+        """An ASGI application with the gateway's MCP endpoints, to be mounted: ``app.mount("/mcp", gateway.mcp_app())``.
+
+        It may be made at import time, before the gateway is open; a gateway that is not open answers 503.
+
+        Parameters
+        ----------
+        auth
+            ``"keys"`` requires an API key of the gateway. By default as the configuration says.
+        admin
+            Whether the administration over REST is below it, too (``rest`` of ``expose``).
+        expose
+            Further parts, as for :meth:`asgi_app`.
+        """
+        from .asgi import GatewayApp
+
+        if auth == "keys":
+            self._require_keys()
+        elif auth is not None:
+            raise ValueError(f"`auth` is 'keys' or left out, not {auth!r}")
+        administration: list[Part] = ["rest"] if admin else []
+        return GatewayApp(self, mounted="/mcp", expose=[*expose, *administration])
+
+    def _require_keys(self) -> None:
+        config = self._members["config"]
+        if isinstance(config, str):
+            raise ValueError("`auth` needs the configuration as a mapping; set `auth.api_keys = true` in the configuration file")
+        if self._state() == "open":
+            raise ValueError("`auth` is said before the gateway is open; set `auth.api_keys` in its configuration")
+        auth = {**((config or {}).get("auth") or {}), "api_keys": True}
+        self._members["config"] = {**(config or {}), "auth": auth}
+
+    async def aclose(self, *, grace: float | None = None) -> None:
+        """Closes the gateway; a closed one stays closed.
+
+        Parameters
+        ----------
+        grace
+            Seconds that calls in progress may go on; by default ``server.grace_seconds`` of the configuration.
+        """
+        if self._state() == "not open":
+            return
+        for app in tuple(self._apps):
+            app.end_streams()
+        try:
+            await asyncio.to_thread(self._native.end, grace)
         finally:
-            for resident in self._residents:
+            residents, self._residents = self._residents, set()
+            for resident in residents:
                 resident.cancel()
-            await asyncio.gather(*self._residents, return_exceptions=True)
+            await asyncio.gather(*residents, return_exceptions=True)
             self._pumps.stop()
 
     def events(self) -> Events:
-        """The changes of servers from now on: ``async for event in gateway.events()``. It ends with the gateway."""
+        """Subscribes to the changes of servers: ``async for event in gateway.events()``. The stream ends with the gateway."""
         return Events(self, self._native.watch())
 
     async def register_inprocess(
-        self, name: str, server: Any, /, **members: Unpack[RegistrationMembers]
-    ) -> None:
-        """Puts an MCP server of this process in place, without a socket, and registers it.
+        self,
+        name: str,
+        server: Any,
+        *,
+        service: str | None = None,
+        display_name: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        weight: int | None = None,
+        auto_discover: bool | None = None,
+        health_check: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+    ) -> Server:
+        """Registers an MCP server of this process; no socket is used. It is registered until the gateway is closed.
 
-        ``server`` is a FastMCP server, or a function that serves one link: it is awaited with a :class:`Link` for each client session.
-        It is there until the gateway is closed.
+        Parameters
+        ----------
+        name
+            The name, unique within the tenant.
+        server
+            A FastMCP server, a server of the official SDK, or an asynchronous function of one :class:`Link`, which is called for each
+            session.
+
+        The other keywords are those of :meth:`register`.
+
+        Raises
+        ------
+        TypeError
+            ``server`` is none of these.
         """
-        housed = await self._do(self._native.register_in_process, document({"name": name, **members}))
-        self._residents.add(asyncio.create_task(self._reside(housed, _serving(server))))
+        serve = _serving(server)
+        given = {
+            "service": service,
+            "display_name": display_name,
+            "description": description,
+            "tags": tags,
+            "weight": weight,
+            "auto_discover": auto_discover,
+            "health_check": health_check,
+            "configuration": configuration,
+        }
+        registration = {"name": name, **{key: value for key, value in given.items() if value is not None}}
+        housed = await self._do(self._native.register_in_process, document(registration))
+        resident = asyncio.get_running_loop().create_task(self._reside(housed, serve))
+        self._residents.add(resident)
+        return await self.get(name)
 
     def asgi_app(self, *, expose: Iterable[Part] = ()) -> GatewayApp:
-        """The gateway's MCP endpoints as an ASGI application, and the parts of its HTTP surface that ``expose`` names.
+        """An ASGI application with the gateway's MCP endpoints at ``/mcp``, and the parts of its HTTP surface in ``expose``.
 
-        ``rest`` is the administration and the registry's read API, ``events`` the changes of servers, ``metrics`` and ``health`` are for
-        operation, ``docs`` are the descriptions of the routes; ``builtin`` is the gateway's own MCP service.
+        Parameters
+        ----------
+        expose
+            ``rest`` (administration and the registry's read API), ``events``, ``metrics``, ``health``, ``docs``, and ``builtin``, the
+            gateway's own MCP service.
         """
         from .asgi import GatewayApp
 
@@ -172,19 +350,41 @@ class Gateway(Verbs, _Common):
     def attach(self, app: Any, path: str = "/mcp", *, builtin: bool = False) -> None:
         """Adds the gateway's MCP endpoints to a FastAPI or Starlette application, at exactly this path and below it.
 
-        ``builtin`` adds the gateway's own service, too, with which MCP clients register and remove servers.
+        A second call for the same application and path replaces the routes of the first.
+
+        Parameters
+        ----------
+        app
+            The application.
+        path
+            The path.
+        builtin
+            Whether the gateway's own service is there, with which MCP clients register and remove servers.
         """
         from .asgi import attach
 
         attach(self, app, path, builtin=builtin)
 
     async def __aenter__(self) -> Self:
-        return self
+        return await self._open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        # A program that leaves by an exception waits for no call.
+        await self.aclose(grace=None if kind is None else 0)
+
+    def __del__(self) -> None:
+        if "_native" in self.__dict__ and not self._native.is_closed():
+            warnings.warn(f"unclosed {self!r}; use `async with`, or `await gateway.aclose()`", ResourceWarning, stacklevel=2, source=self)
+
+    async def _converse(self, name: str, members: dict[str, Any], handlers: dict[str, Any]) -> dict[str, Any]:
+        known: dict[str, Any] = {key: members.pop(key) for key in ("service", "authorization") if key in members}
+        timeout = members.pop("timeout_seconds", None)
+        for key in ("preferred_servers", "required_tools", "required_resources"):
+            if key in members:
+                raise TypeError(f"`{key}` cannot be used together with `progress`, `log`, `elicitation` or `sampling`")
+        return await Conversation(self, handlers).run(name, members, known, timeout)
 
     async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         return json.loads(await self._do(self._native.perform, verb, document(members)))
@@ -220,32 +420,34 @@ class Gateway(Verbs, _Common):
 async def _host(serve: Callable[[Link], Awaitable[None]], link: Link) -> None:
     behind.set(True)
     # A link that is closed in the middle of a word is no fault of the server's.
-    with contextlib.suppress(CancelledError, UnavailableError):
+    with contextlib.suppress(CallCancelled, UnavailableError):
         await serve(link)
 
 
 class Opening:
-    """A gateway that is about to be opened: to be awaited, or entered."""
+    """A gateway that is about to be opened: to be awaited, or entered. Both open the same gateway, once."""
 
-    def __init__(self, members: dict[str, Any]) -> None:
-        self._members = members
-        self._gateway: Gateway | None = None
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     def __await__(self) -> Generator[Any, None, Gateway]:
-        return self._opened().__await__()
+        return self._gateway._open().__await__()
 
     async def __aenter__(self) -> Gateway:
-        self._gateway = await self._opened()
-        return self._gateway
+        return await self._gateway._open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._gateway is not None:
-            await self._gateway.aclose()
+        await self._gateway.__aexit__(kind, value, traceback)
 
-    async def _opened(self) -> Gateway:
-        return Gateway(await asyncio.to_thread(_opened, self._members))
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(Gateway, name):
+            raise AttributeError(
+                f"`Gateway.open(…)` was not awaited, so it has no `{name}`; write `gateway = await Gateway.open(…)` "
+                "or `async with Gateway.open(…) as gateway`"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 class Events:
@@ -262,7 +464,7 @@ class Events:
         told = await self._gateway._do(self._watch.next)
         if told is None:
             raise StopAsyncIteration
-        return cast("Event", json.loads(told))
+        return Event(json.loads(told))
 
 
 class Link:
@@ -281,24 +483,32 @@ class Link:
         await self._gateway._do(self._hosted.send, message)
 
 
-class SyncGateway(SyncVerbs, _Common):
+class SyncGateway(SyncGroups, SyncVerbs, _Common):
     """A gateway in this process, for threads that wait. Its methods may be called from any thread."""
 
+    _name = "SyncGateway"
+
     def __init__(self, native: _native.Gateway) -> None:
-        super().__init__(native)
+        self._take(native)
         self._waiter = Waiter(native)
 
-    def close(self) -> None:
-        """Ends the gateway: calls under way may go on for the configuration's ``server.grace_seconds``. Again, it does nothing."""
-        self._native.end()
+    def close(self, *, grace: float | None = None) -> None:
+        """Closes the gateway; a closed one stays closed.
+
+        Parameters
+        ----------
+        grace
+            Seconds that calls in progress may go on; by default ``server.grace_seconds`` of the configuration.
+        """
+        self._native.end(grace)
 
     def events(self) -> Iterator[Event]:
-        """The changes of servers from now on. It ends with the gateway."""
+        """Subscribes to the changes of servers. The stream ends with the gateway."""
         return self._events(self._native.watch())
 
     def _events(self, watch: _native.Watch) -> Iterator[Event]:
         while (told := self._waiter.do(watch.next)) is not None:
-            yield json.loads(told)
+            yield Event(json.loads(told))
 
     def __enter__(self) -> Self:
         return self
@@ -306,16 +516,28 @@ class SyncGateway(SyncVerbs, _Common):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(grace=None if kind is None else 0)
 
     async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         return json.loads(self._waiter.do(self._native.perform, verb, document(members)))
 
 
 def _serving(server: Any) -> Callable[[Link], Awaitable[None]]:
-    """How a server is served on a link."""
-    if callable(server) and not hasattr(server, "_mcp_server"):
-        return cast("Callable[[Link], Awaitable[None]]", server)
-    from .fastmcp import serving
+    """The function that serves one link."""
+    if hasattr(server, "_mcp_server") or type(server).__module__.split(".")[0] in ("fastmcp", "mcp"):
+        from .fastmcp import serving
 
-    return serving(server)
+        return serving(server)
+    # A function, or an object with an asynchronous `__call__`.
+    called = server if inspect.isroutine(server) else getattr(type(server), "__call__", None)
+    if not inspect.isclass(server) and callable(server) and inspect.iscoroutinefunction(_unwrapped(called)):
+        return cast("Callable[[Link], Awaitable[None]]", server)
+    raise TypeError(
+        f"`server` is a FastMCP server, a server of the `mcp` package, or an `async def` function of one Link, not {server!r}"
+    )
+
+
+def _unwrapped(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function

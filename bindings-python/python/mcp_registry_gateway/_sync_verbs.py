@@ -32,6 +32,9 @@ class SyncVerbs:
     async def _perform(self, verb: str, members: dict[str, Any]) -> Any:
         raise NotImplementedError
 
+    _listed = Verbs._listed
+    _converse = Verbs._converse
+
     register = _waited(Verbs.register)
     update = _waited(Verbs.update)
     remove = _waited(Verbs.remove)
@@ -45,6 +48,7 @@ class SyncVerbs:
     capabilities = _waited(Verbs.capabilities)
     discover = _waited(Verbs.discover)
     health = _waited(Verbs.health)
+    diagnose = _waited(Verbs.diagnose)
     health_history = _waited(Verbs.health_history)
     call_tool = _waited(Verbs.call_tool)
     read_resource = _waited(Verbs.read_resource)
@@ -70,7 +74,7 @@ class SyncVerbs:
     remove_credential = _waited(Verbs.remove_credential)
     begin_login = _waited(Verbs.begin_login)
     finish_login = _waited(Verbs.finish_login)
-    audit = _waited(Verbs.audit)
+    search_audit = _waited(Verbs.search_audit)
     verify_audit = _waited(Verbs.verify_audit)
     stats = _waited(Verbs.stats)
     metrics = _waited(Verbs.metrics)

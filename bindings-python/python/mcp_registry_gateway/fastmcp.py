@@ -154,7 +154,7 @@ class GatewayProvider(ProxyProvider):
 
     A caller has the rights that the gateway gives to its token, which :class:`GatewayTokenVerifier` lets in; one without such a token is
     offered nothing. With ``trust="program"`` all callers have the rights of this program: whoever reaches the FastMCP server calls
-    whatever the gateway offers. The gateway's own tools, ``gateway__…``, are offered with ``builtin=True`` alone.
+    whatever the gateway offers. The gateway's own tool, ``gateway__find_tools``, is offered with ``builtin=True`` alone.
     """
 
     def __init__(

@@ -58,10 +58,10 @@ impl Rule {
 
 /// The restrictions of one tenant.
 #[derive(Clone, Debug, Default)]
-pub struct Restrictions(Vec<Entry>);
+pub struct Restrictions(Vec<RuleEntry>);
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct RuleEntry {
     /// Pattern of the services that it is about.
     service: String,
     restriction: Restriction,
@@ -72,13 +72,13 @@ impl Restrictions {
     /// offer the same, and a call must not depend on which of them it meets.
     pub fn of<'a>(access: &Access, tenant: &TenantId, servers: impl Iterator<Item = &'a Server>) -> Self {
         let rules = access.rules.iter().filter(|rule| rule.tenant.as_ref().is_none_or(|own| own == tenant));
-        let rules = rules.map(|rule| Entry {
+        let rules = rules.map(|rule| RuleEntry {
             service: rule.service.clone().unwrap_or_else(|| "*".to_owned()),
             restriction: rule.restriction(),
         });
         let own = servers.flat_map(|server| {
             let all = server.configuration.access.iter();
-            all.map(|one| Entry { service: server.service.to_string(), restriction: one.clone() })
+            all.map(|one| RuleEntry { service: server.service.to_string(), restriction: one.clone() })
         });
         Self(rules.chain(own).collect())
     }
@@ -97,7 +97,7 @@ impl Restrictions {
 
 /// The restrictions that deny something to one principal.
 #[derive(Clone, Debug)]
-pub struct Denied<'a>(Vec<(usize, &'a Entry)>);
+pub struct Denied<'a>(Vec<(usize, &'a RuleEntry)>);
 
 impl Denied<'_> {
     /// The restrictions that do not admit the principal: principals with the same ones see the same.

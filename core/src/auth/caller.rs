@@ -32,17 +32,40 @@ pub struct Caller {
     pub principal: Principal,
     /// The id of the request.
     pub correlation_id: Arc<str>,
+    /// Whether the request came from outside of the program, such as over the network.
+    is_sent: bool,
 }
 
 impl Caller {
     /// The program itself, acting for `principal`.
     pub fn new(principal: Principal) -> Self {
-        Self { principal, correlation_id: uuid::Uuid::new_v4().to_string().into() }
+        let correlation_id = uuid::Uuid::new_v4().to_string().into();
+        Self { principal, correlation_id, is_sent: false }
+    }
+
+    /// A caller from outside of the program, such as over the network, as its credentials say who it is.
+    pub fn sent(principal: Principal, correlation_id: Arc<str>) -> Self {
+        Self { principal, correlation_id, is_sent: true }
+    }
+
+    /// The same under this id of a request.
+    #[must_use]
+    pub fn correlated(self, correlation_id: Arc<str>) -> Self {
+        Self { correlation_id, ..self }
     }
 
     /// The program itself: it acts in the tenant `default`, as its administrator.
     pub fn local() -> Self {
         Self::new(Principal::local(TenantId::default_tenant()))
+    }
+
+    /// Whether this is the embedding program on its own account: it is trusted as the operator's configuration is, so that the
+    /// servers that it names may be anywhere. A user for whom it vouches is not, and neither is a process of this machine.
+    pub fn is_program(&self) -> bool {
+        !self.is_sent
+            && self.principal.is_local()
+            && self.principal.grant.is_none()
+            && self.principal.unproven.is_none()
     }
 
     /// Whether the principal may do `operation`; see [`Principal::may`]. Every public method that takes a caller begins

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderName;
-
-use super::credentials::{Authorization, Bearer, Credentials};
+use super::credentials::{Authorization, Bearer, Credentials, Forwarded};
 use super::jwt::{self, Fetch, Tokens};
 use super::keys::{self, Keys};
 use super::local::{self, Local, LocalToken};
@@ -15,7 +13,7 @@ use super::throttle::{Notice, Throttle};
 use super::{Answer, Authenticator};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Principal, Role, TenantId};
+use crate::model::{Principal, TenantId};
 
 /// A failed attempt to authenticate, for the audit trail. It never holds the credential.
 #[derive(Clone, Debug)]
@@ -73,24 +71,23 @@ impl Checkpoint {
     fn sender(
         &self,
         peer: IpAddr,
-        forwarded: Option<&HeaderName>,
+        forwarded: Option<&Forwarded>,
         authorization: &Authorization,
     ) -> Result<Option<Principal>> {
         self.local.as_ref().map_or(Ok(None), |local| local.sender(peer, forwarded, authorization))
     }
 
-    fn without_credential(&self, peer: IpAddr, forwarded: Option<&HeaderName>) -> Result<Principal> {
+    fn without_credential(&self, peer: IpAddr, forwarded: Option<&Forwarded>) -> Result<Principal> {
         if let Some(sender) = self.sender(peer, forwarded, &Authorization::Absent)? {
             return Ok(sender);
         }
         let peer = peer.to_canonical();
         if self.settings.anonymous {
-            let subject = format!("anonymous:{peer}");
-            return Ok(Principal::new(TenantId::default_tenant(), subject, Role::Guest));
+            return Ok(Principal::anonymous(TenantId::default_tenant(), peer));
         }
         Err(Error::new(
             ErrorKind::Unauthenticated,
-            "this needs a credential; send `Authorization: Bearer` with an API key or a token",
+            "authentication required; send `Authorization: Bearer` with an API key or a token",
         ))
     }
 
@@ -155,9 +152,10 @@ impl Authenticator for Checkpoint {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a> {
         let answer = match credentials {
             // A stream that is held open for a key speaks for it long after the key was sent.
-            Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => {
-                Err(Error::new(ErrorKind::Unauthenticated, "the credential was revoked or has ended"))
-            }
+            Credentials::Embedded(principal) if principal.is_over(self.clock.timestamp()) => Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the credential was revoked or has expired; use another one",
+            )),
             Credentials::Embedded(principal) => Ok(principal.clone()),
             Credentials::Network { peer, forwarded, authorization } => match authorization {
                 Authorization::Absent => self.without_credential(*peer, forwarded.as_ref()),

@@ -17,11 +17,20 @@ pub enum Credentials {
     Network {
         /// The address of the peer.
         peer: IpAddr,
-        /// The header by which the request says that a proxy passed it on, if it has one; see [`forwarded`].
-        forwarded: Option<HeaderName>,
+        /// Why `peer` may be somebody else than the sender, if so; see [`forwarded`].
+        forwarded: Option<Forwarded>,
         /// The content of `Authorization`.
         authorization: Authorization,
     },
+}
+
+/// Why a request is not known to be sent by the other end of its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// It has this header, by which a proxy says that it passed the request on.
+    Header(HeaderName),
+    /// `server.trusted_proxies` is set, so that there is a proxy, and a proxy may add no header.
+    Proxies,
 }
 
 /// The content of the header `Authorization` of a request.
@@ -84,11 +93,12 @@ impl Authorization {
 
 /// The header by which a request says that a proxy passed it on: `Forwarded`, one of `X-Forwarded-…`, `X-Real-IP` or `Via`. Such
 /// a request comes from somewhere else than its connection does, so that the peer's address says nothing of its sender.
-pub fn forwarded(headers: &HeaderMap) -> Option<HeaderName> {
-    headers.keys().find(|name| is_of_a_proxy(name)).cloned()
+pub fn forwarded(headers: &HeaderMap) -> Option<Forwarded> {
+    headers.keys().find(|name| is_of_a_proxy(name)).cloned().map(Forwarded::Header)
 }
 
-fn is_of_a_proxy(name: &HeaderName) -> bool {
+/// Whether proxies say by this header that they passed a request on.
+pub fn is_of_a_proxy(name: &HeaderName) -> bool {
     *name == FORWARDED
         || *name == VIA
         || name

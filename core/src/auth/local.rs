@@ -11,11 +11,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::HeaderName;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::credentials::Authorization;
+use super::credentials::{Authorization, Forwarded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{Principal, TenantId};
@@ -63,7 +62,7 @@ impl LocalToken {
 
     /// A token that ends with this process, for a gateway without a folder of its own.
     ///
-    /// [`ErrorKind::Internal`] if the system gives no random numbers.
+    /// [`ErrorKind::Internal`] if the operating system returned no random bytes.
     pub fn in_memory() -> Result<Self> {
         Ok(Self::of(random()?, None))
     }
@@ -136,7 +135,7 @@ impl Local {
     pub(super) fn sender(
         &self,
         peer: IpAddr,
-        forwarded: Option<&HeaderName>,
+        forwarded: Option<&Forwarded>,
         authorization: &Authorization,
     ) -> Result<Option<Principal>> {
         if forwarded.is_some() || !peer.to_canonical().is_loopback() {
@@ -163,7 +162,7 @@ pub(super) fn has_form(token: &[u8]) -> bool {
 
 fn random() -> Result<String> {
     let mut bytes = [0; RANDOM];
-    let none = |_| Error::new(ErrorKind::Internal, "the system gives no random numbers");
+    let none = |_| Error::new(ErrorKind::Internal, "the operating system returned no random bytes");
     SystemRandom::new().fill(&mut bytes).map_err(none)?;
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let digits = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16));
@@ -269,7 +268,7 @@ mod tests {
         let local = Local::new(Arc::new(LocalToken::in_memory().unwrap()));
         let (own, stranger): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "10.0.0.1".parse().unwrap());
         let token = bearer(local.token.reveal());
-        let proof = |peer, forwarded: Option<&HeaderName>, authorization: &Authorization| {
+        let proof = |peer, forwarded: Option<&Forwarded>, authorization: &Authorization| {
             let sender = local.sender(peer, forwarded, authorization).unwrap();
             sender.map(|principal| principal.unproven.is_none())
         };
@@ -277,8 +276,10 @@ mod tests {
         assert_eq!(proof(own, None, &bearer("anything")), Some(false));
         assert_eq!(proof(own, None, &token), Some(true));
         assert_eq!(proof(stranger, None, &token), None);
-        assert_eq!(proof(own, Some(&VIA), &Authorization::Absent), None);
-        assert_eq!(proof(own, Some(&VIA), &token), None);
+        for passed_on in [Forwarded::Header(VIA), Forwarded::Proxies] {
+            assert_eq!(proof(own, Some(&passed_on), &Authorization::Absent), None);
+            assert_eq!(proof(own, Some(&passed_on), &token), None);
+        }
         let other = bearer(LocalToken::in_memory().unwrap().reveal());
         assert_eq!(local.sender(own, None, &other).unwrap_err().kind(), ErrorKind::Unauthenticated);
     }

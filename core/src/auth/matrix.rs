@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) least: Role,
     /// The scopes that a caller with scopes needs, all together.
     pub(super) scopes: Vec<String>,
+    /// Whether a credential that is for one server or service may do it, with that server or service.
+    pub(super) narrowed: bool,
     /// Whether a loopback address alone is not enough, while no authentication is configured.
     pub(super) local_token: bool,
 }
@@ -54,7 +56,7 @@ pub enum Gate {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct MatrixFile {
     roles: Vec<Role>,
     scopes: BTreeMap<String, ScopeText>,
     operations: BTreeMap<String, OperationText>,
@@ -66,24 +68,26 @@ struct ScopeText {
     implies: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct OperationText {
     least: Role,
     scopes: Vec<String>,
+    narrowed: bool,
     #[serde(default)]
     local_token: bool,
 }
 
 impl Matrix {
     fn parse(text: &str) -> Result<Self> {
-        let file = File::parse(text)?;
+        let file = MatrixFile::parse(text)?;
         if file.roles != Role::ALL {
             let text = "permissions.toml has other roles than this program, or in another order";
             return Err(Error::new(ErrorKind::Internal, text));
         }
         let row = |operation: &Operation| {
             let text = file.operations.get(operation.as_str())?;
-            Some(Row { least: text.least, scopes: text.scopes.clone(), local_token: text.local_token })
+            let OperationText { least, scopes, narrowed, local_token } = text.clone();
+            Some(Row { least, scopes, narrowed, local_token })
         };
         let gate = |(route, name): (&String, &String)| Some((route.clone(), Gate::named(name)?));
         Ok(Self {
@@ -145,7 +149,7 @@ impl Gate {
     }
 }
 
-impl File {
+impl MatrixFile {
     fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
             Error::new(ErrorKind::Internal, "permissions.toml cannot be read").caused_by(error)

@@ -2,6 +2,7 @@
 //! is in [`permission`].
 
 pub mod access;
+pub(crate) mod authority;
 mod caller;
 mod checkpoint;
 mod credentials;
@@ -19,13 +20,10 @@ mod throttle;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use http::HeaderName;
-
 pub use self::access::{Access, Restrictions};
 pub use self::caller::Caller;
 pub use self::checkpoint::{Checkpoint, Failed, FailureListener};
-pub use self::credentials::{Authorization, Bearer, Credentials, forwarded};
+pub use self::credentials::{Authorization, Bearer, Credentials, Forwarded, forwarded, is_of_a_proxy};
 pub(crate) use self::grant::Grant;
 #[cfg(feature = "oauth")]
 pub(crate) use self::grant::OauthClient;
@@ -35,10 +33,11 @@ pub use self::keys::{Keys, NewKey};
 pub use self::local::LocalToken;
 pub use self::matrix::{Gate, PERMISSIONS};
 pub use self::permission::Operation;
-pub use self::settings::Auth;
+pub use self::settings::{Auth, is_base_path};
 pub use self::vault::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Principal;
+use futures_util::future::BoxFuture;
 
 /// Turns credentials into a principal.
 pub trait Authenticator: Send + Sync + fmt::Debug {
@@ -104,10 +103,14 @@ impl Authenticator for LocalOnly {
 }
 
 #[cold]
-fn stranger(forwarded: Option<&HeaderName>) -> Error {
+fn stranger(forwarded: Option<&Forwarded>) -> Error {
     let way_on = "configure it, such as by `auth.api_keys = true`";
     let message = match forwarded {
-        Some(header) => format!(
+        Some(Forwarded::Proxies) => format!(
+            "`server.trusted_proxies` is set, so that a proxy may have passed this request on, and no authentication is configured \
+             that says who sent it; {way_on}"
+        ),
+        Some(Forwarded::Header(header)) => format!(
             "the header `{header}` says that a proxy passed this request on, and no authentication is configured that says who sent \
              it; {way_on}, or call the gateway directly"
         ),
@@ -139,8 +142,13 @@ mod tests {
                 Credentials::Network { peer: peer.parse().unwrap(), forwarded, authorization }
             };
             assert_eq!(auth.authenticate(&shown(None)).get().await.is_ok(), accepted, "{peer}");
-            let refused = auth.authenticate(&shown(Some(FORWARDED))).get().await.unwrap_err();
-            assert!(refused.message().contains("`forwarded`"), "{refused}");
+            for (why, told) in [
+                (Forwarded::Header(FORWARDED), "`forwarded`"),
+                (Forwarded::Proxies, "`server.trusted_proxies`"),
+            ] {
+                let refused = auth.authenticate(&shown(Some(why))).get().await.unwrap_err();
+                assert!(refused.message().contains(told), "{refused}");
+            }
         }
     }
 }

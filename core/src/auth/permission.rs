@@ -49,6 +49,7 @@ operations! {
     ServersRemove "servers.remove",
     ServersRestrict "servers.restrict",
     ServersProbe "servers.probe",
+    ServersDiagnose "servers.diagnose",
     TenantsRead "tenants.read",
     TenantsWrite "tenants.write",
     StatsRead "stats.read",
@@ -133,7 +134,8 @@ fn of_message(message: &Message) -> Operation {
 
 impl Principal {
     /// Whether this principal may do `operation`: its role must be among those that may, if it has scopes they must cover those
-    /// needed, and a loopback address alone is not enough for an operation that needs the local token.
+    /// needed, an operation on the whole tenant is out of reach for a credential that is for one server or service, and a
+    /// loopback address alone is not enough for an operation that needs the local token.
     ///
     /// [`ErrorKind::PermissionDenied`]; one for want of scopes says [`Cause::InsufficientScope`].
     pub fn may(&self, operation: Operation) -> Result<()> {
@@ -142,18 +144,44 @@ impl Principal {
         if self.role > row.least {
             return Err(self.denied(operation));
         }
+        if !row.narrowed && self.is_narrowed() {
+            return Err(out_of_reach(operation, self));
+        }
         if let Some(remedy) = self.unproven.as_deref().filter(|_| row.local_token) {
             return Err(unproven(operation, remedy));
         }
         self.scopes().map_or(Ok(()), |scopes| operation.covered_by(scopes))
     }
 
+    /// The same for something that belongs to no server of this gateway, such as a thing of the embedding program's own: a
+    /// credential that is for one server or service may do nothing there.
+    pub fn may_beyond_servers(&self, operation: Operation) -> Result<()> {
+        self.may(operation)?;
+        if self.is_narrowed() { Err(out_of_reach(operation, self)) } else { Ok(()) }
+    }
+
     #[cold]
     fn denied(&self, operation: Operation) -> Error {
-        Error::new(ErrorKind::PermissionDenied, "your role may not do this; ask an administrator")
-            .with("operation", operation.as_str())
-            .with("role", self.role.as_str())
+        Error::new(
+            ErrorKind::PermissionDenied,
+            "your role does not allow this operation; ask an administrator",
+        )
+        .with("operation", operation.as_str())
+        .with("role", self.role.as_str())
     }
+}
+
+#[cold]
+fn out_of_reach(operation: Operation, principal: &Principal) -> Error {
+    let only = match principal.reach() {
+        (Some(server), _) => format!("the server {server}"),
+        (None, Some(service)) => format!("the service `{service}`"),
+        (None, None) => "a part of the tenant".to_owned(),
+    };
+    let message = format!(
+        "your token or key is for {only} alone, and this concerns more than that; use one that is for the whole tenant"
+    );
+    Error::new(ErrorKind::PermissionDenied, message).with("operation", operation.as_str())
 }
 
 #[cold]
@@ -167,6 +195,6 @@ fn unproven(operation: Operation, remedy: &str) -> Error {
 
 #[cold]
 fn undecided(operation: Operation) -> Error {
-    Error::new(ErrorKind::PermissionDenied, "the permission matrix does not have this operation")
+    Error::new(ErrorKind::PermissionDenied, "the permission matrix has no such operation")
         .with("operation", operation.as_str())
 }

@@ -92,7 +92,7 @@ impl Throttle {
         match wait {
             Some(wait) if !self.held_before(token) => Err(Error::new(
                 ErrorKind::RateLimited,
-                "too many credentials that do not hold came from there; try again later",
+                "too many failed authentication attempts from this address; try again later",
             )
             .retry_after(wait)),
             _ => Ok(()),

@@ -74,11 +74,11 @@ const MAX_FILE: u64 = 64 * 1024;
 /// The keys of one gateway.
 pub struct Vault {
     /// The first one seals.
-    keys: Vec<Key>,
+    keys: Vec<SealingKey>,
     random: SystemRandom,
 }
 
-struct Key {
+struct SealingKey {
     id: String,
     seals: LessSafeKey,
     /// The secret that other keys are derived from.
@@ -97,7 +97,7 @@ impl Vault {
     /// [`ErrorKind::InvalidParams`] if there is none, or one is of another length or the same byte throughout.
     pub fn of(text: &str) -> Result<Self> {
         let written = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty());
-        let keys = written.map(Key::of).collect::<Result<Vec<_>>>()?;
+        let keys = written.map(SealingKey::of).collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
             return Err(wrong("there is no key"));
         }
@@ -152,7 +152,7 @@ impl Vault {
     ///
     /// [`ErrorKind::Internal`] if the purpose is longer than HKDF takes.
     pub(crate) fn derived(&self, purpose: &[u8]) -> Result<Vec<[u8; KEY]>> {
-        let one = |key: &Key| {
+        let one = |key: &SealingKey| {
             let mut derived = [0; KEY];
             let parts = [purpose];
             let expanded = key.root.expand(&parts, HKDF_SHA256);
@@ -204,7 +204,7 @@ impl Vault {
     }
 }
 
-impl Key {
+impl SealingKey {
     fn of(text: &str) -> Result<Self> {
         let bytes = STANDARD.decode(text).map_err(|_| wrong("a key is 32 bytes in Base64"))?;
         if bytes.len() != KEY {
@@ -237,7 +237,7 @@ fn wrong(message: &'static str) -> Error {
 }
 
 fn no_random() -> Error {
-    Error::new(ErrorKind::Internal, "the operating system gives no random bytes")
+    Error::new(ErrorKind::Internal, "the operating system returned no random bytes")
 }
 
 #[cfg(test)]

@@ -158,6 +158,15 @@ impl Breaker {
         }
     }
 
+    /// Whether it lets a probe in and none is under way.
+    pub(crate) fn awaits_probe(&self, now: Tick) -> bool {
+        match self.0.gate.phase() {
+            Phase::Closed => false,
+            Phase::Open { due } => now.as_nanos() >= due,
+            Phase::HalfOpen { out, .. } => out == 0,
+        }
+    }
+
     /// Failures in a row; while open or half-open, those that led there and those of probes since.
     pub fn failure_count(&self) -> u32 {
         u32::try_from(self.0.gate.failures_in_a_row()).unwrap_or(u32::MAX)
@@ -171,6 +180,11 @@ impl Breaker {
             Readiness::Until(due) => Some(due.since(now)),
             Readiness::Full => Some(self.0.settings.open),
         }
+    }
+
+    /// Raises the signals of those that watch, for a change of the server that is not the breaker's.
+    pub(crate) fn announce(&self) {
+        self.0.tell();
     }
 
     /// Has `signal` raised whenever this breaker would answer otherwise than before, except by the mere passing

@@ -16,7 +16,7 @@ use crate::observe::Observer;
 #[cfg(feature = "sqlite")]
 use crate::store::SqliteStore;
 use crate::store::presence::{Holder, Presence};
-use crate::store::{MemoryStore, Store, StoreLocation};
+use crate::store::{DataLoss, MemoryStore, Store, StoreLocation};
 use crate::transport::ConnectorFactory;
 
 /// The keeper of the register.
@@ -50,6 +50,8 @@ pub struct Assembly<'a> {
     pub clock: Option<Arc<dyn Clock>>,
     /// The replicas that the gateway is one of; `None`: it is alone.
     pub cluster: Option<Cluster>,
+    /// What to do with a database that lacks what was acknowledged.
+    pub loss: DataLoss,
 }
 
 impl<'a> Assembly<'a> {
@@ -64,6 +66,7 @@ impl<'a> Assembly<'a> {
             observers: Vec::new(),
             clock: None,
             cluster: None,
+            loss: DataLoss::Refuse,
         }
     }
 
@@ -82,7 +85,7 @@ impl<'a> Assembly<'a> {
 
     /// The same, with the claim on its database, which must live as long.
     pub(super) async fn open_apart(self) -> Result<(Gateway, Option<Presence>)> {
-        let Self { config, keeping, trusted, balancers, connectors, observers, clock, cluster } = self;
+        let Self { config, keeping, trusted, balancers, connectors, observers, clock, cluster, loss } = self;
         let settings = Settings { cluster, connectors, observers, balancers, ..builtin::settings(config) };
         settings.guard.trust_declared(&TenantId::default_tenant(), trusted);
         let keyed = config.credentials.key.is_some() || config.credentials.key_file.is_some();
@@ -101,7 +104,7 @@ impl<'a> Assembly<'a> {
             }
             Keeping::At(StoreLocation::Url(_), _) => return Err(no_store_for_urls()),
             Keeping::At(location @ StoreLocation::File(file), holder) => {
-                let store = database(file).await?;
+                let store = database(file, loss).await?;
                 let presence = Presence::claim(location, holder).await?;
                 let settings = settings.sealed(config, file)?;
                 // A command has no requests but its user's.
@@ -124,13 +127,13 @@ pub(super) fn no_store_for_urls() -> Error {
 }
 
 #[cfg(feature = "sqlite")]
-async fn database(file: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(SqliteStore::open(file).await?))
+async fn database(file: &Path, loss: DataLoss) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(SqliteStore::open_with(file, loss).await?))
 }
 
 #[cfg(not(feature = "sqlite"))]
 #[expect(clippy::unused_async, reason = "opening a database waits, where there is one")]
-async fn database(file: &Path) -> Result<Arc<dyn Store>> {
+async fn database(file: &Path, _: DataLoss) -> Result<Arc<dyn Store>> {
     let message = "this build keeps everything in memory; build with the feature `sqlite`";
     Err(Error::new(ErrorKind::InvalidParams, message).with("database", file.display()))
 }

@@ -21,7 +21,7 @@ use crate::model::{Registration, Server, ServiceName};
 use crate::observe::Observer;
 use crate::registry::{SCHEMES, import};
 use crate::store::presence::{Holder, Presence};
-use crate::store::{Store, StoreLocation};
+use crate::store::{DataLoss, Store, StoreLocation};
 use crate::transport::{Connector, ConnectorFactory};
 
 /// Collects the parts of a gateway in this process. Without any it keeps all in memory and knows no servers.
@@ -57,6 +57,7 @@ pub struct GatewayBuilder {
     observers: Vec<Arc<dyn Observer>>,
     clock: Option<Arc<dyn Clock>>,
     cluster: Option<Cluster>,
+    loss: DataLoss,
 }
 
 /// Where the configuration is.
@@ -134,14 +135,14 @@ impl GatewayBuilder {
         self
     }
 
-    /// The same for the servers of a JSON document with `mcpServers`, as desktop clients write it.
+    /// The same for the servers of a document with `mcpServers`, as desktop clients write it, or in another format that
+    /// [`import::read`] knows. An entry that cannot be used is logged and costs itself alone. Placeholders such as `${VAR}` stay as
+    /// they are: they are replaced only in a file that the configuration names by `import`.
     ///
-    /// [`ErrorKind::InvalidParams`] or [`ErrorKind::Parse`] if it is none.
+    /// [`ErrorKind::InvalidParams`] if it is none.
     pub fn mcp_servers(self, document: &str) -> Result<Self> {
         let import = import::mcp_servers(document)?;
-        for note in import.notes {
-            tracing::warn!("{note}");
-        }
+        import.tell();
         Ok(self.servers(import.registrations))
     }
 
@@ -188,6 +189,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// What to do with a SQLite database that lacks what was acknowledged; else it is refused. To accept the loss is a decision for one
+    /// start, after the error that says what is missing.
+    pub fn data_loss(mut self, loss: DataLoss) -> Self {
+        self.loss = loss;
+        self
+    }
+
     /// Opens the gateway, and begins to probe and to discover. Must be called within a tokio runtime, on which it runs.
     ///
     /// Errors: [`ErrorKind::InvalidParams`] with all mistakes in the settings, [`ErrorKind::Conflict`] where
@@ -205,9 +213,7 @@ impl GatewayBuilder {
         let folder = self.data_dir.or_else(|| self.config.folder()).unwrap_or_default();
         let config = self.config.load()?;
         let declared = config.declared()?;
-        for note in declared.notes {
-            tracing::warn!("{note}");
-        }
+        declared.tell();
         let said = match (self.url.as_deref(), &config.store.path) {
             (Some(url), _) => Some(StoreLocation::parse(url)?),
             (None, path) => path.clone().map(StoreLocation::File),
@@ -229,6 +235,7 @@ impl GatewayBuilder {
             observers: self.observers,
             clock: self.clock,
             cluster: self.cluster,
+            loss: self.loss,
         })
     }
 }
@@ -271,6 +278,7 @@ pub(crate) struct Prepared {
     observers: Vec<Arc<dyn Observer>>,
     clock: Option<Arc<dyn Clock>>,
     cluster: Option<Cluster>,
+    loss: DataLoss,
 }
 
 impl Prepared {
@@ -288,6 +296,7 @@ impl Prepared {
             observers: self.observers,
             clock: self.clock,
             cluster: self.cluster,
+            loss: self.loss,
             ..Assembly::of(&self.config)
         };
         let (gateway, presence) = assembly.open_apart().await?;

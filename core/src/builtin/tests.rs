@@ -57,6 +57,7 @@ async fn ask(
         resumes: false,
         hints: (era == Era::Legacy).then(RoutingHints::default),
         builtin: true,
+        over_network: false,
     };
     match gateway.handle(call, &Credentials::Embedded(who.clone())).await {
         Ok(Reply::Message { body, .. }) => serde_json::from_slice::<Value>(&body).unwrap()["result"].take(),
@@ -91,8 +92,10 @@ async fn its_tools_are_listed_on_its_own_route_and_among_all_in_either_era() {
     let (gateway, admin) = (open(true).await, somebody(Role::Admin));
     for era in [Era::Legacy, Era::Modern] {
         assert_eq!(names(&gateway, &admin, gateway_route(), era).await, ALL);
-        let full: Vec<_> = ALL.iter().map(|name| format!("gateway__{name}")).collect();
-        assert_eq!(names(&gateway, &admin, Endpoint::all(), era).await, full);
+        assert_eq!(names(&gateway, &admin, Endpoint::all(), era).await, ["gateway__find_tools"]);
+        let params = json!({ "name": "gateway__stats", "arguments": {} });
+        let refused = ask(&gateway, &admin, Endpoint::all(), era, "tools/call", params).await;
+        assert_eq!(refused, "invalid_params", "agents on the aggregated route are handed one tool");
         for route in [Endpoint::all(), gateway_route()] {
             let listed = ask(&gateway, &admin, route, era, "resources/list", json!({})).await;
             assert_eq!(listed["resources"][0]["uri"], "config://server");
@@ -117,11 +120,9 @@ async fn each_role_sees_the_tools_that_it_may_use_and_no_other() {
     ];
     for (role, expected) in table {
         let who = somebody(role);
-        for route in [Endpoint::all(), gateway_route()] {
-            let named = names(&gateway, &who, route, Era::Legacy).await;
-            let own: Vec<_> = named.iter().map(|name| name.trim_start_matches("gateway__")).collect();
-            assert_eq!(own, expected, "{role:?}");
-        }
+        assert_eq!(names(&gateway, &who, gateway_route(), Era::Legacy).await, expected, "{role:?}");
+        let among_all: &[&str] = if expected.is_empty() { &[] } else { &["gateway__find_tools"] };
+        assert_eq!(names(&gateway, &who, Endpoint::all(), Era::Legacy).await, among_all, "{role:?}");
     }
     let developer = somebody(Role::Developer);
     assert_eq!(call(&gateway, &developer, "remove_server", json!({ "server": "x" })).await, "invalid_params");
@@ -272,8 +273,8 @@ async fn a_command_is_registered_by_a_tool_only_where_the_configuration_says_so(
     let said = json!({ "name": "evil", "transport_type": "stdio", "auto_discover": false });
     for registration in [&shell, &said] {
         for era in [Era::Legacy, Era::Modern] {
-            let params = json!({ "name": "gateway__register_server", "arguments": registration });
-            let answer = ask(&gateway, &admin, Endpoint::all(), era, "tools/call", params).await;
+            let params = json!({ "name": "register_server", "arguments": registration });
+            let answer = ask(&gateway, &admin, gateway_route(), era, "tools/call", params).await;
             let text = answer["content"][0]["text"].as_str().unwrap_or_default();
             assert!(answer["isError"] == true && text.contains("server.builtin_commands"), "{answer}");
         }

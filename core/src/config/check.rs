@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::problem::hint;
-use super::sections::Config;
+use super::sections::{Config, network};
 use crate::model::Registration;
 
 /// Checks the range of the one key that `config` has besides the defaults.
@@ -18,6 +18,11 @@ pub(super) fn range(key: &str, config: &Config) -> Result<(), String> {
         }
         "server.allowed_hosts" => server.allowed_hosts.iter().try_for_each(|host| is_host(host)),
         "server.allowed_origins" => server.allowed_origins.iter().try_for_each(|origin| is_origin(origin)),
+        "server.trusted_proxies" => server.trusted_proxies.iter().try_for_each(|text| is_proxy(text)),
+        "limits.max_connections" => from_one(config.limits.max_connections),
+        "limits.streams_per_principal" => from_one(config.limits.streams_per_principal),
+        "limits.unread_bytes_per_principal" => from_one(config.limits.unread_bytes_per_principal),
+        "limits.unread_bytes" => from_one(config.limits.unread_bytes),
         "session.max_sessions" => from_one(session.max_sessions),
         "session.max_per_principal" => from_one(session.max_per_principal),
         "limits.max_calls" => from_one(config.limits.max_calls),
@@ -45,6 +50,12 @@ pub(super) fn whole(config: &Config) -> Vec<(String, String)> {
     let mut problem = |key: &str, message: &str| problems.push((key.to_owned(), message.to_owned()));
     if !config.server.host.is_loopback() && !config.auth.is_configured() {
         problem("server.host", NOT_LOOPBACK);
+    }
+    if !config.server.trusted_proxies.is_empty() && config.auth.trust_loopback {
+        problem(
+            "auth.trust_loopback",
+            "has no effect with `server.trusted_proxies`: then no request is this machine's; leave one out",
+        );
     }
     if let Err(message) = config.auth.check_issuers() {
         problem("auth.issuers", &message);
@@ -100,6 +111,16 @@ const NOT_LOOPBACK: &str = "is not a loopback address, and no authentication is 
     and make the first key: mcp-gateway keys create --role admin NAME. Or stay on this machine: --host 127.0.0.1";
 
 const MIB: usize = 1024 * 1024;
+
+fn is_proxy(text: &str) -> Result<(), String> {
+    match network(text) {
+        Some(network) if network.prefix_len() > 0 => Ok(()),
+        Some(_) => Err(format!(
+            "`{text}` is every address, so that everybody could say to be anybody; name the proxies"
+        )),
+        None => Err(format!("expected an address or a network such as `10.1.0.0/16`, found `{text}`")),
+    }
+}
 
 fn is_host(host: &str) -> Result<(), String> {
     let parsed = Url::parse(&format!("http://{host}/"));

@@ -86,7 +86,7 @@ fn top_level() -> Vec<Setting> {
             "import",
             Some(format!("{PREFIX}IMPORT")),
             "text",
-            "A file with `mcpServers`, as desktop clients keep it, whose servers are registered, too.",
+            "A file of an MCP client or of another gateway, whose servers are registered, too. `${VAR}` in it stands for a variable of the process that reads it.",
         ),
         setting(
             "servers",

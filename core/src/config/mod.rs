@@ -16,6 +16,7 @@ mod sections;
 mod source;
 
 pub use crate::auth::Auth;
+pub use declared::{MAX_IMPORT_BYTES, import_file, with_variables};
 #[cfg(feature = "server")]
 pub use described::{Section, Setting, sections};
 pub use dotenv::{DOTENV_FILE, Dotenv};

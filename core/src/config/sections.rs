@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::vault::Credentials;
@@ -66,7 +67,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// Which programs may be started once others can register servers.
     pub stdio: Stdio,
-    /// A file with `mcpServers`, as desktop clients keep it, whose servers are registered too.
+    /// A file of an MCP client or of another gateway, whose servers are registered too. `${VAR}` in it stands for a variable of the
+    /// process that reads it.
     pub import: Option<PathBuf>,
     /// Servers that are registered at the start: `[[servers]]`, or `[servers.NAME]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -107,6 +109,10 @@ pub struct Server {
     /// Values of the header `Origin` that are served besides the gateway's own, such as `https://app.example.com`. Pages of
     /// these origins may read answers (CORS).
     pub allowed_origins: Vec<String>,
+    /// Networks and addresses of proxies, such as `10.1.0.0/16`. Of their requests, and of nobody else's, the headers
+    /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` count; a forwarded host only if `allowed_hosts` has it. While it is set no
+    /// request is taken for one of a process of this machine.
+    pub trusted_proxies: Vec<String>,
     /// Threads that serve connections; 0 for one each core.
     pub workers: usize,
     /// Largest request body, in bytes.
@@ -131,12 +137,26 @@ impl Default for Server {
             sse: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             workers: 0,
             max_body_bytes: 4 * 1024 * 1024,
             tls: Tls::default(),
             grace: Duration::from_secs(30),
         }
     }
+}
+
+impl Server {
+    /// The networks of `trusted_proxies`; one that cannot be read is none.
+    pub fn proxies(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().filter_map(|text| network(text)).collect()
+    }
+}
+
+/// The network that `text` names: an address is one of its own.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let address = || text.parse::<IpAddr>().ok().map(|address| IpNet::from(address.to_canonical()));
+    text.parse::<IpNet>().ok().or_else(address).map(|network| network.trunc())
 }
 
 /// The certificate, if the gateway itself speaks TLS. Both files are PEM; a change of them is taken up while it runs.
@@ -208,11 +228,26 @@ pub struct Upstream {
     #[serde(rename = "refresh_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub refresh: Duration,
+    /// Seconds that a program may take from its start to its answer to `initialize`, as long as it is alive: `npx` and its like
+    /// download first. `configuration.start_timeout_seconds` of a server takes precedence.
+    #[serde(rename = "start_timeout_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    pub start_timeout: Duration,
+    /// Seconds that a call may take in all, however often its server reports progress. `configuration.max_timeout_seconds` of a
+    /// server takes precedence.
+    #[serde(rename = "max_timeout_seconds", with = "seconds")]
+    #[cfg_attr(feature = "server", schema(value_type = f64))]
+    pub max_timeout: Duration,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { list_budget: Duration::from_secs(2), refresh: Duration::from_mins(5) }
+        Self {
+            list_budget: Duration::from_secs(2),
+            refresh: Duration::from_mins(5),
+            start_timeout: Duration::from_mins(2),
+            max_timeout: Duration::from_mins(10),
+        }
     }
 }
 

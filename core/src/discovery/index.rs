@@ -28,12 +28,12 @@ pub struct Found {
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     state: Arc<RegistryState>,
-    tenants: HashMap<TenantId, Arc<Tenant>>,
+    tenants: HashMap<TenantId, Arc<TenantIndex>>,
     cards: Shards<ServerId, Arc<Card>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Tenant {
+struct TenantIndex {
     kinds: [Postings; 4],
     tags: Postings,
     services: Postings,
@@ -58,10 +58,10 @@ impl Clone for Reading {
 }
 
 /// Servers to be added to and removed from the lists of one map, by key.
-type Edits<'a> = HashMap<&'a str, Edit>;
+type Edits<'a> = HashMap<&'a str, IndexEdit>;
 
 #[derive(Default)]
-struct Edit {
+struct IndexEdit {
     add: Vec<ServerId>,
     remove: Vec<ServerId>,
 }
@@ -149,9 +149,15 @@ impl Index {
         if !exact.is_empty() {
             return Cow::Borrowed(exact);
         }
-        let templates = self.templates(tenant, uri);
-        let mut lists = templates
-            .map(|template| self.offering(tenant, CapabilityKind::ResourceTemplate, template.text()));
+        let lists = |accepts| {
+            let templates = self.templates(tenant, uri, accepts);
+            templates.map(|template| self.offering(tenant, CapabilityKind::ResourceTemplate, template.text()))
+        };
+        let mut matching = lists(Template::matches).peekable();
+        let mut lists = match matching.peek() {
+            Some(_) => matching,
+            None => lists(Template::fits).peekable(),
+        };
         let Some(first) = lists.next() else { return Cow::Borrowed(&[]) };
         let mut all = Cow::Borrowed(first);
         for list in lists {
@@ -215,18 +221,23 @@ impl Index {
         search::search(cards, *documents, query, limit, shows_item)
     }
 
-    fn look(&self, tenant: &TenantId, map: impl Fn(&Tenant) -> &Postings, key: &str) -> &[ServerId] {
+    fn look(&self, tenant: &TenantId, map: impl Fn(&TenantIndex) -> &Postings, key: &str) -> &[ServerId] {
         let Some(tenant) = self.tenants.get(tenant) else { return &[] };
         // The closure borrows from the tenant, which lives as long as the index.
         map(tenant).get(key).map(|ids| &**ids).unwrap_or_default()
     }
 
     /// The templates that match `uri`, longest first text first.
-    fn templates<'a>(&'a self, tenant: &TenantId, uri: &'a str) -> impl Iterator<Item = &'a Arc<Template>> {
+    fn templates<'a>(
+        &'a self,
+        tenant: &TenantId,
+        uri: &'a str,
+        accepts: fn(&Template, &str) -> bool,
+    ) -> impl Iterator<Item = &'a Arc<Template>> {
         self.tenants.get(tenant).into_iter().flat_map(move |own| {
             let beginnings = own.lengths.keys().rev().filter_map(|length| uri.get(..*length));
             let templates = beginnings.filter_map(|beginning| own.templates.get(beginning));
-            templates.flat_map(|list| list.iter()).filter(|template| template.matches(uri))
+            templates.flat_map(|list| list.iter()).filter(move |template| accepts(template, uri))
         })
     }
 
@@ -241,8 +252,8 @@ impl Index {
         if exact.is_some() || kind != CapabilityKind::Resource {
             return exact;
         }
-        let mut templates = self.templates(&entry.server.tenant_id, name);
-        templates.find_map(|template| {
+        let templates = |accepts| self.templates(&entry.server.tenant_id, name, accepts);
+        templates(Template::matches).chain(templates(Template::fits)).find_map(|template| {
             entry.listing.of(CapabilityKind::ResourceTemplate).find(|item| *item.name == **template.text())
         })
     }
@@ -281,7 +292,7 @@ impl<'a> TenantEdits<'a> {
     }
 }
 
-impl Tenant {
+impl TenantIndex {
     fn apply(&mut self, edits: TenantEdits<'_>) {
         let [tools, resources, templates, prompts] = edits.kinds;
         for (kind, edits) in [
@@ -335,7 +346,7 @@ impl Tenant {
 }
 
 /// Makes one edit; whether there was a list before, and whether there is one now.
-fn apply(postings: &mut Postings, key: &str, mut edit: Edit) -> (bool, bool) {
+fn apply(postings: &mut Postings, key: &str, mut edit: IndexEdit) -> (bool, bool) {
     let old = postings.get(key).cloned().unwrap_or_default();
     edit.remove.sort_unstable();
     let stay = old.iter().copied().filter(|id| edit.remove.binary_search(id).is_err());

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Capability, CapabilityKind};
-use crate::registry::items::{self, Excluded};
+use crate::registry::items::{self, Excluded, Items, Repaired};
 use crate::rpc::Members;
 
 /// One page of a list.
@@ -10,10 +10,13 @@ use crate::rpc::Members;
 pub struct ListPage {
     /// The items that can be used, each definition byte for byte.
     pub items: Vec<Capability>,
-    /// Where the next page begins; `None` on the last page. An empty text is a cursor like any other.
+    /// Where the next page begins, as it stands there; `None` on the last page. An empty text is a cursor like any other, and so
+    /// is a number.
     pub next_cursor: Option<String>,
     /// The items that cannot be used, with the reasons.
     pub excluded: Vec<Excluded>,
+    /// The items that were repaired.
+    pub repaired: Vec<Repaired>,
 }
 
 /// Reads the raw `result` of the list of `kind`.
@@ -25,18 +28,18 @@ pub fn parse_list(kind: CapabilityKind, result_raw: &str) -> Result<ListPage> {
         |message: String| Error::new(ErrorKind::BadUpstream, message).with("method", kind.list_method());
     let members = Members::parse(result_raw)
         .map_err(|error| bad(format!("the server's answer is not a list: {error}")))?;
-    let list = members
-        .get(kind.list_member())
-        .ok_or_else(|| bad(format!("the server's answer has no `{}`", kind.list_member())))?;
-    let (items, excluded) = items::items(kind, list).map_err(|error| bad(error.message().to_owned()))?;
+    // An answer that leaves the list out has no items.
+    let list = members.get(kind.list_member()).unwrap_or("null");
+    let Items { items, mut excluded, repaired } =
+        items::items(kind, list).map_err(|error| bad(error.message().to_owned()))?;
     let next_cursor = match members.get("nextCursor") {
-        None | Some("null") => None,
-        Some(_) => Some(
-            members
-                .text("nextCursor")
-                .ok_or_else(|| bad("the server's `nextCursor` is not a string".into()))?
-                .into_owned(),
-        ),
+        None | Some("null" | "false") => None,
+        Some(cursor) if cursor.starts_with('"') || cursor.parse::<f64>().is_ok() => Some(cursor.to_owned()),
+        Some(_) => {
+            let reason = "the list was cut: its `nextCursor` is not a string".to_owned();
+            excluded.push(Excluded { kind, name: String::new(), reason, is_list: true });
+            None
+        }
     };
-    Ok(ListPage { items, next_cursor, excluded })
+    Ok(ListPage { items, next_cursor, excluded, repaired })
 }

@@ -12,10 +12,10 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-pub use fetch::{Fetched, ListSource, fetch, fetch_modern, freshness};
+pub use fetch::{Fetched, Heard, ListSource, fetch, fetch_modern, freshness};
 pub use index::{Found, Index};
 pub use list::{ListPage, parse_list};
 pub use search::Hit;
 pub use template::Template;
 
-pub use crate::registry::items::Excluded;
+pub use crate::registry::items::{Excluded, Repaired};

@@ -63,7 +63,7 @@ pub(super) fn search<'a>(
     }
     // Memory that is not written to costs nothing; memory that grows is copied.
     let (found, frequencies) = (Vec::with_capacity(room), Vec::with_capacity(room * width));
-    let mut found = Found { documents: found, frequencies, card: Vec::new(), having: vec![0; width] };
+    let mut found = DocumentMatch { documents: found, frequencies, card: Vec::new(), having: vec![0; width] };
     let (mut documents, mut total_length) = (0_usize, 0.0);
     let mut having_any = Vec::new();
     for (entry, words) in cards {
@@ -92,8 +92,8 @@ pub(super) fn search<'a>(
 }
 
 /// Documents that have any of the words: all that the second half of a search needs of them, one after another.
-struct Found {
-    documents: Vec<Document>,
+struct DocumentMatch {
+    documents: Vec<SearchDocument>,
     /// The weighted frequency of each searched word in each of them.
     frequencies: Vec<f32>,
     /// The same of all documents of the card that is being read.
@@ -102,13 +102,13 @@ struct Found {
     having: Vec<usize>,
 }
 
-struct Document {
+struct SearchDocument {
     server: u32,
     number: u32,
     length: u32,
 }
 
-impl Found {
+impl DocumentMatch {
     /// Reads a card; whether it has any of the words.
     fn read(&mut self, searched: &[String], words: &Words, server: u32) -> bool {
         let width = searched.len();
@@ -130,7 +130,7 @@ impl Found {
                     has |= *frequency > 0.0;
                 }
                 if has {
-                    self.documents.push(Document { server, number, length: *length });
+                    self.documents.push(SearchDocument { server, number, length: *length });
                     self.frequencies.extend_from_slice(frequencies);
                 }
             }

@@ -18,11 +18,11 @@ pub const MAX_MATCHED: usize = 8192;
 #[derive(Clone, Debug)]
 pub struct Template {
     text: Arc<str>,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug)]
-enum Part {
+enum TemplatePart {
     Literal(Box<str>),
     /// One or more characters; whether `/` is one of them.
     Some {
@@ -43,7 +43,7 @@ impl Template {
         while !rest.is_empty() {
             let (literal, tail) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
             if !literal.is_empty() {
-                parts.push(Part::Literal(literal.into()));
+                parts.push(TemplatePart::Literal(literal.into()));
             }
             rest = tail;
             if let Some(tail) = rest.strip_prefix('{') {
@@ -65,13 +65,22 @@ impl Template {
     /// The text before the first expression: every URI that matches begins with it.
     pub fn prefix(&self) -> &str {
         match self.parts.first() {
-            Some(Part::Literal(text)) => text,
+            Some(TemplatePart::Literal(text)) => text,
             _ => "",
         }
     }
 
     /// Whether `uri` can have come from this template. Never for a URI longer than [`MAX_MATCHED`].
     pub fn matches(&self, uri: &str) -> bool {
+        self.can_make(uri, false)
+    }
+
+    /// As [`Template::matches`]; a plain name stands for several segments, too, as many servers mean it.
+    pub fn fits(&self, uri: &str) -> bool {
+        self.can_make(uri, true)
+    }
+
+    fn can_make(&self, uri: &str, slashes: bool) -> bool {
         let uri = uri.as_bytes();
         if uri.len() > MAX_MATCHED {
             return false;
@@ -82,21 +91,21 @@ impl Template {
         for part in &self.parts {
             let mut next = vec![false; uri.len() + 1];
             match part {
-                Part::Literal(text) => {
+                TemplatePart::Literal(text) => {
                     for at in (0..uri.len()).filter(|at| reached[*at]) {
                         if uri[at..].starts_with(text.as_bytes()) {
                             next[at + text.len()] = true;
                         }
                     }
                 }
-                Part::Some { slash } => {
+                TemplatePart::Some { slash } => {
                     let mut running = false;
                     for (at, byte) in uri.iter().enumerate() {
-                        running = (running || reached[at]) && (*slash || *byte != b'/');
+                        running = (running || reached[at]) && (slashes || *slash || *byte != b'/');
                         next[at + 1] = running;
                     }
                 }
-                Part::Query(sign) => {
+                TemplatePart::Query(sign) => {
                     let mut running = false;
                     for at in 0..=uri.len() {
                         next[at] = running || reached[at];
@@ -110,7 +119,7 @@ impl Template {
     }
 }
 
-fn expand(expression: &str, parts: &mut Vec<Part>) -> Option<()> {
+fn expand(expression: &str, parts: &mut Vec<TemplatePart>) -> Option<()> {
     let (sign, names) = match expression.as_bytes().first()? {
         sign @ (b'+' | b'#' | b'.' | b'/' | b';' | b'?' | b'&') => (Some(*sign), &expression[1..]),
         _ => (None, expression),
@@ -119,19 +128,19 @@ fn expand(expression: &str, parts: &mut Vec<Part>) -> Option<()> {
         return None;
     }
     if let Some(sign @ (b';' | b'?' | b'&')) = sign {
-        parts.push(Part::Query(sign));
+        parts.push(TemplatePart::Query(sign));
         return Some(());
     }
     for (place, name) in names.split(',').enumerate() {
         // Several names in one expression are joined by its sign, or by a comma.
         match sign {
-            Some(b'.') => parts.push(Part::Literal(".".into())),
-            Some(b'/') => parts.push(Part::Literal("/".into())),
-            Some(b'#') if place == 0 => parts.push(Part::Literal("#".into())),
-            _ if place > 0 => parts.push(Part::Literal(",".into())),
+            Some(b'.') => parts.push(TemplatePart::Literal(".".into())),
+            Some(b'/') => parts.push(TemplatePart::Literal("/".into())),
+            Some(b'#') if place == 0 => parts.push(TemplatePart::Literal("#".into())),
+            _ if place > 0 => parts.push(TemplatePart::Literal(",".into())),
             _ => {}
         }
-        parts.push(Part::Some { slash: name.ends_with('*') || matches!(sign, Some(b'+' | b'#')) });
+        parts.push(TemplatePart::Some { slash: name.ends_with('*') || matches!(sign, Some(b'+' | b'#')) });
     }
     Some(())
 }
@@ -153,6 +162,14 @@ mod tests {
         assert!(!matches("test://template/{id}/data", "test://template/1/2/data"));
         assert!(!matches("test://template/{id}/data", "test://template/1/data/more"));
         assert!(!matches("test://x/{id}", "test://y/1"));
+    }
+
+    #[test]
+    fn a_plain_name_fits_several_segments_where_no_template_matches() {
+        let fits = |template: &str, uri: &str| Template::parse(template).unwrap().fits(uri);
+        assert!(fits("kb://{path}", "kb://a/b/c.md") && fits("kb://{path}", "kb://a"));
+        assert!(fits("kb://{area}/x/{path}", "kb://a/x/b/c"));
+        assert!(!fits("kb://{path}", "kb://") && !fits("kb://{path}", "other://a/b"));
     }
 
     #[test]

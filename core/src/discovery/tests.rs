@@ -310,12 +310,22 @@ async fn ten_thousand_servers_with_twenty_tools_are_indexed_and_one_change_touch
 
 #[test]
 fn a_page_gives_items_cursor_and_what_was_left_out() {
-    let raw = r#"{"tools":[{"name":"a","inputSchema":{}},{"name":"b c","inputSchema":{}}],"nextCursor":"\u0031","_meta":{}}"#;
+    let raw = r#"{"tools":[{"name":"a","inputSchema":{}},{"name":"b\u200bc","inputSchema":{}}],"nextCursor":"1","_meta":{}}"#;
     let page = parse_list(TOOL, raw).unwrap();
-    assert_eq!((page.items.len(), page.excluded.len(), page.next_cursor.as_deref()), (1, 1, Some("1")));
+    assert_eq!((page.items.len(), page.excluded.len(), page.next_cursor.as_deref()), (1, 1, Some("\"1\"")));
     assert_eq!(parse_list(TOOL, r#"{"tools":[],"nextCursor":null}"#).unwrap().next_cursor, None);
-    assert_eq!(parse_list(TOOL, r#"{"tools":[],"nextCursor":""}"#).unwrap().next_cursor.as_deref(), Some(""));
-    for bad in ["[]", "{}", r#"{"tools":1}"#, r#"{"tools":[],"nextCursor":1}"#, "x"] {
+    assert_eq!(
+        parse_list(TOOL, r#"{"tools":[],"nextCursor":""}"#).unwrap().next_cursor.as_deref(),
+        Some("\"\"")
+    );
+    assert_eq!(parse_list(TOOL, r#"{"tools":[],"nextCursor":7}"#).unwrap().next_cursor.as_deref(), Some("7"));
+    for nothing in ["{}", r#"{"tools":null}"#, r#"{"tools":{},"nextCursor":false}"#] {
+        let page = parse_list(TOOL, nothing).unwrap();
+        assert_eq!((page.items.len(), page.next_cursor, page.excluded), (0, None, vec![]), "{nothing}");
+    }
+    let page = parse_list(TOOL, r#"{"tools":[],"nextCursor":["a"]}"#).unwrap();
+    assert!(page.next_cursor.is_none() && page.excluded[0].is_list, "{page:?}");
+    for bad in ["[]", r#"{"tools":1}"#, "x"] {
         assert_eq!(parse_list(TOOL, bad).unwrap_err().kind(), ErrorKind::BadUpstream, "{bad}");
     }
 }
@@ -369,7 +379,7 @@ async fn all_pages_are_followed_and_only_what_is_declared_is_asked() {
         Some("\"2"),
         page(&["b", "c"], None),
     );
-    let fetched = fetch(&fake, TOOLS_ONLY).await.unwrap();
+    let fetched = fetch(&fake, TOOLS_ONLY, &|_| {}).await.unwrap();
     let names: Vec<_> = fetched.listing.items.iter().map(|item| item.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(fetched.listing.initialize.as_deref(), Some(TOOLS_ONLY));
@@ -384,23 +394,69 @@ async fn a_list_that_the_server_does_not_have_is_empty() {
         None,
         Err(ErrorKind::MethodNotFound),
     );
-    let fetched = fetch(&fake, r#"{"capabilities":{"resources":{}}}"#).await.unwrap();
+    let fetched = fetch(&fake, r#"{"capabilities":{"resources":{}}}"#, &|_| {}).await.unwrap();
     assert_eq!(fetched.listing.items.len(), 1);
-    let nothing = fetch(&Fake::default(), r#"{"protocolVersion":"x"}"#).await.unwrap();
-    assert!(nothing.listing.items.is_empty());
 }
 
 #[tokio::test]
-async fn a_server_that_fails_in_the_middle_gives_no_half_listing() {
+async fn a_server_that_declares_no_list_is_asked_for_its_tools_and_no_object_is_needed_to_declare_one() {
+    for nothing in [r#"{"protocolVersion":"x"}"#, r#"{"capabilities":{}}"#, r#"{"capabilities":[]}"#] {
+        let fake = Fake::default().with("tools/list", None, page(&["a"], None));
+        let fetched = fetch(&fake, nothing, &|_| {}).await.unwrap();
+        assert_eq!(fetched.listing.items.len(), 1, "{nothing}");
+        let fake = Fake::default().with("tools/list", None, Err(ErrorKind::MethodNotFound));
+        let fetched = fetch(&fake, nothing, &|_| {}).await.unwrap();
+        assert_eq!((fetched.listing.items.len(), fetched.failed.len()), (0, 0), "{nothing}");
+        let fake = Fake::default().with("tools/list", None, Err(ErrorKind::BadUpstream));
+        assert_eq!(fetch(&fake, nothing, &|_| {}).await.unwrap().failed.len(), 1, "{nothing}");
+    }
+    for value in ["[]", "null", "true", "{}", "7"] {
+        let fake = Fake::default().with("prompts/list", None, Ok(json!({"prompts": [{"name": "p"}]})));
+        let declared = format!(r#"{{"capabilities":{{"prompts":{value}}}}}"#);
+        assert_eq!(fetch(&fake, &declared, &|_| {}).await.unwrap().listing.items.len(), 1, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_takes_no_other_along_and_keeps_its_earlier_items() {
+    let all = r#"{"capabilities":{"tools":{},"prompts":{}}}"#;
+    let fake = Fake::default().with("tools/list", None, page(&["a"], None)).with(
+        "prompts/list",
+        None,
+        Err(ErrorKind::BadUpstream),
+    );
+    let heard = Mutex::new(Vec::new());
+    let mut fetched =
+        fetch(&fake, all, &|part| heard.lock().unwrap().push(part.pending.clone())).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), [vec![CapabilityKind::Prompt], vec![]]);
+    let failed: Vec<_> = fetched.failed.iter().map(|(kind, error)| (*kind, error.kind())).collect();
+    assert_eq!(failed, [(CapabilityKind::Prompt, ErrorKind::BadUpstream)]);
+    let earlier = [r#"{"tools":[{"name":"gone"}]}"#, r#"{"prompts":[{"name":"p"}]}"#];
+    let kinds = [TOOL, CapabilityKind::Prompt];
+    let items = kinds.into_iter().zip(earlier).flat_map(|(kind, list)| parse_list(kind, list).unwrap().items);
+    fetched.keep(&Listing { items: items.collect(), ..Listing::default() });
+    let names: Vec<_> = fetched.listing.items.iter().map(|item| item.name.as_str()).collect();
+    assert_eq!(names, ["a", "p"]);
+    let fake = Fake::default().with("tools/list", None, Err(ErrorKind::Timeout)).with(
+        "prompts/list",
+        None,
+        Err(ErrorKind::BadUpstream),
+    );
+    assert_eq!(fetch(&fake, all, &|_| {}).await.unwrap_err().kind(), ErrorKind::Timeout, "nothing was heard");
+}
+
+#[tokio::test]
+async fn a_list_that_fails_at_a_later_page_keeps_the_pages_before() {
     let fake = Fake::default().with("tools/list", None, page(&["a"], Some("2"))).with(
         "tools/list",
         Some("2"),
         Err(ErrorKind::Timeout),
     );
-    let error = fetch(&fake, TOOLS_ONLY).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let fetched = fetch(&fake, TOOLS_ONLY, &|_| {}).await.unwrap();
+    let (_, error) = &fetched.failed[0];
+    assert_eq!((fetched.listing.items.len(), error.kind()), (1, ErrorKind::Timeout));
     assert!(error.to_string().contains("tools/list"));
-    assert_eq!(fetch(&fake, "[]").await.unwrap_err().kind(), ErrorKind::BadUpstream);
+    assert_eq!(fetch(&fake, "[]", &|_| {}).await.unwrap_err().kind(), ErrorKind::BadUpstream);
 }
 
 #[tokio::test]
@@ -410,7 +466,7 @@ async fn a_cursor_that_comes_again_ends_the_list_and_is_reported() {
         Some(""),
         page(&["b"], Some("")),
     );
-    let fetched = fetch(&fake, TOOLS_ONLY).await.unwrap();
+    let fetched = fetch(&fake, TOOLS_ONLY, &|_| {}).await.unwrap();
     assert_eq!(fetched.listing.items.len(), 2);
     assert!(fetched.excluded[0].reason.contains("second time"), "{:?}", fetched.excluded);
 }
@@ -436,7 +492,7 @@ impl ListSource for Endless {
 async fn a_list_without_end_is_cut_at_the_limits_and_says_so() {
     for (items, expected, reason) in [(0, 0, "1000 pages"), (3000, 10_000, "10000 items")] {
         let endless = Endless { items, pages: Mutex::new(0) };
-        let fetched = fetch(&endless, TOOLS_ONLY).await.unwrap();
+        let fetched = fetch(&endless, TOOLS_ONLY, &|_| {}).await.unwrap();
         assert_eq!(fetched.listing.items.len(), expected);
         assert!(fetched.excluded[0].reason.contains(reason), "{:?}", fetched.excluded);
     }

@@ -20,6 +20,14 @@ pub enum Cause {
     LimitExceeded,
     /// As many connections to the server, or processes of it, are open as `configuration.max_connections` allows.
     PoolExhausted,
+    /// The call took as long as it may.
+    DeadlinePassed,
+    /// The gateway puts the attempt off, after failures before it.
+    PutOff,
+    /// The server's program has been started, and has not introduced itself yet; the server is not at fault.
+    Starting,
+    /// The server did not introduce itself within the time that it has for its start.
+    StartTimeout,
     /// A person has to authorize the gateway at the server.
     AuthorizationRequired,
     /// The caller's credential lacks scopes. The value names all that are needed, separated by spaces (RFC 6750, section 3).

@@ -89,8 +89,12 @@ impl Governing {
             #[cfg(feature = "oauth")]
             Self::FinishLogin => {
                 let asked: LoginAnswered = read(input)?;
-                let answer =
-                    LoginAnswer { state: &asked.state, code: &asked.code, issuer: asked.iss.as_deref() };
+                let answer = LoginAnswer {
+                    state: &asked.state,
+                    code: &asked.code,
+                    issuer: asked.iss.as_deref(),
+                    redirect_uri: asked.redirect_uri.as_deref(),
+                };
                 written(&CredentialView::from(gateway.finish_login(&answer).await?))
             }
             #[cfg(not(feature = "oauth"))]

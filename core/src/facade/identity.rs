@@ -42,15 +42,18 @@ pub(super) async fn authenticate(house: &OpenGateway, shown: &Shown) -> Result<I
     caller(house, shown.authorization.as_deref()).await.map(|caller| Identity::of(&caller))
 }
 
-/// As [`authenticate`]; [`ErrorKind::PermissionDenied`] if the principal may not perform the operation.
+/// As [`authenticate`]; [`ErrorKind::PermissionDenied`] if the principal may not perform the operation, or its credential is for
+/// one server or service of the gateway alone.
 pub(super) async fn authorize(house: &OpenGateway, asked: &IdentityRequest) -> Result<Identity> {
     let operation = Operation::ALL.iter().find(|operation| operation.as_str() == asked.operation);
     let operation = operation.ok_or_else(|| {
         let shown: String = asked.operation.chars().take(64).collect();
-        Error::new(ErrorKind::InvalidParams, "there is no such operation").with("operation", shown)
+        Error::new(ErrorKind::InvalidParams, "no such operation; `permissions` lists them")
+            .with("operation", shown)
     })?;
     let caller = caller(house, asked.authorization.as_deref()).await?;
-    caller.may(*operation)?;
+    // It is about something of the host's.
+    caller.principal.may_beyond_servers(*operation)?;
     Ok(Identity::of(&caller))
 }
 

@@ -53,7 +53,7 @@ impl Hosted {
     pub fn send(&self, message: Bytes) -> impl Future<Output = Result<()>> + Send + 'static {
         let answers = self.answers.clone();
         async move {
-            let closed = |_| Error::new(ErrorKind::Cancelled, "the gateway has closed this link");
+            let closed = |_| Error::new(ErrorKind::Cancelled, "the gateway closed this connection");
             answers.send(message).await.map_err(closed)
         }
     }

@@ -14,7 +14,7 @@ use crate::rpc::{Members, Message};
 
 /// A method and the members of its parameters; those that it must have are marked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Verb(&'static Row);
+pub(super) struct Verb(&'static MethodRow);
 
 impl PartialEq for Verb {
     fn eq(&self, other: &Self) -> bool {
@@ -25,21 +25,21 @@ impl PartialEq for Verb {
 impl Eq for Verb {}
 
 #[derive(Debug)]
-struct Row {
+struct MethodRow {
     name: &'static str,
     /// `None` where the document says it.
     method: Option<&'static str>,
     params: &'static [(&'static str, bool)],
 }
 
-const fn row(name: &'static str, method: &'static str, params: &'static [(&'static str, bool)]) -> Row {
-    Row { name, method: Some(method), params }
+const fn row(name: &'static str, method: &'static str, params: &'static [(&'static str, bool)]) -> MethodRow {
+    MethodRow { name, method: Some(method), params }
 }
 
 const NEEDED: bool = true;
 const MAY: bool = false;
 
-const ROWS: &[Row] = &[
+const ROWS: &[MethodRow] = &[
     row("call_tool", "tools/call", &[("name", NEEDED), ("arguments", MAY), ("_meta", MAY)]),
     row("read_resource", "resources/read", &[("uri", NEEDED), ("_meta", MAY)]),
     row("get_prompt", "prompts/get", &[("name", NEEDED), ("arguments", MAY), ("_meta", MAY)]),
@@ -52,7 +52,7 @@ const ROWS: &[Row] = &[
     row("list_resources", "resources/list", &[("cursor", MAY), ("_meta", MAY)]),
     row("list_resource_templates", "resources/templates/list", &[("cursor", MAY), ("_meta", MAY)]),
     row("list_prompts", "prompts/list", &[("cursor", MAY), ("_meta", MAY)]),
-    Row { name: "request", method: None, params: &[] },
+    MethodRow { name: "request", method: None, params: &[] },
 ];
 
 /// The routing members that a document may have besides the parameters of the call.
@@ -110,7 +110,7 @@ impl Verb {
             (method.into(), format!("{{{}}}", members.join(",")))
         } else {
             let no_text =
-                || Error::new(ErrorKind::InvalidParams, "`method` must be a text").with("field", "method");
+                || Error::new(ErrorKind::InvalidParams, "`method` must be a string").with("field", "method");
             (
                 document.text("method").ok_or_else(no_text)?,
                 given(document, "params").unwrap_or("{}").to_owned(),

@@ -27,8 +27,8 @@
 //! | `set_credential` | `server`, `credential`: `header`, `value`, `subject?` | its description, never the value |
 //! | `list_credentials` | `server` | the description of each |
 //! | `remove_credential` | `server`, `header`, `subject?` | `null` |
-//! | `begin_login` | `server`, `redirect_uri`, `subject?`, `client_id?`, `client_secret?`, `client_metadata_url?`, `scopes?` | where a person goes |
-//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them to `redirect_uri` | its description |
+//! | `begin_login` | `server`, `redirect_uri`, `subject?`, `client_id?`, `client_secret?`, `client_metadata_url?`, `scopes?` | where a person goes, and the `redirect_uri` below the page that they come back to |
+//! | `finish_login` | `state`, `code`, `iss?`, as the browser brought them, and the `redirect_uri` that it came back to | its description |
 //! | `audit` | `from?`, `to?`, `actor?`, `action?`, `target?`, `outcome?`, `before?`, `limit?` | a page, newest first |
 //! | `verify_audit` | | the outcome of following the chain of the trail |
 //! | `stats`, `metrics`, `active_requests` | | counts; routing's records of each server; the calls under way |
@@ -126,7 +126,8 @@ impl Facade {
     /// - `config`: the path of a configuration file, or the configuration itself under the same keys;
     /// - `url`: the store, `sqlite:PATH` or `memory:`; without it, the one that the configuration names, else memory;
     /// - `data_dir`: where relative paths lead; without it, the folder of the configuration file, or else the working directory;
-    /// - `servers`: a list of registrations, or an object with `mcpServers`.
+    /// - `servers`: a list of registrations, or an object with `mcpServers`, of which an entry that cannot be used is logged and costs
+    ///   itself alone. Placeholders such as `${VAR}` stay as they are.
     ///
     /// Neither the environment nor a file that is not named is read. Blocks until the gateway is open.
     ///

@@ -11,6 +11,7 @@ use crate::builder::{GatewayBuilder, Prepared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Caller;
 use crate::model::Registration;
+use crate::store::DataLoss;
 use crate::views;
 
 /// Threads that a gateway in a host program works on at most, unless its configuration says how many.
@@ -19,11 +20,12 @@ const WORKERS: usize = 4;
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Default)]
-struct Document {
+struct OpeningDocument {
     config: Option<Value>,
     url: Option<String>,
     data_dir: Option<PathBuf>,
     servers: Option<Value>,
+    accept_data_loss: bool,
 }
 
 /// A gateway that is about to be opened: everything that can be wrong without asking anybody was looked at.
@@ -32,7 +34,7 @@ pub(super) struct Opening(Prepared);
 impl Opening {
     pub(super) fn read(document: &[u8]) -> Result<Self> {
         let document = if document.is_empty() { b"{}" } else { document };
-        let document: Document = views::read(document, "the document that opens the gateway")?;
+        let document: OpeningDocument = views::read(document, "the document that opens the gateway")?;
         let mut builder = GatewayBuilder::default();
         builder = match document.config {
             None => builder,
@@ -44,6 +46,9 @@ impl Opening {
         }
         if let Some(url) = document.url {
             builder = builder.url(url);
+        }
+        if document.accept_data_loss {
+            builder = builder.data_loss(DataLoss::Accept);
         }
         if let Some(given) = &document.servers {
             builder = servers_of(builder, given)?;
@@ -64,8 +69,7 @@ impl Opening {
             .enable_all()
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Internal, "the threads of the gateway cannot be started")
-                    .caused_by(error)
+                Error::new(ErrorKind::Internal, "the gateway's threads cannot be started").caused_by(error)
             })
     }
 

@@ -167,4 +167,6 @@ pub(super) struct LoginAnswered {
     pub(super) state: String,
     pub(super) code: String,
     pub(super) iss: Option<String>,
+    /// The address of the page at which the browser arrived: the one that `begin_login` answered.
+    pub(super) redirect_uri: Option<String>,
 }

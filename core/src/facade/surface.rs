@@ -164,7 +164,7 @@ impl Exchange {
         async move {
             let mut progress = progress.lock().await;
             let Progress::Pending(answered) = &mut *progress else {
-                return Err(Error::new(ErrorKind::Internal, "the head of this answer was taken already"));
+                return Err(Error::new(ErrorKind::Internal, "the head of this answer was read already"));
             };
             let (parts, body) = answered.as_mut().await.into_parts();
             *progress = Progress::Answering(body);
@@ -183,7 +183,10 @@ impl Exchange {
             let mut progress = progress.lock().await;
             let Progress::Answering(body) = &mut *progress else { return Ok(None) };
             while let Some(frame) = body.frame().await {
-                let broken = |error| Error::new(ErrorKind::Internal, "the answer broke off").caused_by(error);
+                let broken = |error| {
+                    Error::new(ErrorKind::Internal, "the connection broke before the answer was complete")
+                        .caused_by(error)
+                };
                 if let Ok(data) = frame.map_err(broken)?.into_data() {
                     return Ok(Some(data));
                 }
@@ -205,6 +208,5 @@ fn method(text: &str) -> Result<Method> {
 }
 
 fn malformed(what: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, "the request cannot be sent as it is written")
-        .with("malformed", what)
+    Error::new(ErrorKind::InvalidRequest, "the request cannot be sent as HTTP").with("malformed", what)
 }

@@ -409,3 +409,163 @@ fn a_peer_that_a_program_makes_up_is_nobody() {
     let wrong = Mount::new(["rest"], Some("production"), false).unwrap_err();
     assert_eq!(wrong.context(), [("field", "trust".to_owned())]);
 }
+
+/// switching authentication on does not break the program's own registrations; over its HTTP surface and its MCP clients the
+/// rules for strangers hold.
+#[cfg(feature = "server")]
+#[test]
+fn a_program_registers_what_it_likes_and_callers_over_its_surface_do_not() {
+    let document = json!({ "config": { "auth": { "api_keys": true } } });
+    let facade = Facade::open(document.to_string().as_bytes()).unwrap();
+    let quiet = |name: &str, mut server: Value| {
+        server["name"] = json!(name);
+        server["auto_discover"] = json!(false);
+        server["health_check"] = json!({ "enabled": false });
+        server
+    };
+    let command = json!({ "command": "/bin/false", "args": ["serve"] });
+    let loopback = json!({ "endpoint_url": "http://127.0.0.1:9/mcp" });
+    for (name, server) in [("own-command", &command), ("own-url", &loopback)] {
+        ask(&facade, "register", &quiet(name, server.clone())).unwrap();
+    }
+    let changed = json!({ "server": "own-url", "changes": { "endpoint_url": "http://localhost:9/mcp" } });
+    ask(&facade, "update", &changed).unwrap();
+
+    let key = ask(&facade, "create_key", &json!({ "name": "root", "role": "admin" })).unwrap();
+    let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
+    for server in [&command, &loopback] {
+        let request = Request {
+            method: "POST".into(),
+            target: "/api/v1/servers".into(),
+            headers: vec![
+                ("host".into(), "localhost".into()),
+                ("content-type".into(), "application/json".into()),
+                ("authorization".into(), bearer.clone().into()),
+            ],
+            peer: Some("127.0.0.1".into()),
+            mount: Mount::new(["rest"], None, true).unwrap(),
+        };
+        let exchange = facade.request(&request).unwrap();
+        let body = quiet("other", server.clone()).to_string();
+        assert!(wait(&facade, exchange.push(body.into())).unwrap());
+        exchange.finish();
+        assert_eq!(wait(&facade, exchange.head()).unwrap().status, 403, "{server}");
+
+        let who = json!({ "authorization": bearer, "builtin": true });
+        for who in [who, json!({ "builtin": true })] {
+            let line = facade.attach(who.to_string().as_bytes()).unwrap();
+            let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "1" },
+                "io.modelcontextprotocol/clientCapabilities": {} });
+            let params = json!({ "name": "gateway__register_server", "arguments": quiet("other", server.clone()), "_meta": meta });
+            let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+            wait(&facade, line.send(call.to_string().into())).unwrap();
+            let answer = wait(&facade, line.receive()).unwrap().unwrap();
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert!(answer["result"]["isError"] == true || answer["error"].is_object(), "{answer}");
+        }
+    }
+    assert_eq!(ask(&facade, "list", &json!({})).unwrap()["total"], 2);
+}
+
+/// every verb, for a caller whose credential is for another server, finds nothing and changes nothing.
+#[test]
+fn no_verb_reaches_further_than_the_credential_of_its_caller() {
+    use super::governing::Governing;
+    use super::verbs::{Own, Verb};
+    use crate::model::{Grant, Principal, Role, TenantId};
+
+    let facade = Facade::open(b"{}").unwrap();
+    let server = |name: &str| {
+        json!({ "name": name, "endpoint_url": "http://127.0.0.1:9/mcp", "description": name, "auto_discover": false,
+            "health_check": { "enabled": false }, "capabilities": { "tools": [{ "name": name }] } })
+    };
+    let mine = ask(&facade, "register", &server("mine")).unwrap();
+    ask(&facade, "register", &server("canary")).unwrap();
+    ask(&facade, "create_tenant", &json!({ "id": "canary" })).unwrap();
+    let key =
+        ask(&facade, "create_key", &json!({ "name": "canary", "role": "viewer" })).unwrap()["id"].clone();
+    let named = json!({ "server": "canary" });
+    let inputs: Vec<(&str, Value)> = vec![
+        ("register", server("canary-new")),
+        ("update", json!({ "server": "canary", "changes": { "weight": 7 } })),
+        ("remove", named.clone()),
+        ("approve", named.clone()),
+        ("get", named.clone()),
+        ("list", json!({ "include_tools": true })),
+        ("find", json!({ "tools": ["canary"] })),
+        ("search", json!({ "query": "canary" })),
+        ("offered", json!({ "kind": "tools" })),
+        ("capabilities", named.clone()),
+        ("discover", named.clone()),
+        ("health", named.clone()),
+        ("health_history", named.clone()),
+        ("create_key", json!({ "name": "k" })),
+        ("get_key", json!({ "key": key })),
+        ("list_keys", json!({})),
+        ("rotate_key", json!({ "key": key })),
+        ("revoke_key", json!({ "key": key })),
+        ("stats", json!({})),
+        ("metrics", json!({})),
+        ("active_requests", json!({})),
+        ("cancel_request", json!({ "request_id": "x" })),
+        // They have credentials of their own.
+        ("authenticate", json!({ "authorization": "Bearer x" })),
+        ("authorize", json!({ "authorization": "Bearer x", "operation": "tools.call" })),
+        ("create_tenant", json!({ "id": "new" })),
+        ("get_tenant", json!({ "tenant": "canary" })),
+        ("list_tenants", json!({})),
+        ("update_tenant", json!({ "tenant": "canary", "changes": { "enabled": false } })),
+        ("delete_tenant", json!({ "tenant": "canary" })),
+        ("set_credential", json!({ "server": "canary", "credential": { "header": "x", "value": "v" } })),
+        ("list_credentials", named.clone()),
+        ("remove_credential", json!({ "server": "canary", "header": "x" })),
+        ("begin_login", json!({ "server": "canary", "redirect_uri": "http://127.0.0.1:9/back" })),
+        ("finish_login", json!({ "state": "x", "code": "y" })),
+        ("audit", json!({})),
+        ("verify_audit", json!({})),
+    ];
+    let all: Vec<&str> =
+        Own::ALL.iter().map(|(name, _)| *name).chain(Governing::ALL.iter().map(|(name, _)| *name)).collect();
+    assert_eq!(all, inputs.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "every verb");
+    let state = || {
+        [("list", json!({})), ("list_keys", json!({})), ("list_tenants", json!({}))]
+            .map(|(verb, input)| ask(&facade, verb, &input).unwrap())
+    };
+    let before = state();
+    let harmless = ["list", "offered", "list_keys", "stats", "metrics", "active_requests", "search", "find"];
+
+    let server = Some(mine["id"].as_str().unwrap().parse().unwrap());
+    let service = Some("mine".parse().unwrap());
+    for grant in [Grant { server, ..Grant::default() }, Grant { service, ..Grant::default() }] {
+        let caller =
+            Caller::new(Principal::new(TenantId::default_tenant(), "user:a", Role::Admin).with(grant));
+        for (verb, input) in &inputs {
+            let house = facade.house().unwrap();
+            let narrowed = OpenGateway {
+                gateway: house.gateway.clone(),
+                caller: caller.clone(),
+                #[cfg(feature = "server")]
+                surface: house.gateway.service(),
+                _presence: None,
+            };
+            let (verb_of, input) = (Verb::named(verb).unwrap(), Bytes::from(input.to_string()));
+            let outcome = wait(&facade, async move { verb_of.perform(&narrowed, &input).await });
+            match outcome {
+                Ok(answer) => {
+                    let answer = String::from_utf8(answer.to_vec()).unwrap();
+                    // These repeat the question.
+                    let repeats = usize::from(["find", "search"].contains(verb));
+                    let answer = answer.replacen("canary", "", repeats);
+                    assert!(harmless.contains(verb) && !answer.contains("canary"), "{verb}: {answer}");
+                }
+                Err(error) => {
+                    let kinds =
+                        [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::Unauthenticated];
+                    assert!(kinds.contains(&error.kind()), "{verb}: {error}");
+                }
+            }
+        }
+    }
+    assert_eq!(state(), before);
+}

@@ -11,6 +11,7 @@ use super::{OpenGateway, identity, mcp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Registration;
 use crate::store::HEALTH_HISTORY;
+use crate::views::diagnosis::DiagnosisView;
 use crate::views::found::{
     OfferedResources, OfferedTools, Part, PromptAnswer, ResourceAnswer, SearchAnswer, ToolAnswer,
 };
@@ -36,7 +37,7 @@ macro_rules! table {
         pub(super) enum $enum { $($(#[$attribute])* $verb,)+ }
 
         impl $enum {
-            const ALL: &'static [(&'static str, Self)] = &[$($(#[$attribute])* ($name, Self::$verb),)+];
+            pub(super) const ALL: &'static [(&'static str, Self)] = &[$($(#[$attribute])* ($name, Self::$verb),)+];
 
             pub(super) fn named(name: &str) -> Option<Self> {
                 Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, verb)| *verb)
@@ -61,6 +62,7 @@ table! {
     "capabilities" Capabilities,
     "discover" Discover,
     "health" Health,
+    "diagnose" Diagnose,
     "health_history" HealthHistory,
     "create_key" CreateKey,
     "get_key" GetKey,
@@ -82,7 +84,7 @@ impl Verb {
         let mcp = || mcp::Verb::named(name).map(Self::Mcp);
         own.or_else(governing).or_else(mcp).ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
-            Error::new(ErrorKind::MethodNotFound, "the gateway has no such verb").with("verb", shown)
+            Error::new(ErrorKind::MethodNotFound, "the gateway has no such operation").with("verb", shown)
         })
     }
 
@@ -152,6 +154,10 @@ impl Own {
             Self::Health => {
                 let id = one(house, input)?;
                 written(&HealthCheckAnswer::new(*id.as_uuid(), gateway.health_check(caller, id).await?))
+            }
+            Self::Diagnose => {
+                let diagnosis = gateway.diagnose(caller, one(house, input)?).await?;
+                written(&DiagnosisView::from(diagnosis))
             }
             Self::HealthHistory => {
                 let asked: History = read(input)?;

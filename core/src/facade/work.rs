@@ -117,9 +117,9 @@ pub struct WorkHandle<T> {
 }
 
 /// A thread that waits.
-struct Parked(std::thread::Thread);
+struct ParkedWaker(std::thread::Thread);
 
-impl Wake for Parked {
+impl Wake for ParkedWaker {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
@@ -142,7 +142,7 @@ impl<T> WorkHandle<T> {
 
     /// Waits for the outcome, on a thread outside of any runtime.
     pub(super) fn wait(mut self) -> Result<T> {
-        let waker = std::task::Waker::from(Arc::new(Parked(std::thread::current())));
+        let waker = std::task::Waker::from(Arc::new(ParkedWaker(std::thread::current())));
         loop {
             match Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(outcome) => return outcome,

@@ -12,29 +12,35 @@ use tokio::sync::Notify;
 
 use super::Core;
 use super::legacy::opening::apart;
+use crate::balance::key_of;
 use crate::clock::Tick;
-use crate::error::{Delivery, Error, ErrorKind, Result};
+use crate::error::{Cause, Delivery, Error, ErrorKind, Result};
 use crate::gateway::bridge::modern_to_legacy::{Course, translate};
 use crate::gateway::bridge::modern_to_modern;
 use crate::gateway::call::answering::{Answering, Flow};
-use crate::gateway::call::attempts::{Attempts, throttle};
+use crate::gateway::call::attempts::{Attempts, note_refusal};
 use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
+use crate::gateway::call::limits::TimeLimits;
 use crate::gateway::call::relay::{Relay, progress_token};
 use crate::gateway::call::verdict::is_repeatable;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::{Client, ended};
-use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
+use crate::gateway::upstream::outcome::{record_answer, record_error};
 use crate::model::Reply;
 use crate::observe::AttemptEnd;
 use crate::rpc::Method;
 use crate::rpc::version::Era;
-use crate::transport::{Exchange, Outgoing, Session};
+use crate::transport::unread::{HasRoom, SMALL, unread};
+use crate::transport::{Exchange, Outgoing, Queued, Session};
 
 /// How long a call waits for its turn to be sent a second time.
 const RETRY_PATIENCE: Duration = Duration::from_millis(500);
 
+/// When a caller may try again that found too many requests waiting.
+const CROWDED: Duration = Duration::from_secs(1);
+
 /// The result of one attempt.
-struct Sent {
+struct SentAttempt {
     exchange: Exchange,
     answering: Answering,
     /// Nothing was sent: a modern client gets requests to answer first.
@@ -46,12 +52,13 @@ impl Core {
     /// Sends a request to a server and returns its answer.
     pub(crate) async fn forward(self: Arc<Self>, mut request: Box<ForwardRequest>) -> Result<Reply> {
         track(&mut request)?;
-        let mut attempts = Attempts::of(&mut request, self.clock.now());
+        let mut attempts = Attempts::of(&mut request, self.settings.max_timeout, self.clock.now());
         loop {
-            let ForwardRequest { forward, context } = &*request;
+            let ForwardRequest { forward, context, .. } = &*request;
             let (mut lease, replica) = attempts.next(&self, forward, context)?;
-            let (started, deadline) = (attempts.started, attempts.deadline);
+            let (started, deadline, limits) = (attempts.started, attempts.deadline, attempts.limits);
             let sent = self.attempt(forward, context, &replica, deadline).await;
+            let sent = sent.map_err(|error| explained(error, &replica, limits));
             self.observers.attempted(context.record.active(), || AttemptEnd {
                 service: forward.service.name.as_str(),
                 server: &replica.server.name,
@@ -59,20 +66,28 @@ impl Core {
                 error: sent.as_ref().err(),
             });
             let error = match sent {
-                Ok(Sent { exchange, answering, asks_first, .. }) if context.modern.is_some() => {
-                    let course = Course { exchange, answering, lease, started, deadline, asks_first };
+                Ok(SentAttempt { exchange, answering, asks_first, .. }) if context.modern.is_some() => {
+                    let course = Course { exchange, answering, lease, started, deadline, limits, asks_first };
                     return Box::pin(self.answer_downward(course, request)).await;
                 }
-                Ok(Sent { exchange: Exchange::One(message), answering, .. }) => {
+                Ok(SentAttempt { exchange: Exchange::One(message), answering, .. }) => {
                     let now = self.clock.now();
-                    lease.record(outcome_of_answer(&message), now.since(started), now);
+                    record_answer(&mut lease, &message, now.since(started), now);
                     let message = self.of_tasks(context, &answering, message);
-                    let server = Some(answering.server);
-                    return Ok(Reply::Message { body: answering.response(&message), session: None, server });
+                    if !forward.method().is_cacheable() {
+                        self.reads.part_from(answering.server);
+                    }
+                    let (body, server) = (answering.response(&message), Some(answering.server));
+                    if body.len() > SMALL {
+                        // The server and the gateway have the call until its last byte was written.
+                        Arc::clone(&context.record).keep((lease, request.context.admission));
+                    }
+                    return Ok(Reply::Message { body, session: None, server });
                 }
-                Ok(Sent { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
+                Ok(SentAttempt { exchange: Exchange::Many(messages), answering, pauses, .. }) => {
                     let context = request.context;
-                    let flow = Flow { answering, messages, lease, started, deadline, context, pauses };
+                    let flow =
+                        Flow { answering, messages, lease, started, deadline, limits, context, pauses };
                     return Box::pin(self.follow(flow)).await;
                 }
                 Err(error) => {
@@ -80,10 +95,10 @@ impl Core {
                 }
             };
             let now = self.clock.now();
-            lease.record(outcome_of(&error), now.since(started), now);
+            record_error(&mut lease, &error, now.since(started), now);
             drop(lease);
             attempts.started = now;
-            throttle(&replica, &error, now);
+            note_refusal(&replica, &error, now);
             if !attempts.renews_session(&error, context) {
                 Box::pin(self.turn_elsewhere(&mut attempts, forward, context, &replica, error)).await?;
             }
@@ -103,7 +118,10 @@ impl Core {
         let now = attempts.started;
         let safe = (error.delivery() == Delivery::NotSent || is_repeatable(forward, replica))
             && !(context.modern.is_some() && modern_to_modern::resumes(&forward.message));
-        if !safe || attempts.are_exhausted(context) || !self.retries.allows(self.call_metrics.begun(), now) {
+        // A refusal cost the server nothing, and the second attempt is the first that runs.
+        let refused = error.kind() == ErrorKind::RateLimited;
+        let allowed = || refused || self.retries.allows(self.call_metrics.begun(), now);
+        if !safe || attempts.are_exhausted(context) || !allowed() {
             return Err(context.settle(error));
         }
         let room = async { Ok(self.retries.take(self.calls.calls()).await) };
@@ -125,7 +143,7 @@ impl Core {
         context: &CallContext,
         replica: &Replica,
         deadline: Tick,
-    ) -> Result<Sent> {
+    ) -> Result<SentAttempt> {
         let session = match ready_session(context, replica) {
             Some(session) => session,
             None => Box::pin(self.open_session_at(replica, context, deadline)).await?,
@@ -133,11 +151,11 @@ impl Core {
         if let Some(client) = &context.client {
             client.bound.asked(&forward.message, replica.server.id);
         }
-        let (outgoing, answering) = compose(forward, context, replica, &session)?;
+        let (outgoing, answering) = compose(forward, context, replica, &session, deadline)?;
         if let Some(modern) = context.modern.as_ref().filter(|_| session.era() == Era::Legacy) {
             let asking = Box::pin(self.ask_first(&session, modern, context, &forward.message));
             if let Some(first) = self.in_time(deadline, context, asking).await.map_err(Error::not_sent)? {
-                return Ok(Sent {
+                return Ok(SentAttempt {
                     exchange: Exchange::One(first),
                     answering,
                     asks_first: true,
@@ -147,7 +165,12 @@ impl Core {
         }
         let pauses = outgoing.pauses.clone();
         match self.in_time(deadline, context, session.request(outgoing)).await {
-            Ok(exchange) => Ok(Sent { exchange, answering, asks_first: false, pauses }),
+            Ok(exchange) => Ok(SentAttempt { exchange, answering, asks_first: false, pauses }),
+            Err(error) if error.kind() == ErrorKind::Timeout && context.record.is_starved() => {
+                answering.give_up(&self.tasks, context);
+                // Nobody's fault but the caller's: it counts against no server.
+                Err(Error::new(ErrorKind::Unavailable, unread().message().to_owned()))
+            }
             Err(error) => {
                 match error.kind() {
                     ErrorKind::SessionNotFound => self.forget(context.caller(), replica, session),
@@ -168,12 +191,12 @@ impl Core {
         deadline: Tick,
     ) -> Result<Arc<Session>> {
         let opened = if let Some(modern) = &context.modern {
-            self.in_time(deadline, context, self.session_downward(context, modern, replica)).await
+            self.in_time(deadline, context, Box::pin(self.session_downward(context, modern, replica))).await
         } else {
             let opening = self.session_for(context.client.as_ref(), replica, Some(&context.correlation_id));
             self.in_time(deadline, context, opening).await
         };
-        opened.map_err(Error::not_sent)
+        opened.map_err(|error| crowded(error, replica).not_sent())
     }
 
     fn forget(&self, client: Option<&Arc<Client>>, replica: &Replica, session: Arc<Session>) {
@@ -189,7 +212,7 @@ impl Core {
     }
 
     /// Runs `work`, unless the deadline passes or the call is cancelled first.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         deadline: Tick,
         context: &CallContext,
@@ -200,14 +223,30 @@ impl Core {
             biased;
             result = work => result,
             () = context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
-            () = tokio::time::sleep(left) => Err(Error::new(ErrorKind::Timeout, "the server did not answer in time")),
+            () = tokio::time::sleep(left) => {
+                let late = Error::new(ErrorKind::Timeout, "the server did not answer in time; raise `timeout_seconds` if its calls need longer");
+                Err(late.because(Cause::DeadlinePassed))
+            }
         }
     }
 }
 
+/// The error with the setting that would have let the call go on, if it was its deadline that ended it.
+fn explained(error: Error, replica: &Replica, limits: TimeLimits) -> Error {
+    if *error.cause() != Cause::DeadlinePassed {
+        return error;
+    }
+    let told = replica.upstream.starting().map_or_else(
+        || limits.silent(&replica.server.name),
+        |starting| starting.still(&replica.server.name, limits.idle),
+    );
+    let sent = error.delivery() == Delivery::Unknown;
+    if sent { told } else { told.not_sent() }
+}
+
 /// Registers the call in its client's session, so that it can be cancelled.
-fn track(request: &mut ForwardRequest) -> Result<()> {
-    let ForwardRequest { forward, context } = request;
+pub(super) fn track(request: &mut ForwardRequest) -> Result<()> {
+    let ForwardRequest { forward, context, .. } = request;
     if let Some(client) = &context.client {
         let raw_id = forward.message.id().unwrap_or("null");
         context.landing = Some(client.track(raw_id, context.record.active()));
@@ -227,12 +266,27 @@ fn ready_session(context: &CallContext, replica: &Replica) -> Option<Arc<Session
     client.session_with(replica.upstream.number)
 }
 
+/// The error of a session that was not opened in time: if requests wait for the server's connections, the server is not at fault.
+fn crowded(error: Error, replica: &Replica) -> Error {
+    let waiting = replica.upstream.queue().map_or(0, |queue| queue.waiting);
+    if error.kind() != ErrorKind::Timeout || waiting == 0 {
+        return error;
+    }
+    let message = format!(
+        "no session with server `{}` could be opened in time, while {waiting} requests wait for one of its connections; raise \
+         `configuration.max_connections`",
+        replica.server.name
+    );
+    error.recast(ErrorKind::Unavailable, message).because(Cause::PoolExhausted).retry_after(CROWDED)
+}
+
 /// The request as the server gets it in `session`, and the state that returns its answer.
 fn compose(
     forward: &ForwardPlan,
     context: &CallContext,
     replica: &Replica,
     session: &Arc<Session>,
+    deadline: Tick,
 ) -> Result<(Outgoing, Answering)> {
     let message = &forward.message;
     let id = session.next_id();
@@ -259,12 +313,15 @@ fn compose(
         correlation_id: Some(Arc::clone(&context.correlation_id)),
         headers,
         // Hardly any server numbers its messages; only then are pauses to mirror.
+        call: Some(Arc::clone(&context.record) as Arc<dyn HasRoom>),
         pauses: (context.resumes && session.numbers()).then(Arc::<Notify>::default),
+        queued: Some(Queued { caller: key_of(&context.principal.subject), deadline }),
     };
     let raw_id = message.id().unwrap_or("null");
     let server = replica.server.id;
     let relay = Relay { client: context.caller().cloned(), session: Arc::clone(session), server };
     let mut answering = Answering::new(relay, id, raw_id, token.map(|(_, token)| token), server);
     answering.lists_tasks = *forward.method() == Method::TasksList;
+    answering.method = forward.method().clone();
     Ok((outgoing, answering))
 }

@@ -13,6 +13,7 @@ mod bridge;
 mod modern;
 mod settings;
 mod forward;
+mod shared_reads;
 mod pipeline;
 mod api;
 #[cfg(test)]
@@ -24,10 +25,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 pub use self::api::admitted::{AdmissionRequest, Admitted};
 pub use self::api::credentials::CredentialScope;
-pub use self::api::events::{Change, Events, Heard, MAX_WATCHERS, SILENCE};
+pub use self::api::diagnose::{Diagnosis, DiagnosisStep, StepOutcome};
+pub use self::api::events::{Change, Events, Heard, SILENCE};
 pub use self::api::hosted::Hosted;
 #[cfg(feature = "oauth")]
 pub use self::api::logins::{LoginAnswer, LoginAsked, LoginBegun, LoginWish};
@@ -42,6 +45,8 @@ pub use self::call::builtin::{BuiltinCall, BuiltinItem, BuiltinService, CONFIG};
 #[cfg(feature = "server")]
 pub(crate) use self::call::proxy::read as read_proxied;
 pub use self::legacy::client_connection::ClientConnection;
+pub use self::session::open_streams::OpenStream;
+use self::session::open_streams::OpenStreams;
 pub use self::settings::{SessionSettings, Settings};
 pub use crate::auth::Caller;
 use crate::auth::{Access, Authenticator, Credentials, Keys, LocalToken};
@@ -62,6 +67,7 @@ use crate::tasks::Tasks;
 use crate::transport::credential_provider::CredentialProvider;
 use crate::transport::guard::Guard;
 use crate::transport::in_process::InProcessServers;
+use crate::transport::unread::UnreadBytes;
 use crate::transport::{self, Connector};
 
 /// The gateway. Clones share it.
@@ -113,6 +119,7 @@ struct Core {
     sessions: session::sessions::Sessions,
     modern: modern::ModernState,
     calls: ActiveCalls,
+    unread: Arc<UnreadBytes>,
     observers: Observers,
     call_metrics: Arc<CallMetrics>,
     audit: Arc<call::audit::CallAudit>,
@@ -121,15 +128,18 @@ struct Core {
     limiter: Limiter,
     trail: Arc<Trail>,
     retries: call::retries::RetryBudget,
+    reads: call::reads::SharedReads,
     overdue: routing::catalog::Overdue,
     monitor: Arc<Monitor>,
     discoveries: routing::discover::Discoveries,
+    problems: routing::problems::Problems,
     stopping: AtomicBool,
-    watchers: api::events::Watchers,
+    streams: OpenStreams,
     gone: api::tenants::Gone,
     /// The access rules beyond roles, as they were configured last.
     access: ArcSwap<Access>,
     owners: call::owners::Owners,
+    given_uris: call::given::GivenUris,
     opened_at: jiff::Timestamp,
     /// Keeps other processes out of the database, if this gateway does so.
     presence: std::sync::Mutex<Option<Presence>>,
@@ -244,7 +254,7 @@ impl Gateway {
     pub async fn authenticate(&self, credentials: &Credentials, correlation_id: &Arc<str>) -> Result<Caller> {
         let principal = self.0.auth.authenticate(credentials).get().await?;
         self.0.gone.check(&principal)?;
-        Ok(Caller { principal, correlation_id: Arc::clone(correlation_id) })
+        Ok(Caller::sent(principal, Arc::clone(correlation_id)))
     }
 
     /// The settings.
@@ -338,14 +348,21 @@ fn observers_of(
     (call_metrics, audit, Observers::new(built_in, settings.observers.clone()))
 }
 
+/// The bytes that callers may leave unread.
+fn unread_of(limits: &crate::limit::Settings, stop: &CancellationToken) -> Arc<UnreadBytes> {
+    Arc::new(UnreadBytes::new(limits.unread_bytes_per_principal, limits.unread_bytes, stop.clone()))
+}
+
 impl Core {
     /// The gateway of these parts, with no call under way yet.
     fn of(this: &Weak<Self>, parts: Parts) -> Self {
         let Parts { settings, store, clock, random, tasks, book, connect, .. } = parts;
+        let unread = unread_of(&settings.limits, &parts.modern.ending);
         let (call_metrics, audit, observers) = observers_of(&settings, &parts.trail, &clock);
         Self {
             trail: parts.trail,
-            calls: ActiveCalls::new(&clock, &observers),
+            calls: ActiveCalls::new(&clock, &observers, Arc::clone(&unread)),
+            unread,
             observers,
             call_metrics,
             audit,
@@ -362,16 +379,19 @@ impl Core {
             sessions: session::sessions::Sessions::default(),
             modern: parts.modern,
             retries: call::retries::RetryBudget::default(),
+            reads: call::reads::SharedReads::default(),
             overdue: routing::catalog::Overdue::default(),
             #[cfg(feature = "oauth")]
             logins: api::logins::Logins::default(),
             overrides: upstream::overrides::Overrides::default(),
             discoveries: routing::discover::Discoveries::default(),
+            problems: routing::problems::Problems::default(),
             stopping: AtomicBool::new(false),
-            watchers: api::events::Watchers::default(),
             gone: api::tenants::Gone::default(),
             access: ArcSwap::from_pointee(settings.access.clone()),
             owners: call::owners::Owners::default(),
+            given_uris: call::given::GivenUris::default(),
+            streams: OpenStreams::new(settings.limits.streams_per_principal, session::open_streams::MOST),
             opened_at: clock.timestamp(),
             presence: std::sync::Mutex::default(),
             settings,

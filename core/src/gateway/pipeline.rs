@@ -16,10 +16,13 @@ use crate::gateway::call::audit::is_refusal;
 use crate::gateway::call::builtin;
 use crate::gateway::call::context;
 use crate::gateway::call::context::{CallContext, Destination, ForwardRequest};
+use crate::gateway::call::lists::list_kind;
 use crate::gateway::call::ongoing::{Ongoing, conclude};
+use crate::gateway::call::reads::ReadKey;
 use crate::gateway::legacy::conversation::take_up;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::client::Client;
+use crate::gateway::session::open_streams::OpenStream;
 use crate::model::{Action, Call, CapabilityKind, Endpoint, Principal, Reply};
 use crate::observe::Record;
 use crate::rpc::answer::result_response;
@@ -27,6 +30,7 @@ use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
 use crate::rpc::{Members, Message, Method, Shape, version};
 use crate::transport::Hello;
+use crate::transport::unread::{HasRoom as _, SMALL};
 
 /// The longest self-description of a client, in bytes: it is kept as long as its session.
 const MAX_INTRODUCTION: usize = 8 * 1024;
@@ -68,12 +72,17 @@ impl Gateway {
     async fn carry_out(&self, call: Box<Call>, credentials: &Credentials) -> Result<Reply> {
         let inner = &self.0;
         let record = inner.calls.begin(&call);
+        let era = call.era;
         let outcome = match inner.admit(call, credentials, &record).await {
             Ok((route, resolved)) => {
                 let running = AssertUnwindSafe(inner.run(&route, resolved, &record)).catch_unwind();
                 running.await.unwrap_or_else(|_| Err(panicked()))
             }
             Err(error) => Err(error),
+        };
+        let outcome = match outcome {
+            Ok(reply) if counts(&reply, era) => Box::pin(counted(reply, &record)).await,
+            outcome => outcome,
         };
         conclude(&record, &outcome);
         match &outcome {
@@ -106,6 +115,7 @@ impl Core {
             }
             found => found?,
         };
+        let keeps_streams = client.is_some();
         let Call { route, action, headers, correlation_id, streams, resumes, hints, .. } = *call;
         let context = CallContext {
             principal,
@@ -113,7 +123,7 @@ impl Core {
             correlation_id,
             headers,
             streams,
-            resumes,
+            resumes: resumes && keeps_streams,
             hints,
             record: Arc::clone(record),
             modern,
@@ -142,9 +152,12 @@ impl Core {
             return Ok(None);
         }
         let Some(id) = &call.session else {
+            if call.action.stands_alone() {
+                return Ok(None);
+            }
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
-                "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it gives",
+                "the header Mcp-Session-Id is missing; send `initialize` first and then the id that it returns",
             ));
         };
         let client = self.sessions.find(id, principal, &call.route)?;
@@ -185,12 +198,16 @@ impl Core {
         if context.modern.is_some() {
             return Ok(match self.resolve_modern(route, message, maker.as_ref(), &mut context)? {
                 modern::ModernDestination::Forward(forward) => {
-                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
+                    ResolvedCall::Forward(Box::new(ForwardRequest { forward, context, since: None }))
                 }
                 modern::ModernDestination::Own(resolved) => {
                     ResolvedCall::Modern(Box::new(resolved), Box::new(context))
                 }
             });
+        }
+        if context.client.is_none() && message.shape() == Shape::Notification {
+            // Without a session there is nothing that it could be about.
+            return Ok(ResolvedCall::Modern(Box::new(modern::ModernCall::Ignore), Box::new(context)));
         }
         if message.shape() != Shape::Request {
             let client = client_in(&context)?;
@@ -247,12 +264,15 @@ impl Core {
             _ => None,
         };
         let maker = maker.or(latest);
-        let target = self.with_view(&context.principal, |view| {
-            context::forward(view, &context.principal, route, maker.as_ref(), context.hints.as_ref(), message)
+        let givers = self.givers_of(route, &context, &message);
+        let target = self.router.with_view(&context.principal, |view| {
+            let hints = context.hints.as_ref();
+            context::forward(view, &context.principal, route, maker.as_ref(), hints, givers.as_ref(), message)
         })?;
         Ok(match target {
             Destination::Server(forward) => {
-                ResolvedCall::Forward(Box::new(ForwardRequest { forward, context }))
+                forward.check_arguments()?;
+                ResolvedCall::Forward(Box::new(ForwardRequest { forward, context, since: None }))
             }
             Destination::Own(ask) => ResolvedCall::Own(ask, Box::new(context)),
         })
@@ -270,6 +290,10 @@ impl Core {
                     let _ = record.active().target.set(request.forward.target());
                 }
                 let departure = request.context.departure();
+                if let Some(key) = ReadKey::of(&request) {
+                    let work = Box::pin(Arc::clone(self).read_once(key, request));
+                    return Ongoing::new(work, record, &self.tasks, departure).await;
+                }
                 let work = Box::pin(Arc::clone(self).forward(request));
                 Ongoing::new(work, record, &self.tasks, departure).await
             }
@@ -292,8 +316,14 @@ impl Core {
                 Box::pin(self.note(&note.0, &client, &note.1.correlation_id)).await;
                 Ok(Reply::Accepted)
             }
-            ResolvedCall::Listen(client, context) => Ok(held_open(self.listen(&client), *context)),
-            ResolvedCall::Resume(client, id, context) => Ok(held_open(take_up(&client, &id)?, *context)),
+            ResolvedCall::Listen(client, context) => {
+                let open = self.open_stream(&context.principal)?;
+                Ok(held_open(self.listen(&client), *context, open))
+            }
+            ResolvedCall::Resume(client, id, context) => {
+                let open = self.open_stream(&context.principal)?;
+                Ok(held_open(take_up(&client, &id)?, *context, open))
+            }
             ResolvedCall::End(client, _passage) => {
                 Box::pin(self.end_session(&client)).await;
                 Ok(Reply::Accepted)
@@ -310,7 +340,10 @@ impl Core {
     ) -> Result<Reply> {
         let resolved = self.resolve(&Endpoint::all(), action, context)?;
         if matches!(resolved, ResolvedCall::Own(..)) {
-            return Err(Error::new(ErrorKind::InvalidParams, "call the gateway's own tools themselves"));
+            return Err(Error::new(
+                ErrorKind::InvalidParams,
+                "the gateway's own tools cannot be called through `call_tool`; call them by name",
+            ));
         }
         Box::pin(self.run(&Endpoint::all(), resolved, record)).await
     }
@@ -360,11 +393,44 @@ impl Core {
 /// The error for the client of a call that panicked. All state that calls share is changed in single steps, so that other calls
 /// go on.
 fn panicked() -> Error {
-    Error::new(ErrorKind::Internal, "the call failed inside the gateway; its log has the place")
+    Error::new(ErrorKind::Internal, "the call failed inside the gateway; see the gateway's log")
+}
+
+/// Whether the reply has bytes that may have to be counted until they were read. The messages of a legacy client's streams are
+/// counted where they wait for it.
+fn counts(reply: &Reply, era: Era) -> bool {
+    match reply {
+        Reply::Message { body, .. } | Reply::Refused { body, .. } => body.len() > SMALL,
+        Reply::Stream { .. } => era == Era::Modern,
+        Reply::Accepted => false,
+    }
+}
+
+/// The reply, whose large messages count as unread until their last byte was written.
+async fn counted(reply: Reply, record: &Record) -> Result<Reply> {
+    Ok(match reply {
+        Reply::Message { body, session, server } => {
+            Reply::Message { body: record.counted(body).await?, session, server }
+        }
+        Reply::Refused { body, code, server } => {
+            Reply::Refused { body: record.counted(body).await?, code, server }
+        }
+        Reply::Stream { messages, server, numbering } => {
+            let Some(room) = record.room() else {
+                return Ok(Reply::Stream { messages, server, numbering });
+            };
+            let messages = messages.then(move |message| {
+                let room = Arc::clone(&room);
+                async move { if message.len() > SMALL { room.hold_in_time(message).await } else { message } }
+            });
+            Reply::Stream { messages: messages.boxed(), server, numbering }
+        }
+        Reply::Accepted => Reply::Accepted,
+    })
 }
 
 /// A stream that counts among the calls under way for as long as it is open, and that can be cancelled as any call.
-fn held_open(reply: Reply, context: CallContext) -> Reply {
+fn held_open(reply: Reply, context: CallContext, open: OpenStream) -> Reply {
     let Reply::Stream { messages, server, numbering } = reply else { return reply };
     // A stream has no failure that its record could tell; it counts as ended well from the start.
     context.record.outcome(None);
@@ -372,19 +438,21 @@ fn held_open(reply: Reply, context: CallContext) -> Reply {
     // Lasts for hours, and is none of the calls that may be under way: a session has one stream, which another ends.
     drop(context.admission);
     let record = context.record;
-    let messages = messages.take_until(cancelled).inspect(move |_| {
-        let _ = &record;
-    });
+    let over = async move {
+        // Here for as long as the stream is.
+        let _record = record;
+        tokio::select! {
+            () = cancelled => {}
+            () = open.ended() => {}
+        }
+    };
+    let messages = messages.take_until(Box::pin(over));
     Reply::Stream { messages: messages.boxed(), server, numbering }
 }
 
 /// The session of a call that makes no sense without one.
 fn client_in(context: &CallContext) -> Result<Arc<Client>> {
-    let missing = || Error::new(ErrorKind::InvalidRequest, "this needs a session");
+    let missing =
+        || Error::new(ErrorKind::InvalidRequest, "this method needs a session; send `initialize` first");
     context.client.clone().ok_or_else(missing)
-}
-
-/// The kind that a list method lists.
-fn list_kind(method: &Method) -> Option<CapabilityKind> {
-    CapabilityKind::ALL.into_iter().find(|kind| kind.list_method() == method.as_str())
 }

@@ -35,6 +35,10 @@ pub struct Settings {
     pub introduction_budget: Duration,
     /// How long a call of a modern client waits for the answers to its server's requests.
     pub input_wait: Duration,
+    /// How long a program may take from its start to its introduction, where its registration says nothing else.
+    pub start_timeout: Duration,
+    /// How long a call may take in all, where its server's registration says nothing else.
+    pub max_timeout: Duration,
     /// How often servers are asked again for their capabilities.
     pub refresh: Duration,
     /// Whether the gateway probes servers on its own.
@@ -80,6 +84,8 @@ impl Default for Settings {
             list_budget: Duration::from_secs(2),
             introduction_budget: Duration::from_secs(10),
             input_wait: Duration::from_secs(300),
+            start_timeout: Duration::from_secs(120),
+            max_timeout: Duration::from_secs(600),
             refresh: Duration::from_secs(300),
             probing: true,
             own: None,
@@ -118,6 +124,8 @@ impl Settings {
             audit: config.audit.clone(),
             list_budget: config.upstream.list_budget,
             refresh: config.upstream.refresh,
+            start_timeout: config.upstream.start_timeout,
+            max_timeout: config.upstream.max_timeout,
             input_wait: session.input_wait,
             probing: config.health.enabled,
             access: config.access.clone(),

@@ -37,13 +37,13 @@ pub trait Sink: Send + Sync {
     async fn observed(&self, records: Vec<(ServerId, HealthRecord)>);
 }
 
-struct Watched {
+struct WatchedServer {
     check: HealthCheck,
     observation: Observation,
 }
 
-struct State {
-    servers: HashMap<ServerId, Watched>,
+struct MonitorState {
+    servers: HashMap<ServerId, WatchedServer>,
     schedule: Schedule,
 }
 
@@ -53,7 +53,7 @@ pub struct Monitor {
     leases: Arc<dyn Leases>,
     probe: Arc<dyn Probe>,
     sink: Arc<dyn Sink>,
-    state: Mutex<State>,
+    state: Mutex<MonitorState>,
     changed: Notify,
 }
 
@@ -72,7 +72,7 @@ impl Monitor {
         probe: Arc<dyn Probe>,
         sink: Arc<dyn Sink>,
     ) -> Self {
-        let state = State { servers: HashMap::new(), schedule: Schedule::new(random) };
+        let state = MonitorState { servers: HashMap::new(), schedule: Schedule::new(random) };
         Self { clock, leases, probe, sink, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -81,7 +81,7 @@ impl Monitor {
     pub fn update(&self, servers: impl IntoIterator<Item = (ServerId, Option<HealthCheck>)>) {
         let now = self.clock.now();
         let mut state = self.lock();
-        let State { servers: watched, schedule } = &mut *state;
+        let MonitorState { servers: watched, schedule } = &mut *state;
         for (id, check) in servers {
             let Some(check) = check else {
                 watched.remove(&id);
@@ -95,7 +95,9 @@ impl Monitor {
             }
             match watched.get_mut(&id) {
                 Some(known) => known.check = check,
-                None => drop(watched.insert(id, Watched { check, observation: Observation::default() })),
+                None => {
+                    drop(watched.insert(id, WatchedServer { check, observation: Observation::default() }))
+                }
             }
         }
         drop(state);
@@ -106,8 +108,11 @@ impl Monitor {
     /// [`ErrorKind::NotFound`] if the server is not watched.
     pub async fn probe_now(&self, id: ServerId) -> Result<HealthRecord> {
         let unwatched = || {
-            Error::new(ErrorKind::NotFound, "this server is not watched: it is in maintenance, or gone")
-                .with("id", id)
+            Error::new(
+                ErrorKind::NotFound,
+                "this server has no health checks: it is in maintenance, or was removed",
+            )
+            .with("id", id)
         };
         if !self.lock().servers.contains_key(&id) {
             return Err(unwatched());
@@ -187,8 +192,8 @@ impl Monitor {
         let result = answer.unwrap_or_else(late);
         let now = self.clock.now();
         let mut state = self.lock();
-        let State { servers, schedule } = &mut *state;
-        let Watched { check, observation } = servers.get_mut(&id)?;
+        let MonitorState { servers, schedule } = &mut *state;
+        let WatchedServer { check, observation } = servers.get_mut(&id)?;
         let status = observation.record(Outcome::of(&result), check);
         schedule.probed(id, observation.failures(), now);
         Some(HealthRecord {
@@ -197,6 +202,12 @@ impl Monitor {
             latency_ms: u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX),
             error: result.err().map(|error| error.to_string()),
         })
+    }
+
+    /// The time until the next probe of a server on schedule, if one is planned.
+    pub fn next_probe(&self, id: ServerId) -> Option<Duration> {
+        let now = self.clock.now();
+        self.lock().schedule.due(id).map(|due| due.since(now))
     }
 
     fn take_due(&self) -> Option<ServerId> {
@@ -209,7 +220,7 @@ impl Monitor {
         self.lock().schedule.next_due().map(|due| due.since(now))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MonitorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! The conclusion from a row of probes about a server.
 
-use crate::error::{Delivery, ErrorKind, Result};
+use crate::error::{Cause, Delivery, ErrorKind, Result};
 use crate::model::{HealthCheck, HealthStatus};
 
 /// The outcome of one probe.
@@ -12,7 +12,7 @@ pub enum Outcome {
     Wrong,
     /// No connection, or no answer in time.
     Silent,
-    /// The probe says nothing about the server: it was throttled or given up, or the gateway itself failed.
+    /// The probe says nothing about the server: it is starting, it was throttled or given up, or the gateway itself failed.
     Nothing,
 }
 
@@ -21,6 +21,7 @@ impl Outcome {
     pub fn of(result: &Result<()>) -> Self {
         let Err(error) = result else { return Self::Answered };
         match error.kind() {
+            _ if *error.cause() == Cause::Starting => Self::Nothing,
             ErrorKind::RateLimited | ErrorKind::Cancelled | ErrorKind::Internal | ErrorKind::Storage => {
                 Self::Nothing
             }
@@ -130,6 +131,8 @@ mod tests {
         assert_eq!(of(Error::new(ErrorKind::BadUpstream, "")), Outcome::Wrong);
         assert_eq!(of(Error::new(ErrorKind::Unauthenticated, "")), Outcome::Wrong);
         assert_eq!(of(Error::new(ErrorKind::RateLimited, "")), Outcome::Nothing);
+        let starting = Error::new(ErrorKind::Timeout, "").because(Cause::Starting).not_sent();
+        assert_eq!(of(starting), Outcome::Nothing);
         assert_eq!(Outcome::of(&Ok(())), Outcome::Answered);
     }
 

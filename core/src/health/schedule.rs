@@ -15,7 +15,7 @@ const FIRST_WITHIN: Duration = Duration::from_millis(500);
 const JITTER: f64 = 0.1;
 
 #[derive(Debug)]
-struct Entry {
+struct ScheduledProbe {
     interval: Duration,
     failures: u32,
     /// `None` while it is being probed.
@@ -27,7 +27,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Schedule {
     random: Arc<Random>,
-    entries: HashMap<ServerId, Entry>,
+    entries: HashMap<ServerId, ScheduledProbe>,
     queue: BTreeSet<(Tick, ServerId)>,
 }
 
@@ -45,7 +45,7 @@ impl Schedule {
             let spread = random.below(usize::try_from(window).unwrap_or(usize::MAX));
             let due = now + Duration::from_nanos(spread as u64);
             self.queue.insert((due, id));
-            Entry { interval, failures: 0, due: Some(due) }
+            ScheduledProbe { interval, failures: 0, due: Some(due) }
         });
         if entry.interval == interval {
             return;
@@ -77,6 +77,11 @@ impl Schedule {
     /// When the next probe is due.
     pub fn next_due(&self) -> Option<Tick> {
         self.queue.first().map(|(due, _)| *due)
+    }
+
+    /// When the next probe of a server is due; `None` while it is being probed.
+    pub fn due(&self, id: ServerId) -> Option<Tick> {
+        self.entries.get(&id)?.due
     }
 
     /// A server that is due; it is not due again before [`Schedule::probed`].

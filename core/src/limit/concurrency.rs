@@ -29,12 +29,12 @@ pub(super) struct Places {
     taken: AtomicUsize,
     /// Those in all queues: a call that ends looks at the queues only if there are any.
     waiting: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<ConcurrencyState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    tenants: HashMap<TenantId, Tenant>,
+struct ConcurrencyState {
+    tenants: HashMap<TenantId, TenantQueue>,
     /// The tenants with somebody waiting; the first is served next.
     round: VecDeque<TenantId>,
     tickets: u64,
@@ -42,7 +42,7 @@ struct State {
 
 /// Kept while it has a permit or waits for one.
 #[derive(Debug, Default)]
-struct Tenant {
+struct TenantQueue {
     taken: usize,
     queue: VecDeque<(u64, oneshot::Sender<()>)>,
 }
@@ -83,14 +83,14 @@ impl Places {
     }
 
     /// A permit for a call of `tenant`, at once or after a wait.
-    pub(super) fn enter(self: &Arc<Self>, tenant: &TenantId) -> Result<Entry> {
+    pub(super) fn enter(self: &Arc<Self>, tenant: &TenantId) -> Result<SlotGrant> {
         let mut state = self.state();
-        let State { tenants, round, tickets } = &mut *state;
+        let ConcurrencyState { tenants, round, tickets } = &mut *state;
         let own = tenants.entry(tenant.clone()).or_default();
         // Calls that wait already come first.
         if own.queue.is_empty() && self.reserve(own.taken) {
             own.taken += 1;
-            return Ok(Entry::Now(ConcurrencyPermit {
+            return Ok(SlotGrant::Now(ConcurrencyPermit {
                 places: Arc::clone(self),
                 tenant: Some(tenant.clone()),
             }));
@@ -110,7 +110,7 @@ impl Places {
         // A process of this machine may have left since, and seen no call waiting.
         self.hand_out(&mut state);
         drop(state);
-        Ok(Entry::Later(Waiting {
+        Ok(SlotGrant::Later(QueuedCall {
             places: Arc::clone(self),
             tenant: tenant.clone(),
             ticket,
@@ -131,7 +131,7 @@ impl Places {
     }
 
     /// Hands out free permits to calls that wait, one tenant after the other.
-    fn hand_out(&self, state: &mut State) {
+    fn hand_out(&self, state: &mut ConcurrencyState) {
         let mut in_vain = 0;
         while in_vain < state.round.len() {
             let Some(tenant) = state.round.pop_front() else { return };
@@ -145,7 +145,7 @@ impl Places {
             if let Some((_, served)) = own.queue.pop_front() {
                 self.waiting.fetch_sub(1, SeqCst);
                 own.taken += 1;
-                // The permit of a call that left is taken back by the drop of its `Waiting`, as that of one that was served.
+                // The permit of a call that left is taken back by the drop of its `QueuedCall`, as that of one that was served.
                 let _ = served.send(());
             }
             if !own.queue.is_empty() {
@@ -176,26 +176,26 @@ impl Places {
         }
         Error::new(
             ErrorKind::RateLimited,
-            "this tenant has as many calls under way as its share of the gateway allows; send fewer at once",
+            "this tenant's share of concurrent calls is used up; send fewer at once",
         )
         .retry_after(Duration::from_secs(1))
         .not_sent()
     }
 
     fn full(&self) -> Error {
-        Error::new(ErrorKind::Unavailable, "the gateway has as many calls under way as it may have")
+        Error::new(ErrorKind::Unavailable, "the gateway's limit of concurrent calls is reached; try again")
             .with("limit", self.most)
             .retry_after(Duration::from_secs(1))
             .not_sent()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConcurrencyState> {
         // No code that holds the lock can leave it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ConcurrencyState {
     fn forget(&mut self, tenant: &TenantId) {
         if self.tenants.get(tenant).is_some_and(|own| own.taken == 0 && own.queue.is_empty()) {
             self.tenants.remove(tenant);
@@ -210,13 +210,13 @@ impl Drop for ConcurrencyPermit {
 }
 
 /// A permit, or a turn in the queue for one.
-pub(super) enum Entry {
+pub(super) enum SlotGrant {
     Now(ConcurrencyPermit),
-    Later(Waiting),
+    Later(QueuedCall),
 }
 
 /// Somebody in a queue.
-pub(super) struct Waiting {
+pub(super) struct QueuedCall {
     places: Arc<Places>,
     tenant: TenantId,
     ticket: u64,
@@ -224,7 +224,7 @@ pub(super) struct Waiting {
     over: bool,
 }
 
-impl Waiting {
+impl QueuedCall {
     /// The permit, once it is this one's turn.
     pub(super) async fn place(mut self) -> Result<ConcurrencyPermit> {
         match tokio::time::timeout(self.places.wait, &mut self.turn).await {
@@ -237,7 +237,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for QueuedCall {
     fn drop(&mut self) {
         if self.over {
             return;

@@ -24,7 +24,7 @@ pub use self::settings::Settings;
 pub use crate::cluster::counters::{Counted, Counters, Key, LENGTH, MemoryCounters, Verdict, Want};
 
 use self::bans::Bans;
-use self::concurrency::{ConcurrencyPermit, Entry, Places};
+use self::concurrency::{ConcurrencyPermit, Places, SlotGrant};
 use crate::clock::{Clock, Tick};
 use crate::cluster::counters::shards::Shards;
 use crate::error::{Cause, Error, ErrorKind, Result};
@@ -198,8 +198,8 @@ impl Limiter {
 
     fn enter(&self, principal: &Principal, quota: Quota) -> Leave<'_> {
         match self.places.enter(&principal.tenant) {
-            Ok(Entry::Now(place)) => Leave::Now(self.admission(Ok(place), Some(quota))),
-            Ok(Entry::Later(turn)) => {
+            Ok(SlotGrant::Now(place)) => Leave::Now(self.admission(Ok(place), Some(quota))),
+            Ok(SlotGrant::Later(turn)) => {
                 Leave::Later(Box::pin(async move { self.admission(turn.place().await, Some(quota)) }))
             }
             Err(error) => Leave::Now(self.admission(Err(error), None)),

@@ -42,6 +42,19 @@ pub struct Settings {
     pub wait: Duration,
     /// Calls of one tenant that may wait for a slot.
     pub max_waiting: usize,
+    /// Connections at once. Where all are taken, those on which nothing is asked make room for new ones, the oldest first and those
+    /// of unknown callers before others; a tenth is kept for callers that show a credential.
+    pub max_connections: usize,
+    /// Connections at once of one peer: an address, or 64 bits of an IPv6 address; 0 for half of all. Of a client behind one of
+    /// `server.trusted_proxies` it is the requests at once.
+    pub connections_per_peer: usize,
+    /// Streams that one caller holds open at once: event streams, subscriptions, and the streams of its sessions. A process of this
+    /// machine has no such limit while no authentication is configured.
+    pub streams_per_principal: usize,
+    /// Bytes of large answers that wait to be read by one caller; servers whose answers would be more are read later.
+    pub unread_bytes_per_principal: usize,
+    /// Bytes of large answers that wait to be read by all callers together.
+    pub unread_bytes: usize,
     /// Refusals for too many requests within a minute after which a caller is banned; 0 for never.
     pub ban_after: u32,
     /// Seconds that a ban lasts.
@@ -66,6 +79,11 @@ impl Default for Settings {
             share: 1,
             wait: Duration::from_millis(500),
             max_waiting: 1000,
+            max_connections: 10_000,
+            connections_per_peer: 0,
+            streams_per_principal: 100,
+            unread_bytes_per_principal: 64 * 1024 * 1024,
+            unread_bytes: 256 * 1024 * 1024,
             ban_after: 0,
             ban: Duration::from_mins(5),
         }

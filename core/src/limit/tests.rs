@@ -138,8 +138,10 @@ fn simulate(settings: &Settings, jobs: &[Job], end: u64) -> BTreeMap<usize, Vec<
         running.retain(|(until, _): &(u64, ConcurrencyPermit)| *until > now);
         while let Some(job) = jobs.next_if(|job| job.at <= now) {
             match places.enter(&tenants[job.tenant]) {
-                Ok(Entry::Now(place)) => waiting.push((*job, ready(place))),
-                Ok(Entry::Later(turn)) => waiting.push((*job, Box::pin(unconstrained(turn.place())) as Turn)),
+                Ok(SlotGrant::Now(place)) => waiting.push((*job, ready(place))),
+                Ok(SlotGrant::Later(turn)) => {
+                    waiting.push((*job, Box::pin(unconstrained(turn.place())) as Turn))
+                }
                 Err(_) => {}
             }
         }

@@ -9,8 +9,8 @@ use http::HeaderMap;
 
 use super::Endpoint;
 use super::ids::ServerId;
-use crate::rpc::Message;
 use crate::rpc::version::Era;
+use crate::rpc::{Message, Method};
 
 /// What a client does.
 #[derive(Clone, Debug)]
@@ -23,6 +23,18 @@ pub enum Action {
     Resume(Box<str>),
     /// Ends a legacy session.
     End,
+}
+
+impl Action {
+    /// Whether it can be understood without a session: since 2025-03-26 a server need not open one. A client that changes what a
+    /// session keeps, or answers what was asked in it, must have one.
+    pub(crate) fn stands_alone(&self) -> bool {
+        let Self::Send(message) = self else { return false };
+        !matches!(
+            message.method(),
+            Some(Method::SetLevel | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe) | None
+        )
+    }
 }
 
 /// The requests that `/mcp/proxy` may make of routing.
@@ -61,6 +73,8 @@ pub struct Call {
     pub hints: Option<RoutingHints>,
     /// Whether the entry point that it came in by offers the gateway's own service.
     pub builtin: bool,
+    /// Whether its answer is written to a connection: large ones then count as unread until their last byte was written.
+    pub over_network: bool,
 }
 
 /// The reply to a call, if there is one.

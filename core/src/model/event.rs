@@ -37,6 +37,13 @@ pub enum Event {
         /// The server.
         id: ServerId,
     },
+    /// The state of a server changed, or its problems did.
+    State {
+        /// The tenant of the server.
+        tenant_id: TenantId,
+        /// The server.
+        id: ServerId,
+    },
     /// The observed health of a server changed.
     Health {
         /// The tenant of the server.

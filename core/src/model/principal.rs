@@ -92,7 +92,8 @@ pub struct Grant {
 
 /// A caller whose identity holds. There is no default: a principal exists only because something vouched for it.
 ///
-/// Two are equal if tenant and subject are, whatever credential was sent.
+/// Two are equal if tenant, subject and reach are, whatever credential was sent: what was opened with a credential for everything
+/// does not belong to one that is for a single server or service.
 ///
 /// ```
 /// use mcp_registry_gateway::{Caller, Principal, Role, TenantId};
@@ -124,9 +125,12 @@ pub struct Principal {
 
 impl PartialEq for Principal {
     fn eq(&self, other: &Self) -> bool {
-        self.tenant == other.tenant && self.subject == other.subject
+        self.tenant == other.tenant && self.subject == other.subject && self.reach() == other.reach()
     }
 }
+
+/// The beginning of the subjects of callers without a credential; those of credentials begin otherwise.
+const ANONYMOUS: &str = "anonymous:";
 
 impl Eq for Principal {}
 
@@ -134,6 +138,7 @@ impl Hash for Principal {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.tenant.hash(state);
         self.subject.hash(state);
+        self.reach().hash(state);
     }
 }
 
@@ -172,6 +177,16 @@ impl Principal {
         &*self.subject == "local"
     }
 
+    /// A caller without a credential, known by its address alone.
+    pub fn anonymous(tenant: TenantId, address: std::net::IpAddr) -> Self {
+        Self::new(tenant, format!("{ANONYMOUS}{address}"), Role::Guest)
+    }
+
+    /// Whether it is one without a credential.
+    pub fn is_anonymous(&self) -> bool {
+        self.subject.starts_with(ANONYMOUS)
+    }
+
     /// Requests a minute, if its credential has a limit of its own.
     pub fn requests_per_minute(&self) -> Option<u32> {
         self.grant.as_ref().and_then(|grant| grant.requests_per_minute)
@@ -195,7 +210,17 @@ impl Principal {
         })
     }
 
-    /// Whether the credential was revoked or has ended by `now`.
+    /// The only server and the only service that the credential may be used for; `None` and `None`: all of the tenant.
+    pub fn reach(&self) -> (Option<ServerId>, Option<&ServiceName>) {
+        self.grant.as_ref().map_or((None, None), |grant| (grant.server, grant.service.as_ref()))
+    }
+
+    /// Whether the credential is for one server or one service alone.
+    pub fn is_narrowed(&self) -> bool {
+        self.reach() != (None, None)
+    }
+
+    /// Whether the credential was revoked or has expired; use another one by `now`.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.grant.as_ref().is_some_and(|grant| {
             grant.revoked.is_cancelled() || grant.expires_at.is_some_and(|end| end <= now)
@@ -222,6 +247,17 @@ mod tests {
         let other = Principal::new(tenant.clone(), "user:a", Role::Admin).with(Grant::default());
         assert_eq!(one, other);
         assert_ne!(one, Principal::new(tenant, "user:b", Role::Viewer));
+    }
+
+    /// X-03: a token for one service of a user does not own what a token of the same user for everything opened.
+    #[test]
+    fn a_credential_of_another_reach_is_another_principal() {
+        let whole = Principal::new(TenantId::default_tenant(), "user:a", Role::Viewer);
+        let server = whole.clone().with(Grant { server: Some(ServerId::random()), ..Grant::default() });
+        let service = Some(ServiceName::new("a").unwrap());
+        let service = whole.clone().with(Grant { service, ..Grant::default() });
+        assert!(!whole.is_narrowed() && server.is_narrowed() && service.is_narrowed());
+        assert!(whole != server && whole != service && server != service && service == service.clone());
     }
 
     #[test]

@@ -112,6 +112,52 @@ pub fn args(args: &[String]) -> Vec<String> {
     args.iter().map(show).collect()
 }
 
+/// Where a server is, as it is shown: without what is or may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownEndpoint {
+    /// The URL; `None` for a command.
+    pub endpoint_url: Option<String>,
+    /// The program; `None` for a URL.
+    pub command: Option<String>,
+    /// The program's arguments.
+    pub args: Option<Vec<String>>,
+    /// The program's working directory.
+    pub cwd: Option<String>,
+}
+
+/// Where `server` is, as it is shown. Texts of `configuration.secrets` are hidden wherever they stand.
+pub fn endpoint(server: &Server) -> ShownEndpoint {
+    let covered = |text: &str| covered(text, &server.configuration.secrets);
+    match &server.endpoint {
+        ServerEndpoint::Url { endpoint_url } => ShownEndpoint {
+            endpoint_url: Some(url(&covered(endpoint_url))),
+            command: None,
+            args: None,
+            cwd: None,
+        },
+        ServerEndpoint::Command { command, args: given, cwd, .. } => {
+            let given: Vec<String> = given.iter().map(|arg| covered(arg)).collect();
+            ShownEndpoint {
+                endpoint_url: None,
+                command: Some(covered(command)),
+                args: Some(args(&given)),
+                cwd: cwd.as_deref().map(covered),
+            }
+        }
+    }
+}
+
+/// `text` with [`HIDDEN`] for each of `secrets`, the longest first, since one may be part of another.
+pub fn covered(text: &str, secrets: &[String]) -> String {
+    let mut secrets: Vec<&String> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.into_iter().fold(text.to_owned(), |text, secret| {
+        // What is hidden already is not hidden again, bit by bit.
+        let parts = text.split(HIDDEN).map(|part| part.replace(secret.as_str(), HIDDEN));
+        parts.collect::<Vec<_>>().join(HIDDEN)
+    })
+}
+
 /// The problem that serde reports, without the value: a secret may stand at a place where it does not belong.
 pub fn without_value(message: &str) -> String {
     let names_it = message.starts_with("invalid ") || message.starts_with("unknown variant ");
@@ -149,9 +195,10 @@ pub struct Secrets(Vec<String>);
 const SHORTEST: usize = 6;
 
 impl Secrets {
-    /// The values of the server's environment and headers, and the hidden parts of its arguments and its URL.
+    /// The texts of `configuration.secrets`, the values of the server's environment and headers, and the hidden parts of its
+    /// arguments and its URL.
     pub fn of(server: &Server) -> Self {
-        let mut all: Vec<&str> = Vec::new();
+        let mut all: Vec<&str> = server.configuration.secrets.iter().map(String::as_str).collect();
         for value in server.configuration.headers.values() {
             all.extend([value.as_str(), value.split_once(' ').map_or("", |(_, token)| token)]);
         }
@@ -244,6 +291,18 @@ mod tests {
             ("https://h/model-context-protocol-2025/mcp", "https://h/model-context-protocol-2025/mcp"),
         ] {
             assert_eq!(url(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_declared_secret_is_hidden_wherever_it_stands() {
+        let secrets = ["tenant".to_owned(), "a-tenant-b".to_owned(), "*".to_owned(), String::new()];
+        for (text, shown) in [
+            ("https://tenant.example/mcp", "https://***.example/mcp"),
+            ("--id=a-tenant-b,tenant", "--id=***,***"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(covered(text, &secrets), shown);
         }
     }
 

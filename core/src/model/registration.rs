@@ -1,11 +1,19 @@
 //! The documents that a user sends to register or to change a server.
+//!
+//! They are written in one way and read in many: the members of clients' own files, such as `url`, `type` and `disabled`, mean
+//! what their authors mean by them. See [`MEMBERS`].
+
+mod document;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::server::{Configuration, HealthCheck, ServerEndpoint, Status, TransportType};
+use super::tolerant;
+
+pub use document::MEMBERS;
 
 /// A registration. Unknown members are refused, so that a misspelt one is noticed.
 ///
@@ -18,13 +26,16 @@ use super::server::{Configuration, HealthCheck, ServerEndpoint, Status, Transpor
 /// assert_eq!(files.args.len(), 3);
 /// # let _ = (docs, again);
 /// ```
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(
     feature = "server",
-    schema(description = "A registration. Unknown members are refused, so that a misspelt one is noticed.")
+    schema(
+        description = "A registration. Unknown members are refused, so that a misspelt one is noticed. The \
+        members of MCP clients' own files are read as well: `url`, `serverUrl`, `httpUrl`, `type`, `transportType`, `headers`, `enabled`, \
+        `disabled`."
+    )
 )]
-#[serde(deny_unknown_fields)]
 pub struct Registration {
     /// Required. 1 to 128 of `A-Z a-z 0-9 _ . -`; unique within the tenant.
     pub name: String,
@@ -43,7 +54,7 @@ pub struct Registration {
     /// The program's working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// The transport: `http` (default with a URL), `stdio` (default with a command), `sse`, `websocket`, `memory`.
+    /// The transport: `http` (default with a URL; also `streamable-http`), `stdio` (default with a command), `sse`, `websocket`, `memory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport_type: Option<TransportType>,
     /// The service whose replica the server is. Default: the server's own name.
@@ -78,6 +89,15 @@ pub struct Registration {
     /// How the server is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
+    /// The state to begin in: `active` (default), `inactive`, which is also `enabled: false`, or `maintenance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+impl<'de> Deserialize<'de> for Registration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        document::read(deserializer)
+    }
 }
 
 impl Registration {
@@ -122,16 +142,20 @@ impl Registration {
 #[serde(deny_unknown_fields, default)]
 pub struct Patch {
     /// New URL.
+    #[serde(alias = "endpointUrl", alias = "url", alias = "serverUrl", alias = "httpUrl")]
     pub endpoint_url: Option<String>,
     /// New program.
     pub command: Option<String>,
     /// New arguments.
+    #[serde(deserialize_with = "tolerant::texts")]
     pub args: Option<Vec<String>>,
     /// New environment.
+    #[serde(deserialize_with = "tolerant::pairs")]
     pub env: Option<BTreeMap<String, String>>,
     /// New working directory.
     pub cwd: Option<String>,
     /// New transport.
+    #[serde(alias = "transportType", alias = "type", alias = "transport")]
     pub transport_type: Option<TransportType>,
     /// New service.
     pub service: Option<String>,

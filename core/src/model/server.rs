@@ -15,10 +15,17 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A plain enum whose names in JSON, in the stores and on the command line are the same.
 macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal $(| $other:literal)*,)+ }) => {
         $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::of_word(&word).ok_or_else(|| serde::de::Error::unknown_variant(&word, &[$($word,)+]))
+            }
+        }
 
         impl $name {
             /// Every value.
@@ -27,6 +34,13 @@ macro_rules! words {
             /// The word for it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The value that a word means, in whatever case it is written and with `-`, `_` or blanks between its parts; `None` for others.
+            pub fn of_word(word: &str) -> Option<Self> {
+                let word = bare(word);
+                $(if [$word $(, $other)*].iter().any(|known| bare(known) == word) { return Some(Self::$variant); })+
+                None
             }
         }
 
@@ -54,7 +68,7 @@ macro_rules! words {
         impl FromStr for $name {
             type Err = Error;
             fn from_str(text: &str) -> Result<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                Self::of_word(text).ok_or_else(|| {
                     let words: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
                     Error::new(ErrorKind::InvalidParams, format!("expected one of {}", words.join(", "))).with("found", text)
                 })
@@ -63,17 +77,23 @@ macro_rules! words {
     };
 }
 
+/// A word without what people write differently.
+fn bare(word: &str) -> String {
+    let kept = word.chars().filter(|c| !matches!(c, '-' | '_' | ' '));
+    kept.map(|c| c.to_ascii_lowercase()).collect()
+}
+
 words! {
     /// How a server is reached.
     TransportType {
         /// Streamable HTTP.
-        Http = "http",
+        Http = "http" | "https" | "streamable-http" | "http-stream" | "streamable" | "remote",
         /// HTTP+SSE of 2024-11-05.
-        Sse = "sse",
+        Sse = "sse" | "http+sse",
         /// One JSON-RPC message a text frame.
-        Websocket = "websocket",
+        Websocket = "websocket" | "ws" | "wss",
         /// A child process.
-        Stdio = "stdio",
+        Stdio = "stdio" | "local" | "command",
         /// Within the program that embeds the gateway.
         Memory = "memory",
         /// By a connector that the program which embeds the gateway brings, for the scheme of the URL.
@@ -86,7 +106,7 @@ words! {
     Status {
         /// Takes calls.
         Active = "active",
-        /// Drained: finishes its calls, takes no new ones, is still probed.
+        /// Drained: finishes its calls and takes no new ones. A server at a URL is still probed; a program is not started.
         Inactive = "inactive",
         /// Takes nothing, is not probed.
         Maintenance = "maintenance",
@@ -322,12 +342,32 @@ pub struct Configuration {
     /// The key of `consistent_hash`: `session`, `principal`, `{header = "NAME"}`, or `{argument = "/json/pointer"}` into the
     /// arguments. A call without that header or argument goes by its session.
     pub affinity: Affinity,
-    /// Seconds to wait for an answer.
+    /// Seconds to wait for an answer. A report of progress begins them anew, up to `max_timeout_seconds` in all.
     #[serde(rename = "timeout_seconds", with = "seconds")]
     #[cfg_attr(feature = "server", schema(value_type = f64))]
     pub timeout: Duration,
-    /// Connections at most; children at most, for a command. A call that finds none free for 1 s fails with 503.
+    /// Seconds that a call may take in all, however often the server reports progress. Without it: `upstream.max_timeout_seconds`.
+    #[serde(
+        rename = "max_timeout_seconds",
+        with = "seconds::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
+    pub max_timeout: Option<Duration>,
+    /// Seconds that the server may take to start and to answer `initialize`. Without it: `upstream.start_timeout_seconds` for a
+    /// program, 10 for a URL.
+    #[serde(
+        rename = "start_timeout_seconds",
+        with = "seconds::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>))]
+    pub start_timeout: Option<Duration>,
+    /// Connections at most; children at most, for a command. One caller has at most four fifths of the connections, so that some
+    /// are left for others. A call over HTTP that finds none free waits for its turn, as long as its deadline allows.
     pub max_connections: u32,
+    /// Calls that may wait for a connection at once; one caller at most half of them. Further calls are refused with 503.
+    pub max_queued: u32,
     /// The clients that share one upstream session. `session`: none. `shared`: all, so that the server cannot ask its clients
     /// anything. `auto`: none over HTTP; over other transports all but clients that can be asked things, set a log level or
     /// subscribe.
@@ -357,6 +397,10 @@ pub struct Configuration {
     /// Headers sent with every request to the server. Values are stored and never shown.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// Texts in `endpoint_url`, `command`, `args` and `cwd` that are never shown, such as the values of variables that a file of
+    /// servers names. Not shown themselves, and kept as long as they stand there. Only an administrator adds one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Restricts the server's service to some callers, as `access.rules` does, without `service`. Only an administrator
     /// changes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -370,7 +414,10 @@ impl Default for Configuration {
             max_load: None,
             affinity: Affinity::default(),
             timeout: Duration::from_secs(30),
+            max_timeout: None,
+            start_timeout: None,
             max_connections: 50,
+            max_queued: 1000,
             sharing: Sharing::Auto,
             era: EraWish::Auto,
             cache_scope: CacheScope::Auto,
@@ -379,6 +426,7 @@ impl Default for Configuration {
             trusted: false,
             ca_file: None,
             headers: BTreeMap::new(),
+            secrets: Vec::new(),
             access: Vec::new(),
         }
     }
@@ -475,5 +523,31 @@ pub mod seconds {
             return Err(D::Error::custom("expected seconds from 0.001 to 86400"));
         }
         Ok(Duration::from_secs_f64(value))
+    }
+
+    /// The same for a duration that may be missing.
+    pub mod optional {
+        use std::time::Duration;
+
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        #[derive(Deserialize)]
+        struct Seconds(#[serde(with = "super")] Duration);
+
+        /// Writes seconds, or `null`.
+        pub fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => super::serialize(duration, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads seconds, or `null`.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+            Ok(Option::<Seconds>::deserialize(deserializer)?.map(|Seconds(duration)| duration))
+        }
     }
 }

@@ -8,6 +8,7 @@ use rmcp::transport::auth::{
 use serde_json::{Value, json};
 use url::Url;
 
+use super::redirect::{issuer_id, redirect_uri};
 use super::{Challenge, Wire, check_endpoint, failed};
 use crate::auth::{Grant, OauthClient};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,8 +20,8 @@ const CLIENT_NAME: &str = "MCP Registry Gateway";
 pub(crate) struct Wish<'a> {
     /// The server.
     pub(crate) server: &'a Url,
-    /// Where the authorization server sends the person back to.
-    pub(crate) redirect_uri: &'a str,
+    /// The page below which each authorization server has the address that it sends people back to.
+    pub(crate) page: &'a str,
     /// A client that somebody registered by hand, with its secret if it has one.
     pub(crate) client: Option<(&'a str, Option<&'a str>)>,
     /// The document that describes the gateway, where it is known by such a one.
@@ -41,6 +42,10 @@ pub(crate) struct Login {
     /// The scopes that are asked for.
     pub(crate) scopes: Vec<String>,
     resource: String,
+    /// The name of the authorization server in the address that it sends the person back to.
+    pub(crate) issuer_id: String,
+    /// That address.
+    pub(crate) redirect_uri: String,
     /// Where the person goes.
     pub(crate) url: String,
     /// The value that names this login in the answer, and protects it.
@@ -82,7 +87,9 @@ impl Login {
             }
         }
         let asked: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        let client = known(&mut manager, wish, &metadata, before, &asked).await?;
+        let issuer_id = issuer_id(&metadata);
+        let redirect_uri = redirect_uri(wish.page, &issuer_id)?;
+        let client = known(&mut manager, wish, &redirect_uri, &metadata, before, &asked).await?;
         let url = manager.get_authorization_url(&asked).await.map_err(failed)?;
         let unfit = || Error::new(ErrorKind::Internal, "the login has no URL");
         let parsed = Url::parse(&url).map_err(|_| unfit())?;
@@ -91,7 +98,7 @@ impl Login {
             found.map(|(_, value)| value.into_owned())
         };
         let (state, resource) = (member("state").ok_or_else(unfit)?, member("resource").ok_or_else(unfit)?);
-        Ok(Self { manager, client, metadata, scopes, resource, url, state })
+        Ok(Self { manager, client, metadata, scopes, resource, issuer_id, redirect_uri, url, state })
     }
 
     /// The issuer that will answer, if it says its name.
@@ -151,11 +158,12 @@ async fn manager(base: &str, wire: Wire) -> Result<AuthorizationManager> {
 async fn known(
     manager: &mut AuthorizationManager,
     wish: &Wish<'_>,
+    redirect_uri: &str,
     metadata: &AuthorizationMetadata,
     before: Option<&Grant>,
     scopes: &[&str],
 ) -> Result<OauthClient> {
-    let redirect_uri = wish.redirect_uri.to_owned();
+    let redirect_uri = redirect_uri.to_owned();
     let takes_documents = metadata.additional_fields.get("client_id_metadata_document_supported");
     let client = if let Some((id, secret)) = wish.client {
         OauthClient { id: id.to_owned(), secret: secret.map(str::to_owned), redirect_uri, registered: false }
@@ -171,7 +179,7 @@ async fn known(
         if let Some(endpoint) = &metadata.registration_endpoint {
             check_endpoint("registration_endpoint", endpoint)?;
         }
-        let config = manager.register_client(CLIENT_NAME, wish.redirect_uri, scopes).await.map_err(failed)?;
+        let config = manager.register_client(CLIENT_NAME, &redirect_uri, scopes).await.map_err(failed)?;
         return Ok(OauthClient {
             id: config.client_id,
             secret: config.client_secret,
@@ -202,7 +210,10 @@ fn taken(grant: Grant, token: &OAuthTokenResponse, now: Timestamp) -> Result<Gra
     }
     let access_token = text("access_token").filter(|token| http::HeaderValue::from_str(token).is_ok());
     let access_token = access_token.ok_or_else(|| {
-        Error::new(ErrorKind::BadUpstream, "the authorization server gives a token that no header can carry")
+        Error::new(
+            ErrorKind::BadUpstream,
+            "the authorization server returned a token with characters that no header can carry",
+        )
     })?;
     let life = token.get("expires_in").and_then(Value::as_i64).map(SignedDuration::from_secs);
     Ok(Grant {

@@ -7,10 +7,12 @@
 
 mod challenge;
 mod login;
+mod redirect;
 mod wire;
 
 pub(crate) use challenge::Challenge;
 pub(crate) use login::{Callback, Login, Wish, renew};
+pub(crate) use redirect::issuer_at;
 pub(crate) use wire::Wire;
 
 use rmcp::transport::auth::AuthError;

@@ -26,8 +26,9 @@ pub(crate) struct Wire {
 
 impl Wire {
     async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>> {
-        let url = Url::parse(&request.uri().to_string())
-            .map_err(|_| Error::new(ErrorKind::BadUpstream, "the server's metadata names what is no URL"))?;
+        let url = Url::parse(&request.uri().to_string()).map_err(|_| {
+            Error::new(ErrorKind::BadUpstream, "the server's OAuth metadata has an invalid URL")
+        })?;
         let watch = if origin(&url) == self.origin { &self.server } else { &self.elsewhere };
         let answer = exchange(&url, request.map(Bytes::from), watch.clone(), LONGEST).await?;
         Ok(answer.map(|body| body.to_vec()))

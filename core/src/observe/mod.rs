@@ -6,30 +6,34 @@ mod observer;
 pub mod export;
 mod refusals;
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
 pub use self::audit::{AuditSettings, AuditStats, Noted, Trail};
 pub use self::observer::{Attempt, AttemptEnd, CallMetrics, Observer, Observers};
 use crate::clock::{Clock, Tick};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Action, Call, Principal};
 use crate::per_thread::PerThread;
 use crate::rpc::Method;
+use crate::transport::unread::{CallRoom, HasRoom, SMALL, UnreadBytes};
 
 /// The calls under way.
 #[derive(Debug)]
 pub struct ActiveCalls {
-    tables: PerThread<Arc<Table>>,
+    tables: PerThread<Arc<CallTable>>,
 }
 
 /// The calls that began on some of the threads.
 #[derive(Debug)]
-struct Table {
+struct CallTable {
     clock: Arc<dyn Clock>,
     observers: Observers,
+    unread: Arc<UnreadBytes>,
     under_way: Mutex<Slab<Arc<Active>>>,
 }
 
@@ -62,18 +66,23 @@ impl Active {
 /// The record of one call; it ends when it is finished or, for a stream, when it is dropped with the stream.
 #[derive(Debug)]
 pub struct Record {
-    table: Arc<Table>,
+    table: Arc<CallTable>,
     key: usize,
     active: Arc<Active>,
     failed: std::sync::OnceLock<ErrorKind>,
+    /// Whether its answer counts until it was read.
+    counts: bool,
+    room: std::sync::OnceLock<Arc<CallRoom>>,
+    kept: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl ActiveCalls {
-    /// None yet; `observers` are told of their beginnings and ends.
-    pub fn new(clock: &Arc<dyn Clock>, observers: &Observers) -> Self {
-        let table = || {
-            let (clock, observers) = (Arc::clone(clock), observers.clone());
-            Arc::new(Table { clock, observers, under_way: Mutex::default() })
+    /// None yet; `observers` are told of their beginnings and ends, and large answers count among the `unread`.
+    pub fn new(clock: &Arc<dyn Clock>, observers: &Observers, unread: Arc<UnreadBytes>) -> Self {
+        let (clock, observers) = (Arc::clone(clock), observers.clone());
+        let table = move || {
+            let (clock, observers, unread) = (Arc::clone(&clock), observers.clone(), Arc::clone(&unread));
+            Arc::new(CallTable { clock, observers, unread, under_way: Mutex::default() })
         };
         Self { tables: PerThread::new(table) }
     }
@@ -99,7 +108,15 @@ impl ActiveCalls {
         });
         let key = table.calls().insert(Arc::clone(&active));
         table.observers.started(&active);
-        Arc::new(Record { table, key, active, failed: std::sync::OnceLock::new() })
+        Arc::new(Record {
+            table,
+            key,
+            active,
+            failed: std::sync::OnceLock::new(),
+            counts: call.over_network,
+            room: std::sync::OnceLock::new(),
+            kept: Mutex::default(),
+        })
     }
 
     /// The calls under way, oldest first.
@@ -119,7 +136,7 @@ impl ActiveCalls {
 
     /// How many of the calls under way are such.
     pub fn count_of(&self, is_such: impl Fn(&Active) -> bool) -> usize {
-        let count = |table: &Table| table.calls().iter().filter(|(_, active)| is_such(active)).count();
+        let count = |table: &CallTable| table.calls().iter().filter(|(_, active)| is_such(active)).count();
         self.tables.all().map(|table| count(table)).sum()
     }
 
@@ -134,7 +151,7 @@ impl ActiveCalls {
     }
 }
 
-impl Table {
+impl CallTable {
     fn calls(&self) -> MutexGuard<'_, Slab<Arc<Active>>> {
         // A panic elsewhere cannot leave it half changed: every change is one insert or remove.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,6 +167,27 @@ impl Record {
     /// The call that is recorded.
     pub fn active(&self) -> &Arc<Active> {
         &self.active
+    }
+
+    /// Whether the call's time ran out while it waited for its caller to read other answers.
+    pub fn is_starved(&self) -> bool {
+        self.room.get().is_some_and(|room| room.is_starved())
+    }
+
+    /// What is to be kept until the last byte of the answer was written.
+    pub fn keep<K: Send + 'static>(&self, kept: K) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(kept));
+    }
+
+    /// The answer, which counts as unread until its last byte was written, if it is large.
+    ///
+    /// [`ErrorKind::RateLimited`] if its caller left too much unread.
+    pub async fn counted(&self, answer: Bytes) -> Result<Bytes> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match self.room().filter(|_| answer.len() > SMALL) {
+            Some(room) => room.hold(answer, kept).await,
+            None => Ok(answer),
+        }
     }
 
     /// Says how the call went. A call that goes on as a stream keeps its record until the stream is dropped.
@@ -168,7 +206,7 @@ impl Record {
             None => tracing::debug!(method, correlation_id = id, millis, "call"),
             Some(error) if error.kind() == ErrorKind::Internal => {
                 let (service, server) = (fact(error, "service"), fact(error, "server"));
-                tracing::error!(method, correlation_id = id, service, server, millis, ?error, "call failed");
+                tracing::error!(method, correlation_id = id, service, server, millis, error = %error.in_full(), "call failed");
             }
             Some(error) => {
                 let (service, server) = (fact(error, "service"), fact(error, "server"));
@@ -181,6 +219,13 @@ impl Record {
 /// The fact of this name in the context of an error.
 fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
     error.context().iter().find(|(key, _)| *key == name).map(|(_, fact)| fact.as_str())
+}
+
+impl HasRoom for Record {
+    fn room(&self) -> Option<Arc<CallRoom>> {
+        let principal = self.active.principal.get().filter(|_| self.counts)?;
+        Some(Arc::clone(self.room.get_or_init(|| self.table.unread.room(principal))))
+    }
 }
 
 impl Drop for Record {

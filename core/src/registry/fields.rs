@@ -19,10 +19,12 @@ const MAX_DESCRIPTION: usize = 8 * 1024;
 const MAX_URL: usize = 4 * 1024;
 const MAX_ARGS: usize = 1024;
 const MAX_HEADERS: usize = 64;
+const MAX_SECRETS: usize = 256;
 /// Restrictions of a server, and names in each list of one, at most.
 const MAX_PATTERNS: usize = 64;
 const MAX_PATTERN: usize = 256;
 const MAX_CONNECTIONS: u32 = 1000;
+const MAX_QUEUED: u32 = 100_000;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), or that the gateway itself sets.
 const OWN_HEADERS: [&str; 18] = [
@@ -216,6 +218,8 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
     const MEMBER: &str = "configuration";
     let connections = (1..=MAX_CONNECTIONS).contains(&configuration.max_connections);
     problems.unless(connections, MEMBER, "`max_connections` is 1 to 1000");
+    let queued = configuration.max_queued <= MAX_QUEUED;
+    problems.unless(queued, MEMBER, "`max_queued` is 0 to 100000");
     let load = configuration.max_load.is_none_or(|load| (1.0..=100.0).contains(&load));
     problems.unless(load, MEMBER, "`max_load` is a factor from 1 to 100");
     match &configuration.affinity {
@@ -244,6 +248,10 @@ fn configuration(configuration: &Configuration, problems: &mut Problems) {
         MEMBER,
         "`access` has at most 64 restrictions of 64 names of 1 to 256 bytes each",
     );
+    let secrets = &configuration.secrets;
+    let bounded = secrets.len() <= MAX_SECRETS
+        && secrets.iter().all(|text| (1..=MAX_DESCRIPTION).contains(&text.len()));
+    problems.unless(bounded, MEMBER, "`secrets` has at most 256 texts of 1 to 8192 bytes each");
     problems.unless(configuration.headers.len() <= MAX_HEADERS, MEMBER, "at most 64 `headers`");
     let mut seen = HashSet::new();
     for (name, value) in &configuration.headers {

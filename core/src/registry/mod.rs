@@ -9,6 +9,7 @@
 
 pub mod import;
 pub mod items;
+mod mirrored;
 mod observe;
 mod once;
 pub mod pins;
@@ -120,6 +121,12 @@ impl Registry {
     /// The changes from now on, in the order in which they take effect.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.inner.events.subscribe()
+    }
+
+    /// Tells the subscribers of a change that is not one of the register itself.
+    pub(crate) fn tell(&self, event: Event) {
+        // Fails only if there are no subscribers.
+        drop(self.inner.events.send(event));
     }
 
     /// A living server of this tenant.

@@ -3,12 +3,36 @@
 //! `npx foo` runs the program that is published as `foo` at the moment of the start. A registration of that kind is accepted,
 //! since people keep such commands in their files, and is flagged wherever the server is shown.
 
-use crate::model::{ServerEndpoint, redact};
+use crate::model::{Server, ServerEndpoint, redact};
 
 /// What an operator should know of the way in which a server is started: one sentence each.
-pub fn warnings(endpoint: &ServerEndpoint) -> Vec<String> {
-    let ServerEndpoint::Command { command, args, .. } = endpoint else { return Vec::new() };
-    unpinned(command, args).into_iter().collect()
+pub fn warnings(server: &Server) -> Vec<String> {
+    let ServerEndpoint::Command { command, args, .. } = &server.endpoint else { return Vec::new() };
+    let warning = unpinned(command, args);
+    warning.iter().map(|text| redact::covered(text, &server.configuration.secrets)).collect()
+}
+
+/// The work of a command that fetches its program before it runs it, such as `npx is installing`; `None` for any other.
+pub fn fetching(endpoint: &ServerEndpoint) -> Option<String> {
+    let ServerEndpoint::Command { command, args, .. } = endpoint else { return None };
+    let program = program(command);
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let work = match (program, words.as_slice()) {
+        ("npx" | "bunx" | "uvx", _)
+        | ("npm", ["exec" | "x", ..])
+        | ("pnpm" | "yarn", ["dlx", ..])
+        | ("pipx" | "deno", ["run", ..])
+        | ("uv", ["tool", "run", ..] | ["run", ..]) => "is installing",
+        ("docker" | "podman" | "nerdctl", ["run", ..]) => "is fetching the image",
+        _ => return None,
+    };
+    Some(format!("{program} {work}"))
+}
+
+/// The name of the program, without its folder and the endings of Windows.
+fn program(command: &str) -> &str {
+    let program = command.rsplit(['/', '\\']).next().unwrap_or(command);
+    program.strip_suffix(".exe").or(program.strip_suffix(".cmd")).unwrap_or(program)
 }
 
 /// Flags of the runners that have a value behind them, as far as they are in use.
@@ -50,8 +74,7 @@ const DOCKER_VALUES: [&str; 20] = [
 ];
 
 fn unpinned(command: &str, args: &[String]) -> Option<String> {
-    let program = command.rsplit(['/', '\\']).next().unwrap_or(command);
-    let program = program.strip_suffix(".exe").or(program.strip_suffix(".cmd")).unwrap_or(program);
+    let program = program(command);
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let (what, image) = match (program, words.as_slice()) {
         ("npx" | "bunx", rest)

@@ -122,8 +122,9 @@ mod tests {
             { "name": "c", "inputSchema": {}, "outputSchema": bomb },
             { "name": "d", "inputSchema": { "type": "object" } },
         ]);
-        let (items, excluded) =
+        let found =
             super::super::items::items(crate::model::CapabilityKind::Tool, &tools.to_string()).unwrap();
+        let (items, excluded) = (found.items, found.excluded);
         assert_eq!(items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>(), ["a", "d"]);
         let reasons: Vec<_> = excluded.iter().map(ToString::to_string).collect();
         assert!(
@@ -138,14 +139,14 @@ mod tests {
     fn a_tool_whose_name_could_deceive_is_left_out_alone() {
         let long = "x".repeat(10 * 1024);
         let bad =
-            [&long, "", "a b", "a\u{202e}b", "a\u{200b}b", "\u{1b}[31mred", "a\r\nb", "caf\u{e9}", "a/b"];
+            [&long, "", " ", "a\u{202e}b", "a\u{200b}b", "\u{1b}[31mred", "a\r\nb", "a\u{feff}", "a\u{ad}b"];
         let tools: Vec<_> =
             bad.into_iter().chain(["good"]).map(|name| json!({ "name": name, "inputSchema": {} })).collect();
         let huge = json!({ "name": "huge", "inputSchema": {}, "description": "x".repeat(1024 * 1024) });
         let tools: Vec<_> = tools.into_iter().chain([huge]).collect();
-        let (items, excluded) =
-            super::super::items::items(crate::model::CapabilityKind::Tool, &json!(tools).to_string())
-                .unwrap();
+        let found = super::super::items::items(crate::model::CapabilityKind::Tool, &json!(tools).to_string())
+            .unwrap();
+        let (items, excluded) = (found.items, found.excluded);
         assert_eq!(items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>(), ["good"]);
         assert_eq!(excluded.len(), bad.len() + 1);
         assert!(excluded.iter().all(|one| one.name.chars().count() <= 128 && !one.reason.is_empty()));

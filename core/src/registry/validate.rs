@@ -73,7 +73,7 @@ pub fn registration(tenant: &TenantId, registration: Registration, now: Timestam
         auto_discover: r.auto_discover.unwrap_or(true),
         health_check: r.health_check.unwrap_or_default(),
         configuration: r.configuration.unwrap_or_default(),
-        status: Status::Active,
+        status: r.status.unwrap_or(Status::Active),
         health_status: HealthStatus::Unknown,
         last_health_check: None,
         created_at: now,
@@ -155,10 +155,26 @@ pub fn patch(before: &Server, patch: Patch) -> Result<Checked> {
     replace(&mut server.auto_discover, p.auto_discover);
     replace::<HealthCheck>(&mut server.health_check, p.health_check);
     replace::<Configuration>(&mut server.configuration, p.configuration);
+    keep_secrets(before, &mut server);
     replace(&mut server.status, p.status);
     let listing = listing(p.capabilities.as_deref(), &mut problems);
     fields::server(&server, &mut problems);
     problems.finish("change", Checked { server, listing })
+}
+
+/// A secret of the endpoint stays one for as long as it stands there: a reader of the configuration is not shown it, and so does not
+/// send it back.
+fn keep_secrets(before: &Server, after: &mut Server) {
+    let stands = |secret: &str| match &after.endpoint {
+        ServerEndpoint::Url { endpoint_url } => endpoint_url.contains(secret),
+        ServerEndpoint::Command { command, args, cwd, .. } => {
+            let texts = std::iter::once(command).chain(args).chain(cwd);
+            texts.into_iter().any(|text| text.contains(secret))
+        }
+    };
+    let kept = before.configuration.secrets.iter().filter(|secret| stands(secret));
+    let new: Vec<_> = kept.filter(|secret| !after.configuration.secrets.contains(secret)).cloned().collect();
+    after.configuration.secrets.extend(new);
 }
 
 /// Checks a header that is sent to a server.
@@ -256,7 +272,7 @@ mod tests {
             "tags": ["", "x".repeat(65)], "description": "x".repeat(8193),
             "configuration": {"max_connections": 0, "max_load": 0.5, "ca_file": "ca.pem", "headers": {"Host": "x", "a b": "c", "X": "a\nb"}},
             "health_check": {"unhealthy_after": 0},
-            "capabilities": {"tools": [{"name": "a b"}], "other": []},
+            "capabilities": {"tools": [{"name": "a\u{200b}b"}], "other": []},
         });
         let expected = [
             "name",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::validate::{self, Checked};
 use super::{Actor, Registry, RegistryCore, no_server};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Event, Patch, Registration, Server, ServerEndpoint, ServerId, TenantId, redact};
+use crate::model::{Event, Patch, Registration, Server, ServerId, TenantId, redact};
 
 impl Registry {
     /// Registers a server.
@@ -147,8 +147,10 @@ impl RegistryCore {
         let state = self.state.load_full();
         let entry = state.entry(id).filter(|entry| entry.server.tenant_id == *tenant);
         let entry = entry.ok_or_else(|| no_server(id))?;
-        let nothing =
-            || Error::new(ErrorKind::Conflict, "nothing of this server waits for approval").with("id", id);
+        let nothing = || {
+            Error::new(ErrorKind::Conflict, "this server has no change that waits for approval")
+                .with("id", id)
+        };
         let (drift, listing) = entry.drift.as_ref().zip(entry.waiting()).ok_or_else(nothing)?;
         let mut server = (*entry.server).clone();
         server.updated_at = self.now();
@@ -186,7 +188,9 @@ impl RegistryCore {
 
     /// Whether a server may have its endpoint.
     pub(super) fn may_lead(&self, server: &Server) -> Result<()> {
-        self.guard.for_server(server).check_endpoint(&server.endpoint)
+        let judged = self.guard.for_server(server).check_endpoint(&server.endpoint);
+        let secrets = &server.configuration.secrets;
+        judged.map_err(|error| error.map_texts(|text| redact::covered(text, secrets)))
     }
 
     pub(super) async fn refused<T>(
@@ -210,7 +214,7 @@ fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Conflict,
-        "the server changed since it was read; read it again and repeat the change on what you find",
+        "the server was changed since you read it; read it again and repeat your change",
     )
     .with("id", server.id)
     .with("revision", server.revision))
@@ -218,10 +222,8 @@ fn unchanged(server: &Server, if_match: Option<u64>) -> Result<()> {
 
 /// The description of a server in the trail: arguments, environment and headers can hold secrets and stay out.
 pub(super) fn described(server: &Server) -> Value {
-    let endpoint = match &server.endpoint {
-        ServerEndpoint::Url { endpoint_url } => redact::url(endpoint_url),
-        ServerEndpoint::Command { command, .. } => command.clone(),
-    };
+    let shown = redact::endpoint(server);
+    let endpoint = shown.endpoint_url.or(shown.command);
     json!({
         "name": server.name,
         "service": server.service,

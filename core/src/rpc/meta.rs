@@ -23,6 +23,9 @@ pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// The server's description of itself.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
+/// The mark of a server's message in which text was replaced that stood for no character.
+pub const REPAIRED: &str = "io.github.mcp-registry-gateway/repaired";
+
 /// The keys that only a modern request has.
 const REQUEST_KEYS: [&str; 4] = [PROTOCOL_VERSION, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL];
 

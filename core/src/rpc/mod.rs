@@ -8,6 +8,7 @@ pub mod edit;
 pub mod envelope;
 #[cfg(test)]
 pub(crate) mod generated;
+pub mod incoming;
 pub mod lines;
 pub mod headers;
 pub mod meta;
@@ -15,6 +16,8 @@ pub mod method;
 pub mod object;
 mod scan;
 pub mod splice;
+mod surrogates;
+pub mod twice;
 pub mod sse;
 pub mod version;
 

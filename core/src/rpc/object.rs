@@ -86,7 +86,7 @@ pub fn text(raw: &str) -> Option<Cow<'_, str>> {
     {
         return Some(Cow::Borrowed(inner));
     }
-    serde_json::from_str::<Key<'_>>(raw).ok().map(|key| key.0)
+    serde_json::from_str::<MemberKey<'_>>(raw).ok().map(|key| key.0)
 }
 
 /// Where `part`, a slice of `whole`, lies in it.
@@ -96,21 +96,21 @@ pub fn range_in(whole: &str, part: &str) -> Range<usize> {
 }
 
 /// A JSON string.
-struct Key<'a>(Cow<'a, str>);
+struct MemberKey<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for MemberKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+            type Value = MemberKey<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<MemberKey<'de>, E> {
+                Ok(MemberKey(Cow::Borrowed(text)))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<MemberKey<'de>, E> {
+                Ok(MemberKey(Cow::Owned(text.to_owned())))
             }
         }
         deserializer.deserialize_str(KeyVisitor)
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
 /// The words of a parser say in which line and column it is.
 fn refusal(json: &str, fault: Fault) -> Error {
     match fault {
-        Fault::Kind => Error::new(ErrorKind::InvalidRequest, "this must be a JSON object"),
+        Fault::Kind => Error::new(ErrorKind::InvalidRequest, "expected a JSON object"),
         Fault::Deep => {
             Error::new(ErrorKind::Parse, format!("the message nests deeper than the limit of {MAX_DEPTH}"))
         }

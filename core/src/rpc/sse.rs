@@ -11,8 +11,8 @@ use memchr::{memchr, memchr2};
 
 use crate::error::{Cause, Error, ErrorKind, Result};
 
-/// Bytes of one event at most, as they are sent: 1 MiB.
-pub const MAX_EVENT: usize = 1024 * 1024;
+/// Bytes of one event at most, as they are sent: 16 MiB, as a whole answer.
+pub const MAX_EVENT: usize = 16 * 1024 * 1024;
 
 /// A comment that keeps intermediaries from closing idle connections.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -259,6 +259,17 @@ pub fn encode(message: &[u8], event_id: Option<&str>) -> Bytes {
     }
 }
 
+/// The same in pieces, in which the message itself is: it is not copied, if it is large and in one line.
+pub fn encode_in_pieces(message: Bytes, event_id: Option<&str>) -> [Bytes; 3] {
+    const LARGE: usize = 64 * 1024;
+    if message.len() <= LARGE || memchr2(b'\r', b'\n', &message).is_some() {
+        return [encode(&message, event_id), Bytes::new(), Bytes::new()];
+    }
+    let mut head = BytesMut::from(&encode(b"", event_id)[..]);
+    head.truncate(head.len() - 2);
+    [head.freeze(), message, Bytes::from_static(b"\n\n")]
+}
+
 /// An event without data, from which a stream can be taken up before anything was said on it, and how long a client is to wait
 /// before it does (2025-11-25, streamable HTTP, "Sending Messages to the Server"). `id` has no line break in it.
 pub fn primer(id: &str, retry: Duration) -> Bytes {
@@ -269,6 +280,18 @@ pub fn primer(id: &str, retry: Duration) -> Bytes {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_large_message_is_sent_in_pieces_that_are_the_same_event() {
+        for (message, copied) in
+            [("x".repeat(100_000), false), ("x\n".repeat(50_000), true), ("x".into(), true)]
+        {
+            let message = Bytes::from(message);
+            let pieces = encode_in_pieces(message.clone(), Some("1-2"));
+            assert_eq!(pieces.concat(), encode(&message, Some("1-2")));
+            assert_eq!(pieces[1].as_ptr() != message.as_ptr(), copied);
+        }
+    }
 
     fn decode(pieces: &[&[u8]]) -> Result<Vec<Event>> {
         let mut decoder = Decoder::with_limit(1000);

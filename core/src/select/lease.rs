@@ -26,6 +26,8 @@ pub(crate) struct Hold {
     index: usize,
     /// Taken when an outcome is recorded.
     place: Option<RawPermit>,
+    /// The subject by which the answer is compared with those of other replicas.
+    subject: u64,
     _booked: Option<InFlightGuard>,
 }
 
@@ -40,7 +42,7 @@ impl Hold {
     ) -> Self {
         replica.begin();
         replica.load().add();
-        Self { index, place: Some(place), _booked: booked }
+        Self { index, place: Some(place), subject: 0, _booked: booked }
     }
 
     /// The server's index among the members of the pool that picked it.
@@ -53,6 +55,19 @@ impl Hold {
         if let Some(place) = self.place.take() {
             replica.breaker().release_raw(place, outcome, now);
             replica.count(outcome, latency);
+            if outcome == Outcome::Success {
+                replica.answered(before(now, latency), now);
+            }
+        }
+    }
+
+    /// As [`Lease::record_answer`].
+    fn record_answer(&mut self, replica: &ReplicaState, bad: bool, latency: Duration, now: Tick) {
+        if let Some(place) = self.place.take() {
+            replica.breaker().release_raw(place, Outcome::Success, now);
+            replica.count(if bad { Outcome::Failure } else { Outcome::Success }, latency);
+            replica.answered(before(now, latency), now);
+            replica.compare(self.subject, bad, now);
         }
     }
 
@@ -70,6 +85,11 @@ impl Hold {
         }
         replica.load().sub();
     }
+}
+
+/// The tick so long before.
+fn before(now: Tick, latency: Duration) -> Tick {
+    Tick::from_nanos(now.as_nanos().saturating_sub(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 impl Lease {
@@ -98,6 +118,17 @@ impl Lease {
     /// is the time to the first byte. Only the first record of a lease counts.
     pub fn record(&mut self, outcome: Outcome, latency: Duration, now: Tick) {
         self.hold.record(&self.replica, outcome, latency, now);
+    }
+
+    /// Says what the call is about, its method and its tool, so that its answer is compared with other replicas' to the same.
+    pub fn set_subject(&mut self, subject: u64) {
+        self.hold.subject = subject;
+    }
+
+    /// Records that the server answered, with a result or with an error of its own (`bad`): that is no failure for the breaker, but
+    /// one for the counts, and for the comparison with other replicas. Otherwise as [`Lease::record`].
+    pub fn record_answer(&mut self, bad: bool, latency: Duration, now: Tick) {
+        self.hold.record_answer(&self.replica, bad, latency, now);
     }
 
     /// Ends a lease on which nothing was sent: it counts as no call.

@@ -71,6 +71,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct View {
     balancer: Box<dyn Balancer>,
+    /// Members that are ready and not among the candidates: they are on trial.
+    aside: Vec<usize>,
     /// The count of the signal before the breakers were looked at.
     seen: u64,
     /// When the first open breaker lets calls in again.
@@ -86,12 +88,12 @@ impl View {
 }
 
 /// A view in use.
-enum Seen<'a> {
+enum SeenReplica<'a> {
     First(&'a View),
     Later(Guard<Arc<View>>),
 }
 
-impl Deref for Seen<'_> {
+impl Deref for SeenReplica<'_> {
     type Target = View;
 
     #[inline]
@@ -125,7 +127,8 @@ impl Pool {
         let usable = |index: usize| !members[index].is_drained() && (members[index].available || panicking);
         // Out of date from the start, whatever the time: the first pick looks. Until it has, the others go by the
         // algorithm over everyone who may be usable, so that a new pool breaks neither turns nor affinities.
-        let view = View { balancer: spread.over(usable), seen: 0, until: Some(Tick::default()), retry: None };
+        let balancer = spread.over(usable);
+        let view = View { balancer, aside: Vec::new(), seen: 0, until: Some(Tick::default()), retry: None };
         Self {
             members,
             by_id,
@@ -157,13 +160,19 @@ impl Pool {
         // Allocates only when something is excluded or denied.
         let mut exclude: Vec<usize> = known.collect();
         let mut denied = None;
-        for _ in 0..TRIES {
+        for turn in 0..TRIES {
             let view = self.view(now);
+            if turn == 0
+                && let Some(hold) = self.probe(&view.aside, &exclude, now)
+            {
+                return Ok(hold);
+            }
             let Some(index) =
                 view.balancer.pick(&balance::BalanceRequest { key: ask.key, exclude: &exclude })
             else {
                 // A pick that was denied knows more than the view: a breaker tells the pool after it has changed.
-                if denied.is_none() && view.is_current(&self.signal, now) {
+                let is_all = view.aside.is_empty() && view.is_current(&self.signal, now);
+                if denied.is_none() && is_all {
                     return Err(self.unavailable(view.retry, now));
                 }
                 break;
@@ -177,6 +186,20 @@ impl Pool {
             }
         }
         self.search(&exclude, denied, ask, now)
+    }
+
+    /// A hold on a member that is on trial, if it is time to find out how it is.
+    #[inline]
+    fn probe(&self, aside: &[usize], exclude: &[usize], now: Tick) -> Option<Hold> {
+        for index in aside.iter().copied().filter(|index| !exclude.contains(index)) {
+            let replica = &self.members[index].replica;
+            if replica.takes_probe(now)
+                && let Ok(place) = replica.breaker().acquire_raw(now)
+            {
+                return Some(self.begin(index, place));
+            }
+        }
+        None
     }
 
     /// The members, in the order of their indexes.
@@ -205,13 +228,13 @@ impl Pool {
     }
 
     /// The view, made anew if it is out of date and no other thread is at it.
-    fn view(&self, now: Tick) -> Seen<'_> {
+    fn view(&self, now: Tick) -> SeenReplica<'_> {
         if let Some(first) = self.first.get().filter(|first| first.is_current(&self.signal, now)) {
-            return Seen::First(first);
+            return SeenReplica::First(first);
         }
         let view = self.view.load();
         if view.is_current(&self.signal, now) {
-            return Seen::Later(view);
+            return SeenReplica::Later(view);
         }
         if let Ok(_only_one) = self.looking.try_lock()
             && let Err(later) = self.first.set(self.look(now))
@@ -219,8 +242,8 @@ impl Pool {
             self.view.store(Arc::new(later));
         }
         match self.first.get() {
-            Some(first) if first.is_current(&self.signal, now) => Seen::First(first),
-            _ => Seen::Later(self.view.load()),
+            Some(first) if first.is_current(&self.signal, now) => SeenReplica::First(first),
+            _ => SeenReplica::Later(self.view.load()),
         }
     }
 
@@ -241,7 +264,16 @@ impl Pool {
                 retry = Some(sooner(retry, now + delay));
             }
         }
-        View { balancer: self.spread.over(|index| ready[index]), seen, until, retry }
+        let is_aside = |index: &usize| ready[*index] && self.members[*index].replica.is_on_trial(now);
+        let mut aside: Vec<usize> = (0..self.members.len()).filter(is_aside).collect();
+        if aside.len() == ready.iter().filter(|ready| **ready).count() {
+            // With no other left, those that are on trial take the calls.
+            aside.clear();
+        }
+        for index in &aside {
+            ready[*index] = false;
+        }
+        View { balancer: self.spread.over(|index| ready[index]), aside, seen, until, retry }
     }
 
     /// Asks every member that is left, for when the view could not be trusted.

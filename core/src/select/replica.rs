@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+
+use super::aside::Aside;
+use super::comparison::Comparison;
 use crate::balance::InFlight;
-use crate::breaker::{Breaker, Outcome};
+use crate::breaker::{Breaker, BreakerState, Outcome};
 use crate::clock::Tick;
 use crate::model::ServerId;
 
@@ -20,7 +24,11 @@ pub struct ReplicaState {
     successes: AtomicU64,
     failures: AtomicU64,
     latency_nanos: AtomicU64,
-    throttled_until: AtomicU64,
+    /// When the last call ended that the server answered.
+    last_answer: AtomicU64,
+    aside: Aside,
+    /// The other replicas of its service, if there are any.
+    comparison: ArcSwapOption<Comparison>,
 }
 
 /// Counts of one server since it was first routed to in this process.
@@ -73,7 +81,9 @@ impl ReplicaState {
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             latency_nanos: AtomicU64::new(0),
-            throttled_until: AtomicU64::new(0),
+            last_answer: AtomicU64::new(0),
+            aside: Aside::default(),
+            comparison: ArcSwapOption::empty(),
         }
     }
 
@@ -92,14 +102,82 @@ impl ReplicaState {
         &self.breaker
     }
 
-    /// Notes that the server wants fewer calls until then.
-    pub fn throttle(&self, until: Tick) {
-        self.throttled_until.fetch_max(until.as_nanos(), Ordering::Relaxed);
+    /// Notes that the server refused a call because it has too many, and wants none for this time, if it said so. Other replicas
+    /// take its calls meanwhile.
+    pub fn refused(&self, wanted: Option<Duration>, now: Tick) {
+        if self.aside.refused(wanted, now) {
+            self.breaker.announce();
+        }
     }
 
-    /// Whether the server wanted fewer calls for a time that has not passed.
-    pub fn is_throttled(&self, now: Tick) -> bool {
-        now.as_nanos() < self.throttled_until.load(Ordering::Relaxed)
+    /// Whether other replicas take its calls, except for probes: it refused calls, or is an outlier.
+    pub fn is_set_aside(&self) -> bool {
+        self.aside.is_set()
+    }
+
+    /// Whether it refused calls and has answered none since.
+    pub fn is_paused(&self) -> bool {
+        self.aside.is_paused()
+    }
+
+    /// Whether it answers worse than the other replicas of its service.
+    pub fn is_outlier(&self) -> bool {
+        self.aside.one_in() != 0
+    }
+
+    /// How often it made a pause.
+    pub fn pauses(&self) -> u64 {
+        self.aside.pauses()
+    }
+
+    /// Whether it answered a call since then, as far as calls have ended.
+    pub fn answered_since(&self, then: Tick) -> bool {
+        self.last_answer.load(Ordering::Relaxed) > then.as_nanos()
+    }
+
+    /// Compares it with the others of its service from now on.
+    pub(crate) fn compare_in(self: &Arc<Self>, comparison: Option<&Arc<Comparison>>) {
+        if let Some(comparison) = comparison {
+            comparison.join(self);
+        }
+        self.comparison.store(comparison.cloned());
+        if comparison.is_none() && self.is_outlier() {
+            self.set_one_in(0);
+        }
+    }
+
+    /// Whether others take its calls where there are others: it is set aside, or its breaker is not closed.
+    pub(super) fn is_on_trial(&self, now: Tick) -> bool {
+        self.aside.is_set() || self.breaker.state(now) != BreakerState::Closed
+    }
+
+    /// Whether a call is to go there to find out how it is; one at a time while its breaker is half-open.
+    pub(super) fn takes_probe(&self, now: Tick) -> bool {
+        let closed = self.breaker.state(now) == BreakerState::Closed;
+        if self.aside.is_set() {
+            return (closed || self.breaker.awaits_probe(now)) && self.aside.takes_probe(now);
+        }
+        !closed && self.breaker.awaits_probe(now)
+    }
+
+    pub(super) fn set_one_in(&self, one_in: u32) {
+        self.aside.set_one_in(one_in);
+        self.breaker.announce();
+    }
+
+    /// The server answered a call that was sent at `sent`.
+    pub(super) fn answered(&self, sent: Tick, now: Tick) {
+        self.last_answer.store(now.as_nanos(), Ordering::Relaxed);
+        if self.aside.answered(sent) {
+            self.breaker.announce();
+        }
+    }
+
+    /// Compares an answer about `subject` with those of the other replicas.
+    pub(super) fn compare(&self, subject: u64, bad: bool, now: Tick) {
+        if let Some(comparison) = &*self.comparison.load() {
+            comparison.answered(self, subject, bad, now);
+        }
     }
 
     /// Calls in flight, in all pools.

@@ -8,14 +8,17 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 
 use super::edge::CORRELATION_ID;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind};
+use crate::gateway::{Caller, Gateway};
 use crate::limit::{self, Quota};
 use crate::rpc::answer::error_response;
 use crate::rpc::version::Era;
+use crate::transport::unread::SMALL;
 
 /// Which form an error takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,21 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// The response, whose body counts as unread until it was written, if it is large. One that comes in pieces is made as it is read.
+pub(super) async fn counted(response: Response<Body>, gateway: &Gateway, caller: &Caller) -> Response<Body> {
+    let size = http_body::Body::size_hint(response.body()).exact().unwrap_or_default();
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size <= SMALL {
+        return response;
+    }
+    let room = gateway.unread_room(caller);
+    match room.make(size).await {
+        Ok(()) => response
+            .map(|body| Body::new(body.map_frame(move |frame| frame.map_data(|bytes| room.piece(bytes))))),
+        Err(error) => refuse(error),
+    }
+}
+
 /// Writes the error, if it is one, and the headers that every response has.
 pub(super) fn finish(
     mut response: Response<Body>,
@@ -170,7 +188,7 @@ pub(super) fn status_of(kind: ErrorKind) -> StatusCode {
 
 fn log(error: &Error, status: StatusCode) {
     if status.is_server_error() {
-        tracing::error!(status = status.as_u16(), ?error, "request failed");
+        tracing::error!(status = status.as_u16(), error = %error.in_full(), "request failed");
     } else {
         tracing::debug!(status = status.as_u16(), %error, "request refused");
     }

@@ -3,12 +3,13 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode, Uri};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Failure, json};
+use super::forwarding::OwnUrl;
 use super::{AppState, Shared};
 use crate::auth::permission;
 use crate::error::{Cause, Error, ErrorKind, Result};
@@ -24,14 +25,15 @@ const FIRST_SCOPES: &str = "mcp:read mcp:call";
 /// Whether a path is open to everybody.
 pub(super) fn is_public(path: &str) -> bool {
     // A request that comes back from an authorization server names the login that it belongs to.
-    matches!(path, "/health" | "/ready" | "/startup" | logins::CALLBACK)
+    matches!(path, "/health" | "/ready" | "/startup")
+        || logins::is_callback(path)
         || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The parts of a request that a refusal of it needs.
 pub(super) struct ChallengeRequest {
     uri: Uri,
-    host: Option<HeaderValue>,
+    own_url: OwnUrl,
     /// Whether it had a credential.
     credential: bool,
 }
@@ -40,7 +42,7 @@ impl ChallengeRequest {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
             uri: request.uri().clone(),
-            host: request.headers().get(HOST).cloned(),
+            own_url: OwnUrl::of(request.headers()),
             credential: request.headers().contains_key(AUTHORIZATION),
         }
     }
@@ -68,7 +70,7 @@ pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &C
     };
     let error = error.map(|error| format!("error=\"{error}\", ")).unwrap_or_default();
     let resource = resource_path(asked.uri.path());
-    let base = base(shared, asked.host.as_ref());
+    let base = asked.own_url.get(shared);
     let text = format!("Bearer {error}resource_metadata=\"{base}{WELL_KNOWN}{resource}\", scope=\"{scope}\"");
     if let Ok(value) = HeaderValue::try_from(text) {
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
@@ -79,15 +81,6 @@ pub(super) fn complete(response: &mut Response<Body>, shared: &Shared, asked: &C
 fn resource_path(path: &str) -> &str {
     let service = path.strip_prefix("/mcp/").filter(|name| ServiceName::asked(name).is_ok());
     if path == "/mcp" || service.is_some() { path } else { "" }
-}
-
-/// The gateway's own URL: as configured, else as the client wrote it, which the edge has checked.
-pub(super) fn base(shared: &Shared, host: Option<&HeaderValue>) -> String {
-    shared.gateway.url().unwrap_or_else(|| {
-        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let scheme = if shared.settings.tls.is_on() { "https" } else { "http" };
-        format!("{scheme}://{}", host.to_ascii_lowercase())
-    })
 }
 
 /// The metadata that a client needs to get a token (RFC 9728 section 2).
@@ -111,7 +104,7 @@ fn metadata(door: &AppState, headers: &HeaderMap, path: &str) -> Result<Response
     Ok(json(
         StatusCode::OK,
         &ResourceMetadata {
-            resource: format!("{}{path}", base(door, headers.get(HOST))),
+            resource: format!("{}{path}", OwnUrl::of(headers).get(door)),
             resource_name: "MCP Registry Gateway",
             authorization_servers: door.gateway.authorization_servers(),
             bearer_methods_supported: ["header"],
@@ -120,7 +113,7 @@ fn metadata(door: &AppState, headers: &HeaderMap, path: &str) -> Result<Response
     ))
 }
 
-/// Says how to get a token for this gateway
+/// Returns the protected resource metadata of this gateway (RFC 9728)
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource", tag = "operation",
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
 pub(super) async fn whole(
@@ -130,14 +123,14 @@ pub(super) async fn whole(
     metadata(&door, &headers, "")
 }
 
-/// Says how to get a token for `/mcp`
+/// Returns the protected resource metadata of `/mcp`
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp", tag = "operation",
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
 pub(super) async fn all(State(door): State<AppState>, headers: HeaderMap) -> Result<Response<Body>, Failure> {
     metadata(&door, &headers, "/mcp")
 }
 
-/// Says how to get a token for `/mcp/{service}`, whether or not there is such a service
+/// Returns the protected resource metadata of `/mcp/{service}`, also for an unknown service
 #[utoipa::path(get, path = "/.well-known/oauth-protected-resource/mcp/{service}", tag = "operation",
     params(("service" = String, Path)),
     responses((status = 200, description = "RFC 9728", body = ResourceMetadata), Missing))]
@@ -147,6 +140,6 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     let service = ServiceName::asked(&service)
-        .map_err(|_| Error::new(ErrorKind::NotFound, "this is no name of a service"))?;
+        .map_err(|_| Error::new(ErrorKind::NotFound, "this is not a valid service name"))?;
     metadata(&door, &headers, &format!("/mcp/{service}"))
 }

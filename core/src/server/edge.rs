@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Request, Uri};
+use ipnet::IpNet;
 use uuid::Uuid;
 
 use crate::config;
@@ -22,6 +23,8 @@ pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correla
 pub(super) struct Edge {
     hosts: Vec<String>,
     origins: Vec<String>,
+    /// The proxies whose word of a request counts.
+    pub(super) proxies: Vec<IpNet>,
     /// A `Host` that was let in, which most clients name.
     usual: OnceLock<HeaderValue>,
 }
@@ -32,6 +35,7 @@ impl Edge {
         Self {
             hosts: lower(&settings.allowed_hosts),
             origins: lower(&settings.allowed_origins),
+            proxies: settings.proxies(),
             usual: OnceLock::new(),
         }
     }
@@ -42,7 +46,7 @@ impl Edge {
             return Ok(());
         }
         let host = asked_host(request.headers(), request.uri())?;
-        if !is_loopback(name_of(&host)) && !self.hosts.iter().any(|a| **a == *host || *a == name_of(&host)) {
+        if !is_loopback(name_of(&host)) && !self.lists(&host) {
             return Err(refused(
                 "this host is not served here; list it in `server.allowed_hosts`",
                 "host",
@@ -64,6 +68,11 @@ impl Edge {
             return Err(refused(message, "origin", &origin));
         }
         Ok(())
+    }
+
+    /// Whether the settings list this host, in lower case.
+    pub(super) fn lists(&self, host: &str) -> bool {
+        self.hosts.iter().any(|listed| *listed == host || *listed == name_of(host))
     }
 
     /// Whether all that there is to check is a host that was let in before.

@@ -4,10 +4,9 @@
 //! asks for the rest by name. Which route belongs to which part is decided here alone: a route that belongs to none is not served.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use super::rest::logins;
-use super::{Service, ServiceState, challenge, mcp, sse};
+use super::{Service, challenge, mcp, sse};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A part of the HTTP surface that is served where it is asked for.
@@ -23,7 +22,7 @@ pub enum Part {
     Docs,
     /// `health`: `/health`, `/ready` and `/startup`.
     Health,
-    /// `builtin`: the gateway's own service, as `/mcp/gateway` and as `gateway__…` on `/mcp`.
+    /// `builtin`: the gateway's own service, as `/mcp/gateway` and as `gateway__find_tools` on `/mcp`.
     Builtin,
 }
 
@@ -110,7 +109,8 @@ fn belongs(path: &str) -> Option<Belongs> {
         "/docs" | "/openapi.json" => Part::Docs,
         _ if path.strip_prefix("/docs/").is_some_and(|asset| !asset.is_empty()) => Part::Docs,
         "/health" | "/ready" | "/startup" => Part::Health,
-        "/mcp/tools" | "/mcp/resources" | logins::CALLBACK => Part::Rest,
+        "/mcp/tools" | "/mcp/resources" => Part::Rest,
+        _ if logins::is_callback(path) => Part::Rest,
         _ if below("/api/v1") || below("/v0.1") => Part::Rest,
         _ if mcp::McpRoute::of(path).is_some() || below("/sse") || path == sse::MESSAGES => {
             return Some(Belongs::Mcp);
@@ -137,8 +137,7 @@ impl Service {
     /// ```
     #[must_use]
     pub fn exposing(&self, exposed: Exposed) -> Self {
-        let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self { place: Arc::new(ServiceState { shared, router, peer: self.place.peer, exposed }) }
+        self.with_exposed(exposed)
     }
 
     /// The parts that it serves beside MCP.

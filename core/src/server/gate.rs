@@ -26,7 +26,7 @@ pub(super) async fn check(path: MatchedPath, request: Request, next: Next) -> Re
     }
     let allowed = Gate::methods(path);
     if allowed.is_empty() {
-        let error = Error::new(ErrorKind::PermissionDenied, "the permission matrix does not have this route");
+        let error = Error::new(ErrorKind::PermissionDenied, "the permission matrix has no such route");
         return Failure::from(error).into_response();
     }
     let mut response = super::answer::no_method().await.into_response();
@@ -41,9 +41,11 @@ fn pass(gate: Gate, caller: Option<&Caller>) -> Result<()> {
         Gate::Public => return Ok(()),
         Gate::Operation(operation) => operation,
         // Such a route stands before the router; here nobody would ask the pipeline.
-        Gate::Mcp => return Err(Error::new(ErrorKind::PermissionDenied, "this route is served elsewhere")),
+        Gate::Mcp => {
+            return Err(Error::new(ErrorKind::PermissionDenied, "this route is not served on this listener"));
+        }
     };
     let unknown =
-        || Error::new(ErrorKind::Unauthenticated, "the request did not pass the checks of the edge");
+        || Error::new(ErrorKind::Unauthenticated, "the request did not pass the server's first checks");
     caller.ok_or_else(unknown)?.may(operation)
 }

@@ -205,6 +205,7 @@ fn call(
         correlation_id: Arc::clone(&asker.correlation_id),
         hints: None,
         builtin: asker.builtin,
+        over_network: true,
     }))
 }
 
@@ -269,12 +270,14 @@ fn events(messages: BoxStream<'static, Bytes>, numbering: Option<Numbering>) -> 
         match tokio::time::timeout(KEEP_ALIVE, messages.next()).await {
             Ok(Some(message)) => {
                 let id = numbering.map(|numbering| numbering.id(count + 1));
-                Some((sse::encode(&message, id.as_deref()), (messages, count + 1)))
+                Some((sse::encode_in_pieces(message, id.as_deref()), (messages, count + 1)))
             }
             Ok(None) => None,
-            Err(_) => Some((sse::KEEP_ALIVE, (messages, count))),
+            Err(_) => Some(([sse::KEEP_ALIVE, Bytes::new(), Bytes::new()], (messages, count))),
         }
     });
+    let silent = silent
+        .flat_map(|pieces| futures_util::stream::iter(pieces.into_iter().filter(|piece| !piece.is_empty())));
     let first = numbering.filter(|numbering| numbering.polls);
     let first = first.map(|numbering| sse::primer(&numbering.id(0), RETRY));
     let silent = futures_util::stream::iter(first).chain(silent);
@@ -294,7 +297,7 @@ fn check_version(headers: &HeaderMap) -> Result<()> {
         return Ok(());
     }
     let shown: String = text.chars().take(40).collect();
-    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not spoken here")
+    Err(Error::new(ErrorKind::UnsupportedVersion, "this protocol version is not supported")
         .with("requested", shown))
 }
 

@@ -17,6 +17,7 @@ mod cors;
 mod edge;
 mod entrance;
 mod expose;
+mod forwarding;
 mod gate;
 mod mcp;
 mod modern;
@@ -43,17 +44,20 @@ use crate::auth::Credentials;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;
-use crate::gateway::Gateway;
+use crate::gateway::{Caller, Gateway};
 use crate::model::Principal;
 use crate::per_thread::PerThread;
 use crate::random::Random;
+use crate::server::connection::limits::ConnectionSlot;
+use crate::server::connection::timeouts::Answering;
 
+pub use connection::limits::Connections;
 pub use connection::{caller_tls, tls};
 pub use expose::{Exposed, Part};
 pub use rest::keys::record as key_record;
 pub use rest::metrics::{METRICS, Metric};
 pub use rest::openapi::document;
-pub use serve::serve;
+pub use serve::{Accepted, Serving, serve};
 
 /// The address of the connection's other end, as an extension of the request.
 ///
@@ -74,6 +78,9 @@ struct Shared {
     settings: config::Server,
     clock: Arc<dyn Clock>,
     edge: ArcSwap<edge::Edge>,
+    /// The path of `auth.url`.
+    base_path: String,
+    connections: Connections,
     /// The source of correlation ids; they name requests and protect nothing.
     random: PerThread<Random>,
 }
@@ -125,7 +132,16 @@ struct ServiceState {
     shared: AppState,
     router: Router,
     peer: Option<SocketAddr>,
+    /// The connection's place, if the gateway itself serves it.
+    slot: Option<ConnectionSlot>,
     exposed: Exposed,
+}
+
+impl ServiceState {
+    fn clone_parts(&self) -> Self {
+        let (shared, router) = (Arc::clone(&self.shared), self.router.clone());
+        Self { shared, router, peer: self.peer, slot: self.slot.clone(), exposed: self.exposed }
+    }
 }
 
 impl std::fmt::Debug for Service {
@@ -148,10 +164,20 @@ impl Gateway {
 /// The whole HTTP surface of `gateway`.
 pub fn service(gateway: Gateway, settings: config::Server, clock: Arc<dyn Clock>) -> Service {
     let edge = ArcSwap::from_pointee(edge::Edge::new(&settings));
-    let shared =
-        Arc::new(Shared { gateway, settings, clock, edge, random: PerThread::new(Random::from_entropy) });
+    let connections = Connections::new(&gateway.settings().limits, &settings.proxies());
+    let base_path = gateway.settings().auth.base_path();
+    let random = PerThread::new(Random::from_entropy);
+    let shared = Arc::new(Shared { gateway, settings, clock, edge, base_path, connections, random });
     let router = routes(&shared).route_layer(axum::middleware::from_fn(gate::check));
-    Service { place: Arc::new(ServiceState { shared, router, peer: None, exposed: Exposed::EVERYTHING }) }
+    Service {
+        place: Arc::new(ServiceState {
+            shared,
+            router,
+            peer: None,
+            slot: None,
+            exposed: Exposed::EVERYTHING,
+        }),
+    }
 }
 
 /// The routes behind the edge, without the gate.
@@ -165,22 +191,23 @@ fn routes(shared: &AppState) -> Router {
 }
 
 impl Service {
-    /// The surface as one connection uses it, whose other end is `peer`: requests need no [`Peer`] of their own.
-    #[must_use]
-    pub fn for_peer(&self, peer: SocketAddr) -> Self {
-        let (shared, router) = (Arc::clone(&self.place.shared), self.place.router.clone());
-        Self {
-            place: Arc::new(ServiceState { shared, router, peer: Some(peer), exposed: self.place.exposed }),
+    // A request is hundreds of bytes, and each future that takes it would hold it twice: it goes from hand to hand in a box.
+    async fn answer<B>(&self, mut request: Box<Request<B>>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        match self.settle(&mut request) {
+            Ok(None) => self.answer_settled(request).await,
+            Ok(Some(slot)) => {
+                let response = self.answer_settled(request).await;
+                response.map(|body| Body::new(Answering { body, _kept: slot }))
+            }
+            Err(error) => Box::pin(self.turn_back(*request, error)).await,
         }
     }
 
-    /// Takes up `allowed_hosts` and `allowed_origins` of other settings, for requests from now on.
-    pub fn reload(&self, settings: &config::Server) {
-        self.place.shared.edge.store(Arc::new(edge::Edge::new(settings)));
-    }
-
-    // A request is hundreds of bytes, and each future that takes it would hold it twice: it goes from hand to hand in a box.
-    async fn answer<B>(&self, request: Box<Request<B>>) -> Response<Body>
+    async fn answer_settled<B>(&self, request: Box<Request<B>>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -227,7 +254,9 @@ impl Service {
             .gateway
             .demands_credentials()
             .then(|| challenge::ChallengeRequest::of(&request));
+        let prefix = forwarding::prefix(&self.place.shared, request.headers());
         let mut response = self.answered(request, chose, &correlation_id).await;
+        forwarding::relocate(&mut response, &prefix);
         if let Some(asked) = asked {
             challenge::complete(&mut response, &self.place.shared, &asked);
         }
@@ -340,7 +369,6 @@ impl Service {
         B::Error: Into<axum::BoxError>,
     {
         let gateway = &self.place.shared.gateway;
-        let mut principal = None;
         let mut admission = None;
         // A browser asks what it may send before it sends a credential.
         let asks_first = request.method() == Method::OPTIONS && request.uri().path().starts_with("/v0.1/");
@@ -361,18 +389,20 @@ impl Service {
                 }
             }
             // Such as for a client of HTTP+SSE, whose calls it makes.
+            self.show_known(&caller.principal);
             caller.principal = caller.principal.at_door(self.place.exposed.has(Part::Builtin));
-            principal = Some(caller.principal.clone());
             request.extensions_mut().insert(caller);
         }
         // For streams, which outlive the moment at which their credentials held.
         request.extensions_mut().insert(credentials.clone());
+        let caller = request.extensions().get::<Caller>().cloned();
         let mut response = match self.place.router.clone().oneshot(request.map(Body::new)).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        if let Some(principal) = principal {
-            response.extensions_mut().insert(principal);
+        if let Some(caller) = caller {
+            response = answer::counted(response, gateway, &caller).await;
+            response.extensions_mut().insert(caller.principal);
         }
         if let Some(quota) = admission.and_then(|admission| admission.quota()) {
             answer::tell_quota(response.headers_mut(), quota);

@@ -16,6 +16,7 @@ use crate::rpc::Message;
 use crate::rpc::answer::error_response;
 use crate::rpc::envelope::quote;
 use crate::rpc::version::Era;
+use crate::transport::unread::{SMALL, keeping};
 
 pub(super) async fn answer(
     shared: &Shared,
@@ -41,6 +42,7 @@ pub(super) async fn answer(
         resumes: false,
         hints: Some(hints),
         builtin: asker.builtin,
+        over_network: true,
     };
     let reply = shared.gateway.handle(call, &asker.credentials).await;
     let form = |body: Bytes, server: Option<ServerId>| {
@@ -48,7 +50,8 @@ pub(super) async fn answer(
             return body;
         }
         let millis = shared.clock.now().since(started).as_secs_f64() * 1000.0;
-        extended(&body, server.map(|id| id.to_string()).as_deref(), millis)
+        let extended = extended(&body, server.map(|id| id.to_string()).as_deref(), millis);
+        if body.len() > SMALL { keeping(extended, body) } else { extended }
     };
     match reply {
         Ok(Reply::Message { body, server, .. } | Reply::Refused { body, server, .. }) => {

@@ -15,23 +15,22 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::sync::mpsc;
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::answer::Failure;
+use super::forwarding::prefix;
 use super::{AppState, mcp};
 use crate::auth::Credentials;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, ClientConnection};
+use crate::gateway::{Caller, ClientConnection, OpenStream};
 use crate::model::{Endpoint, Principal, ServiceName};
 use crate::rpc::{Message, sse};
 use crate::server::connection::body;
 
-/// Streams at most; beyond that clients are told to come back.
-const STREAMS: usize = 10_000;
 /// Comments on a silent stream keep intermediaries between client and gateway from closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Such comments in a row after which a stream without a session is closed: a minute.
@@ -67,18 +66,20 @@ pub(super) fn routes(door: &AppState) -> axum::Router {
 async fn open_all(
     State(room): State<Arc<Room>>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
-    room.open(caller, Endpoint::all())
+    room.open(caller, Endpoint::all(), &prefix(&room.door, &headers))
 }
 
 async fn open_one(
     State(room): State<Arc<Room>>,
     Extension(caller): Extension<Caller>,
     Path(service): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     let service =
         ServiceName::asked(&service).map_err(|_| Error::new(ErrorKind::NotFound, "no such service"))?;
-    room.open(caller, Endpoint::of(service))
+    room.open(caller, Endpoint::of(service), &prefix(&room.door, &headers))
 }
 
 async fn deliver(
@@ -112,7 +113,12 @@ impl Room {
         if self.door.settings.sse { Ok(()) } else { Err(off()) }
     }
 
-    fn open(self: &Arc<Self>, caller: Caller, route: Endpoint) -> Result<Response<Body>, Failure> {
+    fn open(
+        self: &Arc<Self>,
+        caller: Caller,
+        route: Endpoint,
+        prefix: &str,
+    ) -> Result<Response<Body>, Failure> {
         self.check_on()?;
         if !self.door.gateway.is_ready() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down").into());
@@ -120,18 +126,10 @@ impl Room {
         let id = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let credentials = Credentials::Embedded(caller.principal.clone());
         let (attached, heard) = ClientConnection::new(self.door.gateway.clone(), route, credentials, true);
-        let mut open = self.locked();
-        if open.len() >= STREAMS {
-            return Err(Error::new(ErrorKind::Unavailable, "as many streams are open as may be")
-                .with("limit", STREAMS)
-                .retry_after(Duration::from_secs(10))
-                .into());
-        }
-        let principal = caller.principal.clone();
-        open.insert(id.clone(), Seat { principal: caller.principal, attached: attached.clone() });
-        drop(open);
-        let endpoint = format!("event: endpoint\ndata: /messages?{PARAMETER}={id}\n\n");
-        let leaving = Leaving { room: Arc::clone(self), id, attached, principal };
+        let open = self.door.gateway.open_stream(&caller)?;
+        self.locked().insert(id.clone(), Seat { principal: caller.principal, attached: attached.clone() });
+        let endpoint = format!("event: endpoint\ndata: {prefix}{MESSAGES}?{PARAMETER}={id}\n\n");
+        let leaving = Leaving { room: Arc::clone(self), id, attached, open };
         Ok(stream_of(Bytes::from(endpoint), heard, leaving))
     }
 
@@ -141,7 +139,7 @@ impl Room {
         let id = ids.next().map(|(_, id)| id);
         let found = id.and_then(|id| self.locked().get(&*id).cloned());
         found.filter(|seat| seat.principal == *principal && ids.next().is_none()).ok_or_else(|| {
-            Error::new(ErrorKind::SessionNotFound, "no such stream; open another with `GET /sse`")
+            Error::new(ErrorKind::SessionNotFound, "no such stream; open a new one with `GET /sse`")
         })
     }
 
@@ -156,7 +154,7 @@ struct Leaving {
     room: Arc<Room>,
     id: String,
     attached: ClientConnection,
-    principal: Principal,
+    open: OpenStream,
 }
 
 impl Drop for Leaving {
@@ -173,7 +171,7 @@ fn stream_of(endpoint: Bytes, heard: mpsc::Receiver<Bytes>, leaving: Leaving) ->
             biased;
             message = heard.recv() => (sse::encode(&message?, None), 0),
             () = leaving.attached.over() => return None,
-            () = leaving.principal.revoked() => return None,
+            () = leaving.open.ended() => return None,
             () = tokio::time::sleep(KEEP_ALIVE) => (sse::KEEP_ALIVE, silent + 1),
         };
         let unused = silent >= UNUSED && !leaving.attached.has_session();

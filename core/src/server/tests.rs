@@ -1,4 +1,5 @@
 mod access;
+mod held_open;
 mod audit;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ mod creation;
 mod exposed;
 #[cfg(feature = "oauth")]
 mod logins;
+mod narrowed;
 mod registry_v01;
 mod roles;
 mod tenants;
@@ -26,6 +28,7 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     json: Value,
+    text: String,
 }
 
 struct Api(Service);
@@ -53,7 +56,8 @@ impl Api {
         let streams = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
         let bytes = if streams { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
         let json = serde_json::from_slice(&bytes).unwrap_or_default();
-        Answer { status: head.status, headers: head.headers, json }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: head.status, headers: head.headers, json, text }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -217,7 +221,8 @@ async fn wrong_requests_get_the_documented_codes_and_never_a_fault() {
         ("GET", "/api/v1/servers/1%27%20OR%201=1", 404),
         ("GET", "/api/v1/servers/%FF", 404),
         ("GET", "/api/v1/servers/00000000-0000-0000-0000-000000000000", 404),
-        ("GET", "/api/v1/servers/", 404),
+        ("GET", "/api/v1/servers/", 200),
+        ("GET", "/api/v1/servers//", 404),
         ("GET", "/nowhere", 404),
         ("GET", "/mcp/a/b", 404),
         ("PATCH", "/api/v1/servers", 405),

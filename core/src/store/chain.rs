@@ -90,6 +90,12 @@ impl Chain {
         (self.last_number, self.last_hash)
     }
 
+    /// Lets the next row follow the row `number`, whose hash is `hash`.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn end_at(&mut self, number: u64, hash: Hash) {
+        (self.last_number, self.last_hash) = (number, hash);
+    }
+
     /// Lets the chain begin after the row `number`, whose hash is `hash`.
     pub(super) fn begin_after(&mut self, number: u64, hash: Hash) {
         (self.first_number, self.first_hash) = (number + 1, hash);

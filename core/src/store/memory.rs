@@ -47,7 +47,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Rows {
     /// By order of creation.
-    servers: BTreeMap<u64, Row>,
+    servers: BTreeMap<u64, MemoryRow>,
     created: u64,
     ids: HashMap<ServerId, u64>,
     names: HashMap<(TenantId, String), u64>,
@@ -109,7 +109,7 @@ impl Creations {
 }
 
 #[derive(Debug)]
-struct Row {
+struct MemoryRow {
     server: Server,
     listing: Listing,
     health: VecDeque<HealthRecord>,
@@ -142,7 +142,7 @@ impl MemoryStore {
 }
 
 impl Rows {
-    fn row(&mut self, tenant: &TenantId, id: ServerId) -> Result<&mut Row> {
+    fn row(&mut self, tenant: &TenantId, id: ServerId) -> Result<&mut MemoryRow> {
         let row = self.ids.get(&id).and_then(|seq| self.servers.get_mut(seq));
         row.filter(|row| row.server.tenant_id == *tenant).ok_or_else(|| super::no_server(id))
     }
@@ -155,7 +155,7 @@ impl Rows {
         let tenant = &server.tenant_id;
         let made = || Tenant::new(tenant.clone(), None, server.created_at);
         self.tenants.entry(tenant.clone()).or_insert_with(made);
-        self.servers.insert(seq, Row { server, listing, health: VecDeque::new() });
+        self.servers.insert(seq, MemoryRow { server, listing, health: VecDeque::new() });
     }
 
     fn insert(&mut self, server: &Server, declared: &Listing) -> Result<()> {

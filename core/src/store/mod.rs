@@ -5,6 +5,8 @@
 //! Every store tells what changes ([`Store::watch`]), and runs the same contract suite (`testing`). Times are kept to the
 //! microsecond.
 
+#[cfg(feature = "sqlite")]
+mod anchor;
 mod chain;
 mod claims;
 mod credentials;
@@ -41,6 +43,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     AuditEntry, AuditQuery, AuditRow, ChainReport, HealthStatus, Listing, Server, ServerId, Tenant, TenantId,
 };
+
+/// What opening a database does that lacks what was acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataLoss {
+    /// Refuses it, and says what is missing and how to go on.
+    #[default]
+    Refuse,
+    /// Goes on with what is there, as an operator has decided. The audit trail tells of it.
+    Accept,
+    /// Goes on with what is there, because an operator has put a backup in its place. The audit trail tells of it.
+    Restored,
+    /// Opens it to look at it: nothing is recorded beside it, and [`Store::verify_audit`](crate::Store::verify_audit) tells what it lacks.
+    Inspect,
+}
 
 /// One observation of a server's health.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -202,14 +218,14 @@ fn tenant_taken(id: &TenantId) -> Error {
 }
 
 fn tenant_changed(id: &TenantId) -> Error {
-    Error::new(ErrorKind::Conflict, "the tenant was changed by somebody else; read it again")
+    Error::new(ErrorKind::Conflict, "the tenant was changed since you read it; read it again")
         .with("tenant", id)
 }
 
 fn changed(id: ServerId, revision: u64) -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "the server changed since it was read; read it again and repeat the change on what you find",
+        "the server was changed since you read it; read it again and repeat your change",
     )
     .with("id", id)
     .with("revision", revision)

@@ -17,6 +17,33 @@ pub(crate) fn make(path: &Path, text: &str) -> Result<bool> {
     }
 }
 
+/// Puts a file with `text` in the place of the one at `path`, if there is one: at every moment, also after a loss of power, one of
+/// the two is there whole.
+#[cfg(feature = "sqlite")]
+pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
+    let unique = format!("{}.{}", path.display(), uuid::Uuid::new_v4());
+    let unique = Path::new(&unique);
+    let replaced = write(unique, text).and_then(|()| std::fs::rename(unique, path));
+    if replaced.is_err() {
+        // What is left is of no use; the first error tells why.
+        let _ = std::fs::remove_file(unique);
+    }
+    replaced.and_then(|()| flush_folder(path))
+}
+
+/// Makes the names in the folder of `path` survive a loss of power.
+#[cfg(all(feature = "sqlite", unix))]
+fn flush_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(all(feature = "sqlite", not(unix)))]
+#[expect(clippy::unnecessary_wraps, reason = "there are systems where it can fail")]
+fn flush_folder(_: &Path) -> Result<()> {
+    Ok(())
+}
+
 fn write(path: &Path, text: &str) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

@@ -24,23 +24,41 @@ pub(super) struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads the key, or makes it where there is none.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Reads the key, or makes it where there is none; says whether it was made.
+    pub(super) fn open(path: &Path) -> Result<(Self, bool)> {
+        match Self::find(path)? {
+            Some(key) => Ok((key, false)),
+            None => Self::make(path),
+        }
+    }
+
+    /// Reads the key, if there is one.
+    pub(super) fn find(path: &Path) -> Result<Option<Self>> {
         match files::read_text(path, MAX_FILE) {
-            Ok(text) => Self::parse(path, &text),
-            Err(fault) if fault.is_missing() => Self::make(path),
+            Ok(text) => Self::parse(path, &text).map(Some),
+            Err(fault) if fault.is_missing() => Ok(None),
             Err(fault) => {
                 Err(fault.into_error(ErrorKind::Storage, "the key that signs the audit trail", path))
             }
         }
     }
 
-    fn make(path: &Path) -> Result<Self> {
-        let fault = |_| Error::new(ErrorKind::Internal, "the system gave no random bytes for a key");
+    /// A key that is written nowhere: with it nothing can be verified.
+    pub(super) fn unwritten(path: &Path) -> Result<Self> {
+        Self::parse(path, &Self::text()?)
+    }
+
+    fn text() -> Result<String> {
+        let fault =
+            |_| Error::new(ErrorKind::Internal, "the operating system returned no random bytes for a key");
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(fault)?;
-        let text = BASE64_STANDARD.encode(document.as_ref());
+        Ok(BASE64_STANDARD.encode(document.as_ref()))
+    }
+
+    fn make(path: &Path) -> Result<(Self, bool)> {
+        let text = Self::text()?;
         match secret_file::make(path, &text) {
-            Ok(true) => Self::parse(path, &text),
+            Ok(true) => Ok((Self::parse(path, &text)?, true)),
             Ok(false) => Self::open(path),
             Err(error) => Err(failed(path, "the key that signs the audit trail cannot be written", &error)),
         }

@@ -2,6 +2,8 @@
 
 pub(crate) mod awaited;
 mod aside;
+#[cfg(feature = "sqlite")]
+mod dedicated;
 mod inline;
 mod cache_trim;
 mod workers;
@@ -14,6 +16,8 @@ use tokio_util::task::TaskTracker;
 
 pub use aside::aside;
 pub use cache_trim::trim_caches;
+#[cfg(feature = "sqlite")]
+pub(crate) use dedicated::dedicated;
 pub use inline::InlineTask;
 pub use workers::Workers;
 

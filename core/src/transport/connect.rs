@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Connector;
 use super::credential_provider::{CredentialProvider, Nothing};
+use super::discreet;
 use super::guard::Guard;
 use super::in_process::{InProcessServers, ResidentConnector};
 use super::stdio::{Starts, Unheard};
@@ -77,9 +78,17 @@ impl TransportContext {
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if the registration cannot be used, or its transport is not in this build; the
 /// message says which transport to use instead.
 pub fn connect(server: &Server, means: &TransportContext) -> Result<Arc<dyn Connector>> {
+    let connector = plain(server, means);
+    if server.configuration.secrets.is_empty() {
+        return connector;
+    }
+    discreet::connector(server, connector)
+}
+
+fn plain(server: &Server, means: &TransportContext) -> Result<Arc<dyn Connector>> {
     match server.transport_type {
         #[cfg(feature = "http")]
-        TransportType::Http => Ok(Arc::new(super::http::HttpConnector::with(server, means)?)),
+        TransportType::Http => Ok(Arc::new(super::sse::FallbackConnector::with(server, means)?)),
         #[cfg(not(feature = "http"))]
         TransportType::Http => Err(absent("http", "build with the feature `http`, or use stdio")),
         #[cfg(feature = "http")]

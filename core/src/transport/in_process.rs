@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt};
+use super::duplex::{Conversation, DuplexLink, Ending, Item, QUEUE, Receipt, Unreadable, deliver};
 use super::{Connector, Link, TransportContext};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, TenantId};
@@ -196,12 +196,12 @@ impl Connector for ResidentConnector {
     }
 }
 
-/// Ends the exchanges also where the task is dropped without coming to an end.
-struct Ends(Arc<Conversation>);
+/// PipeEnds the exchanges also where the task is dropped without coming to an end.
+struct PipeEnds(Arc<Conversation>);
 
-impl Drop for Ends {
+impl Drop for PipeEnds {
     fn drop(&mut self) {
-        let message = "the link was closed".into();
+        let message = "the connection was closed".into();
         self.0.exchanges.end(Ending { message, status: None, last_words: None });
         self.0.finish();
     }
@@ -214,7 +214,7 @@ async fn converse(
     heard: mpsc::Receiver<Bytes>,
     talk: Arc<Conversation>,
 ) {
-    let ends = Ends(Arc::clone(&talk));
+    let ends = PipeEnds(Arc::clone(&talk));
     // Side by side: a server that does not read must not keep the gateway from reading, or both would wait for ever.
     let why = tokio::select! {
         biased;
@@ -230,13 +230,19 @@ async fn converse(
 
 async fn read(mut heard: mpsc::Receiver<Bytes>, talk: &Conversation) -> String {
     while let Some(bytes) = heard.recv().await {
-        let message = match Message::parse(bytes) {
-            Ok(message) => message,
-            Err(error) => return format!("the server sent what is not an MCP message: {}", error.message()),
-        };
-        match talk.exchanges.receive(message) {
-            Receipt::Overrun(id) => talk.cancel(id),
-            Receipt::Kept | Receipt::Late | Receipt::Displaced(_) => {}
+        let told = deliver(&talk.exchanges, bytes, |receipt| {
+            if let Receipt::Overrun(id) = receipt {
+                talk.cancel(id);
+            }
+        });
+        match told {
+            Ok(()) => {}
+            Err(Unreadable { error, is_aside: true }) => {
+                tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
+            }
+            Err(Unreadable { error, .. }) => {
+                return format!("the server sent what is not an MCP message: {}", error.message());
+            }
         }
     }
     "the server ended the conversation".to_owned()
@@ -282,7 +288,16 @@ mod tests {
 
     fn ping() -> Outgoing {
         let body = Message::request(Some(1), "ping", None);
-        Outgoing { id: 1, method: Method::Ping, body, correlation_id: None, headers: None, pauses: None }
+        Outgoing {
+            id: 1,
+            method: Method::Ping,
+            body,
+            correlation_id: None,
+            headers: None,
+            pauses: None,
+            queued: None,
+            call: None,
+        }
     }
 
     #[tokio::test]

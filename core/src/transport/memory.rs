@@ -41,7 +41,10 @@ impl Replies {
     /// none, [`ErrorKind::Cancelled`] if nobody reads any more.
     pub async fn send(&self, message: Bytes) -> Result<()> {
         let message = Message::parse(message)?;
-        self.0.send(message).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody waits any more"))
+        self.0
+            .send(message)
+            .await
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "the request has no waiting caller any more"))
     }
 }
 
@@ -94,19 +97,19 @@ impl fmt::Debug for MemoryLink {
 
 impl MemoryLink {
     fn check(&self) -> Result<()> {
-        let closed = || Error::new(ErrorKind::Unavailable, "the link was closed").not_sent();
+        let closed = || Error::new(ErrorKind::Unavailable, "the connection was closed").not_sent();
         if self.is_open() { Ok(()) } else { Err(closed()) }
     }
 }
 
 /// A handler at work, driven by the reader of its replies; dropping it cancels it.
-struct Work {
+struct HandlerWork {
     running: Option<BoxFuture<'static, ()>>,
     replies: mpsc::Receiver<Message>,
     answered: bool,
 }
 
-impl Work {
+impl HandlerWork {
     async fn next(&mut self) -> Option<Result<Message>> {
         if self.answered {
             return None;
@@ -133,7 +136,7 @@ impl Link for MemoryLink {
         let (sender, replies) = mpsc::channel(WAITING);
         let handler = self.handler.clone();
         let running = Box::pin(async move { handler.handle(message, Replies(sender)).await });
-        let mut work = Work { running: Some(running), replies, answered: false };
+        let mut work = HandlerWork { running: Some(running), replies, answered: false };
         let cut = || Error::new(ErrorKind::BadUpstream, "the handler ended without a response");
         let first = work.next().await.unwrap_or_else(|| Err(cut()))?;
         if work.answered {
@@ -206,6 +209,8 @@ mod tests {
             correlation_id: None,
             headers: None,
             pauses: None,
+            queued: None,
+            call: None,
         })
         .await
     }

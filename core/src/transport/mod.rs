@@ -7,13 +7,17 @@
 //! A link does not interpret messages beyond what it needs to bring an answer to its question.
 
 mod connect;
+mod discreet;
 mod duplex;
 pub mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod memory;
 pub mod in_process;
+pub mod unread;
 pub mod pipe;
+#[cfg(feature = "http")]
+mod queue;
 pub mod session;
 #[cfg(feature = "http")]
 pub mod sse;
@@ -24,6 +28,7 @@ pub mod websocket;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::HeaderMap;
 use async_trait::async_trait;
@@ -31,6 +36,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Notify;
 
+use crate::clock::Tick;
 use crate::error::Result;
 use crate::rpc::{Message, Method};
 
@@ -53,6 +59,34 @@ pub struct Outgoing {
     /// Is notified each time that the server ends the stream of its answer and wants to be asked for the rest of it, where the
     /// caller wants to do likewise.
     pub pauses: Option<Arc<Notify>>,
+    /// How the request waits for a connection, if it is a caller's.
+    pub queued: Option<Queued>,
+    /// The call that it is sent for, if its answer counts among what its caller leaves unread.
+    pub call: Option<Arc<dyn unread::HasRoom>>,
+}
+
+/// A request as the queue for a server's connections looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// The same number for all requests of one caller, and another for each other caller.
+    pub caller: u64,
+    /// When the request must have its answer.
+    pub deadline: Tick,
+}
+
+/// The connections of one server and the queue for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Connections in use.
+    pub taken: u64,
+    /// Calls that wait for one.
+    pub waiting: u64,
+    /// Calls that have waited, those that waited in vain included.
+    pub waits: u64,
+    /// The time that they waited, added up.
+    pub waited: Duration,
+    /// Calls that were refused because the queue was full.
+    pub refusals: u64,
 }
 
 /// A server's answer to a request.
@@ -60,7 +94,7 @@ pub enum Exchange {
     /// It answers with one message, which is the response.
     One(Message),
     /// It sends notifications and requests of its own, then the response, with which the stream ends.
-    /// A stream that ends without the response was cut. Dropping it tells the transport that nobody waits any more.
+    /// A stream that ends without the response was cut. Dropping it tells the transport that the request has no waiting caller any more.
     Many(BoxStream<'static, Result<Message>>),
 }
 
@@ -100,6 +134,9 @@ pub trait Link: Send + Sync + fmt::Debug {
     async fn close(&self);
 }
 
+/// A step on the way to a server, `program`, `resolve`, `connect` or `tls`, and what was found.
+pub type ExaminedStep = (&'static str, Result<String>);
+
 /// Opens links to one server.
 #[async_trait]
 pub trait Connector: Send + Sync + fmt::Debug {
@@ -109,6 +146,16 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// Whether the server can be reached at all: opens a connection and closes it; for stdio, whether the program can be started.
     async fn check(&self) -> Result<()>;
+
+    /// As [`Connector::check`], step by step: the name of each step, and what was found. The first that fails is the last.
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        let (step, found) = if self.starts_process() {
+            ("program", "the program is there and may be started")
+        } else {
+            ("connect", "it can be reached")
+        };
+        vec![(step, self.check().await.map(|()| found.to_owned()))]
+    }
 
     /// Whether all messages of a link, those of both sides, pass over one connection that lasts as long as the link. Else each
     /// exchange has a connection of its own, and so has [`Link::listen`]: it costs one more, and a message that comes in an
@@ -127,6 +174,17 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// Whether a link is a process of its own, which was started for it and ends with it.
     fn starts_process(&self) -> bool {
         false
+    }
+
+    /// The last lines that the program which was started last wrote to its standard error, at most 20, without secrets; empty if
+    /// nothing is started. They are for operators.
+    fn last_output(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The connections in use and the queue for them; `None` where calls need no connection of their own.
+    fn queue(&self) -> Option<QueueStats> {
+        None
     }
 
     /// The connector for one caller's messages alone, which sends the caller's own credentials; `None` if this transport sends no

@@ -89,11 +89,9 @@ impl Session {
         timeout: Duration,
     ) -> Result<Arc<Self>> {
         let late = || {
-            let seconds = timeout.as_secs_f64();
-            Error::new(
-                ErrorKind::Timeout,
-                format!("the server did not finish its initialization within {seconds} s"),
-            )
+            let message =
+                format!("the server did not answer `initialize` within {} s", timeout.as_secs_f64());
+            Error::new(ErrorKind::Timeout, message).because(Cause::StartTimeout)
         };
         let mut opened = None;
         let begun = async {
@@ -171,8 +169,16 @@ impl Session {
         let id = self.next_id();
         let dressed = self.hello.as_ref().map(|hello| hello.dress(params)).transpose()?;
         let body = Message::request(Some(id), method.as_str(), dressed.as_deref().or(params));
-        let outgoing =
-            Outgoing { id, method: method.clone(), body, correlation_id: None, headers: None, pauses: None };
+        let outgoing = Outgoing {
+            id,
+            method: method.clone(),
+            body,
+            correlation_id: None,
+            headers: None,
+            pauses: None,
+            queued: None,
+            call: None,
+        };
         let late = || {
             let message = format!("the server did not answer {method} within {} s", timeout.as_secs_f64());
             Error::new(ErrorKind::Timeout, message)
@@ -233,9 +239,17 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
     );
     let method = Method::Initialize;
     let body = Message::request(Some(INITIALIZE_ID), method.as_str(), Some(&params));
-    let outgoing =
-        Outgoing { id: INITIALIZE_ID, method, body, correlation_id: None, headers: None, pauses: None };
-    let answer = ask(link, outgoing).await?;
+    let outgoing = Outgoing {
+        id: INITIALIZE_ID,
+        method,
+        body,
+        correlation_id: None,
+        headers: None,
+        pauses: None,
+        queued: None,
+        call: None,
+    };
+    let answer = ask(link, outgoing).await.map_err(|error| about(&Method::Initialize, error))?;
     let Some(result) = answer.result() else { return Err(refused(&answer, hello)) };
     let version =
         Members::parse(result).ok().and_then(|members| members.text("protocolVersion").map(String::from));
@@ -247,8 +261,19 @@ async fn handshake(link: &dyn Link, hello: &Hello) -> Result<(Message, String)> 
         return Err(unsupported(&version, hello));
     }
     link.set_version(&version);
-    link.notify(Message::request(None, Method::Initialized.as_str(), None)).await?;
+    let initialized = Message::request(None, Method::Initialized.as_str(), None);
+    link.notify(initialized).await.map_err(|error| about(&Method::Initialized, error))?;
     Ok((answer, version))
+}
+
+/// An error of the handshake that says which message failed.
+fn about(method: &Method, error: Error) -> Error {
+    let message = match error.upstream_status() {
+        Some(status) => format!("the server answered `{method}` with HTTP {status}: {}", error.message()),
+        None => format!("`{method}` failed: {}", error.message()),
+    };
+    let kind = error.kind();
+    error.recast(kind, message)
 }
 
 /// Sends a request and waits for its response.

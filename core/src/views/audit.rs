@@ -117,8 +117,7 @@ impl ChainAnswer {
     /// Follows the chain of the caller's tenant. [`ErrorKind::NotFound`] where nothing was ever written.
     pub(crate) async fn of(gateway: &Gateway, caller: &Caller) -> Result<Self> {
         let report = gateway.verify_audit(caller).await?;
-        let missing =
-            || Error::new(ErrorKind::NotFound, "nothing is written in the audit trail of this tenant yet");
+        let missing = || Error::new(ErrorKind::NotFound, "this tenant's audit trail has no entry yet");
         let report = report.ok_or_else(missing)?;
         Ok(Self {
             first: report.first,

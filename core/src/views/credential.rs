@@ -123,6 +123,8 @@ pub(crate) fn without_oauth() -> Error {
 pub(crate) struct LoginView {
     /// Where a person goes, in a browser.
     authorization_url: String,
+    /// Where this authorization server, and no other, sends the browser back to. A client that was registered by hand needs it there.
+    redirect_uri: String,
     /// Until when they have to be back.
     #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
     expires_at: Timestamp,
@@ -131,7 +133,7 @@ pub(crate) struct LoginView {
 #[cfg(feature = "oauth")]
 impl From<crate::gateway::LoginBegun> for LoginView {
     fn from(begun: crate::gateway::LoginBegun) -> Self {
-        let crate::gateway::LoginBegun { authorization_url, expires_at } = begun;
-        Self { authorization_url, expires_at }
+        let crate::gateway::LoginBegun { authorization_url, redirect_uri, expires_at } = begun;
+        Self { authorization_url, redirect_uri, expires_at }
     }
 }

@@ -5,14 +5,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::gateway::{Change, Heard};
-use crate::model::{HealthStatus, Status};
+use crate::model::{HealthStatus, ServerState, Status};
 
 /// One change. The event's name is the `type`.
 #[derive(Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub(crate) struct ServerEvent {
-    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered`, `server.health`, or `lagged`: events were
-    /// missed, read the list of servers anew.
+    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered`, `server.state` (its state or
+    /// its problems changed), `server.health`, or `lagged`: events were missed, read the list of servers anew.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     #[cfg_attr(feature = "server", schema(value_type = String, format = DateTime))]
@@ -38,6 +38,10 @@ struct Now {
     service: String,
     status: Status,
     health_status: HealthStatus,
+    /// Whether it serves, in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    state: Option<ServerState>,
     /// Counts changes of the record.
     revision: u64,
 }
@@ -55,6 +59,7 @@ impl From<Change> for ServerEvent {
             service: server.service.to_string(),
             status: server.status,
             health_status: server.health_status,
+            state: change.state,
             revision: server.revision,
         });
         Self {

@@ -57,7 +57,7 @@ macro_rules! answers {
                     id: *server.id.as_uuid(),
                     name: server.name.clone(),
                     service: server.service.to_string(),
-                    endpoint_url: server.endpoint.url().map(redact::url),
+                    endpoint_url: redact::endpoint(&server).endpoint_url,
                     health_status: server.health_status,
                     $member: matches
                         .into_iter()

@@ -3,7 +3,9 @@
 //! Secrets are left out or hidden here, once. Nothing here knows of HTTP.
 
 pub(crate) mod audit;
+pub(crate) mod condition;
 pub(crate) mod credential;
+pub(crate) mod diagnosis;
 pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod found;
@@ -43,7 +45,7 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
         let field = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            let message = redact::without_value(&inner.to_string());
+            let message = sentence(what, &redact::without_value(&inner.to_string()));
             Error::new(ErrorKind::InvalidParams, message).with("field", field)
         } else {
             broken(inner)
@@ -51,6 +53,17 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     })?;
     deserializer.end().map_err(broken)?;
     Ok(value)
+}
+
+/// The words of the parser as a sentence about the document: the member and what is wrong with it, without the place in a text that
+/// its reader may never have seen.
+pub(crate) fn sentence(what: &str, said: &str) -> String {
+    let said = said.rsplit_once(" at line ").map_or(said, |(said, _)| said);
+    let member = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    match member {
+        Some(member) => format!("`{member}` is missing in {what}"),
+        None => format!("{what} cannot be used: {said}"),
+    }
 }
 
 /// Writes `document` as JSON.

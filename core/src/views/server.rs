@@ -8,17 +8,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::condition::ProblemView;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
 use crate::model::{
-    Capability, CapabilityKind, Configuration, HealthCheck, HealthStatus, Patch, Server, ServerEndpoint,
-    Status, TransportType,
+    Capability, CapabilityKind, Condition, Configuration, HealthCheck, HealthStatus, ListSize, Patch, Server,
+    ServerEndpoint, ServerState, Status, TransportType,
     redact::{self, HIDDEN},
 };
 use crate::registry::{Drifted, Filter, pins};
 
 /// A registered server. Values of `env` and of `configuration.headers` are shown as `***`, and so are parts of `endpoint_url` and
-/// `args` that may be secret.
+/// `args` that may be secret, and the values of variables that a file of servers named.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(as = Server))]
@@ -61,6 +62,24 @@ pub(crate) struct ServerView {
     updated_at: Timestamp,
     /// Counts changes; the `ETag` of this record.
     revision: u64,
+    /// Whether it serves, in one word.
+    state: ServerState,
+    /// Everything that is wrong with it, or with a part of it.
+    problems: Vec<ProblemView>,
+    /// Milliseconds that the last start took: of a program, or the first answer of another server; `null` before.
+    last_start_ms: Option<u64>,
+    /// How much its definitions take in a client's context.
+    size: ListSize,
+    /// The last error in one sentence, with the next step; `null` if there is none.
+    last_error: Option<String>,
+    /// While it starts: how long that has taken, and what it may be doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    progress: Option<String>,
+    /// For managers and above: the last lines that a program which failed to start wrote to its standard error, without secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    last_output: Vec<String>,
     /// Warnings for an operator, such as that its command can run another program tomorrow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "server", schema(required = false))]
@@ -161,25 +180,30 @@ fn definitions(items: &[Capability], kind: CapabilityKind) -> Vec<Arc<RawValue>>
 }
 
 impl ServerView {
-    pub(crate) fn new(server: &Server, offers: &[Capability]) -> Self {
-        let (command, args, env, cwd) = match &server.endpoint {
-            ServerEndpoint::Url { .. } => (None, None, None, None),
-            ServerEndpoint::Command { command, args, env, cwd } => {
-                (Some(command.clone()), Some(redact::args(args)), Some(hidden(env)), cwd.clone())
-            }
+    /// A server that was registered this moment.
+    pub(crate) fn of_new(server: &Server, offers: &[Capability]) -> Self {
+        Self::new(server, offers, Condition::of_new(server, offers))
+    }
+
+    fn new(server: &Server, offers: &[Capability], condition: Condition) -> Self {
+        let env = match &server.endpoint {
+            ServerEndpoint::Url { .. } => None,
+            ServerEndpoint::Command { env, .. } => Some(hidden(env)),
         };
+        let shown = redact::endpoint(server);
         let mut configuration = server.configuration.clone();
         configuration.headers = hidden(&configuration.headers);
+        configuration.secrets = Vec::new();
         Self {
             id: *server.id.as_uuid(),
             tenant_id: server.tenant_id.to_string(),
             name: server.name.clone(),
             service: server.service.to_string(),
-            endpoint_url: server.endpoint.url().map(redact::url),
-            command,
-            args,
+            endpoint_url: shown.endpoint_url,
+            command: shown.command,
+            args: shown.args,
             env,
-            cwd,
+            cwd: shown.cwd,
             transport_type: server.transport_type,
             version: server.version.clone(),
             display_name: server.display_name.clone(),
@@ -196,7 +220,14 @@ impl ServerView {
             created_at: server.created_at,
             updated_at: server.updated_at,
             revision: server.revision,
-            warnings: pins::warnings(&server.endpoint),
+            state: condition.state,
+            problems: condition.problems.into_iter().map(ProblemView::from).collect(),
+            last_start_ms: condition.last_start.map(|took| took.as_millis().try_into().unwrap_or(u64::MAX)),
+            size: condition.size,
+            last_error: condition.last_error,
+            progress: condition.progress,
+            last_output: condition.output,
+            warnings: pins::warnings(server),
             drift: None,
             tools: None,
             resources: None,
@@ -238,7 +269,8 @@ impl ServerView {
         // A server that is removed this very moment offers nothing.
         let offers = gateway.capabilities(caller, server.id).unwrap_or_default();
         let drift = gateway.drift(caller, server.id).ok().flatten();
-        Self::new(server, &offers).drifted(drift.as_deref())
+        let condition = gateway.condition_of(caller, server, &offers);
+        Self::new(server, &offers, condition).drifted(drift.as_deref())
     }
 }
 
@@ -266,7 +298,8 @@ impl ListAnswer {
         let view = |server: &Arc<Server>| match gateway.capabilities(caller, server.id) {
             Ok(offers) => {
                 let drift = gateway.drift(caller, server.id).ok().flatten();
-                let shown = ServerView::new(server, &offers).with(&offers, tools, resources);
+                let condition = gateway.condition_of(caller, server, &offers);
+                let shown = ServerView::new(server, &offers, condition).with(&offers, tools, resources);
                 Some(Ok(shown.drifted(drift.as_deref())))
             }
             // Removed since the page was cut.
@@ -305,20 +338,7 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
         ServerEndpoint::Url { .. } => &nothing,
     };
     let mut kept = false;
-    match &current.endpoint {
-        ServerEndpoint::Url { endpoint_url } => {
-            if patch.endpoint_url.as_ref().is_some_and(|new| *new == redact::url(endpoint_url)) {
-                kept |= patch.endpoint_url.as_ref().is_some_and(|new| new.contains(HIDDEN));
-                patch.endpoint_url = Some(endpoint_url.clone());
-            }
-        }
-        ServerEndpoint::Command { args, .. } => {
-            if patch.args.as_ref().is_some_and(|new| *new == redact::args(args)) {
-                kept |= patch.args.iter().flatten().any(|arg| arg.contains(HIDDEN));
-                patch.args = Some(args.clone());
-            }
-        }
-    }
+    kept |= keep_endpoint(patch, current);
     if let Some(env) = &mut patch.env {
         kept |= keep(env, stored, "env")?;
     }
@@ -326,6 +346,29 @@ fn keep_hidden(patch: &mut Patch, current: &Server) -> Result<bool> {
         kept |= keep(&mut configuration.headers, &current.configuration.headers, "configuration.headers")?;
     }
     Ok(kept)
+}
+
+/// Puts the stored parts of the endpoint where the patch has them as they were shown; says whether that hid something.
+fn keep_endpoint(patch: &mut Patch, current: &Server) -> bool {
+    fn keep<T: PartialEq + Clone>(new: &mut Option<T>, shown: Option<&T>, stored: &T) -> bool {
+        let same = new.is_some() && new.as_ref() == shown;
+        if same {
+            *new = Some(stored.clone());
+        }
+        same && shown.is_some_and(|shown| shown != stored)
+    }
+    let shown = redact::endpoint(current);
+    match &current.endpoint {
+        ServerEndpoint::Url { endpoint_url } => {
+            keep(&mut patch.endpoint_url, shown.endpoint_url.as_ref(), endpoint_url)
+        }
+        ServerEndpoint::Command { command, args, cwd, .. } => {
+            let program = keep(&mut patch.command, shown.command.as_ref(), command);
+            let arguments = keep(&mut patch.args, shown.args.as_ref(), args);
+            let folder = cwd.as_ref().is_some_and(|cwd| keep(&mut patch.cwd, shown.cwd.as_ref(), cwd));
+            program || arguments || folder
+        }
+    }
 }
 
 fn keep(new: &mut BTreeMap<String, String>, stored: &BTreeMap<String, String>, field: &str) -> Result<bool> {

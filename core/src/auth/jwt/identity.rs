@@ -41,11 +41,12 @@ fn entra(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
     if !issuers_of(tid).iter().any(|own| own == iss) {
         return Err(super::refused("the token's `tid` is not that of its issuer"));
     }
-    let from_elsewhere = claims.get("idp").is_some_and(|idp| idp.as_str() != Some(iss));
-    if !issuer.guests && (from_elsewhere || claims.get("acct").is_some_and(is_one)) {
+    let is_own = |idp: &Value| idp.as_str().is_some_and(|idp| issuers_of(tid).iter().any(|own| own == idp));
+    let from_elsewhere = claims.get("idp").is_some_and(|idp| !is_own(idp));
+    if !issuer.guests && (from_elsewhere || claims.get("acct").is_some_and(|acct| !is_zero(acct))) {
         return Err(denied("guests of this directory are not let in; `guests = true` lets them"));
     }
-    Ok(format!("{tid}:{}", text(claims, "oid")?))
+    Ok(format!("{tid}:{}", plain(claims, "oid")?))
 }
 
 /// The issuers of one directory of Entra: of version 2 and version 1 tokens.
@@ -58,14 +59,18 @@ pub(super) fn issuers_of(directory: &str) -> [String; 2] {
 
 /// A user of Google is a number; the domain counts only of an account that belongs to a Workspace and whose address is verified.
 fn google(issuer: &Issuer, claims: &Map<String, Value>) -> Result<String> {
+    // Of these tokens, each is for one client alone; one for several lets each of them pass it on.
+    if !claims.get("aud").is_some_and(Value::is_string) {
+        return Err(super::refused("the token is for several clients at once"));
+    }
     let domain = claims.get("hd").and_then(Value::as_str).unwrap_or_default();
-    if !issuer.directories.iter().any(|directory| directory == domain) {
+    if domain.is_empty() || !issuer.directories.iter().any(|directory| directory == domain) {
         return Err(super::refused("the token is from a domain that is not let in"));
     }
     if claims.get("email_verified") != Some(&Value::Bool(true)) {
         return Err(denied("the address of this account is not verified"));
     }
-    Ok(text(claims, "sub")?.to_owned())
+    Ok(plain(claims, "sub")?.to_owned())
 }
 
 /// A run on GitHub is that of an account in a repository of an owner, each by its number: names can be given up and taken by others.
@@ -159,8 +164,15 @@ fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a st
     found.ok_or_else(|| super::refused("a claim that the token must have is missing").with("claim", name))
 }
 
-fn is_one(value: &Value) -> bool {
-    value.as_i64() == Some(1) || value.as_str() == Some("1")
+/// A claim that is one half of a name: neither empty nor divided as names are.
+fn plain<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a str> {
+    let is_plain = |text: &&str| !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_whitespace());
+    let found = Some(text(claims, name)?).filter(is_plain);
+    found.ok_or_else(|| super::refused("a claim that must be an id is none").with("claim", name))
+}
+
+fn is_zero(value: &Value) -> bool {
+    value.as_i64() == Some(0) || value.as_str() == Some("0")
 }
 
 fn denied(message: &'static str) -> Error {

@@ -104,6 +104,9 @@ impl Issuer {
             {
                 return say("`directories` of Entra are ids in the form of a UUID, in lower case");
             }
+            _ if self.directories.iter().any(|directory| directory.trim().is_empty()) => {
+                return say("`directories` has an empty entry: accounts of no directory would be let in");
+            }
             Preset::GithubUsers if self.client_id.is_some() != self.client_secret.is_some() => {
                 return say("`client_id` and `client_secret` belong together");
             }

@@ -6,6 +6,9 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::identity::issuers_of;
 
 /// How a token is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ struct Jwk {
     #[serde(default)]
     alg: Option<String>,
     #[serde(default)]
+    issuer: Option<String>,
+    #[serde(default)]
     crv: Option<String>,
     #[serde(default)]
     n: Option<String>,
@@ -53,6 +58,8 @@ struct Jwk {
 #[derive(Debug)]
 pub(super) struct PublicKey {
     pub(super) kid: Option<String>,
+    /// The only issuer of Entra that it is for, where it says so and that is not a pattern for every directory.
+    issuer: Option<String>,
     material: Material,
 }
 
@@ -61,6 +68,11 @@ enum Material {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     P256(Vec<u8>),
     Ed25519(Vec<u8>),
+}
+
+/// The part of a URL up to its path.
+fn host_of(url: &str) -> &str {
+    url.match_indices('/').nth(2).map_or(url, |(end, _)| &url[..=end])
 }
 
 impl PublicKey {
@@ -85,7 +97,9 @@ impl PublicKey {
             ("OKP", Some("Ed25519")) => Material::Ed25519(bytes(&jwk.x)?),
             _ => return None,
         };
-        let key = Self { kid: jwk.kid, material };
+        let of_entra = |issuer: &String| issuers_of("").iter().any(|all| issuer.starts_with(host_of(all)));
+        let issuer = jwk.issuer.filter(|issuer| of_entra(issuer) && !issuer.contains('{'));
+        let key = Self { kid: jwk.kid, issuer, material };
         match jwk.alg.as_deref() {
             Some(alg) if Algorithm::named(alg) != Some(key.algorithm()) => None,
             _ => Some(key),
@@ -99,6 +113,16 @@ impl PublicKey {
             Material::P256(_) => Algorithm::Es256,
             Material::Ed25519(_) => Algorithm::EdDsa,
         }
+    }
+
+    /// Whether it is a key for tokens of the issuer that the claims name. Entra publishes the keys of several issuers together, and says
+    /// of each whose it is: a key for personal accounts signs nothing for a directory.
+    pub(super) fn is_of(&self, claims: &Map<String, Value>) -> bool {
+        let Some(own) = &self.issuer else { return true };
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        // A token of version 1 has another name for the same directory than the keys of version 2.
+        let directory = text("tid").is_some_and(|tid| issuers_of(tid).contains(own));
+        directory || text("iss") == Some(own)
     }
 
     /// Whether `signature` is this key's of `signed`. RSA keys have at least 2048 bits.

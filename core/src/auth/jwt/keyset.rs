@@ -25,8 +25,11 @@ const MAX_KEYS: usize = 100;
 const FRESH: Duration = Duration::from_hours(1);
 /// Keys that are older are not used.
 const USABLE: Duration = Duration::from_hours(24);
-/// Time between two fetches for keys that are not there, whether the first found something or not.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Time between two fetches for keys that are not there, whether the first found something or not: names of keys that are made
+/// up, from however many addresses, have the issuer asked no more often.
+const PAUSE: Duration = Duration::from_secs(30);
+/// The same while there are no keys that can be used: until then nobody is let in.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Reads a document of an issuer: an URL in, at most [`MAX_DOCUMENT`] bytes out.
 pub trait Fetch: Send + Sync + fmt::Debug {
@@ -48,8 +51,9 @@ pub trait Fetch: Send + Sync + fmt::Debug {
 pub(super) enum Source {
     /// Here.
     Keys(Url),
-    /// In its metadata (OpenID Connect Discovery 1.0 section 4), which is at `metadata` and must name `issuer`.
-    Metadata { metadata: Url, issuer: String },
+    /// In its metadata, which is at one of `metadata` (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3.1) and must name
+    /// `issuer`.
+    Metadata { metadata: Vec<Url>, issuer: String },
 }
 
 pub(super) struct KeySet {
@@ -57,6 +61,8 @@ pub(super) struct KeySet {
     fetch: Arc<dyn Fetch>,
     clock: Arc<dyn Clock>,
     loaded: ArcSwapOption<Loaded>,
+    /// Where the issuer's metadata says that its keys are, and when it did.
+    place: ArcSwapOption<(Url, Tick)>,
     /// When the last fetch ended; held while one is under way.
     fetching: Mutex<Option<Tick>>,
 }
@@ -88,7 +94,8 @@ impl fmt::Debug for KeySet {
 
 impl KeySet {
     pub(super) fn new(source: Source, fetch: Arc<dyn Fetch>, clock: Arc<dyn Clock>) -> Self {
-        Self { source, fetch, clock, loaded: ArcSwapOption::empty(), fetching: Mutex::default() }
+        let (loaded, place) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { source, fetch, clock, loaded, place, fetching: Mutex::default() }
     }
 
     /// Judges a signature by the keys that are there.
@@ -124,7 +131,8 @@ impl KeySet {
             known => return Ok(known),
         }
         let now = self.clock.now();
-        let rested = last.is_none_or(|last| now.since(last) >= PAUSE);
+        let pause = if self.usable().is_some() { PAUSE } else { RETRY };
+        let rested = last.is_none_or(|last| now.since(last) >= pause);
         let outcome = if rested {
             let outcome = self.read().await;
             *last = Some(self.clock.now());
@@ -155,11 +163,35 @@ impl KeySet {
     async fn read(&self) -> Result<()> {
         let url = match &self.source {
             Source::Keys(url) => url.clone(),
-            Source::Metadata { metadata, issuer } => self.discover(metadata, issuer).await?,
+            Source::Metadata { metadata, issuer } => self.place(metadata, issuer).await?,
         };
-        let text = self.fetch.fetch(&url).await?;
-        let wrong =
-            || Error::new(ErrorKind::BadUpstream, "the issuer's keys are no JWK set").with("url", &url);
+        let outcome = self.keys_at(&url).await;
+        if outcome.is_err() {
+            // They may have moved.
+            self.place.store(None);
+        }
+        outcome
+    }
+
+    /// Where the keys are, as the metadata says: asked for as seldom as the keys themselves need be.
+    async fn place(&self, documents: &[Url], issuer: &str) -> Result<Url> {
+        let now = self.clock.now();
+        if let Some((url, at)) = self.place.load().as_deref()
+            && now.since(*at) < FRESH
+        {
+            return Ok(url.clone());
+        }
+        let url = self.keys_of(documents, issuer).await?;
+        self.place.store(Some(Arc::new((url.clone(), now))));
+        Ok(url)
+    }
+
+    async fn keys_at(&self, url: &Url) -> Result<()> {
+        let text = self.fetch.fetch(url).await?;
+        let wrong = || {
+            Error::new(ErrorKind::BadUpstream, "the issuer's `jwks_uri` did not return a JWK set")
+                .with("url", url)
+        };
         let document: Value = serde_json::from_slice(&text).map_err(|error| wrong().caused_by(error))?;
         let keys = document["keys"].as_array().filter(|keys| keys.len() <= MAX_KEYS).ok_or_else(wrong)?;
         let keys: Vec<_> = keys.iter().cloned().filter_map(PublicKey::read).collect();
@@ -168,6 +200,18 @@ impl KeySet {
             before.as_ref().map_or(0, |before| before.generation + u64::from(before.text != text));
         self.loaded.store(Some(Arc::new(Loaded { keys, at: self.clock.now(), generation, text })));
         Ok(())
+    }
+
+    /// Where the keys are by the first of these documents that can be used; the error is that of the first.
+    async fn keys_of(&self, documents: &[Url], issuer: &str) -> Result<Url> {
+        let mut first = None;
+        for metadata in documents {
+            match self.discover(metadata, issuer).await {
+                Ok(keys) => return Ok(keys),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or_else(unavailable))
     }
 
     async fn discover(&self, metadata: &Url, issuer: &str) -> Result<Url> {
@@ -211,7 +255,9 @@ impl Loaded {
             (Some(_), Some(_)) => return Finding::Broken,
             (None, _) => return Finding::Unknown,
         };
-        let holds = key.algorithm() == form.algorithm && key.verifies(form.signed, &form.signature);
+        let holds = key.is_of(&form.claims)
+            && key.algorithm() == form.algorithm
+            && key.verifies(form.signed, &form.signature);
         if holds { Finding::Holds(self.generation) } else { Finding::Broken }
     }
 }
@@ -219,8 +265,8 @@ impl Loaded {
 fn unavailable() -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        "the issuer's keys cannot be fetched, so its tokens cannot be judged; try again",
+        "the issuer's keys cannot be fetched, so its tokens cannot be verified; try again",
     )
-    .retry_after(PAUSE)
+    .retry_after(RETRY)
     .not_sent()
 }

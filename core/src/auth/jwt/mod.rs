@@ -52,7 +52,8 @@ struct Trusted {
     issuer: Arc<Issuer>,
     /// Values of `iss`.
     names: Vec<String>,
-    keys: KeySet,
+    /// Shared by those whose keys are at the same place.
+    keys: Arc<KeySet>,
 }
 
 impl Tokens {
@@ -66,8 +67,12 @@ impl Tokens {
         let mut trusted = Vec::new();
         for issuer in issuers {
             let issuer = Arc::new(issuer.clone());
+            let shared = issuer.jwks_url.is_some();
+            let mut known: Option<Arc<KeySet>> = None;
             for (names, source) in sources(&issuer)? {
-                let keys = KeySet::new(source, Arc::clone(fetch), Arc::clone(clock));
+                let new = || Arc::new(KeySet::new(source, Arc::clone(fetch), Arc::clone(clock)));
+                let keys = known.take().filter(|_| shared).unwrap_or_else(new);
+                known = Some(Arc::clone(&keys));
                 trusted.push(Trusted { issuer: Arc::clone(&issuer), names, keys });
             }
         }
@@ -115,12 +120,17 @@ impl Tokens {
         let Finding::Holds(generation) = finding else {
             return Err(refused("the token's signature is not that of its issuer"));
         };
+        if form.claims.contains_key("cnf") {
+            // RFC 7800: only who proves to have a key may use it, which a bearer does not.
+            return Err(refused("the token is bound to a key (`cnf`), and is not taken from a bearer"));
+        }
         let now = self.clock.timestamp();
         let service = self.audience(&trusted.issuer, &form.claims)?;
-        let expires_at = times(&form.claims, now)?;
-        let grant = Grant { service, expires_at: Some(expires_at), ..Grant::default() };
+        let end = end_of(&form.claims, now)?;
+        // A key that it makes ends with the token itself; the leeway is for the difference of two clocks alone.
+        let grant = Grant { service, expires_at: Some(end), ..Grant::default() };
         let principal = identity::principal(&trusted.issuer, &form.claims, grant)?;
-        self.remembered.keep(hash, principal.clone(), expires_at, index, generation, now);
+        self.remembered.keep(hash, principal.clone(), later(end), index, generation, now);
         Ok(principal)
     }
 
@@ -154,8 +164,8 @@ impl Tokens {
     }
 }
 
-/// The times of a token: when it ends, if it holds now.
-fn times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp> {
+/// When a token ends, if it holds now.
+fn end_of(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp> {
     let time = |name: &'static str| match claims.get(name) {
         None => Ok(None),
         // Seconds since 1970, whole or not (RFC 7519 section 2).
@@ -166,10 +176,8 @@ fn times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp> {
             .map(Some)
             .ok_or_else(|| refused("a time of the token is no time").with("claim", name)),
     };
-    let leeway = jiff::SignedDuration::try_from(LEEWAY).unwrap_or_default();
-    let later = |time: Timestamp| time.checked_add(leeway).unwrap_or(Timestamp::MAX);
-    let end = later(time("exp")?.ok_or_else(|| refused("the token has no end").with("claim", "exp"))?);
-    if end <= now {
+    let end = time("exp")?.ok_or_else(|| refused("the token has no end").with("claim", "exp"))?;
+    if later(end) <= now {
         return Err(refused("the token has expired"));
     }
     for name in ["nbf", "iat"] {
@@ -178,6 +186,11 @@ fn times(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp> {
         }
     }
     Ok(end)
+}
+
+/// `time` by a clock that is behind by the leeway.
+fn later(time: Timestamp) -> Timestamp {
+    time.checked_add(LEEWAY).unwrap_or(Timestamp::MAX)
 }
 
 /// The names that tokens of an issuer have, and where its keys are: once, or for each directory.
@@ -219,12 +232,20 @@ fn sources(issuer: &Issuer) -> Result<Vec<(Vec<String>, Source)>> {
             let source = if let Some(keys) = own {
                 Source::Keys(keys)
             } else {
-                let metadata = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
-                Source::Metadata { metadata: parse(&metadata)?, issuer: name.clone() }
+                let openid = format!("{}/.well-known/openid-configuration", name.trim_end_matches('/'));
+                let metadata = vec![parse(&openid)?, authorization_server(parse(&name)?)];
+                Source::Metadata { metadata, issuer: name.clone() }
             };
             Ok(vec![(vec![name], source)])
         }
     }
+}
+
+/// Where the metadata of an issuer is by RFC 8414 (section 3.1): the well-known part stands in front of its path.
+fn authorization_server(mut issuer: Url) -> Url {
+    let path = issuer.path().trim_end_matches('/').to_owned();
+    issuer.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
+    issuer
 }
 
 fn refused(message: &'static str) -> Error {

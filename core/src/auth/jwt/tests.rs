@@ -1,5 +1,7 @@
 //! A local issuer signs real tokens with keys that it makes, and publishes them.
 
+mod presets;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -331,6 +333,16 @@ async fn an_issuers_metadata_must_name_the_issuer_and_nothing_but_web_addresses(
     }
     house.site.put(metadata, &good);
     assert_eq!(status(house.claiming(json!({})).await), 200);
+}
+
+/// An issuer below a path whose metadata is where RFC 8414 (section 3.1) puts it.
+#[tokio::test]
+async fn an_issuers_metadata_is_found_in_front_of_its_path() {
+    let name = "https://issuer.example/tenants/one";
+    let house = House::with(&Issuer { jwks_url: None, issuer: Some(name.into()), ..oidc() });
+    let metadata = "https://issuer.example/.well-known/oauth-authorization-server/tenants/one";
+    house.site.put(metadata, &json!({ "issuer": name, "jwks_uri": KEYS }));
+    assert_eq!(status(house.claiming(json!({ "iss": name })).await), 200);
 }
 
 #[tokio::test]

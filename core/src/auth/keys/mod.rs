@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, Notify};
 use self::cache::Cache;
 pub(crate) use self::secret::has_form;
 pub use self::secret::{LENGTH, PREFIX, Secret};
+use super::authority::Authority;
 use super::matrix::MATRIX;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -94,7 +95,8 @@ impl Keys {
         }
     }
 
-    /// Makes a key for `maker`'s tenant; the key itself is in the answer and nowhere else.
+    /// Makes a key for `maker`'s tenant; the key itself is in the answer and nowhere else. It ends when the maker's own credential
+    /// does, if that is earlier.
     ///
     /// [`ErrorKind::InvalidParams`] for a value out of range, [`ErrorKind::PermissionDenied`] for more than `maker` has.
     pub async fn create(
@@ -128,7 +130,8 @@ impl Keys {
         correlation: Option<&str>,
     ) -> Result<(ApiKey, Secret)> {
         check(&new)?;
-        within(maker, new.role, new.scopes.as_deref(), new.server_id)?;
+        let authority = Authority::of(maker);
+        authority.covers(&Authority::wished(&new))?;
         let once = once.map(|name| Once {
             tenant_id: maker.tenant.clone(),
             subject: maker.subject.to_string(),
@@ -147,12 +150,12 @@ impl Keys {
             role: new.role,
             scopes: new.scopes,
             server_id: new.server_id,
-            requests_per_minute: new.requests_per_minute,
+            requests_per_minute: authority.rate_of(new.requests_per_minute),
             hint: secret.hint().to_owned(),
             hash: secret.hash(),
             created_by: maker.subject.to_string(),
             created_at: now,
-            expires_at: after(now, days(new.days)),
+            expires_at: lasting(authority.end_of(after(now, days(new.days))), now)?,
             last_used_at: None,
             uses: 0,
             rotated_to: None,
@@ -171,7 +174,8 @@ impl Keys {
         Ok((key, secret))
     }
 
-    /// Replaces a key by another that is like it and lives as long as it was to live; the old one lives for [`OVERLAP`] on.
+    /// Replaces a key by another that is like it and lives as long as it was to live, but no longer than the maker's own
+    /// credential; the old one lives for [`OVERLAP`] on.
     pub async fn rotate(
         &self,
         maker: &Principal,
@@ -179,7 +183,8 @@ impl Keys {
         correlation: Option<&str>,
     ) -> Result<(ApiKey, Secret)> {
         let old = self.get(&maker.tenant, id).await?;
-        within(maker, old.role, old.scopes.as_deref(), old.server_id)?;
+        let authority = Authority::of(maker);
+        authority.covers(&Authority::of_key(&old))?;
         let now = self.clock.timestamp();
         if !old.holds(now) {
             return Err(
@@ -194,7 +199,8 @@ impl Keys {
             hash: secret.hash(),
             created_by: maker.subject.to_string(),
             created_at: now,
-            expires_at: after(now, life),
+            requests_per_minute: authority.rate_of(old.requests_per_minute),
+            expires_at: lasting(authority.end_of(after(now, life)), now)?,
             last_used_at: None,
             uses: 0,
             rotated_to: None,
@@ -224,7 +230,7 @@ impl Keys {
     /// One key of this tenant, also one that has ended. [`ErrorKind::NotFound`] if there is none.
     pub async fn get(&self, tenant: &TenantId, id: KeyId) -> Result<ApiKey> {
         let found = self.store.key(tenant, id).await?;
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such API key").with("id", id))
+        found.ok_or_else(|| unknown_key(id))
     }
 
     /// The tenant's keys, also those that have ended, newest first.
@@ -343,25 +349,6 @@ fn check(new: &NewKey) -> Result<()> {
     Ok(())
 }
 
-/// Whether `maker` has all that a key is to have: nobody gives what they do not have.
-fn within(maker: &Principal, role: Role, scopes: Option<&[String]>, server: Option<ServerId>) -> Result<()> {
-    let denied = |message: &'static str| Err(Error::new(ErrorKind::PermissionDenied, message));
-    if !maker.role.includes(role) {
-        return denied("a key cannot have a role above your own");
-    }
-    if let Some(own) = maker.scopes() {
-        let covered = |scope: &String| own.iter().any(|mine| MATRIX.implies(mine, scope));
-        if !scopes.is_some_and(|scopes| scopes.iter().all(covered)) {
-            return denied("your own credential is narrowed to scopes; a key can have no others");
-        }
-    }
-    let only = maker.grant.as_ref().and_then(|grant| grant.server);
-    if only.is_some() && only != server {
-        return denied("your own credential is for one server; a key must be for the same");
-    }
-    Ok(())
-}
-
 /// Tells the requested key from everything else that is created.
 fn digest(new: &NewKey) -> String {
     let NewKey { name, role, scopes, server_id, days, requests_per_minute } = new;
@@ -375,12 +362,26 @@ fn made_already(id: &str) -> Error {
     Error::new(ErrorKind::Conflict, message).with("id", id)
 }
 
+/// The error for a key that there is not, or that the caller may not know of.
+pub(crate) fn unknown_key(id: KeyId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such API key").with("id", id)
+}
+
 fn ended(message: &'static str) -> Error {
     Error::new(ErrorKind::Unauthenticated, message)
 }
 
 fn days(days: u32) -> Duration {
     Duration::from_secs(u64::from(days) * 24 * 60 * 60)
+}
+
+/// The end of a key that is to live from `now` on.
+fn lasting(end: jiff::Timestamp, now: jiff::Timestamp) -> Result<jiff::Timestamp> {
+    if end > now {
+        Ok(end)
+    } else {
+        Err(ended("your own credential has ended, and what it makes ends with it"))
+    }
 }
 
 fn after(now: jiff::Timestamp, life: Duration) -> jiff::Timestamp {

@@ -25,7 +25,7 @@ impl Secret {
         let source = SystemRandom::new();
         let mut bytes = [0; LENGTH];
         while text.len() < LENGTH {
-            let none = |_| Error::new(ErrorKind::Internal, "the system gives no random numbers");
+            let none = |_| Error::new(ErrorKind::Internal, "the operating system returned no random bytes");
             source.fill(&mut bytes).map_err(none)?;
             // 248 is four times 62: without the bytes above it every character is as likely as any other.
             let drawn = bytes.iter().filter(|byte| **byte < 248).take(LENGTH - text.len());

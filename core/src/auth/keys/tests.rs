@@ -167,6 +167,53 @@ async fn nobody_gives_a_key_more_than_they_have() {
     keys.revoke(&admin().with(other), of_admin.id, None).await.unwrap();
 }
 
+/// a key ends when its maker's credential does, and has at most its rate; so does one that replaces another, also its own.
+#[tokio::test]
+async fn a_key_has_no_more_life_and_no_more_rate_than_its_maker() {
+    let (clock, _, keys) = keys().await;
+    let in_days = |days: u32| clock.timestamp() + Duration::from_hours(24 * u64::from(days));
+    let end = in_days(30);
+    let short =
+        admin().with(Grant { expires_at: Some(end), requests_per_minute: Some(7), ..Grant::default() });
+    for (days, rate, at_most) in [(MOST_DAYS, None, 7), (31, Some(8), 7), (20, Some(6), 6)] {
+        let lives = in_days(days).min(end);
+        let (made, secret) = keys
+            .create(&short, NewKey { days, requests_per_minute: rate, ..wish(Role::Admin) }, None)
+            .await
+            .unwrap();
+        assert_eq!((made.expires_at, made.requests_per_minute), (lives, Some(at_most)));
+        // One in its own place lives no longer, either.
+        let itself = keys.recognize(secret.reveal().as_bytes()).unwrap();
+        clock.advance(Duration::from_hours(1));
+        let (next, secret) = keys.rotate(&itself, made.id, None).await.unwrap();
+        assert_eq!((next.expires_at, next.requests_per_minute), (lives, Some(at_most)));
+        let itself = keys.recognize(secret.reveal().as_bytes()).unwrap();
+        let (more, _) =
+            keys.create(&itself, NewKey { days: MOST_DAYS, ..wish(Role::Viewer) }, None).await.unwrap();
+        assert_eq!(more.expires_at, lives);
+        clock.advance(Duration::from_hours(1));
+        let (renewed, _) = keys.rotate(&admin(), next.id, None).await.unwrap();
+        assert!(renewed.expires_at >= lives, "who is not bound by it gives it a new life");
+    }
+    let (other, _) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    assert_eq!(keys.rotate(&short, other.id, None).await.unwrap().0.expires_at, end);
+    clock.advance(Duration::from_hours(24 * 30));
+    let late = keys.create(&short, wish(Role::Viewer), None).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Unauthenticated);
+}
+
+/// a credential for one service makes no key for the whole tenant.
+#[tokio::test]
+async fn a_credential_for_one_service_makes_no_key_for_everything() {
+    let (_, _, keys) = keys().await;
+    let narrow = admin().with(Grant { service: Some("up".parse().unwrap()), ..Grant::default() });
+    let refused = keys.create(&narrow, wish(Role::Viewer), None).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    assert!(refused.message().contains("`server_id`") && refused.message().contains("`up`"), "{refused}");
+    let (wide, _) = keys.create(&admin(), wish(Role::Viewer), None).await.unwrap();
+    assert_eq!(keys.rotate(&narrow, wide.id, None).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
+
 #[tokio::test]
 async fn a_key_of_another_tenant_is_as_unknown_as_none() {
     let (_, _, keys) = keys().await;

@@ -8,7 +8,7 @@ fn principal(role: Role) -> Principal {
 
 #[test]
 fn the_matrix_and_the_program_know_the_same_operations() {
-    let file = File::parse(PERMISSIONS).unwrap();
+    let file = MatrixFile::parse(PERMISSIONS).unwrap();
     let known: BTreeSet<_> = Operation::ALL.iter().map(|operation| operation.as_str()).collect();
     let written: BTreeSet<_> = file.operations.keys().map(String::as_str).collect();
     assert_eq!(known, written);
@@ -25,7 +25,7 @@ fn the_matrix_and_the_program_know_the_same_operations() {
 /// each role may do what the file says, and nothing else.
 #[test]
 fn each_role_may_do_what_the_file_says_and_nothing_else() {
-    let file = File::parse(PERMISSIONS).unwrap();
+    let file = MatrixFile::parse(PERMISSIONS).unwrap();
     for role in Role::ALL {
         for operation in Operation::ALL {
             let least = file.operations[operation.as_str()].least;

@@ -53,7 +53,10 @@ pub(super) async fn whom(issuer: &Issuer, ask: &dyn Fetch, token: &str, now: Tim
     }
     let id = user["id"].as_u64().ok_or_else(strange)?.to_string();
     if user["type"] != "User" {
-        return Err(Error::new(ErrorKind::PermissionDenied, "the token is not that of a person"));
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "the GitHub token belongs to an application, not to a user; use a token of a user",
+        ));
     }
     let mut claims = Map::new();
     let known =

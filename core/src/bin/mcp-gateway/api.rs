@@ -15,7 +15,7 @@ use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::{Principal, TenantId};
 use mcp_registry_gateway::server::caller_tls::Trust;
 use mcp_registry_gateway::server::{ActingAs, Exposed, Peer, Service};
-use mcp_registry_gateway::store::{StoreLocation, presence};
+use mcp_registry_gateway::store::{DataLoss, StoreLocation, presence};
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -37,7 +37,7 @@ pub(crate) struct At {
     /// a command line, so rather say it by the variable
     #[arg(long, env = "MREG_KEY", hide_env_values = true)]
     key: Option<String>,
-    /// Authorities in PEM form whose certificate the gateway at the URL may show [default: this machine's]
+    /// Certificate authorities in PEM form that the CLI trusts for the gateway at the URL [default: this machine's]
     #[arg(long, env = "MREG_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
@@ -149,7 +149,7 @@ impl Api {
     async fn open(common: &Common) -> Result<Self, Failure> {
         let config = common.configuration()?;
         let place = common.location(&config)?.to_string();
-        let gateway = common.open(&config, None, &[]).await?;
+        let gateway = common.open(&config, None, &[], DataLoss::Refuse).await?;
         let service = Box::new(gateway.service().exposing(Exposed::EVERYTHING));
         Ok(Self::Opened { gateway, service, place })
     }
@@ -169,7 +169,18 @@ impl Api {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<Value, Failure> {
-        let (status, answer) = self.send(method, path, body).await?;
+        self.ask_within(method, path, body, TIMEOUT).await
+    }
+
+    /// The same with a longest wait of its own, for answers that take their time.
+    pub(crate) async fn ask_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
+        let (status, answer) = self.send_within(method, path, body, timeout).await?;
         if status.is_success() { Ok(answer) } else { Err(Failure::failed(message(status, &answer))) }
     }
 
@@ -180,11 +191,21 @@ impl Api {
         path: &str,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<(StatusCode, Value), Failure> {
+        self.send_within(method, path, body, TIMEOUT).await
+    }
+
+    async fn send_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Value), Failure> {
         let body =
             body.map(serde_json::to_vec).transpose().map_err(|error| Failure::failed(error.to_string()))?;
         let body = body.map(Bytes::from);
         let reply = match self {
-            Self::Running(client) => client.send(method, path, &[], body, TIMEOUT).await?,
+            Self::Running(client) => client.send(method, path, &[], body, timeout).await?,
             Self::Opened { service, .. } => in_process(service, method, path, body).await?,
         };
         if reply.body.is_empty() {

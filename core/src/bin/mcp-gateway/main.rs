@@ -38,13 +38,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves the gateway until it is told to stop
+    /// Serves the gateway until it is stopped
     Serve(commands::serve::Args),
     /// Serves the gateway to one client on standard input and output
     Stdio(commands::stdio::Args),
     /// Registers a server
     Register(Box<commands::register::Args>),
-    /// Makes, lists, rotates and revokes API keys
+    /// Creates, lists, rotates and revokes API keys
     Keys(commands::keys::Args),
     /// Sets, lists and removes credentials that the gateway sends to a server
     Credentials(commands::credentials::Args),
@@ -52,19 +52,27 @@ enum Command {
     List(commands::list::Args),
     /// Calls a tool through a running gateway
     Call(commands::call::Args),
-    /// Registers the servers of an `mcpServers` file, as desktop clients keep it
+    /// Registers the servers of a file of an MCP client or of another gateway
     Import(commands::import::Args),
-    /// Asks a running gateway whether it works, or probes one server now
+    /// Prints what an MCP client needs to reach this gateway
+    Export(commands::export::Args),
+    /// Checks the health of a running gateway, or probes one server now
     Healthcheck(commands::healthcheck::Args),
+    /// Examines servers step by step and says what to do
+    Doctor(commands::doctor::Args),
     /// Checks the configuration and prints everything that is wrong with it
     Validate(commands::validate::Args),
-    /// Makes the database, or brings it to the newest version
+    /// Creates the database, or migrates it to the newest version
     InitDb(commands::database::InitArgs),
     /// Refreshes the database's statistics and frees unused space
     OptimizeDb(commands::database::OptimizeArgs),
-    /// Shows, exports and verifies the audit trail
+    /// Writes a copy of the database
+    Backup(commands::database::BackupArgs),
+    /// Puts a backup in the place of the database
+    Restore(commands::database::RestoreArgs),
+    /// Lists, exports and verifies the audit trail
     Audit(commands::audit::Args),
-    /// Shows the gateway at work on servers of its own
+    /// Demonstrates the gateway on servers of its own
     Demo(demo::Args),
     #[command(hide = true)]
     DemoServer(demo::ServerArgs),
@@ -87,10 +95,14 @@ async fn main() -> ExitCode {
         Command::List(args) => commands::list::run(&common, args).await,
         Command::Call(args) => commands::call::run(&common, args).await,
         Command::Import(args) => commands::import::run(&common, args).await,
+        Command::Export(args) => commands::export::run(&common, &args),
         Command::Healthcheck(args) => commands::healthcheck::run(&common, args).await,
+        Command::Doctor(args) => commands::doctor::run(&common, args).await,
         Command::Validate(args) => commands::validate::run(&common, &args),
         Command::InitDb(args) => commands::database::init(&common, &args).await,
         Command::OptimizeDb(args) => commands::database::optimize(&common, &args).await,
+        Command::Backup(args) => commands::database::backup(&common, &args).await,
+        Command::Restore(args) => commands::database::restore(&common, &args).await,
         Command::Audit(args) => commands::audit::run(&common, args).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::DemoServer(args) => return demo::serve(args).await,

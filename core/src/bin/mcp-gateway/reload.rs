@@ -110,6 +110,7 @@ impl Running {
             certificate.reload(&config.server.tls)?;
         }
         tell(&sources);
+        tell_of_import(&config);
         let old = std::mem::replace(&mut self.config, config);
         self.trust(&servers);
         if let Err(error) = self.apply(&servers).await {
@@ -129,6 +130,7 @@ impl Running {
     /// Registers every server of the configuration and of the command line, and changes those that differ.
     pub(crate) async fn register_all(&self) -> Result<(), Failure> {
         let servers = wanted(&self.config, &self.own)?;
+        tell_of_import(&self.config);
         Ok(self.apply(&servers).await?)
     }
 
@@ -163,12 +165,17 @@ pub(crate) fn tell(sources: &Sources) {
     }
 }
 
-/// The servers that `config` and the command line name.
+/// Logs what became of the file of servers that `config` names.
+fn tell_of_import(config: &Config) {
+    // What makes it unreadable as a whole is told where it is used.
+    if let Ok(declared) = config.declared() {
+        declared.tell();
+    }
+}
+
+/// The servers that `config` and the command line name. Nothing is logged: this is asked several times.
 pub(crate) fn wanted(config: &Config, own: &[Registration]) -> Result<Vec<Registration>, Failure> {
     let declared = config.declared().map_err(|error| Failure::usage(error.to_string()))?;
-    for note in &declared.notes {
-        tracing::warn!("{note}");
-    }
     let mut servers = declared.registrations;
     servers.extend(own.iter().cloned());
     Ok(servers)
@@ -184,6 +191,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("`server.builtin_service`", was.builtin_service != is.builtin_service),
         ("`server.builtin_commands`", was.builtin_commands != is.builtin_commands),
         ("`server.sse`", was.sse != is.sse),
+        ("`server.trusted_proxies`", was.trusted_proxies != is.trusted_proxies),
         ("`server.workers`", was.workers != is.workers),
         ("`server.max_body_bytes`", was.max_body_bytes != is.max_body_bytes),
         ("`server.grace_seconds`", was.grace != is.grace),

@@ -6,8 +6,8 @@ use mcp_registry_gateway::builder::{Assembly, Keeping};
 use mcp_registry_gateway::config::{self, Config, DOTENV_FILE, Dotenv, LogFormat, Sources};
 use mcp_registry_gateway::gateway::Gateway;
 use mcp_registry_gateway::model::Registration;
-use mcp_registry_gateway::store::StoreLocation;
 use mcp_registry_gateway::store::presence::Holder;
+use mcp_registry_gateway::store::{DataLoss, StoreLocation};
 
 use super::exit::Failure;
 use super::reload::wanted;
@@ -96,17 +96,18 @@ impl Common {
     }
 
     /// Opens the gateway on the database, to be served at `url` or, without one, for the time of a command. `own` are the
-    /// servers of the command line.
+    /// servers of the command line; `loss` says what to do with a database that lacks what was acknowledged.
     pub(crate) async fn open(
         &self,
         config: &Config,
         url: Option<&str>,
         own: &[Registration],
+        loss: DataLoss,
     ) -> Result<Gateway, Failure> {
         let location = self.location(config)?;
         let keeping = Keeping::At(&location, url.map_or(Holder::Command, Holder::Served));
         let trusted = &wanted(config, own)?;
-        Ok(Assembly { keeping, trusted, ..Assembly::of(config) }.open().await?)
+        Ok(Assembly { keeping, trusted, loss, ..Assembly::of(config) }.open().await?)
     }
 
     /// Whether log lines are JSON, for messages before the configuration is read.

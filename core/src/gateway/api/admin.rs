@@ -2,29 +2,27 @@
 
 use std::sync::Arc;
 
-use super::visible::seeing;
+use super::visible::{Object, seeing};
 use crate::auth::Operation;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::routing::discover::is_asked;
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Capability, Patch, Registration, Server, ServerEndpoint, ServerId};
-use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render};
+use crate::model::{Capability, Configuration, Patch, Registration, Server, ServerEndpoint, ServerId};
+use crate::registry::{Actor, Drifted, Filter, Page, Registered, Render, validate};
 use crate::store::HealthRecord;
 use crate::transport::guard::Stance;
 
 impl Gateway {
     /// Registers a server; the gateway discovers its capabilities in the background.
     pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Arc<Server>> {
-        caller.may(Operation::ServersRegister)?;
+        self.may_register(caller, &registration).await?;
         let inner = &self.0;
-        if registration.command.is_some() {
-            self.may_name_a_program(caller, "server.register", &registration.name).await?;
-        }
-        let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
-        self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
-        let server = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await?;
+        let vouched = self.vouch(caller, &registration.name, registration.endpoint());
+        let outcome = inner.registry.register(&caller.principal.tenant, &actor(caller), registration).await;
+        let server = self.vouched(vouched, outcome)?;
         inner.refresh();
-        if server.auto_discover {
+        if is_asked(&server) {
             inner.discover_soon(server.id);
         }
         Ok(server)
@@ -38,18 +36,15 @@ impl Gateway {
         key: &str,
         render: Render,
     ) -> Result<Registered> {
-        caller.may(Operation::ServersRegister)?;
+        self.may_register(caller, &registration).await?;
         let inner = &self.0;
-        if registration.command.is_some() {
-            self.may_name_a_program(caller, "server.register", &registration.name).await?;
-        }
-        let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
-        self.may_name_a_file(caller, "server.register", &registration.name, file).await?;
         let tenant = &caller.principal.tenant;
-        let made = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await?;
+        let vouched = self.vouch(caller, &registration.name, registration.endpoint());
+        let outcome = inner.registry.register_once(tenant, &actor(caller), registration, key, render).await;
+        let made = self.vouched(vouched, outcome)?;
         if let Some(server) = &made.server {
             inner.refresh();
-            if server.auto_discover {
+            if is_asked(server) {
                 inner.discover_soon(server.id);
             }
         }
@@ -67,10 +62,13 @@ impl Gateway {
         caller.may(Operation::ServersUpdate)?;
         let inner = &self.0;
         let before = self.get(caller, id)?;
+        if let Some(service) = patch.service.as_deref().filter(|new| *new != before.service.as_str()) {
+            self.may_place(caller, "server.update", &id.to_string(), service).await?;
+        }
         let lifts = patch.configuration.as_ref().is_some_and(|new| new.access != before.configuration.access);
         // The rules refer to the service.
         let moves = patch.service.as_ref().is_some_and(|new| *new != before.service.as_str())
-            && inner.view(&caller.principal.tenant).is_restricted();
+            && inner.router.view(&caller.principal.tenant).is_restricted();
         if lifts || moves {
             // A caller that may change a server could otherwise lift rules that hide a part of it from others, or from the
             // caller.
@@ -81,6 +79,7 @@ impl Gateway {
             // A caller that may change a server could otherwise have the gateway's own credential sent in their calls.
             caller.may(Operation::CredentialsWrite)?;
         }
+        may_hide(caller, patch.configuration.as_ref(), &before.configuration.secrets)?;
         if patch.command.is_some() || patch.args.is_some() || patch.env.is_some() || patch.cwd.is_some() {
             self.may_name_a_program(caller, "server.update", &id.to_string()).await?;
         }
@@ -91,13 +90,41 @@ impl Gateway {
         if patch.configuration.is_none() && !before.configuration.headers.is_empty() {
             self.stays_where_it_is(caller, &before, &patch).await?;
         }
-        let server =
-            inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await?;
+        // A patch that cannot be applied is refused by the register, which says why.
+        let after = validate::patch(&before, patch.clone()).ok().map(|after| after.server.endpoint);
+        let vouched = self.vouch(caller, &before.name, after.filter(|after| *after != before.endpoint));
+        let outcome =
+            inner.registry.update(&caller.principal.tenant, &actor(caller), id, patch, if_match).await;
+        let server = self.vouched(vouched, outcome)?;
         inner.refresh();
-        if server.auto_discover && server.endpoint != before.endpoint {
+        if is_asked(&server) && (server.endpoint != before.endpoint || !is_asked(&before)) {
             inner.discover_soon(id);
         }
         Ok(server)
+    }
+
+    /// Checks the caller's right to register this server: also where it is to be, and what it names on this machine.
+    async fn may_register(&self, caller: &Caller, registration: &Registration) -> Result<()> {
+        caller.may(Operation::ServersRegister)?;
+        let (action, name) = ("server.register", registration.name.as_str());
+        // As the register has it: the service of one that names none is called as the server is.
+        let service = registration.service.clone().unwrap_or_else(|| name.to_ascii_lowercase());
+        self.may_place(caller, action, name, &service).await?;
+        if registration.command.is_some() {
+            self.may_name_a_program(caller, action, name).await?;
+        }
+        may_hide(caller, registration.configuration.as_ref(), &[])?;
+        let file = registration.configuration.as_ref().and_then(|new| new.ca_file.as_deref());
+        self.may_name_a_file(caller, action, name, file).await
+    }
+
+    /// Checks that a server of `service` is within the caller's reach.
+    async fn may_place(&self, caller: &Caller, action: &str, target: &str, service: &str) -> Result<()> {
+        let outcome = self.0.may_place(caller, service);
+        if let Err(error) = &outcome {
+            self.0.registry.refuse(&caller.principal.tenant, &actor(caller), action, target, error).await;
+        }
+        outcome
     }
 
     /// Checks the caller's right to name a program or its arguments, since it runs with the rights of the gateway.
@@ -153,8 +180,9 @@ impl Gateway {
     /// Removes a server: soft, its name is free again, its session is ended. With `if_match`, only if its revision is still that.
     pub async fn remove(&self, caller: &Caller, id: ServerId, if_match: Option<u64>) -> Result<()> {
         caller.may(Operation::ServersRemove)?;
-        self.visible(caller, id)?;
+        let server = self.visible(caller, id)?;
         self.0.registry.remove(&caller.principal.tenant, &actor(caller), id, if_match).await?;
+        self.0.settings.guard.vouch(&server.tenant_id, &server.name, None);
         self.0.book.forget(id);
         #[cfg(feature = "oauth")]
         self.0.logins.forget(id);
@@ -174,7 +202,8 @@ impl Gateway {
     /// A server of the caller's tenant, unless it is hidden from the caller: then it is as unknown as one that never was.
     pub(crate) fn visible(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
         let server = self.0.registry.get(&caller.principal.tenant, id);
-        server.filter(|server| self.0.sees(&caller.principal, server)).ok_or_else(|| unknown(id))
+        let known = |server: &Arc<Server>| self.0.reaches(&caller.principal, Object::Server(server));
+        server.filter(known).ok_or_else(|| unknown(id))
     }
 
     /// A page of the caller's servers.
@@ -182,7 +211,7 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
         let (snapshot, state) = (inner.router.load(), inner.registry.state());
-        let view = inner.view(&principal.tenant);
+        let view = inner.router.view(&principal.tenant);
         if view.is_whole_for(principal) && !filter.restricts() {
             return state.list(&principal.tenant, filter);
         }
@@ -200,7 +229,7 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let server = self.get(caller, id)?;
         let mut items = self.0.registry.state().listing(server.id).items.clone();
-        if !self.0.view(&caller.principal.tenant).is_whole_for(&caller.principal) {
+        if !self.0.router.view(&caller.principal.tenant).is_whole_for(&caller.principal) {
             items.retain(|item| self.0.sees_item(&caller.principal, &server, item));
         }
         Ok(items)
@@ -215,6 +244,7 @@ impl Gateway {
     /// Takes up the definitions of a server that wait for approval; [`ErrorKind::Conflict`] if none do.
     pub async fn approve(&self, caller: &Caller, id: ServerId) -> Result<Arc<Server>> {
         caller.may(Operation::ServersUpdate)?;
+        self.visible(caller, id)?;
         let server = self.0.registry.approve(&caller.principal.tenant, &actor(caller), id).await?;
         self.0.refresh();
         Ok(server)
@@ -224,7 +254,7 @@ impl Gateway {
     pub async fn health_check(&self, caller: &Caller, id: ServerId) -> Result<HealthRecord> {
         caller.may(Operation::ServersProbe)?;
         let server = self.get(caller, id)?;
-        self.0.monitor.probe_now(server.id).await
+        Ok(readable(caller, self.0.monitor.probe_now(server.id).await?))
     }
 
     /// The newest observations of a server's health first, at most `limit` and at most as many as are kept.
@@ -236,7 +266,8 @@ impl Gateway {
     ) -> Result<Vec<HealthRecord>> {
         caller.may(Operation::ServersRead)?;
         self.visible(caller, id)?;
-        self.0.registry.health_history(&caller.principal.tenant, id, limit).await
+        let records = self.0.registry.health_history(&caller.principal.tenant, id, limit).await?;
+        Ok(records.into_iter().map(|record| readable(caller, record)).collect())
     }
 
     /// Asks a server now for its capabilities.
@@ -248,6 +279,15 @@ impl Gateway {
     }
 }
 
+/// The record without the texts of the server, for callers that may not read those.
+fn readable(caller: &Caller, record: HealthRecord) -> HealthRecord {
+    if caller.may(Operation::ServersDiagnose).is_ok() {
+        return record;
+    }
+    let error = record.error.as_ref().map(|_| "the probe failed; a manager can read the reason".to_owned());
+    HealthRecord { error, ..record }
+}
+
 pub(crate) fn actor(caller: &Caller) -> Actor {
     Actor {
         subject: caller.principal.subject.to_string(),
@@ -257,4 +297,10 @@ pub(crate) fn actor(caller: &Caller) -> Actor {
 
 fn unknown(id: ServerId) -> Error {
     Error::new(ErrorKind::NotFound, "no such server").with("id", id)
+}
+
+/// Whether the caller may hide more of an endpoint than is hidden: only an administrator, since the audit trail does not tell it either.
+fn may_hide(caller: &Caller, new: Option<&Configuration>, hidden: &[String]) -> Result<()> {
+    let more = new.is_some_and(|new| new.secrets.iter().any(|secret| !hidden.contains(secret)));
+    if more { caller.may(Operation::ServersRestrict) } else { Ok(()) }
 }

@@ -54,7 +54,7 @@ impl Gateway {
             Ok((principal, admission)) => Ok(Admitted {
                 inner: Arc::clone(inner),
                 ask,
-                caller: Caller { principal, correlation_id },
+                caller: Caller::sent(principal, correlation_id),
                 since,
                 outcome: CANCELLED,
                 _admission: admission,
@@ -68,7 +68,7 @@ impl Gateway {
                 };
                 match known.as_ref().filter(|_| !is_refusal(&error)) {
                     Some(principal) => {
-                        let caller = Caller { principal: principal.clone(), correlation_id };
+                        let caller = Caller::sent(principal.clone(), correlation_id);
                         inner.note_ended(&ask, &caller, since, error.kind().row().name);
                     }
                     None => self.refused(&attempt, &error),
@@ -99,7 +99,7 @@ impl Core {
         principal.may(Operation::of_request(&ask.method))?;
         match (kind_of(&ask.method), &ask.name) {
             (Some(kind), Some(name)) if !self.leaves(&principal, &ask.service, kind, name) => {
-                let unknown = Error::new(ErrorKind::NotFound, "there is nothing of this name");
+                let unknown = Error::new(ErrorKind::NotFound, "no tool, prompt or resource has this name");
                 Err(unknown.with("name", crate::gateway::routing::names::shown(name)))
             }
             _ => Ok((principal, admission)),

@@ -1,9 +1,15 @@
 //! Servers that an operator declares, in a configuration or on a command line, rather than registers: each gets the declared
 //! values, and values that are not declared stay as they were set since.
+//!
+//! Servers that the embedding program registers by its own code are trusted as those of the operator's configuration are. With
+//! authentication configured a gateway is shared, and what its users register is held to `[outbound]` and `[stdio]`; the program's
+//! own code is none of its users, and whoever could change it could change the configuration as well. That trust is kept in
+//! memory, for the endpoint that the program named: a program that keeps its register in a database names its servers again when
+//! it starts, by the builder's `servers` or by registering them again.
 
 use crate::error::{ErrorKind, Result};
 use crate::gateway::{Caller, Gateway};
-use crate::model::{Patch, Registration, Server};
+use crate::model::{Patch, Registration, Server, ServerEndpoint, TenantId};
 use crate::registry::validate;
 
 impl Gateway {
@@ -36,6 +42,39 @@ impl Gateway {
     }
 }
 
+/// The trust that was given for an operation of the program, and the one before it.
+pub(crate) struct Vouched {
+    tenant: TenantId,
+    name: String,
+    endpoint: ServerEndpoint,
+    before: Option<ServerEndpoint>,
+}
+
+impl Gateway {
+    /// Trusts `endpoint` under this name if the program itself names it; nothing for any other caller.
+    pub(crate) fn vouch(
+        &self,
+        caller: &Caller,
+        name: &str,
+        endpoint: Option<ServerEndpoint>,
+    ) -> Option<Vouched> {
+        let endpoint = endpoint.filter(|_| caller.is_program())?;
+        let tenant = caller.principal.tenant.clone();
+        let before = self.0.settings.guard.vouch(&tenant, name, Some(endpoint.clone()));
+        Some(Vouched { tenant, name: name.to_owned(), endpoint, before })
+    }
+
+    /// Takes the trust back if the operation failed, unless the server is there as the program names it: it was registered before.
+    pub(crate) fn vouched<T>(&self, vouched: Option<Vouched>, outcome: Result<T>) -> Result<T> {
+        if let (Err(_), Some(Vouched { tenant, name, endpoint, before })) = (&outcome, vouched)
+            && self.0.registry.find(&tenant, &name).is_none_or(|there| there.endpoint != endpoint)
+        {
+            self.0.settings.guard.vouch(&tenant, &name, before);
+        }
+        outcome
+    }
+}
+
 /// The changes that turn `current` into `wanted`; `None` if there are none. Values that `wanted` leaves out stay as they are:
 /// they may have been set since.
 fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
@@ -58,6 +97,7 @@ fn patch(current: &Server, wanted: &Registration) -> Option<Patch> {
         configuration: differing(wanted.configuration.as_ref(), &current.configuration),
         // Compared where the server's own declarations are known: the register writes nothing if they are the same.
         capabilities: wanted.capabilities.clone(),
+        status: differing(wanted.status.as_ref(), &current.status),
         ..Patch::default()
     };
     if wanted.endpoint().is_some_and(|endpoint| endpoint != current.endpoint) {

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,11 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Credentials, Operation};
 use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::session::open_streams::OpenStream;
 use crate::gateway::{Caller, Core, Gateway};
-use crate::model::{Event, HealthStatus, Principal, Server, ServerId};
-
-/// Watchers at most, over the whole gateway: each holds a connection.
-pub const MAX_WATCHERS: usize = 1000;
+use crate::model::{Event, HealthStatus, Principal, Server, ServerId, ServerState};
+use crate::transport::unread::CallRoom;
 
 /// The longest time for which a watcher gets nothing.
 pub const SILENCE: Duration = Duration::from_secs(15);
@@ -38,7 +36,8 @@ pub enum Heard {
 /// A change of one server.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered` or `server.health`.
+    /// `server.registered`, `server.updated`, `server.removed`, `server.discovered`, `server.state` or
+    /// `server.health`.
     pub kind: &'static str,
     /// When it was passed on.
     pub at: Timestamp,
@@ -46,6 +45,8 @@ pub struct Change {
     pub id: ServerId,
     /// How it is now, with what came after this change; `None` if it is gone.
     pub server: Option<Arc<Server>>,
+    /// In which state it is now; `None` if it is gone.
+    pub state: Option<ServerState>,
     /// For `server.health`: before, and now.
     pub health: Option<(HealthStatus, HealthStatus)>,
 }
@@ -75,6 +76,7 @@ pub struct Events {
     principal: Principal,
     changes: broadcast::Receiver<Event>,
     ending: CancellationToken,
+    open: OpenStream,
     /// The item that was received and not returned yet.
     held: Option<Heard>,
 }
@@ -83,28 +85,53 @@ impl Gateway {
     /// The changes of the caller's servers from now on. `credentials` are those that stand for the caller: the watch ends when
     /// they do not any more.
     ///
-    /// [`ErrorKind::Unavailable`] while the maximum of watchers is reached, or the gateway shuts down.
+    /// [`ErrorKind::RateLimited`] while the caller holds as many streams open as it may, [`ErrorKind::Unavailable`] if there are as
+    /// many as there may be, or the gateway shuts down.
     pub fn events(&self, caller: &Caller, credentials: Credentials) -> Result<Events> {
         caller.may(Operation::EventsRead)?;
         let inner = &self.0;
         if inner.is_stopping() {
             return Err(Error::new(ErrorKind::Unavailable, "the gateway is shutting down"));
         }
-        // Made before it is counted: where there is no slot for it, dropping it takes the count back.
-        let events = Events {
+        Ok(Events {
+            open: inner.open_stream(&caller.principal)?,
             gateway: Arc::clone(inner),
             credentials,
             principal: caller.principal.clone(),
             changes: inner.registry.subscribe(),
             ending: inner.modern.ending.clone(),
             held: None,
-        };
-        if inner.watchers.fetch_add(1, Ordering::Relaxed) >= MAX_WATCHERS {
-            return Err(Error::new(ErrorKind::Unavailable, "as many streams of events are open as may be")
-                .with("limit", MAX_WATCHERS)
-                .retry_after(Duration::from_secs(10)));
+        })
+    }
+
+    /// Counts a stream that the caller holds open by other means, and tells when it has to end.
+    ///
+    /// Errors: as of [`Gateway::events`].
+    pub fn open_stream(&self, caller: &Caller) -> Result<OpenStream> {
+        self.0.open_stream(&caller.principal)
+    }
+}
+
+impl Gateway {
+    /// Room for an answer to the caller, which counts as unread until it was written.
+    pub(crate) fn unread_room(&self, caller: &Caller) -> Arc<CallRoom> {
+        self.0.unread.room(&caller.principal)
+    }
+}
+
+impl Core {
+    /// One more stream that `principal` holds open.
+    pub(crate) fn open_stream(&self, principal: &Principal) -> Result<OpenStream> {
+        let open = self.streams.enter(principal)?;
+        // Whoever ends the streams of a credential or a tenant has seen this one, or these see what was changed before that.
+        self.gone.check(principal)?;
+        if principal.is_over(self.clock.timestamp()) {
+            return Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the credential was revoked or has expired; use another one",
+            ));
         }
-        Ok(events)
+        Ok(open)
     }
 }
 
@@ -116,6 +143,11 @@ impl Gateway {
 }
 
 impl Events {
+    /// Resolves when the caller may watch no longer, also while nobody asks for the next item.
+    pub async fn ended(&self) {
+        self.open.ended().await;
+    }
+
     /// The next item; `None` once the gateway shuts down, or the credentials are no longer valid. Giving up the wait loses
     /// nothing.
     pub async fn next(&mut self) -> Option<Heard> {
@@ -132,6 +164,7 @@ impl Events {
             let event = tokio::select! {
                 biased;
                 () = self.ending.cancelled() => return None,
+                () = self.open.ended() => return None,
                 event = self.changes.recv() => event,
                 () = &mut silence => return Some(Heard::Silence),
             };
@@ -150,7 +183,8 @@ impl Events {
     async fn holds(&self) -> bool {
         let now = self.gateway.auth.authenticate(&self.credentials).get().await;
         now.is_ok_and(|now| {
-            (&now.tenant, &now.subject) == (&self.principal.tenant, &self.principal.subject)
+            self.gateway.gone.check(&now).is_ok()
+                && (&now.tenant, &now.subject) == (&self.principal.tenant, &self.principal.subject)
                 && now.may(Operation::EventsRead).is_ok()
         })
     }
@@ -162,6 +196,7 @@ impl Events {
             Event::Updated { tenant_id, id } => (tenant_id, "server.updated", id, None),
             Event::Removed { tenant_id, id } => (tenant_id, "server.removed", id, None),
             Event::Discovered { tenant_id, id } => (tenant_id, "server.discovered", id, None),
+            Event::State { tenant_id, id } => (tenant_id, "server.state", id, None),
             Event::Health { tenant_id, id, from, to } => (tenant_id, "server.health", id, Some((from, to))),
         };
         if tenant != self.principal.tenant {
@@ -172,10 +207,11 @@ impl Events {
         match &server {
             Some(server) if !gateway.sees(principal, server) => return None,
             // It is no longer known whether the server was hidden from a watcher that does not see everything.
-            None if !gateway.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
+            None if !gateway.router.view(&tenant).is_whole_for(principal) => return Some(Heard::Lagged(1)),
             Some(_) | None => {}
         }
-        Some(Heard::Change(Change { kind, at: gateway.clock.timestamp(), id, server, health }))
+        let state = server.as_ref().map(|server| gateway.condition(server, &[]).state);
+        Some(Heard::Change(Change { kind, at: gateway.clock.timestamp(), id, server, state, health }))
     }
 }
 
@@ -184,12 +220,3 @@ impl fmt::Debug for Events {
         f.debug_struct("Events").field("tenant", &self.principal.tenant).finish_non_exhaustive()
     }
 }
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        self.gateway.watchers.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The number of watchers.
-pub(crate) type Watchers = AtomicUsize;

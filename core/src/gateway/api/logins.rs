@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::credentials::fits;
+use crate::auth::authority::Authority;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::upstream::credential_cache::origin_of;
 use crate::gateway::upstream::granted::HEADER;
@@ -28,8 +29,8 @@ const MOST_EACH: usize = 20;
 /// The parameters of a login.
 #[derive(Clone, Default)]
 pub struct LoginWish {
-    /// The address to which the authorization server sends the browser back, with the parameters that [`Gateway::finish_login`]
-    /// takes.
+    /// The page to which authorization servers send the browser back, with the parameters that [`Gateway::finish_login`] takes. Each
+    /// of them has an address of its own below it: [`LoginBegun::redirect_uri`].
     pub redirect_uri: String,
     /// A client that was registered by hand at the authorization server; without, the gateway registers itself.
     pub client_id: Option<String>,
@@ -46,6 +47,9 @@ pub struct LoginWish {
 pub struct LoginBegun {
     /// The page that the person opens in a browser.
     pub authorization_url: String,
+    /// The address to which this authorization server, and no other, sends the browser back. A client that was registered by hand
+    /// is registered with it.
+    pub redirect_uri: String,
     /// The time by which they have to be back.
     pub expires_at: Timestamp,
 }
@@ -76,16 +80,18 @@ pub struct LoginAnswer<'a> {
     pub code: &'a str,
     /// `iss` (RFC 9207).
     pub issuer: Option<&'a str>,
+    /// The address that the browser was sent back to, or its path: it is for the answers of one authorization server.
+    pub redirect_uri: Option<&'a str>,
 }
 
 /// The logins under way, and the challenges of servers that require one.
 #[derive(Default)]
 pub(crate) struct Logins {
-    waiting: Mutex<HashMap<String, Arc<Waiting>>>,
+    waiting: Mutex<HashMap<String, Arc<PendingLogin>>>,
     challenges: Mutex<HashMap<(ServerId, Option<String>), Challenge>>,
 }
 
-struct Waiting {
+struct PendingLogin {
     login: oauth::Login,
     caller: Caller,
     server: ServerId,
@@ -96,7 +102,23 @@ struct Waiting {
     turn: tokio::sync::Mutex<()>,
 }
 
-impl Waiting {
+impl PendingLogin {
+    /// Whether the address that the browser was sent back to is for the answers of this login's authorization server
+    /// (RFC 9700 section 4.4.2).
+    fn is_at(&self, redirect_uri: Option<&str>) -> Result<()> {
+        let message = match redirect_uri.map(oauth::issuer_at) {
+            Some(id) if id == self.login.issuer_id => return Ok(()),
+            Some(_) => {
+                "this address is for the answers of another authorization server than the one that was asked, so nothing is taken from \
+                 it; log in again"
+            }
+            None => {
+                "say in `redirect_uri` to which address the browser came back: each authorization server has its own"
+            }
+        };
+        Err(Error::new(ErrorKind::PermissionDenied, message).with("expected", &self.login.redirect_uri))
+    }
+
     fn is_of(&self, principal: &Principal) -> bool {
         let own = &self.caller.principal;
         own.tenant == principal.tenant && own.subject == principal.subject
@@ -131,7 +153,7 @@ impl Logins {
         self.waiting().retain(|_, waiting| waiting.server != server);
     }
 
-    fn add(&self, state: String, waiting: Waiting, now: Timestamp) -> Result<()> {
+    fn add(&self, state: String, waiting: PendingLogin, now: Timestamp) -> Result<()> {
         let mut all = self.waiting();
         all.retain(|_, other| other.ends > now);
         let own = all.values().filter(|other| other.is_of(&waiting.caller.principal)).count();
@@ -147,7 +169,7 @@ impl Logins {
         Ok(())
     }
 
-    fn get(&self, state: &str, now: Timestamp) -> Result<Arc<Waiting>> {
+    fn get(&self, state: &str, now: Timestamp) -> Result<Arc<PendingLogin>> {
         let found = self.waiting().get(state).filter(|waiting| waiting.ends > now).cloned();
         found.filter(|waiting| !waiting.caller.principal.is_over(now)).ok_or_else(|| {
             let message = "no such login is under way: it has ended, or took longer than ten minutes; begin another one";
@@ -155,7 +177,7 @@ impl Logins {
         })
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Arc<Waiting>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Arc<PendingLogin>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,9 +208,11 @@ impl Gateway {
 
     /// The question that the person who comes back confirms before the login ends.
     ///
-    /// [`ErrorKind::NotFound`] if no such login is under way.
-    pub fn login_asked(&self, state: &str) -> Result<LoginAsked> {
+    /// [`ErrorKind::NotFound`] if no such login is under way, [`ErrorKind::PermissionDenied`] if the browser was sent back to
+    /// `redirect_uri` by another authorization server than the login's.
+    pub fn login_asked(&self, state: &str, redirect_uri: Option<&str>) -> Result<LoginAsked> {
         let waiting = self.0.logins.get(state, self.0.clock.timestamp())?;
+        waiting.is_at(redirect_uri)?;
         let server = self.visible(&waiting.caller, waiting.server)?;
         Ok(LoginAsked {
             server: server.name.clone(),
@@ -208,6 +232,9 @@ impl Gateway {
     pub async fn finish_login(&self, answer: &LoginAnswer<'_>) -> Result<Credential> {
         let inner = &self.0;
         let waiting = inner.logins.get(answer.state, inner.clock.timestamp())?;
+        if let Err(error) = waiting.is_at(answer.redirect_uri) {
+            return self.told(&waiting.caller, "credential.login", waiting.server, Err(error)).await;
+        }
         let _turn = waiting.turn.lock().await;
         // It may have ended while this answer waited.
         inner.logins.get(answer.state, inner.clock.timestamp())?;
@@ -220,9 +247,9 @@ impl Gateway {
 
     /// Ends a login that the person or the authorization server refused.
     ///
-    /// [`ErrorKind::NotFound`] if no such login is under way.
-    pub fn give_up_login(&self, state: &str) -> Result<()> {
-        self.0.logins.get(state, self.0.clock.timestamp())?;
+    /// Errors as of [`Gateway::login_asked`].
+    pub fn give_up_login(&self, state: &str, redirect_uri: Option<&str>) -> Result<()> {
+        self.0.logins.get(state, self.0.clock.timestamp())?.is_at(redirect_uri)?;
         self.0.logins.waiting().remove(state);
         Ok(())
     }
@@ -248,7 +275,7 @@ impl Gateway {
         let login = oauth::Login::begin(
             &oauth::Wish {
                 server: &url,
-                redirect_uri: &wish.redirect_uri,
+                page: &wish.redirect_uri,
                 client,
                 client_metadata_url: wish.client_metadata_url.as_deref(),
                 scopes: &wish.scopes,
@@ -260,9 +287,12 @@ impl Gateway {
         .await
         .map_err(|error| error.with("server", &server.name))?;
         let now = inner.clock.timestamp();
-        let expires_at = now.round(jiff::Unit::Second).unwrap_or(now) + PATIENCE;
+        let latest = now.round(jiff::Unit::Second).unwrap_or(now) + PATIENCE;
+        // A login ends with the credential that began it.
+        let expires_at = Authority::of(&caller.principal).end_of(latest);
         let (state, authorization_url) = (login.state.clone(), login.url.clone());
-        let waiting = Waiting {
+        let redirect_uri = login.redirect_uri.clone();
+        let waiting = PendingLogin {
             login,
             caller: caller.clone(),
             server: server.id,
@@ -272,14 +302,14 @@ impl Gateway {
             turn: tokio::sync::Mutex::default(),
         };
         inner.logins.add(state, waiting, now)?;
-        Ok(LoginBegun { authorization_url, expires_at })
+        Ok(LoginBegun { authorization_url, redirect_uri, expires_at })
     }
 
-    async fn granted(&self, waiting: &Waiting, answer: &LoginAnswer<'_>) -> Result<Credential> {
+    async fn granted(&self, waiting: &PendingLogin, answer: &LoginAnswer<'_>) -> Result<Credential> {
         let inner = &self.0;
         let (caller, subject) = (&waiting.caller, waiting.subject.as_deref());
         let server = self.visible(caller, waiting.server)?;
-        let LoginAnswer { state, code, issuer } = *answer;
+        let LoginAnswer { state, code, issuer, .. } = *answer;
         let now = inner.clock.timestamp();
         let grant = waiting.login.finish(&oauth::Callback { code, state, issuer }, now).await?;
         let about = Credential {
@@ -302,7 +332,7 @@ impl Gateway {
 fn url_of(server: &Server) -> Result<Url> {
     let url = server.endpoint.url().and_then(|url| Url::parse(url).ok());
     url.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidParams, "a server that is a command is not authorized by OAuth")
+        Error::new(ErrorKind::InvalidParams, "OAuth applies to servers with a URL; this server is a command")
     })
 }
 

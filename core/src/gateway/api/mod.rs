@@ -11,6 +11,8 @@ pub(super) mod credentials;
 pub(super) mod logins;
 pub(super) mod published;
 pub(super) mod reads;
+pub(super) mod condition;
+pub(super) mod diagnose;
 pub(super) mod metrics;
 pub(super) mod picked;
 pub(super) mod admitted;

@@ -53,7 +53,7 @@ impl Gateway {
         limit: usize,
     ) -> Result<(Vec<Published>, bool)> {
         caller.may(Operation::ServersRead)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         let search = filter.search.as_ref().map(|text| text.to_lowercase());
         let after = filter.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let mut found: Vec<Published> = view
@@ -75,7 +75,7 @@ impl Gateway {
     /// The service of this name, if the caller has one.
     pub fn published_one(&self, caller: &Caller, name: &ServiceName) -> Result<Option<Published>> {
         caller.may(Operation::ServersRead)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         Ok(view.services.get(name).and_then(|service| published(name, service)))
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tenants::sees_all;
-use super::visible::seeing;
+use super::visible::{Object, seeing};
 use crate::auth::Operation;
 use crate::discovery::{Found, Hit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::{Caller, Core, Gateway};
 use crate::limit::LimitStats;
-use crate::model::{Capability, CapabilityKind, Server, ServerId};
+use crate::model::{Capability, CapabilityKind, Principal, Server, ServerId};
 use crate::observe::{Active, AuditStats};
 
 /// Counts over the register.
@@ -24,6 +24,8 @@ pub struct Stats {
     pub servers_by_transport: BTreeMap<&'static str, u64>,
     /// By observed health.
     pub servers_by_health: BTreeMap<&'static str, u64>,
+    /// By whether they serve.
+    pub servers_by_state: BTreeMap<&'static str, u64>,
     /// Client sessions of the tenant that are open.
     pub sessions: u64,
     /// Calls of the tenant under way, and streams that its clients hold open.
@@ -39,6 +41,8 @@ pub struct GatewayStats {
     pub sessions: u64,
     /// Calls under way, and streams that clients hold open.
     pub active_requests: u64,
+    /// Reads that were answered by the fetch of an equal one.
+    pub shared_reads: u64,
     /// The refusals and the current holdings of the limits.
     pub limits: LimitStats,
     /// The outcomes of audit rows that belong to no mutation.
@@ -112,7 +116,7 @@ impl Gateway {
         caller.may(Operation::ServersRead)?;
         let (inner, principal) = (&self.0, &caller.principal);
         let index = Arc::clone(&inner.router.load().index);
-        let view = inner.view(&principal.tenant);
+        let view = inner.router.view(&principal.tenant);
         if view.is_whole_for(principal) {
             return Ok(index.search(&principal.tenant, query, limit));
         }
@@ -137,13 +141,13 @@ impl Gateway {
         limit: usize,
     ) -> Result<(Vec<Offered>, usize)> {
         caller.may(Operation::McpList)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         let named = matches!(kind, CapabilityKind::Tool | CapabilityKind::Prompt);
         let (mut page, mut total) = (Vec::new(), 0);
         for service in view.services.values() {
             for (replica, item) in service.offers(kind) {
                 if total >= skip && page.len() < limit {
-                    let name = if named { service.full_name(&item.name) } else { item.name.clone() };
+                    let name = if named { view.name_of(service, &item.name) } else { item.name.clone() };
                     page.push((name, Arc::clone(&replica.server), item.clone()));
                 }
                 total += 1;
@@ -156,7 +160,7 @@ impl Gateway {
     pub fn stats(&self, caller: &Caller) -> Result<Stats> {
         caller.may(Operation::StatsRead)?;
         let mut stats = Stats::default();
-        let view = self.0.view(&caller.principal.tenant);
+        let view = self.0.router.view(&caller.principal.tenant);
         let shown = seeing(&view, &caller.principal);
         for entry in self.0.registry.state().of_tenant(&caller.principal.tenant) {
             let server = &entry.server;
@@ -167,14 +171,16 @@ impl Gateway {
             *stats.servers_by_status.entry(server.status.as_str()).or_default() += 1;
             *stats.servers_by_transport.entry(server.transport_type.as_str()).or_default() += 1;
             *stats.servers_by_health.entry(server.health_status.as_str()).or_default() += 1;
+            let state = self.0.condition(server, &[]).state;
+            *stats.servers_by_state.entry(state.as_str()).or_default() += 1;
         }
-        let (inner, tenant) = (&self.0, &caller.principal.tenant);
-        stats.sessions = inner.sessions.count_of(tenant) as u64;
-        let is_own = |active: &Active| active.principal.get().is_some_and(|who| who.tenant == *tenant);
-        stats.active_requests = inner.calls.count_of(is_own) as u64;
+        let inner = &self.0;
+        stats.sessions = inner.sessions.count_of(|principal| inner.is_known(caller, principal)) as u64;
+        stats.active_requests = inner.calls.count_of(|active| inner.is_of(caller, active)) as u64;
         stats.gateway = sees_all(caller).then(|| GatewayStats {
             sessions: inner.sessions.len() as u64,
             active_requests: inner.calls.count() as u64,
+            shared_reads: inner.reads.joined(),
             limits: inner.limiter.stats(),
             audit: inner.trail.stats(),
         });
@@ -184,7 +190,7 @@ impl Gateway {
     /// The routing counters, by server.
     pub fn metrics(&self, caller: &Caller) -> Result<Vec<(ServerId, RouterMetrics)>> {
         caller.may(Operation::MetricsRead)?;
-        let view = self.0.view_for(&caller.principal);
+        let view = self.0.router.view_for(&caller.principal);
         let now = self.0.clock.now();
         let replicas = view.services.values().flat_map(|service| &service.replicas);
         Ok(replicas
@@ -215,7 +221,7 @@ impl Gateway {
             .iter()
             .filter_map(|active| {
                 let principal = active.principal.get()?;
-                (principal.tenant == caller.principal.tenant).then(|| ActiveRequest {
+                self.0.is_of(caller, active).then(|| ActiveRequest {
                     request_id: active.correlation_id.to_string(),
                     method: active.method.to_string(),
                     duration_seconds: now.since(active.since).as_secs_f64(),
@@ -230,11 +236,9 @@ impl Gateway {
     pub fn cancel(&self, caller: &Caller, request_id: &str) -> Result<()> {
         caller.may(Operation::RequestsCancel)?;
         let calls = self.0.calls.active();
-        let call = calls.iter().find(|active| {
-            &*active.correlation_id == request_id
-                && active.principal.get().is_some_and(|principal| principal.tenant == caller.principal.tenant)
-        });
-        let call = call.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such request is under way"))?;
+        let call =
+            calls.iter().find(|active| &*active.correlation_id == request_id && self.0.is_of(caller, active));
+        let call = call.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such request is in progress"))?;
         call.cancel.cancel();
         Ok(())
     }
@@ -244,5 +248,17 @@ impl Gateway {
         let database = self.0.store.check().await.err().map(|error| error.to_string());
         let router = self.0.is_stopping().then(|| "shutting down".to_owned());
         vec![("database", database), ("registry", None), ("router", router)]
+    }
+}
+
+impl Core {
+    /// Whether the activity of `principal` is within the caller's reach: all of its tenant, or its own.
+    fn is_known(&self, caller: &Caller, principal: &Principal) -> bool {
+        principal.tenant == caller.principal.tenant && self.reaches(&caller.principal, Object::Of(principal))
+    }
+
+    /// The same for the principal of a call under way.
+    fn is_of(&self, caller: &Caller, active: &Active) -> bool {
+        active.principal.get().is_some_and(|principal| self.is_known(caller, principal))
     }
 }

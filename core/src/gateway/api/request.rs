@@ -44,8 +44,9 @@ impl McpRequest {
     ///
     /// [`ErrorKind::InvalidParams`] if `params` cannot be written as a JSON object.
     pub fn new(method: &str, params: &impl Serialize) -> Result<Self> {
-        let unusable =
-            |error| Error::new(ErrorKind::InvalidParams, "the parameters are no JSON").caused_by(error);
+        let unusable = |error| {
+            Error::new(ErrorKind::InvalidParams, "the parameters are not valid JSON").caused_by(error)
+        };
         let params = serde_json::to_string(params).map_err(unusable)?;
         let message = Message::parse(Message::request(Some(1), method, Some(&params)))?;
         Ok(Self::of(message, Endpoint::all(), RoutingHints::default()))
@@ -108,7 +109,7 @@ impl Answer {
     /// Reads it as a type of the caller's. [`ErrorKind::BadUpstream`] if it is not one.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.0).map_err(|error| {
-            Error::new(ErrorKind::BadUpstream, "the server's answer is not what the caller reads it as")
+            Error::new(ErrorKind::BadUpstream, "the server's answer does not have the expected shape")
                 .caused_by(error)
         })
     }
@@ -155,6 +156,7 @@ impl Gateway {
             resumes: false,
             hints: Some(hints),
             builtin: true,
+            over_network: false,
         };
         match self.handle(call, credentials).await? {
             Reply::Message { body, .. } | Reply::Refused { body, .. } => result_of(body),

@@ -18,9 +18,12 @@ use crate::model::{Principal, Tenant, TenantId, TenantStatus};
 pub(crate) struct Gone(ArcSwap<HashSet<TenantId>>);
 
 impl Gone {
-    pub(crate) fn take_up(&self, tenants: &[Tenant]) {
+    /// Takes up the state of all tenants; returns those that are gone only now.
+    pub(crate) fn take_up(&self, tenants: &[Tenant]) -> Vec<TenantId> {
         let gone = tenants.iter().filter(|tenant| tenant.status != TenantStatus::Active);
-        self.0.store(std::sync::Arc::new(gone.map(|tenant| tenant.id.clone()).collect()));
+        let gone: HashSet<_> = gone.map(|tenant| tenant.id.clone()).collect();
+        let before = self.0.swap(std::sync::Arc::new(gone.clone()));
+        gone.difference(&before).cloned().collect()
     }
 
     /// [`ErrorKind::PermissionDenied`] for a principal of a tenant that is disabled or deleted.
@@ -72,7 +75,11 @@ impl Gateway {
     ) -> Result<Tenant> {
         self.may_govern(caller, None).await?;
         if id == TenantId::default_tenant() {
-            return Err(Error::new(ErrorKind::Conflict, "`default` is always there").with("tenant", id));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the tenant `default` exists already and cannot be created",
+            )
+            .with("tenant", id));
         }
         check_shown(display_name.as_deref())?;
         let (registry, by) = (&self.0.registry, &caller.principal.tenant);
@@ -86,7 +93,7 @@ impl Gateway {
         if *id == TenantId::default_tenant() && patch.enabled == Some(false) {
             return Err(Error::new(
                 ErrorKind::InvalidParams,
-                "`default` governs the others and stays enabled",
+                "the tenant `default` administers the others and cannot be disabled",
             ));
         }
         check_shown(patch.display_name.as_deref())?;
@@ -108,7 +115,10 @@ impl Gateway {
     pub async fn delete_tenant(&self, caller: &Caller, id: &TenantId) -> Result<()> {
         self.may_govern(caller, Some(id)).await?;
         if *id == TenantId::default_tenant() {
-            return Err(Error::new(ErrorKind::InvalidParams, "`default` governs the others and stays"));
+            return Err(Error::new(
+                ErrorKind::InvalidParams,
+                "the tenant `default` administers the others and cannot be deleted",
+            ));
         }
         self.change(caller, id, "tenant.delete", |tenant| tenant.status = TenantStatus::Deleted).await?;
         let state = self.0.registry.state();
@@ -132,7 +142,7 @@ impl Gateway {
     ) -> Result<Tenant> {
         let (registry, by) = (&self.0.registry, &caller.principal.tenant);
         let tenant = registry.change_tenant(by, &actor(caller), id, action, change).await?;
-        self.0.gone.take_up(&registry.tenants().await?);
+        self.0.take_up_tenants().await?;
         if tenant.status != TenantStatus::Active {
             self.0.turn_out(id).await;
         }
@@ -147,7 +157,10 @@ impl Gateway {
         }
         let error = match id {
             Some(id) if *id != caller.principal.tenant => unknown(id),
-            _ => Error::new(ErrorKind::PermissionDenied, "only administrators of `default` change tenants"),
+            _ => Error::new(
+                ErrorKind::PermissionDenied,
+                "only administrators of the tenant `default` may change tenants",
+            ),
         };
         let target = id.map_or_else(String::new, ToString::to_string);
         let (registry, by) = (&self.0.registry, &caller.principal.tenant);
@@ -157,8 +170,17 @@ impl Gateway {
 }
 
 impl Core {
+    /// Takes up the state of all tenants, and ends what the principals of those hold open that are gone since.
+    pub(crate) async fn take_up_tenants(&self) -> Result<()> {
+        for gone in self.gone.take_up(&self.registry.tenants().await?) {
+            self.turn_out(&gone).await;
+        }
+        Ok(())
+    }
+
     /// Ends the open calls, streams and sessions of a tenant's principals.
     async fn turn_out(&self, tenant: &TenantId) {
+        self.streams.end(|principal| principal.tenant == *tenant);
         for active in self.calls.active() {
             if active.principal.get().is_some_and(|principal| principal.tenant == *tenant) {
                 active.cancel.cancel();

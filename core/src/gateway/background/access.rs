@@ -156,7 +156,12 @@ impl Core {
         loop {
             tokio::select! {
                 change = changes.next() => match change {
-                    Some(Ok(change)) if !change.includes(ChangeKind::Keys) => continue,
+                    Some(Ok(change)) if !change.includes(ChangeKind::Keys) => {
+                        if change.includes(ChangeKind::Tenants) {
+                            self.hear_of_tenants().await;
+                        }
+                        continue;
+                    }
                     // While the store cannot be asked, the keys must know it, so that unknown ones are answered with 503.
                     Some(_) => {}
                     None => return,
@@ -172,6 +177,14 @@ impl Core {
                 () = tokio::time::sleep(LOOK), if self.keys.is_unsure() => {}
             }
             let _ = self.keys.look().await;
+            self.hear_of_tenants().await;
+        }
+    }
+
+    /// Another replica, or a command on the database, may have disabled a tenant.
+    async fn hear_of_tenants(&self) {
+        if let Err(error) = self.take_up_tenants().await {
+            tracing::warn!(%error, "the state of the tenants could not be read; it is read again with the next change");
         }
     }
 
@@ -196,6 +209,7 @@ impl Core {
     /// began while its credential was valid goes on past its expiry.
     fn end_what_is_over(&self) {
         let now = self.clock.timestamp();
+        self.streams.end(|principal| principal.is_over(now));
         for active in self.calls.active() {
             let Some(principal) = active.principal.get() else { continue };
             if is_revoked(principal) || (active.is_held_open() && principal.is_over(now)) {

@@ -24,7 +24,8 @@ impl Core {
         let this = Arc::clone(self);
         self.tasks.spawn(async move { this.follow_events().await });
 
-        if self.settings.auth.is_configured() {
+        // The credentials that an authenticator of the program's own judges end, too.
+        if self.settings.auth.is_configured() || self.settings.authenticator.is_some() {
             // Begun here, so that no change is missed before the task runs.
             let (changes, notices) = (self.store.watch(), self.cluster.broadcast.subscribe());
             self.tasks.spawn(Arc::clone(self).watch_keys(changes, notices));

@@ -15,7 +15,7 @@ use crate::store::HealthRecord;
 
 /// The gateway as the monitor sees it; weak, since the gateway owns the monitor.
 #[derive(Debug)]
-struct Seen(Weak<Core>);
+struct ProbeView(Weak<Core>);
 
 pub(crate) fn monitor(
     gateway: &Weak<Core>,
@@ -23,26 +23,29 @@ pub(crate) fn monitor(
     random: &Arc<Random>,
     cluster: &Cluster,
 ) -> Arc<Monitor> {
-    let seen = Arc::new(Seen(Weak::clone(gateway)));
+    let seen = Arc::new(ProbeView(Weak::clone(gateway)));
     let probe = Arc::clone(&seen) as Arc<dyn Probe>;
     Arc::new(Monitor::new(Arc::clone(clock), Arc::clone(random), Arc::clone(&cluster.leases), probe, seen))
 }
 
 #[async_trait]
-impl Probe for Seen {
+impl Probe for ProbeView {
     async fn probe(&self, id: ServerId, kind: ProbeKind) -> Result<()> {
         let gone = || Error::new(ErrorKind::NotFound, "the server is no longer registered");
         let gateway = self.0.upgrade().ok_or_else(gone)?;
         let replica = gateway.replica(id).ok_or_else(gone)?;
         let watching = Arc::clone(&gateway);
-        replica.upstream.probe(kind, move |session| watching.watch(id, session)).await
+        // A probe that the monitor ends counts against the server; a program that is starting has done nothing wrong.
+        let start_wait = replica.server.health_check.timeout.mul_f64(0.8);
+        replica.upstream.probe(kind, start_wait, move |session| watching.watch(id, session)).await
     }
 }
 
 #[async_trait]
-impl Sink for Seen {
+impl Sink for ProbeView {
     async fn observed(&self, records: Vec<(ServerId, HealthRecord)>) {
         let Some(gateway) = self.0.upgrade() else { return };
+        gateway.note_probes(&records);
         if let Err(error) = gateway.registry.record_health(records).await {
             tracing::warn!(%error, "health observations could not be written; routing goes by them all the same");
         }

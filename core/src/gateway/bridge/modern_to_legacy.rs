@@ -5,6 +5,7 @@
 //! with a request of its own. Between the two the call is parked: a task keeps the server's stream. A client that closes its
 //! connection cancels the call, at once.
 
+mod codes;
 mod first;
 pub(crate) mod parked;
 mod reply;
@@ -24,21 +25,23 @@ pub(crate) use self::reply::{Notification, replied};
 use self::sealed::{Bond, Seal, Ticket};
 use self::talk::Talk;
 use crate::auth::Vault;
-use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::answering::Answering;
 use crate::gateway::call::context::{CallContext, ForwardPlan, ForwardRequest};
+use crate::gateway::call::limits::TimeLimits;
+use crate::gateway::call::lists;
 use crate::gateway::call::modern::Modern;
 use crate::gateway::routing::service::Replica;
 use crate::gateway::session::pool::Pool;
-use crate::gateway::upstream::outcome::outcome_of_answer;
+use crate::gateway::upstream::outcome::record_answer;
 use crate::model::{Endpoint, Principal, Reply, ServerId};
 use crate::rpc::answer::result_response;
 use crate::rpc::version::Era;
 use crate::rpc::{Message, Method};
 use crate::select::Lease;
+use crate::transport::unread::SMALL;
 use crate::transport::{Exchange, Session};
 
 /// Messages that wait for a slow reader before its server is slowed down.
@@ -101,6 +104,7 @@ pub(crate) struct Course {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
+    pub(crate) limits: TimeLimits,
     /// The server has not seen the call: the client first gets the requests in `exchange`.
     pub(crate) asks_first: bool,
 }
@@ -138,8 +142,8 @@ impl Core {
         course: Course,
         request: Box<ForwardRequest>,
     ) -> Result<Reply> {
-        let Course { exchange, answering, mut lease, started, deadline, asks_first } = course;
-        let ForwardRequest { forward, context } = *request;
+        let Course { exchange, answering, mut lease, started, deadline, limits, asks_first } = course;
+        let ForwardRequest { forward, context, .. } = *request;
         let context = Arc::new(context);
         let legacy = answering.relay.session.era() == Era::Legacy;
         let server = answering.server;
@@ -147,10 +151,13 @@ impl Core {
             Exchange::One(message) if asks_first => return Ok(Reply::own(answering.response(&message))),
             Exchange::One(message) => {
                 let now = self.clock.now();
-                lease.record(outcome_of_answer(&message), now.since(started), now);
+                record_answer(&mut lease, &message, now.since(started), now);
                 let (id, method) = (&answering.client_id, forward.method());
                 let bond = || bond_of(&context, &forward.message);
                 let answer = self.last_word(&message, id, method, legacy, &context, server, bond)?;
+                if answer.body.len() > SMALL {
+                    context.record.keep(lease);
+                }
                 return Ok(answer.reply(Some(server)));
             }
             Exchange::Many(messages) => messages,
@@ -158,7 +165,7 @@ impl Core {
         let (sender, receiver) = mpsc::channel(WAITING);
         let streams = context.streams;
         let round = Round::first(sender, &answering, deadline, &context);
-        let talk = self.talk(&forward, &context, &answering, messages, lease, started)?;
+        let talk = Talk { limits, ..self.talk(&forward, &context, &answering, messages, lease, started)? };
         self.tasks.spawn(talk.go_on(round));
         replied(receiver, streams, Some(server)).await
     }
@@ -173,10 +180,9 @@ impl Core {
         lease: Lease,
         started: Tick,
     ) -> Result<Talk> {
-        let first = forward.service.replicas.first();
         let replica = forward.service.replica(answering.server);
         let replica = replica
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a call went to no server of its service"))?;
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the call reached no replica of its service"))?;
         Ok(Talk {
             gateway: Arc::clone(self),
             legacy: answering.relay.session.era() == Era::Legacy,
@@ -186,7 +192,7 @@ impl Core {
             message: forward.message.clone(),
             principal: context.principal.clone(),
             lot: Lot::at(replica),
-            time_limit: first.map(|replica| replica.server.configuration.timeout).unwrap_or_default(),
+            limits: TimeLimits::of(Some(&replica.server.configuration), None, self.settings.max_timeout),
             _pooled: context.modern.as_ref().and_then(|modern| modern.pooled.get().cloned()),
             messages,
             lease,
@@ -216,6 +222,12 @@ impl Core {
         bond: impl FnOnce() -> Bond,
     ) -> Result<translate::Answer> {
         self.owners.note(&context.principal, message, server);
+        let mended = lists::mended(method, message);
+        let message = mended.as_ref().unwrap_or(message);
+        self.note_given(context, message, server);
+        if !method.is_cacheable() {
+            self.reads.part_from(server);
+        }
         let pages =
             if legacy && message.error().is_some() { translate::pages_to_visit(message) } else { None };
         let Some(pages) = pages else {
@@ -327,12 +339,4 @@ pub(crate) fn missing_capability(required: &str) -> Error {
     Error::new(ErrorKind::MissingCapability, message)
         .because(Cause::MissingCapabilities(required.to_owned()))
         .with("requiredCapabilities", required)
-}
-
-/// The outcome for its server of a call that did not end with an answer.
-fn outcome_of_end(error: &Error) -> Outcome {
-    match error.kind() {
-        ErrorKind::Cancelled | ErrorKind::MissingCapability => Outcome::Ignored,
-        _ => Outcome::Failure,
-    }
 }

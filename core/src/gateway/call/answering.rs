@@ -15,6 +15,7 @@ use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use super::context::CallContext;
+use super::limits::{IdleTimer, TimeLimits};
 use super::ongoing::Departure;
 use super::relay::Relay;
 use super::sink::Sink;
@@ -22,14 +23,15 @@ use crate::breaker::Outcome;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
-use crate::gateway::upstream::outcome::{outcome_of, outcome_of_answer};
+use crate::gateway::upstream::outcome::{record_answer, record_error};
+use crate::limit::Admission;
 use crate::model::{Reply, ServerId};
 use crate::rpc::answer::error_response;
-use crate::rpc::{Message, Shape};
+use crate::rpc::{Message, Method, Shape};
 use crate::select::Lease;
 use crate::tasks::Tasks;
 
-/// How long a server may take to accept the notice that nobody waits any more.
+/// How long a server may take to accept the notice that the request has no waiting caller any more.
 const CANCELLING: Duration = Duration::from_secs(2);
 
 /// The state that the gateway needs to return an answer to its client.
@@ -40,6 +42,8 @@ pub(crate) struct Answering {
     pub(crate) client_id: SmolStr,
     pub(crate) token: Option<String>,
     pub(crate) server: ServerId,
+    /// The method of the request.
+    pub(crate) method: Method,
     /// The answer is a list of tasks.
     pub(crate) lists_tasks: bool,
     handing: Handing,
@@ -74,6 +78,7 @@ pub(crate) struct Flow {
     pub(crate) lease: Lease,
     pub(crate) started: Tick,
     pub(crate) deadline: Tick,
+    pub(crate) limits: TimeLimits,
     pub(crate) context: CallContext,
     /// Notified each time that the server ends its stream and wants a request for the rest.
     pub(crate) pauses: Option<Arc<Notify>>,
@@ -85,7 +90,10 @@ impl Core {
     pub(crate) async fn follow(self: &Arc<Self>, flow: Flow) -> Result<Reply> {
         let server = Some(flow.answering.server);
         if !flow.context.streams {
-            let body = flow.run(self, None).await?;
+            let record = Arc::clone(&flow.context.record);
+            let (body, kept) = flow.run(self, None).await;
+            let body = body?;
+            record.keep(kept);
             return Ok(Reply::Message { body, session: None, server });
         }
         let (sink, messages, numbering) = Sink::of(&flow.context);
@@ -93,7 +101,14 @@ impl Core {
         self.tasks.spawn(async move {
             let (id, era) = (flow.answering.client_id.clone(), flow.context.era());
             let record = Arc::clone(&flow.context.record);
-            let outcome = flow.run(&gateway, Some(&sink)).await;
+            let (outcome, kept) = flow.run(&gateway, Some(&sink)).await;
+            let outcome = match outcome {
+                Ok(answer) => sink.answer(answer, kept).await,
+                failed => {
+                    drop(kept);
+                    failed
+                }
+            };
             record.outcome(outcome.as_ref().err());
             let now = gateway.clock.now();
             drop((record, gateway));
@@ -105,10 +120,18 @@ impl Core {
 }
 
 impl Flow {
-    /// Reads the server's messages up to its answer, which it returns with the client's own id; earlier messages go to `sink`.
-    async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
+    /// Reads the server's messages up to its answer, which it returns with the client's own id, and with what the call holds;
+    /// earlier messages go to `sink`.
+    async fn run(mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> (Result<Bytes>, (Lease, Admission)) {
+        let outcome = self.read(gateway, sink).await;
+        (outcome, (self.lease, self.context.admission))
+    }
+
+    async fn read(&mut self, gateway: &Arc<Core>, sink: Option<&Sink>) -> Result<Bytes> {
         let clock = &gateway.clock;
         let left = self.deadline.since(clock.now());
+        let in_all = (self.started + self.limits.total).since(clock.now());
+        let (limits, idle_timer) = (self.limits, IdleTimer::default());
         let gone = async {
             match sink {
                 Some(sink) if self.context.departure() == Departure::Cancels => sink.left().await,
@@ -121,31 +144,33 @@ impl Flow {
         let end = tokio::select! {
             biased;
             Some(never) = pausing => match never {},
-            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink) => end,
+            end = self.answering.pump(gateway, &self.context, &mut self.messages, sink, &idle_timer) => end,
             () = self.context.cancel().cancelled() => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
             () = gone => Err(Error::new(ErrorKind::Cancelled, "the client closed the stream of its call")),
-            () = tokio::time::sleep(left) => {
+            passed = idle_timer.passed(limits, left, in_all) => {
                 late = true;
-                Err(Error::new(ErrorKind::Timeout, "the server did not finish in time"))
+                Err(limits.error(passed, gateway.name_of(self.answering.server).as_deref().unwrap_or("the server")))
             }
         };
         let now = clock.now();
         let took = now.since(self.started);
         // A deadline that passes while the client does not read says nothing about the server.
-        let hindered = late && self.answering.handing.until(now) * 2 >= took;
+        let hindered = late && !took.is_zero() && self.answering.handing.until(now) * 2 >= took;
         match end {
             Ok(message) => {
-                self.lease.record(outcome_of_answer(&message), took, now);
+                record_answer(&mut self.lease, &message, took, now);
                 let message = gateway.of_tasks(&self.context, &self.answering, message);
+                gateway.reads.part_from(self.answering.server);
                 Ok(self.answering.response(&message))
             }
             Err(_) if hindered => {
                 self.lease.record(Outcome::Ignored, took, now);
-                let text = "the call did not end in time, for most of which its stream was not read";
+                let seconds = took.as_secs();
+                let text = format!("timed out after {seconds} s; the client was not reading the stream");
                 Err(self.failed(gateway, Error::new(ErrorKind::Timeout, text)))
             }
             Err(error) => {
-                self.lease.record(outcome_of(&error), took, now);
+                record_error(&mut self.lease, &error, took, now);
                 Err(self.failed(gateway, error))
             }
         }
@@ -175,7 +200,17 @@ impl Answering {
         server: ServerId,
     ) -> Self {
         let handing = Handing::default();
-        Self { relay, upstream_id, client_id: client_id.into(), token, server, lists_tasks: false, handing }
+        let method = Method::Ping;
+        Self {
+            relay,
+            upstream_id,
+            client_id: client_id.into(),
+            token,
+            server,
+            method,
+            lists_tasks: false,
+            handing,
+        }
     }
 
     /// The response with the client's own id.
@@ -211,9 +246,13 @@ impl Answering {
         context: &CallContext,
         messages: &mut BoxStream<'static, Result<Message>>,
         sink: Option<&Sink>,
+        idle_timer: &IdleTimer,
     ) -> Result<Message> {
         while let Some(next) = messages.next().await {
             let message = next?;
+            if message.method() == Some(&Method::Progress) {
+                idle_timer.renew();
+            }
             if message.shape() == Shape::Response {
                 if message.id_number() == Some(self.upstream_id) {
                     return Ok(message);

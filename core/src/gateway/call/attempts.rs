@@ -6,8 +6,10 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::context::{CallContext, ForwardPlan, ForwardRequest};
+use super::limits::TimeLimits;
 use super::retries::Retrying;
 use super::{affinity, proxy};
+use crate::balance::key_of;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
@@ -19,15 +21,15 @@ use crate::select::{Lease, PickRequest};
 /// Attempts that one call gets at most.
 const MOST: usize = 2;
 
-/// How long calls avoid a server that limits its rate and names no period, and the longest that they do if it names one: the
-/// limit may be that of one session.
-const THROTTLED: Duration = Duration::from_secs(1);
-const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
+/// With less time than this left, nothing more is sent: a call that waited for a connection in vain has a few milliseconds.
+const LAST_MOMENT: Duration = Duration::from_millis(20);
 
 /// The state that the attempts of one call share.
 pub(crate) struct Attempts<'g> {
     /// When the call must have ended.
     pub(crate) deadline: Tick,
+    /// The limits that progress moves, or does not.
+    pub(crate) limits: TimeLimits,
     /// When the attempt under way began.
     pub(crate) started: Tick,
     /// The key that keeps related calls together.
@@ -61,20 +63,21 @@ impl Deref for Reached<'_> {
 }
 
 impl<'g> Attempts<'g> {
-    /// No attempt yet. The headers of a legacy call are dropped: nothing needs them after this.
-    pub(crate) fn of(request: &mut ForwardRequest, now: Tick) -> Self {
-        let ForwardRequest { forward, context } = request;
+    /// No attempt yet; `longest`: how long a call may take in all where its server is not configured. The headers of a legacy call
+    /// are dropped: nothing needs them after this.
+    pub(crate) fn of(request: &mut ForwardRequest, longest: Duration, now: Tick) -> Self {
+        let ForwardRequest { forward, context, since } = request;
         let first = forward.service.replicas.first().map(|replica| &replica.server);
-        let configured = first.map_or(Duration::from_secs(30), |server| server.configuration.timeout);
         let wished = context.hints.as_ref().and_then(|hints| hints.timeout);
-        let timeout = wished.map_or(configured, |wish| wish.min(configured));
+        let limits = TimeLimits::of(first.map(|server| &server.configuration), wished, longest);
         let key = first.and_then(|server| affinity::key(server, context, &forward.message));
         if context.modern.is_none() {
             // They are slices of the connection's read buffer, which is used again once nobody holds it.
             context.headers = HeaderMap::new();
         }
         Self {
-            deadline: now + timeout,
+            deadline: since.unwrap_or(now) + limits.idle,
+            limits,
             started: now,
             key,
             excluded: Vec::new(),
@@ -141,18 +144,26 @@ impl<'g> Attempts<'g> {
     }
 
     fn is_over(&self, context: &CallContext) -> bool {
-        self.started >= self.deadline || context.is_unwanted()
+        self.started + LAST_MOMENT >= self.deadline || context.is_unwanted()
     }
 }
 
-/// Makes calls avoid a server that limits its rate, for the period in `error`.
-pub(crate) fn throttle(replica: &Replica, error: &Error, now: Tick) {
+/// How long a call may take: as the service says, or shorter if the caller wishes.
+pub(crate) fn time_limit(forward: &ForwardPlan, context: &CallContext) -> Duration {
+    let first = forward.service.replicas.first();
+    let configured = first.map_or(Duration::from_secs(30), |replica| replica.server.configuration.timeout);
+    let wished = context.hints.as_ref().and_then(|hints| hints.timeout);
+    wished.map_or(configured, |wish| wish.min(configured))
+}
+
+/// Makes other replicas take the calls of one that limits its rate, for the period in `error` or for one that grows.
+pub(crate) fn note_refusal(replica: &Replica, error: &Error, now: Tick) {
     if error.kind() == ErrorKind::RateLimited {
-        replica.state.throttle(now + error.retry_delay().unwrap_or(THROTTLED).min(LONGEST_THROTTLE));
+        replica.state.refused(error.retry_delay(), now);
     }
 }
 
-/// A server for the call, preferably one that does not limit its rate just now.
+/// A server for the call. Its answer is compared with those of other replicas to the same.
 fn choose<'f>(
     forward: &'f ForwardPlan,
     context: &CallContext,
@@ -160,19 +171,12 @@ fn choose<'f>(
     excluded: &[ServerId],
     now: Tick,
 ) -> Result<(Lease, &'f Replica)> {
-    let (lease, replica) = pick(forward, context, key, excluded, now)?;
-    if !replica.state.is_throttled(now) {
-        return Ok((lease, replica));
+    let (mut lease, replica) = pick(forward, context, key, excluded, now)?;
+    if forward.service.replicas.len() > 1 {
+        let item = forward.what.as_ref().map_or("", |(_, name)| name.as_str());
+        lease.set_subject(key_of(forward.method().as_str()) ^ key_of(item).rotate_left(1));
     }
-    let throttled = forward.service.replicas.iter().filter(|replica| replica.state.is_throttled(now));
-    let others: Vec<_> = throttled.map(|replica| replica.server.id).chain(excluded.iter().copied()).collect();
-    match pick(forward, context, key, &others, now) {
-        Ok(chosen) => {
-            lease.give_back();
-            Ok(chosen)
-        }
-        Err(_) => Ok((lease, replica)),
-    }
+    Ok((lease, replica))
 }
 
 fn pick<'f>(

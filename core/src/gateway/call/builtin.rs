@@ -23,6 +23,7 @@ use crate::gateway::routing::snapshot::View;
 use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{Action, CapabilityKind, Endpoint, Principal, Reply, ServiceName};
 use crate::rpc::answer::result_response;
+use crate::rpc::twice::unambiguous;
 use crate::rpc::version::Era;
 use crate::rpc::{Edit, Message, Method, meta};
 
@@ -115,28 +116,40 @@ pub(crate) struct BuiltinRequest {
     pub(crate) name: String,
 }
 
+/// Its one tool on the aggregated route: agents that see everything are not handed the tools that change the gateway.
+const ON_AGGREGATE: &str = "find_tools";
+
 /// The own name of the target if a request to `route` that names `name` is for the gateway's own service: the tool's name, the
 /// URI, or an empty text.
+///
+/// [`ErrorKind::InvalidParams`] for a tool that is not on the aggregated route.
 pub(crate) fn asked(
     view: &View,
     principal: &Principal,
     route: &Endpoint,
     kind: CapabilityKind,
     name: Option<&str>,
-) -> Option<String> {
+) -> Result<Option<String>> {
     if !view.has_builtin(principal) {
-        return None;
+        return Ok(None);
     }
     let own = match (route.service(), name) {
         (Some(service), name) => service.is_gateway().then(|| name.unwrap_or_default()),
         (None, Some(uri)) if kind == CapabilityKind::Resource => (uri == CONFIG).then_some(uri),
         (None, Some(name)) if kind == CapabilityKind::Tool => {
             let split = names::split(name).filter(|(service, _)| *service == ServiceName::GATEWAY);
+            if split.is_some_and(|(_, own)| own != ON_AGGREGATE) {
+                let text = format!(
+                    "Unknown tool: {}. The tools of the gateway itself are served on `/mcp/gateway`",
+                    names::shown(name)
+                );
+                return Err(Error::new(ErrorKind::InvalidParams, text));
+            }
             split.map(|(_, own)| own)
         }
         (None, _) => None,
     };
-    own.map(str::to_owned)
+    Ok(own.map(str::to_owned))
 }
 
 impl View {
@@ -172,11 +185,13 @@ impl Core {
         kind: CapabilityKind,
     ) -> String {
         let Some(service) = &self.settings.own else { return String::new() };
-        if !self.view_for(principal).has_builtin(principal) {
+        if !self.router.view_for(principal).has_builtin(principal) {
             return String::new();
         }
         let prefixed = kind == CapabilityKind::Tool && route.prefixes_names();
-        let shown = service.items(kind).iter().filter(|item| may_use(principal, item)).map(|item| {
+        let listed =
+            |item: &&BuiltinItem| may_use(principal, item) && (!prefixed || item.name == ON_AGGREGATE);
+        let shown = service.items(kind).iter().filter(listed).map(|item| {
             if prefixed {
                 under_name(item.definition, &names::join(ServiceName::GATEWAY, item.name))
             } else {
@@ -207,11 +222,15 @@ impl Core {
             may_use(&principal, item).then_some(service)
         });
         let service = known.ok_or_else(|| unknown_name(kind, &name, &message))?;
-        let caller = Caller { principal, correlation_id: Arc::clone(&context.correlation_id) };
+        let caller = Caller::sent(principal, Arc::clone(&context.correlation_id));
         let own = BuiltinCall { gateway: Gateway(Arc::clone(self)), caller, context };
         let params = message.params_members()?;
         let result = match kind {
-            CapabilityKind::Tool => service.call(own, &name, params.get("arguments").unwrap_or("{}")).await?,
+            CapabilityKind::Tool => {
+                let arguments = params.get("arguments").unwrap_or("{}");
+                unambiguous(arguments, "arguments")?;
+                service.call(own, &name, arguments).await?
+            }
             _ => service.read(own, &name).await?,
         };
         let id = message.id().unwrap_or("null");

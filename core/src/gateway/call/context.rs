@@ -8,9 +8,11 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use super::builtin;
+use super::given::Givers;
 use super::modern::Modern;
 use super::ongoing::Departure;
 use super::verdict;
+use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::routing::names::shown;
 use crate::gateway::routing::service::{Replica, Service};
@@ -89,6 +91,8 @@ impl CallContext {
 pub(crate) struct ForwardRequest {
     pub(crate) forward: ForwardPlan,
     pub(crate) context: CallContext,
+    /// When it began to wait for another one's answer, if it did.
+    pub(crate) since: Option<Tick>,
 }
 
 /// A request that goes to a server of a service.
@@ -114,6 +118,13 @@ impl ForwardPlan {
     pub(crate) fn method(&self) -> &Method {
         self.message.method().unwrap_or(NONE)
     }
+
+    /// Refuses the call of a tool in whose arguments a key stands twice, if the gateway or an intermediary reads some of them.
+    pub(crate) fn check_arguments(&self) -> Result<()> {
+        let Some((CapabilityKind::Tool, name)) = &self.what else { return Ok(()) };
+        let mut replicas = self.service.replicas.iter();
+        replicas.try_for_each(|replica| replica.upstream.mirrors().check(name, &self.message))
+    }
 }
 
 /// The destination of a request that names something, or belongs to a service.
@@ -126,13 +137,15 @@ pub(crate) enum Destination {
     Own(Box<builtin::BuiltinRequest>),
 }
 
-/// The service and the server's own name for the item that `message` asks for; `maker` is the replica that made its task.
+/// The service and the server's own name for the item that `message` asks for; `maker` is the replica that made its task, and
+/// `givers` are the services that gave the caller the URI which it names.
 pub(crate) fn forward(
     view: &View,
     principal: &Principal,
     route: &Endpoint,
     maker: Option<&Replica>,
     hints: Option<&RoutingHints>,
+    givers: Option<&Givers>,
     message: Message,
 ) -> Result<Destination> {
     let method = message.method().cloned().unwrap_or(Method::Other("".into()));
@@ -152,7 +165,7 @@ pub(crate) fn forward(
     let name = named.map(|(_, name)| SmolStr::from(name));
     drop(members);
 
-    if let Some(own) = builtin::asked(view, principal, route, kind, name.as_deref()) {
+    if let Some(own) = builtin::asked(view, principal, route, kind, name.as_deref())? {
         return Ok(Destination::Own(Box::new(builtin::BuiltinRequest { message, name: own })));
     }
     if let Some(maker) = maker {
@@ -160,7 +173,12 @@ pub(crate) fn forward(
         let forward = finish(service, message, kind, None, None, None)?;
         return Ok(Destination::Server(ForwardPlan { maker: Some(maker.server.id), ..forward }));
     }
-    let (service, rename) = service_of(view, route, hints, kind, name.as_deref(), &message)?;
+    let (service, rename) = match name.as_deref() {
+        Some(uri) if givers.is_some() || is_page(view, route, kind, uri) => {
+            (given(view, givers, uri, &message)?, None)
+        }
+        name => service_of(view, route, hints, kind, name, &message)?,
+    };
     finish(service, message, kind, name, range, rename).map(Destination::Server)
 }
 
@@ -187,7 +205,7 @@ fn service_of(
         Some(name) => found(view, kind, name, message),
         None if method.routing_key() == RoutingKey::TaskId => Err(Error::new(
             ErrorKind::InvalidParams,
-            "no task of yours has this id; ask for it on the route of its service",
+            "you have no task with this id; ask for it on the route of its service",
         )),
         None => Err(unknown_method(method)),
     }
@@ -234,12 +252,50 @@ fn found(
     Err(unknown_name(kind, name, message))
 }
 
+/// Whether a tool names this URI as its page.
+fn is_page(view: &View, route: &Endpoint, kind: CapabilityKind, uri: &str) -> bool {
+    kind == CapabilityKind::Resource && route.is_aggregated() && !view.services_of_page(uri).is_empty()
+}
+
+/// The service to which a URI belongs that servers gave to the caller: the one that lists it; else the one that gave it, alone.
+///
+/// [`ErrorKind::InvalidParams`] if several gave it.
+fn given(view: &View, givers: Option<&Givers>, uri: &str, message: &Message) -> Result<Arc<Service>> {
+    if let Some(service) = view.lister(uri) {
+        return Ok(Arc::clone(service));
+    }
+    let told = givers.into_iter().flat_map(|givers| std::iter::once(&givers.first).chain(&givers.second));
+    let mut services: Vec<&Arc<Service>> = Vec::new();
+    for service in told.chain(view.services_of_page(uri)).filter_map(|name| view.services.get(name)) {
+        if !services.iter().any(|known| known.name == service.name) {
+            services.push(service);
+        }
+    }
+    match services.as_slice() {
+        // A caller that sees a part of a service sees what is listed.
+        [service] if !service.is_veiled() => Ok(Arc::clone(service)),
+        [first, second, ..] => {
+            let text = format!(
+                "{} was given by `{first}` and by `{second}`, so that `/mcp` cannot tell which one is meant; read it \
+                 on `/mcp/{first}` or `/mcp/{second}`",
+                shown(uri),
+                first = first.name,
+                second = second.name,
+            );
+            Err(Error::new(ErrorKind::InvalidParams, text))
+        }
+        _ => view
+            .service_of_resource(uri)
+            .map(Arc::clone)
+            .ok_or_else(|| unknown_name(CapabilityKind::Resource, uri, message)),
+    }
+}
+
 /// The error for a name that does not exist, or that the caller may not know of.
 pub(crate) fn unknown_name(kind: CapabilityKind, name: &str, message: &Message) -> Error {
     let name = shown(name);
     if kind == CapabilityKind::Resource || kind == CapabilityKind::ResourceTemplate {
-        return Error::new(ErrorKind::ResourceNotFound, "no service here has this resource")
-            .with("uri", name);
+        return Error::new(ErrorKind::ResourceNotFound, "no service offers this resource").with("uri", name);
     }
     let what = if message.method() == Some(&Method::ToolsCall) { "tool" } else { "prompt" };
     let text = format!("Unknown {what}: {name}. Names on `/mcp` are `service__{what}`, as the list has them");

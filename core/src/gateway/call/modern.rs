@@ -46,7 +46,7 @@ impl Modern {
             None => "{}",
         };
         if let Some(said) = said.as_ref().filter(|said| said.version != MODERN) {
-            let message = "this protocol version is not spoken here without `initialize`";
+            let message = "this protocol version is not supported without `initialize`";
             let shown = names::shown(&said.version).into_owned();
             return Err(Error::new(ErrorKind::UnsupportedVersion, message).with("requested", shown));
         }

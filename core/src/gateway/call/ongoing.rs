@@ -91,10 +91,16 @@ mod tests {
     use crate::error::{Error, ErrorKind};
     use crate::model::{Action, Call, Endpoint};
     use crate::observe::{ActiveCalls, Observers};
+    use crate::transport::unread::UnreadBytes;
+    use tokio_util::sync::CancellationToken;
 
     fn observer() -> ActiveCalls {
         let clock: Arc<dyn Clock> = ManualClock::shared();
-        ActiveCalls::new(&clock, &Observers::default())
+        ActiveCalls::new(
+            &clock,
+            &Observers::default(),
+            Arc::new(UnreadBytes::new(1024, 1024, CancellationToken::new())),
+        )
     }
 
     fn record(observer: &ActiveCalls) -> Arc<Record> {
@@ -109,6 +115,7 @@ mod tests {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         })
     }
 

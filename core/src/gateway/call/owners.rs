@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::answering::Answering;
 use super::context::CallContext;
+use super::lists;
 use crate::balance::key_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
@@ -26,10 +27,10 @@ const MOST: usize = 65_536;
 
 /// The owners of tasks.
 #[derive(Debug, Default)]
-pub(crate) struct Owners(Mutex<Table>);
+pub(crate) struct Owners(Mutex<OwnerTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct OwnerTable {
     /// By tenant and id, as a hash only: ids and subjects can be long, and only equality matters.
     by_task: HashMap<u64, Vec<Made>>,
     order: VecDeque<u64>,
@@ -109,7 +110,7 @@ impl Owners {
         Some(made.owner == key_of(&principal.subject))
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, OwnerTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,12 +132,15 @@ impl Core {
         Ok(maker.and_then(|id| self.replica(id)))
     }
 
-    /// Applies ownership to an answer: a new task is recorded, and a list shows only the caller's tasks. In a session that many
+    /// The answer as its caller gets it: a list of items is repaired, the URIs that it gives are remembered, and ownership is
+    /// applied. A new task is recorded, and a list shows only the caller's tasks. In a session that many
     /// callers share, those are the tasks known to be the caller's; in the client's own session, also tasks of unknown owner.
     pub(crate) fn of_tasks(&self, context: &CallContext, answering: &Answering, answer: Message) -> Message {
         let (principal, server) = (&context.principal, answering.server);
         if !answering.lists_tasks {
             self.owners.note(principal, &answer, server);
+            let answer = lists::mended(&answering.method, &answer).unwrap_or(answer);
+            self.note_given(context, &answer, server);
             return answer;
         }
         let unknown_too = answering.relay.session.is_own();

@@ -24,7 +24,10 @@ pub(crate) fn read(content: &Bytes) -> Result<(Message, RoutingHints)> {
     // Checks the envelope, its depth included, before anything else looks at it.
     let whole = Message::parse(content.clone())?;
     if whole.shape() != Shape::Request {
-        return Err(Error::new(ErrorKind::InvalidRequest, "send one request: with `method` and `id`"));
+        return Err(Error::new(
+            ErrorKind::InvalidRequest,
+            "send one JSON-RPC request with `method` and `id`",
+        ));
     }
     let members = Members::parse(text)?;
     let mut request = String::with_capacity(text.len());
@@ -97,7 +100,7 @@ pub(crate) fn service_of(
         [] if asked => Err(offers_less()),
         [] if matches!(kind, CapabilityKind::Resource | CapabilityKind::ResourceTemplate) => {
             let uri = names::shown(name.unwrap_or_default());
-            Err(Error::new(ErrorKind::ResourceNotFound, "no service here has this resource").with("uri", uri))
+            Err(Error::new(ErrorKind::ResourceNotFound, "no service offers this resource").with("uri", uri))
         }
         [] => {
             let name = names::shown(name.unwrap_or_default());
@@ -107,7 +110,7 @@ pub(crate) fn service_of(
             let services: Vec<_> = fitting.iter().map(|service| service.name.as_str()).collect();
             Err(Error::new(
                 ErrorKind::InvalidParams,
-                "several services offer this; say which by `preferred_servers` or by the name `service__tool`",
+                "several services offer this; name one in `preferred_servers` or use the name `service__tool`",
             )
             .with("services", services.join(", ")))
         }

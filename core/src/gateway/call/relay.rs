@@ -64,6 +64,7 @@ impl Core {
     ) -> Result<()> {
         if let Some(list) = changed_list(message) {
             self.discover_changed(relay.server);
+            self.reads.part_from(relay.server);
             if relay.client.is_none() {
                 self.tell_change(relay.server, list);
             }
@@ -96,7 +97,9 @@ impl Core {
                 }
             }
             (Heard::Return(message), _) => {
-                let late = || Error::new(ErrorKind::Timeout, "the server did not take an answer in time");
+                let late = || {
+                    Error::new(ErrorKind::Timeout, "the server did not accept the client's answer in time")
+                };
                 let told = tokio::time::timeout(TAKING, relay.session.notify(message)).await;
                 told.unwrap_or_else(|_| Err(late()))?;
             }

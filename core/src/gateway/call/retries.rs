@@ -20,11 +20,11 @@ const FREE: u64 = 25;
 pub(crate) struct RetryBudget {
     under_way: AtomicUsize,
     freed: Notify,
-    window: Mutex<Window>,
+    window: Mutex<BudgetWindow>,
 }
 
 #[derive(Debug, Default)]
-struct Window {
+struct BudgetWindow {
     since: Tick,
     /// Calls that had begun before.
     begun: u64,
@@ -36,7 +36,7 @@ impl RetryBudget {
     pub(crate) fn allows(&self, begun: u64, now: Tick) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(window.since) >= WINDOW {
-            *window = Window { since: now, begun, retries: 0 };
+            *window = BudgetWindow { since: now, begun, retries: 0 };
         }
         let most = (begun.saturating_sub(window.begun) / 5).max(FREE);
         let allowed = window.retries < most;

@@ -231,6 +231,10 @@ impl ConnectionState {
     async fn handle(&self, action: Action, era: Era, correlation_id: Arc<str>) -> Result<Reply> {
         let opens = matches!(&action, Action::Send(message) if message.method() == Some(&Method::Initialize));
         let session = locked(&self.session).as_deref().map(str::to_owned).filter(|_| !opens);
+        if session.is_none() && era == Era::Legacy && !opens {
+            let message = "this connection has no session yet; send `initialize` first";
+            return Err(Error::new(ErrorKind::InvalidRequest, message));
+        }
         let call = Call {
             route: self.route.clone(),
             action,
@@ -242,6 +246,7 @@ impl ConnectionState {
             resumes: false,
             hints: None,
             builtin: self.builtin,
+            over_network: false,
         };
         self.gateway.handle(call, &self.credentials.load_full()).await
     }
@@ -276,6 +281,7 @@ impl ConnectionState {
             resumes: false,
             hints: None,
             builtin: self.builtin,
+            over_network: false,
         };
         if let Err(error) = self.gateway.handle(call, &self.credentials.load_full()).await {
             tracing::debug!(%error, "the session had ended already");

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::error::Elapsed;
 
 use super::opening::tell_level;
+use crate::auth::Operation;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::call::builtin;
@@ -15,6 +17,7 @@ use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::{TAKING, client_progress};
 use crate::gateway::routing::names;
 use crate::gateway::routing::names::shown_method;
+use crate::gateway::routing::service::Service;
 use crate::gateway::session::client::Client;
 use crate::model::{Endpoint, Principal, Reply};
 use crate::rpc::answer::result_response;
@@ -45,7 +48,7 @@ impl Core {
                 env!("CARGO_PKG_VERSION"),
             ));
         };
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         if view.is_own(route, principal) {
             return Ok(builtin::introduction(negotiated));
         }
@@ -65,24 +68,39 @@ impl Core {
             }
         };
         // Enough time for a server that starts only now; the client's own timeout ends about here too.
-        let _ = tokio::time::timeout(self.settings.introduction_budget, first).await;
-        let view = self.view_for(principal);
+        let _ = self.while_starting(service, first).await;
+        let view = self.router.view_for(principal);
         let service = view.service(name.as_str())?;
-        let unheard = || {
-            let message = "no server of this service has answered yet";
-            Error::new(ErrorKind::Unavailable, message).retry_after(std::time::Duration::from_secs(2))
-        };
+        let may_read = principal.may(Operation::ServersDiagnose).is_ok();
+        let unheard = || self.unheard(&service.replicas, may_read);
         let said = service
             .initialize()
             .ok_or_else(|| needed.unwrap_or_else(unheard).with("service", names::shown(name.as_str())))?;
         Ok(with_version(said, negotiated))
     }
 
+    /// Waits for the first answer of a service: within the budget for introductions, and for a program that is still starting
+    /// then as long as its calls would.
+    async fn while_starting(
+        &self,
+        service: &Service,
+        first: impl Future<Output = ()>,
+    ) -> Result<(), Elapsed> {
+        let mut first = std::pin::pin!(first);
+        let budget = self.settings.introduction_budget;
+        if tokio::time::timeout(budget, &mut first).await.is_ok() {
+            return Ok(());
+        }
+        let starting = service.unheard().filter(|replica| replica.upstream.starting().is_some());
+        let wait = starting.map(|replica| replica.server.configuration.timeout).max().unwrap_or_default();
+        tokio::time::timeout(wait.saturating_sub(budget), first).await
+    }
+
     /// Has the servers of a service that were only met in the modern era say how they introduce themselves to legacy clients, if
     /// they do: now one wants to know.
     pub(crate) async fn meet_as_legacy(self: &Arc<Self>, route: &Endpoint, principal: &Principal) {
         let Some(name) = route.service() else { return };
-        let view = self.view(&principal.tenant);
+        let view = self.router.view(&principal.tenant);
         let Ok(service) = view.service(name.as_str()) else { return };
         let strangers = service.replicas.iter().filter(|replica| replica.upstream.want_legacy());
         let asking: Vec<_> = strangers.map(|replica| self.discover_afresh(replica.server.id)).collect();
@@ -110,7 +128,7 @@ impl Core {
             client.set_apart();
             *client.log_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(level);
             // A service's own route speaks for the service, so that its logs come without a call before them.
-            let view = self.view_for(&context.principal);
+            let view = self.router.view_for(&context.principal);
             if let Some(service) = view.service_at(&client.route)? {
                 let service = Arc::clone(service);
                 let opening = service.replicas.iter().map(|replica| async move {

@@ -25,16 +25,18 @@ impl Core {
         let said = self.introduction(route, LATEST_LEGACY, principal).await?;
         let result = match route.service() {
             None => {
-                let view = self.view_for(principal);
+                let view = self.router.view_for(principal);
                 let replicas = view.services.values().flat_map(|service| &service.replicas);
                 let said_modern: Vec<_> =
                     replicas.filter_map(|replica| replica.listing.modern.as_deref()).collect();
                 let tasks = said_modern.iter().find_map(|modern| tasks_of(&modern.discover));
                 with_tasks(&from_initialize(&said, &[])?, tasks.as_deref())?
             }
-            Some(_) if self.view_for(principal).is_own(route, principal) => from_initialize(&said, &[])?,
+            Some(_) if self.router.view_for(principal).is_own(route, principal) => {
+                from_initialize(&said, &[])?
+            }
             Some(name) => {
-                let view = self.view_for(principal);
+                let view = self.router.view_for(principal);
                 let service = view.service(name.as_str())?;
                 let heard: Vec<_> = service.replicas.iter().map(|replica| &*replica.listing).collect();
                 let capabilities: Vec<Value> =

@@ -15,7 +15,6 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::open_streams::Hold;
 use super::streams;
 use super::streams::Heard;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +22,7 @@ use crate::gateway::Core;
 use crate::gateway::call::context::CallContext;
 use crate::gateway::call::relay::changed_list;
 use crate::gateway::routing::service::Service;
+use crate::gateway::session::open_streams::OpenStream;
 use crate::gateway::session::outbox::List;
 use crate::model::{Endpoint, Reply, ServerId, ServiceName, TenantId};
 use crate::rpc::answer::result_response;
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A list of a service of a tenant changed.
 #[derive(Clone, Debug)]
-struct Change {
+struct ListedChange {
     tenant: TenantId,
     service: ServiceName,
     list: List,
@@ -50,7 +50,7 @@ struct Change {
 
 /// Notifies the open streams of lists that changed.
 #[derive(Debug)]
-pub(crate) struct Changes(broadcast::Sender<Change>);
+pub(crate) struct Changes(broadcast::Sender<ListedChange>);
 
 impl Default for Changes {
     fn default() -> Self {
@@ -62,7 +62,7 @@ impl Changes {
     /// Notifies all streams; `merged`: the merged lists have the change.
     pub(crate) fn tell(&self, tenant: &TenantId, service: &ServiceName, list: List, merged: bool) {
         // Perhaps nobody listens.
-        let _ = self.0.send(Change { tenant: tenant.clone(), service: service.clone(), list, merged });
+        let _ = self.0.send(ListedChange { tenant: tenant.clone(), service: service.clone(), list, merged });
     }
 
     /// Whether nobody listens.
@@ -74,14 +74,14 @@ impl Changes {
 /// The changes that a client asks for, and those that it is granted.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Filter {
+struct ListenFilter {
     tools_list_changed: bool,
     prompts_list_changed: bool,
     resources_list_changed: bool,
     resource_subscriptions: BTreeSet<String>,
 }
 
-impl Filter {
+impl ListenFilter {
     fn of(message: &Message) -> Result<Self> {
         let raw = message.params_members()?.get("notifications");
         let raw = raw.ok_or_else(|| {
@@ -162,12 +162,12 @@ impl Due {
         !self.lists.contains(&true) && self.resources.is_empty()
     }
 
-    fn list(&mut self, list: List, filter: &Filter) {
+    fn list(&mut self, list: List, filter: &ListenFilter) {
         self.lists[list as usize] |= filter.wants(list);
     }
 
     /// Takes a server's notification in, if the client asked for it.
-    fn take(&mut self, message: Message, filter: &Filter) {
+    fn take(&mut self, message: Message, filter: &ListenFilter) {
         match message.method() {
             Some(Method::ResourceUpdated) => {
                 let uri =
@@ -223,14 +223,14 @@ fn meta_of(id: &str) -> String {
 struct Listening {
     gateway: Arc<Core>,
     id: Box<str>,
-    filter: Filter,
+    filter: ListenFilter,
     tenant: TenantId,
     route: Endpoint,
-    changes: broadcast::Receiver<Change>,
+    changes: broadcast::Receiver<ListedChange>,
     heard: SelectAll<Heard>,
     sender: mpsc::Sender<Bytes>,
     context: CallContext,
-    _hold: Hold,
+    open: OpenStream,
 }
 
 impl Core {
@@ -257,12 +257,11 @@ impl Core {
             let message = "the answer is a stream: send `Accept: application/json, text/event-stream`";
             return Err(Error::new(ErrorKind::MediaType, message));
         }
-        let mut filter = Filter::of(message)?;
-        // A tenant can have half of the calls that may be under way, and one of its principals half of that.
-        let hold = self.modern.held.enter(&context.principal, (self.settings.limits.max_calls / 4).max(1))?;
+        let mut filter = ListenFilter::of(message)?;
+        let open = self.open_stream(&context.principal)?;
         let changes = self.modern.changes.0.subscribe();
         let tenant = context.principal.tenant.clone();
-        let view = self.view_for(&context.principal);
+        let view = self.router.view_for(&context.principal);
         let mut heard = SelectAll::new();
         if let Some(service) = view.service_at(route)?.map(Arc::clone) {
             filter.keep_lists(
@@ -288,7 +287,7 @@ impl Core {
             heard,
             sender,
             context,
-            _hold: hold,
+            open,
         };
         self.tasks.spawn(listening.run());
         let rest = stream::poll_fn(move |context| receiver.poll_recv(context));
@@ -300,7 +299,7 @@ impl Core {
     async fn lists_of(
         self: &Arc<Self>,
         service: &Service,
-        filter: &Filter,
+        filter: &ListenFilter,
         context: &CallContext,
     ) -> Result<Vec<Heard>> {
         let wanted = filter.lists();
@@ -324,6 +323,7 @@ impl Listening {
                 () = self.sender.closed() => return,
                 () = ending.cancelled() => break,
                 () = self.context.cancel().cancelled() => break,
+                () = self.open.ended() => break,
                 () = &mut pause, if !due.is_empty() => {
                     for message in std::mem::take(&mut due).told(&self.id) {
                         if self.sender.send(message).await.is_err() {
@@ -354,10 +354,10 @@ impl Listening {
         let _ = tokio::time::timeout(PATIENCE, self.sender.send(last)).await;
     }
 
-    fn concerns(&self, change: &Change) -> bool {
+    fn concerns(&self, change: &ListedChange) -> bool {
         let seen = || {
             let principal = &self.context.principal;
-            self.gateway.with_view(principal, |view| {
+            self.gateway.router.with_view(principal, |view| {
                 // The removal of a service concerns callers that see everything.
                 view.services.contains_key(&change.service) || view.is_whole_for(principal)
             })
@@ -390,11 +390,11 @@ mod tests {
 
     #[test]
     fn only_what_was_granted_is_told_once_each_and_under_the_subscriptions_id() {
-        let mut filter = Filter {
+        let mut filter = ListenFilter {
             tools_list_changed: true,
             prompts_list_changed: true,
             resource_subscriptions: BTreeSet::from(["x://a".to_owned()]),
-            ..Filter::default()
+            ..ListenFilter::default()
         };
         filter.keep_lists([r#"{"capabilities":{"tools":{"listChanged":true},"prompts":{}}}"#].into_iter());
         assert_eq!(
@@ -435,7 +435,11 @@ mod tests {
         for params in ["{}", r#"{"notifications":{"toolsListChanged":1}}"#, r#"{"notifications":[]}"#] {
             let text =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{params}}}"#);
-            assert_eq!(Filter::of(&message(&text)).unwrap_err().kind(), ErrorKind::InvalidParams, "{params}");
+            assert_eq!(
+                ListenFilter::of(&message(&text)).unwrap_err().kind(),
+                ErrorKind::InvalidParams,
+                "{params}"
+            );
         }
     }
 }

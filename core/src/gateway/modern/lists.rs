@@ -23,8 +23,11 @@ impl Core {
     ) -> Result<Reply> {
         let page = self.listed(route, kind, message, principal).await?;
         let mut edit = Edit::of(&page)?;
+        // Items of before the start are not to be kept for long: their servers are being asked.
+        let is_stale = !self.discoveries.are_confirmed();
+        let ttl = if is_stale { 0 } else { ttl(&self.router.view_for(principal), kind) };
         edit.set("resultType", r#""complete""#)
-            .set("ttlMs", ttl(&self.view_for(principal), kind).to_string())
+            .set("ttlMs", ttl.to_string())
             .set("cacheScope", r#""private""#);
         Ok(Reply::own(result_response(message.id().unwrap_or("null"), &edit.apply())))
     }

@@ -3,7 +3,6 @@
 
 mod discover;
 mod notification_reader;
-mod open_streams;
 mod listen;
 mod lists;
 mod streams;
@@ -14,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::listen::Changes;
 pub(crate) use self::notification_reader::NotificationReader;
-use self::open_streams::OpenStreams;
 use super::Core;
 use crate::auth::Vault;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +36,6 @@ use crate::rpc::{Message, Method, Shape};
 #[derive(Debug)]
 pub(crate) struct ModernState {
     pub(crate) modern_to_legacy: ModernToLegacy,
-    held: OpenStreams,
     pub(crate) changes: Changes,
     pub(crate) ears: NotificationReader,
     /// Cancelled when the gateway shuts down: streams that clients hold open end.
@@ -46,11 +43,10 @@ pub(crate) struct ModernState {
 }
 
 impl ModernState {
-    /// The key of states is derived from `vault`. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    /// The key of states is derived from `vault`. [`ErrorKind::Internal`] if the operating system returned no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         Ok(Self {
             modern_to_legacy: ModernToLegacy::new(vault)?,
-            held: OpenStreams::default(),
             changes: Changes::default(),
             ears: NotificationReader::default(),
             ending: CancellationToken::new(),
@@ -114,8 +110,11 @@ impl Core {
         if let Some(ticket) = self.ticket_of(&message, context)? {
             return Ok(ModernDestination::Own(ModernCall::Resume(ticket, message)));
         }
-        let view = self.view_for(&context.principal);
-        let forward = match context::forward(&view, &context.principal, route, maker, None, message)? {
+        let view = self.router.view_for(&context.principal);
+        let givers = self.givers_of(route, context, &message);
+        let destination =
+            context::forward(&view, &context.principal, route, maker, None, givers.as_ref(), message)?;
+        let forward = match destination {
             Destination::Server(forward) => forward,
             Destination::Own(ask) => return Ok(ModernDestination::Own(ModernCall::Own(ask))),
         };

@@ -84,7 +84,7 @@ impl Core {
         context: &CallContext,
         heard: &mut SelectAll<Heard>,
     ) -> Result<BTreeSet<String>> {
-        let view = self.view_for(&context.principal);
+        let view = self.router.view_for(&context.principal);
         let mut by_service: BTreeMap<_, (Arc<Service>, BTreeSet<String>)> = BTreeMap::new();
         for uri in wanted {
             let service = view.service_at(route)?.or_else(|| view.service_of_resource(&uri));
@@ -218,9 +218,17 @@ async fn across(session: &Arc<Session>, tasks: &Tasks, filter: &str) -> Result<(
     let id = session.next_id();
     let params = hello("{}").dress(Some(&format!(r#"{{"notifications":{filter}}}"#)))?;
     let body = Message::request(Some(id), Method::Listen.as_str(), Some(&params));
-    let outgoing =
-        Outgoing { id, method: Method::Listen, body, correlation_id: None, headers: None, pauses: None };
-    let refused = || Error::new(ErrorKind::BadUpstream, "the server does not tell of changes");
+    let outgoing = Outgoing {
+        id,
+        method: Method::Listen,
+        body,
+        correlation_id: None,
+        headers: None,
+        pauses: None,
+        queued: None,
+        call: None,
+    };
+    let refused = || Error::new(ErrorKind::BadUpstream, "the server does not send notifications of changes");
     let opened = Opened { session: Arc::clone(session), id, tasks: tasks.clone() };
     let opening = async {
         let Exchange::Many(mut messages) = session.request(outgoing).await? else { return Err(refused()) };

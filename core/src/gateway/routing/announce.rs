@@ -8,14 +8,14 @@ use crate::model::{CapabilityKind, ServiceName, TenantId};
 
 /// A service whose lists changed.
 #[derive(Debug)]
-struct Change<'a> {
+struct ServerChange<'a> {
     tenant: &'a TenantId,
     service: &'a ServiceName,
     lists: Vec<List>,
 }
 
 /// The services among the `touched` ones whose lists differ between two snapshots.
-fn changes<'a>(before: &Snapshot, after: &Snapshot, touched: &'a Touched) -> Vec<Change<'a>> {
+fn changes<'a>(before: &Snapshot, after: &Snapshot, touched: &'a Touched) -> Vec<ServerChange<'a>> {
     let touched = touched.iter().flat_map(|(tenant, names)| names.iter().map(move |name| (tenant, name)));
     let changes = touched.filter_map(|(tenant, name)| {
         let [was, now] = [before, after].map(|one| one.tenants.get(tenant)?.services.get(name));
@@ -29,7 +29,7 @@ fn change<'a>(
     service: &'a ServiceName,
     was: Option<&Service>,
     now: Option<&Service>,
-) -> Option<Change<'a>> {
+) -> Option<ServerChange<'a>> {
     if let (Some(was), Some(now)) = (was, now)
         && (std::ptr::eq(was, now) || was.lists_like(now))
     {
@@ -46,7 +46,7 @@ fn change<'a>(
         List::Prompts => differs(CapabilityKind::Prompt),
     });
     let lists: Vec<_> = lists.collect();
-    (!lists.is_empty()).then_some(Change { tenant, service, lists })
+    (!lists.is_empty()).then_some(ServerChange { tenant, service, lists })
 }
 
 impl Core {
@@ -63,7 +63,7 @@ impl Core {
         }
         let clients = if changes.is_empty() { Vec::new() } else { self.sessions.all() };
         for client in clients {
-            let sees = |change: &Change<'_>| {
+            let sees = |change: &ServerChange<'_>| {
                 *change.tenant == client.principal.tenant
                     && (before.shows(&client.principal, change.service)
                         || after.shows(&client.principal, change.service))

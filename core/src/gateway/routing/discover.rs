@@ -15,10 +15,10 @@ use super::refresh::is_reached_alike;
 use super::service::Replica;
 use crate::breaker::Outcome;
 use crate::cluster::Job;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::gateway::Core;
 use crate::gateway::upstream::outcome::outcome_of;
-use crate::model::{Server, ServerId, Status};
+use crate::model::{HealthStatus, Server, ServerId, Status};
 use crate::tasks::awaited::{Awaited, Promise, promise};
 
 /// Changes within this time of each other lead to one query. The time is doubled for a server whose lists keep changing.
@@ -27,7 +27,7 @@ const LONGEST_SETTLE: Duration = Duration::from_secs(2);
 
 /// The freshness that a caller needs, by its knowledge of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum DiscoveryRequest {
     /// It knows of none: any answer will do, also that of a query in progress.
     Known,
     /// The listing may have changed by now, so the query must begin after this moment.
@@ -39,10 +39,12 @@ enum Wish {
 /// The queries in progress, by server.
 #[derive(Debug, Default)]
 pub(crate) struct Discoveries {
-    under_way: Mutex<HashMap<ServerId, UnderWay>>,
-    asked: DiscoveryTimes,
+    under_way: Mutex<HashMap<ServerId, RunningDiscovery>>,
+    pub(super) asked: DiscoveryTimes,
     /// Locked while `under_way` is, where both are needed.
     first_round: Mutex<FirstRound>,
+    /// Servers whose listing was stored before the start, and that have not answered since.
+    unconfirmed: Mutex<HashSet<ServerId>>,
 }
 
 /// The rest of the first round of discovery.
@@ -61,7 +63,7 @@ impl Default for FirstRound {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct RunningDiscovery {
     answer: Awaited<()>,
     /// Whether the server may have begun to answer: the answer may lack changes from now on.
     begun: bool,
@@ -70,7 +72,7 @@ struct UnderWay {
 }
 
 impl Discoveries {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, UnderWay>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, RunningDiscovery>> {
         // A panic elsewhere cannot leave the map half changed: every change is one insert, remove or assignment.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,6 +91,26 @@ impl Discoveries {
         {
             servers.insert(id);
         }
+    }
+
+    /// Whether the first query of a server that was known at the start has not ended.
+    pub(crate) fn is_first(&self, id: ServerId) -> bool {
+        matches!(&*self.lock_first_round(), FirstRound::Awaits(servers) if servers.contains(&id))
+    }
+
+    /// Whether a server's listing is that of before the start.
+    pub(crate) fn is_unconfirmed(&self, id: ServerId) -> bool {
+        self.lock_unconfirmed().contains(&id)
+    }
+
+    /// Whether every server has answered whose listing was stored.
+    pub(crate) fn are_confirmed(&self) -> bool {
+        self.lock_unconfirmed().is_empty()
+    }
+
+    pub(super) fn lock_unconfirmed(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        // As for the map: each change is one insert or remove.
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_first_round(&self) -> MutexGuard<'_, FirstRound> {
@@ -116,39 +138,39 @@ impl Discoveries {
 impl Core {
     /// Asks a server what it offers, or joins a query in progress, and waits until the registry has the answer.
     pub(crate) async fn discover_now(self: &Arc<Self>, id: ServerId) -> Result<()> {
-        self.discovery(id, Wish::Known).outcome().await
+        self.discovery(id, DiscoveryRequest::Known).outcome().await
     }
 
     /// Asks a server what it offers as of now, and waits until the registry has the answer.
     pub(crate) async fn discover_afresh(self: &Arc<Self>, id: ServerId) -> Result<()> {
-        self.discovery(id, Wish::Fresh).outcome().await
+        self.discovery(id, DiscoveryRequest::Fresh).outcome().await
     }
 
     /// Asks in the background, unless a query is in progress.
     pub(crate) fn discover_soon(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id, Wish::Known));
+        drop(self.discovery(id, DiscoveryRequest::Known));
     }
 
     /// Asks in the background, after this moment: the server may have changed.
     pub(crate) fn discover_again(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id, Wish::Fresh));
+        drop(self.discovery(id, DiscoveryRequest::Fresh));
     }
 
     /// Asks in the background once the server has finished changing what it offers.
     pub(crate) fn discover_changed(self: &Arc<Self>, id: ServerId) {
-        drop(self.discovery(id, Wish::Settled));
+        drop(self.discovery(id, DiscoveryRequest::Settled));
     }
 
-    fn discovery(self: &Arc<Self>, id: ServerId, wish: Wish) -> Awaited<()> {
+    fn discovery(self: &Arc<Self>, id: ServerId, wish: DiscoveryRequest) -> Awaited<()> {
         let mut all = self.discoveries.lock();
         if let Some(under_way) = all.get_mut(&id) {
-            if wish == Wish::Known || !under_way.begun {
+            if wish == DiscoveryRequest::Known || !under_way.begun {
                 return under_way.answer.clone();
             }
             return under_way.next.get_or_insert_with(promise).1.clone();
         }
         let (promise, answer) = promise();
-        all.insert(id, UnderWay { answer: answer.clone(), begun: false, next: None });
+        all.insert(id, RunningDiscovery { answer: answer.clone(), begun: false, next: None });
         drop(all);
         // Continues when the first caller gives up: others may wait, and the session that it opens must be closed.
         let this = Arc::clone(self);
@@ -157,8 +179,8 @@ impl Core {
     }
 
     /// Asks until no change was reported after the last query began.
-    async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: Wish, mut promise: Promise<()>) {
-        let (mut settle, mut waits) = (SETTLE, wish == Wish::Settled);
+    async fn keep_asking(self: &Arc<Self>, id: ServerId, wish: DiscoveryRequest, mut promise: Promise<()>) {
+        let (mut settle, mut waits) = (SETTLE, wish == DiscoveryRequest::Settled);
         loop {
             if waits {
                 tokio::select! {
@@ -178,6 +200,7 @@ impl Core {
                 outcome
             };
             let outcome = asking.instrument(run).await;
+            self.note_discovery(id, &outcome);
             let next = self.discoveries.end(id);
             promise.keep(outcome);
             let Some(next) = next else { return };
@@ -196,18 +219,19 @@ impl Core {
             self.discoveries.asked.note(id, self.clock.now());
             let permit = replica.state.breaker().try_acquire(self.clock.now()).map_err(|denied| {
                 Error::new(ErrorKind::Unavailable, "the server's breaker is open")
+                    .because(Cause::PutOff)
                     .retry_after(denied.retry_after)
                     .not_sent()
             })?;
-            let found = replica.upstream.discover().await;
+            let found = self.listing_of(&replica).await;
             if !self.is_reached_so(&replica) {
                 // Another server answered, or failed to: the permit goes back unused.
                 self.refresh();
                 continue;
             }
             permit.finish(found.as_ref().map_or_else(outcome_of, |_| Outcome::Success), self.clock.now());
-            self.registry.set_listing(id, found?).await?;
-            self.refresh();
+            self.take_up(&replica, found).await?;
+            self.probe_started(&replica);
             // The shared session is notified of later changes.
             let this = Arc::clone(self);
             let watching = async move {
@@ -222,8 +246,18 @@ impl Core {
         }
     }
 
+    /// Probes a program that has just started: the probes that came meanwhile learned nothing.
+    fn probe_started(self: &Arc<Self>, replica: &Replica) {
+        let (server, checks) =
+            (&replica.server, self.settings.probing && replica.server.health_check.enabled);
+        if checks && replica.upstream.starts_process() && server.health_status != HealthStatus::Healthy {
+            let (this, id) = (Arc::clone(self), server.id);
+            self.tasks.spawn(async move { drop(this.monitor.probe_now(id).await) });
+        }
+    }
+
     /// Whether the server is still registered with the connection of `replica`.
-    fn is_reached_so(&self, replica: &Replica) -> bool {
+    pub(super) fn is_reached_so(&self, replica: &Replica) -> bool {
         let state = self.registry.state();
         let Some(server) = state.server(replica.server.id) else { return true };
         let now = self.replica(replica.server.id);
@@ -240,7 +274,13 @@ impl Core {
 
     /// The same for every server of the registry.
     pub(crate) fn await_first_discoveries(&self) {
-        self.registry.state().servers().for_each(|server| self.await_first_discovery(server));
+        let state = self.registry.state();
+        for server in state.servers() {
+            self.await_first_discovery(server);
+            if is_asked(server) && state.listing(server.id).initialize.is_some() {
+                self.discoveries.lock_unconfirmed().insert(server.id);
+            }
+        }
     }
 
     /// The number of servers that were known at the start and whose first query has not ended. Once it is 0, it stays 0.
@@ -261,12 +301,14 @@ impl Core {
     pub(crate) async fn rediscover(self: &Arc<Self>) {
         let due = {
             let state = self.registry.state();
+            self.problems.retain(|id| state.server(id).is_some());
             let listings: Vec<_> = state
                 .servers()
                 .filter(|server| is_asked(server))
                 .map(|server| (server.id, state.listing(server.id)))
                 .collect();
             let servers = listings.iter().map(|(id, listing)| (*id, &**listing));
+            self.problems.retain(|id| state.server(id).is_some());
             self.discoveries.asked.due(servers, self.settings.refresh, self.clock.now())
         };
         futures_util::stream::iter(due)
@@ -281,6 +323,11 @@ impl Core {
             .await;
     }
 
+    /// The name of a server that can be called.
+    pub(crate) fn name_of(&self, id: ServerId) -> Option<String> {
+        self.replica(id).map(|replica| replica.server.name.clone())
+    }
+
     pub(crate) fn replica(&self, id: ServerId) -> Option<Replica> {
         let server = Arc::clone(self.registry.state().server(id)?);
         self.router.place(&server)
@@ -288,6 +335,6 @@ impl Core {
 }
 
 /// Whether a server is asked automatically what it offers.
-fn is_asked(server: &Server) -> bool {
+pub(crate) fn is_asked(server: &Server) -> bool {
     server.status == Status::Active && server.auto_discover
 }

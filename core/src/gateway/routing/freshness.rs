@@ -15,19 +15,41 @@ const UNHEARD: Duration = Duration::from_secs(30);
 /// No answer is kept longer, whatever its server says.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The time at which each server was last asked.
+/// The time at which each server was last asked, and the servers that are asked again soon.
 #[derive(Debug, Default)]
-pub(crate) struct DiscoveryTimes(Mutex<HashMap<ServerId, Tick>>);
+pub(crate) struct DiscoveryTimes {
+    asked: Mutex<HashMap<ServerId, Tick>>,
+    /// Servers of which a list failed, and how often in a row.
+    failing: Mutex<HashMap<ServerId, u32>>,
+}
 
 impl DiscoveryTimes {
     /// Records that a server is asked now.
     pub(crate) fn note(&self, id: ServerId, now: Tick) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
+    }
+
+    /// Records whether a list of a server failed: then it is asked again soon, and later with each failure.
+    pub(crate) fn judge(&self, id: ServerId, failed: bool) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failed {
+            failing.remove(&id);
+            return;
+        }
+        let times = failing.entry(id).or_default();
+        *times = times.saturating_add(1);
+    }
+
+    /// The time until a server is asked again.
+    pub(crate) fn next(&self, id: ServerId, listing: &Listing, refresh: Duration) -> Duration {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let soon = failing.get(&id).map_or(LONGEST, |times| pause(*times));
+        period(listing, refresh).min(soon)
     }
 
     /// Whether a server was asked before, or is being asked.
     pub(crate) fn knows(&self, id: ServerId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 
     /// Those of `servers` that are due; forgets those that are not among `servers`. `refresh` is the interval for a server
@@ -38,19 +60,27 @@ impl DiscoveryTimes {
         refresh: Duration,
         now: Tick,
     ) -> Vec<ServerId> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = HashMap::with_capacity(asked.len());
         let mut due = Vec::new();
         for (id, listing) in servers {
             let last = asked.get(&id).copied();
-            if last.is_none_or(|last| now.since(last) >= period(listing, refresh)) {
+            let soon = failing.get(&id).map_or(LONGEST, |times| pause(*times));
+            if last.is_none_or(|last| now.since(last) >= period(listing, refresh).min(soon)) {
                 due.push(id);
             }
             known.extend(last.map(|last| (id, last)));
         }
         *asked = known;
+        failing.retain(|id, _| asked.contains_key(id));
         due
     }
+}
+
+/// The time until a server is asked again after so many failures of a list in a row.
+fn pause(times: u32) -> Duration {
+    UNHEARD * 2_u32.saturating_pow(times.saturating_sub(1).min(8))
 }
 
 /// How long the server's answer stays fresh. A server that says 0 has no preference: it is asked as often as any.
@@ -69,6 +99,25 @@ mod tests {
 
     use super::*;
     use crate::model::{Freshness, ModernListing};
+
+    #[test]
+    fn a_server_with_a_list_that_failed_is_asked_again_soon_and_then_less_and_less_often() {
+        let (asked, id) = (DiscoveryTimes::default(), ServerId::random());
+        let listing = Listing { initialize: Some("{}".into()), ..Listing::default() };
+        let refresh = Duration::from_secs(300);
+        let at = |seconds| Tick::default() + Duration::from_secs(seconds);
+        asked.note(id, at(0));
+        let due = |seconds| !asked.due([(id, &listing)].into_iter(), refresh, at(seconds)).is_empty();
+        let wait = || {
+            asked.judge(id, true);
+            asked.next(id, &listing, refresh).as_secs()
+        };
+        assert_eq!([wait(), wait(), wait(), wait(), wait()], [30, 60, 120, 240, 300]);
+        asked.judge(id, false);
+        assert!(!due(299), "it works again");
+        asked.judge(id, true);
+        assert!(!due(29) && due(30));
+    }
 
     #[test]
     fn a_server_is_asked_when_the_shortest_of_its_lists_is_stale_and_not_before() {

@@ -3,6 +3,7 @@
 
 pub(super) mod names;
 pub(super) mod service;
+pub(super) mod spellings;
 pub(super) mod snapshot;
 pub(super) mod endpoint;
 pub(super) mod claims;
@@ -11,6 +12,10 @@ pub(super) mod per_caller;
 pub(super) mod pages;
 pub(super) mod catalog;
 pub(super) mod freshness;
+pub(super) mod problems;
+pub(super) mod condition;
 pub(super) mod announce;
 pub(super) mod refresh;
+mod introductions;
+mod answers;
 pub(super) mod discover;

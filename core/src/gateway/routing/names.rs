@@ -2,30 +2,59 @@
 //!
 //! A service name never contains `__`, begins and ends with a letter or digit, so the first `__` of a full name is the
 //! separator, whatever the tool is called: (`acme_`, `status`) cannot exist, and (`acme`, `_status`) is
-//! `acme___status`, which splits one way only. Clients in wide use refuse names of more than 64 characters: a longer
-//! one is cut and ends in `_` and eight hexadecimal digits of the XXH3 hash (seed 0) of the whole.
+//! `acme___status`, which splits one way only. Clients in wide use take names of 1 to 64 letters, digits, `_` and `-`. Every
+//! other full name has a spelling for them: each other character becomes `_`, and the name is cut and ends in `_` and eight
+//! hexadecimal digits of the SHA-256 of the full name. The full name itself stays callable.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use xxhash_rust::xxh3::xxh3_64;
+use ring::digest::{SHA256, digest};
 
 use crate::rpc::{Message, Method};
 
 /// Longest name that clients in wide use accept.
 const LONGEST: usize = 64;
+/// Characters before the digits of the hash.
+const HEAD: usize = LONGEST - 9;
 
 /// The name of a tool or prompt on the aggregated route.
 pub(crate) fn join(service: &str, name: &str) -> String {
-    let full = format!("{service}__{name}");
-    if full.chars().count() <= LONGEST {
-        return full;
-    }
-    let hash = xxh3_64(full.as_bytes()) >> 32;
-    let head: String = full.chars().take(LONGEST - 9).collect();
-    format!("{head}_{hash:08x}")
+    let full = full(service, name);
+    if is_plain(&full) { full } else { spelled(&full, 0) }
 }
 
-/// Service and name of a full name that was not cut.
+/// The full name, whatever characters it has.
+pub(crate) fn full(service: &str, name: &str) -> String {
+    format!("{service}__{name}")
+}
+
+/// Whether clients in wide use accept a name as it is.
+pub(crate) fn is_plain(full: &str) -> bool {
+    full.len() <= LONGEST && full.bytes().all(is_usual)
+}
+
+/// The spelling of a full name for clients. Another `turn` gives another one, where the first is taken.
+pub(crate) fn spelled(full: &str, turn: u32) -> String {
+    let usual = |c: char| if u8::try_from(c).is_ok_and(is_usual) { c } else { '_' };
+    let mut name: String = full.chars().take(HEAD).map(usual).collect();
+    let hash = if turn == 0 {
+        digest(&SHA256, full.as_bytes())
+    } else {
+        digest(&SHA256, format!("{full}\n{turn}").as_bytes())
+    };
+    name.push('_');
+    for byte in hash.as_ref().iter().take(4) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+fn is_usual(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// Service and name of a full name.
 pub(crate) fn split(full: &str) -> Option<(&str, &str)> {
     full.split_once("__")
 }
@@ -64,5 +93,25 @@ mod tests {
         assert_eq!(a.len(), 64);
         assert_ne!(a, b);
         assert_eq!(join("svc", &"x".repeat(59)).len(), 64);
+    }
+
+    #[test]
+    fn other_characters_become_underscores_and_the_hash_tells_the_names_apart() {
+        for (service, name, head) in [
+            ("svc", "ns/list", "svc__ns_list_"),
+            ("svc", "with space", "svc__with_space_"),
+            ("svc", "größe", "svc__gr__e_"),
+            ("svc", "日本", "svc_____"),
+            ("awslabs.docs", "search", "awslabs_docs__search_"),
+            ("svc", "a.b", "svc__a_b_"),
+        ] {
+            let spelled = join(service, name);
+            assert!(is_plain(&spelled), "{spelled}");
+            let hash = digest(&SHA256, format!("{service}__{name}").as_bytes());
+            let hex: String = hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(spelled, format!("{head}{hex}"));
+        }
+        assert_ne!(join("svc", "a/b"), join("svc", "a b"));
+        assert_eq!(join("svc", &"ä".repeat(200)).len(), 64);
     }
 }

@@ -41,7 +41,7 @@ impl Core {
         if !route.is_aggregated() {
             return Ok(whole);
         }
-        let view = self.view_for(principal);
+        let view = self.router.view_for(principal);
         let Some(page) = page(&view, kind, after.as_ref(), PAGE)? else { return Ok(whole) };
         let mut edit = Edit::of(&whole)?;
         // The gateway's own items follow all others.
@@ -56,7 +56,7 @@ impl Core {
 }
 
 /// A part of a list.
-struct Page {
+struct ListPage {
     /// Separated by commas.
     items: String,
     /// The cursor of the next page.
@@ -69,7 +69,7 @@ fn page(
     kind: CapabilityKind,
     after: Option<&(String, String)>,
     size: usize,
-) -> Result<Option<Page>> {
+) -> Result<Option<ListPage>> {
     let all = items_of(view, kind);
     if after.is_none() && all.len() <= size {
         return Ok(None);
@@ -84,7 +84,7 @@ fn page(
     let items: Vec<_> = shown.iter().map(Item::render).collect();
     let more = start + shown.len() < all.len();
     let next = shown.last().filter(|_| more).map(|item| write(item.key().0, item.key().1));
-    Ok(Some(Page { items: items.join(","), next }))
+    Ok(Some(ListPage { items: items.join(","), next }))
 }
 
 fn stale() -> Error {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::claims;
+use super::discover::is_asked;
 use super::service::{Replica, Service};
 use super::snapshot::{Snapshot, Touched, View};
 use crate::auth::{Access, Restrictions};
@@ -57,7 +58,7 @@ impl Core {
         self.announce(&before, &after, &touched);
         self.settle_claims(disputes);
         self.monitor.update(changes.iter().map(|(id, _, now)| {
-            let server = now.map(|entry| &entry.server).filter(|server| server.status != Status::Maintenance);
+            let server = now.map(|entry| &entry.server).filter(|server| is_probed(server));
             (*id, server.map(|server| self.check_of(server)))
         }));
         self.leave(gone);
@@ -131,7 +132,9 @@ impl Core {
             Some(old) if unchanged(old, &replicas) => Some(Arc::clone(old)),
             old => {
                 let (balancing, old) = (self.balancing(name), old.map(|old| &**old));
-                Some(Arc::new(Service::new(name.clone(), replicas, balancing, Arc::clone(&self.clock), old)))
+                let service = Service::new(name.clone(), replicas, balancing, Arc::clone(&self.clock), old);
+                service.compare_replicas();
+                Some(Arc::new(service))
             }
         }
     }
@@ -142,7 +145,13 @@ impl Core {
         let (upstream, state) = if let Some(old) = old.filter(|old| is_reached_alike(&old.server, server)) {
             (Arc::clone(&old.upstream), Arc::clone(&old.state))
         } else {
-            let upstream = Upstream::new(Arc::clone(server), (self.connect)(server)?, self.tasks.clone());
+            let upstream = Upstream::new(
+                Arc::clone(server),
+                (self.connect)(server)?,
+                Arc::clone(&self.clock),
+                self.settings.start_timeout,
+                self.tasks.clone(),
+            );
             upstream.learn(listing);
             let breaker = Breaker::new(self.settings.breaker.clone(), self.random.next());
             (upstream, Arc::new(ReplicaState::new(server.id, server.name.as_str(), breaker)))
@@ -200,10 +209,10 @@ impl Core {
     /// Asks a server what it offers and how it is: it is reached otherwise than before, or sent other credentials.
     pub(crate) fn meet_again(self: &Arc<Self>, id: ServerId) {
         let Some(replica) = self.replica(id) else { return };
-        if replica.server.auto_discover {
+        if is_asked(&replica.server) {
             self.discover_again(id);
         }
-        if self.settings.probing && replica.server.health_check.enabled {
+        if self.settings.probing && replica.server.health_check.enabled && is_probed(&replica.server) {
             let this = Arc::clone(self);
             // The next probe may be minutes away, if the server could not be reached before.
             self.tasks.spawn(async move { drop(this.monitor.probe_anew(id).await) });
@@ -230,6 +239,7 @@ pub(crate) fn is_reached_alike(old: &Server, new: &Server) -> bool {
     let spread_alike = Configuration {
         algorithm: is.algorithm,
         max_load: is.max_load,
+        max_timeout: is.max_timeout,
         affinity: is.affinity.clone(),
         trusted: is.trusted,
         access: is.access.clone(),
@@ -248,4 +258,13 @@ fn unchanged(old: &Service, replicas: &[Replica]) -> bool {
                 && old.waits == new.waits
                 && Arc::ptr_eq(&old.upstream, &new.upstream)
         })
+}
+
+/// Whether a server is probed: not in maintenance, and a program that is switched off is not started to be asked how it is.
+fn is_probed(server: &Server) -> bool {
+    match server.status {
+        Status::Active | Status::Error => true,
+        Status::Inactive => server.endpoint.url().is_some(),
+        Status::Maintenance => false,
+    }
 }

@@ -95,17 +95,3 @@ impl Drop for Router {
         self.snapshot.store(Arc::default());
     }
 }
-
-impl crate::gateway::Core {
-    pub(crate) fn with_view<T>(&self, principal: &Principal, with: impl FnOnce(&View) -> T) -> T {
-        self.router.with_view(principal, with)
-    }
-
-    pub(crate) fn view_for(&self, principal: &Principal) -> Arc<View> {
-        self.router.view_for(principal)
-    }
-
-    pub(crate) fn view(&self, tenant: &TenantId) -> Arc<View> {
-        self.router.view(tenant)
-    }
-}

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::names;
 use crate::clock::{Clock, Tick};
 use crate::discovery::Template;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +17,9 @@ use crate::model::{
     Algorithm, Capability, CapabilityKind, HealthStatus, Listing, Restriction, Server, ServerId, ServiceName,
     Status,
 };
-use crate::select::{Hold, Lease, Member, PickRequest, Pool, ReplicaState, Settings as PoolSettings, key_of};
+use crate::select::{
+    Comparison, Hold, Lease, Member, PickRequest, Pool, ReplicaState, Settings as PoolSettings, key_of,
+};
 
 /// One replica.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     partly: HashMap<(CapabilityKind, String), Arc<Pool>>,
     /// The pools in `partly`, by the replicas they consist of.
     subsets: HashMap<Vec<usize>, Arc<Pool>>,
+    /// Compares how well the replicas answer.
+    pub(crate) comparison: Arc<Comparison>,
     /// Its balancing as long as nothing is configured.
     balancing: PoolSettings,
     /// The part that is hidden from some callers, if this is their view of the service.
@@ -94,7 +97,16 @@ impl Service {
             partly.insert(key, Arc::clone(made));
         }
         let by_id = replicas.iter().enumerate().map(|(i, replica)| (replica.server.id, i)).collect();
-        Self { name, replicas, by_id, everyone, partly, subsets, balancing, veil: None, clock }
+        let comparison = previous.map_or_else(Arc::default, |service| Arc::clone(&service.comparison));
+        Self { name, replicas, by_id, everyone, partly, subsets, comparison, balancing, veil: None, clock }
+    }
+
+    /// Compares the replicas with each other from now on; a single one is compared with nothing.
+    pub(crate) fn compare_replicas(&self) {
+        let comparison = Some(&self.comparison).filter(|_| self.replicas.len() > 1);
+        for replica in &self.replicas {
+            replica.state.compare_in(comparison);
+        }
     }
 
     /// The service as seen by a caller that may use only the replicas for which `reaches` is true, and nothing that `denied` is
@@ -140,7 +152,7 @@ impl Service {
             CapabilityKind::Resource | CapabilityKind::ResourceTemplate => {
                 let expands = || {
                     !veil.denied.iter().any(|one| one.is_about(kind, name))
-                        && veil.templates.iter().any(|template| template.matches(name))
+                        && veil.templates.iter().any(|template| template.fits(name))
                 };
                 listed(CapabilityKind::Resource) || listed(CapabilityKind::ResourceTemplate) || expands()
             }
@@ -243,11 +255,6 @@ impl Service {
     /// The `initialize` result of the first replica that has answered.
     pub(crate) fn initialize(&self) -> Option<&str> {
         self.replicas.iter().find_map(|replica| replica.listing.initialize.as_deref())
-    }
-
-    /// The full name of a tool or prompt of this service.
-    pub(crate) fn full_name(&self, name: &str) -> String {
-        names::join(self.name.as_str(), name)
     }
 }
 

@@ -6,15 +6,17 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
+use serde_json::Value;
 
 use super::claims::Claims;
 use super::names;
 use super::service::{Replica, Service};
+use super::spellings::Spellings;
 use crate::auth::Restrictions;
 use crate::auth::access::Denied;
 use crate::discovery::Index;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CapabilityKind, Grant, Principal, Role, Server, ServerId, ServiceName, TenantId};
+use crate::model::{CapabilityKind, Principal, Role, Server, ServerId, ServiceName, TenantId};
 
 /// The most callers whose views are remembered; beyond that they are looked up anew.
 const MOST_REMEMBERED: usize = 4096;
@@ -62,8 +64,10 @@ pub(crate) struct View {
     tenant: TenantId,
     index: ArcSwap<Index>,
     pub(crate) services: BTreeMap<ServiceName, Arc<Service>>,
-    /// Full names that were cut, with the service and name of each; filled when a name is first looked up.
-    cut: OnceLock<HashMap<String, (ServiceName, String)>>,
+    /// The names on the aggregated route that differ from `service__tool`; filled when a name is first looked up.
+    spellings: OnceLock<Spellings>,
+    /// The services of which a tool names this page; filled when one is first looked up.
+    pages: OnceLock<HashMap<String, Vec<ServiceName>>>,
     /// The merged lists as JSON, each made when it is first asked for.
     lists: [OnceLock<String>; 4],
     restrictions: Restrictions,
@@ -99,7 +103,8 @@ impl View {
             tenant,
             index: ArcSwap::new(index),
             services,
-            cut: OnceLock::new(),
+            spellings: OnceLock::new(),
+            pages: OnceLock::new(),
             lists: Default::default(),
             restrictions,
             narrowed,
@@ -118,8 +123,7 @@ impl View {
 
     /// Whether `principal` sees all of it.
     pub(crate) fn is_whole_for(&self, principal: &Principal) -> bool {
-        (principal.role == Role::Admin || self.restrictions.is_empty())
-            && principal.grant.as_ref().is_none_or(|grant| !is_bound(grant))
+        (principal.role == Role::Admin || self.restrictions.is_empty()) && !principal.is_narrowed()
     }
 
     /// Whether there is anything that not everybody may use.
@@ -191,8 +195,8 @@ impl View {
 
     /// The service and the name of a tool or prompt that the aggregated route calls `full`.
     pub(crate) fn resolve(&self, full: &str) -> Option<(&Arc<Service>, String)> {
-        if let Some((service, name)) = self.cut_names().get(full) {
-            return Some((self.services.get(service)?, name.clone()));
+        if let Some((service, name)) = self.spellings().owner(full) {
+            return Some((self.services.get(service)?, name.to_owned()));
         }
         let (service, name) = names::split(full)?;
         Some((self.services.get(service)?, name.to_owned()))
@@ -238,31 +242,56 @@ impl View {
         self.lists[replica].get_or_init(make)
     }
 
-    fn cut_names(&self) -> &HashMap<String, (ServiceName, String)> {
-        self.cut.get_or_init(|| {
-            let mut cut = HashMap::new();
+    /// The name of a tool or prompt of a service on the aggregated route.
+    pub(crate) fn name_of(&self, service: &Service, item: &str) -> String {
+        self.spellings().name_of(&service.name, item)
+    }
+
+    fn spellings(&self) -> &Spellings {
+        self.spellings.get_or_init(|| Spellings::of(&self.services))
+    }
+
+    /// The service that lists this resource, or this template by its text: of several, the one that owns it.
+    pub(crate) fn lister(&self, uri: &str) -> Option<&Arc<Service>> {
+        let kinds = [CapabilityKind::Resource, CapabilityKind::ResourceTemplate];
+        let listers = kinds.into_iter().flat_map(|kind| self.offering(kind, uri));
+        let shown = listers.filter(|service| service.shows(CapabilityKind::Resource, uri));
+        shown.min_by_key(|service| self.rank(service, uri))
+    }
+
+    /// The services of which a tool names this URI as its page.
+    pub(crate) fn services_of_page(&self, uri: &str) -> &[ServiceName] {
+        let pages = self.pages.get_or_init(|| {
+            let mut pages: HashMap<String, Vec<ServiceName>> = HashMap::new();
             for service in self.services.values() {
-                for kind in [CapabilityKind::Tool, CapabilityKind::Prompt] {
-                    for (_, item) in service.offers(kind) {
-                        let full = service.full_name(&item.name);
-                        if names::split(&full).is_none_or(|(_, name)| name != item.name) {
-                            cut.insert(full, (service.name.clone(), item.name.clone()));
-                        }
+                for (_, tool) in service.offers(CapabilityKind::Tool) {
+                    let Some(uri) = page_of(tool.definition.get()) else { continue };
+                    let all = pages.entry(uri).or_default();
+                    if !all.contains(&service.name) {
+                        all.push(service.name.clone());
                     }
                 }
             }
-            cut
-        })
+            pages
+        });
+        pages.get(uri).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+/// The page that shows a tool, as MCP Apps name it in the definition.
+fn page_of(definition: &str) -> Option<String> {
+    memchr::memmem::find(definition.as_bytes(), b"resourceUri")?;
+    let tool: Value = serde_json::from_str(definition).ok()?;
+    page_in(tool.get("_meta")?).map(str::to_owned)
+}
+
+/// The page that `_meta` of a tool or of its result names.
+pub(crate) fn page_in(meta: &Value) -> Option<&str> {
+    meta.pointer("/ui/resourceUri").or_else(|| meta.get("ui/resourceUri"))?.as_str()
 }
 
 /// The error for a caller for which a service does not exist.
 #[cold]
 pub(crate) fn no_such_service(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, "no such service").with("service", names::shown(name))
-}
-
-/// Whether the credential is for one server or service only.
-fn is_bound(grant: &Arc<Grant>) -> bool {
-    grant.server.is_some() || grant.service.is_some()
 }

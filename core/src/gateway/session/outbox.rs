@@ -49,12 +49,12 @@ impl List {
 /// A client's stream, and the messages that wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<OutboxState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
+struct OutboxState {
+    waiting: VecDeque<PendingReader>,
     bytes: usize,
     /// Notifications of list changes that were not queued yet, by [`List`].
     changed: [Option<Bytes>; 3],
@@ -81,7 +81,7 @@ enum Presence {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingReader {
     /// The number of the question, if it is one.
     question: Option<u64>,
     /// Whether it already waited at the last check for questions that no stream takes.
@@ -135,7 +135,7 @@ impl Outbox {
     /// Withdraws the questions that already waited at the last call; `None`, and the task that calls this is done, if none waits.
     pub(crate) fn untaken(&self) -> Option<Vec<u64>> {
         let mut state = locked(&self.state);
-        let stale = |waiting: &Waiting| waiting.question.filter(|_| waiting.seen);
+        let stale = |waiting: &PendingReader| waiting.question.filter(|_| waiting.seen);
         let untaken: Vec<u64> = state.waiting.iter().filter_map(stale).collect();
         for number in &untaken {
             state.withdraw(*number);
@@ -169,13 +169,13 @@ impl Outbox {
     }
 }
 
-impl State {
+impl OutboxState {
     fn push(&mut self, message: Bytes, question: Option<u64>) -> bool {
         if self.client == Presence::Gone || !self.make_room(message.len()) {
             return false;
         }
         self.bytes += message.len();
-        self.waiting.push_back(Waiting { question, seen: false, message });
+        self.waiting.push_back(PendingReader { question, seen: false, message });
         self.wake();
         true
     }
@@ -252,7 +252,7 @@ impl State {
 /// The stream. Dropping it detaches the client.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<OutboxState>>,
     stream: u64,
 }
 
@@ -281,7 +281,7 @@ impl Drop for Reader {
     }
 }
 
-fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn locked(state: &Mutex<OutboxState>) -> MutexGuard<'_, OutboxState> {
     // A panic elsewhere cannot leave a state half changed: nothing in here panics between two changes that belong together.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,7 +23,7 @@ pub(crate) struct PendingRequest {
     pub(crate) raw_token: Option<Box<str>>,
 }
 
-impl Table {
+impl PendingTable {
     /// The oldest request of this session or, if it has none, of all.
     fn oldest(&self, session: &Arc<Session>) -> Option<u64> {
         let own = self.open.iter().find(|(_, asked)| Arc::ptr_eq(&asked.session, session));
@@ -34,11 +34,11 @@ impl Table {
 /// The open requests.
 #[derive(Debug, Default)]
 pub(crate) struct PendingRequests {
-    table: Mutex<Table>,
+    table: Mutex<PendingTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct PendingTable {
     last: u64,
     /// The lowest number is the oldest request.
     open: BTreeMap<u64, PendingRequest>,
@@ -99,7 +99,7 @@ impl PendingRequests {
         self.table().open.clear();
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, PendingTable> {
         // A panic elsewhere cannot leave the table half changed: every change is one insert or remove.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

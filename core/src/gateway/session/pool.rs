@@ -34,13 +34,13 @@ const IDLE: Duration = Duration::from_secs(300);
 /// The sets of sessions, by principal.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    table: Mutex<Table>,
+    table: Mutex<PoolTable>,
     /// Notified when a call releases its exclusive set.
     left: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct PoolTable {
     open: HashMap<Principal, Vec<Arc<Pooled>>>,
     count: usize,
 }
@@ -198,7 +198,7 @@ impl Pool {
         expired
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, PoolTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

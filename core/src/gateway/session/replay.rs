@@ -34,10 +34,10 @@ const ENDED_FOR: Duration = Duration::from_secs(60);
 
 /// The streams of one client's calls, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Replays(Mutex<Table>);
+pub(crate) struct Replays(Mutex<StreamTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct StreamTable {
     streams: VecDeque<Arc<ReplayStream>>,
     last: u64,
     over: bool,
@@ -49,11 +49,11 @@ pub(crate) struct ReplayStream {
     number: u64,
     /// The client understands an event without data, and that a stream may end before its call.
     polls: bool,
-    state: Mutex<State>,
+    state: Mutex<StreamState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StreamState {
     /// The number of the first message that is kept.
     first: u64,
     kept: VecDeque<Bytes>,
@@ -77,7 +77,7 @@ impl Replays {
     pub(crate) fn begin(&self, polls: bool) -> Arc<ReplayStream> {
         let mut table = self.locked();
         table.last += 1;
-        let state = Mutex::new(State { over: table.over, ..State::default() });
+        let state = Mutex::new(StreamState { over: table.over, ..StreamState::default() });
         let strand = Arc::new(ReplayStream { number: table.last, polls, state });
         table.streams.push_back(Arc::clone(&strand));
         strand
@@ -113,11 +113,11 @@ impl Replays {
         };
         for strand in streams {
             let mut state = strand.locked();
-            *state = State {
+            *state = StreamState {
                 over: true,
                 to_read: state.to_read.take(),
                 to_write: state.to_write.take(),
-                ..State::default()
+                ..StreamState::default()
             };
             state.wake();
         }
@@ -150,7 +150,7 @@ impl Replays {
         });
     }
 
-    fn locked(&self) -> MutexGuard<'_, Table> {
+    fn locked(&self) -> MutexGuard<'_, StreamTable> {
         // A panic elsewhere cannot leave the table half changed: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,13 +207,13 @@ impl ReplayStream {
         Some((reader, numbering))
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, StreamState> {
         // Nothing in here panics between two changes that belong together.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl StreamState {
     /// The number after that of the last message.
     fn end(&self) -> u64 {
         self.first + self.kept.len() as u64

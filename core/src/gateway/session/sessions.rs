@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::client::Client;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Endpoint, Principal, TenantId};
+use crate::model::{Endpoint, Principal};
 use crate::transport::Hello;
 
 /// How long sessions live and how many there may be.
@@ -40,11 +40,11 @@ impl Default for SessionSettings {
 /// The open sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    table: RwLock<Table>,
+    table: RwLock<SessionTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct SessionTable {
     open: HashMap<Arc<str>, Arc<Client>, RandomState>,
     each: HashMap<Principal, usize>,
 }
@@ -64,7 +64,7 @@ impl Sessions {
         if table.open.len() >= settings.most {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "the gateway has as many sessions as it may have",
+                "the gateway's limit of sessions is reached; try again later, or raise `session.max_sessions`",
             )
             .with("limit", settings.most)
             .retry_after(Duration::from_secs(10)));
@@ -73,7 +73,7 @@ impl Sessions {
         if *count >= settings.most_each {
             return Err(Error::new(
                 ErrorKind::RateLimited,
-                "you have as many open sessions as you may have; end some with DELETE",
+                "your limit of open sessions is reached; end one with DELETE",
             )
             .with("limit", settings.most_each)
             .retry_after(Duration::from_secs(10)));
@@ -92,7 +92,7 @@ impl Sessions {
             Some(client) if client.principal == *principal && client.route == *route => {
                 Ok(Arc::clone(client))
             }
-            _ => Err(Error::new(ErrorKind::SessionNotFound, "no such session; initialize again")),
+            _ => Err(Error::new(ErrorKind::SessionNotFound, "no such session; send `initialize` again")),
         }
     }
 
@@ -135,10 +135,10 @@ impl Sessions {
         }
     }
 
-    /// How many sessions a tenant has open.
-    pub(crate) fn count_of(&self, tenant: &TenantId) -> usize {
+    /// How many sessions such principals have open.
+    pub(crate) fn count_of(&self, is_such: impl Fn(&Principal) -> bool) -> usize {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.each.iter().filter(|(principal, _)| principal.tenant == *tenant).map(|(_, count)| count).sum()
+        table.each.iter().filter(|(principal, _)| is_such(principal)).map(|(_, count)| count).sum()
     }
 
     /// All sessions.

@@ -13,14 +13,14 @@ use crate::rpc::{Members, Message, Method};
 const MOST: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum StickyKind {
     Subscription,
     Task,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Kept {
-    kind: Kind,
+    kind: StickyKind,
     /// The hash of the URI or id: they can be long, and only equality matters.
     key: u64,
     server: ServerId,
@@ -34,11 +34,11 @@ impl StickyRoutes {
     /// The server to which `message` must go, if it is about a subscription or a task that one server has.
     pub(crate) fn server(&self, message: &Message) -> Option<ServerId> {
         let (kind, member) = match message.method()? {
-            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => (Kind::Subscription, "uri"),
+            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => (StickyKind::Subscription, "uri"),
             Method::TasksGet | Method::TasksResult | Method::TasksUpdate | Method::TasksCancel => {
-                (Kind::Task, "taskId")
+                (StickyKind::Task, "taskId")
             }
-            Method::TasksList => return self.latest(Kind::Task),
+            Method::TasksList => return self.latest(StickyKind::Task),
             _ => return None,
         };
         let key = key_in(message.params()?, member)?;
@@ -51,7 +51,7 @@ impl StickyRoutes {
         if request.method() == Some(&Method::ResourcesSubscribe)
             && let Some(key) = request.params().and_then(|params| key_in(params, "uri"))
         {
-            self.keep(Kept { kind: Kind::Subscription, key, server });
+            self.keep(Kept { kind: StickyKind::Subscription, key, server });
         }
     }
 
@@ -65,11 +65,11 @@ impl StickyRoutes {
         };
         if let Some(key) = task().filter(|task| task.starts_with('{')).and_then(|task| key_in(task, "taskId"))
         {
-            self.keep(Kept { kind: Kind::Task, key, server });
+            self.keep(Kept { kind: StickyKind::Task, key, server });
         }
     }
 
-    fn latest(&self, kind: Kind) -> Option<ServerId> {
+    fn latest(&self, kind: StickyKind) -> Option<ServerId> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().rev().find(|kept| kept.kind == kind).map(|kept| kept.server)
     }

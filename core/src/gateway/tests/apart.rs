@@ -112,7 +112,7 @@ async fn a_breaker_that_one_tenant_trips_is_not_anothers() {
     let first = add_to(&house, "a", "same", &fake).await;
     let second = add_to(&house, "b", "same", &fake).await;
     let inner = &house.gateway.0;
-    let service = Arc::clone(&inner.view_for(&of("a", Role::Analyst)).services["same"]);
+    let service = Arc::clone(&inner.router.view_for(&of("a", Role::Analyst)).services["same"]);
     for _ in 0..5 {
         let now = inner.clock.now();
         let (mut lease, _) = service.pick(None, &PickRequest { key: None, exclude: &[] }, now).unwrap();

@@ -158,6 +158,7 @@ fn call(body: &Value, era: crate::rpc::version::Era) -> Call {
         resumes: false,
         hints: None,
         builtin: true,
+        over_network: false,
     }
 }
 

@@ -188,7 +188,7 @@ impl Wire {
     /// Takes a message; returns when its method is not held.
     async fn take(&self, body: &Bytes) -> Result<Message> {
         if !self.is_open() {
-            return Err(Error::new(ErrorKind::Unavailable, "the link was closed").not_sent());
+            return Err(Error::new(ErrorKind::Unavailable, "the connection was closed").not_sent());
         }
         let message = Message::parse(body.clone())?;
         let json = serde_json::from_slice(body).unwrap();
@@ -370,6 +370,7 @@ impl House {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         heard(self.gateway.handle(call, &Credentials::Embedded(principal.clone())).await, &json!(1)).await
     }
@@ -438,6 +439,7 @@ impl Client {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         self.gateway.handle(call, &Credentials::Embedded(self.principal.clone())).await
     }

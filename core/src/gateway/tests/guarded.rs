@@ -223,3 +223,84 @@ async fn a_server_is_neither_registered_at_nor_moved_to_an_inner_address() {
     let refused = house.audit().await.into_iter().filter(|entry| entry.outcome == "permission_denied");
     assert_eq!(refused.count(), 5);
 }
+
+/// with authentication configured, code that embeds names any server, as the operator's configuration does: commands and
+/// addresses of this machine; callers from outside do not, whoever they are, and neither does a user for whom the program vouches.
+#[tokio::test]
+async fn the_embedding_program_is_trusted_as_the_configuration_is() {
+    let house = House::open(guarded("")).await;
+    let (program, gateway) = (Caller::local(), &house.gateway);
+    let admin = |subject: &str| Principal::new(TenantId::default_tenant(), subject, Role::Admin);
+    let outside = [
+        Caller::sent(Principal::local(TenantId::default_tenant()), "c".into()),
+        Caller::sent(admin("user:a"), "c".into()),
+        Caller::sent(admin("key:1"), "c".into()),
+        Caller::new(admin("user:a")),
+        Caller::new(Principal::unproven(TenantId::default_tenant(), "")),
+        Caller::new(Principal::local(TenantId::default_tenant()).with(crate::model::Grant::default())),
+    ];
+    let inner = [
+        json!({ "command": "/bin/false", "args": ["serve"], "env": { "A": "b" } }),
+        json!({ "command": "sh", "args": ["-c", "exit"] }),
+        json!({ "endpoint_url": "http://127.0.0.1:9/mcp" }),
+        json!({ "endpoint_url": "http://localhost:9/mcp" }),
+        json!({ "endpoint_url": "http://10.0.0.1/mcp" }),
+    ];
+    for (number, endpoint) in inner.iter().enumerate() {
+        let server = |name: &str| {
+            let mut server = endpoint.clone();
+            server["name"] = json!(format!("{name}{number}"));
+            registration(server)
+        };
+        for caller in &outside {
+            let refused = gateway.register(caller, server("out")).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{caller:?} {endpoint}");
+        }
+        let own = gateway.register(&program, server("own")).await.unwrap();
+        let reached = gateway.discover(&program, own.id).await.unwrap_err();
+        let rule = reached.context().iter().any(|(name, _)| *name == "rule");
+        assert!(!rule, "it is started, or connected to: {reached} {:?}", reached.context());
+        // The trust is for the endpoint under the name, and for nobody else's.
+        for caller in &outside {
+            assert!(gateway.register(caller, server("more")).await.is_err(), "{caller:?}");
+        }
+    }
+    let metadata = json!({ "name": "m", "endpoint_url": "http://169.254.169.254/" });
+    let refused = gateway.register(&program, registration(metadata)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "nobody's choice");
+}
+
+/// what the program moves goes along, what a caller from outside moves does not, and a failed attempt of the program leaves
+/// nothing behind that somebody else could use.
+#[tokio::test]
+async fn the_trust_in_a_program_is_in_the_endpoint_that_it_names() {
+    let (program, outside) =
+        (Caller::local(), Caller::sent(Principal::local(TenantId::default_tenant()), "c".into()));
+    let store = Arc::new(MemoryStore::new());
+    let house = House::on(Arc::clone(&store), guarded("")).await;
+    let gateway = &house.gateway;
+    let at = |name: &str, url: &str| registration(json!({ "name": name, "endpoint_url": url }));
+    let to = |url: &str| Patch { endpoint_url: Some(url.into()), ..Patch::default() };
+    let own = gateway.register(&program, at("own", "http://127.0.0.1:9/a")).await.unwrap();
+    gateway.update(&program, own.id, to("http://127.0.0.1:9/b"), None).await.unwrap();
+    gateway.update(&program, own.id, Patch { weight: Some(2), ..Patch::default() }, None).await.unwrap();
+    assert!(gateway.update(&outside, own.id, to("http://127.0.0.1:9/a"), None).await.is_err());
+    gateway.update(&outside, own.id, Patch { weight: Some(3), ..Patch::default() }, None).await.unwrap();
+    let denied = |error: crate::error::Error| error.context().iter().any(|(name, _)| *name == "rule");
+    assert!(!denied(gateway.discover(&program, own.id).await.unwrap_err()));
+
+    let taken = gateway.register(&program, at("own", "http://127.0.0.1:9/c")).await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Conflict);
+    assert!(gateway.update(&outside, own.id, to("http://127.0.0.1:9/c"), None).await.is_err());
+    assert!(!denied(gateway.discover(&program, own.id).await.unwrap_err()), "as before the conflict");
+    gateway.remove(&outside, own.id, None).await.unwrap();
+    assert!(gateway.register(&outside, at("own", "http://127.0.0.1:9/b")).await.is_err());
+    let own = gateway.register(&program, at("own", "http://127.0.0.1:9/b")).await.unwrap();
+
+    // Another start on the same data: the program names its servers again.
+    let later = House::on(store, guarded("")).await;
+    assert!(denied(later.gateway.discover(&program, own.id).await.unwrap_err()));
+    let again = later.gateway.register(&program, at("own", "http://127.0.0.1:9/b")).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Conflict);
+    assert!(!denied(later.gateway.discover(&program, own.id).await.unwrap_err()));
+}

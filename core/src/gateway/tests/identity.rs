@@ -137,6 +137,7 @@ impl Crowd {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
     }

@@ -33,6 +33,7 @@ async fn listen(house: &House) -> BoxStream<'static, Value> {
         resumes: false,
         hints: None,
         builtin: true,
+        over_network: false,
     };
     match house.gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap() {
         Reply::Stream { messages, .. } => {

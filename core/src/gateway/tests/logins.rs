@@ -46,6 +46,8 @@ pub(crate) struct World {
     elsewhere: Option<&'static str>,
     /// The authorization server is out of order.
     down: bool,
+    /// The authorization server does not say in its answers who it is (RFC 9207).
+    nameless: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -90,7 +92,7 @@ async fn metadata(State(world): State<Shared>) -> Json<Value> {
         "registration_endpoint": format!("{base}/register"),
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": true,
+        "authorization_response_iss_parameter_supported": !world.nameless,
         "token_endpoint_auth_methods_supported": ["client_secret_post"],
     }))
 }
@@ -221,7 +223,8 @@ impl House {
     /// Finishes the login with all scopes that were requested.
     async fn finish(&self, url: &Url, issuer: Option<&str>) -> Result<Authorized> {
         let asked: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
-        let answer = LoginAnswer { state: &asked["state"], code: &asked["scope"], issuer };
+        let redirect_uri = Some(&*asked["redirect_uri"]);
+        let answer = LoginAnswer { state: &asked["state"], code: &asked["scope"], issuer, redirect_uri };
         self.gateway.finish_login(&answer).await.map(|credential| {
             assert_eq!(
                 (credential.kind, credential.header.as_str()),
@@ -449,6 +452,70 @@ async fn metadata_that_lies_leads_nowhere() {
     assert_eq!(look(&house.world).registrations.len(), 0);
 }
 
+/// an authorization server that means ill, and sends the browser on to an honest one under its own state, gets nothing: the
+/// honest one answers to an address that is for its answers alone.
+#[tokio::test]
+async fn an_answer_at_the_address_of_another_issuer_is_refused() {
+    let (house, evil) = (House::new().await, outside().await);
+    for world in [&house.world, &evil] {
+        look(world).nameless = true;
+    }
+    let endpoint = format!("{}/mcp", look(&evil).base);
+    let registration = json!({ "name": "evil", "endpoint_url": endpoint, "auto_discover": false, "health_check": { "enabled": false } });
+    let registration = serde_json::from_str(&registration.to_string()).unwrap();
+    let evil_server = house.gateway.register(&caller(Role::Admin), registration).await.unwrap();
+    let begin = async |server| {
+        let wish = LoginWish { redirect_uri: "http://127.0.0.1:1/back".into(), ..LoginWish::default() };
+        let begun =
+            house.gateway.begin_login(&caller(Role::Manager), server, CredentialScope::All, &wish).await;
+        let begun = begun.unwrap();
+        let url = Url::parse(&begun.authorization_url).unwrap();
+        let asked: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        assert_eq!(asked["redirect_uri"], begun.redirect_uri);
+        asked
+    };
+    let (honest, again) = (begin(house.server.id).await, begin(house.server.id).await);
+    let mixed = begin(evil_server.id).await;
+    assert_eq!(honest["redirect_uri"], again["redirect_uri"], "one for each issuer, not for each login");
+    assert_ne!(honest["redirect_uri"], mixed["redirect_uri"]);
+    for (world, asked) in [(&house.world, &honest), (&evil, &mixed)] {
+        let registered = look(world).registrations.pop().unwrap();
+        assert_eq!(registered["redirect_uris"], json!([asked["redirect_uri"]]));
+    }
+
+    let path =
+        |asked: &BTreeMap<String, String>| Url::parse(&asked["redirect_uri"]).unwrap().path().to_owned();
+    let elsewhere = [
+        Some(honest["redirect_uri"].clone()),
+        Some(format!("{}?code=honest&state={}", honest["redirect_uri"], mixed["state"])),
+        Some(path(&honest)),
+        Some("http://127.0.0.1:1/back".to_owned()),
+        Some(format!("{}/", mixed["redirect_uri"].rsplit_once('/').unwrap().0)),
+        Some(String::new()),
+        None,
+    ];
+    for at in &elsewhere {
+        let (state, redirect_uri) = (&*mixed["state"], at.as_deref());
+        let answer = LoginAnswer { state, code: "honest", issuer: None, redirect_uri };
+        let refused = [
+            house.gateway.finish_login(&answer).await.unwrap_err(),
+            house.gateway.login_asked(state, redirect_uri).unwrap_err(),
+            house.gateway.give_up_login(state, redirect_uri).unwrap_err(),
+        ];
+        assert!(
+            refused.iter().all(|error| error.kind() == ErrorKind::PermissionDenied),
+            "{at:?} {refused:?}"
+        );
+    }
+    assert!(look(&evil).exchanges.is_empty(), "the code of the honest one went to nobody");
+    for (asked, at) in [(&mixed, path(&mixed)), (&honest, honest["redirect_uri"].clone())] {
+        let answer =
+            LoginAnswer { state: &asked["state"], code: "read", issuer: None, redirect_uri: Some(&at) };
+        house.gateway.finish_login(&answer).await.unwrap();
+    }
+    assert_eq!((look(&evil).exchanges.len(), house.exchanges()), (1, 1));
+}
+
 /// B-20: an address in a server's metadata is judged as one that a tenant chose, wherever the operator put the server itself.
 #[tokio::test]
 async fn a_server_does_not_lead_the_gateway_inside() {
@@ -472,8 +539,8 @@ async fn a_login_of_ones_own_is_nobody_elses_and_no_secret_is_told() {
     let house = House::with(json!({ "credentials": "caller" })).await;
     let base = look(&house.world).base.clone();
     let url = house.begin(CredentialScope::Own).await.unwrap();
-    let asked =
-        house.gateway.login_asked(&url.query_pairs().find(|(key, _)| key == "state").unwrap().1).unwrap();
+    let sent: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+    let asked = house.gateway.login_asked(&sent["state"], Some(&sent["redirect_uri"])).unwrap();
     assert_eq!((asked.begun_by.as_str(), asked.subject.as_deref()), ("user:ann", Some("user:ann")));
     assert_eq!((asked.server.as_str(), asked.issuer.as_deref()), ("docs", Some(base.as_str())));
     house.finish(&url, Some(&base)).await.unwrap();

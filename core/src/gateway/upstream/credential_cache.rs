@@ -168,7 +168,7 @@ impl CredentialCache {
         let bound = bound(&stored.tenant_id, about);
         let parts: Vec<_> = bound.iter().map(String::as_str).collect();
         let value = vault.open(&about.key_id, &parts, &stored.sealed)?;
-        let unusable = || Error::new(ErrorKind::Storage, "what was sealed is no header");
+        let unusable = || Error::new(ErrorKind::Storage, "a stored credential is not a valid header");
         let name = HeaderName::from_bytes(about.header.as_bytes()).map_err(|_| unusable())?;
         let (value, held) = match about.kind {
             CredentialKind::Header => (HeaderValue::from_bytes(&value), None),

@@ -8,21 +8,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
 use super::legacy_adapter::{Changes, LegacyAdapter, Mirrors, Parts, Watching};
+use super::startup::Startup;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::{EraWish, Server};
 use crate::rpc::version::{self, Era};
 use crate::tasks::Tasks;
 use crate::transport::{Connector, Hello, Session};
-
-/// How long a server may take to introduce itself.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server that speaks modern may take to answer the trial whether it speaks legacy, too.
-const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const UNKNOWN: u8 = 0;
 const YES: u8 = 1;
@@ -42,6 +37,7 @@ pub(crate) struct EraNegotiator {
     opening: tokio::sync::Mutex<()>,
     changes: Changes,
     pub(crate) mirrors: Arc<Mirrors>,
+    pub(crate) startup: Arc<Startup>,
     tasks: Tasks,
 }
 
@@ -56,7 +52,12 @@ enum OpenMode {
 }
 
 impl EraNegotiator {
-    pub(crate) fn new(server: &Server, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn new(
+        server: &Server,
+        connector: Arc<dyn Connector>,
+        startup: Arc<Startup>,
+        tasks: Tasks,
+    ) -> Arc<Self> {
         let wish = server.configuration.era;
         let known = |era| match wish {
             EraWish::Auto => AtomicU8::new(UNKNOWN),
@@ -72,6 +73,7 @@ impl EraNegotiator {
             opening: tokio::sync::Mutex::default(),
             changes: Changes::default(),
             mirrors: Arc::default(),
+            startup,
             tasks,
         })
     }
@@ -89,6 +91,7 @@ impl EraNegotiator {
             opening: tokio::sync::Mutex::default(),
             changes: Changes::default(),
             mirrors: Arc::clone(&self.mirrors),
+            startup: Arc::clone(&self.startup),
             tasks: self.tasks.clone(),
         })
     }
@@ -112,9 +115,12 @@ impl EraNegotiator {
         let mut anew = false;
         loop {
             let outcome = match self.way() {
-                OpenMode::Legacy => Session::open(&*self.connector, hello, own, OPEN_TIMEOUT).await,
+                OpenMode::Legacy => {
+                    let (connector, limit) = (&*self.connector, self.startup.limit());
+                    self.startup.run(connector, Session::open(connector, hello, own, limit)).await
+                }
                 OpenMode::Trial => {
-                    match Session::open(&*self.connector, hello, own, TRIAL_TIMEOUT).await {
+                    match Session::open(&*self.connector, hello, own, self.startup.trial_limit()).await {
                         Ok(session) => {
                             self.legacy.store(YES, Ordering::Release);
                             return Ok(session);
@@ -131,7 +137,9 @@ impl EraNegotiator {
                 }
                 OpenMode::Modern => self.bridged(hello, own).await,
                 OpenMode::Probe => {
-                    let session = Session::probe(&*self.connector, hello, own, OPEN_TIMEOUT).await?;
+                    let (connector, limit) = (&*self.connector, self.startup.limit());
+                    let probing = Session::probe(connector, hello, own, limit);
+                    let session = self.startup.run(connector, probing).await?;
                     let is_modern = session.era() == Era::Modern;
                     self.modern.store(if is_modern { YES } else { NO }, Ordering::Release);
                     if !is_modern {
@@ -224,14 +232,20 @@ impl EraNegotiator {
         if let Some(session) = self.modern_session() {
             return Ok(session);
         }
-        let session = Session::open_modern(&*self.connector, &hello("{}"), false, OPEN_TIMEOUT).await?;
+        let session = self.open_modern(false).await?;
         self.raw.store(Some(Arc::clone(&session)));
         Ok(session)
     }
 
+    async fn open_modern(&self, own: bool) -> Result<Arc<Session>> {
+        let (connector, hello) = (&*self.connector, hello("{}"));
+        let opening = Session::open_modern(connector, &hello, own, self.startup.limit());
+        self.startup.run(connector, opening).await
+    }
+
     async fn bridged(&self, said: &Hello, own: bool) -> Result<Arc<Session>> {
         let alone = if own && self.connector.starts_process() {
-            match Session::open_modern(&*self.connector, &hello("{}"), true, OPEN_TIMEOUT).await {
+            match self.open_modern(true).await {
                 Ok(session) => Some(session),
                 // Only the log messages of a modern server belong to one client. Without them every client can still be served.
                 Err(error) if is_crowded(&error) => None,

@@ -123,6 +123,8 @@ impl AdapterState {
             correlation_id: None,
             headers: None,
             pauses: None,
+            queued: None,
+            call: None,
         })
     }
 

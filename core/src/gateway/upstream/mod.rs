@@ -2,11 +2,14 @@
 //! client.
 //!
 //! The shared session declares no client capability: a server cannot ask anything of everybody. It carries probes, calls
-//! without a session and, where the server is a child process, calls of clients for which the server keeps no state. Discovery
-//! opens a session for itself that declares everything, since some servers offer some tools only to clients that can be asked.
+//! without a session and, where the server is a child process, calls of clients for which the server keeps no state, and
+//! discovery. Elsewhere discovery opens a session for itself that declares everything, since some servers offer some tools only
+//! to clients that can be asked.
 
 pub(super) mod outcome;
 pub(super) mod starts;
+pub(super) mod startup;
+mod probing;
 pub(super) mod overrides;
 pub(super) mod credential_cache;
 #[cfg(feature = "oauth")]
@@ -17,27 +20,31 @@ pub(super) mod legacy_adapter;
 pub(super) mod era_negotiator;
 pub(super) mod per_caller;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::era_negotiator::{EraNegotiator, hello};
 use self::per_caller::PerCallerUpstreams;
-use crate::discovery::{self, Fetched};
+use self::startup::{Starting, Startup};
+use crate::clock::Clock;
+use crate::discovery::{self, Fetched, Heard};
 use crate::error::{Cause, Error, ErrorKind, Result};
-use crate::model::{Listing, ProbeKind, Server};
+use crate::model::{Listing, Server};
 use crate::rpc::{Members, Method};
 use crate::tasks::Tasks;
 use crate::tasks::awaited::{Awaited, promise};
-use crate::transport::{Connector, Hello, Session};
+use crate::transport::{Connector, ExaminedStep, Hello, QueueStats, Session};
 
 /// How long an opening continues once the upstream is retired: a session that the server opens in that time is closed there.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a list may take once another list of the server was not answered in time.
+const AFTER_A_LATE_LIST: Duration = Duration::from_secs(5);
 
 /// A server and the paths to it.
 #[derive(Debug)]
@@ -66,10 +73,18 @@ enum SharedState {
 }
 
 impl Upstream {
-    pub(crate) fn new(server: Arc<Server>, connector: Arc<dyn Connector>, tasks: Tasks) -> Arc<Self> {
+    /// The way to `server`; `start_timeout`: the time that a program has for its start, unless its registration says otherwise.
+    pub(crate) fn new(
+        server: Arc<Server>,
+        connector: Arc<dyn Connector>,
+        clock: Arc<dyn Clock>,
+        start_timeout: Duration,
+        tasks: Tasks,
+    ) -> Arc<Self> {
         let number = next_number();
         let retired = CancellationToken::new();
-        let negotiator = EraNegotiator::new(&server, connector, tasks.clone());
+        let startup = Startup::new(&server, &*connector, clock, start_timeout);
+        let negotiator = EraNegotiator::new(&server, connector, startup, tasks.clone());
         let callers = (!server.configuration.credentials.is_shared()).then(PerCallerUpstreams::default);
         Arc::new(Self { number, server, negotiator, shared: Mutex::default(), retired, tasks, callers })
     }
@@ -77,6 +92,11 @@ impl Upstream {
     /// Whether all messages of a session pass over one connection; see [`Connector::is_duplex`].
     pub(crate) fn is_duplex(&self) -> bool {
         self.negotiator.connector.is_duplex()
+    }
+
+    /// The connections in use and the queue for them; see [`Connector::queue`].
+    pub(crate) fn queue(&self) -> Option<QueueStats> {
+        self.negotiator.connector.queue()
     }
 
     /// Whether each client has a session of its own by default; see [`Connector::remembers_clients`].
@@ -110,6 +130,26 @@ impl Upstream {
         }
         let message = "a call was about to reach a server as the gateway itself does";
         Err(Error::new(ErrorKind::Internal, message).with("server", &self.server.name).not_sent())
+    }
+
+    /// Whether a session with the server is a program that the gateway starts; see [`Connector::starts_process`].
+    pub(crate) fn starts_process(&self) -> bool {
+        self.negotiator.connector.starts_process()
+    }
+
+    /// Examines the way to the server step by step; see [`Connector::examine`].
+    pub(crate) async fn examine(&self) -> Vec<ExaminedStep> {
+        self.negotiator.connector.examine().await
+    }
+
+    /// The starts of the server.
+    pub(crate) fn startup(&self) -> &Startup {
+        &self.negotiator.startup
+    }
+
+    /// The start of the server's program that is under way.
+    pub(crate) fn starting(&self) -> Option<Starting> {
+        self.startup().under_way()
     }
 
     /// The shared session, if it is open.
@@ -238,25 +278,28 @@ impl Upstream {
         });
     }
 
-    /// Asks the server for everything that it offers, as a client that can be asked anything. The future must run to completion.
-    pub(crate) async fn discover(&self) -> Result<Listing> {
+    /// Asks the server for everything that it offers: a program in the shared session, which calls will use, since another start
+    /// would be for this alone; any other server as a client that can be asked anything. `heard` is told after each list, and
+    /// `opened` as for [`Upstream::shared`]. The future must run to completion.
+    pub(crate) async fn discover(
+        self: &Arc<Self>,
+        heard: Heard<'_>,
+        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
+    ) -> Result<Fetched> {
         let capabilities =
             r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
         let hello = hello(capabilities);
-        let fetched = if let Some(modern) = self.negotiator.modern_alone().await? {
-            self.unless_retired(self.fetch_modern(&modern, &hello)).await
-        } else {
-            let session = self.own(&hello).await?;
-            let fetched = self.unless_retired(self.fetch(&session, &hello)).await;
-            session.close().await;
-            fetched
-        };
-        let fetched = fetched?;
-        self.learn(&fetched.listing);
-        for item in &fetched.excluded {
-            tracing::warn!(server = self.server.name, ?item, "something that a server offers is left out");
+        if let Some(modern) = self.negotiator.modern_alone().await? {
+            return self.unless_retired(self.fetch_modern(&modern, &hello, heard)).await;
         }
-        Ok(fetched.listing)
+        if self.starts_process() {
+            let session = self.shared(opened).await?;
+            return Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await;
+        }
+        let session = self.own(&hello).await?;
+        let fetched = Box::pin(self.unless_retired(self.fetch(&session, &hello, heard))).await;
+        session.close().await;
+        fetched
     }
 
     /// As [`EraNegotiator::want_legacy`].
@@ -277,22 +320,24 @@ impl Upstream {
         }
     }
 
-    async fn fetch(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+    async fn fetch(&self, session: &Session, hello: &Hello, heard: Heard<'_>) -> Result<Fetched> {
         let timeout = self.server.configuration.timeout;
         match self.negotiator.modern().await? {
             Some(modern) => {
                 // The server speaks both eras: legacy clients are sent the server's own introduction.
-                let mut fetched = self.fetch_modern(&modern, hello).await?;
+                let mut fetched = self.fetch_modern(&modern, hello, heard).await?;
                 fetched.listing.initialize = Some(session.initialize_result().to_owned());
                 Ok(fetched)
             }
-            None => discovery::fetch(&Asking { session, timeout }, session.initialize_result()).await,
+            None => discovery::fetch(&Asking::of(session, timeout), session.initialize_result(), heard).await,
         }
     }
 
-    async fn fetch_modern(&self, session: &Session, hello: &Hello) -> Result<Fetched> {
+    async fn fetch_modern(&self, session: &Session, hello: &Hello, heard: Heard<'_>) -> Result<Fetched> {
         let (session, timeout) = (session.introduced_as(hello), self.server.configuration.timeout);
-        let mut fetched = discovery::fetch_modern(&Asking { session: &session, timeout }).await?;
+        // Its introduction is made once its lists are known.
+        let heard = |part: &Fetched| part.listing.initialize.iter().for_each(|_| heard(part));
+        let mut fetched = discovery::fetch_modern(&Asking::of(&session, timeout), &heard).await?;
         if let Some(modern) = &fetched.listing.modern {
             fetched.listing.initialize = Some(legacy_adapter::introduction(&modern.discover)?);
         }
@@ -302,36 +347,6 @@ impl Upstream {
     /// Records the parts of the server's listing on which calls depend.
     pub(crate) fn learn(&self, listing: &Listing) {
         self.negotiator.mirrors.learn(listing);
-    }
-
-    /// Probes the server. A probe that fails, or is dropped before it has its answer, is the last that uses the shared session.
-    pub(crate) async fn probe(
-        self: &Arc<Self>,
-        kind: ProbeKind,
-        opened: impl FnOnce(&Arc<Session>) + Send + 'static,
-    ) -> Result<()> {
-        if kind == ProbeKind::Connect {
-            return self.negotiator.connector.check().await;
-        }
-        let session = self.shared(opened).await?;
-        let mut unanswered = Unanswered { upstream: self, session: Some(&session) };
-        // The monitor bounds the whole probe; this only keeps a forgotten request from staying for ever.
-        let time_limit = Duration::from_secs(60);
-        let answer = match self.negotiator.modern_session() {
-            Some(modern) => {
-                let answer = modern.ask(&Method::Discover, None, time_limit).await;
-                // Every server of the modern era answers this: the era of one that does not is found out anew.
-                if answer.as_ref().is_ok_and(|answer| answer.error().is_some()) {
-                    modern.close().await;
-                }
-                answer
-            }
-            None => session.ask(&Method::Ping, None, time_limit).await,
-        };
-        if answer.is_ok() {
-            unanswered.session = None;
-        }
-        answer.map(drop)
     }
 
     /// No session is opened from now on, and none that is being opened stays open.
@@ -371,21 +386,6 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Forgets the session of a probe that was dropped, unless it was answered.
-struct Unanswered<'a> {
-    upstream: &'a Upstream,
-    session: Option<&'a Arc<Session>>,
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        // Without a runtime there is nothing left that could use the session.
-        if let (Some(session), Ok(_)) = (self.session, Handle::try_current()) {
-            self.upstream.forget(session);
-        }
-    }
-}
-
 /// The error for a caller that still uses a retired upstream.
 pub(crate) fn replaced() -> Error {
     Error::new(ErrorKind::Unavailable, "the server's registration has changed or ended; try again").not_sent()
@@ -394,12 +394,26 @@ pub(crate) fn replaced() -> Error {
 struct Asking<'a> {
     session: &'a Session,
     timeout: Duration,
+    /// Set once a list was not answered in time.
+    is_late: AtomicBool,
+}
+
+impl<'a> Asking<'a> {
+    fn of(session: &'a Session, timeout: Duration) -> Self {
+        Self { session, timeout, is_late: AtomicBool::new(false) }
+    }
 }
 
 #[async_trait]
 impl discovery::ListSource for Asking<'_> {
     async fn ask(&self, method: &str, params: Option<String>) -> Result<String> {
-        let answer = self.session.ask(&Method::of(method), params.as_deref(), self.timeout).await?;
+        let late = self.is_late.load(Ordering::Relaxed);
+        let timeout = if late { self.timeout.min(AFTER_A_LATE_LIST) } else { self.timeout };
+        let answer = self.session.ask(&Method::of(method), params.as_deref(), timeout).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout) {
+            self.is_late.store(true, Ordering::Relaxed);
+        }
+        let answer = answer?;
         match answer.result() {
             Some(result) => Ok(result.to_owned()),
             None => Err(refused(answer.error().unwrap_or("{}"))),
@@ -412,7 +426,12 @@ fn refused(error: &str) -> Error {
     let code = Members::parse(error).ok().and_then(|members| members.get("code").map(str::to_owned));
     let kind =
         if code.as_deref() == Some("-32601") { ErrorKind::MethodNotFound } else { ErrorKind::BadUpstream };
-    Error::new(kind, "the server refused to list what it offers")
+    let message = Members::parse(error).ok().and_then(|members| members.text("message").map(String::from));
+    let error = Error::new(kind, "the server refused to list what it offers")
         .because(Cause::Refused)
-        .with("code", code.as_deref().unwrap_or("?"))
+        .with("code", code.as_deref().unwrap_or("?"));
+    match message {
+        Some(message) => error.with("said", message.chars().take(200).collect::<String>()),
+        None => error,
+    }
 }

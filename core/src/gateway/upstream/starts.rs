@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::model::{AuditEntry, Server, ServerEndpoint};
+use crate::model::{AuditEntry, Server, ServerEndpoint, redact};
 use crate::store::Store;
 use crate::transport::stdio::Starts;
 
@@ -21,10 +21,11 @@ pub(crate) struct Trail {
 #[async_trait]
 impl Starts for Trail {
     async fn starting(&self, server: &Server, program: &Path) -> Result<()> {
+        let covered = |text: &str| redact::covered(text, &server.configuration.secrets);
         // Neither the arguments nor the values of the variables: both often carry secrets.
         let (arguments, variables, folder) = match &server.endpoint {
             ServerEndpoint::Command { args, env, cwd, .. } => {
-                (args.len(), env.keys().cloned().collect::<Vec<_>>(), cwd.clone())
+                (args.len(), env.keys().cloned().collect::<Vec<_>>(), cwd.as_deref().map(covered))
             }
             ServerEndpoint::Url { .. } => (0, Vec::new(), None),
         };
@@ -38,7 +39,7 @@ impl Starts for Trail {
             correlation_id: None,
             detail: serde_json::json!({
                 "name": server.name,
-                "program": program.display().to_string(),
+                "program": covered(&program.display().to_string()),
                 "arguments": arguments,
                 "variables": variables,
                 "folder": folder,

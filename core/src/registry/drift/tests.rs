@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::items::items;
+use super::super::items::{Items, items};
 use super::super::{Actor, Registry};
 use super::*;
 use crate::clock::ManualClock;
@@ -25,7 +25,7 @@ fn says(description: &str, more: &[&str]) -> Listing {
     let tool = |name: &str, text: &str| json!({ "name": name, "description": text, "inputSchema": { "type": "object" } });
     let tools: Vec<_> =
         [tool("t", description)].into_iter().chain(more.iter().map(|name| tool(name, "more"))).collect();
-    let (items, excluded) = items(CapabilityKind::Tool, &json!(tools).to_string()).unwrap();
+    let Items { items, excluded, .. } = items(CapabilityKind::Tool, &json!(tools).to_string()).unwrap();
     assert!(excluded.is_empty());
     Listing { items, initialize: Some("{}".into()), modern: None }
 }
@@ -184,7 +184,7 @@ async fn the_same_definition_written_otherwise_is_no_difference() {
     let house = House::new().await;
     let id = house.replica("a", "pin").await;
     let listing = |text: &str| {
-        let (items, _) = items(CapabilityKind::Tool, text).unwrap();
+        let items = items(CapabilityKind::Tool, text).unwrap().items;
         Listing { items, initialize: Some("{}".into()), modern: None }
     };
     house.hear(id, listing(r#"[{"name":"t","inputSchema":{"type":"object"},"x":1}]"#)).await;
@@ -193,6 +193,6 @@ async fn the_same_definition_written_otherwise_is_no_difference() {
     // A weight is nothing that a client sees.
     let patch: Patch = serde_json::from_str(r#"{"weight":2}"#).unwrap();
     house.registry.update(&tenant(), &ann(), id, patch, None).await.unwrap();
-    house.hear(id, listing(r#"[{"name":"t","inputSchema":{"type":"array"},"x":1}]"#)).await;
+    house.hear(id, listing(r#"[{"name":"t","inputSchema":{"type":"object","required":[]},"x":1}]"#)).await;
     assert!(house.waits(id));
 }

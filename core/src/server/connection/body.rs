@@ -49,9 +49,11 @@ where
             Box::pin(discard(body)).await;
             Err(too_large(limit))
         }
-        Ok(Err(error)) => {
-            Err(Error::new(ErrorKind::InvalidRequest, "the request's body broke off").caused_by(error))
-        }
+        Ok(Err(error)) => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            "the connection closed before the request's body was complete",
+        )
+        .caused_by(error)),
         Err(_) => Err(Error::new(ErrorKind::InvalidRequest, "the request's body did not arrive within 30 s")),
     }
 }
@@ -102,8 +104,11 @@ pub(crate) fn check_json(headers: &HeaderMap) -> Result<()> {
     if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") {
         // A body that is small here may be large once it is decompressed.
         let shown: String = String::from_utf8_lossy(coding.as_bytes()).chars().take(80).collect();
-        return Err(Error::new(ErrorKind::MediaType, "compressed bodies are not opened; send it as it is")
-            .with("content_encoding", shown));
+        return Err(Error::new(
+            ErrorKind::MediaType,
+            "compressed request bodies are not supported; send the body without `Content-Encoding`",
+        )
+        .with("content_encoding", shown));
     }
     let value = headers.get(CONTENT_TYPE);
     if value.is_some_and(|value| value.as_bytes() == b"application/json") {

@@ -1,6 +1,8 @@
 //! One connection, below the requests that it carries: TLS, framing, timeouts, and how its task is woken.
 
 pub(super) mod framing_guard;
+pub(super) mod limits;
+pub(super) mod exchange;
 pub(super) mod timeouts;
 pub mod tls;
 pub mod caller_tls;

@@ -78,25 +78,27 @@ pub(crate) async fn export(
     let AuditExport { from, to, actor, action, target, outcome, .. } = asked;
     let mut query = AuditQuery { from, to, actor, action, target, outcome, before: None, limit: PAGE };
     let first = door.gateway.audit(&caller, &query).await?;
+    let open = door.gateway.open_stream(&caller)?;
     query.before = first.last().map(|row| row.number);
     let gateway = door.gateway.clone();
-    let pages = stream::unfold(Some((first, query)), move |page| {
+    let pages = stream::unfold(Some((first, query, open)), move |page| {
         let (gateway, caller) = (gateway.clone(), caller.clone());
         async move {
-            let (rows, query) = page?;
-            let text = written(&rows, format);
-            Some((text, next(&gateway, &caller, rows.len(), query).await))
+            let (rows, query, open) = page?;
+            let following = tokio::select! {
+                biased;
+                // Broken off, so that nobody takes it for whole.
+                () = open.ended() => return Some((Err(std::io::Error::other("the caller's rights have ended")), None)),
+                following = next(&gateway, &caller, rows.len(), query) => following,
+            };
+            Some((Ok(written(&rows, format)), following.map(|(rows, query)| (rows, query, open))))
         }
     });
     let head = stream::iter(match format {
-        Format::Csv => Some(Bytes::from_static(export::CSV_HEADER.as_bytes())),
+        Format::Csv => Some(Ok(Bytes::from_static(export::CSV_HEADER.as_bytes()))),
         Format::Jsonl => None,
     });
-    let body = futures_util::StreamExt::chain(head, pages);
-    let mut response = Response::new(Body::from_stream(futures_util::StreamExt::map(
-        body,
-        Ok::<_, std::convert::Infallible>,
-    )));
+    let mut response = Response::new(Body::from_stream(futures_util::StreamExt::chain(head, pages)));
     let (kind, file) = match format {
         Format::Jsonl => ("application/jsonl", "attachment; filename=\"audit.jsonl\""),
         Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"audit.csv\""),

@@ -24,7 +24,7 @@ pub(crate) struct OwnCredential {
     value: String,
 }
 
-/// Lists what a server is shown
+/// Lists the credentials that the gateway sends to a server
 ///
 /// Everything but the values.
 #[utoipa::path(get, path = "/api/v1/servers/{id}/credentials", tag = "servers", params(("id" = Uuid, Path)),
@@ -37,7 +37,7 @@ pub(crate) async fn list(
     Ok(json(StatusCode::OK, &CredentialList::of(door.gateway.credentials(&caller, id)?)))
 }
 
-/// Sets what a server is shown
+/// Sets a credential that the gateway sends to a server
 ///
 /// Sent in one header of every request, in place of the value set for it before. It goes to the origin that the server has now:
 /// set it anew when the server moves to another. With `subject` it is sent in that caller's calls alone, to a server whose
@@ -72,7 +72,7 @@ pub(crate) struct WhichOwnQuery {
     header: String,
 }
 
-/// Removes what a server is shown
+/// Removes credentials that the gateway sends to a server
 #[utoipa::path(delete, path = "/api/v1/servers/{id}/credentials", tag = "servers",
     params(("id" = Uuid, Path), WhichQuery),
     responses((status = 204, description = "Removed"), Refused, Missing))]
@@ -86,7 +86,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists what a server is shown in your calls
+/// Lists the caller's own credentials for a server
 ///
 /// Those that you have set, or an administrator for you, without the values.
 #[utoipa::path(get, path = "/api/v1/servers/{id}/credentials/own", tag = "servers", params(("id" = Uuid, Path)),
@@ -99,7 +99,7 @@ pub(crate) async fn list_own(
     Ok(json(StatusCode::OK, &CredentialList::of(door.gateway.own_credentials(&caller, id)?)))
 }
 
-/// Sets what a server is shown in your calls
+/// Sets one of the caller's own credentials for a server
 ///
 /// For a server whose `configuration.credentials` is `caller`. Sent in one header of every request for you, in place of the value
 /// set for it before; nobody else's calls carry it. It goes to the origin that the server has now.
@@ -116,7 +116,7 @@ pub(crate) async fn set_own(
     Ok(json(StatusCode::CREATED, &CredentialView::from(set)))
 }
 
-/// Removes what a server is shown in your calls
+/// Removes the caller's own credentials for a server
 #[utoipa::path(delete, path = "/api/v1/servers/{id}/credentials/own", tag = "servers",
     params(("id" = Uuid, Path), WhichOwnQuery),
     responses((status = 204, description = "Removed"), Refused, Missing))]

@@ -43,7 +43,7 @@ const NONCES: &str = "const make = Document.prototype.createElement, { nonce } =
     if (made.localName === 'style') made.nonce = nonce;\
     return made };";
 
-/// Shows the reference of this API
+/// Serves the API reference for browsers
 #[utoipa::path(get, path = "/docs", tag = "operation",
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html")))]
 pub(crate) async fn page() -> Result<Response<Body>, Failure> {
@@ -57,7 +57,7 @@ pub(crate) async fn page() -> Result<Response<Body>, Failure> {
     Ok(response)
 }
 
-/// Gives what the page of the reference loads
+/// Serves the files of the API reference
 #[utoipa::path(get, path = "/docs/{asset}", tag = "operation", params(("asset" = String, Path)),
     responses((status = 200, description = "The page's script, compressed with gzip, or the licences of what is in it",
         content((String = "text/javascript"), (String = "text/plain"))), Missing))]
@@ -86,7 +86,7 @@ fn nonce() -> Result<String> {
     let mut bytes = [0; 16];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Error::new(ErrorKind::Internal, "the system gives no random numbers"))?;
+        .map_err(|_| Error::new(ErrorKind::Internal, "the operating system returned no random bytes"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 

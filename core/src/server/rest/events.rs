@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::response::IntoResponse as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -33,6 +36,8 @@ use crate::views::event::{ServerEvent, told};
 const STALL: Duration = Duration::from_secs(30);
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes of a client's key.
+const KEY: usize = 16;
 /// Clients have nothing to say here.
 const MAX_FRAME: usize = 4096;
 
@@ -46,6 +51,7 @@ const MAX_FRAME: usize = 4096;
     responses((status = 101, description = "A WebSocket"),
         (status = 200, description = "The stream", body = ServerEvent, content_type = "text/event-stream"),
         (status = 406, description = "`Accept` does not have `text/event-stream`", body = super::schema::ErrorAnswer),
+        (status = 400, description = "No whole handshake of a WebSocket", body = super::schema::ErrorAnswer),
         (status = 426, description = "Another version of WebSocket than 13", body = super::schema::ErrorAnswer), Refused))]
 pub(crate) async fn events(
     State(door): State<AppState>,
@@ -114,21 +120,67 @@ fn takes_events(headers: &HeaderMap) -> bool {
 
 fn asks_to_upgrade(headers: &HeaderMap) -> bool {
     let upgrades = headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
-    upgrades
-        .flat_map(|value| value.split(','))
-        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+    upgrades.flat_map(|value| value.split(',')).any(|protocol| {
+        // A protocol may have a version behind it.
+        protocol.split('/').next().unwrap_or_default().trim().eq_ignore_ascii_case("websocket")
+    })
 }
 
-/// The server's part of the opening handshake (RFC 6455, section 4.2). `Origin` was held against the settings before this.
-fn upgrade(door: &AppState, caller: &Caller, mut request: Request) -> Result<Response<Body>, Failure> {
+/// What the server answers to the client's key.
+///
+/// The whole opening handshake is checked, as RFC 6455 (section 4.2.1) has it: an intermediary that sees less than a handshake takes
+/// what follows for requests. `Host` and `Origin` were held against the settings before this, and the router took no method but GET.
+fn accepted(request: &Request) -> Result<HeaderValue, Failure> {
     let headers = request.headers();
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    let wrong = |message: &'static str| Failure::from(Error::new(ErrorKind::InvalidRequest, message));
+    if request.version() != Version::HTTP_11 {
+        return Err(wrong("a WebSocket is opened by HTTP/1.1"));
+    }
+    if !lists(headers, &header::UPGRADE, "websocket") {
+        return Err(wrong("send `Upgrade: websocket`"));
+    }
+    if !lists(headers, &header::CONNECTION, "upgrade") {
+        return Err(wrong("send `Connection: Upgrade` with `Upgrade: websocket`"));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if length || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(wrong("a request that opens a WebSocket has no body"));
+    }
+    if only(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let error = Error::new(ErrorKind::InvalidRequest, "send `Sec-WebSocket-Version: 13`");
         return Err(Failure::status(error, StatusCode::UPGRADE_REQUIRED));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
-    let accept = key.and_then(|key| HeaderValue::try_from(key).ok());
-    let accept = accept.ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "send a `Sec-WebSocket-Key`"))?;
+    let key = only(headers, &header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let is_key = |key: &&[u8]| STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY);
+    let key =
+        key.filter(is_key).ok_or_else(|| wrong("send one `Sec-WebSocket-Key`: 16 random bytes in base64"))?;
+    HeaderValue::try_from(derive_accept_key(key)).map_err(|_| wrong("send another `Sec-WebSocket-Key`"))
+}
+
+/// The one value of a header; `None` if there is none, or another beside it.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// Whether the header, which is a list, has this token.
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// The server's part of the opening handshake (RFC 6455, section 4.2).
+fn upgrade(door: &AppState, caller: &Caller, mut request: Request) -> Result<Response<Body>, Failure> {
+    let accept = match accepted(&request) {
+        Ok(accept) => accept,
+        Err(failure) => {
+            let mut response = failure.into_response();
+            if response.status() == StatusCode::UPGRADE_REQUIRED {
+                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            return Ok(response);
+        }
+    };
     let credentials = credentials_of(&request, caller);
     let socket = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(|| {
         Error::new(
@@ -179,7 +231,13 @@ where
                 }
             },
         };
-        if !matches!(tokio::time::timeout(STALL, socket.send(frame)).await, Ok(Ok(()))) {
+        let sent = tokio::select! {
+            biased;
+            // At once, also where the client takes nothing.
+            () = events.ended() => return,
+            sent = tokio::time::timeout(STALL, socket.send(frame)) => sent,
+        };
+        if !matches!(sent, Ok(Ok(()))) {
             return;
         }
     }

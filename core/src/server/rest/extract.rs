@@ -128,7 +128,9 @@ impl FromRequestParts<AppState> for Text {
     async fn from_request_parts(parts: &mut Parts, door: &AppState) -> Result<Self, Failure> {
         match Path::<String>::from_request_parts(parts, door).await {
             Ok(Path(text)) => Ok(Self(text)),
-            Err(_) => Err(Error::new(ErrorKind::NotFound, "there is nothing of this name").into()),
+            Err(_) => {
+                Err(Error::new(ErrorKind::NotFound, "no tool, prompt or resource has this name").into())
+            }
         }
     }
 }
@@ -138,7 +140,8 @@ impl FromRequestParts<AppState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Failure> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            Error::new(ErrorKind::Unauthenticated, "the request did not pass the checks of the edge").into()
+            Error::new(ErrorKind::Unauthenticated, "the request did not pass the server's first checks")
+                .into()
         })
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn list(
     Ok(json(StatusCode::OK, &KeysAnswer::of(&door.gateway, &caller, asked.page, asked.limit).await?))
 }
 
-/// Makes an API key
+/// Creates an API key
 ///
 /// The answer is the only place where the key is ever shown. With `Idempotency-Key`, the same request under the same key makes one
 /// API key within 24 hours; asked for again it is answered with 409 and the id of the one that there is.
@@ -67,7 +67,7 @@ pub(crate) async fn create(
     Ok(made(&door, new))
 }
 
-/// Shows an API key
+/// Returns an API key, without its secret
 #[utoipa::path(get, path = "/api/v1/api-keys/{id}", tag = "keys", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The key, without the key itself", body = KeyView), Refused, Missing))]
 pub(crate) async fn get(

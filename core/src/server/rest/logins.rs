@@ -1,4 +1,4 @@
-//! `/api/v1/servers/{id}/credentials/login` and `/mcp/oauth/callback`: a person lets the gateway into a server by OAuth, in a
+//! `/api/v1/servers/{id}/credentials/login` and `/mcp/oauth/callback/{issuer}`: a person lets the gateway into a server by OAuth, in a
 //! browser.
 //!
 //! The page that the authorization server sends the browser back to asks once more, and says who began the login and for whom it
@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use axum::body::Body;
 use axum::extract::State;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, REFERRER_POLICY};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY};
 use http::{Response, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -20,8 +20,9 @@ use super::schema::{BadBody, ErrorAnswer, Missing, Refused, Upstream};
 use crate::error::{Error, ErrorKind};
 use crate::gateway::{Caller, CredentialScope, LoginAnswer, LoginAsked, LoginWish};
 use crate::model::ServerId;
+use crate::server::AppState;
 use crate::server::answer::{Failure, json, status_of};
-use crate::server::{AppState, challenge};
+use crate::server::forwarding::OwnUrl;
 use crate::views::credential::{LoginView, whose};
 
 /// Adds the routes of logins.
@@ -29,8 +30,13 @@ pub(crate) fn routes(router: OpenApiRouter<AppState>) -> OpenApiRouter<AppState>
     router.routes(routes!(begin)).routes(routes!(begin_own)).routes(routes!(ask, finish))
 }
 
-/// Where authorization servers send browsers back to.
+/// Authorization servers send browsers back to a path below this one, each to its own.
 pub(crate) const CALLBACK: &str = "/mcp/oauth/callback";
+
+/// Whether an authorization server sends browsers back to this path.
+pub(crate) fn is_callback(path: &str) -> bool {
+    path.strip_prefix(CALLBACK).and_then(|rest| rest.strip_prefix('/')).is_some_and(|id| !id.contains('/'))
+}
 
 /// How to log in. The gateway finds out members that are left out by itself.
 #[derive(Deserialize, ToSchema)]
@@ -65,7 +71,7 @@ pub(crate) struct NewLogin {
     scopes: Vec<String>,
 }
 
-/// Begins to let the gateway into a server by OAuth
+/// Begins an OAuth login of the gateway at a server
 ///
 /// Finds the server's authorization server, gets known there, and says where a person goes to grant access. The granted token is
 /// sent to the server as `Authorization: Bearer …` from then on, and renewed when it ends.
@@ -109,7 +115,7 @@ async fn begun(
     own: OwnLogin,
 ) -> Result<Response<Body>, Failure> {
     let OwnLogin { client_id, client_secret, client_metadata_url, scopes } = own;
-    let redirect_uri = format!("{}{CALLBACK}", challenge::base(door, headers.get(HOST)));
+    let redirect_uri = format!("{}{CALLBACK}", OwnUrl::of(headers).get(door));
     let wish = LoginWish { redirect_uri, client_id, client_secret, client_metadata_url, scopes };
     let begun = Box::pin(door.gateway.begin_login(caller, id, whose, &wish)).await;
     let begun = begun.map_err(|error| match error.kind() {
@@ -135,8 +141,9 @@ pub(crate) struct Sent {
     error: Option<String>,
 }
 
-/// Asks whoever comes back from an authorization server whether the login is theirs
-#[utoipa::path(get, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
+/// Asks the person who returns from an authorization server to confirm the login
+#[utoipa::path(get, path = "/mcp/oauth/callback/{issuer}", tag = "servers",
+    params(Sent, ("issuer" = String, Path, description = "The name of the authorization server that sends the browser back")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
 pub(crate) async fn ask(
     State(door): State<AppState>,
@@ -145,28 +152,31 @@ pub(crate) async fn ask(
 ) -> Result<Response<Body>, Failure> {
     if let Some(error) = &sent.error {
         // The rest of its message is left out: anybody can write such a link.
-        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server grants nothing")
+        let why = Error::new(ErrorKind::PermissionDenied, "the authorization server refused the login")
             .with("error", error);
-        return Ok(refusal(&door.gateway.give_up_login(&sent.state).err().unwrap_or(why)));
+        return Ok(refusal(&door.gateway.give_up_login(&sent.state, Some(uri.path())).err().unwrap_or(why)));
     }
-    Ok(match door.gateway.login_asked(&sent.state) {
-        Ok(asked) => question(&asked, uri.query().unwrap_or_default()),
+    Ok(match door.gateway.login_asked(&sent.state, Some(uri.path())) {
+        Ok(asked) => question(&asked, uri.path(), uri.query().unwrap_or_default()),
         Err(error) => refusal(&error),
     })
 }
 
-/// Ends a login: from now on the server is shown what was granted
-#[utoipa::path(post, path = "/mcp/oauth/callback", tag = "servers", params(Sent),
+/// Completes a login; from now on the gateway sends the granted token to the server
+#[utoipa::path(post, path = "/mcp/oauth/callback/{issuer}", tag = "servers",
+    params(Sent, ("issuer" = String, Path, description = "The name of the authorization server that sends the browser back")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), Page))]
 pub(crate) async fn finish(
     State(door): State<AppState>,
+    uri: Uri,
     Query(sent): Query<Sent>,
 ) -> Result<Response<Body>, Failure> {
     let code = sent.code.as_deref().ok_or_else(|| {
         Error::new(ErrorKind::InvalidParams, "the authorization server sent no code")
             .with("parameter", "code")
     })?;
-    let answer = LoginAnswer { state: &sent.state, code, issuer: sent.iss.as_deref() };
+    let (issuer, redirect_uri) = (sent.iss.as_deref(), Some(uri.path()));
+    let answer = LoginAnswer { state: &sent.state, code, issuer, redirect_uri };
     Ok(match Box::pin(door.gateway.finish_login(&answer)).await {
         Ok(credential) => {
             let text =
@@ -201,7 +211,7 @@ pub(crate) enum Page {
     Unavailable(String),
 }
 
-fn question(asked: &LoginAsked, query: &str) -> Response<Body> {
+fn question(asked: &LoginAsked, path: &str, query: &str) -> Response<Body> {
     let LoginAsked { server, origin, issuer, scopes, begun_by, subject } = asked;
     let mut text = format!(
         "<p>This gateway is about to use your account{} for its server <b>{}</b>: {} will be shown an access token in {}.</p><table>",
@@ -220,8 +230,9 @@ fn question(asked: &LoginAsked, query: &str) -> Response<Body> {
     }
     let _ = write!(
         text,
-        "</table><p>If it was not you who began this, close the page.</p><form method=\"post\" action=\"{CALLBACK}?{}\">\
+        "</table><p>If it was not you who began this, close the page.</p><form method=\"post\" action=\"{}?{}\">\
          <button>Let the gateway in</button></form>",
+        escape(path),
         escape(query),
     );
     page(StatusCode::OK, "Let the gateway in?", &text)

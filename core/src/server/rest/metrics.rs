@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::schema::Refused;
 use crate::gateway::{Caller, GatewayStats, ServiceMetrics, Stats};
-use crate::model::{HealthStatus, Status, TransportType};
+use crate::model::{HealthStatus, ServerState, Status, TransportType};
 use crate::server::AppState;
 use crate::server::answer::Failure;
 
@@ -52,9 +52,10 @@ macro_rules! metrics {
 
 metrics! {
     BUILD_INFO = "gauge" "build_info" ["version"] "The version of the gateway.";
-    SERVERS = "gauge" "servers" ["status"] "Registered servers by what the operator wants.";
+    SERVERS = "gauge" "servers" ["status"] "Registered servers by their configured status.";
     BY_HEALTH = "gauge" "servers_by_health" ["health"] "Registered servers by observed health.";
     BY_TRANSPORT = "gauge" "servers_by_transport" ["transport"] "Registered servers by transport.";
+    BY_STATE = "gauge" "servers_by_state" ["state"] "Registered servers by whether they serve.";
     SESSIONS = "gauge" "sessions" [] "Client sessions of the tenant that are open.";
     ACTIVE = "gauge" "active_requests" [] "Calls of the tenant in flight, and streams that its clients hold open.";
     ALL_SESSIONS = "gauge" "all_sessions" [] "Client sessions of all tenants that are open.", whole;
@@ -68,6 +69,7 @@ metrics! {
     AUDIT_WAITING = "gauge" "audit_waiting" [] "Audit rows that wait to be written.", whole;
     AUDIT_LOST = "counter" "audit_lost_total" [] "Audit rows that were never written.", whole;
     AUDIT_FAILURES = "counter" "audit_failures_total" [] "Writes of audit rows that failed.", whole;
+    SHARED_READS = "counter" "shared_reads_total" [] "Lists and resources answered by the fetch of an equal request.", whole;
     REFUSALS = "counter" "limit_refusals_total" ["reason"]
         "Requests refused by a limit: `rate` for too many a minute, `crowd` for too many at once.", whole;
     SERVICE_SERVERS = "gauge" "service_servers" ["service"] "Servers of a service.";
@@ -76,9 +78,18 @@ metrics! {
     REQUESTS = "counter" "service_requests_total" ["service"] "Calls sent to servers.";
     RESULTS = "counter" "service_results_total" ["service", "result"] "Calls that servers answered or failed.";
     RESPONSE = "summary" "service_response_seconds" ["service"] "Times to the first byte of an answer.";
+    SET_ASIDE = "gauge" "service_set_aside" ["service"]
+        "Servers whose calls other replicas take, except for probes: they refused calls (429), or are outliers.";
+    PAUSES = "counter" "service_pauses_total" ["service"] "Pauses of servers that refused calls (429).";
+    EJECTIONS = "counter" "service_ejections_total" ["service"] "Servers that became outliers among their replicas.";
+    CONNECTIONS = "gauge" "service_connections" ["service"] "Connections to servers that carry a call.";
+    QUEUED = "gauge" "service_queued" ["service"] "Calls that wait for a connection.";
+    QUEUE_WAIT = "summary" "service_queue_seconds" ["service"] "Times that calls waited for a connection.";
+    QUEUE_REFUSALS = "counter" "service_queue_refusals_total" ["service"]
+        "Calls refused because the queue for connections was full (`configuration.max_queued`).";
 }
 
-/// Shows counts in the text format of Prometheus
+/// Returns the metrics in the text format of Prometheus
 ///
 /// The servers, services, sessions and calls of the caller's tenant; for administrators of `default` the limits and the audit trail
 /// of the whole gateway as well. Of more than 500 services, those beyond are counted together as `_others`.
@@ -94,9 +105,9 @@ pub(crate) async fn metrics(State(door): State<AppState>, caller: Caller) -> Res
 
 /// A text under way. Values of labels need no escapes: they are words of this program or names of services.
 #[derive(Default)]
-struct Page(String);
+struct MetricsPage(String);
 
-impl Page {
+impl MetricsPage {
     /// Begins a metric.
     fn metric(&mut self, metric: &Metric) {
         let Metric { name, kind, help, .. } = metric;
@@ -137,7 +148,7 @@ fn label(service: &ServiceMetrics) -> &str {
 }
 
 fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
-    let mut page = Page::default();
+    let mut page = MetricsPage::default();
     page.metric(&BUILD_INFO);
     page.sample(BUILD_INFO.name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     servers(&mut page, stats);
@@ -151,17 +162,19 @@ fn written(stats: &Stats, services: &[ServiceMetrics]) -> String {
 }
 
 /// The registered servers by their states.
-fn servers(page: &mut Page, stats: &Stats) {
+fn servers(page: &mut MetricsPage, stats: &Stats) {
     let words = |all: &[&'static str], counts: &std::collections::BTreeMap<&'static str, u64>| {
         all.iter().map(|word| (*word, counts.get(word).copied().unwrap_or(0))).collect::<Vec<_>>()
     };
     let status: Vec<_> = Status::ALL.iter().map(|word| word.as_str()).collect();
     let health: Vec<_> = HealthStatus::ALL.iter().map(|word| word.as_str()).collect();
+    let state: Vec<_> = ServerState::ALL.iter().map(|word| word.as_str()).collect();
     let transport: Vec<_> = TransportType::ALL.iter().map(|word| word.as_str()).collect();
     for (metric, counts) in [
         (&SERVERS, words(&status, &stats.servers_by_status)),
         (&BY_HEALTH, words(&health, &stats.servers_by_health)),
         (&BY_TRANSPORT, words(&transport, &stats.servers_by_transport)),
+        (&BY_STATE, words(&state, &stats.servers_by_state)),
     ] {
         page.metric(metric);
         for (word, count) in counts {
@@ -171,7 +184,7 @@ fn servers(page: &mut Page, stats: &Stats) {
 }
 
 /// The counts of each service.
-fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
+fn by_service(page: &mut MetricsPage, services: &[ServiceMetrics]) {
     page.by_service(&SERVICE_SERVERS, services, |service| service.servers);
     page.by_service(&BREAKERS, services, |service| service.breakers_open);
     page.by_service(&IN_FLIGHT, services, |service| service.in_flight);
@@ -189,10 +202,23 @@ fn by_service(page: &mut Page, services: &[ServiceMetrics]) {
         page.sample(&format!("{name}_sum"), &of, service.latency.as_secs_f64());
         page.sample(&format!("{name}_count"), &of, service.successes + service.failures);
     }
+    page.by_service(&SET_ASIDE, services, |service| service.set_aside);
+    page.by_service(&PAUSES, services, |service| service.pauses);
+    page.by_service(&EJECTIONS, services, |service| service.ejections);
+    page.by_service(&CONNECTIONS, services, |service| service.connections);
+    page.by_service(&QUEUED, services, |service| service.queued);
+    page.metric(&QUEUE_WAIT);
+    let name = QUEUE_WAIT.name;
+    for service in services {
+        let of = [("service", label(service))];
+        page.sample(&format!("{name}_sum"), &of, service.queue_wait.as_secs_f64());
+        page.sample(&format!("{name}_count"), &of, service.queue_waits);
+    }
+    page.by_service(&QUEUE_REFUSALS, services, |service| service.queue_refusals);
 }
 
 /// The metrics of all tenants together.
-fn whole(page: &mut Page, all: &GatewayStats) {
+fn whole(page: &mut MetricsPage, all: &GatewayStats) {
     let (limits, audit) = (&all.limits, &all.audit);
     for (metric, value) in [
         (&ALL_SESSIONS, all.sessions),
@@ -206,6 +232,7 @@ fn whole(page: &mut Page, all: &GatewayStats) {
         (&AUDIT_WAITING, audit.waiting),
         (&AUDIT_LOST, audit.lost),
         (&AUDIT_FAILURES, audit.failures),
+        (&SHARED_READS, all.shared_reads),
     ] {
         page.number(metric, value);
     }

@@ -37,7 +37,7 @@ use crate::server::{AppState, answer, challenge};
         (name = "operation", description = "Health, metrics, calls under way"),
     )
 )]
-struct Document;
+struct OpenApiDocument;
 
 /// How a caller says who it is.
 struct Credential;
@@ -54,12 +54,13 @@ impl Modify for Credential {
 
 /// Every route behind the edge, with its description.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    logins::routes(OpenApiRouter::with_openapi(Document::openapi()))
+    logins::routes(OpenApiRouter::with_openapi(OpenApiDocument::openapi()))
         .routes(routes!(servers::list, registering::register))
         .routes(routes!(servers::get, servers::update, servers::remove))
         .routes(routes!(servers::health_check))
         .routes(routes!(servers::approve))
         .routes(routes!(servers::health))
+        .routes(routes!(servers::diagnosis))
         .routes(routes!(credentials::list, credentials::set, credentials::remove))
         .routes(routes!(credentials::list_own, credentials::set_own, credentials::remove_own))
         .routes(routes!(servers::capabilities))
@@ -102,7 +103,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     routes().into_openapi()
 }
 
-/// Shows this document
+/// Returns this document
 #[utoipa::path(get, path = "/openapi.json", tag = "operation",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 async fn openapi_json() -> Response<Body> {
@@ -119,7 +120,7 @@ macro_rules! described {
 }
 
 described! {
-    /// Speaks MCP to everything that the caller may see
+    /// Sends an MCP message to all services that the caller may see
     ///
     /// One JSON-RPC message. Names of tools and prompts are prefixed: `service__tool`.
     mcp_all = (post, path = "/mcp", tag = "mcp", request_body = RpcMessage,
@@ -134,7 +135,7 @@ described! {
     /// Ends the session
     mcp_all_end = (delete, path = "/mcp", tag = "mcp", params(("Mcp-Session-Id" = String, Header)),
         responses((status = 204, description = "Ended"), RpcRefused));
-    /// Speaks MCP to one service
+    /// Sends an MCP message to one service
     ///
     /// One JSON-RPC message. Names are the service's own.
     mcp_one = (post, path = "/mcp/{service}", tag = "mcp", request_body = RpcMessage,
@@ -163,10 +164,10 @@ described! {
     /// Its first event, `endpoint`, names where to post.
     sse_all = (get, path = "/sse", tag = "mcp",
         responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"), Refused, Missing));
-    /// Opens such a stream for one service
+    /// Opens a stream of HTTP+SSE for one service
     sse_one = (get, path = "/sse/{service}", tag = "mcp", params(("service" = String, Path)),
         responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream"), Refused, Missing));
-    /// Takes a message that is answered on such a stream
+    /// Sends a message; the answer comes on the stream of HTTP+SSE
     sse_message = (post, path = "/messages", tag = "mcp", request_body = RpcMessage,
         params(("session_id" = String, Query)),
         responses((status = 202, description = "Taken; the answer comes on the stream"), RpcRefused));

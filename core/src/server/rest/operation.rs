@@ -57,7 +57,7 @@ impl HealthAnswer {
     }
 }
 
-/// Says whether the gateway works
+/// Liveness probe: the state of the gateway and its components
 #[utoipa::path(get, path = "/health", tag = "operation",
     responses((status = 200, description = "Every part works", body = HealthAnswer),
         (status = 503, description = "A part does not work", body = HealthAnswer)))]
@@ -73,7 +73,7 @@ pub(crate) struct ReadyAnswer {
     ready: bool,
 }
 
-/// Says whether the gateway takes new calls
+/// Readiness probe: whether the gateway accepts new calls
 #[utoipa::path(get, path = "/ready", tag = "operation",
     responses((status = 200, description = "It does", body = ReadyAnswer),
         (status = 503, description = "It is starting or shutting down", body = ReadyAnswer)))]
@@ -94,7 +94,7 @@ pub(crate) struct StartupAnswer {
     message: Option<String>,
 }
 
-/// Says whether the gateway has started: its register is loaded, and each server in it was asked once what it offers
+/// Startup probe: whether the register is loaded and each server in it was asked once for its capabilities
 ///
 /// A server that does not answer is not waited for longer than its question may take. Once this was 200, it stays 200.
 #[utoipa::path(get, path = "/startup", tag = "operation",
@@ -122,6 +122,7 @@ pub(crate) struct StatsAnswer {
     servers_by_status: BTreeMap<&'static str, u64>,
     servers_by_transport: BTreeMap<&'static str, u64>,
     servers_by_health: BTreeMap<&'static str, u64>,
+    servers_by_state: BTreeMap<&'static str, u64>,
     /// Client sessions of the tenant that are open.
     sessions: u64,
     /// Calls of the tenant under way.
@@ -209,6 +210,7 @@ pub(crate) async fn stats(State(door): State<AppState>, caller: Caller) -> Resul
         servers_by_status: stats.servers_by_status,
         servers_by_transport: stats.servers_by_transport,
         servers_by_health: stats.servers_by_health,
+        servers_by_state: stats.servers_by_state,
         sessions: stats.sessions,
         active_requests: stats.active_requests,
         gateway: stats.gateway.map(Into::into),
@@ -216,7 +218,7 @@ pub(crate) async fn stats(State(door): State<AppState>, caller: Caller) -> Resul
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// Shows what routing knows of each server
+/// Shows calls, latency and breaker of each server
 #[utoipa::path(get, path = "/api/v1/router/metrics", tag = "operation",
     responses((status = 200, description = "Metrics by server id", body = MetricsAnswer), Refused))]
 pub(crate) async fn metrics(State(door): State<AppState>, caller: Caller) -> Result<Response<Body>, Failure> {

@@ -45,7 +45,7 @@ impl NewServer {
 
 /// Tells the two forms apart, so that an error names the place in the form that was meant.
 #[derive(Deserialize)]
-struct Form {
+struct RegistrationForm {
     server_json: Option<IgnoredAny>,
 }
 
@@ -54,7 +54,8 @@ impl FromRequest<AppState> for NewServer {
 
     async fn from_request(request: Request, door: &AppState) -> Result<Self, Failure> {
         let bytes = json_body(request, door).await?;
-        let is_file = serde_json::from_slice(&bytes).is_ok_and(|form: Form| form.server_json.is_some());
+        let is_file =
+            serde_json::from_slice(&bytes).is_ok_and(|form: RegistrationForm| form.server_json.is_some());
         Ok(if is_file { Self::ServerJson(parse(&bytes)?) } else { Self::Plain(parse(&bytes)?) })
     }
 }

@@ -23,7 +23,7 @@ use crate::gateway::{Caller, Published, PublishedFilter};
 use crate::model::ServiceName;
 use crate::server::answer;
 use crate::server::answer::Failure;
-use crate::server::challenge;
+use crate::server::forwarding::OwnUrl;
 use crate::server::{AppState, Shared};
 
 /// Entries a page, unless said.
@@ -110,7 +110,7 @@ impl Base {
             && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-'));
         let namespace =
             if is_name { labels.into_iter().rev().collect::<Vec<_>>().join(".") } else { LOCAL.to_owned() };
-        Self { url: challenge::base(shared, headers.get(HOST)), namespace }
+        Self { url: OwnUrl::of(headers).get(shared), namespace }
     }
 
     fn entry(&self, published: Published) -> RegistryEntry {
@@ -221,21 +221,21 @@ pub(crate) async fn version(
     Ok(open(answer::json(StatusCode::OK, &base.entry(published))))
 }
 
-/// Tells a browser what it may ask
+/// Answers a browser's preflight request (CORS)
 #[utoipa::path(options, path = "/v0.1/servers", tag = "registry",
     responses((status = 204, description = "See the headers"), Refused))]
 pub(crate) async fn list_options() -> Response<Body> {
     preflight()
 }
 
-/// Tells a browser what it may ask
+/// Answers a browser's preflight request (CORS)
 #[utoipa::path(options, path = "/v0.1/servers/{name}/versions", tag = "registry", params(("name" = String, Path)),
     responses((status = 204, description = "See the headers"), Refused))]
 pub(crate) async fn versions_options() -> Response<Body> {
     preflight()
 }
 
-/// Tells a browser what it may ask
+/// Answers a browser's preflight request (CORS)
 #[utoipa::path(options, path = "/v0.1/servers/{name}/versions/{version}", tag = "registry",
     params(("name" = String, Path), ("version" = String, Path)),
     responses((status = 204, description = "See the headers"), Refused))]

@@ -18,6 +18,7 @@ use crate::server::answer::{Failure, json};
 use crate::server::{AppState, Shared};
 use crate::store::HEALTH_HISTORY;
 use crate::views::between;
+use crate::views::diagnosis::DiagnosisView;
 use crate::views::health::{HealthCheckAnswer, HealthHistory};
 use crate::views::server::{Definitions, ListAnswer, ServerView, update_shown};
 
@@ -133,7 +134,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Approves what a server defines otherwise than it did
+/// Approves the changed definitions of a server
 ///
 /// Where `configuration.drift` is `pin`, such a server gets no calls until this.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/approve", tag = "servers", params(("id" = Uuid, Path)),
@@ -158,6 +159,20 @@ pub(crate) async fn health_check(
 ) -> Result<Response<Body>, Failure> {
     let record = door.gateway.health_check(&caller, id).await?;
     Ok(json(StatusCode::OK, &HealthCheckAnswer::new(*id.as_uuid(), record)))
+}
+
+/// Examines a server step by step
+///
+/// It is resolved, connected to or started, initialized, asked for each of its lists, and pinged; each step says what was found
+/// and what a person should do. A server that is switched off is not started. The start of a program may take two minutes.
+#[utoipa::path(get, path = "/api/v1/servers/{id}/diagnosis", tag = "servers", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "What was found", body = DiagnosisView), Refused, Missing))]
+pub(crate) async fn diagnosis(
+    State(door): State<AppState>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response<Body>, Failure> {
+    Ok(json(StatusCode::OK, &DiagnosisView::from(door.gateway.diagnose(&caller, id).await?)))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -185,7 +200,7 @@ pub(crate) async fn health(
     Ok(json(StatusCode::OK, &HealthHistory::new(*id.as_uuid(), records)))
 }
 
-/// Shows what a server offers
+/// Lists the tools, resources and prompts of a server
 #[utoipa::path(get, path = "/api/v1/servers/{id}/capabilities", tag = "servers", params(("id" = Uuid, Path)),
     responses((status = 200, description = "The definitions as the server gave them", body = Definitions),
         Refused, Missing))]
@@ -203,7 +218,7 @@ fn shown(door: &Shared, caller: &Caller, server: &Server, status: StatusCode) ->
 }
 
 pub(crate) fn written(server: &Server, offers: &[Capability]) -> Result<String> {
-    text_of(&ServerView::new(server, offers))
+    text_of(&ServerView::of_new(server, offers))
 }
 
 fn text_of(view: &ServerView) -> Result<String> {

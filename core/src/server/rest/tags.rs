@@ -57,7 +57,7 @@ pub(crate) fn demanded(headers: &HeaderMap, current: &Server) -> Result<Option<u
     if tags.iter().any(|tag| revision(tag) == Some(current.revision)) {
         return Ok(Some(current.revision));
     }
-    let error = Error::new(ErrorKind::Conflict, "the server was changed since it was read; read it again")
+    let error = Error::new(ErrorKind::Conflict, "the server was changed since you read it; read it again")
         .with("if_match", tags.join(", "))
         .with("revision", current.revision);
     Err(Failure::status(error, StatusCode::PRECONDITION_FAILED))

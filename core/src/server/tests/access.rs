@@ -9,7 +9,7 @@ use crate::model::TenantId;
 use crate::store::Store as _;
 
 /// A gateway that takes API keys, and its administrator's key.
-async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String) {
+pub(super) async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String) {
     let clock: Arc<dyn Clock> = ManualClock::shared();
     let store = Arc::new(MemoryStore::new());
     let mut settings = gateway::Settings::default();
@@ -23,13 +23,13 @@ async fn guarded(more: impl FnOnce(&mut Auth)) -> (Api, Arc<MemoryStore>, String
     (api, store, key.as_str().unwrap().to_owned())
 }
 
-fn local() -> Principal {
+pub(super) fn local() -> Principal {
     Principal::local(TenantId::default_tenant())
 }
 
 impl Api {
     /// Makes a key as `maker`.
-    async fn key_of(&self, maker: &Principal, wish: Value) -> Value {
+    pub(super) async fn key_of(&self, maker: &Principal, wish: Value) -> Value {
         let request = Request::builder()
             .method("POST")
             .uri("/api/v1/api-keys")
@@ -43,7 +43,7 @@ impl Api {
         serde_json::from_slice(&body.to_bytes()).unwrap()
     }
 
-    async fn with_key(&self, method: &str, path: &str, key: &str, body: &Value) -> Answer {
+    pub(super) async fn with_key(&self, method: &str, path: &str, key: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {key}");
         let headers =
             [("host", "localhost"), ("content-type", "application/json"), ("authorization", bearer.as_str())];
@@ -63,8 +63,10 @@ async fn without_a_credential_nothing_but_the_public_routes_answers() {
     let document = serde_json::to_value(document()).unwrap();
     let mut asked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
-        let concrete =
-            path.replace("{service}", "calc").replace("{id}", "5f0c6a52-7a0e-4d55-9f6a-0c8b7d2b4a11");
+        let concrete = path
+            .replace("{service}", "calc")
+            .replace("{id}", "5f0c6a52-7a0e-4d55-9f6a-0c8b7d2b4a11")
+            .replace("{issuer}", "x");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             let known = item.get(method.to_lowercase()).is_some();
             let answer = api.raw(method, &concrete, &[("host", "localhost")], "").await;
@@ -286,6 +288,7 @@ async fn a_revoked_key_loses_what_it_has_open() {
             tokio::time::timeout(std::time::Duration::from_secs(1), stream.into_body().collect()).await;
         assert!(ended.is_ok(), "the stream ends within a second");
     }
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let caller = Caller::new(local());
     assert_eq!(api.0.place.shared.gateway.stats(&caller).unwrap().sessions, 0);
 }

@@ -41,9 +41,9 @@ async fn a_mounted_surface_serves_mcp_alone() {
     let (mut hidden, mut served) = (0, 0);
     for (path, item) in document["paths"].as_object().unwrap() {
         let id = "5f0c6a52-7a0e-4d55-9f6a-0c8b7d2b4a11";
-        let concrete = path.replace("{service}", "calc").replace("{id}", id);
+        let concrete = path.replace("{service}", "calc").replace("{id}", id).replace("{issuer}", "x");
         let is_mcp = (path.starts_with("/mcp") || path.starts_with("/sse") || path.contains("/mcp"))
-            && !["/mcp/tools", "/mcp/resources", "/mcp/oauth/callback"].contains(&path.as_str())
+            && !["/mcp/tools", "/mcp/resources", "/mcp/oauth/callback/{issuer}"].contains(&path.as_str())
             || ["/messages", "/.well-known/oauth-protected-resource"].contains(&path.as_str());
         for method in item.as_object().unwrap().keys() {
             let answer = api.raw(&method.to_uppercase(), &concrete, &[("host", "localhost")], "").await;

@@ -44,10 +44,12 @@ impl House {
         assert_eq!(begun.status, StatusCode::OK, "{}", begun.json);
         let url = Url::parse(begun.json["authorization_url"].as_str().unwrap()).unwrap();
         let asked: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
-        assert_eq!(asked["redirect_uri"], "http://localhost/mcp/oauth/callback");
+        assert_eq!(begun.json["redirect_uri"], asked["redirect_uri"]);
+        let path = asked["redirect_uri"].strip_prefix("http://localhost").unwrap();
+        assert!(path.starts_with("/mcp/oauth/callback/"), "{path}");
         assert_eq!(asked["scope"], "<read>");
         let base = look(&self.world).base.clone();
-        format!("/mcp/oauth/callback?state={}&iss={base}&{more}", asked["state"])
+        format!("{path}?state={}&iss={base}&{more}", asked["state"])
     }
 
     async fn page(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Page {
@@ -102,11 +104,11 @@ async fn who_is_refused_or_comes_from_nowhere_is_told_so() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert!(refused.text.contains("&lt;b&gt;denied"), "{}", refused.text);
     for method in ["GET", "POST"] {
-        let unknown = house.page(method, "/mcp/oauth/callback?state=x&code=y", &[]).await;
+        let unknown = house.page(method, "/mcp/oauth/callback/x?state=x&code=y", &[]).await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         assert!(unknown.text.contains("begin another one"), "{}", unknown.text);
     }
-    let without = house.page("GET", "/mcp/oauth/callback", &[]).await;
+    let without = house.page("GET", "/mcp/oauth/callback/x", &[]).await;
     assert_eq!((without.status, without.text.contains("state")), (StatusCode::BAD_REQUEST, true));
     let back = house.come_back("code=read").await;
     let answer = house.page("POST", &back.replace("iss=", "iss=https://evil.example/"), &[]).await;

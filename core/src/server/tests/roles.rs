@@ -220,7 +220,7 @@ async fn a_forbidden_call_is_refused_alike_on_every_door() {
     let batch = format!("[{CALL}]");
     let answer = api.ask(who, "POST", "/mcp", &[], &batch).await;
     assert_eq!(answer.json["error"]["code"], -32600);
-    for path in ["//mcp", "/mcp/", "/%6dcp", "/mcp//a", "/MCP", "/mcp/a/", "/x/../mcp"] {
+    for path in ["//mcp", "/mcp//", "/%6dcp", "/mcp//a", "/MCP", "/mcp/a//", "/x/../mcp"] {
         let answer = api.ask("admin.default", "POST", path, &modern, MODERN).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
     }

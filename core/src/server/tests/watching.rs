@@ -3,7 +3,7 @@
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::gateway::{Caller, MAX_WATCHERS};
+use crate::gateway::Caller;
 use crate::model::{Principal, TenantId};
 
 /// A stream of events that is open.
@@ -112,20 +112,46 @@ async fn a_silent_stream_has_comments_and_all_end_when_the_gateway_does() {
     assert_eq!(api.get("/api/v1/events").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// the handshake of a WebSocket is checked whole.
 #[tokio::test]
-async fn streams_are_bounded_and_one_that_closes_makes_room() {
+async fn what_is_no_whole_handshake_gets_no_websocket() {
     let api = Api::open().await;
-    let mut open = Vec::new();
-    for _ in 0..MAX_WATCHERS {
-        open.push(Stream::open(&api, None, &[]).await);
+    let whole = [
+        ("host", "localhost"),
+        ("upgrade", "websocket"),
+        ("connection", "keep-alive, Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let with = |name: &'static str, value: Option<&'static str>| {
+        let others = whole.into_iter().filter(move |(other, _)| *other != name);
+        others.chain(value.map(|value| (name, value))).collect::<Vec<_>>()
+    };
+    for (headers, status, said) in [
+        // Nothing that can be upgraded stands behind a request that is made in process.
+        (whole.to_vec(), 400, "cannot become a WebSocket"),
+        (with("connection", None), 400, "`Connection: Upgrade`"),
+        (with("connection", Some("keep-alive")), 400, "`Connection: Upgrade`"),
+        (with("upgrade", Some("websocket/13")), 400, "`Upgrade: websocket`"),
+        (with("sec-websocket-key", None), 400, "`Sec-WebSocket-Key`"),
+        (with("sec-websocket-key", Some("x")), 400, "`Sec-WebSocket-Key`"),
+        (with("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ")), 400, "`Sec-WebSocket-Key`"),
+        (with("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZSE=")), 400, "`Sec-WebSocket-Key`"),
+        (
+            [&whole[..], &[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]].concat(),
+            400,
+            "`Sec-WebSocket-Key`",
+        ),
+        ([&whole[..], &[("content-length", "2")]].concat(), 400, "no body"),
+        ([&whole[..], &[("transfer-encoding", "chunked")]].concat(), 400, "no body"),
+        (with("sec-websocket-version", None), 426, "Version: 13"),
+        ([&whole[..], &[("sec-websocket-version", "13")]].concat(), 426, "Version: 13"),
+    ] {
+        let answer = api.raw("GET", "/api/v1/events", &headers, "").await;
+        assert_eq!(answer.status.as_u16(), status, "{headers:?}: {}", answer.json);
+        assert!(answer.json.to_string().contains(said), "{headers:?}: {}", answer.json);
+        assert_eq!(answer.headers.contains_key("sec-websocket-version"), status == 426);
     }
-    let refused = api.get("/api/v1/events").await;
-    assert_eq!(
-        (refused.status, &refused.headers["retry-after"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &"10".parse().unwrap())
-    );
-    open.pop();
-    assert_eq!(api.get("/api/v1/events").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The audit trail: the tables `audit_logs`, `audit_chains` and `audit_trail`. Rows are appended, and removed by retention alone.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
@@ -10,6 +10,7 @@ use super::fault::DatabaseFile;
 use super::rows::{self, json, signed, unsigned};
 use crate::error::Result;
 use crate::model::{AuditEntry, AuditQuery, AuditRow, TenantId};
+use crate::store::anchor::{Anchor, Tip};
 use crate::store::chain::{self, Chain, Hash, Raw, hex};
 use crate::store::signing::SigningKey;
 
@@ -30,6 +31,11 @@ pub(super) const SAVE: &str = "INSERT INTO audit_chains (tenant_id, ordinal, fir
 pub(super) const SAVE_TRAIL: &str = "INSERT INTO audit_trail (id, chains, key_id, signature) VALUES (1, $1, $2, $3) \
     ON CONFLICT (id) DO UPDATE SET chains = $1, key_id = $2, signature = $3";
 
+/// The newest row of a tenant.
+pub(super) const NEWEST: &str = "SELECT number, hash FROM audit_logs WHERE tenant_id = $1 AND number > 0 \
+    ORDER BY number DESC LIMIT 1";
+pub(super) const LAST: &str = "SELECT coalesce(max(ordinal), 0) FROM audit_chains";
+
 /// A chain as it is stored.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -45,58 +51,99 @@ impl Stored {
     }
 }
 
-/// Writes the rows of one transaction, and signs where their chains end then.
+/// Writes the rows of one transaction, and signs where their chains end then; says where that is.
 pub(super) async fn append(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,
-    key: &SigningKey,
+    anchor: &Anchor,
     entries: &[AuditEntry],
-) -> Result<()> {
+) -> Result<BTreeMap<String, Tip>> {
     let mut chains: HashMap<TenantId, (Chain, u64)> = HashMap::new();
     for entry in entries {
         let (chain, _) = match chains.entry(entry.tenant_id.clone()) {
             Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(new) => new.insert(open(tx, at, key, entry).await?),
+            Entry::Vacant(new) => new.insert(open(tx, at, anchor, entry).await?),
         };
         add(tx, at, chain, &entry.bounded()).await?;
     }
+    let mut tips = BTreeMap::new();
     for (tenant, (chain, ordinal)) in &chains {
-        save(tx, at, key, tenant.as_str(), chain, *ordinal).await?;
+        save(tx, at, anchor.key(), tenant.as_str(), chain, *ordinal).await?;
+        tips.insert(tenant.to_string(), Tip { number: chain.last_number, hash: chain.last_hash });
     }
-    Ok(())
+    Ok(tips)
 }
 
-/// The chain that `entry` belongs to. A fault of its signature is written into it before anything else, since the signature is
-/// made anew with the next row.
+/// The chain that `entry` belongs to. A fault of its end is written into it before anything else, since that end is signed anew with
+/// the next row: it is not the one that this gateway signed, or rows are missing that it wrote.
 async fn open(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,
-    key: &SigningKey,
+    anchor: &Anchor,
     entry: &AuditEntry,
 ) -> Result<(Chain, u64)> {
-    let tenant = &entry.tenant_id;
-    let Some(stored) = load(tx, at, tenant.as_str()).await? else {
-        let ordinal = chains(tx, at).await? + 1;
-        count(tx, at, key, ordinal).await?;
-        return Ok((Chain::new(tenant), ordinal));
+    let (tenant, key) = (&entry.tenant_id, anchor.key());
+    let stored = load(tx, at, tenant.as_str()).await?;
+    let (mut chain, ordinal) = match &stored {
+        Some(stored) => (stored.chain.clone(), stored.ordinal),
+        None => (Chain::new(tenant), next_ordinal(tx, at, key).await?),
     };
-    let mut chain = stored.chain.clone();
-    if !stored.holds(key, tenant.as_str()) {
-        let (action, outcome) =
-            if stored.key_id == key.id() { (BROKEN, "signature_invalid") } else { (NEW_KEY, "ok") };
-        tracing::error!(%tenant, action, "the end of the audit trail is not signed by the key beside the database");
+    let lost = lost(tx, at, anchor, tenant.as_str(), stored.as_ref()).await?;
+    if let Some(tip) = lost {
+        chain.end_at(tip.number, tip.hash);
+    }
+    let fault = match &stored {
+        _ if lost.is_some() => Some((BROKEN, "end_missing")),
+        Some(stored) if stored.holds(key, tenant.as_str()) => None,
+        Some(stored) if stored.key_id == key.id() => Some((BROKEN, "signature_invalid")),
+        Some(_) => Some((NEW_KEY, "ok")),
+        None => None,
+    };
+    if let Some((action, outcome)) = fault {
+        tracing::error!(%tenant, action, outcome, "the end of the audit trail is not the one that this gateway signed");
+        let before = stored.as_ref().map(|stored| &stored.key_id);
         let told = AuditEntry {
             actor: "gateway".into(),
             action: action.into(),
             target: tenant.to_string(),
             outcome: outcome.into(),
             correlation_id: None,
-            detail: serde_json::json!({ "key_before": stored.key_id, "key": key.id() }),
+            detail: serde_json::json!({ "key_before": before, "key": key.id() }),
             ..entry.clone()
         };
         add(tx, at, &mut chain, &told).await?;
     }
-    Ok((chain, stored.ordinal))
+    Ok((chain, ordinal))
+}
+
+/// The end that the chain of `tenant` had, if the database does not have it any more: rows go on after it, and do not take the numbers
+/// of others.
+async fn lost(
+    tx: &mut SqliteConnection,
+    at: DatabaseFile<'_>,
+    anchor: &Anchor,
+    tenant: &str,
+    stored: Option<&Stored>,
+) -> Result<Option<Tip>> {
+    let known = anchor.lost(tenant, stored.map(|stored| &stored.chain));
+    if stored.is_some() && known.is_none() {
+        return Ok(None);
+    }
+    // Rows may be left of a chain that is gone.
+    let row = sqlx::query(NEWEST).bind(tenant).fetch_optional(tx).await.map_err(|e| at.reading(e))?;
+    let left = row.and_then(|row| {
+        let hash = row.try_get::<&[u8], _>("hash").ok()?.try_into().ok()?;
+        Some(Tip { number: unsigned(row.try_get("number").ok()?), hash })
+    });
+    Ok(known.into_iter().chain(left).max_by_key(|tip| tip.number))
+}
+
+/// Counts one chain more; says how many there are then.
+async fn next_ordinal(tx: &mut SqliteConnection, at: DatabaseFile<'_>, key: &SigningKey) -> Result<u64> {
+    let last: i64 = sqlx::query_scalar(LAST).fetch_one(&mut *tx).await.map_err(|e| at.reading(e))?;
+    let ordinal = chains(tx, at).await?.max(unsigned(last)) + 1;
+    count(tx, at, key, ordinal).await?;
+    Ok(ordinal)
 }
 
 /// The signature of a chain did not hold when the row after it was written.
@@ -133,7 +180,8 @@ async fn add(
 /// How many chains there are.
 pub(super) async fn chains(tx: &mut SqliteConnection, at: DatabaseFile<'_>) -> Result<u64> {
     let row = sqlx::query(TRAIL).fetch_optional(tx).await.map_err(|e| at.reading(e))?;
-    Ok(row.map_or(0, |row| unsigned(row.get("chains"))))
+    let chains = row.map(|row| row.try_get("chains").map(unsigned)).transpose();
+    Ok(chains.map_err(|e| at.reading(e))?.unwrap_or_default())
 }
 
 /// Writes how many chains there are, signed.

@@ -49,17 +49,36 @@ impl<'a> DatabaseFile<'a> {
 
     /// A row that this program cannot have written.
     pub(super) fn unreadable(self, id: &str, cause: Box<dyn StdError + Send + Sync>) -> Error {
-        storage("a stored row cannot be understood", "restore a backup, or remove the row")
+        storage("a stored row cannot be understood", "restore a backup with `mcp-gateway restore FILE`")
             .with("row", id)
             .with("cause", &cause)
             .with("file", self.name())
             .caused_by(cause)
     }
 
+    /// A database that lacks what was acknowledged, as its record beside it says.
+    pub(super) fn lacks(self, lacked: &str) -> Error {
+        let message = format!(
+            "the database lacks what was acknowledged: {lacked}. Put a backup in its place with `mcp-gateway restore FILE`, or \
+             start once with `mcp-gateway serve --accept-data-loss` (`accept_data_loss` in a program) to go on with what is there"
+        );
+        Error::new(ErrorKind::Storage, message).with("file", self.0.display())
+    }
+
+    /// A file whose pages do not fit together.
+    pub(super) fn damaged(self, fault: &str) -> Error {
+        storage(
+            "the database is damaged",
+            "stop the gateway and restore a backup with `mcp-gateway restore FILE`",
+        )
+        .with("file", self.0.display())
+        .with("found", fault)
+    }
+
     pub(super) fn gone(self) -> Error {
         storage(
             "the file of the database was removed or moved while it was in use",
-            "put it back, or restart to begin with a new one",
+            "put it back, or restore a backup with `mcp-gateway restore FILE`",
         )
         .with("file", self.name())
     }
@@ -90,7 +109,9 @@ fn advice(error: &sqlx::Error) -> &'static str {
                 }
                 Some(7) => "memory is exhausted; free some and try again",
                 Some(10) => "the disk failed; check the disk and the file system, then try again",
-                Some(11) => "it is damaged; stop the gateway and restore a backup",
+                Some(11) => {
+                    "it is damaged; stop the gateway and restore a backup with `mcp-gateway restore FILE`"
+                }
                 Some(13) => "the disk is full; free some space and try again",
                 Some(14) => {
                     "the file or its folder cannot be reached; check the path, its permissions and the number of open files"
@@ -100,6 +121,9 @@ fn advice(error: &sqlx::Error) -> &'static str {
                 }
                 _ => "try again; the log has the cause",
             }
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => {
+            "a stored value is not one that this program writes; restore a backup with `mcp-gateway restore FILE`"
         }
         sqlx::Error::Io(_) => "the disk failed; check the disk and the file system, then try again",
         sqlx::Error::PoolTimedOut => "writes before it took too long; check the disk's load and try again",

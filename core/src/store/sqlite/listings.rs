@@ -8,14 +8,15 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
+use super::digest::{self, Member};
 use super::fault::DatabaseFile;
 use super::rows::{self, signed};
 use crate::error::Result;
 use crate::model::{Capability, CapabilityKind, Listing, ServerId};
 
 pub(super) const FORGET: &str = "DELETE FROM mcp_capabilities WHERE server_id = $1";
-pub(super) const ADD: &str = "INSERT INTO mcp_capabilities (server_id, position, kind, name, description, definition) \
-    VALUES ($1, $2, $3, $4, $5, $6)";
+pub(super) const ADD: &str = "INSERT INTO mcp_capabilities (server_id, position, kind, name, description, definition, digest) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
 pub(super) const LISTED: &str =
     "UPDATE mcp_servers SET initialize = $2, listed_at = $3 WHERE id = $1 AND deleted_at IS NULL";
 pub(super) const LIVING: &str =
@@ -42,13 +43,23 @@ pub(super) async fn put(
         .map_err(|e| at.writing(e))?;
     sqlx::query(FORGET).bind(&key).execute(&mut *tx).await.map_err(|e| at.writing(e))?;
     for (position, item) in listing.items.iter().enumerate() {
+        let position = signed(position as u64);
+        let digest = digest::of_capability([
+            Member::Text(&key),
+            Member::Number(position),
+            Member::Text(item.kind.as_str()),
+            Member::Text(&item.name),
+            item.description.as_deref().into(),
+            Member::Text(item.definition.get()),
+        ]);
         sqlx::query(ADD)
             .bind(&key)
-            .bind(signed(position as u64))
+            .bind(position)
             .bind(item.kind.as_str())
             .bind(&item.name)
             .bind(&item.description)
             .bind(item.definition.get())
+            .bind(digest)
             .execute(&mut *tx)
             .await
             .map_err(|e| at.writing(e))?;

@@ -34,7 +34,11 @@ migrations! {
     8 "0008_tenants";
     9 "0009_claims";
     10 "0010_oauth";
+    11 "0011_state";
 }
+
+/// The version that brings the table `mcp_state`, of which a record lies beside the database.
+pub(super) const STATE: i64 = 11;
 
 /// The newest version.
 pub(super) const LATEST: i64 = ALL[ALL.len() - 1].0;

@@ -7,26 +7,23 @@
 mod audit;
 mod claims;
 mod credentials;
+mod digest;
 mod fault;
 mod health;
 mod keys;
 mod listings;
 mod migrations;
 mod once;
+mod opening;
 mod optimize;
 mod rows;
 mod servers;
+mod state;
 mod tenants;
 mod trail;
 mod write;
 #[cfg(test)]
-mod scope;
-#[cfg(test)]
-mod statements;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod trail_tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,31 +33,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::SqlitePool;
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
 
 pub use optimize::{OptimizeReport, OptimizeStep};
 
 use self::fault::DatabaseFile;
 use self::write::Write;
-use super::signing::SigningKey;
+use super::anchor::{self, Anchor};
 use super::watch::{REGISTERED, REMOVED, updated};
-use super::{ChangeFeed, ChangeKind, Done, HealthRecord, KeyStore, Once, Store, StoreWatch};
-use crate::error::{Error, ErrorKind, Result};
-use crate::files;
+use super::{ChangeFeed, ChangeKind, DataLoss, Done, HealthRecord, KeyStore, Once, Store, StoreWatch};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 use crate::model::{
     AuditEntry, AuditQuery, AuditRow, ChainReport, Listing, Server, ServerId, Tenant, TenantId,
 };
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for a connection: behind it stand all writes that came before.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
 /// How often a watch looks for keys that another process changed: a quarter of the second within which a revoked key ends.
 const POLL: Duration = Duration::from_millis(250);
-/// The file with the key that signs the audit trail is named as the database, with this extension.
-const KEY_EXTENSION: &str = "audit-key";
 
 /// A store in one SQLite file.
 ///
@@ -86,8 +75,10 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
-    /// Signs where audit chains end.
-    key: SigningKey,
+    /// Signs where audit chains end, and records what is acknowledged.
+    anchor: Anchor,
+    /// What the database lacks, if it was opened to look at it.
+    lacks: Vec<String>,
     changes: ChangeFeed,
 }
 
@@ -99,41 +90,33 @@ impl fmt::Debug for SqliteStore {
 
 impl SqliteStore {
     /// Opens `path`, after making its folder and the file (readable and writable by this user alone) where they are
-    /// missing, and brings it to the newest migration. Beside it lies the key that signs the audit trail, made where it is missing:
-    /// `gateway.audit-key` for `gateway.db`. A backup needs both.
+    /// missing, and brings it to the newest migration. Beside it lie the key that signs the audit trail and the record of what was
+    /// acknowledged, made where they are missing: `gateway.audit-key` and `gateway.db.anchor` for `gateway.db`. A backup needs the
+    /// database and the key.
+    ///
+    /// Errors: [`ErrorKind::Storage`], with the file and what to do; also if the database lacks what was acknowledged.
+    pub async fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, DataLoss::Refuse).await
+    }
+
+    /// The same, where `loss` says what to do with a database that lacks what was acknowledged.
+    pub async fn open_with(path: &Path, loss: DataLoss) -> Result<Self> {
+        opening::open(path, loss).await
+    }
+
+    /// Writes a copy of the database, as it is now, to a new file at `to`. A gateway may go on working with it.
+    ///
+    /// Errors: [`ErrorKind::Conflict`] if there is a file at `to`; [`ErrorKind::Storage`].
+    pub async fn backup(&self, to: &Path) -> Result<()> {
+        opening::copy(&self.readers, self.place(), to).await
+    }
+
+    /// Puts the backup at `from` in the place of the database at `path`, which no gateway may have open. The files that were
+    /// there are kept under other names; says where, if there were any. The audit trail tells of it.
     ///
     /// Errors: [`ErrorKind::Storage`], with the file and what to do.
-    pub async fn open(path: &Path) -> Result<Self> {
-        create(path)?;
-        let at = DatabaseFile::of(path);
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(SqliteSynchronous::Full)
-            // On macOS `fsync` alone leaves the data in the drive's cache; elsewhere this changes nothing.
-            .pragma("fullfsync", "1")
-            .thread_name(|number| format!("mreg-sqlite-{number}"));
-        let pool = SqlitePoolOptions::new()
-            .acquire_timeout(QUEUE_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false);
-        let writing =
-            options.clone().auto_vacuum(SqliteAutoVacuum::Incremental).journal_mode(SqliteJournalMode::Wal);
-        let writer =
-            pool.clone().max_connections(1).connect_with(writing).await.map_err(|e| at.opening(e))?;
-        migrations::up(&writer, &at).await?;
-        let key = SigningKey::open(&path.with_extension(KEY_EXTENSION))?;
-        let mut tx = Write::begin(&writer, at).await?;
-        let adopted = trail::adopt(&mut tx, at, &key).await;
-        tx.end(adopted).await?;
-        let readers = pool
-            .max_connections(READERS)
-            .connect_with(options.read_only(true))
-            .await
-            .map_err(|e| at.opening(e))?;
-        Ok(Self { path: path.to_owned(), writer, readers, key, changes: ChangeFeed::default() })
+    pub async fn restore(path: &Path, from: &Path) -> Result<Option<PathBuf>> {
+        opening::restore(path, from).await
     }
 
     /// The file.
@@ -154,7 +137,12 @@ impl SqliteStore {
     /// Undoes every migration above `target`, newest first, with all that it holds. The store is of no use below
     /// [`SqliteStore::latest_version`] until it is opened again.
     pub async fn migrate_down(&self, target: i64) -> Result<()> {
-        migrations::down(&self.writer, &self.place(), target).await
+        migrations::down(&self.writer, &self.place(), target).await?;
+        if target < migrations::STATE {
+            // What is gone now was given up.
+            anchor::forget(&opening::anchor_of(&self.path))?;
+        }
+        Ok(())
     }
 
     /// Refreshes the query planner's statistics and returns free space to the file system. A dry run changes
@@ -168,7 +156,7 @@ impl SqliteStore {
     }
 
     async fn write(&self) -> Result<Write<'_>> {
-        Write::begin(&self.writer, self.place()).await
+        Ok(Write::begin(&self.writer, self.place()).await?.recorded(&self.anchor))
     }
 
     /// A transaction that changes records of these kinds.
@@ -178,37 +166,9 @@ impl SqliteStore {
 
     /// Writes the audit row of the transaction.
     async fn log(&self, tx: &mut Write<'_>, audit: &AuditEntry) -> Result<()> {
-        audit::append(tx, self.place(), &self.key, std::slice::from_ref(audit)).await
-    }
-}
-
-/// Makes the folder and the file, both for this user alone. Existing ones keep their permissions: they are the operator's.
-fn create(path: &Path) -> Result<()> {
-    let failed = |what: &'static str, error: std::io::Error| {
-        Error::new(ErrorKind::Storage, format!("{what}: {error}; check the path and its permissions"))
-            .with("file", path.display())
-            .caused_by(error)
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder
-            .recursive(true)
-            .create(folder)
-            .map_err(|error| failed("the folder of the database cannot be made", error))?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => Ok(()),
-        // Not opened to look at it: to close a database's file releases the locks that the process has on it.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            files::check(path).map_err(|fault| fault.into_error(ErrorKind::Storage, "the database", path))
-        }
-        Err(error) => Err(failed("the database cannot be made", error)),
+        let tips = audit::append(tx, self.place(), &self.anchor, std::slice::from_ref(audit)).await?;
+        tx.chained(tips);
+        Ok(())
     }
 }
 
@@ -327,7 +287,8 @@ impl Store for SqliteStore {
 
     async fn append_audits(&self, audits: &[AuditEntry]) -> Result<()> {
         let mut tx = self.write().await?;
-        let outcome = audit::append(&mut tx, self.place(), &self.key, audits).await;
+        let outcome = audit::append(&mut tx, self.place(), &self.anchor, audits).await;
+        let outcome = outcome.map(|tips| tx.chained(tips));
         tx.end(outcome).await
     }
 
@@ -336,18 +297,24 @@ impl Store for SqliteStore {
     }
 
     async fn verify_audit(&self, tenant: Option<&TenantId>) -> Result<Vec<ChainReport>> {
-        trail::verify(&self.readers, self.place(), &self.key, tenant).await
+        let mut reports = trail::verify(&self.readers, self.place(), &self.anchor, tenant).await?;
+        if tenant.is_none() {
+            let lacks = self.lacks.iter().cloned();
+            reports.extend(lacks.map(|problem| trail::finding(self.anchor.key(), problem)));
+        }
+        Ok(reports)
     }
 
     async fn retain_audit(&self, before: Timestamp, most: u32) -> Result<u64> {
         let mut tx = self.write().await?;
-        let outcome = trail::retain(&mut tx, self.place(), &self.key, before, most).await;
+        let outcome = trail::retain(&mut tx, self.place(), self.anchor.key(), before, most).await;
         tx.end(outcome).await
     }
 
     async fn hold_audit(&self, hold: bool, audit: &AuditEntry) -> Result<()> {
         let mut tx = self.write().await?;
-        let outcome = trail::hold(&mut tx, self.place(), &self.key, hold, audit).await;
+        let outcome = trail::hold(&mut tx, self.place(), &self.anchor, hold, audit).await;
+        let outcome = outcome.map(|tips| tx.chained(tips));
         tx.end(outcome).await
     }
 
@@ -394,5 +361,6 @@ impl Store for SqliteStore {
         self.changes.close();
         self.readers.close().await;
         self.writer.close().await;
+        self.anchor.close().await;
     }
 }

@@ -1,19 +1,23 @@
 //! The audit trail as a whole: chaining rows of older versions, following the chains, retention, legal hold.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::audit::{self, BROKEN, Stored};
 use super::fault::DatabaseFile;
+use super::opening::reconcile;
 use super::rows::{self, signed, unsigned};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AuditEntry, ChainReport, TenantId};
+use crate::store::anchor::{Anchor, Tip};
 use crate::store::chain::{self, Chain, Follower, Raw, hex};
 use crate::store::signing::SigningKey;
 
 /// All of them: for background jobs.
-const CHAINS: &str = "SELECT tenant_id AS id, ordinal, first_number, first_hash, last_number, last_hash, \
+pub(super) const CHAINS: &str = "SELECT tenant_id AS id, ordinal, first_number, first_hash, last_number, last_hash, \
     hold, key_id, signature FROM audit_chains ORDER BY tenant_id";
 /// Rows of a tenant from a number on, in order.
 pub(super) const ROWS: &str = "SELECT at, tenant_id, actor, action, target, outcome, correlation_id, detail, number, \
@@ -33,9 +37,6 @@ const PAGE: i64 = 1000;
 /// Chains the rows that a version without chains has written, once: later, a row without a hash is one that the gateway did
 /// not write.
 pub(super) async fn adopt(tx: &mut SqliteConnection, at: DatabaseFile<'_>, key: &SigningKey) -> Result<()> {
-    if sqlx::query(audit::TRAIL).fetch_optional(&mut *tx).await.map_err(|e| at.reading(e))?.is_some() {
-        return Ok(());
-    }
     let mut chains: Vec<(String, Chain)> = Vec::new();
     loop {
         let rows = sqlx::query(UNCHAINED).fetch_all(&mut *tx).await.map_err(|e| at.reading(e))?;
@@ -50,8 +51,10 @@ pub(super) async fn adopt(tx: &mut SqliteConnection, at: DatabaseFile<'_>, key: 
                 chains.push((raw.tenant.to_owned(), Chain::new(&TenantId::new(raw.tenant)?)));
             }
             let (number, hash) = chains[place].1.push(&raw);
-            let entering =
-                sqlx::query(ENTER).bind(row.get::<i64, _>("seq")).bind(signed(number)).bind(&hash[..]);
+            let entering = sqlx::query(ENTER)
+                .bind(row.try_get::<i64, _>("seq").map_err(|e| at.reading(e))?)
+                .bind(signed(number))
+                .bind(&hash[..]);
             entering.execute(&mut *tx).await.map_err(|e| at.writing(e))?;
         }
     }
@@ -65,32 +68,45 @@ pub(super) async fn adopt(tx: &mut SqliteConnection, at: DatabaseFile<'_>, key: 
 pub(super) async fn verify(
     pool: &SqlitePool,
     at: DatabaseFile<'_>,
-    key: &SigningKey,
+    anchor: &Anchor,
     tenant: Option<&TenantId>,
 ) -> Result<Vec<ChainReport>> {
+    // Before the snapshot, which then reaches as far at least.
+    let mut tips = anchor.tips();
+    let asked = |name: &str| tenant.is_none_or(|tenant| tenant.as_str() == name);
     let mut tx = pool.begin().await.map_err(|e| at.reading(e))?;
     let rows = sqlx::query(CHAINS).fetch_all(&mut *tx).await.map_err(|e| at.reading(e))?;
     let mut reports = Vec::new();
     for row in &rows {
-        let name: String = row.get("id");
-        if tenant.is_none_or(|tenant| tenant.as_str() == name) {
+        let name: String = row.try_get("id").map_err(|e| at.reading(e))?;
+        let tip = tips.remove(&name);
+        if asked(&name) {
             let stored = rows::decode(at, row, audit::stored)?;
-            reports.push(follow(&mut tx, at, key, name, &stored).await?);
+            reports.push(follow(&mut tx, at, anchor.key(), name, &stored, tip).await?);
         }
     }
-    if let Some(problem) = whole(&mut tx, at, key, rows.len()).await? {
-        reports.push(ChainReport {
-            tenant_id: "*".into(),
-            first: 0,
-            last: 0,
-            hash: String::new(),
-            key_id: key.id().to_owned(),
-            hold: false,
-            row: None,
-            problem: Some(problem),
-        });
+    for (name, tip) in tips.into_iter().filter(|(name, _)| asked(name)) {
+        let problem = reconcile::chain_missing(&name, tip);
+        reports.push(ChainReport { tenant_id: name, ..finding(anchor.key(), problem) });
+    }
+    if let Some(problem) = whole(&mut tx, at, anchor.key(), rows.len()).await? {
+        reports.push(finding(anchor.key(), problem));
     }
     Ok(reports)
+}
+
+/// The report of a problem that is not one chain's.
+pub(super) fn finding(key: &SigningKey, problem: String) -> ChainReport {
+    ChainReport {
+        tenant_id: "*".into(),
+        first: 0,
+        last: 0,
+        hash: String::new(),
+        key_id: key.id().to_owned(),
+        hold: false,
+        row: None,
+        problem: Some(problem),
+    }
 }
 
 /// The fault of the trail as a whole, if it has one.
@@ -107,8 +123,17 @@ async fn whole(
     let Some(row) = sqlx::query(audit::TRAIL).fetch_optional(tx).await.map_err(|e| at.reading(e))? else {
         return Ok(Some("the count of the chains is missing".into()));
     };
-    let (chains, by) = (unsigned(row.get("chains")), row.get::<String, _>("key_id"));
-    let signature: Vec<u8> = row.get("signature");
+    let read = || {
+        Ok::<_, sqlx::Error>((
+            row.try_get("chains")?,
+            row.try_get::<String, _>("key_id")?,
+            row.try_get("signature")?,
+        ))
+    };
+    let Ok((chains, by, signature)) = read() else {
+        return Ok(Some("the count of the chains cannot be read: it was changed".into()));
+    };
+    let (chains, signature): (u64, Vec<u8>) = (unsigned(chains), signature);
     if by == key.id() && !key.signed(&chain::trail_statement(chains), &signature) {
         return Ok(Some("the count of the chains was changed".into()));
     }
@@ -121,6 +146,7 @@ async fn follow(
     key: &SigningKey,
     tenant: String,
     stored: &Stored,
+    tip: Option<Tip>,
 ) -> Result<ChainReport> {
     let chain = &stored.chain;
     let mut found = walk(tx, at, &tenant, chain).await?;
@@ -132,10 +158,14 @@ async fn follow(
             (chain.last_number, what.into())
         });
     }
-    let (row, problem) = found.map_or((None, None), |(row, what)| {
-        let problem = format!("row {row} {what}");
-        (Some(row), Some(problem))
-    });
+    let (row, problem) = match (found, tip) {
+        (Some((row, what)), _) => (Some(row), Some(format!("row {row} {what}"))),
+        (None, Some(tip)) => {
+            let missing = reconcile::end_missing(tx, at, &tenant, chain, tip).await?;
+            (missing.as_ref().map(|_| tip.number), missing)
+        }
+        (None, None) => (None, None),
+    };
     Ok(ChainReport {
         tenant_id: tenant,
         first: chain.first_number,
@@ -162,7 +192,7 @@ async fn walk(
         let page = sqlx::query(ROWS).bind(tenant).bind(last).bind(PAGE).fetch_all(&mut *tx).await;
         let page = page.map_err(|e| at.reading(e))?;
         for row in &page {
-            last = row.get("number");
+            last = row.try_get("number").map_err(|e| at.reading(e))?;
             let read = raw(row).and_then(|raw| Ok((raw, row.try_get::<&[u8], _>("hash")?)));
             let Ok((raw, hash)) = read else {
                 return Ok(Some((unsigned(last), "cannot be read: it was changed".into())));
@@ -196,7 +226,8 @@ pub(super) async fn retain(
     let rows = sqlx::query(CHAINS).fetch_all(&mut *tx).await.map_err(|e| at.reading(e))?;
     let mut left = i64::from(most);
     for row in &rows {
-        let (tenant, mut stored) = (row.get::<String, _>("id"), rows::decode(at, row, audit::stored)?);
+        let tenant: String = row.try_get("id").map_err(|e| at.reading(e))?;
+        let mut stored = rows::decode(at, row, audit::stored)?;
         // Of a chain that was tampered with nothing more goes.
         if left == 0 || stored.chain.hold || !stored.holds(key, &tenant) {
             continue;
@@ -204,10 +235,15 @@ pub(super) async fn retain(
         let first = signed(stored.chain.first_number);
         let oldest = sqlx::query(OLDEST).bind(&tenant).bind(first).bind(left).fetch_all(&mut *tx).await;
         let oldest = oldest.map_err(|e| at.reading(e))?;
-        let old = oldest.iter().take_while(|row| row.get::<i64, _>("at") < before.as_microsecond());
+        let old = oldest
+            .iter()
+            .take_while(|row| row.try_get::<i64, _>("at").is_ok_and(|at| at < before.as_microsecond()));
         let Some(last) = old.last() else { continue };
-        let Ok(hash) = last.get::<&[u8], _>("hash").try_into() else { continue };
-        stored.chain.begin_after(unsigned(last.get("number")), hash);
+        let (Ok(hash), Ok(number)) = (last.try_get::<&[u8], _>("hash"), last.try_get("number")) else {
+            continue;
+        };
+        let Ok(hash) = hash.try_into() else { continue };
+        stored.chain.begin_after(unsigned(number), hash);
         audit::save(tx, at, key, &tenant, &stored.chain, stored.ordinal).await?;
         let removing = sqlx::query(REMOVE).bind(&tenant).bind(signed(stored.chain.first_number));
         let removed = removing.execute(&mut *tx).await.map_err(|e| at.writing(e))?.rows_affected();
@@ -220,16 +256,17 @@ pub(super) async fn retain(
 pub(super) async fn hold(
     tx: &mut SqliteConnection,
     at: DatabaseFile<'_>,
-    key: &SigningKey,
+    anchor: &Anchor,
     hold: bool,
     entry: &AuditEntry,
-) -> Result<()> {
-    audit::append(tx, at, key, std::slice::from_ref(entry)).await?;
+) -> Result<BTreeMap<String, Tip>> {
+    let tips = audit::append(tx, at, anchor, std::slice::from_ref(entry)).await?;
     let tenant = entry.tenant_id.as_str();
     let stored = audit::load(tx, at, tenant).await?;
     let mut stored = stored.ok_or_else(|| Error::new(ErrorKind::Internal, "a chain was not written"))?;
     stored.chain.hold = hold;
-    audit::save(tx, at, key, tenant, &stored.chain, stored.ordinal).await
+    audit::save(tx, at, anchor.key(), tenant, &stored.chain, stored.ordinal).await?;
+    Ok(tips)
 }
 
 fn raw(row: &SqliteRow) -> sqlx::Result<Raw<'_>> {

@@ -59,12 +59,16 @@ pub fn server(tenant_id: &TenantId, name: &str) -> Server {
             max_load: Some(1.25),
             affinity: Affinity::Header("X-Who".into()),
             timeout: Duration::from_secs(3),
+            max_timeout: Some(Duration::from_secs(70)),
+            start_timeout: Some(Duration::from_millis(1500)),
             max_connections: 9,
+            max_queued: 90,
             sharing: Sharing::Session,
             era: crate::model::EraWish::Modern,
             trusted: true,
             ca_file: Some("/etc/ca.pem".into()),
             headers: BTreeMap::from([("Authorization".into(), "Bearer x".into())]),
+            secrets: vec!["secret".into()],
             access: vec![Restriction {
                 tools: vec!["t*".into()],
                 subjects: vec!["key:1".into()],
@@ -129,7 +133,7 @@ pub(super) fn observation(n: i64) -> HealthRecord {
     HealthRecord { at: at(n), status, latency_ms: u64::try_from(n).unwrap(), error }
 }
 
-pub(super) fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential {
+pub(crate) fn credential(server: &Server, header: &str, sealed: &[u8]) -> SealedCredential {
     SealedCredential {
         tenant_id: server.tenant_id.clone(),
         about: Credential {
@@ -148,7 +152,7 @@ pub(super) fn credential(server: &Server, header: &str, sealed: &[u8]) -> Sealed
 }
 
 /// A key of which every member differs from its default.
-pub(super) fn key(tenant_id: &TenantId, second: i64) -> ApiKey {
+pub(crate) fn key(tenant_id: &TenantId, second: i64) -> ApiKey {
     let id = KeyId::random();
     let mut hash = [7; 32];
     hash[..16].copy_from_slice(id.as_uuid().as_bytes());

@@ -41,6 +41,8 @@ pub mod servers;
 pub mod watch;
 
 pub use self::fixtures::{audit, listing, server};
+#[cfg(all(test, feature = "sqlite"))]
+pub(crate) use self::fixtures::{credential, key};
 #[doc(inline)]
 pub use crate::store_contract;
 

@@ -112,9 +112,12 @@ impl Exchanges {
             return Err(ending.error(false));
         }
         if open.asked.contains_key(&id) {
-            return Err(Error::new(ErrorKind::Internal, "a request with this id is under way on the link")
-                .with("id", id)
-                .not_sent());
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a request with this id is in progress on the connection",
+            )
+            .with("id", id)
+            .not_sent());
         }
         open.count += 1;
         let mailbox = Arc::new(Mailbox::default());
@@ -151,6 +154,13 @@ impl Exchanges {
                 None => self.keep_unasked(message),
             },
         }
+    }
+
+    /// Fails the request `id`, whose answer cannot be read. Returns whether it was under way.
+    pub(in crate::transport) fn fail(&self, id: u64, error: Error) -> bool {
+        let Some(asked) = self.lock().asked.remove(&id) else { return false };
+        asked.mailbox.close(Some(error));
+        true
     }
 
     /// Fails all requests under way. The first ending counts.
@@ -191,7 +201,7 @@ impl Exchanges {
         }
         let error = Error::new(
             ErrorKind::TooLarge,
-            "more than 1024 messages or 32 MiB of this call wait to be read; read faster",
+            "more than 1024 messages or 32 MiB of this call wait for the client; the client must read faster",
         );
         asked.mailbox.close(Some(error));
         open.asked.remove(&id);
@@ -257,11 +267,15 @@ mod tests {
         let exchanges = Exchanges::new(false);
         let (one, two) = (begin(&exchanges, 1), begin(&exchanges, 2));
         assert_eq!(exchanges.receive(response("2")), Receipt::Kept);
-        for unknown in ["2", "3", "\"1\"", "-1"] {
+        for unknown in ["2", "3", "\"x\"", "\"+1\"", "-1"] {
             assert_eq!(exchanges.receive(response(unknown)), Receipt::Late, "{unknown}");
         }
-        assert_eq!(exchanges.receive(response("1")), Receipt::Kept);
-        assert_eq!(one.next().await.unwrap().unwrap().id(), Some("1"));
+        assert_eq!(
+            exchanges.receive(response("\"1\"")),
+            Receipt::Kept,
+            "some servers send numbers back as text"
+        );
+        assert_eq!(one.next().await.unwrap().unwrap().id_number(), Some(1));
         assert_eq!(two.next().await.unwrap().unwrap().id(), Some("2"));
         assert!(two.next().await.is_none());
     }

@@ -103,11 +103,11 @@ impl Conversation {
         let error = match tokio::time::timeout(QUEUE_WAIT, queued).await {
             Ok(Some(())) => return Ok(()),
             Ok(None) => self.exchanges.ended().unwrap_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "the server takes no more messages; try again").not_sent()
+                Error::new(ErrorKind::Unavailable, "the server's input is full; try again").not_sent()
             }),
             Err(_) => Error::new(
                 ErrorKind::Timeout,
-                "the server has read nothing for 10 s; the message was not sent",
+                "the server has not read its input for 10 s; the message was not sent",
             )
             .not_sent(),
         };
@@ -126,7 +126,7 @@ impl Drop for Needed {
 }
 
 /// A request under way. Dropping it before its answer closes the exchange and tells the server.
-struct Waiting {
+struct PendingExchange {
     needed: Arc<Needed>,
     id: u64,
     mailbox: Arc<Mailbox>,
@@ -135,7 +135,7 @@ struct Waiting {
     answered: bool,
 }
 
-impl Waiting {
+impl PendingExchange {
     async fn next(&mut self) -> Option<Result<Message>> {
         let next = self.mailbox.next().await;
         if let Some(Ok(message)) = &next {
@@ -145,7 +145,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingExchange {
     fn drop(&mut self) {
         if self.answered {
             return;
@@ -181,7 +181,7 @@ impl fmt::Debug for DuplexLink {
 impl Link for DuplexLink {
     async fn request(&self, outgoing: Outgoing) -> Result<Exchange> {
         let slip = Arc::<Slip>::default();
-        let mut waiting = Waiting {
+        let mut waiting = PendingExchange {
             mailbox: self.talk().exchanges.begin(
                 outgoing.id,
                 slip.clone(),

@@ -6,6 +6,7 @@
 mod exchanges;
 mod link;
 mod mailbox;
+mod reading;
 
 pub(in crate::transport) use exchanges::{Ending, Receipt};
 #[cfg(feature = "http")]
@@ -13,3 +14,4 @@ pub(in crate::transport) use exchanges::{Exchanges, Slip};
 pub(in crate::transport) use link::{Conversation, DuplexLink, Item, QUEUE};
 #[cfg(feature = "http")]
 pub(in crate::transport) use mailbox::Mailbox;
+pub(in crate::transport) use reading::{Unreadable, deliver};

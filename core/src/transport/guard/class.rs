@@ -1,7 +1,7 @@
 //! The class of an address, however it is written.
 //!
 //! The networks are those of the IANA special-purpose registries (RFC 6890 and its updates). An IPv6 address that carries an
-//! IPv4 address inside leads to that one, so it is judged as that one.
+//! IPv4 address inside can lead to that one, so it is judged as that one, too.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,14 +48,16 @@ const fn v6(a: u16, b: u16, c: u16, bits: u8) -> Ipv6Net {
 }
 
 /// The first that fits counts.
-const NETWORKS_V4: [(Ipv4Net, Class); 22] = [
-    // Of nearly every provider; of containers and pods on AWS; Azure's wire server; Alibaba; Oracle's classic form.
+const NETWORKS_V4: [(Ipv4Net, Class); 24] = [
+    // Of nearly every provider; of containers and pods on AWS; Azure's wire server; Alibaba; Oracle's classic form; Scaleway; Tencent.
     (v4(169, 254, 169, 254, 32), Class::Metadata),
     (v4(169, 254, 170, 2, 32), Class::Metadata),
     (v4(169, 254, 170, 23, 32), Class::Metadata),
     (v4(168, 63, 129, 16, 32), Class::Metadata),
     (v4(100, 100, 100, 200, 32), Class::Metadata),
     (v4(192, 0, 0, 192, 32), Class::Metadata),
+    (v4(169, 254, 42, 42, 32), Class::Metadata),
+    (v4(169, 254, 0, 23, 32), Class::Metadata),
     (v4(127, 0, 0, 0, 8), Class::Loopback),
     // "This network": a connection to it ends on this machine.
     (v4(0, 0, 0, 0, 8), Class::Loopback),
@@ -76,11 +78,12 @@ const NETWORKS_V4: [(Ipv4Net, Class); 22] = [
 ];
 
 /// The first that fits counts.
-const NETWORKS_V6: [(Ipv6Net, Class); 15] = [
-    // AWS, its pods, and Google.
+const NETWORKS_V6: [(Ipv6Net, Class); 16] = [
+    // AWS, its pods, Google, and Scaleway.
     (Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128), Class::Metadata),
     (Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23), 128), Class::Metadata),
     (Ipv6Net::new_assert(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128), Class::Metadata),
+    (Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128), Class::Metadata),
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), Class::Loopback),
     (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), Class::Loopback),
     (v6(0xfc00, 0, 0, 7), Class::Private),
@@ -100,34 +103,78 @@ const NETWORKS_V6: [(Ipv6Net, Class); 15] = [
 /// Of IPv6, only this block has been given to anybody.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
-/// The class of an address; `None` for any machine of the internet.
+/// The class of an address; `None` for any machine of the internet. An address that leads to another is judged as both: as where it
+/// leads, and as where the way to there begins.
 pub(super) fn class(address: IpAddr) -> Option<Class> {
-    match effective(address) {
-        IpAddr::V4(address) => {
-            NETWORKS_V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, class)| *class)
-        }
-        IpAddr::V6(address) => {
-            let named = NETWORKS_V6.iter().find(|(net, _)| net.contains(&address)).map(|(_, class)| *class);
-            named.or((!GLOBAL_V6.contains(&address)).then_some(Class::Reserved))
+    let v6 = match address {
+        IpAddr::V4(address) => return class_v4(address),
+        IpAddr::V6(address) => address,
+    };
+    match inside(v6) {
+        Inside::Nothing => class_v6(v6),
+        Inside::Same(v4) => class_v4(v4),
+        Inside::Beyond(all) => {
+            let beyond: Vec<_> = all.into_iter().flatten().filter_map(class_v4).collect();
+            let metadata = beyond.iter().find(|class| **class == Class::Metadata).copied();
+            metadata.or_else(|| class_v6(v6)).or_else(|| beyond.first().copied())
         }
     }
 }
 
-/// The IPv4 address inside an IPv6 address, where there is one; else the address itself.
+fn class_v4(address: Ipv4Addr) -> Option<Class> {
+    NETWORKS_V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, class)| *class)
+}
+
+fn class_v6(address: Ipv6Addr) -> Option<Class> {
+    let named = NETWORKS_V6.iter().find(|(net, _)| net.contains(&address)).map(|(_, class)| *class);
+    named.or((!GLOBAL_V6.contains(&address)).then_some(Class::Reserved))
+}
+
+/// The IPv4 address that an IPv6 address is another form of, where it is one; else the address itself.
 pub(super) fn effective(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
-    let inside = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    match address {
+        IpAddr::V6(v6) => match inside(v6) {
+            Inside::Same(v4) => v4.into(),
+            Inside::Nothing | Inside::Beyond(_) => address,
+        },
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// The IPv4 addresses inside an IPv6 address.
+enum Inside {
+    Nothing,
+    /// It is nothing but another form of this one.
+    Same(Ipv4Addr),
+    /// It is an address of its own, from which a translator or a tunnel can lead on to these.
+    Beyond([Option<Ipv4Addr>; 2]),
+}
+
+fn inside(v6: Ipv6Addr) -> Inside {
+    let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match v6.segments() {
         // `::` and `::1` are themselves.
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
-        // IPv4-compatible (RFC 4291, deprecated), mapped (RFC 4291), translated (RFC 7915), NAT64 (RFC 6052), ISATAP (RFC 5214).
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Inside::Nothing,
+        // IPv4-compatible (RFC 4291, deprecated), mapped (RFC 4291), translated (RFC 7915), NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Inside::Same(of(high, low)),
+        // NAT64 of the network's own (RFC 8215): the last 32 bits, or around the bits 64 to 71 (RFC 6052 section 2.2).
+        [0x64, 0xff9b, 1, first, second, third, high, low] => {
+            let around = of(first, ((second & 0xff) << 8) | (third >> 8));
+            Inside::Beyond([Some(of(high, low)), Some(around)])
+        }
         // 6to4 (RFC 3056).
-        | [0x2002, high, low, ..] => inside(high, low),
-        _ => address,
+        [0x2002, high, low, ..] => Inside::Beyond([Some(of(high, low)), None]),
+        // Teredo (RFC 4380): its server, and the client behind it, whose bits are turned over.
+        [0x2001, 0, server_high, server_low, _, _, high, low] => {
+            Inside::Beyond([Some(of(!high, !low)), Some(of(server_high, server_low))])
+        }
+        // ISATAP (RFC 5214), in any network.
+        [_, _, _, _, flags, 0x5efe, high, low] if flags & !0x0300 == 0 => {
+            Inside::Beyond([Some(of(high, low)), None])
+        }
+        _ => Inside::Nothing,
     }
 }
 
@@ -153,6 +200,17 @@ mod tests {
                     "168.63.129.16",
                     "100.100.100.200",
                     "2002:a9fe:a9fe::1",
+                    "::169.254.169.254",
+                    "::ffff:0:169.254.169.254",
+                    "64:ff9b:1::a9fe:a9fe",
+                    "64:ff9b:1:a9fe:a9:fe00::",
+                    "fe80::5efe:169.254.169.254",
+                    "fd00::200:5efe:169.254.169.254",
+                    "2001:0:101:101:0:0:5601:5601",
+                    "2001:0:a9fe:a9fe::fefe:fefe",
+                    "fd20:ce::254",
+                    "fd00:42::42",
+                    "169.254.42.42",
                 ][..],
             ),
             (
@@ -169,6 +227,12 @@ mod tests {
                     "::ffff:0:127.0.0.1",
                     "64:ff9b::7f00:1",
                     "2002:7f00:1::",
+                    "::0.0.0.0",
+                    "::2",
+                    "::ffff:0.0.0.0",
+                    "64:ff9b::",
+                    "2606:4700::5efe:127.0.0.1",
+                    "2606:4700::300:5efe:127.0.0.1",
                 ],
             ),
             (
@@ -186,9 +250,18 @@ mod tests {
                     "64:ff9b:1::1",
                     "fec0::1",
                     "2001:4860::5efe:10.0.0.1",
+                    "2001:4860::200:5efe:192.168.0.1",
+                    "2002:c0a8:101::1",
+                    "64:ff9b:1::808:808",
+                    // The way to a machine of the internet begins inside.
+                    "fd12:3456::5efe:8.8.8.8",
+                    "fc00::200:5efe:1.1.1.1",
                 ],
             ),
-            (Class::LinkLocal, &["169.254.1.1", "fe80::1", "febf::1"]),
+            (
+                Class::LinkLocal,
+                &["169.254.1.1", "fe80::1", "febf::1", "fe80::5efe:8.8.8.8", "2002:a9fe:101::1"],
+            ),
             (
                 Class::Reserved,
                 &[
@@ -199,6 +272,11 @@ mod tests {
                     "255.255.255.255",
                     "240.0.0.1",
                     "2001::1",
+                    "2001:0:808:808::f7f7:f7f7",
+                    "64:ff9b:2::808:808",
+                    "64:ff9b::1:808:808",
+                    "2002:e000:1::1",
+                    "2001:db8::5efe:8.8.8.8",
                     "2001:db8::1",
                     "ff02::1",
                     "4000::1",
@@ -219,6 +297,11 @@ mod tests {
             "2606:4700::1",
             "64:ff9b::101:101",
             "::ffff:8.8.8.8",
+            "::ffff:0:8.8.8.8",
+            "::8.8.8.8",
+            "2002:808:808::1",
+            "2606:4700::5efe:8.8.8.8",
+            "2606:4700::100:5eff:10.0.0.1",
         ] {
             assert_eq!(of(public), None, "{public}");
         }

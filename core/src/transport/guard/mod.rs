@@ -3,7 +3,7 @@
 //! A user who registers a server, or names a key set, chooses the addresses that this machine connects to. While the gateway
 //! serves its own machine alone and knows no users, that is the user's own business. As soon as it is shared, [`Stance::Guarded`]
 //! holds: only machines of the internet, and the entries of `[outbound]`. An endpoint that the operator's own configuration names
-//! is the operator's choice, as long as it is named there. Addresses that return a cloud machine's credentials are nobody's
+//! is the operator's choice, as long as it is named there; so is one that the embedding program registers itself. Addresses that return a cloud machine's credentials are nobody's
 //! choice.
 //!
 //! A URL is judged twice: as it is written when it is set ([`Watch::check_url`]), and by the addresses that its name has
@@ -13,8 +13,11 @@
 mod class;
 mod command;
 mod outbound;
+mod pattern;
+mod program;
 mod refusal;
 mod resolve;
+mod runner;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -26,8 +29,9 @@ use arc_swap::ArcSwap;
 use url::{Host, Url};
 
 use self::class::Class;
-pub use self::command::{Folder, Program, Stdio, Variable};
+pub use self::command::{Folder, Stdio, Variable};
 pub use self::outbound::{Allowed, Outbound};
+pub use self::program::Program;
 use self::refusal::Refusal;
 pub use self::resolve::{Resolve, System};
 use super::in_process;
@@ -55,6 +59,9 @@ const OTHER_SERVICES: [u16; 86] = [
     11211, 25565,
 ];
 
+/// Addresses of one name that are tried at most: each that does not answer takes its time.
+const MOST_ADDRESSES: usize = 16;
+
 /// How much is let through without being listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stance {
@@ -76,6 +83,8 @@ struct GuardCore {
     resolver: Arc<dyn Resolve>,
     /// The servers that the operator's own configuration names, and where it says that they are.
     named: ArcSwap<HashMap<(TenantId, String), ServerEndpoint>>,
+    /// Those that the embedding program registered by its own code since it started.
+    vouched: ArcSwap<HashMap<(TenantId, String), ServerEndpoint>>,
     /// Schemes of URLs that connectors of the embedding program's own read.
     custom: ArcSwap<BTreeSet<String>>,
 }
@@ -121,6 +130,7 @@ impl Guard {
             stdio,
             resolver,
             named: ArcSwap::default(),
+            vouched: ArcSwap::default(),
             custom: ArcSwap::default(),
         }))
     }
@@ -141,6 +151,26 @@ impl Guard {
     pub fn trust_declared(&self, tenant: &TenantId, servers: &[Registration]) {
         let named = |server: &Registration| Some((tenant.clone(), server.name.clone(), server.endpoint()?));
         self.trust(servers.iter().filter_map(named));
+    }
+
+    /// Trusts a server that the embedding program names by its own code, as one of the operator's configuration, for as long as the
+    /// gateway is open; `None` takes that back. Returns the endpoint that was trusted under this name before.
+    pub fn vouch(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        endpoint: Option<ServerEndpoint>,
+    ) -> Option<ServerEndpoint> {
+        let key = (tenant.clone(), name.to_owned());
+        let before = self.0.vouched.rcu(|vouched| {
+            let mut vouched = HashMap::clone(vouched);
+            match endpoint.clone() {
+                Some(endpoint) => vouched.insert(key.clone(), endpoint),
+                None => vouched.remove(&key),
+            };
+            vouched
+        });
+        before.get(&key).cloned()
     }
 
     /// Leaves URLs of these schemes to the program that embeds the gateway: its own connectors reach them, and judge where they lead.
@@ -191,7 +221,9 @@ impl Watch {
                 Ok(url) if url.scheme() == in_process::SCHEME => Ok(()),
                 Ok(url) if self.guard.0.custom.load().contains(url.scheme()) => Ok(()),
                 Ok(url) => self.check_url(&url),
-                Err(error) => Err(Error::new(ErrorKind::PermissionDenied, "this is no URL").caused_by(error)),
+                Err(error) => {
+                    Err(Error::new(ErrorKind::PermissionDenied, "this is not a valid URL").caused_by(error))
+                }
             },
             ServerEndpoint::Command { command, args, env, cwd } => {
                 let judged = self.judge_command(command, args, env, cwd.as_deref());
@@ -229,6 +261,8 @@ impl Watch {
         if found.is_empty() {
             return Err(unknown("the server's host name has no address"));
         }
+        // Of the answer only the addresses count.
+        let found: Vec<_> = found.iter().map(|found| SocketAddr::new(found.ip(), port)).collect();
         // One bad address spoils all: a name that leads inside and outside is there to be taken for the one and used as the other.
         for address in &found {
             if let Err(refusal) = self.judge_address(address.ip(), Some(host)) {
@@ -237,15 +271,17 @@ impl Watch {
                 return Err(refused(refusal));
             }
         }
-        Ok(found)
+        Ok(found.into_iter().take(MOST_ADDRESSES).collect())
     }
 
-    /// Whether the operator's own configuration names the watched endpoint.
+    /// Whether the operator's own configuration, or the code of the embedding program, names the watched endpoint.
     pub fn is_operators(&self) -> bool {
         match &self.who {
             Chooser::Operator => true,
             Chooser::Tenant(_) => false,
-            Chooser::Server(server) => self.guard.0.named.load().get(&server.key) == Some(&server.endpoint),
+            Chooser::Server(server) => [&self.guard.0.named, &self.guard.0.vouched]
+                .iter()
+                .any(|trusted| trusted.load().get(&server.key) == Some(&server.endpoint)),
         }
     }
 

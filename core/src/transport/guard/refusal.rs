@@ -46,20 +46,20 @@ impl Refusal {
             }
             Self::Program(command) => {
                 let message = format!(
-                    "a shared gateway starts only programs that its own configuration names; `[stdio] allow = \
-                     [{{ command = {command:?}, args = [\"**\"] }}]` would allow this one, if it is a whole path and no shell"
+                    "a shared gateway starts only programs that its own configuration names; an entry in `[stdio] allow` with \
+                     `command = {command:?}` and the arguments in `args` would allow this one, if it is a whole path and no shell"
                 );
                 error("command", message)
             }
             Self::Arguments(command) => {
                 let message = format!(
-                    "the entry of {command:?} in `[stdio] allow` does not describe these arguments; its `args` \
-                     would have to"
+                    "the entry of {command:?} in `[stdio] allow` does not describe these arguments; its `args` would have to, \
+                     where `*` stands for a part of a name without `@ : / \\ =`, blanks and `..`"
                 );
                 error("arguments", message)
             }
             Self::Variable { name, never: true } => {
-                let message = "whoever sets this variable has other code run, so no registration may set it";
+                let message = "this variable decides which code runs, so that no registration may set it";
                 error("variable", message.to_owned()).with("variable", name)
             }
             Self::Variable { name, never: false } => {

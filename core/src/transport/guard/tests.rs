@@ -207,6 +207,111 @@ async fn a_name_is_judged_by_all_its_addresses_each_time() {
     }
 }
 
+/// B-21: whatever form a name server gives an inner address, and whatever it puts beside it, the name leads nowhere; also where every
+/// other address may be connected to, none that hands out a machine's credentials.
+#[tokio::test]
+async fn a_name_server_that_lies_leads_nowhere() {
+    let inner = [
+        "127.0.0.1",
+        "0.0.0.0",
+        "::",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::127.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::808:808",
+        "2002:7f00:1::1",
+        "2001:0:808:808::f7f7:f7f7",
+        "fe80::5efe:8.8.8.8",
+        "fd00::5efe:8.8.8.8",
+        "2606:4700::5efe:10.0.0.1",
+        "fec0::1",
+        "ff02::1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ];
+    let metadata = [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "::169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "2002:a9fe:a9fe::1",
+        "2001:0:808:808:0:0:5601:5601",
+        "fe80::5efe:169.254.169.254",
+        "fd00::200:5efe:169.254.169.254",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "100.100.100.200",
+        "168.63.129.16",
+    ];
+    for (stance, bad) in
+        [(Stance::Guarded, &inner[..]), (Stance::Guarded, &metadata), (Stance::Open, &metadata)]
+    {
+        for address in bad {
+            for answer in [vec![*address], vec!["1.1.1.1", address], vec![address, "2606:4700::1"]] {
+                let resolver = Arc::new(Scripted(Mutex::new(vec![answer.clone()])));
+                let guard = Guard::resolving(stance, Outbound::default(), Stdio::default(), resolver);
+                for name in ["a.example", "a.example.", "127.0.0.1.nip.example", "2130706433"] {
+                    let outcome = guard.for_tenant(&tenant("acme")).resolve(name, 80).await;
+                    assert!(outcome.is_err(), "{stance:?} {name} {answer:?}: {outcome:?}");
+                }
+            }
+        }
+    }
+    // Names that are decided without asking anybody, whatever the answer would be.
+    let honest = || Arc::new(Scripted(Mutex::new(vec![vec!["1.1.1.1"]])));
+    for (stance, name) in [
+        (Stance::Guarded, "localhost"),
+        (Stance::Guarded, "x.localhost."),
+        (Stance::Open, "metadata.google.internal"),
+        (Stance::Open, "INSTANCE-DATA."),
+    ] {
+        let guard = Guard::resolving(stance, Outbound::default(), Stdio::default(), honest());
+        assert!(guard.for_tenant(&tenant("acme")).resolve(name, 80).await.is_err(), "{name}");
+    }
+}
+
+/// Answers with other ports, and with more addresses than anybody has.
+#[derive(Debug)]
+struct Talkative;
+
+#[async_trait]
+impl Resolve for Talkative {
+    async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((0..5000_u32)
+            .map(|n| SocketAddr::new(std::net::Ipv4Addr::from(0x0808_0000 + n).into(), 22))
+            .collect())
+    }
+}
+
+/// B-21: of an answer the addresses count, up to a number that can be tried; the port is the one that was judged.
+#[tokio::test]
+async fn a_name_server_chooses_no_port_and_no_number_of_attempts() {
+    let guard = Guard::resolving(Stance::Guarded, Outbound::default(), Stdio::default(), Arc::new(Talkative));
+    let found = guard.for_tenant(&tenant("acme")).resolve("a.example", 443).await.unwrap();
+    assert!(found.len() <= 16 && found.iter().all(|found| found.port() == 443), "{found:?}");
+}
+
+/// B-20: an entry of an allow-list has an address in its other forms, but not every way that ends there.
+#[test]
+fn a_listed_network_is_no_tunnel() {
+    let guard = guarded("allow = ['10.1.0.0/16', '8.8.8.8']");
+    for url in ["http://[::ffff:10.1.2.3]/", "http://[64:ff9b::a01:203]/", "http://[::10.1.2.3]/"] {
+        assert_eq!(rule(&guard, url), None, "{url}");
+    }
+    for (url, expected) in [
+        ("http://[fe80::5efe:10.1.2.3]/", "link-local"),
+        ("http://[fd00::5efe:10.1.2.3]/", "private"),
+        ("http://[2002:a01:203::1]/", "private"),
+        ("http://[fd00::5efe:8.8.8.8]/", "private"),
+    ] {
+        assert_eq!(rule(&guard, url).as_deref(), Some(expected), "{url}");
+    }
+}
+
 /// B-21: a name that is listed may lead inside, but not to a machine's credentials.
 #[tokio::test]
 async fn a_listed_name_may_lead_inside() {
@@ -279,6 +384,10 @@ mod connections {
         let away = format!("http://{}/stolen", canary.local_addr().unwrap());
         for status in ["301 a", "302 b", "303 c", "307 d", "308 e"] {
             for place in [away.as_str(), "//evil.example/", "gopher://x/", "/loop"] {
+                // Within the origin these two are followed, a few times at most: it was judged.
+                if place == "/loop" && matches!(status, "307 d" | "308 e") {
+                    continue;
+                }
                 let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let url = format!("http://{}/mcp", upstream.local_addr().unwrap());
                 let answering = async {
@@ -304,6 +413,8 @@ mod connections {
                         correlation_id: None,
                         headers: None,
                         pauses: None,
+                        queued: None,
+                        call: None,
                     };
                     link.request(outgoing).await.err().unwrap()
                 };

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
 use super::dial::{Dial, Tls};
 use super::link::HttpLink;
-use super::pool::{Pool, PooledConnection, Purpose};
+use super::pool::Pool;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Server, ServerId};
@@ -22,7 +22,7 @@ use crate::transport::credential_provider::{
     CredentialProvider, CredentialRequest, ProvidedCredentials, Refusal, RetryAdvice, origin,
 };
 use crate::transport::guard::Watch;
-use crate::transport::{Connector, Link, TransportContext};
+use crate::transport::{Connector, ExaminedStep, Link, QueueStats, TransportContext};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -48,8 +48,12 @@ const OWN_HEADERS: [&str; 13] = [
 #[derive(Clone)]
 pub struct HttpConnector {
     pub(super) pool: Arc<Pool>,
-    /// Path and query.
-    pub(super) uri: Uri,
+    /// Path and query of `endpoint_url`.
+    uri: Uri,
+    /// The URL that `uri` belongs to.
+    base: Arc<Url>,
+    /// Path and query to which the server redirected.
+    pub(super) place: Arc<ArcSwapOption<Uri>>,
     /// Headers of every POST.
     pub(super) headers: HeaderMap,
     pub(super) clock: Arc<dyn Clock>,
@@ -117,6 +121,7 @@ impl HttpConnector {
             value(&authority).ok_or_else(|| invalid("endpoint_url has a host that HTTP cannot carry"))?,
         );
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers
             .insert(USER_AGENT, HeaderValue::from_static(concat!("mcp-gateway/", env!("CARGO_PKG_VERSION"))));
@@ -124,11 +129,12 @@ impl HttpConnector {
             let (name, value) = configured(name, text)?;
             headers.insert(name, value);
         }
-        let (clock, limit) = (means.clock.clone(), server.configuration.max_connections);
-        let pool = Pool::new(dial, limit, clock.clone(), means.tasks.clone());
+        let clock = means.clock.clone();
+        let pool = Pool::new(dial, server, clock.clone(), means.tasks.clone());
         let (provider, origin) = (means.provider.clone(), origin(url).into());
         let shown = Shown { provider, server: server.id, origin, subject: None };
-        Ok(Self { pool, uri, headers, clock, shown })
+        let (base, place) = (Arc::new(url.clone()), Arc::default());
+        Ok(Self { pool, uri, base, place, headers, clock, shown })
     }
 
     fn wanted(&self) -> CredentialRequest<'_> {
@@ -173,19 +179,30 @@ impl HttpConnector {
         own
     }
 
-    /// As [`Pool::send`].
-    pub(super) fn send(
-        &self,
-        purpose: Purpose,
-        request: impl Fn() -> Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<(PooledConnection, Response<Incoming>)>> {
-        self.pool.send(purpose, self.shown.subject.as_ref(), request)
+    /// The one caller whose messages it carries, if it is a caller's own.
+    pub(super) fn subject(&self) -> Option<&Arc<str>> {
+        self.shown.subject.as_ref()
+    }
+
+    /// Path and query that messages go to: those of `endpoint_url`, or those to which the server redirected.
+    pub(in crate::transport) fn target(&self) -> Uri {
+        self.place.load().as_ref().map_or_else(|| self.uri.clone(), |place| Uri::clone(place))
+    }
+
+    /// `endpoint_url`.
+    pub(in crate::transport) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// The same connector for another path of the same origin.
+    pub(in crate::transport) fn at_path(&self, path: Uri) -> Self {
+        Self { uri: path, place: Arc::default(), ..self.clone() }
     }
 
     pub(super) fn build(&self, method: Method, headers: HeaderMap, message: Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(message));
         *request.method_mut() = method;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = self.target();
         *request.headers_mut() = headers;
         request
     }
@@ -211,8 +228,16 @@ impl Connector for HttpConnector {
         self.pool.dial.open().await.map(drop)
     }
 
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.pool.dial.examine().await
+    }
+
     fn is_duplex(&self) -> bool {
         false
+    }
+
+    fn queue(&self) -> Option<QueueStats> {
+        Some(self.pool.calls.stats())
     }
 
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -12,6 +13,7 @@ use super::socket::{ReadableSocket, Socket};
 pub(super) use super::trust::Tls;
 use super::trust::refusal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::transport::ExaminedStep;
 use crate::transport::guard::Watch;
 
 /// Longest wait for name, TCP and TLS together.
@@ -50,6 +52,43 @@ impl Dial {
             Ok(outcome) => outcome,
             Err(_) => Err(self.failure("the server cannot be connected to within 5 s")),
         }
+    }
+
+    /// As [`Dial::open`], step by step.
+    pub(super) async fn examine(&self) -> Vec<ExaminedStep> {
+        let mut steps = Vec::new();
+        let addresses = self.in_time(self.watch.resolve(&self.host, self.port)).await;
+        let is_resolved = addresses.is_ok();
+        steps.push(("resolve", addresses.map(|found| self.resolved(&found))));
+        if !is_resolved {
+            return steps;
+        }
+        let stream = match self.in_time(self.tcp()).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                steps.push(("connect", Err(error)));
+                return steps;
+            }
+        };
+        steps.push(("connect", Ok(format!("connected to port {}", self.port))));
+        let Some(tls) = &self.tls else { return steps };
+        let trusted = self.in_time(async {
+            let connector = TlsConnector::from(tls.config().await?);
+            let connecting = connector.connect(tls.name.clone(), ReadableSocket::new(stream));
+            connecting.await.map_err(|error| self.distrust(error)).map(drop)
+        });
+        steps.push(("tls", trusted.await.map(|()| "the certificate is trusted".to_owned())));
+        steps
+    }
+
+    fn resolved(&self, addresses: &[SocketAddr]) -> String {
+        let all: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        format!("`{}` is {}", self.host, all.join(", "))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| Err(self.failure("the server cannot be connected to within 5 s"));
+        tokio::time::timeout(CONNECT_TIMEOUT, work).await.unwrap_or_else(late)
     }
 
     async fn connect(&self, tls: Option<(TlsConnector, ServerName<'static>)>) -> Result<Socket> {

@@ -4,6 +4,7 @@
 //! 2025-11-25 some close the stream on purpose and expect just that). Asking again is a GET: it delivers nothing
 //! twice to the server.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +13,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
+use super::answer::{Kind, kind_of};
 use super::connector::HttpConnector;
-use super::link::{Kind, kind_of};
+use super::encoding::Opener;
 use super::pool::{PooledConnection, Purpose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::headers::LAST_EVENT_ID;
+use crate::rpc::incoming::{self, Incoming as Received, Meant, Unread};
 use crate::rpc::sse::Decoder;
 use crate::rpc::{Message, Shape};
 
@@ -34,10 +37,15 @@ const ATTEMPTS: u32 = 3;
 /// The messages of one stream. Dropping it closes its connection.
 pub(super) struct Events {
     /// `None` while the stream is being taken up again, and after it ended.
-    open: Option<(PooledConnection, Incoming)>,
+    open: Option<OpenStream>,
     decoder: Decoder,
+    /// Messages of a batch that wait.
+    waiting: VecDeque<Message>,
     resume: Option<Resume>,
 }
+
+/// The rest of a stream: its connection, its body, and the opener of its encoding.
+type OpenStream = (PooledConnection, Incoming, Opener);
 
 /// The data needed to ask for the rest of a stream.
 pub(super) struct Resume {
@@ -51,13 +59,23 @@ pub(super) struct Resume {
 }
 
 impl Events {
-    pub(super) fn new(held: PooledConnection, body: Incoming, resume: Option<Resume>) -> Self {
-        Self { open: Some((held, body)), decoder: Decoder::default(), resume }
+    /// The events of an answer; an error if its encoding is not read.
+    pub(super) fn new(
+        held: PooledConnection,
+        response: Response<Incoming>,
+        resume: Option<Resume>,
+    ) -> Result<Self> {
+        let opener = Opener::of(response.headers())?;
+        let open = Some((held, response.into_body(), opener));
+        Ok(Self { open, decoder: Decoder::default(), waiting: VecDeque::new(), resume })
     }
 
     /// The next message; `None` when the stream is over.
     pub(super) async fn next(&mut self) -> Result<Option<Message>> {
         loop {
+            if let Some(message) = self.waiting.pop_front() {
+                return Ok(Some(message));
+            }
             while let Some(event) = self.decoder.next()? {
                 if let (Some(_), Some(resume)) = (&event.id, &self.resume)
                     && !resume.numbers.load(Ordering::Relaxed)
@@ -65,13 +83,31 @@ impl Events {
                     resume.numbers.store(true, Ordering::Relaxed);
                 }
                 // An event without data only carries the id from which a stream can be taken up again.
-                if event.is_message() && !event.data.is_empty() {
-                    return Message::parse(event.data).map(Some).map_err(not_mcp);
+                if !event.is_message() || event.data.is_empty() {
+                    continue;
+                }
+                match Received::read(event.data) {
+                    Ok(Received::One(message)) => return Ok(Some(message)),
+                    Ok(Received::Many(messages)) => {
+                        self.waiting.extend(messages);
+                        break;
+                    }
+                    // A message beside the answer costs itself alone.
+                    Err(Unread { error, meant: Meant::Message }) => {
+                        tracing::warn!(%error, "passed over a message of a server that cannot be read");
+                    }
+                    Err(Unread { error, .. }) => return Err(not_mcp(error)),
                 }
             }
-            let Some((held, body)) = &mut self.open else { return Ok(None) };
+            if !self.waiting.is_empty() {
+                continue;
+            }
+            let Some((held, body, opener)) = &mut self.open else { return Ok(None) };
             match poll_fn(|cx| held.poll_chunk(body, cx)).await {
-                Some(Ok(chunk)) => self.decoder.push(chunk),
+                Some(Ok(chunk)) => {
+                    let chunk = opener.push(chunk)?;
+                    self.decoder.push(chunk);
+                }
                 end => {
                     self.open = None;
                     if !self.resume().await {
@@ -84,7 +120,7 @@ impl Events {
 
     /// Gives the connection back: nothing more is wanted of the stream.
     fn finish(&mut self) {
-        if let Some((held, body)) = self.open.take() {
+        if let Some((held, body, _)) = self.open.take() {
             held.release(Some(body));
         }
     }
@@ -116,14 +152,15 @@ impl Events {
 
 impl Resume {
     /// The rest of the stream behind the event `id`; `None` if the server refuses it.
-    async fn ask(&self, id: &HeaderValue) -> Result<Option<(PooledConnection, Incoming)>> {
+    async fn ask(&self, id: &HeaderValue) -> Result<Option<OpenStream>> {
         let headers = self.connector.dressed(&self.headers).await?;
         let mut headers = HttpConnector::listen_headers(&headers);
         headers.insert(LAST_EVENT_ID, id.clone());
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = self.connector.send(Purpose::Call, request).await?;
+        let (held, response) = self.connector.send(Purpose::Call, None, request).await?;
         if response.status().is_success() && matches!(kind_of(&response), Ok(Kind::Events)) {
-            Ok(Some((held, response.into_body())))
+            let opener = Opener::of(response.headers())?;
+            Ok(Some((held, response.into_body(), opener)))
         } else {
             held.release(Some(response.into_body()));
             Ok(None)
@@ -163,6 +200,9 @@ pub(super) fn answer(
 /// `response` if it answers the request `id`.
 pub(super) fn check_id(response: Message, id: u64) -> Result<Message> {
     if response.shape() == Shape::Response && response.id_number() == Some(id) {
+        return Ok(response);
+    }
+    if let Some(response) = incoming::adopted(&response, id) {
         return Ok(response);
     }
     let answered: String = response.id().unwrap_or("null").chars().take(40).collect();

@@ -10,21 +10,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::Incoming as Body;
 
+use super::answer::{Kind, kind_of, unanswered, whole};
 use super::connector::{HttpConnector, PROTOCOL_VERSION, SESSION_ID, wear};
-use super::events::{self, Events, Resume, check_id, not_mcp};
+use super::encoding::Encoding;
+use super::events::{self, Events, Resume};
 use super::pool::{PooledConnection, Purpose};
 use super::sse_requests::remedied;
 use super::status::{MAX_REFUSAL, Refusal};
 use super::{MAX_BODY, body, modern};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::rpc::Message;
 use crate::rpc::version::Era;
 use crate::transport::credential_provider::RetryAdvice;
-use crate::transport::{Exchange, Link, Outgoing};
+use crate::transport::{Exchange, Link, Outgoing, Queued};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Longest wait for the server to confirm the end of a session.
@@ -45,13 +47,6 @@ pub(super) struct HttpLink {
     numbers: Arc<AtomicBool>,
     /// The stream of messages that belong to no request is open.
     listening: Arc<AtomicBool>,
-}
-
-/// The form of the answer to a message.
-pub(super) enum Kind {
-    Json,
-    Events,
-    Nothing,
 }
 
 impl fmt::Debug for HttpLink {
@@ -79,7 +74,8 @@ impl HttpLink {
         purpose: Purpose,
         message: &Bytes,
         correlation_id: Option<&str>,
-    ) -> Result<(PooledConnection, Response<Incoming>)> {
+        queued: Option<Queued>,
+    ) -> Result<(PooledConnection, Response<Body>)> {
         let shown = self.connector.shown().await?;
         let request = || {
             let mut headers = HeaderMap::clone(base);
@@ -91,7 +87,7 @@ impl HttpLink {
             }
             self.connector.build(Method::POST, headers, message.clone())
         };
-        self.connector.send(purpose, request).await
+        self.connector.send(purpose, queued, request).await
     }
 
     fn put_header(&self, name: &HeaderName, value: &HeaderValue) {
@@ -114,16 +110,21 @@ impl HttpLink {
     async fn refused(
         &self,
         held: PooledConnection,
-        response: Response<Incoming>,
+        response: Response<Body>,
         id: Option<u64>,
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
-        let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = body::read(held, incoming, MAX_REFUSAL, None).await.unwrap_or_default();
+        let body = Encoding::of(&head.headers)
+            .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
+            .unwrap_or_default();
         let now = self.connector.clock.timestamp();
+        let era = self.era.load(Ordering::Acquire);
+        let (in_session, initialized) = (self.in_session(), era == LEGACY);
         let refusal =
-            Refusal { status: head.status, headers: &head.headers, body, in_session: self.in_session(), now };
-        let judged = match self.era.load(Ordering::Acquire) {
+            Refusal { status: head.status, headers: &head.headers, body, in_session, initialized, now };
+        let judged = match era {
             MODERN => refusal.judge_modern(id),
             LEGACY => refusal.judge_legacy(id),
             _ => refusal.judge(id),
@@ -150,8 +151,9 @@ impl Link for HttpLink {
         }
         let mut last = false;
         let (held, response) = loop {
+            let cause = outgoing.correlation_id.as_deref();
             let (held, response) =
-                self.post(&headers, purpose, &outgoing.body, outgoing.correlation_id.as_deref()).await?;
+                self.post(&headers, purpose, &outgoing.body, cause, outgoing.queued).await?;
             if response.status().is_success() {
                 break (held, response);
             }
@@ -171,12 +173,10 @@ impl Link for HttpLink {
         }
         match kind_of(&response)? {
             Kind::Json => {
-                let bytes = body::read(held, response.into_body(), MAX_BODY).await?;
-                if bytes.is_empty() {
-                    return Err(unanswered());
-                }
-                let message = Message::parse(bytes).map_err(not_mcp)?;
-                check_id(message, outgoing.id).map(Exchange::One)
+                let encoding = Encoding::of(response.headers())?;
+                let bytes =
+                    body::read(held, response.into_body(), MAX_BODY, outgoing.call.as_deref()).await?;
+                whole(encoding.open(bytes, MAX_BODY)?, outgoing.id)
             }
             Kind::Events => {
                 // A modern stream that breaks is over: nothing can be asked for again.
@@ -186,7 +186,7 @@ impl Link for HttpLink {
                     numbers: self.numbers.clone(),
                     pauses: outgoing.pauses.clone(),
                 });
-                let events = Events::new(held, response.into_body(), resume);
+                let events = Events::new(held, response, resume)?;
                 Box::pin(as_events(events, &outgoing)).await
             }
             Kind::Nothing => Err(unanswered()),
@@ -201,7 +201,8 @@ impl Link for HttpLink {
         let headers = self.headers.load_full();
         let begins =
             Message::parse(message.clone()).ok().and_then(|message| message.method().map(Purpose::of));
-        let (held, response) = self.post(&headers, begins.unwrap_or(Purpose::Call), &message, None).await?;
+        let (held, response) =
+            self.post(&headers, begins.unwrap_or(Purpose::Call), &message, None, None).await?;
         if !response.status().is_success() {
             let remedy = self.connector.remedy(response.status(), response.headers(), true);
             let refused = self.refused(held, response, None).await;
@@ -220,7 +221,7 @@ impl Link for HttpLink {
         let headers = self.connector.dressed(&self.headers.load_full()).await.ok()?;
         let headers = HttpConnector::listen_headers(&headers);
         let request = || self.connector.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = match self.connector.send(Purpose::Listen, request).await {
+        let (held, response) = match self.connector.send(Purpose::Listen, None, request).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(server = ?self.connector.pool.dial, %error, "the server's stream cannot be opened");
@@ -235,7 +236,7 @@ impl Link for HttpLink {
             }
             return None;
         }
-        let events = Events::new(held, response.into_body(), None);
+        let events = Events::new(held, response, None).ok()?;
         let place = self.connector.clone();
         Some(stream::unfold((events, turn, place), next_unasked).boxed())
     }
@@ -270,7 +271,7 @@ impl Link for HttpLink {
         let Ok(mut headers) = self.connector.dressed(&self.headers.load_full()).await else { return };
         headers.remove(CONTENT_TYPE);
         let request = || self.connector.build(Method::DELETE, headers.clone(), Bytes::new());
-        let sent = self.connector.send(Purpose::Call, request);
+        let sent = self.connector.send(Purpose::Call, None, request);
         match tokio::time::timeout(CLOSE_TIMEOUT, sent).await {
             Ok(Ok((held, response))) => held.release(Some(response.into_body())),
             // The session is over for us in any case; the server ends it by its own idle time.
@@ -322,30 +323,4 @@ async fn as_events(events: Events, outgoing: &Outgoing) -> Result<Exchange> {
         (response, None) => Exchange::One(response),
         (first, Some(events)) => Exchange::Many(events::answer(Some(first), events, outgoing.id).boxed()),
     })
-}
-
-pub(super) fn kind_of(response: &Response<Incoming>) -> Result<Kind> {
-    if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let message = "the server compressed its answer, which it was not asked to do";
-        return Err(Error::new(ErrorKind::BadUpstream, message));
-    }
-    if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-        return Ok(Kind::Nothing);
-    }
-    let Some(value) = response.headers().get(CONTENT_TYPE) else { return Ok(Kind::Json) };
-    let value = value.to_str().unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        Ok(Kind::Json)
-    } else if essence.eq_ignore_ascii_case("text/event-stream") {
-        Ok(Kind::Events)
-    } else {
-        let message =
-            "the server answered with a type that is neither JSON nor a stream of events; check endpoint_url";
-        Err(Error::new(ErrorKind::BadUpstream, message).with("content_type", essence))
-    }
-}
-
-fn unanswered() -> Error {
-    Error::new(ErrorKind::BadUpstream, "the server accepted the request and gave no answer")
 }

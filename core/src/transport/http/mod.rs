@@ -4,15 +4,19 @@
 //! because each server's share of connections is bounded. A connection is driven by the task that waits for the
 //! answer: there is no task for each connection and no waking across threads.
 
+mod answer;
 mod body;
 mod connector;
 mod dial;
+mod encoding;
 mod events;
 mod fetch;
 mod sse_requests;
 mod link;
+mod lost;
 mod modern;
 mod pool;
+mod redirects;
 mod socket;
 mod status;
 pub(crate) mod trust;

@@ -3,11 +3,12 @@
 
 use http::header::HeaderMap;
 
+use super::lost::misses_session;
 use super::status::Refusal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::headers::{self, METHOD, NAME, PROTOCOL_VERSION};
 use crate::rpc::version::MODERN;
-use crate::rpc::{Members, Message};
+use crate::rpc::{Members, Message, incoming};
 use crate::transport::Outgoing;
 
 /// Adds to `base` the headers of this request: what the client's own say that the gateway has no better word for, then
@@ -36,7 +37,7 @@ impl Refusal<'_> {
         let changed = match (self.status.as_u16(), self.code()) {
             (405, _) | (404, None) | (_, Some(-32022)) => true,
             // A legacy server that misses its session, or its handshake.
-            (400 | 422, None | Some(-32000 | -32600)) => self.says("session") || self.says("initializ"),
+            (400 | 422, code) => misses_session(code, &self.body),
             _ => false,
         };
         if changed { Err(self.changed()) } else { self.judge(id) }
@@ -54,13 +55,16 @@ impl Refusal<'_> {
     }
 
     fn changed(&self) -> Error {
-        let error = Error::new(ErrorKind::SessionNotFound, "the server no longer speaks as it did");
+        let error = Error::new(
+            ErrorKind::SessionNotFound,
+            "the server no longer speaks the protocol version that it spoke before",
+        );
         error.status(self.status.as_u16()).not_sent()
     }
 
     /// The code of the error response that the body is, if it is one.
     fn code(&self) -> Option<i32> {
-        let message = Message::parse(self.body.clone()).ok()?;
+        let message = incoming::one(self.body.clone())?;
         Members::parse(message.error()?).ok()?.get("code")?.parse().ok()
     }
 
@@ -80,7 +84,14 @@ mod tests {
 
     fn refusal<'a>(headers: &'a HeaderMap, status: u16, body: &'static str) -> Refusal<'a> {
         let status = StatusCode::from_u16(status).unwrap();
-        Refusal { status, headers, body: body.into(), in_session: false, now: Timestamp::UNIX_EPOCH }
+        Refusal {
+            status,
+            headers,
+            body: body.into(),
+            in_session: false,
+            initialized: false,
+            now: Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]

@@ -20,9 +20,12 @@ use super::dial::Dial;
 use super::wire::{Rest, Wire};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::model::Server;
 use crate::per_thread::PerThread;
 use crate::rpc::Method;
 use crate::tasks::Tasks;
+use crate::transport::Queued;
+use crate::transport::queue::{ConnectionQueue, Slot};
 
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(90);
@@ -32,7 +35,7 @@ const IDLE: Duration = Duration::from_secs(90);
 const HEARD: Duration = Duration::from_millis(1);
 /// Time between two looks at the idle connections.
 const SWEEP: Duration = Duration::from_secs(30);
-/// Longest wait for one of the connections to come free.
+/// Longest wait of a stream that only listens for a permit.
 const WAIT: Duration = Duration::from_secs(1);
 
 // Boxed: a wire is hundreds of bytes and passes through many hands.
@@ -66,8 +69,8 @@ pub(super) struct Pool {
     pub(super) dial: Dial,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
-    limit: usize,
-    calls: Semaphore,
+    /// The connections for calls.
+    pub(super) calls: ConnectionQueue,
     listens: Semaphore,
     /// Where the threads that opened them look first.
     idle: PerThread<Mutex<Wires>>,
@@ -78,32 +81,36 @@ pub(super) struct Pool {
 pub(super) struct PooledConnection {
     wire: Box<Wire>,
     // Behind the wire, so that the connection is closed before another may be opened.
-    permit: Permit,
+    permit: ConnectionPermit,
 }
 
 /// A permit for one more connection, given back when dropped. Not the semaphore's own, which would count its holders beside those
 /// of the pool.
-struct Permit {
+struct ConnectionPermit {
     pool: Arc<Pool>,
-    purpose: Purpose,
+    /// The connection of a call; a stream that only listens has none.
+    slot: Option<Slot>,
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.pool.permits(self.purpose).add_permits(1);
+        match self.slot.take() {
+            Some(slot) => self.pool.calls.release(slot),
+            None => self.pool.listens.add_permits(1),
+        }
     }
 }
 
 impl Pool {
-    pub(super) fn new(dial: Dial, limit: u32, clock: Arc<dyn Clock>, tasks: Tasks) -> Arc<Self> {
-        let limit = usize::try_from(limit.max(1)).unwrap_or(1).min(Semaphore::MAX_PERMITS);
+    pub(super) fn new(dial: Dial, server: &Server, clock: Arc<dyn Clock>, tasks: Tasks) -> Arc<Self> {
+        let calls = ConnectionQueue::new(&server.name, &server.configuration, Arc::clone(&clock));
+        let listens = calls.limit().saturating_mul(LISTENS_PER_CALL).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             dial,
             clock,
             tasks,
-            limit,
-            calls: Semaphore::new(limit),
-            listens: Semaphore::new(limit.saturating_mul(LISTENS_PER_CALL).min(Semaphore::MAX_PERMITS)),
+            calls,
+            listens: Semaphore::new(listens),
             idle: PerThread::new(Mutex::default),
             sweeping: AtomicBool::new(false),
         })
@@ -111,23 +118,25 @@ impl Pool {
 
     /// Sends a request and returns the head of the answer, with the connection that the body will come on.
     ///
-    /// [`ErrorKind::Unavailable`], not sent, if all connections stay in use for 1 s; else [`ErrorKind::BadUpstream`], which says
-    /// whether anything was sent. A request that was not written on a connection that turns out to be closed is sent on a new
+    /// [`ErrorKind::Unavailable`], not sent, as of [`ConnectionQueue::wait`]; else [`ErrorKind::BadUpstream`], which says whether
+    /// anything was sent. A request that was not written on a connection that turns out to be closed is sent on a new
     /// one, once; so is a message that begins a session, written or not. `owner`: the only caller whose calls the connection
     /// carries.
     pub(super) async fn send(
         self: &Arc<Self>,
         purpose: Purpose,
         owner: Option<&Arc<str>>,
+        queued: Option<Queued>,
         request: impl Fn() -> Request<Full<Bytes>>,
     ) -> Result<(PooledConnection, Response<Incoming>)> {
-        let permit = match self.permits(purpose).try_acquire() {
-            Ok(permit) => {
-                permit.forget();
-                Permit { pool: Arc::clone(self), purpose }
-            }
-            Err(_) => Box::pin(self.permit(purpose)).await?,
+        let slot = match purpose {
+            Purpose::Listen => Box::pin(self.listen_permit()).await?,
+            Purpose::Call | Purpose::Begin => match self.calls.try_take(queued) {
+                Some(slot) => Some(slot),
+                None => Some(Box::pin(self.calls.wait(queued)).await?),
+            },
         };
+        let permit = ConnectionPermit { pool: Arc::clone(self), slot };
         if purpose != Purpose::Listen
             && let Some(mut wire) = self.take_idle(owner)
         {
@@ -152,28 +161,22 @@ impl Pool {
         .await
     }
 
-    fn permits(&self, purpose: Purpose) -> &Semaphore {
-        match purpose {
-            Purpose::Call | Purpose::Begin => &self.calls,
-            Purpose::Listen => &self.listens,
-        }
-    }
-
-    /// Waits until one of the connections comes free.
-    async fn permit(self: &Arc<Self>, purpose: Purpose) -> Result<Permit> {
+    /// Takes a permit for a stream that only listens; it occupies no connection of those for calls.
+    async fn listen_permit(&self) -> Result<Option<Slot>> {
         let refused = || {
             let message = format!(
-                "all {} connections to the server are in use, and none came free within 1 s; raise `configuration.max_connections`",
-                self.limit
+                "server `{}` has as many listening streams as it may have, {LISTENS_PER_CALL} times \
+                 `configuration.max_connections`, and none ended within 1 s; raise `configuration.max_connections`",
+                self.calls.server()
             );
             Error::new(ErrorKind::Unavailable, message)
                 .because(Cause::PoolExhausted)
                 .with_private("address", format!("{:?}", self.dial))
                 .not_sent()
         };
-        let waiting = tokio::time::timeout(WAIT, self.permits(purpose).acquire());
+        let waiting = tokio::time::timeout(WAIT, self.listens.acquire());
         waiting.await.map_err(|_| refused())?.map_err(|_| refused())?.forget();
-        Ok(Permit { pool: Arc::clone(self), purpose })
+        Ok(None)
     }
 
     /// The newest idle connection of this owner that can be used; those found closed or too old are dropped.
@@ -196,7 +199,7 @@ impl Pool {
             // Back where they were, oldest first; but the one about to be opened needs a slot. A permit is given back after its
             // connection was put among the idle ones: looked at in this order, none is overlooked.
             busy.reverse();
-            let room = if found.is_some() { self.limit } else { self.calls.available_permits() };
+            let room = if found.is_some() { self.calls.limit() } else { self.calls.free() };
             lock(self.idle.mine()).splice(0..0, busy);
             self.close_excess(room);
         }
@@ -305,7 +308,7 @@ impl PooledConnection {
         if let Some(body) = body {
             wire.leave(body);
         }
-        if permit.purpose != Purpose::Listen {
+        if permit.slot.is_some() {
             permit.pool.put_idle(wire);
         }
         // The permit is dropped last: see the invariant.

@@ -14,10 +14,10 @@ use tokio_rustls::client::TlsStream;
 
 /// Shared between a socket and its user through HTTP, which keeps the socket to itself.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Marks(Arc<State>);
+pub(super) struct Marks(Arc<SocketState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct SocketState {
     written: AtomicBool,
     asks: AtomicBool,
 }

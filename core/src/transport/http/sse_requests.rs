@@ -8,9 +8,10 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, Response, Uri};
 use hyper::body::Incoming;
 
+use super::answer::{Kind, kind_of};
 use super::body;
 use super::connector::{HttpConnector, PROTOCOL_VERSION};
-use super::link::{Kind, kind_of};
+use super::encoding::{Encoding, Opener};
 use super::pool::{PooledConnection, Purpose};
 use super::status::{MAX_REFUSAL, Refusal};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +25,7 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 pub(in crate::transport) struct EventStream {
     held: PooledConnection,
     body: Incoming,
+    opener: Opener,
     decoder: Decoder,
 }
 
@@ -39,7 +41,8 @@ impl EventStream {
             let Some(chunk) = poll_fn(|cx| self.held.poll_chunk(&mut self.body, cx)).await else {
                 return Ok(None);
             };
-            self.decoder.push(chunk?);
+            let chunk = self.opener.push(chunk?)?;
+            self.decoder.push(chunk);
         }
     }
 }
@@ -63,7 +66,7 @@ impl HttpConnector {
     pub(in crate::transport) async fn open_events(&self) -> Result<EventStream> {
         let headers = Self::listen_headers(&self.dressed(&self.headers).await?);
         let request = || self.build(Method::GET, headers.clone(), Bytes::new());
-        let (held, response) = self.send(Purpose::Listen, request).await?;
+        let (held, response) = self.send(Purpose::Listen, None, request).await?;
         if !response.status().is_success() {
             let status = response.status();
             return Err(match self.refusal(held, response, None, false).await {
@@ -76,7 +79,10 @@ impl HttpConnector {
             });
         }
         match kind_of(&response)? {
-            Kind::Events => Ok(EventStream { held, body: response.into_body(), decoder: Decoder::default() }),
+            Kind::Events => {
+                let opener = Opener::of(response.headers())?;
+                Ok(EventStream { held, body: response.into_body(), opener, decoder: Decoder::default() })
+            }
             Kind::Json | Kind::Nothing => Err(no_stream()),
         }
     }
@@ -95,7 +101,7 @@ impl HttpConnector {
             *request.uri_mut() = delivery.target.clone();
             request
         };
-        let (held, response) = self.send(Purpose::Call, request).await?;
+        let (held, response) = self.send(Purpose::Call, None, request).await?;
         if response.status().is_success() {
             held.release(Some(response.into_body()));
             return Ok(None);
@@ -115,12 +121,6 @@ impl HttpConnector {
         Ok((self.pool.dial.open().await?, headers))
     }
 
-    /// Path and query of `endpoint_url`.
-    #[cfg(feature = "websocket")]
-    pub(in crate::transport) fn target(&self) -> &Uri {
-        &self.uri
-    }
-
     async fn refusal(
         &self,
         held: PooledConnection,
@@ -130,10 +130,15 @@ impl HttpConnector {
     ) -> Result<Message> {
         let (head, incoming) = response.into_parts();
         // A refusal that cannot be read whole is a refusal all the same.
-        let body = body::read(held, incoming, MAX_REFUSAL).await.unwrap_or_default();
+        let body = body::read(held, incoming, MAX_REFUSAL, None).await.unwrap_or_default();
+        let body = Encoding::of(&head.headers)
+            .and_then(|encoding| encoding.open(body, MAX_REFUSAL))
+            .unwrap_or_default();
         let now = self.clock.timestamp();
         let remedy = self.remedy(head.status, &head.headers, true);
-        let refusal = Refusal { status: head.status, headers: &head.headers, body, in_session, now };
+        let initialized = in_session;
+        let refusal =
+            Refusal { status: head.status, headers: &head.headers, body, in_session, initialized, now };
         refusal.judge(id).map_err(|error| remedied(remedy, error))
     }
 }
@@ -149,6 +154,6 @@ pub(super) fn remedied(remedy: RetryAdvice, error: Error) -> Error {
 fn no_stream() -> Error {
     Error::new(
         ErrorKind::BadUpstream,
-        "the server answers with no stream of events here; is its transport `http` rather than `sse`?",
+        "the server did not answer with an event stream; its transport may be `http` rather than `sse`",
     )
 }

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use url::Url;
 
+use super::lost::says_lost;
 use crate::error::{Error, ErrorKind};
-use crate::rpc::{Members, Message, Shape};
+use crate::rpc::{Members, Message, Shape, incoming};
 
 /// How much of a refusal's body is read, in bytes.
 pub(super) const MAX_REFUSAL: usize = 64 * 1024;
@@ -18,8 +20,10 @@ pub(super) struct Refusal<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Bytes,
-    /// The request belonged to a session.
+    /// The request belonged to a session that has an id.
     pub(super) in_session: bool,
+    /// The server has seen the handshake of a session before.
+    pub(super) initialized: bool,
     pub(super) now: Timestamp,
 }
 
@@ -27,11 +31,17 @@ impl Refusal<'_> {
     /// The server's own JSON-RPC answer to the request `id`, if the body is one; else the error that says what the
     /// status means. It keeps the status.
     pub(super) fn judge(self, id: Option<u64>) -> Result<Message, Error> {
-        let message = Message::parse(self.body.clone()).ok();
+        let message = incoming::one(self.body.clone());
         let answer = message.as_ref().filter(|message| message.shape() == Shape::Response);
-        if self.in_session && self.is_lost_session(answer) {
+        if self.is_lost_session(answer) {
             let text = "the server has forgotten the session";
             return Err(self.error(ErrorKind::SessionNotFound, text).not_sent());
+        }
+        // A refusal of the whole request, also where its body is a JSON-RPC error: nothing ran, so that another replica can be
+        // asked.
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            let error = self.error(ErrorKind::RateLimited, "the server limits the rate of calls");
+            return Err(self.delayed(error).not_sent());
         }
         if let Some(answer) = answer
             && answer.error().is_some()
@@ -52,20 +62,7 @@ impl Refusal<'_> {
                 ErrorKind::BadUpstream,
                 "the server takes no POST at this path; check endpoint_url and transport_type",
             ),
-            429 => {
-                let error = self.error(ErrorKind::RateLimited, "the server limits the rate of calls");
-                self.delayed(error)
-            }
-            300..=399 => {
-                let error = self.error(
-                    ErrorKind::BadUpstream,
-                    "the server redirects, which is not followed; register the URL that it names",
-                );
-                match self.headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
-                    Some(location) => error.with_private("location", location),
-                    None => error,
-                }
-            }
+            300..=399 => self.redirected(),
             503 => {
                 let error = self.error(ErrorKind::BadUpstream, "the server says that it is not available");
                 self.delayed(error)
@@ -74,18 +71,35 @@ impl Refusal<'_> {
         })
     }
 
-    /// 404 says so by the specification; several SDKs say 400 and explain it in words.
+    /// Whether a session that was there before is lost. A server without ids of sessions can only say so in words.
     fn is_lost_session(&self, answer: Option<&Message>) -> bool {
         let code =
             answer.and_then(|answer| Members::parse(answer.error()?).ok()?.get("code")?.parse::<i32>().ok());
-        match self.status {
-            // A method that is not known is answered 404 too, by servers that are ahead of their sessions.
-            StatusCode::NOT_FOUND => code != Some(-32601),
-            StatusCode::BAD_REQUEST => {
-                matches!(code, None | Some(-32000 | -32001))
-                    && memchr::memmem::find(&self.body.to_ascii_lowercase(), b"session").is_some()
+        let by_words = self.status == StatusCode::BAD_REQUEST && self.initialized;
+        (self.in_session || by_words) && says_lost(self.status, code, &self.body)
+    }
+
+    /// A redirect that is not followed: one to another origin, or one that does not keep the message.
+    fn redirected(&self) -> Error {
+        let location = self.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let status = self.status.as_u16();
+        let message = match location.map(Url::parse) {
+            None => {
+                format!("the server redirects with HTTP {status} and does not say where; check endpoint_url")
             }
-            _ => false,
+            Some(Ok(url)) => format!(
+                "the server redirects with HTTP {status} to {}, which is not followed; register the URL that it names, if it is \
+                 the same server",
+                url.origin().ascii_serialization()
+            ),
+            Some(Err(_)) => format!(
+                "the server redirects with HTTP {status} to another page of its own, which takes no messages; check endpoint_url"
+            ),
+        };
+        let error = Error::new(ErrorKind::BadUpstream, message).status(status);
+        match location {
+            Some(location) => error.with_private("location", location),
+            None => error,
         }
     }
 
@@ -106,15 +120,24 @@ impl Refusal<'_> {
     }
 }
 
-/// The delay that a `Retry-After` header asks for: seconds, or a date. At most a day.
+/// The longest delay that is believed.
+const LONGEST_DELAY: Duration = Duration::from_secs(86_400);
+
+/// The delay that a `Retry-After` header asks for: seconds, or a date in one of the three forms of RFC 9110, section 5.6.7. At
+/// most a day; none for a date that has passed.
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let delay = if let Ok(seconds) = text.parse() {
-        Duration::from_secs(seconds)
-    } else {
-        let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        Duration::try_from(at.duration_since(now)).unwrap_or_default()
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number of seconds has is a long time, too.
+        return Some(text.parse().map_or(LONGEST_DELAY, Duration::from_secs).min(LONGEST_DELAY));
+    }
+    let obsolete = |format: &str| {
+        let date = jiff::civil::DateTime::strptime(format, text).ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
-    Some(delay.min(Duration::from_secs(86_400)))
+    let at = jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
+    let at =
+        at.or_else(|| obsolete("%A, %d-%b-%y %H:%M:%S GMT")).or_else(|| obsolete("%a %b %e %H:%M:%S %Y"))?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST_DELAY))
 }
 
 #[cfg(test)]
@@ -134,7 +157,8 @@ mod tests {
     ) -> Result<Message, Error> {
         let status = StatusCode::from_u16(status).unwrap();
         let now = Timestamp::constant(1_445_412_470, 0);
-        Refusal { status, headers, body: body.into(), in_session, now }.judge(Some(7))
+        Refusal { status, headers, body: body.into(), in_session, initialized: in_session, now }
+            .judge(Some(7))
     }
 
     #[test]
@@ -175,13 +199,29 @@ mod tests {
         for (text, seconds) in [
             ("12", Some(12)),
             ("Wed, 21 Oct 2015 07:28:00 GMT", Some(10)),
+            ("Wednesday, 21-Oct-15 07:28:00 GMT", Some(10)),
+            ("Wed Oct 21 07:28:00 2015", Some(10)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("0", Some(0)),
+            ("99999999999999999999999", Some(86_400)),
             ("soon", None),
+            ("-1", None),
+            ("", None),
             ("9999999", Some(86_400)),
         ] {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
             let error = judge_with(429, "", true, &headers).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::RateLimited);
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::RateLimited, Delivery::NotSent));
             assert_eq!(error.retry_delay(), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_with_a_json_rpc_body_is_a_refusal() {
+        let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32000,"message":"slow down"}}"#;
+        for in_session in [true, false] {
+            let error = judge(429, body, in_session).unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::RateLimited, Delivery::NotSent));
         }
     }
 

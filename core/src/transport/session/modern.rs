@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{HandshakeMode, Hello, INITIALIZE_ID, Session, ask, declared, handshake, unsupported};
-use crate::error::{Delivery, ErrorKind, Result};
+use crate::error::{Cause, Delivery, ErrorKind, Result};
 use crate::rpc::version::{Era, MODERN};
 use crate::rpc::{Edit, Members, Message, Method, meta};
 use crate::transport::{Connector, Link, Outgoing};
@@ -24,7 +24,7 @@ const DISCOVER_ID: u64 = INITIALIZE_ID + 1;
 const AGAIN_ID: u64 = DISCOVER_ID + 1;
 
 /// The era of a server, as found.
-enum Found {
+enum FoundEra {
     Modern(Message),
     /// Modern, and `initialize` was sent on the same link before that was known: a server that speaks both eras may be bound to
     /// the other one there.
@@ -94,8 +94,8 @@ impl Session {
         hello: &Hello,
     ) -> Result<Arc<Self>> {
         match probe(link.as_ref(), hello).await {
-            Ok(Found::Modern(answer)) => Ok(Self::modern(link, own, hello, answer)),
-            Ok(Found::Muddled) => {
+            Ok(FoundEra::Modern(answer)) => Ok(Self::modern(link, own, hello, answer)),
+            Ok(FoundEra::Muddled) => {
                 link.close().await;
                 let again = connector.connect(own).await?;
                 let introduced = Self::introduced(&again, own, hello).await;
@@ -104,11 +104,16 @@ impl Session {
                 }
                 introduced
             }
-            Ok(Found::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, AGAIN_ID)),
+            Ok(FoundEra::Legacy(answer, version)) => Ok(Self::legacy(link, own, answer, version, AGAIN_ID)),
             Err(error) if link.is_open() => Err(error),
             // A child that exited over a request that it did not know; another one gets the legacy handshake.
-            Err(_) => {
-                let again = connector.connect(own).await?;
+            Err(ended) => {
+                let again = match connector.connect(own).await {
+                    Ok(again) => again,
+                    // Why it ended says more than that its next start is put off.
+                    Err(error) if *error.cause() == Cause::PutOff => return Err(ended),
+                    Err(error) => return Err(error),
+                };
                 let shaken = handshake(again.as_ref(), hello).await;
                 if shaken.is_err() {
                     again.close().await;
@@ -179,12 +184,13 @@ impl Session {
     }
 }
 
-async fn probe(link: &dyn Link, hello: &Hello) -> Result<Found> {
-    let shake = async || handshake(link, hello).await.map(|(answer, version)| Found::Legacy(answer, version));
+async fn probe(link: &dyn Link, hello: &Hello) -> Result<FoundEra> {
+    let shake =
+        async || handshake(link, hello).await.map(|(answer, version)| FoundEra::Legacy(answer, version));
     let mut discovering = pin!(discover(link, hello));
     if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut discovering).await {
         return match verdict(outcome)? {
-            Some(answer) => Ok(Found::Modern(answer)),
+            Some(answer) => Ok(FoundEra::Modern(answer)),
             None => shake().await,
         };
     }
@@ -194,15 +200,15 @@ async fn probe(link: &dyn Link, hello: &Hello) -> Result<Found> {
         outcome = &mut discovering => match verdict(outcome)? {
             // A server of this era alone refuses the other request, and soon: it stands behind the one that was answered.
             Some(answer) => match tokio::time::timeout(PATIENCE, shaking).await {
-                Ok(Err(_)) => Ok(Found::Modern(answer)),
-                Ok(Ok(_)) | Err(_) => Ok(Found::Muddled),
+                Ok(Err(_)) => Ok(FoundEra::Modern(answer)),
+                Ok(Ok(_)) | Err(_) => Ok(FoundEra::Muddled),
             },
             None => shaking.await,
         },
         outcome = &mut shaking => match outcome {
             Ok(found) => Ok(found),
             Err(error) => match verdict(discovering.await) {
-                Ok(Some(answer)) => Ok(Found::Modern(answer)),
+                Ok(Some(answer)) => Ok(FoundEra::Modern(answer)),
                 _ => Err(error),
             },
         },
@@ -216,7 +222,20 @@ async fn discover(link: &dyn Link, hello: &Hello) -> Result<Message> {
     let asked = async |id| {
         let method = Method::Discover;
         let body = Message::request(Some(id), method.as_str(), Some(&params));
-        ask(link, Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None }).await
+        ask(
+            link,
+            Outgoing {
+                id,
+                method,
+                body,
+                correlation_id: None,
+                headers: None,
+                pauses: None,
+                queued: None,
+                call: None,
+            },
+        )
+        .await
     };
     let answer = asked(DISCOVER_ID).await?;
     if refuses_what_it_speaks(&answer) { asked(AGAIN_ID).await } else { Ok(answer) }

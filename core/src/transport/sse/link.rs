@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{Message, Method};
 use crate::tasks::Tasks;
-use crate::transport::duplex::{Ending, Exchanges, Mailbox, Receipt, Slip};
+use crate::transport::duplex::{Ending, Exchanges, Mailbox, Receipt, Slip, Unreadable, deliver};
 use crate::transport::http::{Delivery, EventStream, HttpConnector};
 use crate::transport::{Exchange, Link, Outgoing};
 
@@ -23,7 +23,7 @@ use crate::transport::{Exchange, Link, Outgoing};
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The state that the link, its requests and the reader of its stream share.
-struct Talk {
+struct SseConversation {
     http: Arc<HttpConnector>,
     /// The server's name, for logs.
     name: Arc<str>,
@@ -36,7 +36,7 @@ struct Talk {
     tasks: Tasks,
 }
 
-impl Talk {
+impl SseConversation {
     async fn deliver(
         &self,
         message: Bytes,
@@ -60,7 +60,7 @@ impl Talk {
 }
 
 /// Closes the stream when its last user is gone.
-struct Needed(Arc<Talk>);
+struct Needed(Arc<SseConversation>);
 
 impl Drop for Needed {
     fn drop(&mut self) {
@@ -70,13 +70,13 @@ impl Drop for Needed {
 
 /// Ends the exchanges also where the reader is dropped without coming to an end.
 struct Reader {
-    talk: Arc<Talk>,
+    talk: Arc<SseConversation>,
     events: EventStream,
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.talk.end("the link was closed");
+        self.talk.end("the connection was closed");
     }
 }
 
@@ -106,18 +106,21 @@ impl Reader {
             if !event.is_message() || event.data.is_empty() {
                 continue;
             }
-            match Message::parse(event.data) {
-                Ok(message) => self.receive(message),
-                Err(error) => {
+            match deliver(&self.talk.exchanges, event.data, |receipt| self.note(receipt)) {
+                Ok(()) => {}
+                Err(Unreadable { error, is_aside: true }) => {
+                    tracing::warn!(server = %self.talk.name, %error, "passed over a message that cannot be read");
+                }
+                Err(Unreadable { error, .. }) => {
                     return format!("the server sent what is not an MCP message: {}", error.message());
                 }
             }
         }
     }
 
-    fn receive(&self, message: Message) {
+    fn note(&self, receipt: Receipt) {
         let server = &self.talk.name;
-        match self.talk.exchanges.receive(message) {
+        match receipt {
             Receipt::Kept => {}
             Receipt::Late => {
                 tracing::debug!(%server, "dropped a message for a request that is not under way");
@@ -140,7 +143,7 @@ impl Reader {
 }
 
 /// A request under way.
-struct Waiting {
+struct PendingExchange {
     needed: Arc<Needed>,
     id: u64,
     mailbox: Arc<Mailbox>,
@@ -150,7 +153,7 @@ struct Waiting {
     over: bool,
 }
 
-impl Waiting {
+impl PendingExchange {
     async fn next(&mut self) -> Option<Result<Message>> {
         if self.over {
             return None;
@@ -190,7 +193,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingExchange {
     fn drop(&mut self) {
         let talk = &self.needed.0;
         talk.exchanges.forget(self.id);
@@ -215,7 +218,7 @@ impl SseLink {
         own: bool,
         tasks: &Tasks,
     ) -> Arc<dyn Link> {
-        let talk = Arc::new(Talk {
+        let talk = Arc::new(SseConversation {
             http,
             name,
             target,
@@ -229,7 +232,7 @@ impl SseLink {
         Arc::new(Self(Arc::new(Needed(talk))))
     }
 
-    fn talk(&self) -> &Arc<Talk> {
+    fn talk(&self) -> &Arc<SseConversation> {
         &self.0.0
     }
 }
@@ -255,7 +258,7 @@ impl Link for SseLink {
         });
         let needed = self.0.clone();
         let mut waiting =
-            Waiting { needed, id: outgoing.id, mailbox, posting: Some(posting), begun, over: false };
+            PendingExchange { needed, id: outgoing.id, mailbox, posting: Some(posting), begun, over: false };
         let cut = || Error::new(ErrorKind::BadUpstream, "the exchange ended without an answer");
         let first = waiting.next().await.unwrap_or_else(|| Err(cut()))?;
         if waiting.answered() {

@@ -4,27 +4,30 @@
 //! does, the session is over on both sides, so nothing is taken up again: requests under way fail, each with what is known of
 //! its delivery, and the next call opens a new link.
 //!
-//! The server's messages are read as they come and wait for their readers in bounded mailboxes; an event over 1 MiB ends the link
+//! The server's messages are read as they come and wait for their readers in bounded mailboxes; an event over 16 MiB ends the link
 //! with an error that names the limit.
 
 mod endpoint;
+mod fallback;
 mod link;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Uri;
 use url::Url;
 
 use self::link::SseLink;
 use super::http::HttpConnector;
-use super::{Connector, Link, TransportContext};
+use super::{Connector, ExaminedStep, Link, TransportContext};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Server;
 use crate::tasks::Tasks;
 
 pub use endpoint::resolve;
+pub use fallback::FallbackConnector;
 
 /// Reaches one server over HTTP+SSE.
 pub struct SseConnector {
@@ -51,6 +54,15 @@ impl SseConnector {
     }
 }
 
+impl SseConnector {
+    /// The same server over this transport, at its own path or at another one of its origin.
+    pub(super) fn over(http: &HttpConnector, name: Arc<str>, path: Option<Uri>, tasks: Tasks) -> Self {
+        let base = Url::clone(http.base());
+        let http = Arc::new(path.map_or_else(|| http.clone(), |path| http.at_path(path)));
+        Self { http, name, base, tasks }
+    }
+}
+
 impl fmt::Debug for SseConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SseConnector").field(&self.http).finish()
@@ -69,7 +81,9 @@ impl Connector for SseConnector {
             let event = events.next().await?.ok_or_else(nothing)?;
             // Some servers greet first.
             if event.name.as_deref() == Some("endpoint") {
-                break endpoint::resolve(&self.base, &event.data)?;
+                // Seen from where the stream was opened, which a redirect may have moved.
+                let base = self.base.join(&self.http.target().to_string());
+                break endpoint::resolve(base.as_ref().unwrap_or(&self.base), &event.data)?;
             }
         };
         Ok(SseLink::open(self.http.clone(), self.name.clone(), target, events, own, &self.tasks))
@@ -77,6 +91,10 @@ impl Connector for SseConnector {
 
     async fn check(&self) -> Result<()> {
         self.http.check().await
+    }
+
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.http.examine().await
     }
 
     fn remembers_clients(&self) -> bool {

@@ -140,7 +140,16 @@ async fn bounded<T>(work: impl Future<Output = T>) -> T {
 fn call(id: u64) -> Outgoing {
     let method = Method::ToolsCall;
     let body = Message::request(Some(id), method.as_str(), Some(r#"{"name":"t"}"#));
-    Outgoing { id, method, body, correlation_id: Some("c-1".into()), headers: None, pauses: None }
+    Outgoing {
+        id,
+        method,
+        body,
+        correlation_id: Some("c-1".into()),
+        headers: None,
+        pauses: None,
+        queued: None,
+        call: None,
+    }
 }
 
 fn result(id: u64) -> String {
@@ -229,7 +238,7 @@ async fn an_event_over_the_limit_is_an_error_that_names_it() {
         let link = fake.connect(true).await.unwrap();
         let error = asked(&fake, &*link, 1, || fake.write(endless)).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::BadUpstream);
-        assert!(error.message().contains("1048576 bytes"), "{error}");
+        assert!(error.message().contains("16777216 bytes"), "{error}");
         assert!(!link.is_open());
     }
 }

@@ -19,11 +19,11 @@ const JITTER: f64 = 0.2;
 pub(super) struct Backoff {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
-    state: Mutex<State>,
+    state: Mutex<BackoffState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BackoffState {
     failures: u32,
     counted_at: Option<Tick>,
     until: Tick,
@@ -58,7 +58,7 @@ impl Backoff {
         self.count(&mut self.lock(), now, now);
     }
 
-    fn count(&self, state: &mut State, started: Tick, now: Tick) {
+    fn count(&self, state: &mut BackoffState, started: Tick, now: Tick) {
         // Children that ran side by side and died of one cause are one failure, not many.
         if state.counted_at.is_some_and(|counted| started < counted) {
             return;
@@ -69,7 +69,7 @@ impl Backoff {
         state.until = now + self.random.jitter(doubled.min(LONGEST), JITTER);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BackoffState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

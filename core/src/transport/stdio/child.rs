@@ -1,7 +1,7 @@
 //! One child: its pipes, its life, its end.
 
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::budget::Budget;
 use super::group::Group;
+use super::strays::Processes;
+use super::tail::Tail;
 use crate::clock::Tick;
 use crate::model::redact::Secrets;
-use crate::rpc::Message;
 use crate::rpc::lines::{Line, Lines, excerpt, framed};
-use crate::transport::duplex::{Conversation, Ending, Item, Receipt};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Unreadable, deliver};
 
 /// Longest line that a child may write to its standard output.
 pub(super) const MAX_LINE: usize = 16 * 1024 * 1024;
@@ -97,38 +98,35 @@ pub(super) async fn read(
             continue;
         }
         let server = &talk.name;
-        match Message::parse(line.clone()).map(|message| talk.exchanges.receive(message)) {
-            Ok(Receipt::Kept) => {}
-            Ok(Receipt::Overrun(id)) => talk.cancel(id),
-            Ok(Receipt::Late) => {
+        let told = deliver(&talk.exchanges, line.clone(), |receipt| match receipt {
+            Receipt::Kept => {}
+            Receipt::Overrun(id) => talk.cancel(id),
+            Receipt::Late => {
                 if let Some(suppressed) = budget.take() {
                     tracing::debug!(%server, suppressed, "dropped a message for a request that is not under way");
                 }
             }
-            Ok(Receipt::Displaced(dropped)) => {
+            Receipt::Displaced(dropped) => {
                 if let Some(suppressed) = budget.take() {
                     tracing::warn!(%server, dropped, suppressed, "nobody reads what the server sends unasked; dropped the oldest");
                 }
             }
-            Err(error) => {
-                if let Some(suppressed) = budget.take() {
-                    let line = excerpt(&line, 200);
-                    tracing::warn!(%server, %error, line, suppressed, "ignored a line on standard output that is no message; log to standard error instead");
-                }
-            }
+        });
+        if let Err(Unreadable { error, .. }) = told
+            && let Some(suppressed) = budget.take()
+        {
+            let line = excerpt(&line, 200);
+            tracing::warn!(%server, %error, line, suppressed, "ignored a line on standard output that is no message; log to standard error instead");
         }
     }
     let _ = troubles.try_send(Trouble::ClosedOutput);
 }
 
-/// The last line that a child wrote to its standard error.
-pub(super) type LastWords = Arc<Mutex<Option<String>>>;
-
 /// Drains standard error, so that the child never waits for it.
 pub(super) async fn drain(
     errors: impl AsyncRead + Unpin,
     server: Arc<str>,
-    last: LastWords,
+    tail: Tail,
     secrets: Secrets,
     mut budget: Budget,
 ) {
@@ -144,8 +142,7 @@ pub(super) async fn drain(
         }
         // Short, because this runs for each line of a flood.
         let words = excerpt(&line[..line.len().min(512)], 512);
-        let words = secrets.hide(&words).chars().take(200).collect();
-        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        tail.push(secrets.hide(&words).into_owned());
     }
 }
 
@@ -158,7 +155,9 @@ pub(super) struct Supervisor {
     pub(super) stop: CancellationToken,
     /// Standard output and standard error were read to their ends.
     pub(super) heard: [CancellationToken; 2],
-    pub(super) last_words: LastWords,
+    /// Cancelled when the child may see the end of its input: its descendants were looked for.
+    pub(super) looked: CancellationToken,
+    pub(super) tail: Tail,
     pub(super) backoff: Arc<Backoff>,
     pub(super) started: Tick,
     pub(super) permit: OwnedSemaphorePermit,
@@ -179,13 +178,19 @@ impl Supervisor {
                 false
             }
         };
+        // While their parents live.
+        let mut descendants = Processes::default();
         if asked {
-            self.end("the link was closed", None, true);
+            self.end("the connection was closed", None, true);
+            descendants = self.child.id().map(Processes::below).unwrap_or_default();
+            self.looked.cancel();
             self.see_out().await;
         }
+        self.looked.cancel();
         self.group.kill();
         // Waiting cannot fail for a child that was not reaped, and returns at once for one that was.
         let _ = self.child.wait().await;
+        self.group.sweep(&descendants, GRACE).await;
         drop(self.group);
         drop(self.permit);
         self.talk.finish();
@@ -237,7 +242,7 @@ impl Supervisor {
     fn end(&self, message: &'static str, status: Option<ExitStatus>, asked: bool) {
         // It may have been asked to leave while its exit was awaited.
         let asked = asked || self.talk.closing.is_cancelled();
-        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last_words = self.tail.last();
         let status = status.map(|status| status.to_string());
         if !asked {
             let (server, reason) = (&self.talk.name, last_words.as_deref());

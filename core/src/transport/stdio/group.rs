@@ -1,4 +1,4 @@
-//! The process group of one child: processes that it started die with it.
+//! The process group of one child: processes that it started die with it, also those that left the group (`strays.rs`).
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid};
 
 use super::guardian::Watched;
+use super::strays::{Mark, Processes};
 
 /// How often a group that is to be gone is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -15,22 +16,27 @@ const GLANCE: Duration = Duration::from_millis(10);
 pub(super) struct Group {
     #[cfg(unix)]
     leader: Option<Pid>,
+    /// By which processes are known that left the group on purpose.
+    mark: Mark,
+    /// Whether those have been ended.
+    swept: bool,
     /// Held until the group is dead: the guardian must not kill a group of the same number that came later.
     _watched: Option<Watched>,
 }
 
 impl Group {
     /// The group of the process `leader`, which was started as a leader of its own group.
-    pub(super) fn of(leader: Option<u32>) -> Self {
+    pub(super) fn of(leader: Option<u32>, mark: Mark) -> Self {
         #[cfg(unix)]
         {
             let leader = leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-            Self { leader, _watched: leader.and_then(|leader| Watched::new(leader.as_raw_pid())) }
+            let _watched = leader.and_then(|leader| Watched::new(leader.as_raw_pid()));
+            Self { leader, mark, swept: false, _watched }
         }
         #[cfg(not(unix))]
         {
             let _ = leader;
-            Self { _watched: None }
+            Self { mark, swept: false, _watched: None }
         }
     }
 
@@ -44,6 +50,12 @@ impl Group {
     pub(super) fn kill(&self) {
         #[cfg(unix)]
         self.signal(Signal::KILL);
+    }
+
+    /// Ends what left the group, and those of `others` that still run.
+    pub(super) async fn sweep(&mut self, others: &Processes, grace: Duration) {
+        self.mark.end(others, grace).await;
+        self.swept = true;
     }
 
     /// Waits until nothing of the group runs. The leader must have been reaped.
@@ -78,6 +90,9 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
+        if !self.swept {
+            self.mark.kill();
+        }
     }
 }
 

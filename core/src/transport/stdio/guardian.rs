@@ -11,8 +11,9 @@
 //! ends with the last child. It watches the process, which is why all gateways in a process share it. Without a `/bin/sh`
 //! children still see the end of their input.
 //!
-//! Two gaps remain: the microseconds between the start of a child and the line that names its group, and
-//! descendants that leave the group on purpose (`setsid`).
+//! On Linux it then kills what left a group on purpose (`setsid`), known by a variable in its environment (`strays.rs`). Two gaps
+//! remain: the microseconds between the start of a child and the line that names its group, and descendants that left the group
+//! *and* emptied their environment.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -36,6 +37,9 @@ done
 for each in $groups; do kill -s TERM -- "-$each"; done
 sleep 1
 for each in $groups; do kill -s KILL -- "-$each"; done
+for each in /proc/[0-9]*; do
+  grep -qF "$1." "$each/environ" && kill -s KILL "${each#/proc/}"
+done
 "#;
 
 #[derive(Debug)]
@@ -133,6 +137,7 @@ fn start() -> std::io::Result<Child> {
     use std::os::unix::process::CommandExt;
     Command::new("/bin/sh")
         .args(["-c", SCRIPT, "mcp-gateway-guardian"])
+        .arg(format!("{}={}", super::strays::VARIABLE, super::strays::of_this_process()))
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .current_dir("/")

@@ -1,12 +1,12 @@
 //! Servers that are child processes: one JSON-RPC message a line on standard input and output.
 //!
 //! A link is a child. It is started without a shell, as the leader of a process group of its own, with an environment that holds
-//! the variables that programs need to run ([`INHERITED`]) and those of its registration, nothing else.
+//! the variables that programs need to run ([`INHERITED`]), those of its registration, and one by which it is known (`strays.rs`).
 //!
 //! - No child can hold up anything but itself: its standard error is always drained, what waits for it is bounded in
 //!   number and time, a message that it does not read fails as `NotSent`.
 //! - No child is left: closing a link, dropping it, and stopping the [`Tasks`] each end the whole group (end of input,
-//!   2 s, SIGTERM, 2 s, SIGKILL) and reap the child. After a SIGKILL of the gateway the guardian ends the groups
+//!   2 s, SIGTERM, 2 s, SIGKILL), then what left the group on purpose (on Linux: SIGTERM, 2 s, SIGKILL), and reap the child. After a SIGKILL of the gateway the guardian ends the groups
 //!   (`guardian.rs` says how, and what it cannot do).
 //! - A server that keeps dying is not started again and again: see `backoff.rs`.
 
@@ -16,8 +16,10 @@ mod child;
 mod environment;
 mod group;
 mod guardian;
+mod strays;
 #[cfg(test)]
 pub(crate) mod pipes;
+mod tail;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,8 +27,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +41,8 @@ use self::budget::Budget;
 use self::child::{GRACE, Supervisor};
 pub use self::environment::{INHERITED, inherited};
 use self::group::Group;
+use self::strays::Mark;
+use self::tail::Tail;
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::redact::Secrets;
@@ -86,6 +90,8 @@ pub struct StdioConnector {
     limit: u32,
     free: Arc<Semaphore>,
     leaving: Arc<AtomicUsize>,
+    /// Of the child that was started last.
+    tail: Mutex<Tail>,
 }
 
 impl StdioConnector {
@@ -117,7 +123,12 @@ impl StdioConnector {
             limit,
             free: Arc::new(Semaphore::new(limit as usize)),
             leaving: Arc::default(),
+            tail: Mutex::default(),
         })
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn may_start(&self) -> Result<()> {
@@ -157,12 +168,13 @@ impl StdioConnector {
             .retry_after(Duration::from_secs(1)))
     }
 
-    fn spawn(&self, program: &Path) -> Result<Child> {
+    fn spawn(&self, program: &Path, mark: &Mark) -> Result<Child> {
         let mut command = Command::new(program);
         command
             .args(&self.args)
             .env_clear()
             .envs(&self.environment)
+            .env(strays::VARIABLE, mark.value())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -180,19 +192,30 @@ impl StdioConnector {
     }
 
     /// Starts the tasks around `child`.
-    fn attend(&self, mut child: Child, own: bool, permit: OwnedSemaphorePermit) -> Arc<dyn Link> {
-        let group = Group::of(child.id());
+    fn attend(
+        &self,
+        mut child: Child,
+        group: Group,
+        own: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<dyn Link> {
         let (queue, queued) = mpsc::channel(QUEUE);
         let (troubles, trouble) = mpsc::channel(4);
         let talk = Conversation::new(self.name.clone(), own, queue, self.leaving.clone());
-        let last_words = child::LastWords::default();
+        let tail = self.tail().clone();
         let heard = [CancellationToken::new(), CancellationToken::new()];
+        let looked = CancellationToken::new();
         let budget = || Budget::new(self.clock.clone(), LOG_LINES);
 
         if let Some(input) = child.stdin.take() {
-            let (talk, writing) = (talk.clone(), child::write(input, queued, troubles.clone()));
+            let (talk, looked) = (talk.clone(), looked.clone());
+            let writing = child::write(input, queued, troubles.clone());
             self.tasks.spawn_to_end(async move {
-                tokio::select! { () = talk.closing.cancelled() => {}, () = writing => {} }
+                let mut writing = std::pin::pin!(writing);
+                tokio::select! {
+                    () = talk.closing.cancelled() => looked.cancelled().await,
+                    () = &mut writing => {}
+                }
             });
         }
         if let Some(output) = child.stdout.take() {
@@ -201,7 +224,7 @@ impl StdioConnector {
         }
         if let Some(errors) = child.stderr.take() {
             let secrets = Secrets::of(&self.server);
-            let draining = child::drain(errors, self.name.clone(), last_words.clone(), secrets, budget());
+            let draining = child::drain(errors, self.name.clone(), tail.clone(), secrets, budget());
             self.pump(&talk, &heard[1], draining);
         }
         let supervisor = Supervisor {
@@ -211,7 +234,8 @@ impl StdioConnector {
             troubles: trouble,
             stop: self.tasks.token().clone(),
             heard,
-            last_words,
+            looked,
+            tail,
             backoff: self.backoff.clone(),
             started: self.clock.now(),
             permit,
@@ -252,18 +276,22 @@ impl Connector for StdioConnector {
         if let Some(wait) = self.backoff.remaining() {
             return Err(self
                 .refused("the server keeps ending right after its start; it is started again later")
+                .because(Cause::PutOff)
                 .retry_after(wait));
         }
         let permit = self.room().await?;
+        *self.tail() = Tail::default();
         let program = self.program().inspect_err(|_| self.backoff.failed_to_start())?;
         self.starts
             .starting(&self.server, &program)
             .await
             .map_err(|error| error.with("server", &self.name).not_sent())?;
         let guardian = guardian::Ready::new();
-        let child = self.spawn(&program).inspect_err(|_| self.backoff.failed_to_start())?;
+        let mark = Mark::new();
+        let child = self.spawn(&program, &mark).inspect_err(|_| self.backoff.failed_to_start())?;
         tracing::info!(server = %self.name, pid = child.id(), "started the server's process");
-        let link = self.attend(child, own, permit);
+        let group = Group::of(child.id(), mark);
+        let link = self.attend(child, group, own, permit);
         drop(guardian);
         Ok(link)
     }
@@ -279,6 +307,10 @@ impl Connector for StdioConnector {
 
     fn starts_process(&self) -> bool {
         true
+    }
+
+    fn last_output(&self) -> Vec<String> {
+        self.tail().lines()
     }
 }
 

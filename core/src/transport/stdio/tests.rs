@@ -110,6 +110,8 @@ fn outgoing(id: u64, method: &str, params: Option<&str>) -> Outgoing {
         correlation_id: None,
         headers: None,
         pauses: None,
+        queued: None,
+        call: None,
     }
 }
 
@@ -419,6 +421,74 @@ async fn a_server_without_a_command_is_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidParams);
 }
 
+/// The pid in the first line of `file`, once it is there.
+#[cfg(target_os = "linux")]
+async fn pid_in(file: &Path) -> u32 {
+    let read = async {
+        loop {
+            match std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
+                Some(pid) => return pid,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("the pid in time")
+}
+
+/// Whether the process runs; one that nobody reaped yet does not.
+#[cfg(target_os = "linux")]
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Processes that leave the group of the child, each in its own way.
+#[cfg(target_os = "linux")]
+const LEAVERS: [(&str, &str); 5] = [
+    ("a session of its own", "setsid sh -c 'echo $$ > FILE; exec sleep 1000' &"),
+    ("a session of its own, and its parent gone", "(setsid sh -c 'echo $$ > FILE; exec sleep 1000' &)"),
+    ("deaf to SIGTERM", "(setsid sh -c 'trap : TERM; echo $$ > FILE; while :; do sleep 1; done' &)"),
+    ("two sessions further on", "(setsid sh -c 'setsid sh -c \"echo \\$\\$ > FILE; exec sleep 1000\" &' &)"),
+    (
+        "an empty environment, under the child",
+        "env -i /usr/bin/setsid -w /bin/sh -c 'echo $$ > FILE; exec /bin/sleep 1000' &",
+    ),
+];
+
+/// A descendant that left the group on purpose ends when the link is closed, when it is dropped, and when the child ends by itself.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_left_the_group_dies_with_the_child() {
+    for (what, leaves) in LEAVERS {
+        for ending in ["closed", "dropped", "stopped", "ended by itself"] {
+            if ending == "ended by itself" && what.contains("empty environment") {
+                continue;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("pid");
+            let leaves = leaves.replace("FILE", &file.display().to_string());
+            let then = if ending == "ended by itself" { "read -r line; exit" } else { "exec cat" };
+            let bench = shell(&format!("{leaves}\n{ANSWER_PID} {then}"));
+            let link = bench.connector.connect(true).await.unwrap();
+            let (child, stray) = (pid_of(&one(&link, 1, "hello").await), pid_in(&file).await);
+            let other = shell(&format!("{ANSWER_PID} exec cat"));
+            let kept = other.connector.connect(true).await.unwrap();
+            let unconcerned = pid_of(&one(&kept, 1, "hello").await);
+            assert!(runs(stray), "{what}");
+            match ending {
+                "closed" => link.close().await,
+                "dropped" => drop(link),
+                "stopped" => {}
+                _ => drop(ask(&link, 2, "bye").await),
+            }
+            bench.tasks.stop().await;
+            assert!(!runs(stray) && left(child).is_empty(), "{what}, {ending}");
+            assert!(runs(unconcerned), "another child is not concerned");
+            kept.close().await;
+        }
+    }
+}
+
 const KILL_ITSELF: &str = "MCP_GATEWAY_TEST_KILL_ITSELF";
 
 /// The other half of the next test, which runs it in a process of its own; by itself it does nothing.
@@ -429,10 +499,15 @@ fn a_gateway_that_is_killed() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let bench = shell(&format!("trap '' TERM; sleep 1000 & {ANSWER_PID} while :; do sleep 1; done"));
+        let stray = std::env::var_os(KILL_ITSELF).unwrap().into_string().unwrap();
+        let leaves = format!("(setsid sh -c 'echo $$ > {stray}; exec sleep 1000' &)");
+        let bench =
+            shell(&format!("trap '' TERM; sleep 1000 &\n{leaves}\n{ANSWER_PID} while :; do sleep 1; done"));
         let link = bench.connector.connect(true).await.unwrap();
         let pid = pid_of(&one(&link, 1, "hello").await);
         println!("pid={pid}");
+        #[cfg(target_os = "linux")]
+        pid_in(Path::new(&stray)).await;
         let this = rustix::process::getpid();
         rustix::process::kill_process(this, rustix::process::Signal::KILL).unwrap();
         std::future::pending::<()>().await;
@@ -442,10 +517,12 @@ fn a_gateway_that_is_killed() {
 #[tokio::test]
 async fn a_gateway_that_is_killed_leaves_no_descendant() {
     let itself = std::env::current_exe().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
     let name = "transport::stdio::tests::a_gateway_that_is_killed";
     let output = Command::new(itself)
         .args(["--exact", name, "--nocapture"])
-        .env(KILL_ITSELF, "1")
+        .env(KILL_ITSELF, &file)
         .kill_on_drop(true)
         .output()
         .await
@@ -458,4 +535,16 @@ async fn a_gateway_that_is_killed_leaves_no_descendant() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the guardian ends the group");
+    #[cfg(target_os = "linux")]
+    {
+        let stray = pid_in(&file).await;
+        let gone = async {
+            while runs(stray) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone)
+            .await
+            .expect("the guardian ends what left the group");
+    }
 }

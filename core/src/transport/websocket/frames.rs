@@ -11,8 +11,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as Broken};
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Bytes, Message as Frame};
 
-use crate::rpc::Message;
-use crate::transport::duplex::{Conversation, Ending, Item, Receipt};
+use crate::transport::duplex::{Conversation, Ending, Item, Receipt, Unreadable, deliver};
 
 /// Silence after which the peer is pinged.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -34,7 +33,7 @@ impl Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.with("the link was closed".to_owned());
+        self.with("the connection was closed".to_owned());
         self.0.finish();
     }
 }
@@ -89,12 +88,17 @@ async fn read(
         };
         pinged = false;
         match next {
-            Some(Ok(Frame::Text(text))) => match Message::parse(Bytes::from(text)) {
-                Ok(message) => receive(talk, message),
-                Err(error) => {
-                    return format!("the server sent what is not an MCP message: {}", error.message());
+            Some(Ok(Frame::Text(text))) => {
+                match deliver(&talk.exchanges, Bytes::from(text), |receipt| note(talk, &receipt)) {
+                    Ok(()) => {}
+                    Err(Unreadable { error, is_aside: true }) => {
+                        tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
+                    }
+                    Err(Unreadable { error, .. }) => {
+                        return format!("the server sent what is not an MCP message: {}", error.message());
+                    }
                 }
-            },
+            }
             Some(Ok(Frame::Binary(_))) => {
                 return "the server sent a binary frame; MCP messages are text".to_owned();
             }
@@ -115,11 +119,11 @@ async fn read(
     }
 }
 
-fn receive(talk: &Conversation, message: Message) {
+fn note(talk: &Conversation, receipt: &Receipt) {
     let server = &talk.name;
-    match talk.exchanges.receive(message) {
+    match receipt {
         Receipt::Kept => {}
-        Receipt::Overrun(id) => talk.cancel(id),
+        Receipt::Overrun(id) => talk.cancel(*id),
         Receipt::Late => tracing::debug!(%server, "dropped a message for a request that is not under way"),
         Receipt::Displaced(dropped) => {
             tracing::debug!(%server, dropped, "nobody reads what the server sends unasked; dropped the oldest");
@@ -138,7 +142,7 @@ async fn write(
             () = silence.notified() => Frame::Ping(Bytes::new()),
             item = queued.recv() => {
                 // The conversation holds the other end, and this task holds the conversation.
-                let Some(item) = item else { return "the link was closed".to_owned() };
+                let Some(item) = item else { return "the connection was closed".to_owned() };
                 // Every message was checked or made as text.
                 let Ok(text) = Utf8Bytes::try_from(item.body) else { continue };
                 if !item.slip.start() {

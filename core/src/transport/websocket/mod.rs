@@ -24,7 +24,7 @@ use url::Url;
 
 use super::duplex::{Conversation, DuplexLink, QUEUE};
 use super::http::{HttpConnector, MAX_BODY};
-use super::{Connector, Link, TransportContext};
+use super::{Connector, ExaminedStep, Link, TransportContext};
 use crate::clock::Clock;
 use crate::error::{Cause, Error, ErrorKind, Result};
 use crate::model::Server;
@@ -104,14 +104,15 @@ impl Connector for WebSocketConnector {
         let permit = self.room().await?;
         let (socket, mut headers) = self.http.open_raw().await?;
         let internal = |error: http::Error| {
-            Error::new(ErrorKind::Internal, "no handshake can be made for the server")
+            Error::new(ErrorKind::Internal, "the WebSocket handshake cannot be made from the server's URL")
                 .caused_by(error)
                 .not_sent()
         };
         let key = HeaderValue::from_str(&generate_key()).map_err(|error| internal(error.into()))?;
         // The library wants to see a whole URL, and sends its path.
         let authority = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-        let target = self.http.target().path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = self.http.target();
+        let target = target.path_and_query().map_or("/", PathAndQuery::as_str);
         let uri = Uri::builder().scheme("ws").authority(authority).path_and_query(target);
         let uri = uri.build().map_err(internal)?;
         headers.extend([
@@ -142,6 +143,10 @@ impl Connector for WebSocketConnector {
         self.http.check().await
     }
 
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        self.http.examine().await
+    }
+
     fn remembers_clients(&self) -> bool {
         false
     }
@@ -158,6 +163,10 @@ fn refused(error: Broken) -> Error {
     let message = match &error {
         Broken::Http(response) => {
             let status = response.status().as_u16();
+            if status == 429 {
+                let message = "the server limits the rate of calls";
+                return Error::new(ErrorKind::RateLimited, message).status(status).not_sent();
+            }
             let message = match status {
                 401 | 403 => {
                     "the server refuses the gateway's credentials; set those it wants in configuration.headers"

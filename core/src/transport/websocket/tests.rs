@@ -83,7 +83,7 @@ async fn bounded<T>(work: impl Future<Output = T>) -> T {
 fn call(id: u64) -> Outgoing {
     let method = Method::ToolsCall;
     let body = Message::request(Some(id), method.as_str(), Some(r#"{"name":"t"}"#));
-    Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None }
+    Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None, queued: None, call: None }
 }
 
 async fn asked(link: &Arc<dyn Link>, peer: &mut Peer, answer: Option<Frame>) -> Result<Exchange> {

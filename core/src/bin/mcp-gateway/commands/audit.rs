@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use mcp_registry_gateway::model::{AuditEntry, AuditQuery, ChainReport, TenantId};
 use mcp_registry_gateway::observe::export;
-use mcp_registry_gateway::store::Store;
 use mcp_registry_gateway::store::sqlite::SqliteStore;
+use mcp_registry_gateway::store::{DataLoss, Store};
 
 use crate::exit::Failure;
 use crate::table::{columns, print, print_json};
@@ -13,7 +13,7 @@ use crate::wiring::Common;
 /// Rows that are read at once.
 const PAGE: u32 = 1000;
 
-/// Shows, exports and verifies the audit trail.
+/// Lists, exports and verifies the audit trail.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -96,7 +96,12 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
             file.display()
         )));
     }
-    let store = SqliteStore::open(&file).await?;
+    // What only looks at the trail has to work, above all, where the gateway does not start any more.
+    let loss = match &args.command {
+        Command::List { .. } | Command::Export { .. } | Command::Verify { .. } => DataLoss::Inspect,
+        Command::Hold { .. } | Command::Release { .. } => DataLoss::Refuse,
+    };
+    let store = SqliteStore::open_with(&file, loss).await?;
     let done = carry_out(&store, args.command).await;
     store.close().await;
     done

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::table::{plain, print, print_json};
 use crate::wiring::Common;
 
-/// Asks a running gateway whether it works, or probes one server now. Exit code 1 if it is not healthy.
+/// Checks the health of a running gateway, or probes one server now. Exit code 1 if it is not healthy.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The id or the name of a server

@@ -19,7 +19,7 @@ use crate::exit::Failure;
 use crate::table::{columns, plain, print, print_json};
 use crate::wiring::Common;
 
-/// Makes, lists, rotates and revokes API keys.
+/// Creates, lists, rotates and revokes API keys.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   mcp-gateway keys create --role admin operator
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Makes a key and shows it, this once
+    /// Creates a key and prints it, once
     Create(Create),
     /// Lists the keys, also those that have ended
     List(List),

@@ -7,8 +7,11 @@ use url::form_urlencoded::Serializer;
 
 use crate::api::{Api, At};
 use crate::exit::Failure;
-use crate::table::{columns, print, print_json};
+use crate::table::{columns, plain, print, print_json};
 use crate::wiring::Common;
+
+/// Problems of one server that are shown; the doctor shows all.
+const SHOWN: usize = 5;
 
 /// Lists the registered servers.
 #[derive(Debug, clap::Args)]
@@ -56,10 +59,38 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
     if servers.is_empty() {
         return print(&format!("no servers in {place}"));
     }
-    print(&columns(["NAME", "SERVICE", "STATUS", "HEALTH", "TOOLS", "WEIGHT", "ENDPOINT"], &rows(&servers)))
+    let head = ["NAME", "SERVICE", "STATE", "STATUS", "HEALTH", "TOOLS", "WEIGHT", "ENDPOINT"];
+    let remarks = remarks(&servers);
+    let between = if remarks.is_empty() { "" } else { "\n\n" };
+    print(&format!("{}{between}{}", columns(head, &rows(&servers)), remarks.join("\n")))
 }
 
-fn rows(servers: &[Value]) -> Vec<[String; 7]> {
+/// Everything that is wrong with the servers, one line each.
+fn remarks(servers: &[Value]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for server in servers {
+        let name = server["name"].as_str().unwrap_or("");
+        if let Some(progress) = server["progress"].as_str() {
+            lines.push(plain(&format!("{name}: {progress}")));
+        }
+        let problems = server["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for problem in problems.iter().take(SHOWN) {
+            let text = |key: &str| problem[key].as_str();
+            let item = text("item").map(|item| format!("{item}: ")).unwrap_or_default();
+            let next = text("next_attempt").map(|at| format!("; tried again at {at}")).unwrap_or_default();
+            lines.push(plain(&format!("{name}: {item}{}{next}", text("reason").unwrap_or(""))));
+        }
+        if problems.len() > SHOWN {
+            let more = problems.len() - SHOWN;
+            lines.push(plain(&format!(
+                "{name}: {more} more problems; `mcp-gateway doctor {name}` shows them"
+            )));
+        }
+    }
+    lines
+}
+
+fn rows(servers: &[Value]) -> Vec<[String; 8]> {
     let row = |server: &Value| {
         let text = |key: &str| server[key].as_str().unwrap_or("").to_owned();
         let endpoint = server["endpoint_url"].as_str().map_or_else(
@@ -74,7 +105,8 @@ fn rows(servers: &[Value]) -> Vec<[String; 7]> {
         );
         let tools = server["capabilities"]["tools"].as_array().map_or(0, Vec::len);
         let (health, weight) = (text("health_status"), server["weight"].to_string());
-        [text("name"), text("service"), text("status"), health, tools.to_string(), weight, endpoint]
+        let (state, status) = (text("state"), text("status"));
+        [text("name"), text("service"), state, status, health, tools.to_string(), weight, endpoint]
     };
     servers.iter().map(row).collect()
 }

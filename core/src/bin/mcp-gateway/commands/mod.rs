@@ -5,6 +5,8 @@ pub(super) mod call;
 pub(super) mod credentials;
 pub(super) mod database;
 pub(super) mod docs;
+pub(super) mod doctor;
+pub(super) mod export;
 pub(super) mod healthcheck;
 pub(super) mod import;
 pub(super) mod keys;

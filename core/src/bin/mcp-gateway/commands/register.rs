@@ -5,8 +5,10 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use http::Method;
+use mcp_registry_gateway::config::{MAX_IMPORT_BYTES, with_variables};
 use mcp_registry_gateway::files::{self, Fault};
 use mcp_registry_gateway::model::{Algorithm, Configuration, Registration, TransportType};
+use mcp_registry_gateway::registry::import;
 use mcp_registry_gateway::registry::server_json::ServerJson;
 use serde::Serialize;
 
@@ -31,7 +33,8 @@ pub(crate) struct Args {
     /// Its URL, or the command that starts it; options stand before the name
     #[arg(required_unless_present_any = ["from", "server_json"], trailing_var_arg = true, allow_hyphen_values = true)]
     target: Vec<String>,
-    /// A file with a registration as JSON; `-` for standard input
+    /// A file with a registration, or with one server of a client's file; `-` for standard input. `${VAR}` stands for a variable of
+    /// this command's environment
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "target"])]
     from: Option<PathBuf>,
     /// A server.json of the official registry; `-` for standard input. With a name, it is called that
@@ -131,8 +134,13 @@ fn file_of(path: &std::path::Path, args: Args) -> Result<ServerJson, Failure> {
 fn registration(args: Args) -> Result<Registration, Failure> {
     if let Some(from) = args.from {
         let text = read(&from)?;
-        return serde_json::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", from.display())));
+        let read = with_variables(&from, None, |reading| import::registration(&text, reading));
+        let (registration, notes) =
+            read.map_err(|error| Failure::usage(format!("{}: {error}", from.display())))?;
+        for note in notes {
+            eprintln!("mcp-gateway: {}", plain(&note.to_string()));
+        }
+        return Ok(registration);
     }
     let mut target = args.target.into_iter();
     let first = target.next().unwrap_or_default();
@@ -165,7 +173,7 @@ fn registration(args: Args) -> Result<Registration, Failure> {
 
 /// Reads a file of at most 4 MiB, or standard input for `-`.
 pub(crate) fn read(path: &std::path::Path) -> Result<String, Failure> {
-    const LIMIT: u64 = 4 * 1024 * 1024;
+    const LIMIT: u64 = MAX_IMPORT_BYTES;
     let failed = |fault: Fault| Failure::usage(format!("{}: {fault}", path.display()));
     if path.as_os_str() != "-" {
         return files::read_text(path, LIMIT).map_err(failed);

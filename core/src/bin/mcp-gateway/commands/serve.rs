@@ -8,8 +8,9 @@ use mcp_registry_gateway::config;
 use mcp_registry_gateway::gateway::Caller;
 use mcp_registry_gateway::model::{Principal, Registration, TenantId};
 use mcp_registry_gateway::server;
-use mcp_registry_gateway::server::Exposed;
 use mcp_registry_gateway::server::tls::Certificate;
+use mcp_registry_gateway::server::{Exposed, Serving};
+use mcp_registry_gateway::store::DataLoss;
 use mcp_registry_gateway::tasks::{Workers, trim_caches};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::table::print;
 use crate::wiring::Common;
 use crate::{logging, welcome};
 
-/// Serves the gateway until it is told to stop: SIGTERM or Ctrl-C lets calls under way end, a second one does not.
+/// Serves the gateway until it is stopped: SIGTERM or Ctrl-C lets calls under way end, a second one does not.
 /// A changed configuration file is taken up by itself, and on SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -39,9 +40,12 @@ pub(crate) struct Args {
     /// Register a server, or change it if it is registered: NAME=URL or NAME=COMMAND; may be repeated
     #[arg(long = "server", value_name = "NAME=URL|NAME=COMMAND", value_parser = server_of)]
     servers: Vec<Registration>,
-    /// Register the servers of an `mcpServers` file
+    /// Register the servers of a file of an MCP client or of another gateway; see `import`
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
+    /// Go on with a database that lacks what was acknowledged, once; the audit trail tells of it
+    #[arg(long)]
+    accept_data_loss: bool,
 }
 
 pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
@@ -55,6 +59,7 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let level = logging::start(&config)?;
     reload::tell(&sources);
 
+    let loss = if args.accept_data_loss { DataLoss::Accept } else { DataLoss::Refuse };
     let certificate = Certificate::open(&config.server.tls)?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let wanted = SocketAddr::new(config.server.host, config.server.port);
@@ -67,13 +72,12 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     // Declared before the gateway, so that it ends after it.
     let workers = Workers::start(config.server.workers)?;
     let own_url = format!("{scheme}://{}", near(address));
-    let gateway = common.open(&config, Some(&own_url), &args.servers).await?;
+    let gateway = common.open(&config, Some(&own_url), &args.servers, loss).await?;
     gateway.tasks().spawn(trim_caches());
     let service = gateway.service().exposing(Exposed::EVERYTHING);
-    let caller = Caller {
-        principal: Principal::local(TenantId::default_tenant()),
-        correlation_id: Arc::from(format!("serve-{address}")),
-    };
+    // Not as an embedding program: a server is trusted as long as the configuration names it, and no longer.
+    let caller =
+        Caller::sent(Principal::local(TenantId::default_tenant()), Arc::from(format!("serve-{address}")));
 
     let grace = config.server.grace;
     let mut running = Running {
@@ -98,9 +102,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
         tokio::join!(
             server::serve(
                 listener,
-                |peer| service.for_peer(peer),
-                certificate,
-                Some(&workers),
+                |accepted| service.for_connection(accepted),
+                Serving { tls: certificate, workers: Some(&workers), connections: service.connections() },
                 stop.clone(),
                 grace
             ),

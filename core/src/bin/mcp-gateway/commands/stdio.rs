@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// A server besides the registered ones: NAME=URL or NAME=COMMAND; may be repeated
     #[arg(long = "server", value_name = "NAME=URL|NAME=COMMAND", value_parser = server_of)]
     servers: Vec<Registration>,
-    /// The servers of an `mcpServers` file, too
+    /// The servers of a file of an MCP client or of another gateway, too; see `import`
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
 }
@@ -62,10 +62,8 @@ pub(crate) async fn run(common: Common, args: Args) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let gateway = open(&common, &config).await?;
     let principal = Principal::local(TenantId::default_tenant());
-    let caller = Caller {
-        principal: principal.clone(),
-        correlation_id: Arc::from(format!("stdio-{}", std::process::id())),
-    };
+    // Not as an embedding program: a server is trusted as long as the configuration names it, and no longer.
+    let caller = Caller::sent(principal.clone(), Arc::from(format!("stdio-{}", std::process::id())));
     let (grace, max_line) = (config.server.grace, config.server.max_body_bytes);
     let own = args.servers;
     let mut running = Running {

@@ -50,9 +50,11 @@ pub(crate) fn run(common: &Common, args: &Args) -> Result<(), Failure> {
             }
             if let Some(path) = &config.import {
                 let place = path.display().to_string();
-                match servers_of(path) {
+                match servers_of(path, None) {
                     Ok(import) => {
-                        import.registrations.into_iter().for_each(|server| servers(&place, server, &mut add));
+                        for excluded in import.excluded {
+                            add(&place, format!("servers.{}", excluded.name), excluded.reason);
+                        }
                     }
                     Err(failure) => add(&place, String::new(), failure.to_string()),
                 }

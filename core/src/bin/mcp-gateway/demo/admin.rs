@@ -52,9 +52,12 @@ impl Admin {
             Ok(())
         });
         found.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Timeout, "the gateway did not find out what the servers offer")
-                .with("tools", tools)
-                .with("seconds", time_limit.as_secs()))
+            Err(Error::new(
+                ErrorKind::Timeout,
+                "the gateway did not discover the tools of the demo's servers",
+            )
+            .with("tools", tools)
+            .with("seconds", time_limit.as_secs()))
         })
     }
 

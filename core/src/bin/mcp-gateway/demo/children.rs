@@ -62,7 +62,8 @@ impl Replica {
 /// The program and its first argument that run one demo server.
 pub(super) fn program() -> Result<(PathBuf, &'static str)> {
     let path = std::env::current_exe().map_err(|error| {
-        Error::new(ErrorKind::Internal, "the path of this program is not known").caused_by(error)
+        Error::new(ErrorKind::Internal, "the path of the running program cannot be determined")
+            .caused_by(error)
     })?;
     Ok((path, "demo-server"))
 }
@@ -84,7 +85,7 @@ async fn spawn(name: &str, port: u16, ledger: &Path) -> Result<(Child, SocketAdd
     };
     let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
     let address = address.ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "a demo server did not say where it listens").with("line", &line)
+        Error::new(ErrorKind::Internal, "a demo server did not print its address").with("line", &line)
     })?;
     Ok((process, address))
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use mcp_registry_gateway::auth::LocalToken;
 use mcp_registry_gateway::clock::Clock;
 use mcp_registry_gateway::gateway::{Gateway, Settings};
+use mcp_registry_gateway::server::{self, Serving};
 use mcp_registry_gateway::store::SqliteStore;
 use mcp_registry_gateway::tasks::{Tasks, Workers};
-use mcp_registry_gateway::{Error, ErrorKind, Result, config, server};
+use mcp_registry_gateway::{Error, ErrorKind, Result, config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +43,8 @@ impl Host {
         let threads = Arc::clone(&workers);
         let serve = stop.clone();
         serving.spawn(async move {
-            server::serve(listener, |peer| service.for_peer(peer), None, Some(&threads), serve, GRACE).await;
+            let serving = Serving { tls: None, workers: Some(&threads), connections: service.connections() };
+            server::serve(listener, |accepted| service.for_connection(accepted), serving, serve, GRACE).await;
         });
         Ok(Self { address, gateway, serving, stop, _workers: workers })
     }

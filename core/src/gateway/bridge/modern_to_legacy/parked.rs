@@ -38,10 +38,10 @@ impl Lot {
 
 /// The calls that wait, each for a `T`.
 #[derive(Debug)]
-pub(crate) struct Parked<T>(Mutex<Table<T>>);
+pub(crate) struct Parked<T>(Mutex<ParkedTable<T>>);
 
 #[derive(Debug)]
-struct Table<T> {
+struct ParkedTable<T> {
     waiting: HashMap<u64, (Principal, ServerId, oneshot::Sender<T>)>,
     each: HashMap<Principal, usize>,
     there: HashMap<ServerId, usize>,
@@ -50,7 +50,7 @@ struct Table<T> {
 impl<T> Default for Parked<T> {
     fn default() -> Self {
         let (waiting, each, there) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self(Mutex::new(Table { waiting, each, there }))
+        Self(Mutex::new(ParkedTable { waiting, each, there }))
     }
 }
 
@@ -95,7 +95,7 @@ impl<T> Parked<T> {
         Some(sender)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table<T>> {
+    fn table(&self) -> MutexGuard<'_, ParkedTable<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

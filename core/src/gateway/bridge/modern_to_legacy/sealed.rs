@@ -52,7 +52,11 @@ impl Bond {
     /// The bond of a request: who sends it where, what it asks for, and `parts` of its params.
     pub(crate) fn new(principal: &Principal, route: &Endpoint, method: &str, parts: &[&str]) -> Self {
         let mut digest = Context::new(&SHA256);
-        let fixed = [principal.tenant.as_str(), &*principal.subject, route.describe(), method];
+        let (server, service) = principal.reach();
+        let server = server.map(|id| id.to_string()).unwrap_or_default();
+        let reach = [&*server, service.map_or("", |name| name.as_str())];
+        let fixed =
+            [principal.tenant.as_str(), &*principal.subject, reach[0], reach[1], route.describe(), method];
         for part in fixed.iter().chain(parts) {
             digest.update(&(part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());
@@ -79,7 +83,7 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Keys derived from those of `vault`, or a new one. [`ErrorKind::Internal`] if the operating system gives no random bytes.
+    /// Keys derived from those of `vault`, or a new one. [`ErrorKind::Internal`] if the operating system returned no random bytes.
     pub(crate) fn new(vault: Option<&Vault>) -> Result<Self> {
         let random = SystemRandom::new();
         let (mut fresh, mut node) = ([0; 32], [0; 8]);
@@ -148,7 +152,7 @@ pub(crate) fn refused() -> Error {
 }
 
 fn no_random(_: ring::error::Unspecified) -> Error {
-    Error::new(ErrorKind::Internal, "the operating system gives no random bytes")
+    Error::new(ErrorKind::Internal, "the operating system returned no random bytes")
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ use super::reply::{Notification, left};
 use super::sealed::Bond;
 use super::translate;
 use super::translate::{Answer, Question};
-use super::{Round, bond_of, may_ask, missing_capability, outcome_of_end};
+use super::{Round, bond_of, may_ask, missing_capability};
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Core;
+use crate::gateway::call::limits::{IdleTimer, Passed, TimeLimits};
 use crate::gateway::call::relay::mapped_progress;
 use crate::gateway::session::pool::Borrowed;
-use crate::gateway::upstream::outcome::outcome_of_answer;
+use crate::gateway::upstream::outcome::{record_answer, record_error};
 use crate::model::Principal;
 use crate::rpc::answer::{error_response, result_response};
 use crate::rpc::version::Era;
@@ -33,7 +34,7 @@ const MORE: Duration = Duration::from_millis(20);
 const MOST_ASKED: usize = 64;
 /// How long a client that is behind is waited for with the last message.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// How long a server may take to accept the notice that nobody waits any more.
+/// How long a server may take to accept the notice that the request has no waiting caller any more.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The call.
@@ -49,7 +50,7 @@ pub(super) struct Talk {
     pub(super) principal: Principal,
     pub(super) lot: Lot,
     /// How long the server may take in each round.
-    pub(super) time_limit: Duration,
+    pub(super) limits: TimeLimits,
     /// Keeps the session in the pool.
     pub(super) _pooled: Option<Borrowed>,
     pub(super) messages: BoxStream<'static, Result<Message>>,
@@ -113,7 +114,7 @@ impl Talk {
     /// Ends the call with its answer.
     async fn finish(mut self, message: &Message, round: Round) {
         let now = self.gateway.clock.now();
-        self.lease.record(outcome_of_answer(message), now.since(self.started), now);
+        record_answer(&mut self.lease, message, now.since(self.started), now);
         self.leave_questions().await;
         let word = self.gateway.last_word(
             message,
@@ -134,7 +135,7 @@ impl Talk {
     /// Ends the call without an answer.
     async fn break_off(mut self, error: Error, round: Round) {
         let now = self.gateway.clock.now();
-        self.lease.record(outcome_of_end(&error), now.since(self.started), now);
+        record_error(&mut self.lease, &error, now.since(self.started), now);
         if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout | ErrorKind::MissingCapability) {
             self.give_up().await;
         }
@@ -158,7 +159,10 @@ impl Talk {
     async fn leave_questions(&mut self) {
         for ServerRequest { raw_id, question, .. } in std::mem::take(&mut self.asked) {
             if !self.gateway.modern.ears.keep(&self.session, &raw_id, question) {
-                let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
+                let error = Error::new(
+                    ErrorKind::MethodNotFound,
+                    "the server sent a request of a kind that no client answers",
+                );
                 self.tell_server(error_response(Some(&raw_id), &error, Era::Legacy)).await;
             }
         }
@@ -167,8 +171,9 @@ impl Talk {
     /// Reads the server's messages until the round ends.
     async fn listen(&mut self, round: &Round) -> End {
         let deadline = round.deadline.max(self.started);
-        let left_over = deadline.since(self.gateway.clock.now());
-        let mut late = std::pin::pin!(tokio::time::sleep(left_over));
+        let (now, idle_timer) = (self.gateway.clock.now(), IdleTimer::default());
+        let in_all = (self.started + self.limits.total).since(now);
+        let mut late = std::pin::pin!(idle_timer.passed(self.limits, deadline.since(now), in_all));
         let mut gone = std::pin::pin!(left(&round.sender));
         loop {
             // Requests that a server sends at the same time as the first are sent to the client together with it.
@@ -187,14 +192,15 @@ impl Talk {
                     return End::Broken(Error::new(ErrorKind::Cancelled, "the call was cancelled"));
                 }
                 () = more => return End::AwaitsAnswers,
-                () = &mut late => {
-                    return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
-                }
+                passed = &mut late => return self.late(passed),
             };
             let message = match self.sorted(next) {
                 Ok(message) => message,
                 Err(end) => return end,
             };
+            if message.method() == Some(&Method::Progress) {
+                idle_timer.renew();
+            }
             if message.shape() == Shape::Request {
                 let capabilities = round.context.modern.as_ref().map_or("{}", |modern| &modern.capabilities);
                 if let Err(error) = self.ask(&message, capabilities).await {
@@ -204,12 +210,16 @@ impl Talk {
                 tokio::select! {
                     biased;
                     sent = round.sender.send(Notification::Note(note)) => if sent.is_err() { return End::Left },
-                    () = &mut late => {
-                        return End::Broken(Error::new(ErrorKind::Timeout, "the server did not finish in time"));
-                    }
+                    passed = &mut late => return self.late(passed),
                 }
             }
         }
+    }
+
+    /// The end of a call that took too long.
+    fn late(&self, passed: Passed) -> End {
+        let name = self.gateway.name_of(self.lease.server_id());
+        End::Broken(self.limits.error(passed, name.as_deref().unwrap_or("the server")))
     }
 
     /// The server's next message, if it is not the end.
@@ -235,13 +245,19 @@ impl Talk {
         let missing = if self.legacy && self.asked.len() < MOST_ASKED {
             question.missing(capabilities)
         } else {
-            Err(Error::new(ErrorKind::MethodNotFound, "no client can be asked this"))
+            Err(Error::new(
+                ErrorKind::MethodNotFound,
+                "the server sent a request of a kind that no client answers",
+            ))
         };
         match missing {
             // Such as a list: a request meanwhile belongs to no call, and the client gets it before the next one.
             Ok(None) if !may_ask(&self.method) => {
                 if !self.gateway.modern.ears.keep(&self.session, id, question) {
-                    let error = Error::new(ErrorKind::MethodNotFound, "no client can be asked this");
+                    let error = Error::new(
+                        ErrorKind::MethodNotFound,
+                        "the server sent a request of a kind that no client answers",
+                    );
                     self.tell_server(error_response(Some(id), &error, Era::Legacy)).await;
                 }
                 Ok(())
@@ -366,7 +382,7 @@ impl Talk {
     fn begin(&mut self, round: Round) -> Round {
         let now = self.gateway.clock.now();
         self.started = now;
-        Round { deadline: now + self.time_limit, ..round }
+        Round { deadline: now + self.limits.idle, ..round }
     }
 
     async fn tell_server(&mut self, message: bytes::Bytes) {

@@ -6,15 +6,16 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::codes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::envelope::quote;
 use crate::rpc::object::text;
-use crate::rpc::{Edit, Members, Message, Method, meta};
+use crate::rpc::{Edit, Members, Message, Method, Splice, meta};
 
 /// The error code of legacy servers for a resource that they do not have.
-const NO_RESOURCE: &str = "-32002";
+const NO_RESOURCE: i32 = -32002;
 /// The error code of legacy servers when the user has to visit a page first.
-const URL_ELICITATION_REQUIRED: &str = "-32042";
+const URL_ELICITATION_REQUIRED: i32 = -32042;
 
 /// A modern request as a legacy server expects it: with the gateway's own id and progress token, and the name that the server
 /// knows.
@@ -49,14 +50,24 @@ pub(crate) fn answer(message: &Message, client_id: &str, method: &Method, legacy
         meta::complete(&mut edit, method.is_cacheable());
         edit.write(&mut splice, message.range_of(result).start);
     }
-    let raw = message.error().and_then(|error| Members::parse(error).ok()?.get("code"));
-    let mut code = raw.and_then(|raw| raw.parse().ok());
-    if let Some(raw) = raw.filter(|raw| matches!(*raw, NO_RESOURCE | URL_ELICITATION_REQUIRED)) {
+    let code = message.error().map(|error| error_code(message, error, &mut splice));
+    Answer { body: splice.apply(message.bytes()), code }
+}
+
+/// The code of a server's error as the modern client gets it; what has to change for that is noted in `splice`.
+fn error_code(message: &Message, error: &str, splice: &mut Splice<'_>) -> i32 {
+    let gone = codes::is(error, NO_RESOURCE) || codes::is(error, URL_ELICITATION_REQUIRED);
+    let raw = Members::parse(error).ok().and_then(|members| members.get("code")).filter(|_| gone);
+    if let Some(raw) = raw {
         let known = ErrorKind::InvalidParams.row().rpc;
         splice.replace(message.range_of(raw), known.to_string());
-        code = Some(known);
+        return known;
     }
-    Answer { body: splice.apply(message.bytes()), code: code.or(raw.map(|_| 0)) }
+    let recoded = codes::recode(error);
+    if let Some(error_now) = recoded.error {
+        splice.replace(message.range_of(error), error_now);
+    }
+    recoded.code
 }
 
 /// A modern server's response with the scope `private`, if it says that others than its caller may be given it.
@@ -64,7 +75,7 @@ pub(crate) fn withheld(message: &Message) -> Option<Message> {
     let result = message.result()?;
     let members = Members::parse(result).ok()?;
     let scope = members.get("cacheScope").filter(|scope| text(scope).as_deref() != Some("private"))?;
-    let mut splice = crate::rpc::Splice::new();
+    let mut splice = Splice::new();
     splice.replace(message.range_of(scope), r#""private""#);
     Message::parse(splice.apply(message.bytes())).ok()
 }
@@ -93,7 +104,12 @@ impl Question {
             "elicitation/create" if by_url => (&["elicitation", "url"], r#"{"elicitation":{"url":{}}}"#),
             "elicitation/create" => (&["elicitation"], r#"{"elicitation":{"form":{}}}"#),
             "roots/list" => (&["roots"], r#"{"roots":{}}"#),
-            _ => return Err(Error::new(ErrorKind::MethodNotFound, "no client can be asked this")),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::MethodNotFound,
+                    "the server sent a request of a kind that no client answers",
+                ));
+            }
         };
         let mut at = Some(capabilities);
         for key in path {
@@ -105,10 +121,11 @@ impl Question {
 
 /// The requests after which a legacy server expects the client's request again: pages that the user has to visit.
 pub(crate) fn pages_to_visit(message: &Message) -> Option<Vec<Question>> {
-    let error = Members::parse(message.error()?).ok()?;
-    if error.get("code") != Some(URL_ELICITATION_REQUIRED) {
+    let error = message.error()?;
+    if !codes::is(error, URL_ELICITATION_REQUIRED) {
         return None;
     }
+    let error = Members::parse(error).ok()?;
     let pages = Members::parse(error.get("data")?).ok()?.get("elicitations")?;
     let pages: Vec<&serde_json::value::RawValue> = serde_json::from_str(pages).ok()?;
     let question = |params: &&serde_json::value::RawValue| Question {

@@ -75,6 +75,7 @@ impl World {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         let principal = Principal::local(TenantId::default_tenant());
         let admission = match inner.limiter.admit(&principal) {
@@ -102,7 +103,9 @@ impl World {
         let lease = Pool::new(settings, vec![member], None).pick(&PickRequest::default(), started).unwrap();
         let relay = Relay { client: None, session: Arc::clone(&self.session), server: self.replica.id() };
         let answering = Answering::new(relay, 7, r#""mine""#, None, self.replica.id());
-        Flow { answering, messages, lease, started, deadline: started + 10 * SECOND, context, pauses: None }
+        let limits = TimeLimits::of(None, Some(10 * SECOND), 600 * SECOND);
+        let deadline = started + 10 * SECOND;
+        Flow { answering, messages, lease, started, deadline, limits, context, pauses: None }
     }
 
     async fn follow(&self, flow: Flow) -> Result<Reply> {

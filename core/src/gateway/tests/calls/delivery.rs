@@ -267,6 +267,7 @@ impl Bed {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         self.gateway.handle(call, &Credentials::Embedded(caller().principal)).await
     }

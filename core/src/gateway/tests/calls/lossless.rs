@@ -137,6 +137,7 @@ impl Pair {
             resumes: false,
             hints: None,
             builtin: true,
+            over_network: false,
         };
         let principal = caller().principal;
         self.gateway.handle(call, &Credentials::Embedded(principal)).await.unwrap()

@@ -6,4 +6,6 @@ mod limits;
 mod lossless;
 mod replicas;
 mod retried;
+mod starts;
 mod tasks;
+mod shared_reads;

@@ -124,6 +124,7 @@ async fn call(gateway: &Gateway, text: &str, level: Option<&str>) -> (Vec<Value>
         resumes: false,
         hints: None,
         builtin: true,
+        over_network: false,
     };
     let reply = gateway.handle(call, &Credentials::Embedded(caller().principal)).await.unwrap();
     let said: Vec<_> = match reply {

@@ -10,6 +10,7 @@ use http::header::HeaderName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CapabilityKind, Listing};
 use crate::rpc::object::text;
+use crate::rpc::twice::unambiguous;
 use crate::rpc::{Members, Message, Method, headers};
 
 /// The repeated arguments of one server's tools.
@@ -42,10 +43,12 @@ impl Mirrors {
     /// Checks that the headers of a call of the tool `name` agree with its arguments; `message` may use another name for the
     /// tool.
     ///
-    /// [`ErrorKind::HeaderMismatch`] for a header that is missing, has no argument, or has another value.
+    /// [`ErrorKind::HeaderMismatch`] for a header that is missing, has no argument, or has another value;
+    /// [`ErrorKind::InvalidParams`] as of [`Mirrors::check`].
     pub(crate) fn agree(&self, name: &str, message: &Message, given: &HeaderMap) -> Result<()> {
         let known = self.0.load();
         let Some(wanted) = known.get(name) else { return Ok(()) };
+        self.check(name, message)?;
         let arguments = message.params_members()?.get("arguments").unwrap_or("{}");
         for mirror in wanted {
             let shown = mirror.header.as_str();
@@ -59,6 +62,17 @@ impl Mirrors {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the arguments of a call of the tool `name` mean the same to every reader, if any of them is repeated in a header.
+    ///
+    /// [`ErrorKind::InvalidParams`], naming the key, if a key stands twice in one object of them.
+    pub(crate) fn check(&self, name: &str, message: &Message) -> Result<()> {
+        let known = self.0.load();
+        if !known.contains_key(name) {
+            return Ok(());
+        }
+        unambiguous(message.params_members()?.get("arguments").unwrap_or("{}"), "arguments")
     }
 
     /// The headers for a call, if its tool wants any.
@@ -124,6 +138,30 @@ mod tests {
 
     use super::*;
     use crate::model::Capability;
+
+    /// X-17: a key that stands twice is refused wherever it stands in the arguments of a tool that has some repeated.
+    #[test]
+    fn a_key_that_stands_twice_is_refused_by_its_name() {
+        let definition =
+            r#"{"name":"t","inputSchema":{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}}"#;
+        let definition: Arc<RawValue> = RawValue::from_string(definition.into()).unwrap().into();
+        let tool = Capability { kind: CapabilityKind::Tool, name: "t".into(), description: None, definition };
+        let mirrors = Mirrors::default();
+        mirrors.learn(&Listing { items: vec![tool], ..Listing::default() });
+        let check = |name: &str, arguments: &str| {
+            let params = format!(r#"{{"name":"{name}","arguments":{arguments}}}"#);
+            mirrors
+                .check(name, &Message::parse(Message::request(Some(1), "tools/call", Some(&params))).unwrap())
+        };
+        for twice in [r#"{"a":"x","a":"y"}"#, r#"{"b":[{"c":1,"c":2}],"a":"x"}"#, r#"{"a":"x","\u0061":"y"}"#]
+        {
+            let error = check("t", twice).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidParams);
+            assert!(error.message().contains("stands twice"), "{error}");
+        }
+        assert!(check("t", r#"{"a":"x","b":{"a":"y"}}"#).is_ok());
+        assert!(check("other", r#"{"a":"x","a":"y"}"#).is_ok(), "nothing here reads its arguments");
+    }
 
     /// B-25: an argument that becomes a header is encoded there, so that it begins no line of its own.
     #[test]

@@ -44,20 +44,20 @@ enum RoundOutcome {
     /// The server asks questions: `unheard` have not been sent to the client yet, `waiting` wait for its answers.
     Asking {
         unheard: VecDeque<Message>,
-        waiting: Vec<(String, Waiting)>,
+        waiting: Vec<(String, OpenRound)>,
         state: Option<String>,
     },
     Over,
 }
 
 /// A pending answer of the client. Dropping it forgets the question.
-struct Waiting {
+struct OpenRound {
     bridge: Arc<AdapterState>,
     id: u64,
     answer: oneshot::Receiver<Message>,
 }
 
-impl Drop for Waiting {
+impl Drop for OpenRound {
     fn drop(&mut self) {
         self.bridge.questions().remove(&self.id);
     }
@@ -140,7 +140,10 @@ impl Rounds {
         let delivered = |error: Error| {
             let lost = error.kind() == ErrorKind::SessionNotFound;
             let kind = if lost { ErrorKind::BadUpstream } else { error.kind() };
-            Error::new(kind, format!("the server could not be told what it had asked: {}", error.message()))
+            Error::new(
+                kind,
+                format!("the answer to the server's request could not be sent: {}", error.message()),
+            )
         };
         Ok(match self.bridge.session.request(outgoing).await.map_err(delivered)? {
             Exchange::One(answer) => RoundOutcome::Answered(answer),
@@ -178,13 +181,13 @@ impl Rounds {
             }
             let (id, question) = self.bridge.wait_for_answer();
             unheard.push_back(translate::question(id, &method, params.as_deref())?);
-            waiting.push((key, Waiting { bridge: Arc::clone(&self.bridge), id, answer: question }));
+            waiting.push((key, OpenRound { bridge: Arc::clone(&self.bridge), id, answer: question }));
         }
         Ok(RoundOutcome::Asking { unheard, waiting, state: questions.state })
     }
 }
 
-impl Waiting {
+impl OpenRound {
     /// The raw result in the client's answer.
     ///
     /// [`ErrorKind::InvalidRequest`] if it answers with an error, which cannot be passed on to a modern server.

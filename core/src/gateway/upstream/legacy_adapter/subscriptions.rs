@@ -126,7 +126,7 @@ impl Subscriptions {
                 return Message::parse(body).map(Exchange::One);
             }
             Opened::Refused(None) => {
-                let message = "the server does not tell of changes of this resource";
+                let message = "the server does not send notifications of changes of this resource";
                 return Err(Error::new(ErrorKind::MethodNotFound, message));
             }
         }
@@ -194,8 +194,12 @@ impl Standing {
             }
             Exchange::Many(messages) => messages,
         };
-        let cut =
-            || Error::new(ErrorKind::BadUpstream, "the server ended its stream before it acknowledged it");
+        let cut = || {
+            Error::new(
+                ErrorKind::BadUpstream,
+                "the server ended the subscription's stream before it acknowledged it",
+            )
+        };
         let first = messages.next().await.ok_or_else(cut)??;
         if first.shape() == Shape::Response {
             return Ok(Opened::Refused(Some(first).filter(|answer| answer.error().is_some())));
@@ -209,7 +213,7 @@ impl Standing {
         Ok(Opened::Granted)
     }
 
-    /// The server's notifications; ends when the server will send no more, or the link was closed.
+    /// The server's notifications; ends when the server will send no more, or the connection was closed.
     fn messages(self) -> impl futures_util::Stream<Item = Message> + Send {
         stream::unfold(self, |mut this| async move { Some((this.next().await?, this)) })
     }

@@ -121,7 +121,18 @@ async fn send(session: &Session, method: &str, params: &str) -> Result<Exchange>
     let id = session.next_id();
     let body = Message::request(Some(id), method, Some(params));
     let method = Method::of(method);
-    session.request(Outgoing { id, method, body, correlation_id: None, headers: None, pauses: None }).await
+    session
+        .request(Outgoing {
+            id,
+            method,
+            body,
+            correlation_id: None,
+            headers: None,
+            pauses: None,
+            queued: None,
+            call: None,
+        })
+        .await
 }
 
 async fn one(session: &Session, method: &str, params: &str) -> Value {
