@@ -273,10 +273,6 @@ fn checked(registration: &Registration) -> Result<(), String> {
             judged.map_err(|error| redact::covered(error.message(), secrets))
         }
         Ok(_) => Ok(()),
-        Err(error) if error.context().is_empty() => Err(error.message().to_owned()),
-        Err(error) => {
-            let problems = error.context().iter().map(|(member, problem)| format!("`{member}`: {problem}"));
-            Err(problems.collect::<Vec<_>>().join("; "))
-        }
+        Err(error) => Err(error.to_string()),
     }
 }
