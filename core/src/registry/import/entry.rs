@@ -56,6 +56,7 @@ pub(super) fn registration(
     if let Some(file) = env_file {
         read_variables(&file, &mut document, &expansion, variables, &mut found.notes)?;
     }
+    words(&mut document)?;
     document.insert("name".into(), name.into());
     let mut registration = deserialized(&Value::Object(document))?;
     let left = expansion.left.take();
@@ -179,6 +180,15 @@ fn expand(
         });
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Takes arguments apart that a file has in one text, as a shell does.
+fn words(document: &mut Map<String, Value>) -> Result<(), String> {
+    if let Some(Value::String(text)) = document.get("args") {
+        let words = shell_words::split(text).map_err(|_| "a quote in `args` is not closed; write a list")?;
+        document.insert("args".into(), words.into());
+    }
+    Ok(())
 }
 
 /// Every text in `value`, but for the keys of its objects.
