@@ -196,7 +196,7 @@ impl Connector for ResidentConnector {
     }
 }
 
-/// PipeEnds the exchanges also where the task is dropped without coming to an end.
+/// Ends the exchanges also where the task is dropped without coming to an end.
 struct PipeEnds(Arc<Conversation>);
 
 impl Drop for PipeEnds {
