@@ -230,7 +230,7 @@ async fn converse(
 
 async fn read(mut heard: mpsc::Receiver<Bytes>, talk: &Conversation) -> String {
     while let Some(bytes) = heard.recv().await {
-        let told = deliver(&talk.exchanges, bytes, |receipt| {
+        let told = deliver(&talk.exchanges, &bytes, |receipt| {
             if let Receipt::Overrun(id) = receipt {
                 talk.cancel(id);
             }
