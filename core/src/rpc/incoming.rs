@@ -317,7 +317,7 @@ mod tests {
             format!(r#"{{"jsonrpc":"2.0","method":"a","params":{{"t":"\ufffd",{mark}}}}}"#)
         );
         let latin = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"t\":\"gr\xf6\xdfe\"}}");
-        let message = one(latin).unwrap();
+        let message = one(&latin).unwrap();
         assert!(
             message.text().contains("gr\u{fffd}\u{fffd}e") && message.text().contains(mark),
             "{message:?}"
@@ -361,9 +361,9 @@ mod tests {
     #[test]
     fn an_error_without_an_id_answers_the_request_that_it_can_only_answer() {
         let error =
-            one(Bytes::from_static(br#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}"#));
+            one(&Bytes::from_static(br#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}"#));
         assert_eq!(adopted(&error.unwrap(), 7).unwrap().id_number(), Some(7));
-        let other = one(Bytes::from_static(br#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"m"}}"#));
+        let other = one(&Bytes::from_static(br#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"m"}}"#));
         assert!(adopted(&other.unwrap(), 7).is_none());
     }
 }
