@@ -96,7 +96,7 @@ impl Monitor {
             match watched.get_mut(&id) {
                 Some(known) => known.check = check,
                 None => {
-                    drop(watched.insert(id, WatchedServer { check, observation: Observation::default() }))
+                    watched.insert(id, WatchedServer { check, observation: Observation::default() });
                 }
             }
         }

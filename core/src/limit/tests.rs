@@ -140,7 +140,7 @@ fn simulate(settings: &Settings, jobs: &[Job], end: u64) -> BTreeMap<usize, Vec<
             match places.enter(&tenants[job.tenant]) {
                 Ok(SlotGrant::Now(place)) => waiting.push((*job, ready(place))),
                 Ok(SlotGrant::Later(turn)) => {
-                    waiting.push((*job, Box::pin(unconstrained(turn.place())) as Turn))
+                    waiting.push((*job, Box::pin(unconstrained(turn.place())) as Turn));
                 }
                 Err(_) => {}
             }

@@ -52,6 +52,7 @@ pub struct RoutingHints {
 
 /// One call, from any entry point.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one request")]
 pub struct Call {
     /// Where it came in.
     pub route: Endpoint,

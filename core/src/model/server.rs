@@ -106,7 +106,7 @@ words! {
     Status {
         /// Takes calls.
         Active = "active",
-        /// Drained: finishes its calls and takes no new ones. A server at a URL is still probed; a program is not started.
+        /// Switched off: finishes its calls, takes no new ones, is not probed; its program is not started.
         Inactive = "inactive",
         /// Takes nothing, is not probed.
         Maintenance = "maintenance",

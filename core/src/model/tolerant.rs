@@ -1,4 +1,4 @@
-//! Values as people write them: a number where a text belongs, one text where a list belongs, `NAME=value` where a member belongs.
+//! Values as people write them: a number where a text belongs, `NAME=value` where a member belongs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// A list of texts, or one text that is taken apart into words as a shell does. `None` for `null`.
+/// A list of texts. `None` for `null`.
 pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     struct Words;
     impl<'de> Visitor<'de> for Words {
@@ -59,11 +59,6 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok(None)
-        }
-
-        fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-            let words = shell_words::split(value);
-            words.map(Some).map_err(|_| E::custom("a quote in it is not closed; write a list of texts"))
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {

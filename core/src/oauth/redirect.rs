@@ -4,6 +4,8 @@
 //! the login at itself. The honest one then answers to the address at which it knows the gateway. Where that address is for its
 //! answers alone, the gateway sees that the answer belongs to another login than the state says, and the code goes to nobody.
 
+use std::fmt::Write as _;
+
 use ring::digest::{SHA256, digest};
 use rmcp::transport::auth::AuthorizationMetadata;
 use url::Url;
@@ -19,7 +21,10 @@ pub(crate) fn issuer_id(metadata: &AuthorizationMetadata) -> String {
         .clone()
         .unwrap_or_else(|| format!("{}\n{}", metadata.authorization_endpoint, metadata.token_endpoint));
     let hash = digest(&SHA256, name.as_bytes());
-    hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref().iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The address below `page` that is for the answers of this authorization server alone.

@@ -49,16 +49,16 @@ pub enum Meant {
 
 impl Incoming {
     /// Reads what a server sent.
-    pub fn read(bytes: Bytes) -> Result<Self, Unread> {
+    pub fn read(bytes: &Bytes) -> Result<Self, Unread> {
         match Message::parse(bytes.clone()) {
             Ok(message) if message.result() != Some("null") && message.error() != Some("null") => {
                 Ok(Self::One(message))
             }
             Ok(_) => {
                 let message = "a response has a `result` that is an object, or an `error` that is one";
-                repaired(&bytes, Error::new(ErrorKind::InvalidRequest, message))
+                repaired(bytes, Error::new(ErrorKind::InvalidRequest, message))
             }
-            Err(error) => repaired(&bytes, error),
+            Err(error) => repaired(bytes, error),
         }
     }
 
@@ -72,7 +72,7 @@ impl Incoming {
 }
 
 /// The one message that `bytes` are, if they are one.
-pub fn one(bytes: Bytes) -> Option<Message> {
+pub fn one(bytes: &Bytes) -> Option<Message> {
     match Incoming::read(bytes).ok()? {
         Incoming::One(message) => Some(message),
         Incoming::Many(_) => None,
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> String {
-        match Incoming::read(Bytes::copy_from_slice(text.as_bytes())) {
+        match Incoming::read(&Bytes::copy_from_slice(text.as_bytes())) {
             Ok(Incoming::One(message)) => message.text().to_owned(),
             Ok(Incoming::Many(messages)) => messages.iter().map(Message::text).collect::<Vec<_>>().join("\n"),
             Err(unread) => format!("{:?}: {}", unread.meant, unread.error.message()),
@@ -317,7 +317,7 @@ mod tests {
             format!(r#"{{"jsonrpc":"2.0","method":"a","params":{{"t":"\ufffd",{mark}}}}}"#)
         );
         let latin = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"t\":\"gr\xf6\xdfe\"}}");
-        let message = one(latin).unwrap();
+        let message = one(&latin).unwrap();
         assert!(
             message.text().contains("gr\u{fffd}\u{fffd}e") && message.text().contains(mark),
             "{message:?}"
@@ -336,7 +336,7 @@ mod tests {
             "[1]",
             "starting up",
         ] {
-            assert!(Incoming::read(Bytes::copy_from_slice(two.as_bytes())).is_err(), "{two}");
+            assert!(Incoming::read(&Bytes::copy_from_slice(two.as_bytes())).is_err(), "{two}");
         }
     }
 
@@ -361,9 +361,9 @@ mod tests {
     #[test]
     fn an_error_without_an_id_answers_the_request_that_it_can_only_answer() {
         let error =
-            one(Bytes::from_static(br#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}"#));
+            one(&Bytes::from_static(br#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}"#));
         assert_eq!(adopted(&error.unwrap(), 7).unwrap().id_number(), Some(7));
-        let other = one(Bytes::from_static(br#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"m"}}"#));
+        let other = one(&Bytes::from_static(br#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"m"}}"#));
         assert!(adopted(&other.unwrap(), 7).is_none());
     }
 }

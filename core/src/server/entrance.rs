@@ -22,23 +22,23 @@ impl Service {
     /// The surface as one connection uses it, whose other end is `peer`: requests need no [`Peer`] of their own.
     #[must_use]
     pub fn for_peer(&self, peer: SocketAddr) -> Self {
-        self.with(ServiceState { peer: Some(peer), ..self.place.clone_parts() })
+        Self::with(ServiceState { peer: Some(peer), ..self.place.clone_parts() })
     }
 
     /// The same for a connection that [`serve`](super::serve()) took.
     #[must_use]
     pub fn for_connection(&self, accepted: &Accepted) -> Self {
         let slot = Some(accepted.slot.clone());
-        self.with(ServiceState { peer: Some(accepted.peer), slot, ..self.place.clone_parts() })
+        Self::with(ServiceState { peer: Some(accepted.peer), slot, ..self.place.clone_parts() })
     }
 
-    fn with(&self, place: ServiceState) -> Self {
+    fn with(place: ServiceState) -> Self {
         Self { place: Arc::new(place) }
     }
 
     /// The surface with MCP and these parts, and no other: see [`Service::exposing`].
     pub(super) fn with_exposed(&self, exposed: Exposed) -> Self {
-        self.with(ServiceState { exposed, ..self.place.clone_parts() })
+        Self::with(ServiceState { exposed, ..self.place.clone_parts() })
     }
 
     /// The connections that may be open to this surface, by `limits.max_connections` and its neighbours.

@@ -196,7 +196,7 @@ impl Connector for ResidentConnector {
     }
 }
 
-/// PipeEnds the exchanges also where the task is dropped without coming to an end.
+/// Ends the exchanges also where the task is dropped without coming to an end.
 struct PipeEnds(Arc<Conversation>);
 
 impl Drop for PipeEnds {
@@ -230,7 +230,7 @@ async fn converse(
 
 async fn read(mut heard: mpsc::Receiver<Bytes>, talk: &Conversation) -> String {
     while let Some(bytes) = heard.recv().await {
-        let told = deliver(&talk.exchanges, bytes, |receipt| {
+        let told = deliver(&talk.exchanges, &bytes, |receipt| {
             if let Receipt::Overrun(id) = receipt {
                 talk.cancel(id);
             }

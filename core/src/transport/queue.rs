@@ -268,7 +268,7 @@ impl ConnectionQueue {
 
     fn full(&self) -> Error {
         let Self { server, limit, most_waiting, .. } = self;
-        self.refused(format!(
+        Self::refused(format!(
             "the queue for the {limit} connections to server `{server}` is full: {most_waiting} calls wait, as many as \
              `configuration.max_queued` allows; send fewer calls at once, or raise `configuration.max_connections`"
         ))
@@ -276,7 +276,7 @@ impl ConnectionQueue {
 
     fn share_full(&self, own: usize) -> Error {
         let Self { server, limit, most_waiting, .. } = self;
-        self.refused(format!(
+        Self::refused(format!(
             "{own} calls of this caller wait for the {limit} connections to server `{server}`, as many as one caller may have \
              in the queue: half of `configuration.max_queued` ({most_waiting}); send fewer calls at once"
         ))
@@ -285,13 +285,13 @@ impl ConnectionQueue {
     fn late(&self, time_limit: Duration) -> Error {
         let Self { server, limit, .. } = self;
         let seconds = time_limit.as_secs_f64();
-        self.refused(format!(
+        Self::refused(format!(
             "all {limit} connections to server `{server}`, or the caller's share of them, stayed in use for the {seconds} s \
              that the call could wait; raise `configuration.max_connections`, or send fewer calls at once"
         ))
     }
 
-    fn refused(&self, message: String) -> Error {
+    fn refused(message: String) -> Error {
         Error::new(ErrorKind::Unavailable, message)
             .because(Cause::PoolExhausted)
             .retry_after(RETRY)

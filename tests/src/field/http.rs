@@ -94,14 +94,14 @@ async fn answer(request: Request<Incoming>, server: Arc<Server>) -> io::Result<R
             let messages = reply.messages(&id).unwrap_or_default();
             match head.uri.query().and_then(|query| query.strip_prefix("session=")) {
                 Some(session) => push(&server, session, &messages),
-                None => written(&reply, &message, messages),
+                None => written(&reply, &message, &messages),
             }
         }
     }
 }
 
 /// The answer of streamable HTTP.
-fn written(reply: &Reply, message: &Value, messages: Vec<Vec<u8>>) -> io::Result<Response<Body>> {
+fn written(reply: &Reply, message: &Value, messages: &[Vec<u8>]) -> io::Result<Response<Body>> {
     let mut response = Response::builder().status(200);
     if message["method"] == "initialize" {
         response = response.header("mcp-session-id", "field");

@@ -60,7 +60,7 @@ impl Gateway {
     ) -> Option<Vouched> {
         let endpoint = endpoint.filter(|_| caller.is_program())?;
         let tenant = caller.principal.tenant.clone();
-        let before = self.0.settings.guard.vouch(&tenant, name, Some(endpoint.clone()));
+        let before = self.0.settings.guard.vouch(&tenant, name, Some(&endpoint));
         Some(Vouched { tenant, name: name.to_owned(), endpoint, before })
     }
 
@@ -69,7 +69,7 @@ impl Gateway {
         if let (Err(_), Some(Vouched { tenant, name, endpoint, before })) = (&outcome, vouched)
             && self.0.registry.find(&tenant, &name).is_none_or(|there| there.endpoint != endpoint)
         {
-            self.0.settings.guard.vouch(&tenant, &name, before);
+            self.0.settings.guard.vouch(&tenant, &name, before.as_ref());
         }
         outcome
     }

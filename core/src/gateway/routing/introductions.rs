@@ -81,7 +81,9 @@ fn without_nulls(raw: &str) -> Option<String> {
     let members = Members::parse(raw).ok()?;
     let nulls: Vec<_> = members.iter().filter(|(_, value)| *value == "null").collect();
     let mut edit = Edit::of(raw).ok()?;
-    nulls.iter().for_each(|(key, _)| _ = edit.remove(key));
+    for (key, _) in &nulls {
+        edit.remove(key);
+    }
     (!edit.is_empty()).then(|| edit.apply())
 }
 

@@ -108,8 +108,8 @@ mod tests {
             let spelled = join(service, name);
             assert!(is_plain(&spelled), "{spelled}");
             let hash = digest(&SHA256, format!("{service}__{name}").as_bytes());
-            let hex: String = hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(spelled, format!("{head}{hex}"));
+            let hash = u32::from_be_bytes(hash.as_ref()[..4].try_into().unwrap());
+            assert_eq!(spelled, format!("{head}{hash:08x}"));
         }
         assert_ne!(join("svc", "a/b"), join("svc", "a b"));
         assert_eq!(join("svc", &"ä".repeat(200)).len(), 64);

@@ -260,11 +260,7 @@ fn unchanged(old: &Service, replicas: &[Replica]) -> bool {
         })
 }
 
-/// Whether a server is probed: not in maintenance, and a program that is switched off is not started to be asked how it is.
+/// Whether a server is probed: one that is switched off is left alone, and its program is not started to be asked how it is.
 fn is_probed(server: &Server) -> bool {
-    match server.status {
-        Status::Active | Status::Error => true,
-        Status::Inactive => server.endpoint.url().is_some(),
-        Status::Maintenance => false,
-    }
+    matches!(server.status, Status::Active | Status::Error)
 }

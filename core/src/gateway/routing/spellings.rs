@@ -79,7 +79,7 @@ impl Spellings {
         full: &str,
     ) {
         let free = |name: &String| !self.by_name.contains_key(name) && literal(services, name).is_none();
-        let Some(name) = (1..).map(|turn| names::spelled(full, turn)).find(free) else { return };
+        let Some(name) = (1..u32::MAX).map(|turn| names::spelled(full, turn)).find(free) else { return };
         let owner = (service.clone(), item.to_owned());
         self.displaced.insert(owner.clone(), name.clone());
         self.by_name.insert(name, owner);

@@ -45,9 +45,8 @@ fn is_internal_error(message: &Message) -> bool {
     let code = |error| Members::parse(error).ok()?.get("code")?.parse::<i32>().ok();
     match message.error().and_then(code) {
         Some(-32603) => true,
-        Some(-32002 | -32042 | -32022..=-32020) => false,
+        None | Some(-32002 | -32042 | -32022..=-32020) => false,
         Some(code) => (-32099..=-32000).contains(&code),
-        None => false,
     }
 }
 

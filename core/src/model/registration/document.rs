@@ -200,10 +200,11 @@ mod tests {
         let env: Vec<_> = read_one.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(env, ["DEBUG=false", "PORT=8080"]);
         let listed = read(
-            &json!({ "name": "a", "command": "npx -y pkg", "args": "--x 'y z'", "env": ["A=b=c", {"name": "B", "value": 1}] }),
+            &json!({ "name": "a", "command": "npx -y pkg", "args": ["--x"], "env": ["A=b=c", {"name": "B", "value": 1}] }),
         );
-        assert_eq!(listed.args, ["-y", "pkg", "--x", "y z"]);
+        assert_eq!(listed.args, ["-y", "pkg", "--x"]);
         assert_eq!((listed.env["A"].as_str(), listed.env["B"].as_str()), ("b=c", "1"));
+        assert!(refused(&json!({ "name": "a", "args": "x y" })).contains("a list of texts"));
         assert!(refused(&json!({ "name": "a", "args": [{}] })).contains("a text, a number or a boolean"));
     }
 

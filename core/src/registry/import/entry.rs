@@ -56,6 +56,7 @@ pub(super) fn registration(
     if let Some(file) = env_file {
         read_variables(&file, &mut document, &expansion, variables, &mut found.notes)?;
     }
+    words(&mut document)?;
     document.insert("name".into(), name.into());
     let mut registration = deserialized(&Value::Object(document))?;
     let left = expansion.left.take();
@@ -181,6 +182,15 @@ fn expand(
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 
+/// Takes arguments apart that a file has in one text, as a shell does.
+fn words(document: &mut Map<String, Value>) -> Result<(), String> {
+    if let Some(Value::String(text)) = document.get("args") {
+        let words = shell_words::split(text).map_err(|_| "a quote in `args` is not closed; write a list")?;
+        document.insert("args".into(), words.into());
+    }
+    Ok(())
+}
+
 /// Every text in `value`, but for the keys of its objects.
 fn texts(value: &mut Value, each: &mut impl FnMut(&mut String)) {
     match value {
@@ -273,10 +283,6 @@ fn checked(registration: &Registration) -> Result<(), String> {
             judged.map_err(|error| redact::covered(error.message(), secrets))
         }
         Ok(_) => Ok(()),
-        Err(error) if error.context().is_empty() => Err(error.message().to_owned()),
-        Err(error) => {
-            let problems = error.context().iter().map(|(member, problem)| format!("`{member}`: {problem}"));
-            Err(problems.collect::<Vec<_>>().join("; "))
-        }
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -165,10 +165,10 @@ fn cursor_and_windsurf_and_cline() {
         r#"{"mcpServers": {
             "cursor": {"url": "https://h/mcp", "headers": {"X-Key": "${env:TOKEN}"}},
             "pipe": {"command": "x", "envFile": "/dev/zero"},
-            "remote": {"command": "npx", "args": ["mcp-remote", "--header", "Authorization:${AUTH}"], "env": {"AUTH": "Bearer ${TOKEN}"}, "disabled": "no", "timeout": 1, "url": null},
+            "remote": {"command": "npx", "args": "mcp-remote --header 'Authorization:${AUTH}'", "env": {"AUTH": "Bearer ${TOKEN}"}, "disabled": "no", "timeout": 1, "url": null},
             "windsurf": {"serverUrl": "https://h/mcp", "disabledTools": ["x"]},
             "cline": {"url": "https://h/mcp", "type": "streamableHttp", "disabled": true, "timeout": 60, "alwaysAllow": [], "transportType": "http"},
-            "stdio": {"command": "node", "args": ["server.js"], "transportType": "stdio", "cwd": "${userHome}"}
+            "stdio": {"command": "node", "args": "server.js", "transportType": "stdio", "cwd": "${userHome}"}
         }}"#,
     );
     assert_eq!(names(&import), ["cline", "cursor", "remote", "windsurf"]);

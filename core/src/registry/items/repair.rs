@@ -83,7 +83,7 @@ pub(super) struct Mended<'a> {
 /// The definition `raw` of an item as clients get it.
 ///
 /// Errors: the reason why the item cannot be used.
-pub(super) fn mended<'a>(kind: CapabilityKind, raw: &'a str) -> Result<Mended<'a>, String> {
+pub(super) fn mended(kind: CapabilityKind, raw: &str) -> Result<Mended<'_>, String> {
     if let Some(key) = twice::key_twice(raw) {
         let shown: String = key.chars().take(40).collect();
         return Err(format!("the key {shown:?} stands twice in one object"));
@@ -144,9 +144,8 @@ fn mend(value: &str, form: Form) -> Mend {
         Form::Roles => {
             is(texts(value).is_some_and(|all| all.iter().all(|one| one == "user" || one == "assistant")))
         }
-        Form::Object if is_empty_list(value) => Mend::Set("{}".to_owned()),
+        Form::Object | Form::Of(_) if is_empty_list(value) => Mend::Set("{}".to_owned()),
         Form::Object => is(value.starts_with('{')),
-        Form::Of(_) if is_empty_list(value) => Mend::Set("{}".to_owned()),
         Form::Of(forms) => inner(value, forms),
         Form::Each(key, forms) => {
             let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(value) else { return Mend::Drop };

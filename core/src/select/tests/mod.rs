@@ -185,7 +185,8 @@ fn a_full_half_open_server_does_not_keep_calls_from_the_others() {
         let pool = pool_of(algorithm, members(3));
         trip(&pool.members()[0], at(0.0));
         let leases: Vec<Lease> = (0..200).map(|_| pick(&pool, at(2.0)).expect("others are closed")).collect();
-        assert_eq!(leases.iter().filter(|lease| lease.index() == 0).count(), 3, "{algorithm:?}");
+        let probes = leases.iter().filter(|lease| lease.index() == 0).count();
+        assert_eq!(probes, 1, "{algorithm:?}: one at a time, while others can take the calls");
     }
 }
 

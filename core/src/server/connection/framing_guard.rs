@@ -127,7 +127,6 @@ impl Scanner {
         match line.first() {
             // Empty lines before a request are passed over, as RFC 9112 (section 2.2) wants it.
             None if self.begun => self.end(),
-            None => Ok(()),
             Some(b' ' | b'\t') => Err(FOLDED),
             Some(_) if !self.begun => {
                 self.begun = true;
@@ -135,7 +134,7 @@ impl Scanner {
             }
             Some(b'c' | b'C') => self.content_length(line),
             Some(b't' | b'T') => self.transfer_encoding(line),
-            Some(_) => Ok(()),
+            None | Some(_) => Ok(()),
         }
     }
 

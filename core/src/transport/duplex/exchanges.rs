@@ -82,7 +82,7 @@ pub(in crate::transport) struct Exchanges {
 }
 
 /// The outcome of a message from the server.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Receipt {
     /// It is in a mailbox.
     Kept,

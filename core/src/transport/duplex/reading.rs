@@ -20,7 +20,7 @@ pub(in crate::transport) struct Unreadable {
 /// reason.
 pub(in crate::transport) fn deliver(
     exchanges: &Exchanges,
-    piece: Bytes,
+    piece: &Bytes,
     mut told: impl FnMut(Receipt),
 ) -> Result<(), Unreadable> {
     let mut receive = |message: Message| told(exchanges.receive(message));
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     fn deliver_all(exchanges: &Exchanges, piece: &str) -> Option<Unreadable> {
-        deliver(exchanges, Bytes::copy_from_slice(piece.as_bytes()), |_| {}).err()
+        deliver(exchanges, &Bytes::copy_from_slice(piece.as_bytes()), |_| {}).err()
     }
 
     #[tokio::test]

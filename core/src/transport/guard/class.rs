@@ -188,6 +188,7 @@ mod tests {
 
     /// B-20: every form of an address is judged by where it leads.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn an_address_is_judged_by_where_it_leads() {
         let expected = [
             (

@@ -159,13 +159,13 @@ impl Guard {
         &self,
         tenant: &TenantId,
         name: &str,
-        endpoint: Option<ServerEndpoint>,
+        endpoint: Option<&ServerEndpoint>,
     ) -> Option<ServerEndpoint> {
         let key = (tenant.clone(), name.to_owned());
         let before = self.0.vouched.rcu(|vouched| {
             let mut vouched = HashMap::clone(vouched);
-            match endpoint.clone() {
-                Some(endpoint) => vouched.insert(key.clone(), endpoint),
+            match endpoint {
+                Some(endpoint) => vouched.insert(key.clone(), endpoint.clone()),
                 None => vouched.remove(&key),
             };
             vouched

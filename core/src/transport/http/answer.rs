@@ -26,7 +26,7 @@ pub(super) fn whole(bytes: Bytes, id: u64) -> Result<Exchange> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(unanswered());
     }
-    let received = if looks_like_events(&bytes) { from_events(bytes)? } else { received(bytes)? };
+    let received = if looks_like_events(&bytes) { from_events(bytes)? } else { received(&bytes)? };
     let mut messages = match received {
         Incoming::One(message) => return check_id(message, id).map(Exchange::One),
         Incoming::Many(messages) => messages,
@@ -43,7 +43,7 @@ pub(super) fn whole(bytes: Bytes, id: u64) -> Result<Exchange> {
     Ok(Exchange::Many(stream::iter(messages.into_iter().map(Ok)).boxed()))
 }
 
-fn received(bytes: Bytes) -> Result<Incoming> {
+fn received(bytes: &Bytes) -> Result<Incoming> {
     Incoming::read(bytes).map_err(|unread| not_mcp(unread.error))
 }
 
@@ -61,7 +61,7 @@ fn from_events(bytes: Bytes) -> Result<Incoming> {
     let mut messages = Vec::new();
     while let Some(event) = decoder.next()? {
         if event.is_message() && !event.data.is_empty() {
-            messages.extend(received(event.data)?.into_messages());
+            messages.extend(received(&event.data)?.into_messages());
         }
     }
     Ok(Incoming::Many(messages))

@@ -86,7 +86,7 @@ impl Events {
                 if !event.is_message() || event.data.is_empty() {
                     continue;
                 }
-                match Received::read(event.data) {
+                match Received::read(&event.data) {
                     Ok(Received::One(message)) => return Ok(Some(message)),
                     Ok(Received::Many(messages)) => {
                         self.waiting.extend(messages);

@@ -64,7 +64,7 @@ impl Refusal<'_> {
 
     /// The code of the error response that the body is, if it is one.
     fn code(&self) -> Option<i32> {
-        let message = incoming::one(self.body.clone())?;
+        let message = incoming::one(&self.body)?;
         Members::parse(message.error()?).ok()?.get("code")?.parse().ok()
     }
 

@@ -31,7 +31,7 @@ impl Refusal<'_> {
     /// The server's own JSON-RPC answer to the request `id`, if the body is one; else the error that says what the
     /// status means. It keeps the status.
     pub(super) fn judge(self, id: Option<u64>) -> Result<Message, Error> {
-        let message = incoming::one(self.body.clone());
+        let message = incoming::one(&self.body);
         let answer = message.as_ref().filter(|message| message.shape() == Shape::Response);
         if self.is_lost_session(answer) {
             let text = "the server has forgotten the session";

@@ -12,6 +12,7 @@ fn queue(max_connections: u32, max_queued: u32) -> ConnectionQueue {
     ConnectionQueue::new("docs", &configuration, ManualClock::shared())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the queue takes it")]
 fn of(caller: u64) -> Option<Queued> {
     Some(Queued { caller: caller + 10, deadline: Tick::default() + Duration::from_secs(30) })
 }

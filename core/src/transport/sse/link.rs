@@ -106,7 +106,7 @@ impl Reader {
             if !event.is_message() || event.data.is_empty() {
                 continue;
             }
-            match deliver(&self.talk.exchanges, event.data, |receipt| self.note(receipt)) {
+            match deliver(&self.talk.exchanges, &event.data, |receipt| self.note(receipt)) {
                 Ok(()) => {}
                 Err(Unreadable { error, is_aside: true }) => {
                     tracing::warn!(server = %self.talk.name, %error, "passed over a message that cannot be read");

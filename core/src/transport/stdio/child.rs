@@ -98,7 +98,7 @@ pub(super) async fn read(
             continue;
         }
         let server = &talk.name;
-        let told = deliver(&talk.exchanges, line.clone(), |receipt| match receipt {
+        let told = deliver(&talk.exchanges, &line, |receipt| match receipt {
             Receipt::Kept => {}
             Receipt::Overrun(id) => talk.cancel(id),
             Receipt::Late => {

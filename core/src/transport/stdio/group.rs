@@ -30,8 +30,8 @@ impl Group {
         #[cfg(unix)]
         {
             let leader = leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-            let _watched = leader.and_then(|leader| Watched::new(leader.as_raw_pid()));
-            Self { leader, mark, swept: false, _watched }
+            let watched = leader.and_then(|leader| Watched::new(leader.as_raw_pid()));
+            Self { leader, mark, swept: false, _watched: watched }
         }
         #[cfg(not(unix))]
         {

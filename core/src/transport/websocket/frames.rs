@@ -89,7 +89,7 @@ async fn read(
         pinged = false;
         match next {
             Some(Ok(Frame::Text(text))) => {
-                match deliver(&talk.exchanges, Bytes::from(text), |receipt| note(talk, &receipt)) {
+                match deliver(&talk.exchanges, &Bytes::from(text), |receipt| note(talk, &receipt)) {
                     Ok(()) => {}
                     Err(Unreadable { error, is_aside: true }) => {
                         tracing::warn!(server = %talk.name, %error, "passed over a message that cannot be read");
