@@ -1,7 +1,8 @@
 /**
  * The MCP Registry Gateway inside your process: register MCP servers, discover what they offer, route calls to them.
  *
- * Documents have the members of the REST API (`snake_case`), and results of MCP calls are what the server sent.
+ * Records of the gateway have JavaScript's names (`createdAt` for the REST API's `created_at`); both spellings are read. The values of
+ * `configuration`, `healthCheck`, `env` and `capabilities`, and the results of MCP calls, keep the names that they have.
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -13,15 +14,25 @@ export type ErrorKind =
   | 'resource_not_found' | 'session_not_found' | 'conflict' | 'too_large' | 'rate_limited' | 'cancelled' | 'internal'
   | 'bad_upstream' | 'unavailable' | 'storage' | 'timeout'
 
-/** What the gateway says went wrong. Act on `kind`. */
+/** A failure that the gateway reports. Act on `kind` or `code`. */
 export declare class GatewayError extends Error {
-  readonly name: 'GatewayError'
-  readonly kind: ErrorKind
+  constructor(fault?: { kind?: ErrorKind | 'tool'; message?: string; retryable?: boolean; context?: Record<string, unknown>; cause?: unknown })
+  readonly name: string
+  readonly kind: ErrorKind | 'tool'
+  /** Node's code where there is one (`ETIMEDOUT`, `ABORT_ERR`), else `ERR_GATEWAY_` and the kind. */
+  readonly code: string
   /** Whether the same call can succeed later without being changed. */
   readonly retryable: boolean
   /** Where: the field, the server, the limit; `outcome` says `unknown` where a server may have seen the call. */
   readonly context: Readonly<Record<string, string | number>>
-  toJSON(): { kind: ErrorKind; message: string; retryable: boolean; context: Record<string, string | number> }
+  toJSON(): { kind: ErrorKind | 'tool'; message: string; retryable: boolean; context: Record<string, string | number> }
+}
+
+/** A tool reported an error: its result has `isError`. `raiseOnError: false` returns the result instead. */
+export declare class ToolError extends GatewayError {
+  constructor(tool: string, result: ToolResult)
+  readonly tool: string
+  readonly result: ToolResult
 }
 
 export type Transport = 'http' | 'sse' | 'stdio' | 'websocket'
@@ -226,6 +237,8 @@ export interface Stats {
   gateway: {
     sessions: number
     activeRequests: number
+    /** Reads that were answered by the fetch of an equal one. */
+    sharedReads: number
     limits: Record<'calls' | 'maxCalls' | 'waiting' | 'rateRefusals' | 'crowdRefusals' | 'bans' | 'windows', number>
     audit: Record<'written' | 'waiting' | 'lost' | 'failures', number>
   } | null
@@ -438,14 +451,26 @@ export interface CallOptions {
   requiredResources?: string[]
   /** Names or ids of servers to take before others, best first. */
   preferredServers?: string[]
-  /** Longest wait for the answer. */
-  timeoutSeconds?: number
+  /** Milliseconds that the call may take; by default as the server is configured. */
+  timeout?: number
   /** Calls with this credential, as the header of that name has it, instead of as the program itself. */
   authorization?: string
   /** `_meta` of the request. */
   meta?: JsonObject
   /** Cancels the call, also at the server. */
   signal?: AbortSignal
+}
+
+/** How a tool is called. The handlers hear and answer the server during the call. */
+export interface ToolCallOptions extends CallOptions {
+  /** Whether a result with `isError` is thrown as a `ToolError`; true unless said. */
+  raiseOnError?: boolean
+  onprogress?: (progress: { progress: number; total?: number; message?: string }) => void | Promise<void>
+  onlog?: (entry: { level: string; data: Json; logger?: string }) => void | Promise<void>
+  /** Returns the content, `null` to decline, or an object with `action`. */
+  onelicitation?: (request: JsonObject) => JsonObject | null | undefined | Promise<JsonObject | null | undefined>
+  /** Returns the text, or the whole result. */
+  onsampling?: (request: JsonObject) => string | JsonObject | Promise<string | JsonObject>
 }
 
 /** How a list is asked for. */
@@ -495,6 +520,11 @@ export declare class Lease implements Disposable {
   /** What `work` gives; the server has failed if it throws, and answered if it does not. */
   use<T>(work: (lease: Lease) => T | Promise<T>): Promise<T>
   [Symbol.dispose](): void
+}
+
+/** The changes of servers since it was made; it ends with the gateway, or by `return()`. */
+export interface ServerEvents extends AsyncIterableIterator<ServerEvent, void, void>, AsyncDisposable {
+  return(): Promise<IteratorResult<ServerEvent, void>>
 }
 
 /** A transport of the official SDKs' clients, straight into the gateway. */
@@ -595,9 +625,14 @@ export declare class Gateway implements AsyncDisposable {
   /** Follows the chain of the audit trail from the first row that is kept to its signed end. */
   verifyAudit(): Promise<AuditChain>
 
-  callTool(name: string, args?: JsonObject, options?: CallOptions): Promise<ToolResult>
+  /**
+   * Calls a tool: `service__tool`, or the tool's own name with `service`.
+   *
+   * Throws `ToolError` if the tool reports an error, `GatewayError` if the call fails.
+   */
+  callTool(name: string, args?: object, options?: ToolCallOptions): Promise<ToolResult>
   readResource(uri: string, options?: CallOptions): Promise<JsonObject>
-  getPrompt(name: string, args?: Record<string, string>, options?: CallOptions): Promise<JsonObject>
+  getPrompt(name: string, args?: object, options?: CallOptions): Promise<JsonObject>
   complete(ref: JsonObject, argument: JsonObject, options?: CallOptions & { context?: JsonObject }): Promise<JsonObject>
   listTools(options?: PageOptions): Promise<{ tools: JsonObject[]; nextCursor?: string }>
   listResources(options?: PageOptions): Promise<{ resources: JsonObject[]; nextCursor?: string }>
@@ -612,20 +647,20 @@ export declare class Gateway implements AsyncDisposable {
   /** Picks a server of a service for a caller that talks to it itself, without waiting; `key` is what consistent hashing goes by. */
   pick(service: string, key?: string): Lease
   /** Changes of servers from now on. */
-  events(options?: { signal?: AbortSignal }): AsyncGenerator<ServerEvent, void, void>
+  events(options?: { signal?: AbortSignal }): ServerEvents
   /** A client's way into the gateway, of either era: `await client.connect(gateway.transport())`. */
   transport(options?: { service?: string; authorization?: string; builtin?: boolean }): GatewayTransport
   /** Registers a server of this process: an SDK's server object, one for each link, or a function that answers messages. */
   registerInprocess(
     name: string,
-    upstream: ConnectableServer | PerLink | MessageHandler,
-    registration?: Omit<Registration, 'name' | 'endpointUrl' | 'command'>,
+    upstream: ConnectableServer | (() => ConnectableServer | Promise<ConnectableServer>) | PerLink | MessageHandler,
+    registration?: { /** Called with the error of a server that cannot be connected. */ onerror?: (error: unknown) => void } & Omit<Registration, 'name' | 'endpointUrl' | 'command'>,
   ): Promise<{ /** The server is not there any more, but registered still. */ close(): void }>
 
   /** Whether it was closed. */
   readonly isClosed: boolean
   /** Takes no new calls, lets those under way end within the configuration's `server.grace_seconds`, then ends everything. */
-  close(): Promise<void>
+  close(options?: { /** Milliseconds that calls in progress may go on. */ timeout?: number }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -647,7 +682,7 @@ export interface HandlerOptions<Request> {
    * fetch kind has none. Without authentication configured, connections from this machine alone are let in, as administrator: an address
    * that is said here makes nobody local, and such a caller needs a credential.
    */
-  peer?: (request: Request) => string | undefined
+  peer?: (request: Request, context?: unknown) => string | undefined
   /**
    * `development` takes the word of `peer` for an address of this machine, so that without authentication configured its owner is the
    * gateway's administrator. With `NODE_ENV` `production` the handler is not made.
@@ -655,11 +690,14 @@ export interface HandlerOptions<Request> {
   trust?: 'development'
 }
 
+/** A framework's context that has the request, such as Hono's. */
+export interface FetchContext { req: { raw: Request } }
+
 /** Handlers for Next.js and other servers of the fetch kind. */
 export declare function createHandlers(
   gateway: Gateway | Promise<Gateway>,
   options?: HandlerOptions<Request>,
-): Record<'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS', (request: Request) => Promise<Response>>
+): Record<'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS' | 'fetch', (request: Request | FetchContext, context?: unknown) => Promise<Response>>
 
 /** A handler for Express and `node:http`. It reads the request itself: it stands before what parses bodies. */
 export declare function nodeHandler(
