@@ -1,7 +1,8 @@
 /**
  * The MCP Registry Gateway inside your process: register MCP servers, discover what they offer, route calls to them.
  *
- * Documents have the members of the REST API (`snake_case`), and results of MCP calls are what the server sent.
+ * Records of the gateway have JavaScript's names (`createdAt` for the REST API's `created_at`); both spellings are read. The values of
+ * `configuration`, `healthCheck`, `env` and `capabilities`, and the results of MCP calls, keep the names that they have.
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -13,15 +14,25 @@ export type ErrorKind =
   | 'resource_not_found' | 'session_not_found' | 'conflict' | 'too_large' | 'rate_limited' | 'cancelled' | 'internal'
   | 'bad_upstream' | 'unavailable' | 'storage' | 'timeout'
 
-/** What the gateway says went wrong. Act on `kind`. */
+/** A failure that the gateway reports. Act on `kind` or `code`. */
 export declare class GatewayError extends Error {
-  readonly name: 'GatewayError'
-  readonly kind: ErrorKind
+  constructor(fault?: { kind?: ErrorKind | 'tool'; message?: string; retryable?: boolean; context?: Record<string, unknown>; cause?: unknown })
+  readonly name: string
+  readonly kind: ErrorKind | 'tool'
+  /** Node's code where there is one (`ETIMEDOUT`, `ABORT_ERR`), else `ERR_GATEWAY_` and the kind. */
+  readonly code: string
   /** Whether the same call can succeed later without being changed. */
   readonly retryable: boolean
   /** Where: the field, the server, the limit; `outcome` says `unknown` where a server may have seen the call. */
   readonly context: Readonly<Record<string, string | number>>
-  toJSON(): { kind: ErrorKind; message: string; retryable: boolean; context: Record<string, string | number> }
+  toJSON(): { kind: ErrorKind | 'tool'; message: string; retryable: boolean; context: Record<string, string | number> }
+}
+
+/** A tool reported an error: its result has `isError`. `raiseOnError: false` returns the result instead. */
+export declare class ToolError extends GatewayError {
+  constructor(tool: string, result: ToolResult)
+  readonly tool: string
+  readonly result: ToolResult
 }
 
 export type Transport = 'http' | 'sse' | 'stdio' | 'websocket'
@@ -36,18 +47,18 @@ export interface Registration {
   /** Unique within the tenant. */
   name: string
   /** For `http`, `sse` and `websocket`. */
-  endpoint_url?: string
+  endpointUrl?: string
   /** For `stdio`: the program, its arguments, its environment and its working directory. */
   command?: string
   args?: string[]
   env?: Record<string, string>
   cwd?: string
   /** `http` with a URL and `stdio` with a command, unless said. */
-  transport_type?: Transport
+  transportType?: Transport
   /** The service whose replica it is; its own name, unless said. */
   service?: string
   version?: string
-  display_name?: string
+  displayName?: string
   description?: string
   /** What it offers, until it answers for itself. */
   capabilities?: { tools?: Json[]; resources?: Json[]; resourceTemplates?: Json[]; prompts?: Json[] }
@@ -55,8 +66,8 @@ export interface Registration {
   /** 1 unless said; 0 is drained. */
   weight?: number
   /** Whether it is asked what it offers; true unless said. */
-  auto_discover?: boolean
-  health_check?: JsonObject
+  autoDiscover?: boolean
+  healthCheck?: JsonObject
   configuration?: JsonObject
   status?: Status
 }
@@ -64,30 +75,30 @@ export interface Registration {
 /** A registered server. Values of `env` and of `configuration.headers` are `***`. */
 export interface Server {
   id: string
-  tenant_id: string
+  tenantId: string
   name: string
   service: string
-  endpoint_url: string | null
+  endpointUrl: string | null
   command?: string
   args?: string[]
   env?: Record<string, string>
   cwd?: string
-  transport_type: Transport | 'memory'
+  transportType: Transport | 'memory'
   version: string | null
-  display_name: string | null
+  displayName: string | null
   description: string | null
   /** The names of what it offers. */
   capabilities: { tools: string[]; resources: string[]; resourceTemplates: string[]; prompts: string[] }
   tags: string[]
   weight: number
-  auto_discover: boolean
-  health_check: JsonObject
+  autoDiscover: boolean
+  healthCheck: JsonObject
   configuration: JsonObject
   status: Status
-  health_status: Health
-  last_health_check: string | null
-  created_at: string
-  updated_at: string
+  healthStatus: Health
+  lastHealthCheck: string | null
+  createdAt: string
+  updatedAt: string
   /** Counts changes. */
   revision: number
   /** Whether it serves, in one word. */
@@ -95,15 +106,15 @@ export interface Server {
   /** Everything that is wrong with it; texts in general terms for callers below a manager. */
   problems: Problem[]
   /** How long the last start took. */
-  last_start_ms: number | null
+  lastStartMs: number | null
   /** How much its definitions take; tokens are estimated. */
   size: { bytes: number; tokens: number }
   /** The last error in one sentence, with the next step. */
-  last_error: string | null
+  lastError: string | null
   /** While it starts, such as `starting, 12 s, npx is installing`. */
   progress?: string
   /** The last lines of standard error of a program that failed to start; for managers and above. */
-  last_output?: string[]
+  lastOutput?: string[]
   warnings?: string[]
   drift?: { waits: boolean; differences: { kind: string; name: string; replica?: string }[] }
   tools?: JsonObject[]
@@ -120,12 +131,12 @@ export interface Problem {
   item: string | null
   reason: string
   since: string
-  next_attempt: string | null
+  nextAttempt: string | null
 }
 
 /** The examination of a server, step by step. */
 export interface Diagnosis {
-  server_id: string
+  serverId: string
   name: string
   /** Whether nothing is wrong. */
   ok: boolean
@@ -133,13 +144,13 @@ export interface Diagnosis {
   steps: {
     step: string
     outcome: 'ok' | 'warning' | 'failed' | 'skipped'
-    took_ms: number | null
+    tookMs: number | null
     found: string
     /** What a person should do. */
     advice: string | null
   }[]
   problems: Problem[]
-  last_output: string[]
+  lastOutput: string[]
 }
 
 /** One page of servers, ordered by name. */
@@ -163,8 +174,8 @@ export interface FoundServer {
   id: string
   name: string
   service: string
-  endpoint_url: string | null
-  health_status: Health
+  endpointUrl: string | null
+  healthStatus: Health
 }
 
 /** What of a server was looked for. */
@@ -173,7 +184,7 @@ export interface Match { name: string; description: string | null }
 /** One result of a search. */
 export interface SearchHit {
   service: string
-  server_id: string
+  serverId: string
   kind: 'server' | 'tool' | 'resource' | 'resource_template' | 'prompt'
   name: string
   description: string | null
@@ -199,48 +210,50 @@ export interface Capabilities {
 
 /** What a probe found. */
 export interface HealthCheck {
-  server_id: string
-  health_status: Health
-  response_time_ms: number
-  checked_at: string
+  serverId: string
+  healthStatus: Health
+  responseTimeMs: number
+  checkedAt: string
   /** Why it failed; `null` if it did not. */
   error: string | null
 }
 
 /** Observations of a server's health, newest first. */
 export interface HealthHistory {
-  server_id: string
-  history: Omit<HealthCheck, 'server_id'>[]
+  serverId: string
+  history: Omit<HealthCheck, 'serverId'>[]
 }
 
 /** Counts over the register. */
 export interface Stats {
-  total_servers: number
-  servers_by_status: Partial<Record<Status, number>>
-  servers_by_transport: Record<string, number>
-  servers_by_health: Partial<Record<Health, number>>
-  servers_by_state: Partial<Record<ServerState, number>>
+  totalServers: number
+  serversByStatus: Partial<Record<Status, number>>
+  serversByTransport: Record<string, number>
+  serversByHealth: Partial<Record<Health, number>>
+  serversByState: Partial<Record<ServerState, number>>
   sessions: number
-  active_requests: number
+  activeRequests: number
   /** The same and more of all tenants together; `null` for who administers one alone. */
   gateway: {
     sessions: number
-    active_requests: number
-    limits: Record<'calls' | 'max_calls' | 'waiting' | 'rate_refusals' | 'crowd_refusals' | 'bans' | 'windows', number>
+    activeRequests: number
+    /** Reads that were answered by the fetch of an equal one. */
+    sharedReads: number
+    limits: Record<'calls' | 'maxCalls' | 'waiting' | 'rateRefusals' | 'crowdRefusals' | 'bans' | 'windows', number>
     audit: Record<'written' | 'waiting' | 'lost' | 'failures', number>
   } | null
 }
 
 /** What routing knows of one server since this process started. */
 export interface ServerMetrics {
-  server_name: string
-  active_connections: number
-  total_requests: number
-  success_rate: number
-  error_rate: number
-  avg_response_time_ms: number
-  circuit_breaker_state: 'closed' | 'open' | 'half_open'
-  failure_count: number
+  serverName: string
+  activeConnections: number
+  totalRequests: number
+  successRate: number
+  errorRate: number
+  avgResponseTimeMs: number
+  circuitBreakerState: 'closed' | 'open' | 'half_open'
+  failureCount: number
 }
 
 /** What routing knows, by server id. */
@@ -249,15 +262,15 @@ export interface RouterMetrics { metrics: Record<string, ServerMetrics> }
 /** One call under way. */
 export interface ActiveRequest {
   /** Its correlation id. */
-  request_id: string
+  requestId: string
   method: string
-  duration_seconds: number
-  tenant_id: string
-  user_id: string
+  durationSeconds: number
+  tenantId: string
+  userId: string
 }
 
 /** The calls under way. */
-export interface ActiveRequests { active_request_count: number; requests: ActiveRequest[] }
+export interface ActiveRequests { activeRequestCount: number; requests: ActiveRequest[] }
 
 /** What a key is to be: the body of `POST /api/v1/api-keys`. */
 export interface KeyWish {
@@ -267,34 +280,34 @@ export interface KeyWish {
   /** What it is narrowed to; all that its role may, unless said. */
   scopes?: string[]
   /** 90 unless said. */
-  expires_in_days?: number
+  expiresInDays?: number
   /** The only server that it may be used for. */
-  server_id?: string
-  requests_per_minute?: number
+  serverId?: string
+  requestsPerMinute?: number
 }
 
 /** An API key, without the key. */
 export interface ApiKey {
   id: string
-  tenant_id: string
+  tenantId: string
   name: string
   role: Role
   scopes: string[] | null
-  server_id: string | null
-  requests_per_minute: number | null
+  serverId: string | null
+  requestsPerMinute: number | null
   /** Whether it holds now. */
   active: boolean
   prefix: string
   /** Its last four characters. */
   hint: string
-  created_by: string
-  created_at: string
-  expires_at: string
-  last_used_at: string | null
+  createdBy: string
+  createdAt: string
+  expiresAt: string
+  lastUsedAt: string | null
   uses: number
   /** The key that replaced it. */
-  rotated_to: string | null
-  revoked_at: string | null
+  rotatedTo: string | null
+  revokedAt: string | null
 }
 
 /** An API key that was just made: `key` is shown here and nowhere else. */
@@ -306,10 +319,10 @@ export interface ApiKeyPage { keys: ApiKey[]; total: number; page: number; limit
 /** A tenant. */
 export interface Tenant {
   id: string
-  display_name: string | null
+  displayName: string | null
   status: 'active' | 'disabled' | 'deleted'
-  created_at: string
-  updated_at: string
+  createdAt: string
+  updatedAt: string
 }
 
 /** The tenants, ordered by id. */
@@ -327,10 +340,10 @@ export interface Credential {
   subject?: string
   /** The origin that it is sent to, and no other. */
   origin: string
-  key_id: string
-  created_by: string
-  created_at: string
-  authorized?: { issuer?: string; scopes: string[]; expires_at?: string; renewable: boolean }
+  keyId: string
+  createdBy: string
+  createdAt: string
+  authorized?: { issuer?: string; scopes: string[]; expiresAt?: string; renewable: boolean }
 }
 
 /** A server's credentials, by subject and header. */
@@ -349,10 +362,10 @@ export interface LoginWish {
 
 /** A login that has begun: where a person goes, and until when they have to be back. */
 export interface Login {
-  authorization_url: string
+  authorizationUrl: string
   /** Below the page that was named: where this authorization server, and no other, sends the browser back to. */
-  redirect_uri: string
-  expires_at: string
+  redirectUri: string
+  expiresAt: string
 }
 
 /** Which rows of the audit trail are asked for; what is left out asks for all. */
@@ -374,12 +387,12 @@ export interface AuditSearch {
 export interface AuditRow {
   number: number
   at: string
-  tenant_id: string
+  tenantId: string
   actor: string
   action: string
   target: string
   outcome: string
-  correlation_id: string | null
+  correlationId: string | null
   detail: Json
   hash: string
 }
@@ -392,7 +405,7 @@ export interface AuditChain {
   first: number
   last: number
   hash: string
-  key_id: string
+  keyId: string
   hold: boolean
   intact: boolean
   row: number | null
@@ -406,7 +419,7 @@ export interface Identity {
   role: Role
   /** `null`: all that the role may. */
   scopes: string[] | null
-  expires_at: string | null
+  expiresAt: string | null
 }
 
 /** A change of a server, as `/api/v1/events` has it. */
@@ -415,12 +428,12 @@ export interface ServerEvent {
   type: 'server.registered' | 'server.updated' | 'server.removed' | 'server.discovered' | 'server.state' | 'server.health' | 'lagged'
   timestamp: string
   /** Absent for `lagged`. */
-  server_id?: string
+  serverId?: string
   /** The server as it is now; absent if it is gone. */
   name?: string
   service?: string
   status?: Status
-  health_status?: Health
+  healthStatus?: Health
   state?: ServerState
   revision?: number
   /** For `server.health`: the health before. */
@@ -438,14 +451,26 @@ export interface CallOptions {
   requiredResources?: string[]
   /** Names or ids of servers to take before others, best first. */
   preferredServers?: string[]
-  /** Longest wait for the answer. */
-  timeoutSeconds?: number
+  /** Milliseconds that the call may take; by default as the server is configured. */
+  timeout?: number
   /** Calls with this credential, as the header of that name has it, instead of as the program itself. */
   authorization?: string
   /** `_meta` of the request. */
   meta?: JsonObject
   /** Cancels the call, also at the server. */
   signal?: AbortSignal
+}
+
+/** How a tool is called. The handlers hear and answer the server during the call. */
+export interface ToolCallOptions extends CallOptions {
+  /** Whether a result with `isError` is thrown as a `ToolError`; true unless said. */
+  raiseOnError?: boolean
+  onprogress?: (progress: { progress: number; total?: number; message?: string }) => void | Promise<void>
+  onlog?: (entry: { level: string; data: Json; logger?: string }) => void | Promise<void>
+  /** Returns the content, `null` to decline, or an object with `action`. */
+  onelicitation?: (request: JsonObject) => JsonObject | null | undefined | Promise<JsonObject | null | undefined>
+  /** Returns the text, or the whole result. */
+  onsampling?: (request: JsonObject) => string | JsonObject | Promise<string | JsonObject>
 }
 
 /** How a list is asked for. */
@@ -495,6 +520,11 @@ export declare class Lease implements Disposable {
   /** What `work` gives; the server has failed if it throws, and answered if it does not. */
   use<T>(work: (lease: Lease) => T | Promise<T>): Promise<T>
   [Symbol.dispose](): void
+}
+
+/** The changes of servers since it was made; it ends with the gateway, or by `return()`. */
+export interface ServerEvents extends AsyncIterableIterator<ServerEvent, void, void>, AsyncDisposable {
+  return(): Promise<IteratorResult<ServerEvent, void>>
 }
 
 /** A transport of the official SDKs' clients, straight into the gateway. */
@@ -577,7 +607,7 @@ export declare class Gateway implements AsyncDisposable {
   createTenant(id: string, options?: { displayName?: string }): Promise<Tenant>
   getTenant(tenant: string): Promise<Tenant>
   listTenants(): Promise<TenantList>
-  updateTenant(tenant: string, changes: { display_name?: string; enabled?: boolean }): Promise<Tenant>
+  updateTenant(tenant: string, changes: { displayName?: string; enabled?: boolean }): Promise<Tenant>
   /** Deletes a tenant with its servers; its audit trail stays. */
   deleteTenant(tenant: string): Promise<null>
 
@@ -595,9 +625,14 @@ export declare class Gateway implements AsyncDisposable {
   /** Follows the chain of the audit trail from the first row that is kept to its signed end. */
   verifyAudit(): Promise<AuditChain>
 
-  callTool(name: string, args?: JsonObject, options?: CallOptions): Promise<ToolResult>
+  /**
+   * Calls a tool: `service__tool`, or the tool's own name with `service`.
+   *
+   * Throws `ToolError` if the tool reports an error, `GatewayError` if the call fails.
+   */
+  callTool(name: string, args?: object, options?: ToolCallOptions): Promise<ToolResult>
   readResource(uri: string, options?: CallOptions): Promise<JsonObject>
-  getPrompt(name: string, args?: Record<string, string>, options?: CallOptions): Promise<JsonObject>
+  getPrompt(name: string, args?: object, options?: CallOptions): Promise<JsonObject>
   complete(ref: JsonObject, argument: JsonObject, options?: CallOptions & { context?: JsonObject }): Promise<JsonObject>
   listTools(options?: PageOptions): Promise<{ tools: JsonObject[]; nextCursor?: string }>
   listResources(options?: PageOptions): Promise<{ resources: JsonObject[]; nextCursor?: string }>
@@ -612,20 +647,20 @@ export declare class Gateway implements AsyncDisposable {
   /** Picks a server of a service for a caller that talks to it itself, without waiting; `key` is what consistent hashing goes by. */
   pick(service: string, key?: string): Lease
   /** Changes of servers from now on. */
-  events(options?: { signal?: AbortSignal }): AsyncGenerator<ServerEvent, void, void>
+  events(options?: { signal?: AbortSignal }): ServerEvents
   /** A client's way into the gateway, of either era: `await client.connect(gateway.transport())`. */
   transport(options?: { service?: string; authorization?: string; builtin?: boolean }): GatewayTransport
   /** Registers a server of this process: an SDK's server object, one for each link, or a function that answers messages. */
   registerInprocess(
     name: string,
-    upstream: ConnectableServer | PerLink | MessageHandler,
-    registration?: Omit<Registration, 'name' | 'endpoint_url' | 'command'>,
+    upstream: ConnectableServer | (() => ConnectableServer | Promise<ConnectableServer>) | PerLink | MessageHandler,
+    registration?: { /** Called with the error of a server that cannot be connected. */ onerror?: (error: unknown) => void } & Omit<Registration, 'name' | 'endpointUrl' | 'command'>,
   ): Promise<{ /** The server is not there any more, but registered still. */ close(): void }>
 
   /** Whether it was closed. */
   readonly isClosed: boolean
   /** Takes no new calls, lets those under way end within the configuration's `server.grace_seconds`, then ends everything. */
-  close(): Promise<void>
+  close(options?: { /** Milliseconds that calls in progress may go on. */ timeout?: number }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -647,7 +682,7 @@ export interface HandlerOptions<Request> {
    * fetch kind has none. Without authentication configured, connections from this machine alone are let in, as administrator: an address
    * that is said here makes nobody local, and such a caller needs a credential.
    */
-  peer?: (request: Request) => string | undefined
+  peer?: (request: Request, context?: unknown) => string | undefined
   /**
    * `development` takes the word of `peer` for an address of this machine, so that without authentication configured its owner is the
    * gateway's administrator. With `NODE_ENV` `production` the handler is not made.
@@ -655,11 +690,14 @@ export interface HandlerOptions<Request> {
   trust?: 'development'
 }
 
+/** A framework's context that has the request, such as Hono's. */
+export interface FetchContext { req: { raw: Request } }
+
 /** Handlers for Next.js and other servers of the fetch kind. */
 export declare function createHandlers(
   gateway: Gateway | Promise<Gateway>,
   options?: HandlerOptions<Request>,
-): Record<'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS', (request: Request) => Promise<Response>>
+): Record<'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS' | 'fetch', (request: Request | FetchContext, context?: unknown) => Promise<Response>>
 
 /** A handler for Express and `node:http`. It reads the request itself: it stands before what parses bodies. */
 export declare function nodeHandler(

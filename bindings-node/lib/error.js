@@ -1,26 +1,58 @@
 'use strict'
 
-/** What the gateway says went wrong. Act on `kind`. */
+/** HTTP-like codes of Node's own errors, by the kind of the gateway's. */
+const CODES = { timeout: 'ETIMEDOUT', cancelled: 'ABORT_ERR' }
+
+/** Facts that are numbers. */
+const NUMBERS = new Set(['retry_after_seconds', 'code', 'exit_code', 'status', 'upstream_status', 'limit', 'elapsed_ms', 'queued'])
+
+const numbered = (context) =>
+  Object.fromEntries(
+    Object.entries(context).map(([key, value]) => [
+      key,
+      NUMBERS.has(key) && typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value)) ? Number(value) : value,
+    ]),
+  )
+
+/** A failure that the gateway reports. Act on `kind` or `code`. */
 class GatewayError extends Error {
-  constructor({ kind, message, retryable, context }) {
-    super(message)
+  constructor({ kind = 'internal', message = '', retryable = false, context = {}, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause })
     this.kind = kind
+    this.code = CODES[kind] ?? `ERR_GATEWAY_${kind.toUpperCase()}`
     this.retryable = retryable
-    this.context = context
+    this.context = numbered(context)
   }
 
   toJSON() {
     const { kind, message, retryable, context } = this
-    return { kind, message, retryable, context }
+    return { kind, message, retryable, context: Object.fromEntries(Object.entries(context).map(([key, value]) => [key, typeof value === 'number' && key === 'code' ? String(value) : value])) }
   }
 }
 Object.defineProperty(GatewayError.prototype, 'name', { value: 'GatewayError', writable: true, configurable: true })
 
-/** An error of the addon's: the core's carry their document as the message. */
-const raised = (error) =>
-  error instanceof Error && error.message.startsWith('{"') ? new GatewayError(JSON.parse(error.message)) : error
+/** A tool reported an error: its result has `isError`. */
+class ToolError extends GatewayError {
+  constructor(tool, result) {
+    const text = (result.content ?? []).filter(({ type }) => type === 'text').map(({ text }) => text).join('\n')
+    super({ kind: 'tool', message: `${tool}: ${text || 'the tool reported an error without a text'}`, context: { tool } })
+    this.tool = tool
+    this.result = result
+  }
+}
+Object.defineProperty(ToolError.prototype, 'name', { value: 'ToolError', writable: true, configurable: true })
 
-/** What `work` gives, with errors as they are meant. */
+/** An error of the addon's: the core's carry their document as the message. */
+function raised(error) {
+  if (!(error instanceof Error) || !error.message.startsWith('{"')) return error
+  try {
+    return new GatewayError(JSON.parse(error.message))
+  } catch {
+    return error
+  }
+}
+
+/** The value of `work`, which calls the addon. */
 function sync(work) {
   try {
     return work()
@@ -29,7 +61,7 @@ function sync(work) {
   }
 }
 
-/** What the promise of `work` gives, with errors as they are meant. */
+/** The value of the promise of `work`, which calls the addon. */
 async function settled(work) {
   try {
     return await work()
@@ -38,4 +70,4 @@ async function settled(work) {
   }
 }
 
-module.exports = { GatewayError, settled, sync }
+module.exports = { GatewayError, ToolError, settled, sync }

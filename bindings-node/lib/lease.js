@@ -1,5 +1,11 @@
 'use strict'
 
+/** Codes of errors of the transport: the server could not be reached, or broke the connection (Node's own, and undici's). */
+const TRANSPORT = /^(E(CONN|PIPE|HOST|NET|ADDR|TIMEDOUT|AI_|NOTFOUND|PROTO)|UND_ERR_(SOCKET|CONNECT|HEADERS|BODY)|ERR_TLS|CERT_)/
+
+const isTransport = (error) =>
+  error instanceof Error && (TRANSPORT.test(String(error.code ?? '')) || (error.cause !== undefined && isTransport(error.cause)))
+
 /** A server that was picked, busy until it is released. */
 class Lease {
   #native
@@ -23,7 +29,8 @@ class Lease {
       this.succeeded()
       return outcome
     } catch (error) {
-      this.failed()
+      if (isTransport(error)) this.failed()
+      else this.release()
       throw error
     }
   }

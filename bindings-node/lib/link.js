@@ -3,7 +3,7 @@
 const { decode, encode } = require('./documents.js')
 const { settled } = require('./error.js')
 
-/** A way of messages as the official SDKs' transports have it: `native` is listened to, sent to, and left by `leave`. */
+/** A connection as the transports of the official SDKs have it: `native` is listened to, sent to, and left by `leave`. */
 class Link {
   #native
   #leave
@@ -53,10 +53,10 @@ class GatewayTransport extends Link {
 }
 
 /** One link of the gateway to a server of this process, as a transport of that server's. */
-class Visit extends Link {
+class ServerConnection extends Link {
   constructor(hosted, ended) {
     super(hosted, (native) => native.leave(), ended)
   }
 }
 
-module.exports = { GatewayTransport, Visit }
+module.exports = { GatewayTransport, ServerConnection }

@@ -100,11 +100,12 @@ impl Gateway {
         Ok(Exchange::new(self.0.clone(), exchange))
     }
 
-    /// Ends the gateway: calls under way may go on as long as is configured.
+    /// Closes the gateway: calls in progress may go on for `grace` seconds, or as long as the configuration says.
     #[napi]
-    pub fn close<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+    pub fn close<'env>(&self, env: &'env Env, grace: Option<f64>) -> napi::Result<Object<'env>> {
         let facade = self.0.clone();
-        aside(env, move || facade.end(None), |()| ())
+        let grace = grace.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        aside(env, move || facade.end(grace), |()| ())
     }
 
     /// Ends the gateway at once, and waits for that.

@@ -24,7 +24,7 @@ async function answers() {
   const pending = gateway.callTool('wait', {}, { service: 'one' }).catch(() => {})
   while ((await gateway.activeRequests()).requests.length === 0) await new Promise((go) => setImmediate(go))
   const active = await gateway.activeRequests()
-  await gateway.cancelRequest(active.requests[0].request_id)
+  await gateway.cancelRequest(active.requests[0].requestId)
   await pending
   const found = {
     Server: [made, await gateway.get('child'), await gateway.get('one')],

@@ -19,7 +19,7 @@ test('a server is registered, listed, found, changed and removed', async () => {
   await assert.rejects(gateway.update('far', { weight: 1 }, { revision: made.revision }), { kind: 'conflict' })
   await gateway.remove('far')
   await assert.rejects(gateway.get('far'), { name: 'GatewayError', kind: 'not_found' })
-  assert.equal((await gateway.stats()).total_servers, 1)
+  assert.equal((await gateway.stats()).totalServers, 1)
   await gateway.close()
 })
 
@@ -63,19 +63,19 @@ test('an aborted call is rejected with the reason, and its server hears of it', 
 
 test('a deadline is kept', async () => {
   const { gateway } = await withFake()
-  await assert.rejects(gateway.callTool('wait', {}, { service: 'one', timeoutSeconds: 0.05 }), { kind: 'timeout' })
+  await assert.rejects(gateway.callTool('wait', {}, { service: 'one', timeout: 50 }), { kind: 'timeout' })
   await gateway.close()
 })
 
 test('a picked server is in flight until it is released, and its failures are counted', async () => {
   const { gateway } = await withFake()
   const id = (await gateway.get('one')).id
-  const active = async () => (await gateway.metrics()).metrics[id].active_connections
+  const active = async () => (await gateway.metrics()).metrics[id].activeConnections
   const lease = gateway.pick('one', 'key')
   assert.deepEqual([lease.serverId, lease.name, await active()], [id, 'one', 1])
   lease.failed()
   assert.equal(await active(), 0)
-  assert.equal((await gateway.metrics()).metrics[id].failure_count, 1)
+  assert.equal((await gateway.metrics()).metrics[id].failureCount, 1)
   assert.equal(await gateway.pick('one').use(({ name }) => name), 'one')
   await assert.rejects(gateway.pick('one').use(() => { throw new Error('mine') }), /mine/)
   await gateway.close()

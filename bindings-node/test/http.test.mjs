@@ -133,12 +133,12 @@ test('events are streamed as they come, until nobody reads them any more', async
 })
 
 test('what cannot be answered is handed to the next handler', async () => {
-  const { gateway } = await withFake()
-  await gateway.close()
-  const handler = nodeHandler(gateway)
-  const { http, url } = await listening((request, response) => handler(request, response, (error) => response.writeHead(503).end(error.kind)))
+  const opening = Promise.reject(new Error('no database'))
+  opening.catch(() => {})
+  const handler = nodeHandler(opening)
+  const { http, url } = await listening((request, response) => handler(request, response, (error) => response.writeHead(500).end(error.message)))
   const response = await fetch(`${url}/api/v1/servers`)
-  assert.deepEqual([response.status, await response.text()], [503, 'unavailable'])
+  assert.deepEqual([response.status, await response.text()], [500, 'no database'])
   await new Promise((go) => http.close(go))
 })
 

@@ -30,7 +30,7 @@ for (const [what, upstream] of [['a server object', server], ['a server for each
     )
     assert.deepEqual(sums.map((sum) => sum.content[0].text), Array.from({ length: 50 }, (_, a) => String(a + 1)))
     place.close()
-    await assert.rejects(gateway.callTool('add', { a: 1, b: 1 }, { service: 'sums', timeoutSeconds: 2 }), {
+    await assert.rejects(gateway.callTool('add', { a: 1, b: 1 }, { service: 'sums', timeout: 2000 }), {
       name: 'GatewayError',
     })
     await gateway.close()
@@ -73,7 +73,7 @@ test('a function that throws answers with an error', async () => {
   })
   await gateway.discover('broken')
   await assert.rejects(gateway.callTool('echo', {}, { service: 'broken' }), (error) => {
-    assert.deepEqual([error.message, error.context.code, error.context.source], ['no such luck', '-32603', 'server'])
+    assert.deepEqual([error.message, error.context.code, error.context.source], ['no such luck', -32603, 'server'])
     return true
   })
   await gateway.close()

@@ -5,10 +5,10 @@ import { createHandlers, Gateway, GatewayError, nodeHandler, perLink, sharedGate
 import { withMcpGateway } from '../next.js'
 
 export async function uses(gateway: Gateway): Promise<string> {
-  const server = await gateway.register({ name: 'a', endpoint_url: 'http://127.0.0.1:1/mcp', tags: ['x'] })
+  const server = await gateway.register({ name: 'a', endpointUrl: 'http://127.0.0.1:1/mcp', tags: ['x'] })
   const revision: number = server.revision
   await gateway.update(server.id, { weight: 2 }, { revision })
-  const result = await gateway.callTool('a__b', { deep: [1, { two: null }] }, { timeoutSeconds: 1, signal: AbortSignal.timeout(5) })
+  const result = await gateway.callTool('a__b', { deep: [1, { two: null }] }, { timeout: 1000, signal: AbortSignal.timeout(5) })
   for await (const event of gateway.events()) {
     if (event.type === 'server.health' && event.to === 'healthy') break
   }
@@ -24,7 +24,7 @@ export async function uses(gateway: Gateway): Promise<string> {
 }
 
 // @ts-expect-error: a name is needed
-export const nameless: Parameters<Gateway['register']>[0] = { endpoint_url: 'http://127.0.0.1:1' }
+export const nameless: Parameters<Gateway['register']>[0] = { endpointUrl: 'http://127.0.0.1:1' }
 // @ts-expect-error: gateways are opened, not made
 export const made = new Gateway()
 
