@@ -367,7 +367,7 @@ fn no_method_of_a_binding_has_a_default_a_retry_or_a_parse() {
 /// How each face writes a verb. For programs `offered` is what `list_tools` and `list_resources` tell.
 const FACES: [(&str, &str); 3] = [
     ("bindings-node/lib/gateway.js", "('*', "),
-    ("bindings-python/python/mcp_registry_gateway/_verbs.py", "(\"*\", {"),
+    ("bindings-python/python/mcp_registry_gateway/_verbs.py", "(\"*\", "),
     ("ffi/src/gateway.rs", "    *;\n"),
 ];
 

@@ -269,21 +269,17 @@ class Verbs:
         include_tools, include_resources
             Whether each server comes with its definitions.
         """
-        return ServerPage(
-            await self._perform(
-                "list",
-                {
-                    "page": page,
-                    "limit": limit,
-                    "status": status,
-                    "health_status": health_status,
-                    "tags": _texts("tags", tags),
-                    "search": search,
-                    "include_tools": include_tools,
-                    "include_resources": include_resources,
-                },
-            )
-        )
+        members = {
+            "page": page,
+            "limit": limit,
+            "status": status,
+            "health_status": health_status,
+            "tags": _texts("tags", tags),
+            "search": search,
+            "include_tools": include_tools,
+            "include_resources": include_resources,
+        }
+        return ServerPage(await self._perform("list", members))
 
     async def find_tools(self, *names: str) -> Found:
         """Finds the servers that offer all of these tools, healthy or not, with the matching definitions."""

@@ -499,6 +499,7 @@ fn no_verb_reaches_further_than_the_credential_of_its_caller() {
         ("capabilities", named.clone()),
         ("discover", named.clone()),
         ("health", named.clone()),
+        ("diagnose", named.clone()),
         ("health_history", named.clone()),
         ("create_key", json!({ "name": "k" })),
         ("get_key", json!({ "key": key })),

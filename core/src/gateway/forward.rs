@@ -28,8 +28,9 @@ use crate::gateway::session::client::{Client, ended};
 use crate::gateway::upstream::outcome::{record_answer, record_error};
 use crate::model::Reply;
 use crate::observe::AttemptEnd;
-use crate::rpc::Method;
 use crate::rpc::version::Era;
+use crate::rpc::{Message, Method};
+use crate::select::Lease;
 use crate::transport::unread::{HasRoom, SMALL, unread};
 use crate::transport::{Exchange, Outgoing, Queued, Session};
 
@@ -71,12 +72,7 @@ impl Core {
                     return Box::pin(self.answer_downward(course, request)).await;
                 }
                 Ok(SentAttempt { exchange: Exchange::One(message), answering, .. }) => {
-                    let now = self.clock.now();
-                    record_answer(&mut lease, &message, now.since(started), now);
-                    let message = self.of_tasks(context, &answering, message);
-                    if !forward.method().is_cacheable() {
-                        self.reads.part_from(answering.server);
-                    }
+                    let message = self.judged(&mut lease, forward, context, &answering, message, started);
                     let (body, server) = (answering.response(&message), Some(answering.server));
                     if body.len() > SMALL {
                         // The server and the gateway have the call until its last byte was written.
@@ -103,6 +99,24 @@ impl Core {
                 Box::pin(self.turn_elsewhere(&mut attempts, forward, context, &replica, error)).await?;
             }
         }
+    }
+
+    /// Records an answer that came at once, and returns it as the client may see it.
+    fn judged(
+        &self,
+        lease: &mut Lease,
+        forward: &ForwardPlan,
+        context: &CallContext,
+        answering: &Answering,
+        message: Message,
+        started: Tick,
+    ) -> Message {
+        let now = self.clock.now();
+        record_answer(lease, &message, now.since(started), now);
+        if !forward.method().is_cacheable() {
+            self.reads.part_from(answering.server);
+        }
+        self.of_tasks(context, answering, message)
     }
 
     /// Waits for a permit to send the call a second time, after it failed at `replica` with `error`; else the error as the

@@ -28,12 +28,8 @@ use crate::observe::Record;
 use crate::rpc::answer::result_response;
 use crate::rpc::method::RoutingKey;
 use crate::rpc::version::Era;
-use crate::rpc::{Members, Message, Method, Shape, version};
-use crate::transport::Hello;
+use crate::rpc::{Message, Method, Shape};
 use crate::transport::unread::{HasRoom as _, SMALL};
-
-/// The longest self-description of a client, in bytes: it is kept as long as its session.
-const MAX_INTRODUCTION: usize = 8 * 1024;
 
 /// The action that a call resolves to; small, since it is passed on many times.
 pub(crate) enum ResolvedCall {
@@ -285,18 +281,7 @@ impl Core {
         record: &Arc<Record>,
     ) -> Result<Reply> {
         match resolved {
-            ResolvedCall::Forward(request) => {
-                if self.trail.has_calls() || self.observers.are_brought() {
-                    let _ = record.active().target.set(request.forward.target());
-                }
-                let departure = request.context.departure();
-                if let Some(key) = ReadKey::of(&request) {
-                    let work = Box::pin(Arc::clone(self).read_once(key, request));
-                    return Ongoing::new(work, record, &self.tasks, departure).await;
-                }
-                let work = Box::pin(Arc::clone(self).forward(request));
-                Ongoing::new(work, record, &self.tasks, departure).await
-            }
+            ResolvedCall::Forward(request) => self.run_forward(request, record).await,
             ResolvedCall::Modern(resolved, context) => {
                 Box::pin(self.run_modern(route, *resolved, *context)).await
             }
@@ -331,6 +316,23 @@ impl Core {
         }
     }
 
+    async fn run_forward(
+        self: &Arc<Self>,
+        request: Box<ForwardRequest>,
+        record: &Arc<Record>,
+    ) -> Result<Reply> {
+        if self.trail.has_calls() || self.observers.are_brought() {
+            let _ = record.active().target.set(request.forward.target());
+        }
+        let departure = request.context.departure();
+        if let Some(key) = ReadKey::of(&request) {
+            let work = Box::pin(Arc::clone(self).read_once(key, request));
+            return Ongoing::new(work, record, &self.tasks, departure).await;
+        }
+        let work = Box::pin(Arc::clone(self).forward(request));
+        Ongoing::new(work, record, &self.tasks, departure).await
+    }
+
     /// Runs a call that a tool of the gateway's own makes: it was admitted with the call of that tool.
     pub(super) async fn run_within(
         self: &Arc<Self>,
@@ -346,47 +348,6 @@ impl Core {
             ));
         }
         Box::pin(self.run(&Endpoint::all(), resolved, record)).await
-    }
-
-    async fn open_session(
-        self: &Arc<Self>,
-        route: &Endpoint,
-        message: &Message,
-        context: &CallContext,
-    ) -> Result<Reply> {
-        let params = message.params_members()?;
-        let invalid = |what| Error::new(ErrorKind::InvalidParams, what);
-        let requested = params
-            .text("protocolVersion")
-            .ok_or_else(|| invalid("`params.protocolVersion` must be a string"))?;
-        let capabilities = params.get("capabilities").unwrap_or("{}");
-        Members::parse(capabilities).map_err(|_| invalid("`params.capabilities` must be an object"))?;
-        let negotiated = version::negotiate(&requested);
-        let client_info = params.get("clientInfo").unwrap_or(r#"{"name":"unknown","version":"0"}"#);
-        if capabilities.len() + client_info.len() > MAX_INTRODUCTION {
-            let message = "`capabilities` and `clientInfo` are larger than the limit, together";
-            return Err(Error::new(ErrorKind::TooLarge, message).with("limit_bytes", MAX_INTRODUCTION));
-        }
-        self.meet_as_legacy(route, &context.principal).await;
-        let result = self.introduction(route, negotiated, &context.principal).await?;
-        let hello = Hello {
-            version: negotiated.into(),
-            capabilities: capabilities.into(),
-            client_info: client_info.into(),
-        };
-        let client = self.sessions.open(
-            &self.settings.sessions,
-            &context.principal,
-            route,
-            hello,
-            self.clock.now(),
-        )?;
-        if let Err(error) = self.cluster.sessions.claim(&client.id).get().await {
-            self.sessions.remove(&client);
-            return Err(error);
-        }
-        let body = result_response(message.id().unwrap_or("null"), &result);
-        Ok(Reply::Message { body, session: Some(Arc::clone(&client.id)), server: None })
     }
 }
 

@@ -97,11 +97,10 @@ impl Core {
                 }
             }
             (Heard::Return(message), _) => {
-                let late = || {
+                let late = |_| {
                     Error::new(ErrorKind::Timeout, "the server did not accept the client's answer in time")
                 };
-                let told = tokio::time::timeout(TAKING, relay.session.notify(message)).await;
-                told.unwrap_or_else(|_| Err(late()))?;
+                tokio::time::timeout(TAKING, relay.session.notify(message)).await.map_err(late)??;
             }
             (Heard::Question(..) | Heard::Nothing, _) => {}
         }

@@ -2,5 +2,6 @@
 
 pub(super) mod hearing;
 pub(super) mod opening;
+pub(super) mod initialize;
 pub(super) mod conversation;
 pub(super) mod client_connection;

@@ -85,5 +85,5 @@ async fn on_the_aggregated_route_a_task_is_asked_for_at_the_service_that_made_it
         }
     }
     let unknown = client.request(3, "tasks/get", json!({ "taskId": "of-nobody" })).await;
-    assert!(unknown[0]["error"].as_str().unwrap().contains("no task of yours"), "{unknown:?}");
+    assert!(unknown[0]["error"].as_str().unwrap().contains("you have no task with this id"), "{unknown:?}");
 }
