@@ -68,10 +68,10 @@ impl Script {
         self
     }
 
-    /// Adds a reply with this raw `result`.
+    /// Adds a reply with this raw `result`; line ends in it, which a message over stdio cannot have, become spaces.
     #[must_use]
     pub fn result(self, key: &str, result: impl Into<String>) -> Self {
-        self.on(key, Reply::Result(result.into()))
+        self.on(key, Reply::Result(result.into().replace('\n', " ")))
     }
 
     /// Adds a reply with an error.
