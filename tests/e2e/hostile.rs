@@ -202,24 +202,24 @@ async fn an_answer_without_end_is_cut_at_the_limit_which_the_error_names() {
 #[tokio::test]
 async fn an_event_without_end_is_cut_at_the_limit_which_the_error_names() {
     let piece = vec![b'x'; 64 * 1024];
-    fails(Act::Endless { stream: true, piece }, &["-31502", "1048576 bytes"]).await;
+    fails(Act::Endless { stream: true, piece }, &["-31502", "16777216 bytes"]).await;
 }
 
 /// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
 #[tokio::test]
-async fn an_event_of_two_mebibytes_is_an_error_that_names_the_limit() {
-    let event = format!("data: {}\n\n", "x".repeat(2 * 1024 * 1024));
-    fails(Act::Events(event), &["-31502", "1048576 bytes"]).await;
+async fn an_event_of_seventeen_mebibytes_is_an_error_that_names_the_limit() {
+    let event = format!("data: {}\n\n", "x".repeat(17 * 1024 * 1024));
+    fails(Act::Events(event), &["-31502", "16777216 bytes"]).await;
 }
 
 /// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
 #[tokio::test]
 async fn a_list_over_the_limit_is_an_error_and_never_an_empty_list() {
     let place = Place::new().await;
-    let event = format!("data: {}\n\n", "x".repeat(2 * 1024 * 1024));
+    let event = format!("data: {}\n\n", "x".repeat(17 * 1024 * 1024));
     place.fake.script().on("tools/list", Act::Events(event));
     let answer = place.client.request("tools/list", json!({})).await.expect("an answer");
-    assert!(answer.response["error"].to_string().contains("1048576 bytes"), "{answer:?}");
+    assert!(answer.response["error"].to_string().contains("16777216 bytes"), "{answer:?}");
 }
 
 /// B-03: a stream of events is read as the standard says, and no event is larger than the limit.
