@@ -35,7 +35,7 @@ async fn metrics(gateway: &Gateway) -> String {
 /// a thousand equal lists at once are one fetch, and each gets its own id back.
 #[tokio::test]
 async fn a_thousand_equal_lists_at_once_are_one_fetch() {
-    let (gateway, fake, _) = one().await;
+    let (gateway, fake) = with(json!({})).await;
     let client = gateway.client("/mcp/one").await;
     assert!(client.call("echo", json!({ "text": "warm" })).await.expect("an answer").is_result());
     let before = fake.ledger().count("tools/list");
@@ -57,7 +57,7 @@ async fn a_thousand_equal_lists_at_once_are_one_fetch() {
 /// the same for clients that have no session.
 #[tokio::test]
 async fn equal_lists_of_a_modern_client_are_one_fetch_and_others_ask_alone() {
-    let (gateway, fake, _) = one().await;
+    let (gateway, fake) = with(json!({})).await;
     let client = Modern::new(gateway.address(), "/mcp/one");
     let other = Modern::new(gateway.address(), "/mcp/one").with(json!({ "sampling": {} }));
     for client in [&client, &other] {

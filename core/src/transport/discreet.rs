@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::{Connector, Exchange, Link, Outgoing};
+use super::{Connector, ExaminedStep, Exchange, Link, Outgoing, QueueStats};
 use crate::error::{Error, Result};
 use crate::model::Server;
 use crate::model::redact;
@@ -57,6 +57,14 @@ impl Connector for DiscreetConnector {
         self.inner.check().await.map_err(|error| self.silence.hide(error))
     }
 
+    async fn examine(&self) -> Vec<ExaminedStep> {
+        let hidden = |(step, found): ExaminedStep| {
+            let found = found.map(|text| redact::covered(&text, &self.silence.0));
+            (step, found.map_err(|error| self.silence.hide(error)))
+        };
+        self.inner.examine().await.into_iter().map(hidden).collect()
+    }
+
     fn is_duplex(&self) -> bool {
         self.inner.is_duplex()
     }
@@ -67,6 +75,15 @@ impl Connector for DiscreetConnector {
 
     fn starts_process(&self) -> bool {
         self.inner.starts_process()
+    }
+
+    fn last_output(&self) -> Vec<String> {
+        let lines = self.inner.last_output().into_iter();
+        lines.map(|line| redact::covered(&line, &self.silence.0)).collect()
+    }
+
+    fn queue(&self) -> Option<QueueStats> {
+        self.inner.queue()
     }
 
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {

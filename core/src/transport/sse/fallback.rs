@@ -20,7 +20,7 @@ use crate::model::Server;
 use crate::rpc::{Message, Method};
 use crate::tasks::Tasks;
 use crate::transport::http::HttpConnector;
-use crate::transport::{Connector, ExaminedStep, Exchange, Link, Outgoing, TransportContext};
+use crate::transport::{Connector, ExaminedStep, Exchange, Link, Outgoing, QueueStats, TransportContext};
 
 /// How long a server may take to open a stream of events and to name its endpoint, once it has refused a POST.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -125,6 +125,10 @@ impl Connector for FallbackConnector {
 
     fn remembers_clients(&self) -> bool {
         !self.0.is_older()
+    }
+
+    fn queue(&self) -> Option<QueueStats> {
+        self.0.http.queue()
     }
 
     fn for_caller(&self, subject: &Arc<str>) -> Option<Arc<dyn Connector>> {
