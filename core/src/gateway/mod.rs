@@ -119,6 +119,7 @@ struct Core {
     sessions: session::sessions::Sessions,
     modern: modern::ModernState,
     calls: ActiveCalls,
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the HTTP surface reads it"))]
     unread: Arc<UnreadBytes>,
     observers: Observers,
     call_metrics: Arc<CallMetrics>,

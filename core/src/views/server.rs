@@ -181,6 +181,7 @@ fn definitions(items: &[Capability], kind: CapabilityKind) -> Vec<Arc<RawValue>>
 
 impl ServerView {
     /// A server that was registered this moment.
+    #[cfg(feature = "server")]
     pub(crate) fn of_new(server: &Server, offers: &[Capability]) -> Self {
         Self::new(server, offers, Condition::of_new(server, offers))
     }

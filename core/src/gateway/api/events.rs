@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::session::open_streams::OpenStream;
 use crate::gateway::{Caller, Core, Gateway};
 use crate::model::{Event, HealthStatus, Principal, Server, ServerId, ServerState};
+#[cfg(feature = "server")]
 use crate::transport::unread::CallRoom;
 
 /// The longest time for which a watcher gets nothing.
@@ -114,6 +115,7 @@ impl Gateway {
 
 impl Gateway {
     /// Room for an answer to the caller, which counts as unread until it was written.
+    #[cfg(feature = "server")]
     pub(crate) fn unread_room(&self, caller: &Caller) -> Arc<CallRoom> {
         self.0.unread.room(&caller.principal)
     }
