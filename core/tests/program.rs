@@ -291,7 +291,7 @@ fn keys_are_made_and_revoked_beside_the_gateway_that_serves_their_database() {
     // Each asks anew, so that fifty are far longer than the second within which a change is taken up.
     let eventually = |key: &str, works: bool| (0..50).any(|_| run(key, &["list"]).status.success() == works);
     let refused = run("", &["list"]);
-    assert!(!refused.status.success() && text(&refused).contains("needs a credential"), "{refused:?}");
+    assert!(!refused.status.success() && text(&refused).contains("authentication required"), "{refused:?}");
 
     let made = run("", &["keys", "create", "--role", "admin", "operator", "--json"]);
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
