@@ -54,7 +54,7 @@ pub enum DataLoss {
     Accept,
     /// Goes on with what is there, because an operator has put a backup in its place. The audit trail tells of it.
     Restored,
-    /// Opens it to look at it: nothing is recorded beside it, and [`Store::verify_audit`](crate::Store::verify_audit) tells what it lacks.
+    /// Opens it to look at it: nothing is recorded beside it, and [`Store::verify_audit`] tells what it lacks.
     Inspect,
 }
 
