@@ -109,9 +109,13 @@ impl Seen<'_> {
         names.map(|name| name.strip_prefix(&prefix).unwrap_or(name).to_owned()).collect()
     }
 
-    /// The items of a list on `/mcp/NAME`.
+    /// The items of a list on `/mcp/NAME`. A program that has just ended is asked again once it may be started again.
     pub(crate) async fn list_alone(&self, method: &str) -> Vec<Value> {
-        let answer = self.alone().await.request(method, json!({})).await.expect("an answer");
+        let answer = eventually(&format!("{method} on /mcp/{}", self.name), PATIENCE, async || {
+            let answer = self.alone().await.request(method, json!({})).await.expect("an answer");
+            (answer.status != 503 || answer.retry_after.is_none()).then_some(answer)
+        });
+        let answer = answer.await;
         assert!(answer.is_result(), "{method} on /mcp/{}: {answer:?}", self.name);
         items_of(method, &answer)
     }
