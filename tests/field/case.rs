@@ -111,7 +111,8 @@ impl Seen<'_> {
 
     /// The items of a list on `/mcp/NAME`. A program that has just ended is asked again once it may be started again.
     pub(crate) async fn list_alone(&self, method: &str) -> Vec<Value> {
-        let answer = eventually(&format!("{method} on /mcp/{}", self.name), PATIENCE, async || {
+        let what = format!("{method} on /mcp/{}", self.name);
+        let answer = eventually(&what, PATIENCE, async || {
             let answer = self.alone().await.request(method, json!({})).await.expect("an answer");
             (answer.status != 503 || answer.retry_after.is_none()).then_some(answer)
         });
