@@ -103,7 +103,7 @@ async def test_others_than_this_machine_are_nobody_and_unknown_ones_are_refused(
     async with client(gateway.asgi_app(expose=["rest"]), "10.0.0.1") as http:
         assert (await http.get("/api/v1/servers")).status_code == 401
     async with client(gateway.asgi_app(), "testclient") as http:
-        assert (await http.post("/mcp", json={})).status_code == 401
+        assert (await http.post("/mcp", json=hello(), headers=HEADERS)).status_code == 401
 
 
 async def test_an_answer_streams_and_a_client_that_leaves_ends_it(gateway: Gateway) -> None:
