@@ -16,8 +16,12 @@ const numbered = (context) =>
 
 /** A failure that the gateway reports. Act on `kind` or `code`. */
 class GatewayError extends Error {
+  #said
+
   constructor({ kind = 'internal', message = '', retryable = false, context = {}, cause } = {}) {
-    super(message, cause === undefined ? undefined : { cause })
+    const { field } = context
+    super(field && !message.includes(field) ? `${message} (\`${field}\`)` : message, cause === undefined ? undefined : { cause })
+    this.#said = message
     this.kind = kind
     this.code = CODES[kind] ?? `ERR_GATEWAY_${kind.toUpperCase()}`
     this.retryable = retryable
@@ -25,8 +29,8 @@ class GatewayError extends Error {
   }
 
   toJSON() {
-    const { kind, message, retryable, context } = this
-    return { kind, message, retryable, context: Object.fromEntries(Object.entries(context).map(([key, value]) => [key, typeof value === 'number' && key === 'code' ? String(value) : value])) }
+    const { kind, retryable, context } = this
+    return { kind, message: this.#said, retryable, context: Object.fromEntries(Object.entries(context).map(([key, value]) => [key, typeof value === 'number' && key === 'code' ? String(value) : value])) }
   }
 }
 Object.defineProperty(GatewayError.prototype, 'name', { value: 'GatewayError', writable: true, configurable: true })

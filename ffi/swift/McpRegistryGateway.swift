@@ -612,6 +612,11 @@ public protocol GatewayProtocol: AnyObject, Sendable {
     func deleteTenant(document: String) async throws  -> String
     
     /**
+     * Examines a server step by step, and says what to do: `{server}`.
+     */
+    func diagnose(document: String) async throws  -> String
+    
+    /**
      * Asks a server now what it offers: `{server}`.
      */
     func discover(document: String) async throws  -> String
@@ -837,7 +842,7 @@ open class Gateway: GatewayProtocol, @unchecked Sendable {
 
     
     /**
-     * Opens a gateway: `{config?, url?, data_dir?, servers?}`; with `{}` it is all in memory.
+     * Opens a gateway: `{config?, url?, data_dir?, servers?, accept_data_loss?}`; with `{}` it is all in memory.
      */
 public static func `open`(document: String)throws  -> Gateway  {
     return try  FfiConverterTypeGateway_lift(try rustCallWithError(FfiConverterTypeGatewayError_lift) {
@@ -1086,6 +1091,25 @@ open func deleteTenant(document: String)async throws  -> String  {
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_mcp_registry_gateway_ffi_fn_method_gateway_delete_tenant(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(document)
+                )
+            },
+            pollFunc: ffi_mcp_registry_gateway_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_mcp_registry_gateway_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_mcp_registry_gateway_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeGatewayError_lift
+        )
+}
+    
+    /**
+     * Examines a server step by step, and says what to do: `{server}`.
+     */
+open func diagnose(document: String)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_mcp_registry_gateway_ffi_fn_method_gateway_diagnose(
                         self.uniffiCloneHandle(),FfiConverterString.lower(document)
                 )
             },
@@ -2529,7 +2553,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_authorize() != 18239) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_begin_login() != 49890) {
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_begin_login() != 62305) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_call_tool() != 64135) {
@@ -2544,13 +2568,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_complete() != 7095) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_create_key() != 21423) {
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_create_key() != 34476) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_create_tenant() != 35693) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_delete_tenant() != 64) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_diagnose() != 58689) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_discover() != 39188) {
@@ -2634,7 +2661,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_search() != 37236) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_set_credential() != 32059) {
+    if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_set_credential() != 15232) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_gateway_shutdown() != 39311) {
@@ -2679,7 +2706,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_mcp_registry_gateway_ffi_checksum_method_watching_end() != 57445) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_mcp_registry_gateway_ffi_checksum_constructor_gateway_open() != 31966) {
+    if (uniffi_mcp_registry_gateway_ffi_checksum_constructor_gateway_open() != 60774) {
         return InitializationResult.apiChecksumMismatch
     }
 
