@@ -21,8 +21,6 @@ class ServerDefinition:
         The service of which the server is a replica; by default the server's own name.
     timeout
         Seconds that a call may take without progress; by default 30.
-    pool_timeout
-        Seconds that a call waits for a free connection at most; by default as long as its own deadline allows.
     max_connections
         Connections, or processes, that are open at the same time at most; by default 50.
     algorithm
@@ -36,7 +34,6 @@ class ServerDefinition:
     tags: Sequence[str] = ()
     weight: int | None = None
     timeout: float | None = None
-    pool_timeout: float | None = None
     max_connections: int | None = None
     algorithm: Algorithm | None = None
     auto_discover: bool | None = None
@@ -47,7 +44,6 @@ class ServerDefinition:
         """The members of the registration."""
         settings = {
             "timeout_seconds": self.timeout,
-            "pool_timeout_seconds": self.pool_timeout,
             "max_connections": self.max_connections,
             "algorithm": self.algorithm,
         }
