@@ -83,7 +83,7 @@ async fn a_page_of_a_foreign_origin_gets_no_websocket() {
     assert!(socket(&gateway, Some(&own)).await.is_ok());
 }
 
-/// What a handshake with these lines in place of some of its own is answered with.
+/// The answer to a handshake with these lines in place of some of its own.
 async fn handshake(gateway: &Gateway, request_line: &str, lines: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let token = std::fs::read_to_string(gateway.data().join("local.token")).expect("the local token");

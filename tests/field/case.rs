@@ -198,7 +198,7 @@ async fn row(gateway: &Gateway, case: &Case, over: Over) {
     let id = record["id"].as_str().expect("an id").to_owned();
     let seen = Seen { gateway, upstream, name, id, all: gateway.client("/mcp").await };
     (case.sees)(&seen).await;
-    // Whatever one server does, the server beside it is listed and called.
+    // The server beside a faulty one is listed and called in every case.
     let good = seen.all.call("neighbour__good", json!({})).await.expect("an answer");
     assert_eq!(good.text(), "good", "the neighbour of {}: {good:?}", seen.name);
     let list = seen.all.request("tools/list", json!({})).await.expect("an answer");

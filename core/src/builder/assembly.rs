@@ -50,7 +50,7 @@ pub struct Assembly<'a> {
     pub clock: Option<Arc<dyn Clock>>,
     /// The replicas that the gateway is one of; `None`: it is alone.
     pub cluster: Option<Cluster>,
-    /// What to do with a database that lacks what was acknowledged.
+    /// The treatment of a database that lacks acknowledged changes.
     pub loss: DataLoss,
 }
 

@@ -152,7 +152,7 @@ pub fn covered(text: &str, secrets: &[String]) -> String {
     let mut secrets: Vec<&String> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets.into_iter().fold(text.to_owned(), |text, secret| {
-        // What is hidden already is not hidden again, bit by bit.
+        // A text that is hidden already is not hidden again, piece by piece.
         let parts = text.split(HIDDEN).map(|part| part.replace(secret.as_str(), HIDDEN));
         parts.collect::<Vec<_>>().join(HIDDEN)
     })

@@ -174,7 +174,7 @@ impl Record {
         self.room.get().is_some_and(|room| room.is_starved())
     }
 
-    /// What is to be kept until the last byte of the answer was written.
+    /// The guards that are kept until the last byte of the answer was written.
     pub fn keep<K: Send + 'static>(&self, kept: K) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(kept));
     }

@@ -32,7 +32,7 @@ pub enum Incoming {
 pub struct Unread {
     /// Why.
     pub error: Error,
-    /// What it was meant to be, as far as that can be seen.
+    /// The kind of message that it was meant to be, as far as that can be seen.
     pub meant: Meant,
 }
 
@@ -181,7 +181,7 @@ fn whole_number(raw: &str) -> Option<u64> {
     if is_zero { whole.parse().ok() } else { None }
 }
 
-/// What the text of a message that cannot be read was meant to be: its outermost keys are looked for, whatever stands between them.
+/// The kind of a message whose text cannot be read: its outermost keys are looked for, with any text between them.
 pub fn meant(json: &str) -> Meant {
     let mut keys = Keys { bytes: json.trim_start().as_bytes(), at: 0, depth: 0 };
     let mut id = None;

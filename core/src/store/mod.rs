@@ -44,7 +44,7 @@ use crate::model::{
     AuditEntry, AuditQuery, AuditRow, ChainReport, HealthStatus, Listing, Server, ServerId, Tenant, TenantId,
 };
 
-/// What opening a database does that lacks what was acknowledged.
+/// The treatment of a database that lacks acknowledged changes, when it is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataLoss {
     /// Refuses it, and says what is missing and how to go on.

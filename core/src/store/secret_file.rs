@@ -25,7 +25,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
     let unique = Path::new(&unique);
     let replaced = write(unique, text).and_then(|()| std::fs::rename(unique, path));
     if replaced.is_err() {
-        // What is left is of no use; the first error tells why.
+        // The rest is of no use; the first error gives the reason.
         let _ = std::fs::remove_file(unique);
     }
     replaced.and_then(|()| flush_folder(path))

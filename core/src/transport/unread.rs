@@ -38,7 +38,7 @@ pub struct UnreadBytes {
     stop: CancellationToken,
 }
 
-/// The room that the answers of one call take. What is left of it is released when this is dropped.
+/// The room that the answers of one call take. The rest of the room is released when this is dropped.
 #[derive(Debug)]
 pub struct CallRoom {
     /// The largest part that it takes: an answer may be larger than all the room there is.

@@ -167,7 +167,7 @@ pub(crate) fn tell(sources: &Sources) {
 
 /// Logs what became of the file of servers that `config` names.
 fn tell_of_import(config: &Config) {
-    // What makes it unreadable as a whole is told where it is used.
+    // A fault that makes the whole file unreadable is reported where the file is used.
     if let Ok(declared) = config.declared() {
         declared.tell();
     }

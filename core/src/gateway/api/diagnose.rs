@@ -253,7 +253,7 @@ impl Examination<'_> {
     }
 }
 
-/// What a person should do about a step that failed.
+/// The advice for a person about a step that failed.
 fn advice(step: &str, error: &Error, server: &str) -> String {
     if is_unauthorized(error) {
         return format!(

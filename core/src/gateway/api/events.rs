@@ -125,7 +125,7 @@ impl Core {
     /// One more stream that `principal` holds open.
     pub(crate) fn open_stream(&self, principal: &Principal) -> Result<OpenStream> {
         let open = self.streams.enter(principal)?;
-        // Whoever ends the streams of a credential or a tenant has seen this one, or these see what was changed before that.
+        // Code that ends the streams of a credential or a tenant has seen this stream, or the checks below see its change.
         self.gone.check(principal)?;
         if principal.is_over(self.clock.timestamp()) {
             return Err(Error::new(

@@ -133,7 +133,7 @@ struct State {
     twice: Vec<Path>,
 }
 
-/// Reads one value. What recurses is this, and not the parser, so that its limit of depth is the parser's.
+/// Reads one value. This function recurses instead of the parser, with the parser's limit of depth.
 struct Seed<'a>(&'a mut State);
 
 impl Seed<'_> {

@@ -1,7 +1,7 @@
 //! Servers written down elsewhere: files of MCP clients and of other gateways, and `name=…` on the command line.
 //!
 //! One reader for all of them: `document` makes one value of JSON, YAML or TOML, `found` finds the entries, `variables` replaces
-//! placeholders, and `entry` makes a registration of each. What the file cannot say well costs the entry, and is reported.
+//! placeholders, and `entry` makes a registration of each. A fault in an entry costs that entry, and is reported.
 
 mod docker;
 mod document;

@@ -37,7 +37,7 @@ struct Scanner {
     fault: Option<(u64, &'static str)>,
 }
 
-/// What the next byte belongs to.
+/// The part of the head that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default)]
 enum At {
     #[default]

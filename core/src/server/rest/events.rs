@@ -126,7 +126,7 @@ fn asks_to_upgrade(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What the server answers to the client's key.
+/// The server's answer to the client's key.
 ///
 /// The whole opening handshake is checked, as RFC 6455 (section 4.2.1) has it: an intermediary that sees less than a handshake takes
 /// what follows for requests. `Host` and `Origin` were held against the settings before this, and the router took no method but GET.

@@ -154,7 +154,7 @@ async fn ask_for_much(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What is left to read; less than all where the connection was cut.
+/// The rest of the answer; less than all of it where the connection was cut.
 async fn rest(stream: &mut TcpStream) -> usize {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;

@@ -1,4 +1,4 @@
-//! What callers hold open: how much of it, and until when.
+//! The streams that callers hold open: their number, and the events that end them.
 
 use std::time::Duration;
 

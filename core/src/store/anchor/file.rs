@@ -35,7 +35,7 @@ struct Line {
     says: Acknowledged,
 }
 
-/// What a file says.
+/// The contents of a file.
 #[derive(Debug)]
 pub(in crate::store) struct Reading {
     pub(in crate::store) says: Acknowledged,

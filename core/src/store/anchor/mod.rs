@@ -27,7 +27,7 @@ use super::chain::Chain;
 use super::signing::SigningKey;
 use crate::error::Result;
 
-/// What an open store knows of its anchor.
+/// The state of an open store's anchor.
 pub(super) struct Anchor {
     key: Arc<SigningKey>,
     /// Where each audit chain ends at least.

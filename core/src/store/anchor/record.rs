@@ -61,7 +61,7 @@ impl TryFrom<(u64, String)> for Tip {
     }
 }
 
-/// What was acknowledged at least.
+/// The changes that were acknowledged at least.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::store) struct Acknowledged {
     /// Which database it was.

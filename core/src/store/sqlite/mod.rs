@@ -77,7 +77,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// Signs where audit chains end, and records what is acknowledged.
     anchor: Anchor,
-    /// What the database lacks, if it was opened to look at it.
+    /// The changes that the database lacks, if it was opened to be inspected.
     lacks: Vec<String>,
     changes: ChangeFeed,
 }
@@ -139,7 +139,7 @@ impl SqliteStore {
     pub async fn migrate_down(&self, target: i64) -> Result<()> {
         migrations::down(&self.writer, &self.place(), target).await?;
         if target < migrations::STATE {
-            // What is gone now was given up.
+            // The records that are missing now were given up.
             anchor::forget(&opening::anchor_of(&self.path))?;
         }
         Ok(())

@@ -144,7 +144,7 @@ impl Opener {
 
 fn write(decoder: &mut impl io::Write, piece: &[u8]) -> io::Result<()> {
     decoder.write_all(piece)?;
-    // What is known is wanted now: the next piece of a stream may come much later.
+    // The bytes read so far are wanted now: the next piece of a stream may come much later.
     decoder.flush()
 }
 

@@ -96,7 +96,7 @@ pub(crate) async fn run(common: &Common, args: Args) -> Result<(), Failure> {
             file.display()
         )));
     }
-    // What only looks at the trail has to work, above all, where the gateway does not start any more.
+    // Commands that only read the trail must work above all where the gateway refuses to start.
     let loss = match &args.command {
         Command::List { .. } | Command::Export { .. } | Command::Verify { .. } => DataLoss::Inspect,
         Command::Hold { .. } | Command::Release { .. } => DataLoss::Refuse,

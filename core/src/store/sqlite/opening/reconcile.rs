@@ -32,7 +32,7 @@ const RESTORED: &str = "store.restore";
 /// The database had audit chains, and no record beside it said where they ended: the version before kept none, or the file was removed.
 const ANCHORED: &str = "audit.anchor_made";
 
-/// What opening knows besides the database.
+/// The facts that opening has besides the database.
 pub(super) struct Opening<'a> {
     pub(super) key: &'a Arc<SigningKey>,
     /// Whether there was no key before.
@@ -46,13 +46,13 @@ pub(super) struct Opening<'a> {
 pub(super) struct Settled {
     /// What it has now.
     pub(super) now: Acknowledged,
-    /// What it lacks, for one that was opened to look at it.
+    /// The changes that it lacks, for a database that was opened to be inspected.
     pub(super) lacks: Vec<String>,
     /// Whether the record of what was acknowledged is to begin anew.
     pub(super) reset: bool,
 }
 
-/// What a database lacks.
+/// The changes that a database lacks.
 #[derive(Debug, Default)]
 struct Losses {
     sentences: Vec<String>,
@@ -223,7 +223,7 @@ async fn recount(
     Ok(())
 }
 
-/// What is wrong if there is no database at all; `None` if nothing was acknowledged.
+/// The fault of a missing database file; `None` if no change was acknowledged.
 pub(in crate::store::sqlite) fn file_missing(says: &Acknowledged) -> Option<String> {
     let named = says.counts.named().into_iter().filter(|(_, _, number)| *number > 0);
     let had: Vec<_> = named
@@ -237,7 +237,7 @@ pub(in crate::store::sqlite) fn file_missing(says: &Acknowledged) -> Option<Stri
     Some(format!("its file is gone, and revision {revision}{had} was acknowledged"))
 }
 
-/// What is wrong with a chain of which nothing is left.
+/// The fault of a chain of which no row is left.
 pub(in crate::store::sqlite) fn chain_missing(tenant: &str, tip: Tip) -> String {
     format!("the audit trail of `{tenant}` is missing: its row {} was acknowledged", tip.number)
 }

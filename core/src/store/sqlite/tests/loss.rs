@@ -44,7 +44,7 @@ impl Data {
         for number in 0..servers {
             add(&store, ["a", "b"][number % 2], &format!("s{number}")).await;
         }
-        // What is on disk now is what a kill leaves.
+        // A kill leaves the files as they are on disk now.
         let left = data.copy();
         store.close().await;
         left
