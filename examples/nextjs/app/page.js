@@ -13,8 +13,8 @@ export default async function Page({ searchParams }) {
       <table>
         <thead><tr><th align="left">Name</th><th align="left">Health</th><th align="left">Tools</th></tr></thead>
         <tbody>
-          {servers.map(({ id, name, health_status, capabilities }) => (
-            <tr key={id} id={id}><td>{name}</td><td>{health_status}</td><td>{capabilities.tools.join(', ')}</td></tr>
+          {servers.map(({ id, name, healthStatus, capabilities }) => (
+            <tr key={id} id={id}><td>{name}</td><td>{healthStatus}</td><td>{capabilities.tools.join(', ')}</td></tr>
           ))}
         </tbody>
       </table>
